@@ -1,0 +1,54 @@
+//! The custom resource definitions of both kinds, generated from the types.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube_core::CustomResourceExt;
+use serde_json::{Value, json};
+
+use crate::manifest;
+use crate::sealed_secret::SealedSecret;
+use crate::sealing_key::SealingKey;
+
+/// Both definitions, ready to apply.
+///
+/// Neither Helm nor Argo CD removes them with a release: deleting a definition would delete every
+/// SealedSecret, and with them every Secret.
+pub fn all() -> [CustomResourceDefinition; 2] {
+    [SealedSecret::crd(), SealingKey::crd()].map(|definition| {
+        let mut value = serde_json::to_value(definition).expect("a definition is plain data");
+        value["metadata"]["annotations"] = json!({
+            "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+            "helm.sh/resource-policy": "keep",
+        });
+        let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        allow_unknown_to_be_pruned(schema);
+        if let Some(status) = schema.pointer_mut("/properties/status") {
+            // A fresh object has been judged at no generation: kstatus then reads it as in progress.
+            status["default"] = json!({"observedGeneration": -1});
+        }
+        schema["x-kubernetes-validations"] = json!([{
+            "rule": "!has(self.metadata.generateName)",
+            "message": "a generated name is refused: give the object the name that it was sealed for",
+        }]);
+        serde_json::from_value(value).expect("still a definition")
+    })
+}
+
+/// Both definitions as a stream of YAML documents.
+pub fn to_yaml() -> String {
+    all().map(|definition| manifest::write(&serde_json::to_value(definition).expect("a definition is plain data"))).join("---\n")
+}
+
+/// Structural schemas may not say `additionalProperties: false`; the API server prunes or, asked
+/// for strict validation, refuses what they do not name.
+fn allow_unknown_to_be_pruned(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
+                fields.remove("additionalProperties");
+            }
+            fields.values_mut().for_each(allow_unknown_to_be_pruned);
+        }
+        Value::Array(items) => items.iter_mut().for_each(allow_unknown_to_be_pruned),
+        _ => {}
+    }
+}

@@ -1,0 +1,78 @@
+//! Padding inside the encryption, so that a sealed value shows its size class only.
+
+use zeroize::Zeroizing;
+
+const LENGTH_BYTES: usize = 4;
+const SMALLEST: usize = 256;
+
+/// The padded length for a value of `length` bytes: Padmé (PURBs, Nikitin et al. 2019, §4) over
+/// the length prefix and the value, at least 256.
+///
+/// # Panics
+/// Never for a length up to 1 MiB, which is all that callers pass.
+pub(super) fn padded_length(length: usize) -> usize {
+    let unpadded = LENGTH_BYTES + length;
+    if unpadded <= SMALLEST {
+        return SMALLEST;
+    }
+    let exponent = unpadded.ilog2();
+    let significant = exponent.ilog2() + 1;
+    let mask = (1usize << (exponent - significant)) - 1;
+    (unpadded + mask) & !mask
+}
+
+/// Length ‖ value ‖ zeros.
+pub(super) fn pad(value: &[u8]) -> Zeroizing<Vec<u8>> {
+    let length = u32::try_from(value.len()).expect("a Secret's data is at most 1 MiB");
+    let mut padded = Zeroizing::new(vec![0; padded_length(value.len())]);
+    padded[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+    padded[LENGTH_BYTES..LENGTH_BYTES + value.len()].copy_from_slice(value);
+    padded
+}
+
+/// The value, if the padding is exactly what [`pad`] gives it.
+pub(super) fn unpad(padded: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = padded.split_first_chunk::<LENGTH_BYTES>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (value, zeros) = rest.split_at_checked(length)?;
+    let canonical = padded.len() == padded_length(length) && zeros.iter().fold(0, |acc, b| acc | b) == 0;
+    canonical.then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_follow_padme() {
+        // 253 + 4 = 257: E = 8, S = 4, multiples of 16. 1 MiB + 4: E = 20, S = 5, multiples of 32,768.
+        for (length, padded) in [(0, 256), (252, 256), (253, 272), (268, 272), (269, 288), (1020, 1024), (1021, 1088), (1 << 20, (1 << 20) + 32768)] {
+            assert_eq!(padded_length(length), padded, "{length}");
+        }
+    }
+
+    #[test]
+    fn padding_never_costs_more_than_an_eighth_above_the_smallest() {
+        for length in (252..70_000).chain([1 << 19, 1 << 20]) {
+            let padded = padded_length(length);
+            assert!(padded >= length + 4 && (padded - length - 4) * 8 <= length + 4, "{length}");
+        }
+    }
+
+    #[test]
+    fn only_the_canonical_padding_is_taken_off() {
+        let padded = pad(b"hunter2");
+        assert_eq!(unpad(&padded), Some(&b"hunter2"[..]));
+        let mut dirty = padded.to_vec();
+        dirty[255] = 1;
+        assert_eq!(unpad(&dirty), None);
+        let mut long = padded.to_vec();
+        long.extend_from_slice(&[0; 16]);
+        assert_eq!(unpad(&long), None);
+        let mut beyond = padded.to_vec();
+        beyond[2] = 1;
+        assert_eq!(unpad(&beyond), None);
+        assert_eq!(unpad(&[]), None);
+        assert_eq!(unpad(&[0xff; 256]), None);
+    }
+}

@@ -1,0 +1,196 @@
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::{Aes256Gcm, Key, Nonce, Tag};
+use base64::Engine;
+use hkdf::Hkdf;
+use sha2::Sha256;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::base64_text;
+use super::binding::Binding;
+use super::data_key::Dek;
+use super::padding::{pad, padded_length, unpad};
+use crate::names::EnvelopeId;
+use crate::randomness::{self, CryptoRng};
+use crate::secret::{MAX_SECRET_BYTES, SecretBytes};
+
+const SALT_BYTES: usize = 16;
+const TAG_BYTES: usize = 16;
+
+/// A value token in its parts: `wax1.ENVELOPE.base64url(salt ‖ ciphertext ‖ tag)`.
+#[derive(Debug, Clone)]
+pub(crate) struct SealedValue {
+    pub(crate) envelope: EnvelopeId,
+    salt: [u8; SALT_BYTES],
+    ciphertext: Vec<u8>,
+    tag: [u8; TAG_BYTES],
+}
+
+/// Why a text is not a value token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum TokenError {
+    /// The token is of a version that this program does not know, or no token at all.
+    #[error("not a sealed value: expected \"wax1.ENVELOPE.…\"")]
+    Version,
+    /// The envelope id is not in canonical form.
+    #[error("the sealed value names its envelope in a form that is not canonical")]
+    EnvelopeId,
+    /// The rest is not base64url without padding.
+    #[error("the sealed value is not canonical base64url")]
+    Base64,
+    /// The length is none that sealing gives.
+    #[error("the sealed value has a length that sealing never gives")]
+    Length,
+}
+
+/// Why a sealed value does not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ValueError {
+    /// Authentication failed: changed, or sealed for another place.
+    #[error("does not open: it was changed, or sealed for another place")]
+    Authentication,
+    /// It authenticates, but the padding is not canonical.
+    #[error("does not open: its padding is not canonical")]
+    Padding,
+}
+
+impl SealedValue {
+    pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
+        let rest = text.strip_prefix("wax1.").ok_or(TokenError::Version)?;
+        let (envelope, token) = rest.split_once('.').ok_or(TokenError::Version)?;
+        let envelope = EnvelopeId::parse(envelope).map_err(|_| TokenError::EnvelopeId)?;
+        if token.len() > longest_token() {
+            return Err(TokenError::Length);
+        }
+        let bytes = base64_text::URL.decode(token).map_err(|_| TokenError::Base64)?;
+        Self::from_parts(envelope, &bytes).ok_or(TokenError::Length)
+    }
+
+    fn from_parts(envelope: EnvelopeId, bytes: &[u8]) -> Option<Self> {
+        let (salt, rest) = bytes.split_first_chunk::<SALT_BYTES>()?;
+        let (ciphertext, tag) = rest.split_last_chunk::<TAG_BYTES>()?;
+        if !is_padded_length(ciphertext.len()) {
+            return None;
+        }
+        Some(Self { envelope, salt: *salt, ciphertext: ciphertext.to_vec(), tag: *tag })
+    }
+
+    /// Opens the value for a place; the plaintext wipes itself.
+    pub(crate) fn open(&self, dek: &Dek, binding: Binding<'_>) -> Result<SecretBytes, ValueError> {
+        let (cipher, nonce) = cipher(dek, &self.salt, binding);
+        let mut padded = Zeroizing::new(self.ciphertext.clone());
+        cipher
+            .decrypt_inout_detached(&nonce, &[], padded.as_mut_slice().into(), &Tag::from(self.tag))
+            .map_err(|_| ValueError::Authentication)?;
+        let value = unpad(&padded).ok_or(ValueError::Padding)?;
+        Ok(SecretBytes::new(value.to_vec()))
+    }
+}
+
+/// Seals one value of at most 1 MiB for a place, under a data key of its own object and run.
+pub(crate) fn seal_value(
+    value: &SecretBytes,
+    dek: &Dek,
+    envelope: &EnvelopeId,
+    binding: Binding<'_>,
+    random: &mut impl CryptoRng,
+) -> String {
+    let salt = *randomness::draw::<SALT_BYTES>(random);
+    let (cipher, nonce) = cipher(dek, &salt, binding);
+    let mut bytes = pad(value.expose());
+    let tag = cipher
+        .encrypt_inout_detached(&nonce, &[], bytes.as_mut_slice().into())
+        .expect("1 MiB is far below the limit of AES-GCM");
+    let token = [&salt[..], &bytes, &tag].concat();
+    format!("wax1.{envelope}.{}", base64_text::URL.encode(token))
+}
+
+/// The AES-256-GCM key and nonce of one value (NIST SP 800-38D). The salt is fresh for each value,
+/// so the pair is used once.
+fn cipher(dek: &Dek, salt: &[u8; SALT_BYTES], binding: Binding<'_>) -> (Aes256Gcm, Nonce<aes_gcm::aead::consts::U12>) {
+    let mut derived = Zeroizing::new([0; 44]);
+    Hkdf::<Sha256>::new(Some(salt), dek.expose())
+        .expand_multi_info(&[b"waxseal/v1/value", &binding.to_bytes()], derived.as_mut())
+        .expect("44 bytes are fewer than the 8,160 that RFC 5869 allows");
+    let (key, nonce) = derived.split_at(32);
+    let key: &Key<Aes256Gcm> = key.try_into().expect("the first 32 of 44 bytes");
+    let nonce: [u8; 12] = nonce.try_into().expect("the last 12 of 44 bytes");
+    (Aes256Gcm::new(key), Nonce::from(nonce))
+}
+
+fn longest_token() -> usize {
+    let bytes = SALT_BYTES + padded_length(MAX_SECRET_BYTES) + TAG_BYTES;
+    base64::encoded_len(bytes, false).expect("about 1.4 million fits")
+}
+
+/// Whether [`padded_length`] gives this length for some value.
+///
+/// A padded length is a fixed point: padded as a whole, it stays what it is.
+fn is_padded_length(length: usize) -> bool {
+    length >= 4 && padded_length(length - 4) == length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{DataKey, Namespace, ObjectName};
+    use crate::sealed_secret::Scope;
+
+    fn names() -> (Namespace, ObjectName, DataKey) {
+        (
+            Namespace::parse("shop").expect("a namespace"),
+            ObjectName::parse("db").expect("a name"),
+            DataKey::parse("PASSWORD").expect("a data key"),
+        )
+    }
+
+    #[test]
+    fn a_value_opens_in_its_place_only() {
+        let (namespace, name, key) = names();
+        let mut random = randomness::system();
+        let dek = Dek::generate(&mut random);
+        let id = dek.commitment().envelope_id();
+        let binding = Binding { scope: Scope::Strict, namespace: &namespace, name: &name, key: &key };
+        let token = seal_value(&SecretBytes::new(b"hunter2".to_vec()), &dek, &id, binding, &mut random);
+        let sealed = SealedValue::parse(&token).expect("our own token");
+        assert_eq!(sealed.open(&dek, binding).expect("opens").expose(), b"hunter2");
+
+        let other = DataKey::parse("USER").expect("a data key");
+        let moved = Binding { key: &other, ..binding };
+        assert_eq!(sealed.open(&dek, moved).err(), Some(ValueError::Authentication));
+        let wider = Binding { scope: Scope::Cluster, ..binding };
+        assert_eq!(sealed.open(&dek, wider).err(), Some(ValueError::Authentication));
+        let stranger = Dek::generate(&mut random);
+        assert_eq!(sealed.open(&stranger, binding).err(), Some(ValueError::Authentication));
+    }
+
+    #[test]
+    fn tokens_are_decoded_strictly() {
+        let body = base64_text::URL.encode([0; 16 + 256 + 16]);
+        assert!(SealedValue::parse(&format!("wax1.e0123456789.{body}")).is_ok());
+        let short = base64_text::URL.encode([0; 16 + 255 + 16]);
+        let between = base64_text::URL.encode([0; 16 + 257 + 16]);
+        for (text, error) in [
+            (format!("wax2.e0123456789.{body}"), TokenError::Version),
+            (format!("e0123456789.{body}"), TokenError::Version),
+            ("wax1.e0123456789".to_owned(), TokenError::Version),
+            (format!("wax1.E0123456789.{body}"), TokenError::EnvelopeId),
+            (format!("wax1.e0123456789.{body}="), TokenError::Base64),
+            (format!("wax1.e0123456789.{body}\n"), TokenError::Base64),
+            (format!("wax1.e0123456789.{short}"), TokenError::Length),
+            (format!("wax1.e0123456789.{between}"), TokenError::Length),
+            ("wax1.e0123456789.".to_owned(), TokenError::Length),
+            (format!("wax1.e0123456789.{}", "A".repeat(1_500_000)), TokenError::Length),
+        ] {
+            assert_eq!(SealedValue::parse(&text).err(), Some(error), "{}", &text[..20.min(text.len())]);
+        }
+    }
+
+    #[test]
+    fn every_padded_length_is_recognised() {
+        for length in (0..5000).chain([MAX_SECRET_BYTES]) {
+            assert!(is_padded_length(padded_length(length)), "{length}");
+        }
+        assert!(!is_padded_length(0) && !is_padded_length(255) && !is_padded_length(273));
+    }
+}

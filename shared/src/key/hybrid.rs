@@ -1,0 +1,231 @@
+//! `mlkem768x25519`: HPKE with X-Wing for age stanzas (c2sp.org/age, "The mlkem768x25519 recipient type").
+//!
+//! The HPKE library re-expands the 32-byte seed at each opening; the key encapsulation here keeps
+//! the expanded key and leaves the rest (key schedule, AEAD) to the library.
+
+use std::collections::HashSet;
+
+use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
+use age_core::secrecy::ExposeSecret;
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+use hpke::aead::ChaCha20Poly1305;
+use hpke::hybrid_array::{Array, typenum};
+use hpke::kdf::HkdfSha256;
+use hpke::kem::{SharedSecret, XWing};
+use hpke::{Deserializable, HpkeError, Kem, OpModeR, OpModeS, Serializable};
+use ml_kem::{FromSeed, MlKem768, kem::Decapsulate, ml_kem_768};
+use sha3::{Digest, Sha3_256};
+use shake::{ExtendableOutput, Shake256, XofReader, digest::Update};
+use subtle::{Choice, ConstantTimeEq};
+use x25519_dalek::StaticSecret;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::is_low_order;
+use crate::randomness::CryptoRng;
+
+pub(crate) const STANZA_TAG: &str = "mlkem768x25519";
+pub(crate) const ENCAPSULATION_BYTES: usize = 1120;
+pub(super) const PUBLIC_KEY_BYTES: usize = 1216;
+pub(super) const SEED_BYTES: usize = 32;
+const INFO: &[u8] = b"age-encryption.org/mlkem768x25519";
+const ML_KEM_CIPHERTEXT_BYTES: usize = 1088;
+
+pub(crate) type PublicKey = <XWing as Kem>::PublicKey;
+
+/// The seed of an X-Wing key and what it expands to (draft-connolly-cfrg-xwing-kem §5.2).
+#[derive(Clone)]
+pub(crate) struct ExpandedKey {
+    seed: Zeroizing<[u8; SEED_BYTES]>,
+    ml_kem: ml_kem_768::DecapsulationKey,
+    x25519: StaticSecret,
+    x25519_public: [u8; 32],
+}
+
+impl ExpandedKey {
+    pub(super) fn expand(seed: &[u8; SEED_BYTES]) -> Self {
+        let mut reader = Shake256::default().chain(seed).finalize_xof();
+        let mut ml_kem_seed = ml_kem::Seed::default();
+        reader.read(&mut ml_kem_seed);
+        let mut scalar = Zeroizing::new([0; 32]);
+        reader.read(scalar.as_mut());
+        let (ml_kem, _) = MlKem768::from_seed(&ml_kem_seed);
+        ml_kem_seed.zeroize();
+        let x25519 = StaticSecret::from(*scalar);
+        let x25519_public = x25519_dalek::PublicKey::from(&x25519).to_bytes();
+        Self { seed: Zeroizing::new(*seed), ml_kem, x25519, x25519_public }
+    }
+
+    pub(super) fn seed(&self) -> &[u8; SEED_BYTES] {
+        &self.seed
+    }
+
+    pub(super) fn public_bytes(&self) -> Vec<u8> {
+        let key = <XWing as Kem>::PrivateKey::from_bytes(self.seed.as_ref()).expect("a seed of 32 bytes");
+        XWing::sk_to_pk(&key).to_bytes().to_vec()
+    }
+
+    /// Opens the body of a stanza of the checked shape; `None` if it is not for this key.
+    pub(crate) fn unwrap(&self, stanza: &Stanza) -> Option<FileKey> {
+        let encapsulation = BASE64_STANDARD_NO_PAD.decode(stanza.args.first()?).ok()?;
+        let encapsulation = <XWing as Kem>::EncappedKey::from_bytes(&encapsulation).ok()?;
+        let opened = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, ExpandedXWing>(
+            &OpModeR::Base,
+            self,
+            &Encapsulation(encapsulation),
+            INFO,
+            &stanza.body,
+            &[],
+        );
+        let opened = Zeroizing::new(opened.ok()?);
+        FileKey::try_init_with_mut(|key| {
+            let bytes: &[u8; FILE_KEY_BYTES] = opened.as_slice().try_into()?;
+            key.copy_from_slice(bytes);
+            Ok::<_, std::array::TryFromSliceError>(())
+        })
+        .ok()
+    }
+
+    /// X-Wing's combiner (draft-connolly-cfrg-xwing-kem §5.3) over both shared secrets.
+    fn decapsulate(&self, ciphertext: &[u8]) -> Result<Zeroizing<[u8; 32]>, HpkeError> {
+        let (ml_kem_part, share) = ciphertext.split_at_checked(ML_KEM_CIPHERTEXT_BYTES).ok_or(HpkeError::DecapError)?;
+        let share: [u8; 32] = share.try_into().map_err(|_| HpkeError::DecapError)?;
+        let ml_kem_part = ml_kem_part.try_into().map_err(|_| HpkeError::DecapError)?;
+        let mut ml_kem_secret = self.ml_kem.decapsulate(&ml_kem_part);
+        let x25519_secret = self.x25519.diffie_hellman(&share.into());
+        if !x25519_secret.was_contributory() {
+            return Err(HpkeError::DecapError);
+        }
+        let mut hasher = Sha3_256::new();
+        Digest::update(&mut hasher, ml_kem_secret);
+        Digest::update(&mut hasher, x25519_secret.as_bytes());
+        Digest::update(&mut hasher, share);
+        Digest::update(&mut hasher, self.x25519_public);
+        Digest::update(&mut hasher, br"\.//^\");
+        ml_kem_secret.zeroize();
+        Ok(Zeroizing::new(hasher.finalize().into()))
+    }
+}
+
+impl ConstantTimeEq for ExpandedKey {
+    fn ct_eq(&self, other: &Self) -> Choice {
+        self.seed().ct_eq(other.seed())
+    }
+}
+
+impl Serializable for ExpandedKey {
+    type OutputSize = typenum::U32;
+
+    fn write_exact(&self, buffer: &mut [u8]) {
+        buffer.copy_from_slice(self.seed());
+    }
+}
+
+impl Deserializable for ExpandedKey {
+    fn from_bytes(encoded: &[u8]) -> Result<Self, HpkeError> {
+        let seed = encoded.try_into().map_err(|_| HpkeError::ValidationError)?;
+        Ok(Self::expand(seed))
+    }
+}
+
+/// X-Wing for HPKE with an expanded private key; the same algorithm number, the same bytes.
+struct ExpandedXWing;
+
+#[derive(Clone)]
+struct Encapsulation(<XWing as Kem>::EncappedKey);
+
+impl Serializable for Encapsulation {
+    type OutputSize = <<XWing as Kem>::EncappedKey as Serializable>::OutputSize;
+
+    fn write_exact(&self, buffer: &mut [u8]) {
+        self.0.write_exact(buffer);
+    }
+}
+
+impl Deserializable for Encapsulation {
+    fn from_bytes(encoded: &[u8]) -> Result<Self, HpkeError> {
+        <XWing as Kem>::EncappedKey::from_bytes(encoded).map(Self)
+    }
+}
+
+impl Kem for ExpandedXWing {
+    type PublicKey = PublicKey;
+    type PrivateKey = ExpandedKey;
+    type EncappedKey = Encapsulation;
+    type NSecret = typenum::U32;
+    const KEM_ID: u16 = XWing::KEM_ID;
+
+    fn sk_to_pk(key: &ExpandedKey) -> PublicKey {
+        PublicKey::from_bytes(&key.public_bytes()).expect("the public half of a valid key")
+    }
+
+    fn derive_keypair(material: &[u8]) -> (ExpandedKey, PublicKey) {
+        let (private, public) = XWing::derive_keypair(material);
+        let seed = Zeroizing::new(private.to_bytes().0);
+        (ExpandedKey::expand(&seed), public)
+    }
+
+    fn decap(key: &ExpandedKey, sender: Option<&PublicKey>, encapsulation: &Encapsulation) -> Result<SharedSecret<Self>, HpkeError> {
+        if sender.is_some() {
+            return Err(HpkeError::DecapError);
+        }
+        let secret = key.decapsulate(&encapsulation.to_bytes())?;
+        Ok(SharedSecret(Array(*secret)))
+    }
+
+    fn encap_with_rng(
+        _: &PublicKey,
+        _: Option<(&ExpandedKey, &PublicKey)>,
+        _: &mut impl hpke::rand_core::CryptoRng,
+    ) -> Result<(SharedSecret<Self>, Encapsulation), HpkeError> {
+        // Sealing goes through the library's own XWing.
+        Err(HpkeError::EncapError)
+    }
+}
+
+/// Wraps a file key for a recipient: one stanza.
+///
+/// The label keeps age from mixing it with recipients that a quantum computer opens.
+pub(crate) fn wrap_file_key(
+    recipient: &PublicKey,
+    file_key: &FileKey,
+    random: &mut impl CryptoRng,
+) -> Result<(Stanza, HashSet<String>), HpkeError> {
+    let (encapsulation, body) = hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, XWing>(
+        &OpModeS::Base,
+        recipient,
+        INFO,
+        file_key.expose_secret(),
+        &[],
+        random,
+    )?;
+    let encapsulation = BASE64_STANDARD_NO_PAD.encode(encapsulation.to_bytes());
+    let stanza = Stanza { tag: STANZA_TAG.to_owned(), args: vec![encapsulation], body };
+    Ok((stanza, HashSet::from(["postquantum".to_owned()])))
+}
+
+/// Whether the X25519 half of an encapsulation is of low order.
+pub(crate) fn has_low_order_share(encapsulation: &[u8; ENCAPSULATION_BYTES]) -> bool {
+    encapsulation.last_chunk::<32>().is_some_and(is_low_order)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::randomness;
+
+    /// The library's X-Wing and ours, on the same key and ciphertext.
+    #[test]
+    fn the_expanded_key_opens_what_the_library_opens() {
+        let mut random = randomness::system();
+        for _ in 0..8 {
+            let seed = randomness::draw::<32>(&mut random);
+            let expanded = ExpandedKey::expand(&seed);
+            let library = <XWing as Kem>::PrivateKey::from_bytes(seed.as_ref()).expect("32 bytes");
+            let public = XWing::sk_to_pk(&library);
+            let (_, encapsulation) = XWing::encap_with_rng(&public, None, &mut random).expect("a valid key");
+            let theirs = XWing::decap(&library, None, &encapsulation).expect("a valid ciphertext");
+            let ours = expanded.decapsulate(&encapsulation.to_bytes()).expect("a valid ciphertext");
+            assert_eq!(theirs.0.as_slice(), ours.as_slice());
+        }
+    }
+}

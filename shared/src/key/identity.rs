@@ -1,0 +1,122 @@
+use std::fmt;
+
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::hybrid::{ExpandedKey, SEED_BYTES};
+use super::{KeyKind, Recipient, bech32};
+use crate::randomness::{self, CryptoRng};
+
+const HYBRID_PREFIX: &str = "age-secret-key-pq-";
+const CLASSIC_PREFIX: &str = "age-secret-key-";
+
+/// A private key: `AGE-SECRET-KEY-PQ-1…` or `AGE-SECRET-KEY-1…`.
+///
+/// A hybrid key is expanded once, here; opening uses the expanded form. It prints nothing but its
+/// recipient.
+pub struct Identity {
+    recipient: Recipient,
+    inner: Inner,
+}
+
+pub(crate) enum Inner {
+    Hybrid(Box<ExpandedKey>),
+    Classic(Box<age::x25519::Identity>, Zeroizing<[u8; 32]>),
+}
+
+/// Why a text is not an identity. Never quotes the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum IdentityError {
+    /// The text is not an identity that Waxseal knows.
+    #[error("not an identity: expected \"AGE-SECRET-KEY-PQ-1…\" or \"AGE-SECRET-KEY-1…\"")]
+    Unknown,
+}
+
+impl Identity {
+    /// Makes a new identity from 32 fresh random bytes.
+    pub fn generate(kind: KeyKind, random: &mut impl CryptoRng) -> Self {
+        let secret = randomness::draw::<32>(random);
+        let identity = match kind {
+            KeyKind::Hybrid => Self::from_seed(&secret),
+            KeyKind::Classic => Self::from_scalar(&secret),
+        };
+        identity.expect("fresh random bytes give a key of full order")
+    }
+
+    /// Parses one identity, upper case as age writes it or lower case as Bech32 allows.
+    pub fn parse(text: &str) -> Result<Self, IdentityError> {
+        if let Some(seed) = bech32::decode::<SEED_BYTES>(text, HYBRID_PREFIX) {
+            return Self::from_seed(&seed).ok_or(IdentityError::Unknown);
+        }
+        let scalar = bech32::decode::<32>(text, CLASSIC_PREFIX).ok_or(IdentityError::Unknown)?;
+        Self::from_scalar(&scalar).ok_or(IdentityError::Unknown)
+    }
+
+    fn from_seed(seed: &[u8; SEED_BYTES]) -> Option<Self> {
+        let key = ExpandedKey::expand(seed);
+        let recipient = Recipient::from_hybrid(&key.public_bytes()).ok()?;
+        Some(Self { recipient, inner: Inner::Hybrid(Box::new(key)) })
+    }
+
+    fn from_scalar(scalar: &[u8; 32]) -> Option<Self> {
+        let key: age::x25519::Identity = bech32::encode(scalar, CLASSIC_PREFIX).parse().ok()?;
+        let recipient = Recipient::parse(&key.to_public().to_string()).ok()?;
+        Some(Self { recipient, inner: Inner::Classic(Box::new(key), Zeroizing::new(*scalar)) })
+    }
+
+    /// The public half.
+    pub fn recipient(&self) -> &Recipient {
+        &self.recipient
+    }
+
+    /// The identity in age's writing, upper case, for a file that only its owner reads.
+    pub fn expose(&self) -> Zeroizing<String> {
+        let mut text = match &self.inner {
+            Inner::Hybrid(key) => bech32::encode(key.seed(), HYBRID_PREFIX),
+            Inner::Classic(_, scalar) => bech32::encode(scalar.as_ref(), CLASSIC_PREFIX),
+        };
+        text.make_ascii_uppercase();
+        text
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({})", self.recipient.key_id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEST_IDENTITY: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+    const TEST_RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+
+    #[test]
+    fn an_identity_of_age_has_its_recipient_and_text() {
+        let identity = Identity::parse(TEST_IDENTITY).expect("age's own test identity");
+        assert_eq!(identity.recipient().as_str(), TEST_RECIPIENT);
+        assert_eq!(identity.expose().as_str(), TEST_IDENTITY);
+    }
+
+    #[test]
+    fn generated_identities_survive_their_text() {
+        for kind in [KeyKind::Hybrid, KeyKind::Classic] {
+            let identity = Identity::generate(kind, &mut randomness::system());
+            assert_eq!(identity.recipient().kind(), kind);
+            let again = Identity::parse(&identity.expose()).expect("its own text");
+            assert_eq!(again.recipient(), identity.recipient());
+        }
+    }
+
+    #[test]
+    fn debug_shows_the_key_id_alone() {
+        let identity = Identity::parse(TEST_IDENTITY).expect("age's own test identity");
+        assert_eq!(format!("{identity:?}"), format!("Identity({})", identity.recipient().key_id()));
+    }
+}

@@ -1,0 +1,93 @@
+use jiff::Timestamp;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::Identity;
+
+const CREATED: &str = "# created:";
+
+/// An identity file as `age-keygen` writes it: comments, and a line an identity.
+#[derive(Debug)]
+pub struct IdentityFile {
+    /// The time of the first `# created:` comment that is an RFC 3339 time.
+    pub created_at: Option<Timestamp>,
+    /// The identities, at least one.
+    pub identities: Vec<Identity>,
+}
+
+/// Why a text is not an identity file. Never quotes the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum IdentityFileError {
+    /// A line is neither an identity nor a comment.
+    #[error("line {line}: neither an identity nor a comment")]
+    Line {
+        /// The line, counted from 1.
+        line: usize,
+    },
+    /// There is not a single identity.
+    #[error("no identity in it")]
+    Empty,
+}
+
+impl IdentityFile {
+    /// Reads the file; names the line of what it does not understand.
+    pub fn parse(text: &str) -> Result<Self, IdentityFileError> {
+        let mut file = Self { created_at: None, identities: Vec::new() };
+        for (index, line) in text.lines().enumerate() {
+            let line = line.trim_end();
+            if line.starts_with('#') {
+                file.created_at = file.created_at.or_else(|| line.strip_prefix(CREATED)?.trim().parse().ok());
+            } else if !line.is_empty() {
+                let identity = Identity::parse(line).map_err(|_| IdentityFileError::Line { line: index + 1 })?;
+                file.identities.push(identity);
+            }
+        }
+        if file.identities.is_empty() {
+            return Err(IdentityFileError::Empty);
+        }
+        Ok(file)
+    }
+
+    /// Writes a file with one identity, the time it was made and its public half.
+    pub fn write(identity: &Identity, created_at: Timestamp) -> Zeroizing<String> {
+        let secret = identity.expose();
+        let recipient = identity.recipient().as_str();
+        let room = secret.len() + recipient.len() + 128;
+        let mut text = Zeroizing::new(String::with_capacity(room));
+        for part in [CREATED, " ", &created_at.to_string(), "\n# public key: ", recipient, "\n", &secret, "\n"] {
+            text.push_str(part);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::KeyKind;
+    use crate::randomness;
+
+    const IDENTITY: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+
+    #[test]
+    fn a_written_file_reads_back() {
+        let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+        let created_at = Timestamp::from_second(1_700_000_000).expect("a small number");
+        let file = IdentityFile::parse(&IdentityFile::write(&identity, created_at)).expect("our own file");
+        assert_eq!(file.created_at, Some(created_at));
+        assert_eq!(file.identities[0].recipient(), identity.recipient());
+    }
+
+    #[test]
+    fn comments_and_empty_lines_are_passed_over() {
+        let file = IdentityFile::parse(&format!("# a note\n\n{IDENTITY}\r\n")).expect("one identity");
+        assert_eq!((file.created_at, file.identities.len()), (None, 1));
+    }
+
+    #[test]
+    fn bad_files_name_the_line_only() {
+        assert_eq!(IdentityFile::parse("# nothing\n").err(), Some(IdentityFileError::Empty));
+        let error = IdentityFile::parse(&format!("{IDENTITY}\nhunter2\n")).err();
+        assert_eq!(error, Some(IdentityFileError::Line { line: 2 }));
+    }
+}

@@ -1,0 +1,187 @@
+use std::fmt;
+
+use hpke::{Deserializable, kem::XWing};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use super::{bech32, hybrid, is_low_order};
+use crate::names::KeyId;
+
+const HYBRID_PREFIX: &str = "age1pq";
+const CLASSIC_PREFIX: &str = "age";
+
+/// The two kinds of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// `mlkem768x25519`, the default: what is sealed today survives a quantum computer.
+    Hybrid,
+    /// `X25519`, only on request.
+    Classic,
+}
+
+/// A public key in age's writing: `age1pq1…` or `age1…`, canonical and safe to wrap for.
+#[derive(Clone)]
+pub struct Recipient {
+    text: String,
+    id: KeyId,
+    digest: [u8; 32],
+    inner: Inner,
+}
+
+#[derive(Clone)]
+pub(crate) enum Inner {
+    Hybrid(Box<hybrid::PublicKey>),
+    Classic(age::x25519::Recipient),
+}
+
+/// Why a text is not a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RecipientError {
+    /// The text is an identity: a private key where a public one belongs.
+    #[error("this is an identity, a private key; a recipient begins with \"age1\"")]
+    IsIdentity,
+    /// The text is not a recipient that Waxseal can seal to.
+    #[error("not a recipient: expected \"age1pq1…\" or \"age1…\"")]
+    Unknown,
+    /// The text decodes, but was not written the one canonical way.
+    #[error("not the canonical form of a recipient: it must be all lower case")]
+    NotCanonical,
+    /// The X25519 point is of low order: whatever is wrapped for it, everybody could open.
+    #[error("a recipient with a low-order X25519 point is refused")]
+    LowOrder,
+}
+
+impl Recipient {
+    /// Parses the canonical, lower-case form; refuses low-order points and every other kind.
+    pub fn parse(text: &str) -> Result<Self, RecipientError> {
+        let lower = text.to_ascii_lowercase();
+        if lower.starts_with("age-secret-key-") {
+            return Err(RecipientError::IsIdentity);
+        }
+        let inner = parse_hybrid(&lower)
+            .or_else(|| parse_classic(&lower))
+            .ok_or(RecipientError::Unknown)??;
+        if lower != text {
+            return Err(RecipientError::NotCanonical);
+        }
+        let digest = Sha256::digest(text.as_bytes()).into();
+        Ok(Self { text: lower, id: key_id(&digest), digest, inner })
+    }
+
+    pub(super) fn from_hybrid(public: &[u8]) -> Result<Self, RecipientError> {
+        Self::parse(&bech32::encode(public, HYBRID_PREFIX))
+    }
+
+    /// The recipient as age writes it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> KeyKind {
+        match self.inner {
+            Inner::Hybrid(_) => KeyKind::Hybrid,
+            Inner::Classic(_) => KeyKind::Classic,
+        }
+    }
+
+    /// Its short name: `k` and the first 16 hex digits of SHA-256 of its text.
+    pub fn key_id(&self) -> &KeyId {
+        &self.id
+    }
+
+    /// What people compare: `sha256:` and the whole digest in hex.
+    pub fn fingerprint(&self) -> String {
+        format!("sha256:{}", hex(&self.digest))
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+impl PartialEq for Recipient {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Recipient {}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn parse_hybrid(text: &str) -> Option<Result<Inner, RecipientError>> {
+    let bytes = bech32::decode::<{ hybrid::PUBLIC_KEY_BYTES }>(text, HYBRID_PREFIX)?;
+    let (_, share) = bytes.split_last_chunk::<32>()?;
+    if is_low_order(share) {
+        return Some(Err(RecipientError::LowOrder));
+    }
+    let key = <XWing as hpke::Kem>::PublicKey::from_bytes(bytes.as_ref());
+    Some(key.map(|key| Inner::Hybrid(Box::new(key))).map_err(|_| RecipientError::Unknown))
+}
+
+fn parse_classic(text: &str) -> Option<Result<Inner, RecipientError>> {
+    let share = bech32::decode::<32>(text, CLASSIC_PREFIX)?;
+    // The age library panics on such a recipient, taking it for a broken generator.
+    if is_low_order(&share) {
+        return Some(Err(RecipientError::LowOrder));
+    }
+    Some(text.parse().map(Inner::Classic).map_err(|_| RecipientError::Unknown))
+}
+
+fn key_id(digest: &[u8; 32]) -> KeyId {
+    KeyId::parse(&format!("k{}", hex(&digest[..8]))).expect("8 bytes are 16 lower-case hex digits")
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASSIC: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+
+    #[test]
+    fn a_classic_recipient_keeps_its_text() {
+        let recipient = Recipient::parse(CLASSIC).expect("age's own test recipient");
+        assert_eq!(recipient.as_str(), CLASSIC);
+        assert_eq!(recipient.kind(), KeyKind::Classic);
+        assert!(recipient.fingerprint().starts_with("sha256:"));
+        assert_eq!(recipient.key_id().as_str()[1..], recipient.fingerprint()[7..23]);
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let upper = CLASSIC.to_ascii_uppercase();
+        assert_eq!(Recipient::parse(&upper), Err(RecipientError::NotCanonical));
+        assert_eq!(Recipient::parse("age1"), Err(RecipientError::Unknown));
+        assert_eq!(Recipient::parse("AGE-SECRET-KEY-1GQ9"), Err(RecipientError::IsIdentity));
+        assert_eq!(Recipient::parse(&format!("{CLASSIC} ")), Err(RecipientError::Unknown));
+        assert_eq!(Recipient::parse(&CLASSIC.replace('t', "q")), Err(RecipientError::Unknown));
+    }
+
+    #[test]
+    fn low_order_recipients_are_refused() {
+        let classic = bech32::encode(&[0; 32], CLASSIC_PREFIX);
+        assert_eq!(Recipient::parse(&classic), Err(RecipientError::LowOrder));
+        let hybrid = bech32::encode(&[0; hybrid::PUBLIC_KEY_BYTES], HYBRID_PREFIX);
+        assert_eq!(Recipient::parse(&hybrid), Err(RecipientError::LowOrder));
+    }
+}

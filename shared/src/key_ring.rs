@@ -1,0 +1,201 @@
+//! The identities that a program holds, and the opening of envelopes with them.
+
+use std::cmp::Reverse;
+
+use thiserror::Error;
+
+use crate::format::{Dek, Envelope};
+use crate::key::Identity;
+use crate::names::KeyId;
+use crate::sealing_key::{self, KeyState, PublishedKey};
+
+/// At most this many wraps of one envelope are tried.
+const MAX_TRIES: usize = 4;
+
+/// An identity and what is published of it.
+#[derive(Debug)]
+pub struct HeldKey {
+    /// The private key.
+    pub identity: Identity,
+    /// What is published of it; its recipient is the identity's.
+    pub published: PublishedKey,
+}
+
+/// All identities that a program holds, the primary first, then newest first.
+#[derive(Debug, Default)]
+pub struct KeyRing {
+    keys: Vec<HeldKey>,
+}
+
+/// An opened envelope.
+pub struct OpenedEnvelope {
+    /// The data key; it matches the commitment.
+    pub dek: Dek,
+    /// The key whose wrap was opened.
+    pub key_id: KeyId,
+    /// Wraps whose proof failed: made without knowing the data key, or changed since.
+    pub broken_wraps: Vec<KeyId>,
+}
+
+/// Why no wrap of an envelope opens here.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum EnvelopeError {
+    /// No identity here has a wrap in it.
+    #[error("sealed to {} only, and none of these keys is here", list(.0))]
+    KeyMissing(Vec<KeyId>),
+    /// The only identities that have a wrap in it are revoked.
+    #[error("sealed to revoked keys only: {}", list(.0))]
+    KeyRevoked(Vec<KeyId>),
+    /// There are wraps for identities here, but none opens to what the commitment says.
+    #[error("no wrap opens: those for {} were changed or made wrongly", list(.0))]
+    Broken(Vec<KeyId>),
+}
+
+fn list(ids: &[KeyId]) -> String {
+    ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl KeyRing {
+    /// Takes identities over in any order; of two with the same recipient the first counts.
+    pub fn new(mut keys: Vec<HeldKey>) -> Self {
+        let primary = sealing_key::primary(keys.iter().map(|key| &key.published)).map(|key| key.recipient.key_id().clone());
+        keys.sort_by_key(|key| {
+            let id = key.published.recipient.key_id().clone();
+            (primary.as_ref() != Some(&id), Reverse(key.published.created_at), id)
+        });
+        keys.dedup_by(|a, b| a.published.recipient == b.published.recipient);
+        Self { keys }
+    }
+
+    /// The keys, the primary first.
+    pub fn keys(&self) -> &[HeldKey] {
+        &self.keys
+    }
+
+    /// The key that new values are sealed to.
+    pub fn primary(&self) -> Option<&PublishedKey> {
+        sealing_key::primary(self.keys.iter().map(|key| &key.published))
+    }
+
+    /// Opens an envelope by key id, without trial decryption of wraps for other keys.
+    ///
+    /// Candidates are the wraps for keys held here and not revoked, in the ring's order, at most
+    /// four; the first whose data key matches the commitment counts. The proofs of all wraps are
+    /// checked then.
+    pub fn open(&self, envelope: &Envelope) -> Result<OpenedEnvelope, EnvelopeError> {
+        let held: Vec<_> = self.keys.iter().filter(|key| envelope.wraps.contains_key(key.published.recipient.key_id())).collect();
+        if held.is_empty() {
+            return Err(EnvelopeError::KeyMissing(envelope.wraps.keys().cloned().collect()));
+        }
+        let usable: Vec<_> = held.iter().filter(|key| key.published.state != KeyState::Revoked).take(MAX_TRIES).collect();
+        if usable.is_empty() {
+            return Err(EnvelopeError::KeyRevoked(ids(held.iter().copied())));
+        }
+        usable
+            .iter()
+            .find_map(|key| open_with(key, envelope))
+            .ok_or_else(|| EnvelopeError::Broken(ids(usable.iter().map(|key| **key))))
+    }
+}
+
+fn ids<'a>(keys: impl Iterator<Item = &'a HeldKey>) -> Vec<KeyId> {
+    keys.map(|key| key.published.recipient.key_id().clone()).collect()
+}
+
+fn open_with(key: &HeldKey, envelope: &Envelope) -> Option<OpenedEnvelope> {
+    let key_id = key.published.recipient.key_id();
+    let wrap = envelope.wraps.get(key_id)?;
+    if wrap.kind() != key.published.recipient.kind() {
+        return None;
+    }
+    let dek = wrap.open(&key.identity).ok()?;
+    if !dek.matches(&envelope.commitment) {
+        return None;
+    }
+    let broken_wraps = envelope.wraps.iter().filter(|(id, wrap)| !wrap.is_proven(&dek, id)).map(|(id, _)| id.clone()).collect();
+    Some(OpenedEnvelope { dek, key_id: key_id.clone(), broken_wraps })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::format::Wrap;
+    use crate::key::KeyKind;
+    use crate::randomness;
+    use crate::sealing_key::KeyRole;
+
+    fn held(state: KeyState, second: i64) -> HeldKey {
+        let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
+        let published = PublishedKey {
+            recipient: identity.recipient().clone(),
+            role: KeyRole::Cluster,
+            created_at: Timestamp::from_second(second).expect("a small number"),
+            state,
+        };
+        HeldKey { identity, published }
+    }
+
+    fn envelope(keys: &[&HeldKey]) -> Envelope {
+        let mut random = randomness::system();
+        let dek = Dek::generate(&mut random);
+        let wraps = keys
+            .iter()
+            .map(|key| (key.published.recipient.key_id().clone(), Wrap::seal(&key.published.recipient, &dek, &mut random)))
+            .collect();
+        Envelope { commitment: dek.commitment(), wraps }
+    }
+
+    fn id(key: &HeldKey) -> KeyId {
+        key.published.recipient.key_id().clone()
+    }
+
+    #[test]
+    fn the_primary_opens_first_and_older_keys_still_open() {
+        let (old, new) = (held(KeyState::Active, 1), held(KeyState::Active, 2));
+        let both = envelope(&[&old, &new]);
+        let only_old = envelope(&[&old]);
+        let (old_id, new_id) = (id(&old), id(&new));
+        let ring = KeyRing::new(vec![old, new]);
+        assert_eq!(ring.open(&both).map(|opened| opened.key_id), Ok(new_id));
+        assert_eq!(ring.open(&only_old).map(|opened| opened.key_id), Ok(old_id));
+    }
+
+    #[test]
+    fn missing_revoked_and_broken_are_three_errors() {
+        let (here, gone, revoked) = (held(KeyState::Active, 1), held(KeyState::Active, 2), held(KeyState::Revoked, 3));
+        let (to_gone, to_revoked) = (envelope(&[&gone]), envelope(&[&revoked]));
+        let mut swapped = envelope(&[&here]);
+        swapped.commitment = to_gone.commitment;
+        let (here_id, gone_id, revoked_id) = (id(&here), id(&gone), id(&revoked));
+        let ring = KeyRing::new(vec![here, revoked]);
+        assert_eq!(ring.open(&to_gone).err(), Some(EnvelopeError::KeyMissing(vec![gone_id])));
+        assert_eq!(ring.open(&to_revoked).err(), Some(EnvelopeError::KeyRevoked(vec![revoked_id])));
+        assert_eq!(ring.open(&swapped).err(), Some(EnvelopeError::Broken(vec![here_id])));
+    }
+
+    #[test]
+    fn a_broken_wrap_of_another_key_is_named_and_does_not_stop_opening() {
+        let (here, recovery) = (held(KeyState::Active, 1), held(KeyState::Active, 2));
+        let recovery_id = id(&recovery);
+        let mut envelope = envelope(&[&here, &recovery]);
+        let forged = Wrap::seal(&recovery.published.recipient, &Dek::generate(&mut randomness::system()), &mut randomness::system());
+        envelope.wraps.insert(recovery_id.clone(), forged);
+        let opened = KeyRing::new(vec![here]).open(&envelope).expect("the own wrap is good");
+        assert_eq!(opened.broken_wraps, [recovery_id]);
+    }
+
+    #[test]
+    fn a_broken_wrap_of_the_primary_leaves_the_next_key() {
+        let (old, new) = (held(KeyState::Active, 1), held(KeyState::Active, 2));
+        let (old_id, new_id) = (id(&old), id(&new));
+        let mut envelope = envelope(&[&old]);
+        let forged = Wrap::seal(&new.published.recipient, &Dek::generate(&mut randomness::system()), &mut randomness::system());
+        envelope.wraps = BTreeMap::from([(old_id.clone(), envelope.wraps[&old_id].clone()), (new_id.clone(), forged)]);
+        let opened = KeyRing::new(vec![old, new]).open(&envelope).expect("the older wrap is good");
+        assert_eq!((opened.key_id, opened.broken_wraps), (old_id, vec![new_id]));
+    }
+}

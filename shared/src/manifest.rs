@@ -1,0 +1,32 @@
+//! Manifests: text in, typed objects out, and back.
+//!
+//! Reading is strict, since a value that is silently changed is worse than one that is refused:
+//! what YAML 1.1 and YAML 1.2 read differently is no string here, a field may be given once, and a
+//! field that nobody knows is an error. Documents of other kinds are only looked at, never judged.
+//!
+//! The functions take whole texts; the caller bounds them (32 MiB a file or stream).
+
+mod ambiguity;
+mod block_style;
+mod classification;
+mod error;
+mod field;
+mod json;
+mod keys_file;
+mod metadata;
+mod node;
+mod object;
+mod sealed_secret_reader;
+mod secret_reader;
+mod stream;
+mod typed;
+mod writer;
+mod yaml;
+
+pub use error::ManifestError;
+pub use keys_file::{read_keys, write_key, write_keys};
+pub use metadata::ANNOTATIONS_WITH_COPIES;
+pub use object::{DocumentKind, Object, SealedSecretObject, SecretObject};
+pub use stream::{Document, Format, MAX_DOCUMENTS, Stream, split};
+pub use typed::read_one;
+pub use writer::{ListItem, write, write_list, write_sealed_secret, write_secret};

@@ -1,0 +1,292 @@
+//! What an object is, by its apiVersion and kind alone.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+
+use super::error::ManifestError;
+use super::field::Field;
+use super::node::{Content, Node};
+
+const GROUP: &str = "waxseal.dev/";
+
+/// What an object is.
+pub(super) enum Sort {
+    Empty,
+    Secret,
+    SealedSecret,
+    List(Vec<Sort>),
+    Other,
+}
+
+/// Says what the object of a tree is. Looks only at apiVersion, kind and items, and forgives
+/// everything else.
+///
+/// A Secret cannot hide: aliases and merge keys are followed, and of repeated fields any counts.
+pub(super) fn sort_of(root: &Node) -> Result<Sort, ManifestError> {
+    Anchors::of(root).sort(root, "", None)
+}
+
+/// The path of an item of the list at `prefix`.
+pub(super) fn item_path(prefix: &str, index: usize) -> String {
+    let dot = if prefix.is_empty() { "" } else { "." };
+    format!("{prefix}{dot}items[{index}]")
+}
+
+/// The nodes of a document that aliases can name.
+struct Anchors<'a> {
+    nodes: HashMap<usize, &'a Node>,
+    /// How many more entries of merged mappings will be looked at: a list can merge one large
+    /// mapping into each of its items.
+    budget: Cell<usize>,
+}
+
+impl<'a> Anchors<'a> {
+    fn of(root: &'a Node) -> Self {
+        let mut nodes = HashMap::new();
+        let mut waiting = vec![root];
+        while let Some(node) = waiting.pop() {
+            nodes.extend(node.anchor.map(|anchor| (anchor, node)));
+            match &node.content {
+                Content::Scalar(..) | Content::Alias(_) => {}
+                Content::Sequence(items) => waiting.extend(items),
+                Content::Mapping(entries) => waiting.extend(entries.iter().flat_map(|(key, value)| [key, value])),
+            }
+        }
+        Self { nodes, budget: Cell::new(1_000_000) }
+    }
+
+    /// `in_list` is what an item is that says of itself nothing: the API server leaves the kind out
+    /// of the items of a `SecretList`.
+    fn sort(&self, node: &'a Node, prefix: &str, in_list: Option<&str>) -> Result<Sort, ManifestError> {
+        let entries = match &node.content {
+            Content::Mapping(entries) => entries,
+            Content::Scalar(..) if Field::root(node, "").is_null() => return Ok(Sort::Empty),
+            _ => return Ok(Sort::Other),
+        };
+        let versions = self.scalars(entries, "apiVersion", node)?;
+        let kinds = self.scalars(entries, "kind", node)?;
+        if versions.is_empty() && kinds.is_empty() {
+            return Ok(match in_list {
+                Some("SecretList") => Sort::Secret,
+                Some("SealedSecretList") => Sort::SealedSecret,
+                _ => Sort::Other,
+            });
+        }
+        let is = |version, kind| versions.contains(&version) && kinds.contains(&kind);
+        if is("v1", "Secret") {
+            return Ok(Sort::Secret);
+        }
+        if is("waxseal.dev/v1alpha1", "SealedSecret") {
+            return Ok(Sort::SealedSecret);
+        }
+        if kinds.contains(&"SealedSecret") && versions.iter().any(|version| version.starts_with(GROUP)) {
+            let error = Field::root(node, prefix).error("a SealedSecret of a version that is not known");
+            return Err(error.with_hint("update waxseal"));
+        }
+        let lists = [("v1", "SecretList"), ("waxseal.dev/v1alpha1", "SealedSecretList"), ("v1", "List")];
+        match lists.into_iter().find(|(version, kind)| is(version, kind)) {
+            Some((_, kind)) => self.sort_items(node, entries, prefix, kind),
+            None => Ok(Sort::Other),
+        }
+    }
+
+    fn sort_items(
+        &self,
+        list: &'a Node,
+        entries: &'a [(Node, Node)],
+        prefix: &str,
+        kind: &str,
+    ) -> Result<Sort, ManifestError> {
+        let is_named = |name: &str| entries.iter().any(|(key, _)| key.scalar() == Some(name));
+        let mut fields = entries.iter().filter(|(key, _)| self.resolved(key).scalar() == Some("items"));
+        let unclear = |node| Field::root(node, prefix).error("a list whose items cannot be told");
+        let items = match (fields.next(), fields.next()) {
+            (Some((key, value)), None) if key.scalar().is_some() => value,
+            (None, _) if !is_named("<<") => return Ok(Sort::List(Vec::new())),
+            _ => return Err(unclear(list)),
+        };
+        let Content::Sequence(nodes) = &items.content else {
+            return if Field::root(items, "").is_null() { Ok(Sort::List(Vec::new())) } else { Err(unclear(items)) };
+        };
+        if let Some(alias) = nodes.iter().find(|node| matches!(node.content, Content::Alias(_))) {
+            return Err(unclear(alias));
+        }
+        let items = nodes.iter().enumerate();
+        let sorts = items.map(|(index, node)| self.sort(node, &item_path(prefix, index), Some(kind)));
+        Ok(Sort::List(sorts.collect::<Result<_, _>>()?))
+    }
+
+    /// The scalars that the field `name` of a mapping may stand for: its own, else merged ones.
+    fn scalars(
+        &self,
+        entries: &'a [(Node, Node)],
+        name: &str,
+        mapping: &'a Node,
+    ) -> Result<Vec<&'a str>, ManifestError> {
+        let own = self.values(entries, name);
+        let found = if own.is_empty() { self.merged(entries, name, mapping)? } else { own };
+        Ok(found.into_iter().filter_map(Node::scalar).collect())
+    }
+
+    fn values(&self, entries: &'a [(Node, Node)], name: &str) -> Vec<&'a Node> {
+        let named = entries.iter().filter(|(key, _)| self.resolved(key).scalar() == Some(name));
+        named.map(|(_, value)| self.resolved(value)).collect()
+    }
+
+    /// The values of a field in the mappings that are merged, however deep, each looked at once.
+    fn merged(
+        &self,
+        entries: &'a [(Node, Node)],
+        name: &str,
+        mapping: &'a Node,
+    ) -> Result<Vec<&'a Node>, ManifestError> {
+        let mut found = Vec::new();
+        let mut seen = HashSet::new();
+        let mut waiting = self.values(entries, "<<");
+        while let Some(node) = waiting.pop() {
+            if node.anchor.is_some_and(|anchor| !seen.insert(anchor)) {
+                continue;
+            }
+            match &node.content {
+                Content::Mapping(entries) => {
+                    self.spend(entries.len(), mapping)?;
+                    found.extend(self.values(entries, name));
+                    waiting.extend(self.values(entries, "<<"));
+                }
+                Content::Sequence(items) => {
+                    self.spend(items.len(), mapping)?;
+                    waiting.extend(items.iter().map(|item| self.resolved(item)));
+                }
+                Content::Scalar(..) | Content::Alias(_) => {}
+            }
+        }
+        Ok(found)
+    }
+
+    fn spend(&self, entries: usize, mapping: &Node) -> Result<(), ManifestError> {
+        match self.budget.get().checked_sub(entries) {
+            Some(rest) => {
+                self.budget.set(rest);
+                Ok(())
+            }
+            None => Err(ManifestError::new("more merge keys than are followed").with_place(mapping.place)),
+        }
+    }
+
+    fn resolved(&self, node: &'a Node) -> &'a Node {
+        match &node.content {
+            Content::Alias(anchor) => self.nodes.get(anchor).copied().unwrap_or(node),
+            _ => node,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DocumentKind, split};
+    use super::*;
+
+    fn name_of(kind: &DocumentKind) -> String {
+        match kind {
+            DocumentKind::Empty => "empty".to_owned(),
+            DocumentKind::Secret(_) => "secret".to_owned(),
+            DocumentKind::SealedSecret(_) => "sealed".to_owned(),
+            DocumentKind::List(items) => format!("[{}]", items.iter().map(name_of).collect::<Vec<_>>().join(" ")),
+            DocumentKind::Other(_) => "other".to_owned(),
+        }
+    }
+
+    fn kind_of(text: &str) -> Result<String, ManifestError> {
+        Ok(name_of(&split(text)?.documents[0].kind()?))
+    }
+
+    #[test]
+    fn a_document_is_what_it_says() {
+        for (text, expected) in [
+            ("# c\n", "empty"),
+            ("---\n", "empty"),
+            ("null", "empty"),
+            ("text", "other"),
+            ("[{apiVersion: v1, kind: Secret}]", "other"),
+            ("{}", "other"),
+            ("apiVersion: v1\nkind: Secret", "secret"),
+            ("{\"kind\": \"Secret\", \"apiVersion\": \"v1\"}", "secret"),
+            ("apiVersion: 'v1'\nkind: !!str Secret\ntype: 1", "secret"),
+            ("apiVersion: v1\nkind: ConfigMap\nkind: Secret", "secret"),
+            ("apiVersion: v1\nkind: ConfigMap", "other"),
+            ("kind: Secret", "other"),
+            ("apiVersion: v2\nkind: Secret", "other"),
+            ("apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret", "sealed"),
+            ("apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret", "other"),
+            ("apiVersion: waxseal.dev/v1\nkind: SealingKey", "other"),
+            ("a: &a {x: 1}\nb: *a\nc: {<<: *a}\nd: !Sub x\nd: 2", "other"),
+        ] {
+            assert_eq!(kind_of(text), Ok(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_cannot_hide() {
+        for text in [
+            "x: &k Secret\napiVersion: v1\nkind: *k",
+            "x: &k kind\napiVersion: v1\n*k : Secret",
+            "x: &b {kind: Secret}\n<<: *b\napiVersion: v1",
+            "x: &b {kind: Secret}\n<<: [{a: b}, *b]\napiVersion: v1",
+            "x: &b {kind: Secret}\ny: &c {<<: *b}\n<<: *c\napiVersion: v1",
+        ] {
+            assert_eq!(kind_of(text), Ok("secret".to_owned()), "{text}");
+        }
+        assert_eq!(kind_of("x: &b {kind: Secret}\n<<: *b\napiVersion: v1\nkind: Pod"), Ok("other".to_owned()));
+        assert_eq!(kind_of("&a {<<: *a, apiVersion: v1}"), Ok("other".to_owned()));
+    }
+
+    #[test]
+    fn lists_are_sorted_item_by_item() {
+        for (text, expected) in [
+            (
+                "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Secret}, {kind: Pod}, {}, ~]",
+                "[secret other other empty]",
+            ),
+            (
+                "apiVersion: v1\nkind: SecretList\nitems: [{metadata: {}}, {kind: Secret, apiVersion: v1}]",
+                "[secret secret]",
+            ),
+            ("apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecretList\nitems: [{}]", "[sealed]"),
+            ("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: List, items: [{}]}]", "[[other]]"),
+            ("apiVersion: v1\nkind: List", "[]"),
+            ("apiVersion: v1\nkind: List\nitems: null", "[]"),
+        ] {
+            assert_eq!(kind_of(text), Ok(expected.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn items_that_cannot_be_told_are_refused() {
+        for text in [
+            "apiVersion: v1\nkind: List\nitems: []\nitems: []",
+            "apiVersion: v1\nkind: List\nx: &x []\nitems: *x",
+            "apiVersion: v1\nkind: List\nx: &x {}\nitems: [*x]",
+            "apiVersion: v1\nkind: List\n<<: {items: []}",
+            "apiVersion: v1\nkind: List\nitems: {}",
+        ] {
+            let error = kind_of(text).expect_err(text);
+            assert_eq!(error.to_string(), "a list whose items cannot be told", "{text}");
+        }
+    }
+
+    #[test]
+    fn sealed_secrets_of_other_versions_are_refused() {
+        let list = "apiVersion: v1\nkind: List\nitems:\n- {}\n- {apiVersion: waxseal.dev/v1, kind: SealedSecret}";
+        let error = kind_of(list).expect_err("an unknown version");
+        assert_eq!(error.to_string(), "items[1]: a SealedSecret of a version that is not known");
+        assert_eq!(error.place(), Some((5, 3)));
+    }
+
+    #[test]
+    fn merging_one_mapping_into_many_items_ends() {
+        let wide: String = (0..2000).map(|n| format!("k{n}: x, ")).collect();
+        let items = "- {<<: *w}\n".repeat(2000);
+        let error = kind_of(&format!("x: &w {{{wide}}}\napiVersion: v1\nkind: List\nitems:\n{items}"));
+        assert_eq!(error.expect_err("too many").to_string(), "more merge keys than are followed");
+    }
+}

@@ -1,0 +1,134 @@
+//! Why a manifest was refused, in words that never hold a value.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::node::Place;
+use crate::names::DataKey;
+
+/// A manifest that was not read, and why.
+///
+/// Its text is a lower-case fragment that begins with the path of the field, if there is one
+/// (`stringData.LEVEL: …`). It holds no scalar of the input but the names of fields and keys, and
+/// those only when they are data keys or short and plain; every other is shown as `…`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestError {
+    place: Option<Place>,
+    path: String,
+    text: Cow<'static, str>,
+    hint: Option<Cow<'static, str>>,
+}
+
+impl ManifestError {
+    pub(super) fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { place: None, path: String::new(), text: text.into(), hint: None }
+    }
+
+    pub(super) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn with_place(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    pub(super) fn with_path(mut self, path: String) -> Self {
+        self.path = path;
+        self
+    }
+
+    pub(super) fn unknown_field(name: &str, known: &[&str]) -> Self {
+        let error = Self::new(format!("unknown field {:?}", shown(name)));
+        match known.iter().find(|field| is_slip_of(name, field)) {
+            Some(field) => error.with_hint(format!("did you mean {field:?}?")),
+            None => error,
+        }
+    }
+
+    /// The line and the column, both from 1 and counted in characters from the start of the whole
+    /// text.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        self.place.map(|place| (place.line as usize, place.column as usize))
+    }
+
+    /// The path of the field, such as `stringData.LEVEL`; empty for the document itself.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for ManifestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for ManifestError {}
+
+/// The name as an error may show it: itself, or `…` where it could be anything.
+pub(super) fn shown(name: &str) -> &str {
+    let short_and_plain = (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'/' | b'-'));
+    if short_and_plain || DataKey::parse(name).is_ok() { name } else { "…" }
+}
+
+/// Whether `name` is `known` but for letter case or one letter missing, added, changed or swapped.
+fn is_slip_of(name: &str, known: &str) -> bool {
+    let (name, known) = (name.to_ascii_lowercase(), known.to_ascii_lowercase());
+    let (name, known) = (name.as_bytes(), known.as_bytes());
+    let start = name.iter().zip(known).take_while(|(a, b)| a == b).count();
+    let (name, known) = (&name[start..], &known[start..]);
+    let end = name.iter().rev().zip(known.iter().rev()).take_while(|(a, b)| a == b).count();
+    match (&name[..name.len() - end], &known[..known.len() - end]) {
+        (name, known) if name.len() <= 1 && known.len() <= 1 => true,
+        ([a, b], [c, d]) => a == d && b == c,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_short_plain_names_are_shown() {
+        for name in ["stringdata", "a/b", "tls.crt", &"x".repeat(253)] {
+            assert_eq!(shown(name), name);
+        }
+        for name in ["", "my password", "é", "a:b", &"/".repeat(65), &"x".repeat(254)] {
+            assert_eq!(shown(name), "…");
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_gets_a_hint() {
+        for name in ["stringdata", "StringData", "stringDat", "stringDaat", "strinGdata", "stirngData", "xtringData"] {
+            let error = ManifestError::unknown_field(name, &["data", "stringData"]);
+            assert_eq!(error.to_string(), format!("unknown field \"{name}\""));
+            assert_eq!(error.hint(), Some("did you mean \"stringData\"?"), "{name}");
+        }
+        for name in ["strings", "", "status", "stringDataXX"] {
+            assert_eq!(ManifestError::unknown_field(name, &["data", "stringData"]).hint(), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_path_comes_first() {
+        let error =
+            ManifestError::new("not base64").with_path("data.KEY".to_owned()).with_place(Place { line: 3, column: 8 });
+        assert_eq!(error.to_string(), "data.KEY: not base64");
+        assert_eq!(error.path(), "data.KEY");
+        assert_eq!(error.place(), Some((3, 8)));
+        assert_eq!(ManifestError::new("not YAML").to_string(), "not YAML");
+    }
+}

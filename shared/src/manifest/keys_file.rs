@@ -1,0 +1,237 @@
+//! Keys files: the SealingKeys of one cluster, as `kubectl get sealingkeys -o yaml` prints them.
+
+use serde_json::Value;
+
+use super::error::ManifestError;
+use super::field::{Field, Mapping};
+use super::stream::{Format, split};
+use super::typed;
+use super::writer::{ListItem, write, write_list};
+use crate::sealing_key::{KeyRole, PublishedKey, SealingKey, SealingKeyError, SealingKeySpec};
+
+const VERSION: &str = "waxseal.dev/v1alpha1";
+const HINT: &str = "a keys file is what `kubectl get sealingkeys -o yaml` prints";
+
+/// Reads the keys of a keys file, YAML or JSON, sorted as [`write_keys`] writes them.
+///
+/// Takes SealingKeys one after the other, and lists of them (`v1`, kind `List`, or
+/// `SealingKeyList`). Metadata but the name, and status, are not looked at; the rest is read as
+/// strictly as every manifest, and each key is checked by [`PublishedKey::decode`]. Refuses objects
+/// of other kinds, one key with different contents, and a text without keys.
+pub fn read_keys(text: &str) -> Result<Vec<PublishedKey>, ManifestError> {
+    let mut keys = Vec::new();
+    for document in &split(text)?.documents {
+        if let Some(object) = document.object()?.filter(|object| !object.is_null()) {
+            read_object(&object.plain_root()?, &mut keys)?;
+        }
+    }
+    if keys.is_empty() {
+        return Err(ManifestError::new("no SealingKey in it").with_hint(HINT));
+    }
+    sort(&mut keys);
+    Ok(keys)
+}
+
+/// Writes a keys file: a `v1` `List` in YAML with names and specs only, those of the cluster
+/// first, then by creation time and name. The same keys give the same bytes.
+pub fn write_keys(keys: &[PublishedKey]) -> String {
+    let mut keys = keys.to_vec();
+    sort(&mut keys);
+    let objects: Vec<_> = keys.iter().map(to_value).collect();
+    let items: Vec<_> = objects.iter().map(ListItem::from).collect();
+    write_list(&items, Format::Yaml)
+}
+
+/// Writes one SealingKey in YAML, name and spec only; [`read_keys`] reads it.
+pub fn write_key(key: &PublishedKey) -> String {
+    write(&to_value(key))
+}
+
+fn to_value(key: &PublishedKey) -> Value {
+    // An object of strings whose maps have strings as keys.
+    serde_json::to_value(key.to_object()).expect("a SealingKey is JSON")
+}
+
+fn sort(keys: &mut [PublishedKey]) {
+    keys.sort_by_key(|key| (key.role == KeyRole::Recovery, key.created_at, key.recipient.key_id().clone()));
+}
+
+fn read_object(field: &Field<'_>, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestError> {
+    let object = field.mapping()?;
+    match type_of(&object)? {
+        (Some("v1"), Some("List")) | (Some(VERSION), Some("SealingKeyList")) => read_list(&object, keys),
+        (Some(VERSION), Some("SealingKey")) => add(read_key(&object)?, field, keys),
+        _ => Err(field.error("not a SealingKey").with_hint(HINT)),
+    }
+}
+
+fn read_list(list: &Mapping<'_>, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestError> {
+    list.refuse_unknown(&["apiVersion", "kind", "metadata", "items"])?;
+    for item in list.required("items")?.items()? {
+        let object = item.mapping()?;
+        match type_of(&object)? {
+            // The items of a list may leave their type to the list.
+            (Some(VERSION), Some("SealingKey")) | (None, None) => add(read_key(&object)?, &item, keys)?,
+            _ => return Err(item.error("not a SealingKey").with_hint(HINT)),
+        }
+    }
+    Ok(())
+}
+
+fn type_of<'a>(object: &Mapping<'a>) -> Result<(Option<&'a str>, Option<&'a str>), ManifestError> {
+    let text = |name| object.field(name).map(|field| field.string()).transpose();
+    Ok((text("apiVersion")?, text("kind")?))
+}
+
+fn read_key(object: &Mapping<'_>) -> Result<PublishedKey, ManifestError> {
+    object.refuse_unknown(&["apiVersion", "kind", "metadata", "spec", "status"])?;
+    let name = object.required("metadata")?.mapping()?.required("name")?;
+    let spec = object.required("spec")?;
+    let fields = spec.mapping()?;
+    let key = SealingKey::new(name.string()?, typed::from_field::<SealingKeySpec>(spec)?);
+    PublishedKey::decode(&key).map_err(|error| match error {
+        SealingKeyError::Recipient(error) => at(&fields, "recipient", error.to_string()),
+        SealingKeyError::CreatedAt => at(&fields, "createdAt", "not an RFC 3339 time".to_owned()),
+        SealingKeyError::Name(id) => name.error(format!("must be {id}, the key id of its recipient")),
+    })
+}
+
+fn at(fields: &Mapping<'_>, name: &'static str, text: String) -> ManifestError {
+    match fields.required(name) {
+        Ok(field) => field.error(text),
+        Err(error) => error,
+    }
+}
+
+fn add(key: PublishedKey, field: &Field<'_>, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestError> {
+    let id = key.recipient.key_id();
+    match keys.iter().find(|known| known.recipient.key_id() == id) {
+        None => keys.push(key),
+        Some(known) if *known == key => {}
+        Some(_) => return Err(field.error(format!("{id} was given before, with different contents"))),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{Identity, KeyKind};
+    use crate::randomness;
+    use crate::sealing_key::KeyState;
+
+    fn key(role: KeyRole, second: i64) -> PublishedKey {
+        let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
+        let created_at = jiff::Timestamp::from_second(second).expect("a small number");
+        PublishedKey { recipient: identity.recipient().clone(), role, created_at, state: KeyState::Active }
+    }
+
+    fn read(text: &str) -> Vec<PublishedKey> {
+        read_keys(text).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn refusal(text: &str) -> String {
+        read_keys(text).expect_err("not a keys file").to_string()
+    }
+
+    #[test]
+    fn keys_are_written_sorted_and_read_back() {
+        let keys = [key(KeyRole::Cluster, 1), key(KeyRole::Cluster, 2), key(KeyRole::Recovery, 0)];
+        let text = write_keys(&keys);
+        let id = keys[0].recipient.key_id();
+        let head = format!(
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: waxseal.dev/v1alpha1\n  kind: SealingKey\n  metadata:\n    name: {id}\n  spec:\n    createdAt: \"1970-01-01T00:00:01Z\"\n    recipient: {}\n    role: Cluster\n    state: Active\n",
+            keys[0].recipient
+        );
+        assert!(text.starts_with(&head), "{text}");
+        assert_eq!(read(&text), keys);
+        let mut turned = keys.clone();
+        turned.reverse();
+        assert_eq!(write_keys(&turned), text);
+    }
+
+    #[test]
+    fn what_kubectl_prints_is_a_keys_file() {
+        let (one, two) = (key(KeyRole::Cluster, 1), key(KeyRole::Recovery, 2));
+        let item = |key: &PublishedKey| {
+            format!(
+                "- apiVersion: waxseal.dev/v1alpha1
+  kind: SealingKey
+  metadata:
+    creationTimestamp: \"2026-01-31T10:00:00Z\"
+    generation: 1
+    managedFields:
+    - apiVersion: waxseal.dev/v1alpha1
+      fieldsType: FieldsV1
+      fieldsV1:
+        f:spec:
+          .: {{}}
+          f:createdAt: {{}}
+      manager: waxseal
+    name: {}
+    namespace: waxseal-system
+    uid: 3b241101-e2bb-4255-8caf-4136c566a962
+  spec:
+    createdAt: \"{}\"
+    recipient: {}
+    role: {}
+    state: Active
+  status: {{}}
+",
+                key.recipient.key_id(),
+                key.created_at,
+                key.recipient,
+                if key.role == KeyRole::Cluster { "Cluster" } else { "Recovery" }
+            )
+        };
+        let list = format!(
+            "apiVersion: v1\nitems:\n{}{}kind: List\nmetadata:\n  resourceVersion: \"\"\n",
+            item(&two),
+            item(&one)
+        );
+        assert_eq!(read(&list), [one.clone(), two.clone()]);
+        let stream = format!("# two keys\n---\n{}---\n{}", write_key(&one), write_key(&two));
+        assert_eq!(read(&stream), [one.clone(), two.clone()]);
+        let object = serde_json::to_value(one.to_object()).expect("JSON");
+        let json =
+            serde_json::json!({"apiVersion": VERSION, "kind": "SealingKeyList", "metadata": {}, "items": [object]});
+        assert_eq!(read(&json.to_string()), [one]);
+    }
+
+    #[test]
+    fn what_is_no_keys_file_is_refused() {
+        let good = key(KeyRole::Cluster, 1);
+        let text = write_key(&good);
+        let id = good.recipient.key_id();
+        for (text, expected) in [
+            (String::new(), "no SealingKey in it".to_owned()),
+            ("apiVersion: v1\nkind: List\nitems: []\n".to_owned(), "no SealingKey in it".to_owned()),
+            ("apiVersion: v1\nkind: Secret\n".to_owned(), "not a SealingKey".to_owned()),
+            (
+                "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Secret}]\n".to_owned(),
+                "items[0]: not a SealingKey".to_owned(),
+            ),
+            (
+                text.replace("state: Active", "state: Actve"),
+                "spec.state: must be one of Active, Retired, Revoked".to_owned(),
+            ),
+            (text.replace("  state:", "  stat: x\n  state:"), "spec: unknown field \"stat\"".to_owned()),
+            (text.replace("1970-01-01T00:00:01Z", "yesterday"), "spec.createdAt: not an RFC 3339 time".to_owned()),
+            (
+                text.replace("recipient: age1", "recipient: age2"),
+                "spec.recipient: not a recipient: expected \"age1pq1…\" or \"age1…\"".to_owned(),
+            ),
+            (
+                text.replace(&format!("name: {id}"), "name: k0"),
+                format!("metadata.name: must be {id}, the key id of its recipient"),
+            ),
+            (
+                format!("{text}---\n{}", text.replace("Active", "Revoked")),
+                format!("{id} was given before, with different contents"),
+            ),
+        ] {
+            assert_eq!(refusal(&text), expected);
+        }
+        assert_eq!(read(&format!("{text}---\n{text}")), [good]);
+    }
+}

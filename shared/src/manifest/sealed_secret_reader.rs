@@ -1,0 +1,103 @@
+//! A SealedSecret, read strictly into the type that the API server has.
+
+use std::collections::BTreeMap;
+
+use super::error::ManifestError;
+use super::field::Field;
+use super::{metadata, typed};
+use crate::sealed_secret::SealedSecret;
+
+const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+
+/// Reads a SealedSecret whose tree is plain data.
+pub(super) fn read(root: Field<'_>) -> Result<SealedSecret, ManifestError> {
+    let object = root.mapping()?;
+    object.refuse_unknown(&KNOWN)?;
+    let metadata = metadata::read(&object)?;
+    let spec = typed::from_field(object.required("spec")?)?;
+    let mut sealed = SealedSecret::new(metadata.name.as_str(), spec);
+    sealed.metadata.namespace = metadata.namespace.map(|namespace| namespace.as_str().to_owned());
+    sealed.metadata.labels = not_empty(metadata.labels);
+    sealed.metadata.annotations = not_empty(metadata.annotations);
+    Ok(sealed)
+}
+
+fn not_empty(strings: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
+    (!strings.is_empty()).then_some(strings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object::DocumentKind;
+    use super::super::stream::split;
+    use super::*;
+    use crate::sealed_secret::Scope;
+
+    fn read_text(text: &str) -> Result<SealedSecret, ManifestError> {
+        let stream = split(text)?;
+        let DocumentKind::SealedSecret(sealed) = stream.documents[0].kind()? else {
+            panic!("{text} is no SealedSecret");
+        };
+        sealed.read()
+    }
+
+    fn with_spec(spec: &str) -> Result<SealedSecret, ManifestError> {
+        read_text(&format!("apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\nmetadata: {{name: db}}\n{spec}"))
+    }
+
+    #[test]
+    fn a_sealed_secret_is_read_as_it_stands() {
+        let sealed = read_text(
+            "apiVersion: waxseal.dev/v1alpha1
+kind: SealedSecret
+metadata: {name: db, namespace: shop, labels: {}, annotations: {a: b}, creationTimestamp: null}
+spec:
+  scope: Namespace
+  envelopes:
+    e7f3a9c21e0:
+      boundTo: {namespace: shop}
+      commitment: 3q2+7w==
+      wraps: {k2f41ab09c3d4e5f6: YWdl.Zm9v}
+  encryptedData: {A: wax1.e7f3a9c21e0.Zm9v}
+  template:
+    type: Opaque
+    immutable: false
+    metadata: {labels: {app: shop}}
+status: {anything: [1]}
+",
+        )
+        .expect("a SealedSecret");
+        assert_eq!(sealed.metadata.name.as_deref(), Some("db"));
+        assert_eq!(sealed.metadata.namespace.as_deref(), Some("shop"));
+        assert_eq!((sealed.metadata.labels, sealed.metadata.annotations.map(|a| a.len())), (None, Some(1)));
+        assert_eq!((sealed.spec.scope, sealed.status), (Some(Scope::Namespace), None));
+        let envelope = &sealed.spec.envelopes["e7f3a9c21e0"];
+        assert_eq!(envelope.bound_to.namespace.as_deref(), Some("shop"));
+        assert_eq!(envelope.wraps["k2f41ab09c3d4e5f6"], "YWdl.Zm9v");
+        let template = sealed.spec.template.expect("a template");
+        assert_eq!((template.type_.as_deref(), template.immutable), (Some("Opaque"), Some(false)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_with_its_place() {
+        for (spec, expected, line) in [
+            ("", "spec: missing", 1),
+            ("spec: {scope: strict}", "spec.scope: must be one of Strict, Namespace, Cluster", 4),
+            ("spec:\n  envelope: {}", "spec: unknown field \"envelope\"", 5),
+            ("spec: {}\nspecs: {}", "unknown field \"specs\"", 5),
+            ("spec:\n  envelopes:\n    e1: {wraps: {}}", "spec.envelopes.e1: field \"commitment\" is missing", 6),
+            (
+                "spec:\n  encryptedData:\n    0123456701: x",
+                "spec.encryptedData.0123456701: YAML versions disagree on what this unquoted key is",
+                6,
+            ),
+            ("spec:\n  encryptedData: {A: 1e3}", "spec.encryptedData.A: must be a string, not a number", 5),
+            ("spec:\n  encryptedData: {A: x, A: y}", "spec.encryptedData.A: given twice, first on line 5", 5),
+            ("spec:\n  template: {immutable: 'true'}", "spec.template.immutable: must be true or false", 5),
+        ] {
+            let error = with_spec(spec).expect_err(spec);
+            assert_eq!(error.to_string(), expected, "{spec}");
+            assert_eq!(error.place().map(|(line, _)| line), Some(line), "{spec}");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! A Secret, read strictly into types that wipe themselves.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::error::ManifestError;
+use super::field::{Entry, Field, Mapping};
+use super::metadata;
+use crate::format::MAX_DATA_KEYS;
+use crate::names::DataKey;
+use crate::secret::{MAX_SECRET_BYTES, SecretBytes, SecretData, SecretManifest};
+
+const KNOWN: [&str; 7] = ["apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData"];
+
+/// Reads a Secret whose tree is plain data.
+pub(super) fn read(root: Field<'_>) -> Result<SecretManifest, ManifestError> {
+    let secret = root.mapping()?;
+    secret.refuse_unknown(&KNOWN)?;
+    let metadata = metadata::read(&secret)?;
+    Ok(SecretManifest {
+        name: metadata.name,
+        namespace: metadata.namespace,
+        labels: metadata.labels,
+        annotations: metadata.annotations,
+        type_: secret.field("type").map(|field| field.string().map(str::to_owned)).transpose()?,
+        immutable: secret.field("immutable").map(|field| field.boolean()).transpose()?,
+        data: data(&root, &secret)?,
+    })
+}
+
+/// The values of `data`, and over them those of `stringData`, as the API server does it.
+fn data(root: &Field<'_>, secret: &Mapping<'_>) -> Result<SecretData, ManifestError> {
+    let mut data = SecretData::new();
+    if let Some(field) = secret.field("data") {
+        for entry in field.mapping()?.entries() {
+            data.insert(key(entry)?, decoded(&entry.value)?);
+        }
+    }
+    if let Some(field) = secret.field("stringData") {
+        for entry in field.mapping()?.entries() {
+            let text = entry.value.string()?.as_bytes();
+            data.insert(key(entry)?, SecretBytes::new(text.to_vec()));
+        }
+    }
+    if data.len() > MAX_DATA_KEYS {
+        return Err(root.error(format!("more than {MAX_DATA_KEYS} data keys")));
+    }
+    if data.values().map(|value| value.expose().len()).sum::<usize>() > MAX_SECRET_BYTES {
+        return Err(root.error("more data than the 1 MiB that a Secret takes"));
+    }
+    Ok(data)
+}
+
+fn key(entry: &Entry<'_>) -> Result<DataKey, ManifestError> {
+    DataKey::parse(entry.name).map_err(|error| entry.name_field.error(error.to_string()))
+}
+
+/// The bytes that base64 stands for (RFC 4648 §4); CR and LF are ignored, as Go does.
+fn decoded(field: &Field<'_>) -> Result<SecretBytes, ManifestError> {
+    let text = field.string()?;
+    let mut line = Zeroizing::new(Vec::with_capacity(text.len()));
+    line.extend(text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(line.len() / 4 * 3 + 3));
+    match STANDARD.decode_vec(&*line, &mut bytes) {
+        Ok(()) => Ok(SecretBytes::from(bytes)),
+        Err(_) => Err(field.error("not base64").with_hint("plain text belongs under stringData")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::object::DocumentKind;
+    use super::super::stream::split;
+    use super::*;
+
+    const HEAD: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\n";
+
+    fn read_text(text: &str) -> Result<SecretManifest, ManifestError> {
+        let stream = split(text)?;
+        let DocumentKind::Secret(secret) = stream.documents[0].kind()? else {
+            panic!("{text} is no Secret");
+        };
+        secret.read()
+    }
+
+    fn refusal(body: &str) -> ManifestError {
+        match read_text(&format!("{HEAD}{body}")) {
+            Ok(_) => panic!("{body} was read"),
+            Err(error) => error,
+        }
+    }
+
+    fn value<'a>(secret: &'a SecretManifest, key: &str) -> &'a [u8] {
+        secret.data[&DataKey::parse(key).expect("a data key")].expose()
+    }
+
+    #[test]
+    fn a_secret_is_reduced_to_what_a_person_decides() {
+        let secret = read_text(
+            "apiVersion: v1
+kind: Secret
+metadata:
+  name: db
+  namespace: shop
+  labels: {app: shop}
+  annotations:
+    note: kept
+    kapp.k14s.io/change-group: kept
+    kapp.k14s.io/original: '{\"data\":{}}'
+    kapp.k14s.io/original-diff-md5: abc
+    objectset.rio.cattle.io/applied: H4sI
+    kubectl.kubernetes.io/last-applied-configuration: |
+      {\"data\":{}}
+  uid: 3b241101-e2bb-4255-8caf-4136c566a962
+  resourceVersion: \"1\"
+  generation: 1
+  creationTimestamp: null
+  managedFields: [{fieldsV1: {f:data: {.: {}}}}]
+  ownerReferences: []
+  finalizers: []
+type: Opaque
+immutable: true
+data:
+  A: aGVsbG8=
+  B: |
+    aGVs
+    bG8=
+  C: ''
+stringData:
+  A: over
+  text: |
+    two
+    lines
+",
+        );
+        let secret = secret.expect("a Secret");
+        assert_eq!((secret.name.as_str(), secret.namespace.as_ref().map(|n| n.as_str())), ("db", Some("shop")));
+        assert_eq!(secret.labels.keys().collect::<Vec<_>>(), ["app"]);
+        assert_eq!(secret.annotations.keys().collect::<Vec<_>>(), ["kapp.k14s.io/change-group", "note"]);
+        assert_eq!((secret.type_.as_deref(), secret.immutable), (Some("Opaque"), Some(true)));
+        assert_eq!(value(&secret, "A"), b"over");
+        assert_eq!(value(&secret, "B"), b"hello");
+        assert_eq!(value(&secret, "C"), b"");
+        assert_eq!(value(&secret, "text"), b"two\nlines\n");
+    }
+
+    #[test]
+    fn absent_null_and_empty_data_are_the_same() {
+        for body in ["", "data: {}\n", "data: null\nstringData:\n", "type: ~\nimmutable: null\n"] {
+            let secret = read_text(&format!("{HEAD}{body}")).unwrap_or_else(|error| panic!("{body}: {error}"));
+            assert!(secret.data.is_empty() && secret.type_.is_none() && secret.immutable.is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn json_is_read_the_same_way() {
+        let json =
+            r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"stringData":{"A":"\ud83d\ude00\/"}}"#;
+        assert_eq!(value(&read_text(json).expect("a Secret"), "A"), "😀/".as_bytes());
+        let json = "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"db\"},\n\"stringData\":{\"A\":\"x\",\n \"A\":\"y\"}}";
+        let error = read_text(json).expect_err("twice");
+        assert_eq!(
+            (error.to_string().as_str(), error.place()),
+            ("stringData.A: given twice, first on line 2", Some((3, 2)))
+        );
+        let json = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"},"stringData":{"A":1}}"#;
+        assert_eq!(read_text(json).expect_err("a number").to_string(), "stringData.A: must be a string, not a number");
+    }
+
+    #[test]
+    fn a_value_that_would_change_silently_is_refused() {
+        let error = refusal("stringData:\n  LEVEL: 0777\n");
+        assert_eq!(error.to_string(), "stringData.LEVEL: YAML versions disagree on what this unquoted value is");
+        assert_eq!((error.place(), error.hint()), (Some((5, 10)), Some("write it in quotes")));
+        for scalar in ["no", "1_000", "1.10", "1e3", "2001-01-01", "~", "", "true", "{}", "[]"] {
+            for section in ["data", "stringData"] {
+                let error = refusal(&format!("{section}:\n  LEVEL: {scalar}\n"));
+                assert_eq!(error.path(), format!("{section}.LEVEL"), "{scalar}");
+            }
+        }
+        let error = refusal("data:\n  PASSWORD: YQ==\n  OTHER: YQ==\n  PASSWORD: Yg==\n");
+        assert_eq!(error.to_string(), "data.PASSWORD: given twice, first on line 5");
+        assert_eq!(error.place(), Some((7, 3)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused() {
+        for (body, expected, hint) in [
+            ("stringdata: {}\n", "unknown field \"stringdata\"", Some("did you mean \"stringData\"?")),
+            ("status: {}\n", "unknown field \"status\"", None),
+            ("\"my secret\": {}\n", "unknown field \"…\"", None),
+            ("immutable: yes\n", "immutable: must be true or false", None),
+            ("type: 1\n", "type: must be a string, not a number", Some("write it in quotes")),
+            ("data: x\n", "data: must be a mapping, not a string", None),
+            ("x: &a 1\n", "x: anchors are not read here", None),
+        ] {
+            let error = refusal(body);
+            assert_eq!((error.to_string().as_str(), error.hint()), (expected, hint), "{body}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_strict() {
+        for (metadata, expected) in [
+            ("{}", "metadata.name: missing"),
+            ("null", "metadata: missing"),
+            (
+                "{name: A}",
+                "metadata.name: a name must be 1 to 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit",
+            ),
+            ("{name: 1}", "metadata.name: must be a string, not a number"),
+            (
+                "{name: a, namespace: a.b}",
+                "metadata.namespace: a namespace must be 1 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
+            ),
+            (
+                "{name: a, generateName: a-}",
+                "metadata.generateName: values are bound to a name, so it cannot be generated",
+            ),
+            ("{name: a, lables: {}}", "metadata: unknown field \"lables\""),
+            (
+                "{name: a, labels: {app: no}}",
+                "metadata.labels.app: YAML versions disagree on what this unquoted value is",
+            ),
+            ("{name: a, labels: {on: x}}", "metadata.labels.on: YAML versions disagree on what this unquoted key is"),
+        ] {
+            let error =
+                read_text(&format!("apiVersion: v1\nkind: Secret\nmetadata: {metadata}\n")).expect_err(metadata);
+            assert_eq!(error.to_string(), expected, "{metadata}");
+        }
+    }
+
+    #[test]
+    fn base64_is_standard_padded_and_canonical() {
+        for text in
+            ["aGVsbG8", "aGVsbG8=x", "aGVsbG9=", "aGVs bG8=", "-_-_", "hunter2", "\"aGVs\\tbG8=\"", "=", "aGVsbG8=="]
+        {
+            let error = refusal(&format!("data:\n  A: !!str {text}\n"));
+            assert_eq!(error.to_string(), "data.A: not base64", "{text}");
+            assert_eq!(error.hint(), Some("plain text belongs under stringData"));
+        }
+        let secret = read_text(&format!("{HEAD}data: {{A: \"aGVs\\r\\nbG8=\\n\"}}")).expect("as Go reads it");
+        assert_eq!(value(&secret, "A"), b"hello");
+    }
+
+    #[test]
+    fn data_keys_and_sizes_are_those_of_kubernetes() {
+        let error = refusal("data: {../x: ''}\n");
+        assert!(error.to_string().starts_with("data.../x: a data key must be "), "{error}");
+        let keys = |count: usize| (0..count).map(|n| format!("  k{n}: ''\n")).collect::<String>();
+        assert!(read_text(&format!("{HEAD}data:\n{}", keys(256))).is_ok());
+        assert_eq!(refusal(&format!("data:\n{}", keys(257))).to_string(), "more than 256 data keys");
+        let half = "x".repeat(MAX_SECRET_BYTES / 2);
+        assert!(read_text(&format!("{HEAD}stringData: {{a: {half}, b: {half}}}\n")).is_ok());
+        let error = refusal(&format!("stringData: {{a: {half}, b: {half}x}}\n"));
+        assert_eq!(error.to_string(), "more data than the 1 MiB that a Secret takes");
+    }
+}

@@ -1,0 +1,389 @@
+//! A text as the stream of documents it is, each knowing where it stood.
+
+use std::ops::Range;
+
+use serde::de::IgnoredAny;
+
+use super::error::ManifestError;
+use super::json;
+use super::node::{Limits, Place};
+use super::object::{DocumentKind, Object};
+use super::yaml;
+
+/// The greatest number of documents in one stream.
+pub const MAX_DOCUMENTS: usize = 100_000;
+
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// How a stream is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// YAML documents, parted by `---` and `...`.
+    Yaml,
+    /// JSON values, one after the other.
+    Json,
+}
+
+/// A text, cut into documents that together are the text again, byte for byte.
+///
+/// It has no `Debug`: the documents may hold secrets.
+pub struct Stream<'a> {
+    /// How all its documents are written.
+    pub format: Format,
+    /// The documents in the order of the text; none only for an empty text.
+    pub documents: Vec<Document<'a>>,
+}
+
+/// One document of a stream, not yet read.
+///
+/// It has no `Debug`: it may hold secrets.
+#[derive(Clone, Copy)]
+pub struct Document<'a> {
+    text: &'a str,
+    offset: usize,
+    place: Place,
+    format: Format,
+    holds: Holds,
+}
+
+/// What a part of a YAML stream holds beside comments and blank lines.
+#[derive(Clone, Copy, Default)]
+struct Holds {
+    marker: bool,
+    directive: bool,
+    content: bool,
+}
+
+/// Cuts a text into its documents.
+///
+/// A text that is one JSON value after the other, the first an object or an array, is JSON;
+/// every other is YAML. YAML is cut at the lines that begin with `---` or `...`: YAML 1.2.2 §9.1.2
+/// (`c-forbidden`) lets such a line end a document in every context, also within quotes and block
+/// scalars, so looking at lines is exact. Comments before the first `---` are a document of their
+/// own, which is empty. Refuses only a stream of more than [`MAX_DOCUMENTS`].
+pub fn split(text: &str) -> Result<Stream<'_>, ManifestError> {
+    let (format, documents) = match split_json(text)? {
+        Some(documents) => (Format::Json, documents),
+        None => (Format::Yaml, split_yaml(text)?),
+    };
+    Ok(Stream { format, documents })
+}
+
+impl<'a> Document<'a> {
+    /// The text of the document with its markers, comments and white space.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Where the text stands in the stream, in bytes.
+    pub fn range(&self) -> Range<usize> {
+        self.offset..self.offset + self.text.len()
+    }
+
+    /// The line of the stream, from 1, on which the document begins.
+    pub fn line(&self) -> usize {
+        self.place.line as usize
+    }
+
+    /// How it is written.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Reads the document as far as it takes to know what it is.
+    ///
+    /// Refuses what is not YAML (or JSON), what is nested too deeply or has more than a million
+    /// values, a SealedSecret of a version that is not known, and a list whose items cannot be told.
+    pub fn kind(&self) -> Result<DocumentKind, ManifestError> {
+        self.object()?.map_or(Ok(DocumentKind::Empty), Object::classified)
+    }
+
+    /// The text of this document with another manifest in place of its own.
+    ///
+    /// Kept are the markers, the comments above the first line, and the kind of line break.
+    pub fn replaced_by(&self, manifest: &str) -> String {
+        match self.format {
+            Format::Yaml => self.yaml_replaced_by(manifest),
+            Format::Json => self.json_replaced_by(manifest),
+        }
+    }
+
+    pub(super) fn object(&self) -> Result<Option<Object>, ManifestError> {
+        let text = self.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(self.text);
+        let node = match self.format {
+            Format::Json => json::parse(text, self.place, Limits::READING)?,
+            Format::Yaml if !self.holds.content && !self.holds.directive => None,
+            Format::Yaml => yaml::parse(text, self.place.line)?,
+        };
+        Ok(node.map(|node| Object::new(node, self.obstacle(text))))
+    }
+
+    /// What makes the document unreadable though it is YAML: directives, and characters that end a
+    /// line in YAML 1.1 (§4.1.4) and not in YAML 1.2 (§5.4).
+    fn obstacle(&self, text: &str) -> Option<ManifestError> {
+        let at = |offset| self.place.after(&text[..offset]);
+        if self.format == Format::Json {
+            return None;
+        }
+        if self.holds.directive {
+            let before = lines(text).take_while(|line| !line.starts_with('%')).map(str::len).sum();
+            let error = ManifestError::new("YAML directives are not read here").with_place(at(before));
+            return Some(error.with_hint("remove the lines that begin with \"%\""));
+        }
+        let offset = text.find(['\u{85}', '\u{2028}', '\u{2029}'])?;
+        let error = ManifestError::new("YAML versions disagree on whether a line ends here").with_place(at(offset));
+        Some(error.with_hint("write the character as an escape in double quotes"))
+    }
+
+    fn yaml_replaced_by(&self, manifest: &str) -> String {
+        let line_break = if self.first_line().ends_with("\r\n") { "\r\n" } else { "\n" };
+        let mut text = String::new();
+        for line in lines(self.text) {
+            if is_marker(line, "---") && !is_bare_marker(line) {
+                text.push_str("---");
+                text.push_str(line_break);
+                break;
+            }
+            if !is_bare_marker(line) && !is_blank_or_comment(line) && !line.starts_with('%') {
+                break;
+            }
+            text.push_str(line);
+        }
+        text.push_str(&manifest.replace('\n', line_break));
+        text.push_str(lines(self.text).last().filter(|line| is_marker(line, "...")).unwrap_or_default());
+        text
+    }
+
+    fn json_replaced_by(&self, manifest: &str) -> String {
+        let value = self.text.trim_start_matches(BYTE_ORDER_MARK).trim_matches(is_json_space);
+        let (before, after) = self.text.split_once(value).unwrap_or_default();
+        format!("{before}{}{after}", manifest.trim_end())
+    }
+
+    fn first_line(&self) -> &'a str {
+        lines(self.text).next().unwrap_or_default()
+    }
+}
+
+fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
+    let body = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    if !body.trim_start_matches(is_json_space).starts_with(['{', '[']) {
+        return Ok(None);
+    }
+    let mut values = serde_json::Deserializer::from_str(body).into_iter::<IgnoredAny>();
+    let mut ends = Vec::new();
+    while let Some(value) = values.next() {
+        if value.is_err() {
+            return Ok(None);
+        }
+        ends.push(text.len() - body.len() + values.byte_offset());
+    }
+    if let Some(last) = ends.last_mut() {
+        *last = text.len();
+    }
+    let mut cutter = Cutter::new(text, Format::Json);
+    ends.into_iter().try_for_each(|end| cutter.cut(end, Holds::default()))?;
+    Ok(Some(cutter.documents))
+}
+
+fn split_yaml(text: &str) -> Result<Vec<Document<'_>>, ManifestError> {
+    let mut cutter = Cutter::new(text, Format::Yaml);
+    let mut holds = Holds::default();
+    let mut offset = 0;
+    for line in lines(text) {
+        let end = offset + line.len();
+        let line = if offset == 0 { line.trim_start_matches(BYTE_ORDER_MARK) } else { line };
+        if is_marker(line, "---") {
+            if holds.marker || holds.content || !holds.directive {
+                cutter.cut(offset, std::mem::take(&mut holds))?;
+            }
+            holds.marker = true;
+            holds.content |= !is_bare_marker(line);
+        } else if is_marker(line, "...") {
+            holds.content |= !is_bare_marker(line);
+            cutter.cut(end, std::mem::take(&mut holds))?;
+        } else if line.starts_with('%') && !holds.marker && !holds.content {
+            holds.directive = true;
+        } else {
+            holds.content |= !is_blank_or_comment(line);
+        }
+        offset = end;
+    }
+    cutter.cut(offset, holds)?;
+    Ok(cutter.documents)
+}
+
+/// Cuts a text from its start to its end.
+struct Cutter<'a> {
+    text: &'a str,
+    format: Format,
+    offset: usize,
+    place: Place,
+    documents: Vec<Document<'a>>,
+}
+
+impl<'a> Cutter<'a> {
+    fn new(text: &'a str, format: Format) -> Self {
+        Self { text, format, offset: 0, place: Place::START, documents: Vec::new() }
+    }
+
+    /// Makes a document of everything from the last cut to `end`, unless that is nothing.
+    fn cut(&mut self, end: usize, holds: Holds) -> Result<(), ManifestError> {
+        let text = &self.text[self.offset..end];
+        if text.is_empty() {
+            return Ok(());
+        }
+        if self.documents.len() == MAX_DOCUMENTS {
+            let error = ManifestError::new("a stream of more than 100000 documents is not read");
+            return Err(error.with_place(self.place));
+        }
+        self.documents.push(Document { text, offset: self.offset, place: self.place, format: self.format, holds });
+        self.offset = end;
+        self.place = self.place.after(text.trim_start_matches(BYTE_ORDER_MARK));
+        Ok(())
+    }
+}
+
+/// The lines of a text with their breaks: LF, CR LF or CR (YAML 1.2.2 §5.4).
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = match rest.find(['\n', '\r']) {
+            Some(at) if rest[at..].starts_with("\r\n") => at + 2,
+            Some(at) => at + 1,
+            None => rest.len(),
+        };
+        let (line, after) = rest.split_at(end);
+        rest = after;
+        (!line.is_empty()).then_some(line)
+    })
+}
+
+fn is_marker(line: &str, marker: &str) -> bool {
+    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r']))
+}
+
+/// Whether the line is a marker with nothing but a comment behind it.
+fn is_bare_marker(line: &str) -> bool {
+    (is_marker(line, "---") || is_marker(line, "...")) && is_blank_or_comment(&line[3..])
+}
+
+fn is_blank_or_comment(line: &str) -> bool {
+    let line = line.trim_matches([' ', '\t', '\n', '\r']);
+    line.is_empty() || line.starts_with('#')
+}
+
+fn is_json_space(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\n' | '\r')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts(text: &str) -> Vec<&str> {
+        let stream = split(text).unwrap_or_else(|error| panic!("{error}"));
+        stream.documents.iter().map(Document::text).collect()
+    }
+
+    #[test]
+    fn yaml_is_cut_at_markers() {
+        for (text, expected) in [
+            ("", vec![]),
+            ("\n", vec!["\n"]),
+            ("a: 1\n---\nb: 2\n", vec!["a: 1\n", "---\nb: 2\n"]),
+            ("---\na: 1\n---\nb: 2", vec!["---\na: 1\n", "---\nb: 2"]),
+            ("# head\n---\na: 1\n", vec!["# head\n", "---\na: 1\n"]),
+            ("a: 1\n...\n# between\n---\nb: 2\n", vec!["a: 1\n...\n", "# between\n", "---\nb: 2\n"]),
+            ("%YAML 1.2\n---\na: 1\n", vec!["%YAML 1.2\n---\na: 1\n"]),
+            ("a: 1\r\n---\r\nb: 2\r\n", vec!["a: 1\r\n", "---\r\nb: 2\r\n"]),
+            ("a: 1\r---\rb: 2\r", vec!["a: 1\r", "---\rb: 2\r"]),
+            ("a: |\n  x\n---\ty\n", vec!["a: |\n  x\n", "---\ty\n"]),
+            ("a: |\n  ---\n  x\n", vec!["a: |\n  ---\n  x\n"]),
+            ("a: 1\n---b\n", vec!["a: 1\n---b\n"]),
+            ("\u{feff}---\na: 1\n", vec!["\u{feff}---\na: 1\n"]),
+            ("---", vec!["---"]),
+        ] {
+            assert_eq!(texts(text), expected, "{text:?}");
+            assert_eq!(split(text).map(|stream| stream.format), Ok(Format::Yaml), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn json_is_cut_between_values() {
+        for (text, expected) in [
+            ("{}", vec!["{}"]),
+            (" {\"a\": 1}\n{\"b\": 2}\n\n", vec![" {\"a\": 1}", "\n{\"b\": 2}\n\n"]),
+            ("{}{}[]", vec!["{}", "{}", "[]"]),
+            ("\u{feff}{}\n", vec!["\u{feff}{}\n"]),
+        ] {
+            assert_eq!(texts(text), expected, "{text:?}");
+            assert_eq!(split(text).map(|stream| stream.format), Ok(Format::Json), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn flow_style_yaml_is_no_json() {
+        for text in ["{a: 1}", "{\"a\": 1}\n---\n{\"b\": 2}\n", "{\"a\": 1,}", "\"text\"", "{} # c"] {
+            assert_eq!(split(text).map(|stream| stream.format), Ok(Format::Yaml), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_knows_its_place() {
+        let stream = split("# c\n---\na: 1\n---\n\nkind: [\n").expect("a stream");
+        let places: Vec<_> = stream.documents.iter().map(|d| (d.line(), d.range())).collect();
+        assert_eq!(places, [(1, 0..4), (2, 4..13), (4, 13..26)]);
+        let error = stream.documents[2].kind().err().expect("not YAML");
+        assert_eq!(error.place().map(|(line, _)| line), Some(6));
+
+        let stream = split("{}\n {\"kind\": \"\\ud83d\"}").expect("a stream");
+        let error = stream.documents[1].kind().err().expect("not JSON");
+        assert_eq!(error.place(), Some((2, 11)));
+    }
+
+    #[test]
+    fn places_behind_a_byte_order_mark_are_those_an_editor_shows() {
+        for text in ["\u{feff}a: *x\n", "\u{feff}\n\na: *x\n"] {
+            let stream = split(text).expect("a stream");
+            let error = stream.documents[0].kind().err().expect("not YAML");
+            assert_eq!(error.place(), Some((text.lines().count(), 4)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_gives_way_to_another() {
+        for (text, expected) in [
+            ("a: 1\n", "NEW\n"),
+            ("--- # c\n# Source: x\n\na: 1\nb: 2\n", "--- # c\n# Source: x\n\nNEW\n"),
+            ("--- {a: 1}\n", "---\nNEW\n"),
+            ("a: 1\r\n...\r\n", "NEW\r\n...\r\n"),
+            ("\u{feff}{\"a\": 1}\n", "\u{feff}NEW\n"),
+            ("\n{}", "\nNEW"),
+        ] {
+            let stream = split(text).expect("a stream");
+            assert_eq!(stream.documents[0].replaced_by("NEW\n"), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_documents_are_refused() {
+        let error = split(&"---\n".repeat(MAX_DOCUMENTS + 1)).err().expect("too many");
+        assert_eq!(error.to_string(), "a stream of more than 100000 documents is not read");
+        assert_eq!(split(&"{}".repeat(MAX_DOCUMENTS)).map(|stream| stream.documents.len()), Ok(MAX_DOCUMENTS));
+    }
+
+    proptest! {
+        #[test]
+        fn the_documents_are_the_text(text in "(---|\\.\\.\\.|%Y|#|a|: |\\{|\\}|\"|\u{feff}|[ \t\r\n]){0,24}") {
+            let stream = split(&text).expect("a stream");
+            prop_assert_eq!(stream.documents.iter().map(Document::text).collect::<String>(), text.as_str());
+            for document in &stream.documents {
+                prop_assert_eq!(&text[document.range()], document.text());
+                let _ = document.kind();
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Opening: the values of a SealedSecret, with the identities at hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thiserror::Error;
+
+use crate::format::{Sealed, ValueError};
+use crate::key_ring::{EnvelopeError, KeyRing, OpenedEnvelope};
+use crate::names::{DataKey, EnvelopeId, KeyId};
+use crate::reason::Reason;
+use crate::secret::{MAX_SECRET_BYTES, SecretData};
+
+/// What opening gave.
+#[derive(Debug)]
+pub struct Opened {
+    /// The values.
+    pub data: SecretData,
+    /// The keys whose wraps were opened.
+    pub opened_with: BTreeSet<KeyId>,
+    /// Wraps whose proof failed, by envelope.
+    pub broken_wraps: BTreeMap<EnvelopeId, Vec<KeyId>>,
+}
+
+/// Why an object does not open. Shows names, never values.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OpenError {
+    /// An envelope that a value names does not open.
+    #[error("envelope {0}: {1}")]
+    Envelope(EnvelopeId, EnvelopeError),
+    /// A value does not open.
+    #[error("data key {0}: {1}")]
+    Value(DataKey, ValueError),
+    /// The values together are more than a Secret may hold.
+    #[error("the data is larger than 1 MiB, the most that a Secret can hold")]
+    TooLarge,
+}
+
+impl OpenError {
+    /// The word for it in status, metrics and output.
+    pub fn reason(&self) -> Reason {
+        match self {
+            OpenError::Envelope(_, EnvelopeError::KeyMissing(_)) => Reason::KeyMissing,
+            OpenError::Envelope(_, EnvelopeError::KeyRevoked(_)) => Reason::KeyRevoked,
+            OpenError::Envelope(_, EnvelopeError::Broken(_)) | OpenError::Value(..) => Reason::Unreadable,
+            OpenError::TooLarge => Reason::TooLarge,
+        }
+    }
+}
+
+/// Opens every value, or none: each envelope that a value names once, then the values.
+pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
+    let envelopes = open_envelopes(sealed, ring)?;
+    let mut data = SecretData::new();
+    let mut size = 0;
+    for (key, value) in sealed.values() {
+        let envelope = &envelopes[&value.envelope];
+        let plain = value.open(&envelope.dek, sealed.binding(key)).map_err(|error| OpenError::Value(key.clone(), error))?;
+        size += plain.expose().len();
+        if size > MAX_SECRET_BYTES {
+            return Err(OpenError::TooLarge);
+        }
+        data.insert(key.clone(), plain);
+    }
+    let broken_wraps = envelopes
+        .iter()
+        .filter(|(_, opened)| !opened.broken_wraps.is_empty())
+        .map(|(id, opened)| (id.clone(), opened.broken_wraps.clone()))
+        .collect();
+    let opened_with = envelopes.into_values().map(|opened| opened.key_id).collect();
+    Ok(Opened { data, opened_with, broken_wraps })
+}
+
+fn open_envelopes(sealed: &Sealed, ring: &KeyRing) -> Result<BTreeMap<EnvelopeId, OpenedEnvelope>, OpenError> {
+    let mut opened = BTreeMap::new();
+    for (_, id) in sealed.data_keys() {
+        if !opened.contains_key(id) {
+            let envelope = ring.open(&sealed.envelopes()[id]).map_err(|error| OpenError::Envelope(id.clone(), error))?;
+            opened.insert(id.clone(), envelope);
+        }
+    }
+    Ok(opened)
+}

@@ -1,0 +1,218 @@
+//! Deciding what to do about one SealedSecret. Pure: the backends carry a plan out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::format::{DecodeError, Sealed};
+use crate::key_ring::KeyRing;
+use crate::names::ObjectName;
+use crate::open::open;
+use crate::reason::Reason;
+use crate::sealed_secret::{SealedSecret, Template, TemplateMetadata};
+use crate::secret::SecretData;
+use crate::status::Verdict;
+
+/// The label that marks a Secret as made by Waxseal, or consents to be.
+pub const MARK_LABEL: &str = "waxseal.dev/secret";
+/// The mark of a Secret that Waxseal made and owns.
+pub const MARK_OWNED: &str = "owned";
+/// The type of a Secret whose manifest names none.
+pub const DEFAULT_TYPE: &str = "Opaque";
+
+/// The keys that a controller has at a moment.
+#[derive(Debug, Clone, Copy)]
+pub enum Keys<'a> {
+    /// It has not read them yet.
+    Loading,
+    /// There are none, and it may not make one.
+    Awaiting,
+    /// These.
+    Held(&'a KeyRing),
+}
+
+/// The Secret that already has the name, as the backend found it.
+#[derive(Debug)]
+pub struct ExistingSecret {
+    /// All its labels.
+    pub labels: BTreeMap<String, String>,
+    /// All its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The labels that Waxseal wrote.
+    pub our_labels: BTreeSet<String>,
+    /// The annotations that Waxseal wrote.
+    pub our_annotations: BTreeSet<String>,
+    /// Who controls it.
+    pub controller: Controller,
+    /// Its type.
+    pub type_: String,
+    /// Whether its data is immutable.
+    pub immutable: bool,
+    /// Its values; `None` if they are none that Waxseal could have written.
+    pub data: Option<SecretData>,
+}
+
+/// Who controls an existing Secret, by its controller reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Controller {
+    /// Nobody.
+    None,
+    /// A SealedSecret.
+    SealedSecret {
+        /// Its name.
+        name: String,
+        /// Its UID.
+        uid: String,
+    },
+    /// Something else.
+    Other,
+}
+
+/// What the Secret shall be: exactly this data, this type, and at least this metadata.
+#[derive(Debug, PartialEq, Eq)]
+pub struct DesiredSecret {
+    /// Its name.
+    pub name: ObjectName,
+    /// The labels, the mark among them.
+    pub labels: BTreeMap<String, String>,
+    /// The annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The type.
+    pub type_: String,
+    /// Whether its data is immutable, where the SealedSecret says so.
+    pub immutable: Option<bool>,
+    /// The values.
+    pub data: SecretData,
+}
+
+/// What to do about an object.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// It is being deleted: nothing at all.
+    Nothing,
+    /// The Secret stays as it is, whether there is one or not; this is the verdict.
+    Leave(Verdict),
+    /// Write the Secret; once that is done, this is the verdict.
+    Write(Box<DesiredSecret>, Verdict),
+}
+
+/// Decides what to do about an object, given the keys and the Secret that has its name.
+///
+/// The checks come in this order: being deleted, keys, format, forbidden template, opening,
+/// ownership, what Kubernetes never changes. The first that fails decides; nothing is written
+/// then.
+pub fn plan(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecret>) -> Plan {
+    if object.metadata.deletion_timestamp.is_some() {
+        return Plan::Nothing;
+    }
+    match decide(object, keys, existing) {
+        Ok(plan) => plan,
+        Err(verdict) => Plan::Leave(verdict),
+    }
+}
+
+fn decide(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecret>) -> Result<Plan, Verdict> {
+    let ring = ring(keys)?;
+    let sealed = Sealed::decode(object).map_err(|error| Verdict::new(decode_reason(&error), error.to_string()))?;
+    let opened = open(&sealed, ring).map_err(|error| Verdict::new(error.reason(), error.to_string()))?;
+    let desired = desired(&sealed, opened.data);
+    let done = Verdict::new(Reason::Materialised, "the Secret is as this SealedSecret says");
+    let Some(existing) = existing else {
+        return Ok(Plan::Write(Box::new(desired), done));
+    };
+    check_ours(&sealed.name, existing)?;
+    if is_as_desired(object, &desired, existing) {
+        return Ok(Plan::Leave(done));
+    }
+    check_changeable(&desired, existing)?;
+    Ok(Plan::Write(Box::new(desired), done))
+}
+
+fn ring(keys: Keys<'_>) -> Result<&KeyRing, Verdict> {
+    match keys {
+        Keys::Loading => Err(Verdict::new(Reason::KeysLoading, "the controller is reading its keys")),
+        Keys::Awaiting => Err(Verdict::new(
+            Reason::AwaitingKeys,
+            "the controller holds no key; it makes none while SealedSecrets are sealed to other keys",
+        )),
+        Keys::Held(ring) => Ok(ring),
+    }
+}
+
+fn decode_reason(error: &DecodeError) -> Reason {
+    match error {
+        DecodeError::Moved { .. } => Reason::Moved,
+        DecodeError::Template(_) => Reason::TypeForbidden,
+        _ => Reason::Malformed,
+    }
+}
+
+fn desired(sealed: &Sealed, data: SecretData) -> DesiredSecret {
+    let Template { type_, immutable, metadata } = sealed.template.clone();
+    let TemplateMetadata { mut labels, annotations } = metadata.unwrap_or_default();
+    labels.insert(MARK_LABEL.to_owned(), MARK_OWNED.to_owned());
+    DesiredSecret {
+        name: sealed.name.clone(),
+        labels,
+        annotations,
+        type_: type_.unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
+        immutable,
+        data,
+    }
+}
+
+/// Ours is: same name (given), marked as owned, and controlled by nobody or by a SealedSecret of
+/// that name, whatever its UID: one that was deleted and made again takes its Secret over.
+fn check_ours(name: &ObjectName, existing: &ExistingSecret) -> Result<(), Verdict> {
+    let marked = existing.labels.get(MARK_LABEL).is_some_and(|mark| mark == MARK_OWNED);
+    let refuse = |message| Err(Verdict::new(Reason::ForeignOwner, message));
+    match &existing.controller {
+        _ if !marked => refuse("a Secret of this name exists and was not made by Waxseal; it stays as it is"),
+        Controller::Other => refuse("a Secret of this name exists and another controller owns it; it stays as it is"),
+        Controller::SealedSecret { name: owner, .. } if owner != name.as_str() => {
+            refuse("a Secret of this name exists and another SealedSecret owns it; it stays as it is")
+        }
+        Controller::None | Controller::SealedSecret { .. } => Ok(()),
+    }
+}
+
+fn is_as_desired(object: &SealedSecret, desired: &DesiredSecret, existing: &ExistingSecret) -> bool {
+    existing.data.as_ref() == Some(&desired.data)
+        && existing.type_ == desired.type_
+        && existing.immutable == desired.immutable.unwrap_or_default()
+        && metadata_is(&desired.labels, &existing.labels, &existing.our_labels)
+        && metadata_is(&desired.annotations, &existing.annotations, &existing.our_annotations)
+        && is_controlled_by(object, &existing.controller)
+}
+
+/// Everything desired is there, and nothing that we once wrote is there beyond it.
+fn metadata_is(desired: &BTreeMap<String, String>, present: &BTreeMap<String, String>, ours: &BTreeSet<String>) -> bool {
+    desired.iter().all(|(key, value)| present.get(key) == Some(value)) && ours.iter().all(|key| desired.contains_key(key))
+}
+
+/// Only an object that an API server holds has a UID, and only its Secrets have a controller.
+fn is_controlled_by(object: &SealedSecret, controller: &Controller) -> bool {
+    match (&object.metadata.uid, controller) {
+        (Some(uid), Controller::SealedSecret { uid: owner, .. }) => uid == owner,
+        (None, Controller::None) => true,
+        _ => false,
+    }
+}
+
+fn check_changeable(desired: &DesiredSecret, existing: &ExistingSecret) -> Result<(), Verdict> {
+    if existing.type_ != desired.type_ {
+        return Err(Verdict::new(
+            Reason::TypeImmutable,
+            "the Secret exists with another type, and a Secret's type cannot change; delete the Secret to have it made anew",
+        ));
+    }
+    let frozen = existing.immutable;
+    if frozen && (existing.data.as_ref() != Some(&desired.data) || !desired.immutable.unwrap_or_default()) {
+        return Err(Verdict::new(
+            Reason::SecretImmutable,
+            "the Secret exists, is immutable and differs; delete the Secret to have it made anew",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

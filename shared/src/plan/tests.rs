@@ -1,0 +1,236 @@
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::*;
+use crate::key::{Identity, KeyKind};
+use crate::key_ring::HeldKey;
+use crate::names::{DataKey, Namespace};
+use crate::randomness;
+use crate::seal::seal;
+use crate::sealed_secret::Scope;
+use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
+use crate::secret::{SecretBytes, SecretManifest};
+
+const UID: &str = "0b8f7a1c";
+
+fn ring() -> KeyRing {
+    let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
+    let published = PublishedKey {
+        recipient: identity.recipient().clone(),
+        role: KeyRole::Cluster,
+        created_at: Timestamp::UNIX_EPOCH,
+        state: KeyState::Active,
+    };
+    KeyRing::new(vec![HeldKey { identity, published }])
+}
+
+fn secret(data: &[(&str, &str)]) -> SecretManifest {
+    SecretManifest {
+        name: ObjectName::parse("db").expect("a name"),
+        namespace: None,
+        labels: BTreeMap::from([("team".to_owned(), "shop".to_owned())]),
+        annotations: BTreeMap::new(),
+        type_: None,
+        immutable: None,
+        data: values(data),
+    }
+}
+
+fn values(data: &[(&str, &str)]) -> SecretData {
+    data.iter()
+        .map(|(key, value)| (DataKey::parse(key).expect("a key"), SecretBytes::new(value.as_bytes().to_vec())))
+        .collect()
+}
+
+fn sealed_with(ring: &KeyRing, secret: &SecretManifest, scope: Scope) -> SealedSecret {
+    let namespace = Namespace::parse("shop").expect("a namespace");
+    let recipients = [ring.primary().expect("one key").recipient.clone()];
+    let mut object = seal(secret, &namespace, scope, &recipients, &mut randomness::system()).expect("seals");
+    object.metadata.uid = Some(UID.to_owned());
+    object
+}
+
+fn sealed(ring: &KeyRing) -> SealedSecret {
+    sealed_with(ring, &secret(&[("PASSWORD", "hunter2"), ("USER", "app")]), Scope::Strict)
+}
+
+fn as_planned(plan: Plan) -> ExistingSecret {
+    let Plan::Write(desired, _) = plan else { panic!("nothing was to be written") };
+    ExistingSecret {
+        our_labels: desired.labels.keys().cloned().collect(),
+        our_annotations: desired.annotations.keys().cloned().collect(),
+        labels: desired.labels,
+        annotations: desired.annotations,
+        controller: Controller::SealedSecret { name: "db".to_owned(), uid: UID.to_owned() },
+        type_: desired.type_,
+        immutable: desired.immutable.unwrap_or_default(),
+        data: Some(desired.data),
+    }
+}
+
+#[track_caller]
+fn assert_left(plan: Plan, reason: Reason) -> String {
+    let Plan::Leave(verdict) = plan else { panic!("expected {reason} and nothing written") };
+    assert_eq!(verdict.reason, reason, "{}", verdict.message);
+    assert!(!verdict.message.contains("hunter2"));
+    verdict.message
+}
+
+#[track_caller]
+fn assert_written(plan: Plan) -> DesiredSecret {
+    let Plan::Write(desired, verdict) = plan else { panic!("expected a write") };
+    assert_eq!(verdict.reason, Reason::Materialised);
+    *desired
+}
+
+#[test]
+fn a_fresh_object_is_written_and_then_left() {
+    let ring = ring();
+    let object = sealed(&ring);
+    let desired = assert_written(plan(&object, Keys::Held(&ring), None));
+    assert_eq!(desired.data, values(&[("PASSWORD", "hunter2"), ("USER", "app")]));
+    assert_eq!(desired.labels[MARK_LABEL], MARK_OWNED);
+    assert_eq!(desired.labels["team"], "shop");
+    assert_eq!(desired.type_, "Opaque");
+    let existing = as_planned(plan(&object, Keys::Held(&ring), None));
+    assert_left(plan(&object, Keys::Held(&ring), Some(&existing)), Reason::Materialised);
+}
+
+#[test]
+fn what_others_added_to_the_metadata_is_no_difference() {
+    let ring = ring();
+    let object = sealed(&ring);
+    let mut existing = as_planned(plan(&object, Keys::Held(&ring), None));
+    existing.annotations.insert("reloader".to_owned(), "x".to_owned());
+    assert_left(plan(&object, Keys::Held(&ring), Some(&existing)), Reason::Materialised);
+}
+
+#[test]
+fn each_difference_is_written() {
+    let ring = ring();
+    let object = sealed(&ring);
+    let differences: [fn(&mut ExistingSecret); 7] = [
+        |existing| existing.data = Some(values(&[("PASSWORD", "hunter2")])),
+        |existing| existing.data = Some(values(&[("PASSWORD", "hunter2"), ("USER", "app"), ("MORE", "x")])),
+        |existing| existing.data = None,
+        |existing| drop(existing.labels.remove("team")),
+        |existing| drop(existing.our_annotations.insert("dropped-from-the-template".to_owned())),
+        |existing| existing.controller = Controller::SealedSecret { name: "db".to_owned(), uid: "other".to_owned() },
+        |existing| existing.controller = Controller::None,
+    ];
+    for (index, differ) in differences.iter().enumerate() {
+        let mut existing = as_planned(plan(&object, Keys::Held(&ring), None));
+        differ(&mut existing);
+        assert!(matches!(plan(&object, Keys::Held(&ring), Some(&existing)), Plan::Write(..)), "{index}");
+    }
+}
+
+#[test]
+fn every_way_of_being_foreign_is_refused() {
+    let ring = ring();
+    let object = sealed(&ring);
+    let ways: [fn(&mut ExistingSecret); 5] = [
+        |existing| drop(existing.labels.remove(MARK_LABEL)),
+        |existing| drop(existing.labels.insert(MARK_LABEL.to_owned(), "adopt".to_owned())),
+        |existing| drop(existing.labels.insert(MARK_LABEL.to_owned(), "merge".to_owned())),
+        |existing| existing.controller = Controller::Other,
+        |existing| existing.controller = Controller::SealedSecret { name: "web".to_owned(), uid: UID.to_owned() },
+    ];
+    for foreign in ways {
+        let mut existing = as_planned(plan(&object, Keys::Held(&ring), None));
+        existing.data = Some(values(&[]));
+        foreign(&mut existing);
+        assert_left(plan(&object, Keys::Held(&ring), Some(&existing)), Reason::ForeignOwner);
+    }
+}
+
+#[test]
+fn an_object_that_is_being_deleted_has_the_empty_plan() {
+    let ring = ring();
+    let mut object = sealed(&ring);
+    object.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+    assert_eq!(plan(&object, Keys::Held(&ring), None), Plan::Nothing);
+}
+
+#[test]
+fn without_keys_it_waits() {
+    let object = sealed(&ring());
+    assert_left(plan(&object, Keys::Loading, None), Reason::KeysLoading);
+    assert_left(plan(&object, Keys::Awaiting, None), Reason::AwaitingKeys);
+}
+
+#[test]
+fn moving_an_object_is_seen_before_any_key_is_used() {
+    let ring = ring();
+    let moves: [fn(&mut SealedSecret); 4] = [
+        |object| object.metadata.name = Some("web".to_owned()),
+        |object| object.metadata.namespace = Some("blog".to_owned()),
+        |object| object.spec.scope = Some(Scope::Namespace),
+        |object| object.spec.scope = Some(Scope::Cluster),
+    ];
+    for move_it in moves {
+        let mut object = sealed(&ring);
+        move_it(&mut object);
+        let message = assert_left(plan(&object, Keys::Held(&KeyRing::default()), None), Reason::Moved);
+        assert!(message.starts_with("sealed for shop/db (scope Strict), but this object is "), "{message}");
+    }
+}
+
+#[test]
+fn an_edit_that_bound_to_does_not_show_is_unreadable_and_names_the_data_key() {
+    let ring = ring();
+    let mut swapped = sealed(&ring);
+    let token = swapped.spec.encrypted_data["PASSWORD"].clone();
+    swapped.spec.encrypted_data.insert("USER".to_owned(), token);
+    let message = assert_left(plan(&swapped, Keys::Held(&ring), None), Reason::Unreadable);
+    assert_eq!(message, "data key USER: does not open: it was changed, or sealed for another place");
+
+    let mut disguised = sealed(&ring);
+    disguised.metadata.name = Some("web".to_owned());
+    for envelope in disguised.spec.envelopes.values_mut() {
+        envelope.bound_to.name = Some("web".to_owned());
+    }
+    let message = assert_left(plan(&disguised, Keys::Held(&ring), None), Reason::Unreadable);
+    assert!(message.starts_with("data key PASSWORD: "), "{message}");
+}
+
+#[test]
+fn wider_scopes_move_as_far_as_they_say() {
+    let ring = ring();
+    let secret = secret(&[("PASSWORD", "hunter2")]);
+    let mut object = sealed_with(&ring, &secret, Scope::Namespace);
+    object.metadata.name = Some("web".to_owned());
+    assert_written(plan(&object, Keys::Held(&ring), None));
+    object.metadata.namespace = Some("blog".to_owned());
+    assert_left(plan(&object, Keys::Held(&ring), None), Reason::Moved);
+
+    let mut object = sealed_with(&ring, &secret, Scope::Cluster);
+    object.metadata.name = Some("web".to_owned());
+    object.metadata.namespace = Some("blog".to_owned());
+    assert_written(plan(&object, Keys::Held(&ring), None));
+}
+
+#[test]
+fn what_kubernetes_never_changes_is_not_tried() {
+    let ring = ring();
+    let object = sealed(&ring);
+    let mut typed = as_planned(plan(&object, Keys::Held(&ring), None));
+    typed.type_ = "kubernetes.io/basic-auth".to_owned();
+    assert_left(plan(&object, Keys::Held(&ring), Some(&typed)), Reason::TypeImmutable);
+    let mut frozen = as_planned(plan(&object, Keys::Held(&ring), None));
+    frozen.immutable = true;
+    assert_left(plan(&object, Keys::Held(&ring), Some(&frozen)), Reason::SecretImmutable);
+}
+
+#[test]
+fn malformed_and_forbidden_objects_are_left() {
+    let ring = ring();
+    let mut malformed = sealed(&ring);
+    malformed.spec.encrypted_data.insert("PASSWORD".to_owned(), "hunter2".to_owned());
+    assert_left(plan(&malformed, Keys::Held(&ring), None), Reason::Malformed);
+    let mut forbidden = sealed(&ring);
+    let type_ = Some("kubernetes.io/service-account-token".to_owned());
+    forbidden.spec.template = Some(Template { type_, ..Template::default() });
+    assert_left(plan(&forbidden, Keys::Held(&ring), None), Reason::TypeForbidden);
+    assert_left(plan(&sealed(&ring), Keys::Held(&KeyRing::default()), None), Reason::KeyMissing);
+}

@@ -1,0 +1,23 @@
+//! Where randomness comes from: an argument everywhere, the operating system in the programs.
+//!
+//! The age library draws its file key, payload nonce and grease from the operating system by
+//! itself; everything else that is random in a sealed file comes through the argument.
+
+pub use getrandom::rand_core::CryptoRng;
+use getrandom::{SysRng, rand_core::UnwrapErr};
+use zeroize::Zeroizing;
+
+/// The operating system's generator.
+///
+/// Drawing from it panics when the operating system has no randomness to give: there is nothing
+/// safe left to do then.
+pub fn system() -> impl CryptoRng {
+    UnwrapErr(SysRng)
+}
+
+/// Draws `N` fresh bytes, which wipe themselves.
+pub(crate) fn draw<const N: usize>(random: &mut impl CryptoRng) -> Zeroizing<[u8; N]> {
+    let mut bytes = Zeroizing::new([0; N]);
+    random.fill_bytes(bytes.as_mut());
+    bytes
+}

@@ -1,0 +1,141 @@
+//! Sealing: a Secret becomes a SealedSecret.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use thiserror::Error;
+
+use crate::format::{Binding, Dek, MAX_DATA_KEYS, MAX_WRAPS, Wrap, bound_to_for, seal_value};
+use crate::key::Recipient;
+use crate::names::{EnvelopeId, Namespace};
+use crate::randomness::CryptoRng;
+use crate::sealed_secret::{EnvelopeSpec, Scope, SealedSecret, SealedSecretSpec, Template, TemplateMetadata};
+use crate::secret::{MAX_SECRET_BYTES, SecretManifest};
+use crate::template::{self, TemplateError};
+
+/// Prefixes of the annotations that speak to a deployment tool: they go onto the SealedSecret,
+/// which that tool applies, and not onto the Secret.
+const DEPLOYMENT_TOOL_PREFIXES: [&str; 5] =
+    ["argocd.argoproj.io/", "helm.sh/", "meta.helm.sh/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/"];
+
+/// Why a Secret is not sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SealError {
+    /// Nobody to seal to.
+    #[error("no recipient")]
+    NoRecipients,
+    /// More recipients than an envelope may have wraps.
+    #[error("more than {MAX_WRAPS} recipients")]
+    TooManyRecipients,
+    /// Hybrid and classic recipients together: the weaker would decide for all.
+    #[error("hybrid (\"age1pq1…\") and classic (\"age1…\") recipients cannot be mixed")]
+    MixedRecipients,
+    /// More keys than a SealedSecret may have.
+    #[error("more than {MAX_DATA_KEYS} data keys")]
+    TooManyDataKeys,
+    /// More data than a Secret may have.
+    #[error("the data is larger than 1 MiB, the most that a Secret can hold")]
+    TooLarge,
+    /// The Secret asks for what no SealedSecret may have.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+}
+
+/// Seals every value of a Secret for its place, under one fresh data key that is wrapped for each
+/// recipient.
+///
+/// The labels and annotations go into the template, those for deployment tools onto the
+/// SealedSecret. Refuses what could not be opened again: no recipients, mixed kinds, sizes beyond
+/// the limits, types and metadata that no SealedSecret may ask for.
+pub fn seal(
+    secret: &SecretManifest,
+    namespace: &Namespace,
+    scope: Scope,
+    recipients: &[Recipient],
+    random: &mut impl CryptoRng,
+) -> Result<SealedSecret, SealError> {
+    check_recipients(recipients)?;
+    check_size(secret)?;
+    let (tool_annotations, template) = template_of(secret);
+    template::check(&template)?;
+    let mut spec = SealedSecretSpec {
+        scope: (scope != Scope::Strict).then_some(scope),
+        template: (template != Template::default()).then_some(template),
+        ..Default::default()
+    };
+    if !secret.data.is_empty() {
+        seal_data(secret, namespace, scope, recipients, &mut spec, random);
+    }
+    let metadata = ObjectMeta {
+        name: Some(secret.name.to_string()),
+        namespace: Some(namespace.to_string()),
+        annotations: (!tool_annotations.is_empty()).then_some(tool_annotations),
+        ..Default::default()
+    };
+    Ok(SealedSecret { metadata, spec, status: None })
+}
+
+fn check_recipients(recipients: &[Recipient]) -> Result<(), SealError> {
+    let first = recipients.first().ok_or(SealError::NoRecipients)?;
+    if recipients.len() > MAX_WRAPS {
+        return Err(SealError::TooManyRecipients);
+    }
+    if recipients.iter().any(|recipient| recipient.kind() != first.kind()) {
+        return Err(SealError::MixedRecipients);
+    }
+    Ok(())
+}
+
+fn check_size(secret: &SecretManifest) -> Result<(), SealError> {
+    if secret.data.len() > MAX_DATA_KEYS {
+        return Err(SealError::TooManyDataKeys);
+    }
+    let size: usize = secret.data.values().map(|value| value.expose().len()).sum();
+    if size > MAX_SECRET_BYTES {
+        return Err(SealError::TooLarge);
+    }
+    Ok(())
+}
+
+fn template_of(secret: &SecretManifest) -> (BTreeMap<String, String>, Template) {
+    let (tool_annotations, annotations): (BTreeMap<_, _>, BTreeMap<_, _>) = secret
+        .annotations
+        .clone()
+        .into_iter()
+        .partition(|(key, _)| DEPLOYMENT_TOOL_PREFIXES.iter().any(|prefix| key.starts_with(prefix)));
+    let metadata = TemplateMetadata { labels: secret.labels.clone(), annotations };
+    let template = Template {
+        type_: secret.type_.clone().filter(|type_| type_ != "Opaque"),
+        immutable: secret.immutable,
+        metadata: (metadata != TemplateMetadata::default()).then_some(metadata),
+    };
+    (tool_annotations, template)
+}
+
+fn seal_data(
+    secret: &SecretManifest,
+    namespace: &Namespace,
+    scope: Scope,
+    recipients: &[Recipient],
+    spec: &mut SealedSecretSpec,
+    random: &mut impl CryptoRng,
+) {
+    let dek = Dek::generate(random);
+    let id: EnvelopeId = dek.commitment().envelope_id();
+    let wraps = recipients
+        .iter()
+        .map(|recipient| (recipient.key_id().to_string(), Wrap::seal(recipient, &dek, random).to_text()))
+        .collect();
+    let envelope = EnvelopeSpec {
+        bound_to: bound_to_for(scope, namespace, &secret.name),
+        commitment: BASE64_STANDARD.encode(dek.commitment().as_bytes()),
+        wraps,
+    };
+    spec.envelopes.insert(id.to_string(), envelope);
+    for (key, value) in &secret.data {
+        let binding = Binding { scope, namespace, name: &secret.name, key };
+        spec.encrypted_data.insert(key.to_string(), seal_value(value, &dek, &id, binding, random));
+    }
+}

@@ -1,0 +1,175 @@
+//! The `SealingKey` custom resource, and which of several keys is the primary.
+
+use std::cmp::Reverse;
+
+use jiff::Timestamp;
+use kube_derive::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::key::{Recipient, RecipientError};
+use crate::names::KeyId;
+
+/// A recipient that a cluster publishes; public material only.
+#[derive(CustomResource, JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[kube(
+    group = "waxseal.dev",
+    version = "v1alpha1",
+    kind = "SealingKey",
+    namespaced,
+    derive = "PartialEq",
+    doc = "A public key that values are sealed to for this cluster. `kubectl get sealingkeys -o yaml` is the file that `waxseal seal --keys` takes.",
+    printcolumn(name = "Role", type_ = "string", json_path = ".spec.role"),
+    printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
+    printcolumn(name = "Created", type_ = "date", json_path = ".spec.createdAt"),
+    crates(kube_core = "::kube_core")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SealingKeySpec {
+    /// The recipient in age's writing: `age1pq1…` or `age1…`.
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the recipient of a SealingKey never changes"}]))]
+    #[schemars(length(max = 2048))]
+    pub recipient: String,
+    /// Whose key it is.
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the role of a SealingKey never changes"}]))]
+    pub role: KeyRole,
+    /// When the key was made (RFC 3339): the newest Active key is the primary.
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the creation time of a SealingKey never changes"}]))]
+    #[schemars(extend("format" = "date-time"))]
+    pub created_at: String,
+    /// What the key is still used for.
+    #[schemars(extend("x-kubernetes-validations" = [{"rule": "oldSelf != 'Revoked' || self == 'Revoked'", "message": "a revoked key stays revoked"}]))]
+    pub state: KeyState,
+}
+
+/// Whose key it is.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyRole {
+    /// The cluster's own: its controller holds the identity.
+    Cluster,
+    /// A recovery key: its identity is kept offline.
+    Recovery,
+}
+
+/// What a key is still used for; later is stricter.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeyState {
+    /// Values are sealed to it, if it is the newest.
+    Active,
+    /// It opens, but nothing new is sealed to it.
+    Retired,
+    /// It neither opens nor is sealed to.
+    Revoked,
+}
+
+/// A sealing key whose recipient and creation time were checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedKey {
+    /// The whole recipient: what is trusted.
+    pub recipient: Recipient,
+    /// Whose key it is.
+    pub role: KeyRole,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// What it is still used for.
+    pub state: KeyState,
+}
+
+/// Why a `SealingKey` is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SealingKeyError {
+    /// The recipient is none.
+    #[error("spec.recipient: {0}")]
+    Recipient(#[from] RecipientError),
+    /// The object's name is not the key id of its recipient.
+    #[error("metadata.name: must be {0}, the key id of its recipient")]
+    Name(KeyId),
+    /// The creation time is no RFC 3339 time.
+    #[error("spec.createdAt: not an RFC 3339 time")]
+    CreatedAt,
+}
+
+impl PublishedKey {
+    /// Checks an object as the API or a keys file has it.
+    pub fn decode(object: &SealingKey) -> Result<Self, SealingKeyError> {
+        let recipient = Recipient::parse(&object.spec.recipient)?;
+        if object.metadata.name.as_deref() != Some(recipient.key_id().as_str()) {
+            return Err(SealingKeyError::Name(recipient.key_id().clone()));
+        }
+        let created_at = object.spec.created_at.parse().map_err(|_| SealingKeyError::CreatedAt)?;
+        Ok(Self { recipient, role: object.spec.role, created_at, state: object.spec.state })
+    }
+
+    /// The object that publishes this key: name and spec alone.
+    pub fn to_object(&self) -> SealingKey {
+        SealingKey::new(
+            self.recipient.key_id().as_str(),
+            SealingKeySpec {
+                recipient: self.recipient.to_string(),
+                role: self.role,
+                created_at: self.created_at.to_string(),
+                state: self.state,
+            },
+        )
+    }
+}
+
+/// The primary: the Active key of the cluster with the greatest creation time; among equals the
+/// one with the smaller key id.
+pub fn primary<'a>(keys: impl IntoIterator<Item = &'a PublishedKey>) -> Option<&'a PublishedKey> {
+    keys.into_iter()
+        .filter(|key| key.role == KeyRole::Cluster && key.state == KeyState::Active)
+        .min_by_key(|key| (Reverse(key.created_at), key.recipient.key_id().clone()))
+}
+
+/// Whom new values are sealed to: the primary and the Active recovery keys; `None` without a
+/// primary.
+pub fn sealing_recipients(keys: &[PublishedKey]) -> Option<Vec<Recipient>> {
+    let primary = primary(keys)?;
+    let recovery = keys.iter().filter(|key| key.role == KeyRole::Recovery && key.state == KeyState::Active);
+    Some(std::iter::once(primary).chain(recovery).map(|key| key.recipient.clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{Identity, KeyKind};
+    use crate::randomness;
+
+    fn key(role: KeyRole, state: KeyState, second: i64) -> PublishedKey {
+        let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
+        let created_at = Timestamp::from_second(second).expect("a small number");
+        PublishedKey { recipient: identity.recipient().clone(), role, created_at, state }
+    }
+
+    #[test]
+    fn the_newest_active_cluster_key_is_primary() {
+        let keys = [
+            key(KeyRole::Cluster, KeyState::Active, 1),
+            key(KeyRole::Cluster, KeyState::Active, 2),
+            key(KeyRole::Cluster, KeyState::Retired, 3),
+            key(KeyRole::Recovery, KeyState::Active, 4),
+        ];
+        assert_eq!(primary(&keys), Some(&keys[1]));
+        assert_eq!(sealing_recipients(&keys), Some(vec![keys[1].recipient.clone(), keys[3].recipient.clone()]));
+        assert_eq!(sealing_recipients(&keys[2..]), None);
+    }
+
+    #[test]
+    fn a_tie_goes_to_the_smaller_key_id_in_any_order() {
+        let mut keys = [key(KeyRole::Cluster, KeyState::Active, 1), key(KeyRole::Cluster, KeyState::Active, 1)];
+        keys.sort_by_key(|key| key.recipient.key_id().clone());
+        assert_eq!(primary(&keys), Some(&keys[0]));
+        assert_eq!(primary(keys.iter().rev()), Some(&keys[0]));
+    }
+
+    #[test]
+    fn an_object_survives_and_a_wrong_name_does_not() {
+        let published = key(KeyRole::Cluster, KeyState::Active, 1_700_000_000);
+        let mut object = published.to_object();
+        assert_eq!(PublishedKey::decode(&object), Ok(published.clone()));
+        object.metadata.name = Some("k0000000000000000".to_owned());
+        assert_eq!(PublishedKey::decode(&object), Err(SealingKeyError::Name(published.recipient.key_id().clone())));
+    }
+}
