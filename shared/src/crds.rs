@@ -35,7 +35,9 @@ pub fn all() -> [CustomResourceDefinition; 2] {
 
 /// Both definitions as a stream of YAML documents.
 pub fn to_yaml() -> String {
-    all().map(|definition| manifest::write(&serde_json::to_value(definition).expect("a definition is plain data"))).join("---\n")
+    all()
+        .map(|definition| manifest::write(&serde_json::to_value(definition).expect("a definition is plain data")))
+        .join("---\n")
 }
 
 /// Structural schemas may not say `additionalProperties: false`; the API server prunes or, asked

@@ -13,9 +13,7 @@ mod wrap;
 
 pub use binding::Binding;
 pub use data_key::{COMMITMENT_BYTES, Commitment, Dek};
-pub use decode::{
-    DecodeError, Envelope, MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS, Sealed, bound_to_for,
-};
+pub use decode::{DecodeError, Envelope, MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS, Sealed, bound_to_for};
 pub(crate) use value::seal_value;
-pub use value::{ValueError, TokenError};
+pub use value::{TokenError, ValueError};
 pub use wrap::{MAX_WRAP_BYTES, Wrap, WrapError};

@@ -7,12 +7,10 @@ mod identity_file;
 mod recipient;
 mod share;
 
-pub(crate) use hybrid::{
-    ENCAPSULATION_BYTES, STANZA_TAG as HYBRID_TAG, has_low_order_share, wrap_file_key,
-};
+pub(crate) use hybrid::{ENCAPSULATION_BYTES, STANZA_TAG as HYBRID_TAG, has_low_order_share, wrap_file_key};
 pub(crate) use identity::Inner as IdentityInner;
 pub use identity::{Identity, IdentityError};
 pub use identity_file::{IdentityFile, IdentityFileError};
-pub use recipient::{KeyKind, Recipient, RecipientError};
 pub(crate) use recipient::{Inner as RecipientInner, hex};
+pub use recipient::{KeyKind, Recipient, RecipientError};
 pub(crate) use share::is_low_order;

@@ -58,7 +58,8 @@ fn list(ids: &[KeyId]) -> String {
 impl KeyRing {
     /// Takes identities over in any order; of two with the same recipient the first counts.
     pub fn new(mut keys: Vec<HeldKey>) -> Self {
-        let primary = sealing_key::primary(keys.iter().map(|key| &key.published)).map(|key| key.recipient.key_id().clone());
+        let primary =
+            sealing_key::primary(keys.iter().map(|key| &key.published)).map(|key| key.recipient.key_id().clone());
         keys.sort_by_key(|key| {
             let id = key.published.recipient.key_id().clone();
             (primary.as_ref() != Some(&id), Reverse(key.published.created_at), id)
@@ -83,11 +84,13 @@ impl KeyRing {
     /// four; the first whose data key matches the commitment counts. The proofs of all wraps are
     /// checked then.
     pub fn open(&self, envelope: &Envelope) -> Result<OpenedEnvelope, EnvelopeError> {
-        let held: Vec<_> = self.keys.iter().filter(|key| envelope.wraps.contains_key(key.published.recipient.key_id())).collect();
+        let held: Vec<_> =
+            self.keys.iter().filter(|key| envelope.wraps.contains_key(key.published.recipient.key_id())).collect();
         if held.is_empty() {
             return Err(EnvelopeError::KeyMissing(envelope.wraps.keys().cloned().collect()));
         }
-        let usable: Vec<_> = held.iter().filter(|key| key.published.state != KeyState::Revoked).take(MAX_TRIES).collect();
+        let usable: Vec<_> =
+            held.iter().filter(|key| key.published.state != KeyState::Revoked).take(MAX_TRIES).collect();
         if usable.is_empty() {
             return Err(EnvelopeError::KeyRevoked(ids(held.iter().copied())));
         }
@@ -112,7 +115,8 @@ fn open_with(key: &HeldKey, envelope: &Envelope) -> Option<OpenedEnvelope> {
     if !dek.matches(&envelope.commitment) {
         return None;
     }
-    let broken_wraps = envelope.wraps.iter().filter(|(id, wrap)| !wrap.is_proven(&dek, id)).map(|(id, _)| id.clone()).collect();
+    let broken_wraps =
+        envelope.wraps.iter().filter(|(id, wrap)| !wrap.is_proven(&dek, id)).map(|(id, _)| id.clone()).collect();
     Some(OpenedEnvelope { dek, key_id: key_id.clone(), broken_wraps })
 }
 
@@ -144,7 +148,9 @@ mod tests {
         let dek = Dek::generate(&mut random);
         let wraps = keys
             .iter()
-            .map(|key| (key.published.recipient.key_id().clone(), Wrap::seal(&key.published.recipient, &dek, &mut random)))
+            .map(|key| {
+                (key.published.recipient.key_id().clone(), Wrap::seal(&key.published.recipient, &dek, &mut random))
+            })
             .collect();
         Envelope { commitment: dek.commitment(), wraps }
     }
@@ -182,7 +188,11 @@ mod tests {
         let (here, recovery) = (held(KeyState::Active, 1), held(KeyState::Active, 2));
         let recovery_id = id(&recovery);
         let mut envelope = envelope(&[&here, &recovery]);
-        let forged = Wrap::seal(&recovery.published.recipient, &Dek::generate(&mut randomness::system()), &mut randomness::system());
+        let forged = Wrap::seal(
+            &recovery.published.recipient,
+            &Dek::generate(&mut randomness::system()),
+            &mut randomness::system(),
+        );
         envelope.wraps.insert(recovery_id.clone(), forged);
         let opened = KeyRing::new(vec![here]).open(&envelope).expect("the own wrap is good");
         assert_eq!(opened.broken_wraps, [recovery_id]);
@@ -193,7 +203,8 @@ mod tests {
         let (old, new) = (held(KeyState::Active, 1), held(KeyState::Active, 2));
         let (old_id, new_id) = (id(&old), id(&new));
         let mut envelope = envelope(&[&old]);
-        let forged = Wrap::seal(&new.published.recipient, &Dek::generate(&mut randomness::system()), &mut randomness::system());
+        let forged =
+            Wrap::seal(&new.published.recipient, &Dek::generate(&mut randomness::system()), &mut randomness::system());
         envelope.wraps = BTreeMap::from([(old_id.clone(), envelope.wraps[&old_id].clone()), (new_id.clone(), forged)]);
         let opened = KeyRing::new(vec![old, new]).open(&envelope).expect("the older wrap is good");
         assert_eq!((opened.key_id, opened.broken_wraps), (old_id, vec![new_id]));

@@ -112,15 +112,12 @@ fn is_data_key(text: &str) -> bool {
     (1..=253).contains(&text.len())
         && text != "."
         && !text.starts_with("..")
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 fn is_lower_hex(text: &str, prefix: char, digits: usize) -> bool {
-    text.strip_prefix(prefix).is_some_and(|hex| {
-        hex.len() == digits && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    })
+    text.strip_prefix(prefix)
+        .is_some_and(|hex| hex.len() == digits && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
 }
 
 fn is_key_id(text: &str) -> bool {

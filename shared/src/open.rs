@@ -54,7 +54,8 @@ pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
     let mut size = 0;
     for (key, value) in sealed.values() {
         let envelope = &envelopes[&value.envelope];
-        let plain = value.open(&envelope.dek, sealed.binding(key)).map_err(|error| OpenError::Value(key.clone(), error))?;
+        let plain =
+            value.open(&envelope.dek, sealed.binding(key)).map_err(|error| OpenError::Value(key.clone(), error))?;
         size += plain.expose().len();
         if size > MAX_SECRET_BYTES {
             return Err(OpenError::TooLarge);
@@ -74,7 +75,8 @@ fn open_envelopes(sealed: &Sealed, ring: &KeyRing) -> Result<BTreeMap<EnvelopeId
     let mut opened = BTreeMap::new();
     for (_, id) in sealed.data_keys() {
         if !opened.contains_key(id) {
-            let envelope = ring.open(&sealed.envelopes()[id]).map_err(|error| OpenError::Envelope(id.clone(), error))?;
+            let envelope =
+                ring.open(&sealed.envelopes()[id]).map_err(|error| OpenError::Envelope(id.clone(), error))?;
             opened.insert(id.clone(), envelope);
         }
     }

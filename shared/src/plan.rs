@@ -114,7 +114,7 @@ fn decide(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecre
     let sealed = Sealed::decode(object).map_err(|error| Verdict::new(decode_reason(&error), error.to_string()))?;
     let opened = open(&sealed, ring).map_err(|error| Verdict::new(error.reason(), error.to_string()))?;
     let desired = desired(&sealed, opened.data);
-    let done = Verdict::new(Reason::Materialised, "the Secret is as this SealedSecret says");
+    let done = materialised();
     let Some(existing) = existing else {
         return Ok(Plan::Write(Box::new(desired), done));
     };
@@ -124,6 +124,11 @@ fn decide(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecre
     }
     check_changeable(&desired, existing)?;
     Ok(Plan::Write(Box::new(desired), done))
+}
+
+/// The verdict on an object whose Secret is as it should be.
+pub fn materialised() -> Verdict {
+    Verdict::new(Reason::Materialised, "the Secret is as this SealedSecret says")
 }
 
 fn ring(keys: Keys<'_>) -> Result<&KeyRing, Verdict> {
@@ -184,8 +189,13 @@ fn is_as_desired(object: &SealedSecret, desired: &DesiredSecret, existing: &Exis
 }
 
 /// Everything desired is there, and nothing that we once wrote is there beyond it.
-fn metadata_is(desired: &BTreeMap<String, String>, present: &BTreeMap<String, String>, ours: &BTreeSet<String>) -> bool {
-    desired.iter().all(|(key, value)| present.get(key) == Some(value)) && ours.iter().all(|key| desired.contains_key(key))
+fn metadata_is(
+    desired: &BTreeMap<String, String>,
+    present: &BTreeMap<String, String>,
+    ours: &BTreeSet<String>,
+) -> bool {
+    desired.iter().all(|(key, value)| present.get(key) == Some(value))
+        && ours.iter().all(|key| desired.contains_key(key))
 }
 
 /// Only an object that an API server holds has a UID, and only its Secrets have a controller.

@@ -1,6 +1,7 @@
 //! The `SealedSecret` custom resource as it stands in Git and in the API: plain strings, unchecked.
 //!
 //! [`crate::format`] decodes it; nothing uses these strings before that.
+#![expect(clippy::duplicated_attributes, reason = "each column of kubectl's table names its type")]
 
 use std::collections::BTreeMap;
 

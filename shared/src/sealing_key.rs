@@ -1,4 +1,5 @@
 //! The `SealingKey` custom resource, and which of several keys is the primary.
+#![expect(clippy::duplicated_attributes, reason = "each column of kubectl's table names its type")]
 
 use std::cmp::Reverse;
 

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn types_with_rights_of_their_own_are_refused() {
-        for type_ in ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "waxseal.dev/sealing-key"] {
+        for type_ in ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "waxseal.dev/sealing-key"]
+        {
             let template = Template { type_: Some(type_.to_owned()), ..Default::default() };
             assert_eq!(check(&template), Err(TemplateError::Type), "{type_}");
         }

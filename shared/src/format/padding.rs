@@ -46,7 +46,16 @@ mod tests {
     #[test]
     fn lengths_follow_padme() {
         // 253 + 4 = 257: E = 8, S = 4, multiples of 16. 1 MiB + 4: E = 20, S = 5, multiples of 32,768.
-        for (length, padded) in [(0, 256), (252, 256), (253, 272), (268, 272), (269, 288), (1020, 1024), (1021, 1088), (1 << 20, (1 << 20) + 32768)] {
+        for (length, padded) in [
+            (0, 256),
+            (252, 256),
+            (253, 272),
+            (268, 272),
+            (269, 288),
+            (1020, 1024),
+            (1021, 1088),
+            (1 << 20, (1 << 20) + 32768),
+        ] {
             assert_eq!(padded_length(length), padded, "{length}");
         }
     }

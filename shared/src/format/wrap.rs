@@ -145,7 +145,8 @@ fn encrypt(recipient: &Recipient, dek: &Dek, random: &mut impl CryptoRng) -> Vec
         key::RecipientInner::Classic(classic) => classic,
     };
     let mut age_file = Vec::new();
-    let encryptor = age::Encryptor::with_recipients(std::iter::once(recipient)).expect("one recipient has one set of labels");
+    let encryptor =
+        age::Encryptor::with_recipients(std::iter::once(recipient)).expect("one recipient has one set of labels");
     let mut writer = encryptor.wrap_output(&mut age_file).expect("writing to memory does not fail");
     writer.write_all(dek.expose()).expect("writing to memory does not fail");
     writer.finish().expect("writing to memory does not fail");
@@ -335,7 +336,8 @@ mod tests {
     #[test]
     fn stanzas_are_checked_before_a_key_is_used() {
         let share = |bytes: &[u8]| BASE64_STANDARD_NO_PAD.encode(bytes);
-        let stanza = |tag: &str, args: Vec<String>, body: usize| Stanza { tag: tag.to_owned(), args, body: vec![1; body] };
+        let stanza =
+            |tag: &str, args: Vec<String>, body: usize| Stanza { tag: tag.to_owned(), args, body: vec![1; body] };
         let classic = || stanza(CLASSIC_TAG, vec![share(&[9; 32])], 32);
         let mut low_order = [9; ENCAPSULATION_BYTES];
         low_order[ENCAPSULATION_BYTES - 32..].fill(0);

@@ -164,7 +164,11 @@ impl Kem for ExpandedXWing {
         (ExpandedKey::expand(&seed), public)
     }
 
-    fn decap(key: &ExpandedKey, sender: Option<&PublicKey>, encapsulation: &Encapsulation) -> Result<SharedSecret<Self>, HpkeError> {
+    fn decap(
+        key: &ExpandedKey,
+        sender: Option<&PublicKey>,
+        encapsulation: &Encapsulation,
+    ) -> Result<SharedSecret<Self>, HpkeError> {
         if sender.is_some() {
             return Err(HpkeError::DecapError);
         }

@@ -58,9 +58,7 @@ impl Recipient {
         if lower.starts_with("age-secret-key-") {
             return Err(RecipientError::IsIdentity);
         }
-        let inner = parse_hybrid(&lower)
-            .or_else(|| parse_classic(&lower))
-            .ok_or(RecipientError::Unknown)??;
+        let inner = parse_hybrid(&lower).or_else(|| parse_classic(&lower)).ok_or(RecipientError::Unknown)??;
         if lower != text {
             return Err(RecipientError::NotCanonical);
         }
