@@ -1,0 +1,74 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Turns SealedSecrets into Secrets, in a cluster or on a folder.
+#[derive(Parser)]
+#[command(name = "waxseal-controller", version)]
+pub(crate) struct Args {
+    /// How log lines are written: JSON in a cluster and text on a terminal, unless given
+    #[arg(long, env = "WAXSEAL_LOG_FORMAT", global = true)]
+    pub(crate) log_format: Option<LogFormat>,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Text for people.
+    Text,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Watch SealedSecrets in a cluster and write Secrets there (the default)
+    Kubernetes(Kubernetes),
+    /// Watch a folder of manifests and write Secrets into another
+    Directory(Directory),
+    /// Print the custom resource definitions that this program was built with
+    Manifests,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Kubernetes {
+    /// The kubeconfig to use outside a cluster
+    #[arg(long, env = "WAXSEAL_KUBECONFIG", value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig to use
+    #[arg(long, env = "WAXSEAL_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The namespace of the identities and SealingKeys: unless given, that of the Pod in a cluster
+    /// and waxseal-system outside
+    #[arg(long, env = "WAXSEAL_KEY_NAMESPACE", value_name = "NAMESPACE")]
+    pub(crate) key_namespace: Option<String>,
+    /// Where probes and metrics are served
+    #[arg(long, env = "WAXSEAL_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        let Args { command, .. } = Args::parse_from(["waxseal-controller", "kubernetes"]);
+        command.expect("the subcommand was just given")
+    }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Directory {
+    /// The folder of SealedSecret manifests
+    #[arg(long, env = "WAXSEAL_MANIFESTS", value_name = "DIR")]
+    pub(crate) manifests: PathBuf,
+    /// The folder to write Secrets into, as NAMESPACE/NAME/KEY
+    #[arg(long, env = "WAXSEAL_SECRETS", value_name = "DIR")]
+    pub(crate) secrets: PathBuf,
+    /// The folder of identities (KEYID.key) and of the public sealing-keys.yaml
+    #[arg(long, env = "WAXSEAL_KEYS", value_name = "DIR")]
+    pub(crate) keys: PathBuf,
+    /// Do the work once and exit: 0 if every SealedSecret is materialised, 1 otherwise
+    #[arg(long)]
+    pub(crate) once: bool,
+}

@@ -1,0 +1,155 @@
+//! The Kubernetes backend: carries plans out through the API server.
+
+mod api_failure;
+mod client;
+mod identity_secret;
+mod keys;
+mod metrics;
+mod reconciler;
+mod retry_delays;
+mod secret_object;
+mod server;
+mod settled_objects;
+mod status_patch;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::controller::Config;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
+use kube::{Api, Client};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use waxseal_shared::plan::MARK_LABEL;
+use waxseal_shared::sealed_secret::SealedSecret;
+
+use crate::args;
+use crate::kubernetes::keys::KeySource;
+use crate::kubernetes::metrics::Metrics;
+use crate::kubernetes::reconciler::Context;
+
+/// A SealedSecret, or what is known of one that does not decode: one bad object must not stop the
+/// watch of all others.
+type WatchedObject = DeserializeGuard<SealedSecret>;
+
+/// Reconciles at most this many objects at once: enough to keep an API server busy.
+const CONCURRENCY: u16 = 16;
+
+/// Objects that are gone are forgotten this often.
+const FORGETTING_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Runs until SIGTERM or SIGINT; finishes what it has begun.
+#[tokio::main]
+pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
+    let (client, key_namespace) = client::connect(&args).await?;
+    let shutdown = shutdown_signal()?;
+    let metrics = Arc::new(Metrics::new());
+    let (keys_sender, keys) = watch::channel(keys::KeyState::Loading);
+    let (store, writer) = reflector::store();
+    let (secrets, secrets_writer) = reflector::store();
+    let context = Arc::new(Context::new(client.clone(), keys.clone(), secrets, Arc::clone(&metrics)));
+
+    let server = server::bind(args.listen).await?;
+    let address = server.local_addr()?;
+    tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
+    let serving = tokio::spawn(server::serve(server, store.clone(), keys.clone(), metrics));
+    let keeping_keys = tokio::spawn(KeySource::new(client.clone(), &key_namespace).run(keys_sender));
+    let forgetting = tokio::spawn(forget_what_is_gone(store.clone(), Arc::clone(&context)));
+
+    Controller::for_stream(sealed_secrets(client.clone(), writer), store)
+        .owns_stream(marked_secrets(client, secrets_writer))
+        .reconcile_all_on(changes(keys))
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .graceful_shutdown_on(shutdown)
+        .run(reconciler::reconcile, reconciler::on_error, context)
+        .for_each(|_| std::future::ready(()))
+        .await;
+
+    forgetting.abort();
+    keeping_keys.abort();
+    serving.abort();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Every change of a SealedSecret that can change what is to be done; our own status writes are
+/// none.
+fn sealed_secrets(
+    client: Client,
+    writer: reflector::store::Writer<WatchedObject>,
+) -> impl futures::Stream<Item = Result<WatchedObject, watcher::Error>> {
+    watcher(Api::<WatchedObject>::all(client), watcher::Config::default())
+        .default_backoff()
+        .modify(|object| {
+            let metadata = match &mut object.0 {
+                Ok(sealed) => &mut sealed.metadata,
+                Err(invalid) => &mut invalid.metadata,
+            };
+            metadata.managed_fields = None;
+        })
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(predicates::generation.combine(predicates::finalizers), PredicateConfig::default())
+        .inspect_err(|error| tracing::warn!("watching SealedSecrets failed, trying again: {}", watch_failure(error)))
+}
+
+/// Every change and deletion of a Secret that carries the mark; metadata only.
+fn marked_secrets(
+    client: Client,
+    writer: reflector::store::Writer<PartialObjectMeta<Secret>>,
+) -> impl futures::Stream<Item = Result<PartialObjectMeta<Secret>, watcher::Error>> {
+    watcher(Api::<PartialObjectMeta<Secret>>::all(client), watcher::Config::default().labels(MARK_LABEL))
+        .default_backoff()
+        .modify(|secret| secret.metadata.managed_fields = None)
+        .reflect(writer)
+        .touched_objects()
+        .inspect_err(|error| tracing::warn!("watching Secrets failed, trying again: {}", watch_failure(error)))
+}
+
+/// Keeps what is remembered of objects from growing with those that are long gone.
+async fn forget_what_is_gone(store: reflector::Store<WatchedObject>, context: Arc<Context>) {
+    let mut interval = tokio::time::interval(FORGETTING_INTERVAL);
+    loop {
+        interval.tick().await;
+        context.retain(|key| {
+            let watched = ObjectRef::new(&key.name).within(key.namespace.as_deref().unwrap_or_default());
+            store.get(&watched).is_some()
+        });
+    }
+}
+
+/// What is safe to say of a failed watch: the server's code and reason, or the kind of failure.
+fn watch_failure(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => api_failure::describe(error),
+        watcher::Error::WatchError(status) => format!("HTTP {} {}", status.code, status.reason),
+        watcher::Error::NoResourceVersion => "the API server sent no resourceVersion".to_owned(),
+    }
+}
+
+/// One item for each change of the keys: every object may open differently now.
+fn changes(keys: watch::Receiver<keys::KeyState>) -> impl futures::Stream<Item = ()> {
+    futures::stream::unfold(keys, |mut keys| async move {
+        keys.changed().await.ok()?;
+        Some(((), keys))
+    })
+}
+
+fn shutdown_signal() -> Result<impl Future<Output = ()>, std::io::Error> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: finishing what has begun");
+    })
+}

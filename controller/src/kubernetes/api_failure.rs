@@ -1,0 +1,87 @@
+//! What a failed call to the API server means, without its text: for a Secret that text can quote
+//! content.
+
+use kube::core::Status;
+use waxseal_shared::reason::Reason;
+use waxseal_shared::status::Verdict;
+
+/// A failure in our own words: the HTTP code and the reason word, or the kind of failure.
+pub(super) fn describe(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("HTTP {} {}", status.code, known_reason(status)),
+        kube::Error::SerdeError(_) => "the answer could not be read".to_owned(),
+        kube::Error::Auth(_) => "the credentials could not be used".to_owned(),
+        _ => "no answer".to_owned(),
+    }
+}
+
+/// The verdict on an object whose Secret could not be read or written.
+pub(super) fn verdict(error: &kube::Error) -> Verdict {
+    let said = describe(error);
+    let kube::Error::Api(status) = error else {
+        return Verdict::new(Reason::ApiUnavailable, format!("the API server could not be asked: {said}"));
+    };
+    match status.code {
+        409 => Verdict::new(Reason::Conflict, "the Secret changed meanwhile; looking at it again"),
+        403 if is_terminating(status) => Verdict::new(Reason::NamespaceTerminating, "the namespace is being deleted"),
+        404 => Verdict::new(Reason::NamespaceTerminating, "the namespace is gone"),
+        403 if status.message.contains("exceeded quota") => {
+            Verdict::new(Reason::Quota, "the namespace's quota has no room for the Secret")
+        }
+        413 => too_large(),
+        422 if status.message.contains("Too long") => too_large(),
+        500 if status.message.contains("request is too large") => too_large(),
+        401 | 429 | 500.. => Verdict::new(Reason::ApiUnavailable, format!("the API server cannot do it now: {said}")),
+        _ => Verdict::new(Reason::Forbidden, format!("the API server refuses the Secret: {said}")),
+    }
+}
+
+fn too_large() -> Verdict {
+    Verdict::new(Reason::TooLarge, "the Secret is larger than the API server takes")
+}
+
+fn is_terminating(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
+/// The reason word, only if it is one of Kubernetes' own.
+fn known_reason(status: &Status) -> &str {
+    let is_word = status.reason.len() <= 32 && status.reason.bytes().all(|byte| byte.is_ascii_alphabetic());
+    if is_word { &status.reason } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(code: u16, reason: &str, message: &str) -> kube::Error {
+        let status = Status { code, reason: reason.to_owned(), message: message.to_owned(), ..Status::default() };
+        kube::Error::Api(Box::new(status))
+    }
+
+    #[test]
+    fn failures_have_their_reasons() {
+        for (code, reason, message, expected) in [
+            (409, "Conflict", "", Reason::Conflict),
+            (403, "Forbidden", "exceeded quota: secrets", Reason::Quota),
+            (403, "Forbidden", "user cannot", Reason::Forbidden),
+            (404, "NotFound", "", Reason::NamespaceTerminating),
+            (422, "Invalid", "data: Too long: may not be more than 1048576 bytes", Reason::TooLarge),
+            (422, "Invalid", "data[tls.crt]: Required value", Reason::Forbidden),
+            (500, "", "etcdserver: request is too large", Reason::TooLarge),
+            (500, "InternalError", "", Reason::ApiUnavailable),
+            (503, "ServiceUnavailable", "", Reason::ApiUnavailable),
+            (429, "TooManyRequests", "", Reason::ApiUnavailable),
+        ] {
+            assert_eq!(verdict(&failure(code, reason, message)).reason, expected, "{code} {message}");
+        }
+    }
+
+    #[test]
+    fn the_servers_text_never_shows() {
+        let said = verdict(&failure(422, "Invalid", "invalid character 'h' looking for hunter2")).message;
+        assert_eq!(said, "the API server refuses the Secret: HTTP 422 Invalid");
+        assert_eq!(describe(&failure(422, "hunter2 !", "")), "HTTP 422 ");
+    }
+}

@@ -1,0 +1,59 @@
+//! The one place that knows how the API server is reached.
+
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use thiserror::Error;
+
+use crate::args;
+
+const DEFAULT_KEY_NAMESPACE: &str = "waxseal-system";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Error)]
+pub(super) enum ConnectError {
+    #[error("failed to read the kubeconfig")]
+    Kubeconfig(#[source] kube::config::KubeconfigError),
+    #[error("failed to read the Pod's service account")]
+    InCluster(#[source] kube::config::InClusterError),
+    #[error("failed to set up the client")]
+    Client(#[source] kube::Error),
+    #[error("not in a cluster: name the one to work on with --context or --kubeconfig")]
+    NoCluster,
+}
+
+/// A client for the cluster that was named, or for the one that this Pod is in, and the namespace
+/// of the keys.
+pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, String), ConnectError> {
+    let mut config = config(args).await?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // Retries of our own are bounded by a deadline; the library's make a call hang for minutes.
+    config.default_retry = false;
+    let pod_namespace = is_in_cluster(args).then(|| config.default_namespace.clone());
+    let key_namespace =
+        args.key_namespace.clone().or(pod_namespace).unwrap_or_else(|| DEFAULT_KEY_NAMESPACE.to_owned());
+    let client = Client::try_from(config).map_err(ConnectError::Client)?;
+    Ok((client, key_namespace))
+}
+
+async fn config(args: &args::Kubernetes) -> Result<Config, ConnectError> {
+    if is_in_cluster(args) {
+        return Config::incluster().map_err(ConnectError::InCluster);
+    }
+    // Never whatever context happens to be current: a controller writes.
+    let options = KubeConfigOptions { context: args.context.clone(), ..Default::default() };
+    let config = match (&args.kubeconfig, &args.context) {
+        (Some(path), _) => {
+            let kubeconfig = Kubeconfig::read_from(path).map_err(ConnectError::Kubeconfig)?;
+            Config::from_custom_kubeconfig(kubeconfig, &options).await
+        }
+        (None, Some(_)) => Config::from_kubeconfig(&options).await,
+        (None, None) => return Err(ConnectError::NoCluster),
+    };
+    config.map_err(ConnectError::Kubeconfig)
+}
+
+fn is_in_cluster(args: &args::Kubernetes) -> bool {
+    args.kubeconfig.is_none() && args.context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}

@@ -1,0 +1,51 @@
+//! Probes and metrics over HTTP. Nothing here decrypts, and nothing takes input.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::routing::get;
+use futures::FutureExt;
+use kube::runtime::reflector::Store;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use waxseal_shared::reason::Reason;
+
+use super::WatchedObject;
+use super::keys::KeyState;
+use super::metrics::Metrics;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+pub(super) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// Serves `/livez`, `/readyz` and `/metrics` until it is dropped.
+pub(super) async fn serve(
+    listener: TcpListener,
+    store: Store<WatchedObject>,
+    keys: watch::Receiver<KeyState>,
+    metrics: Arc<Metrics>,
+) {
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok" }))
+        .route("/readyz", get(move || async move { readiness(&store, &keys) }))
+        .route("/metrics", get(move || async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.to_text()) }));
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!("serving probes and metrics failed: {error}");
+    }
+}
+
+/// Ready once the keys are held and all SealedSecrets have been listed; else says what it waits for.
+fn readiness(store: &Store<WatchedObject>, keys: &watch::Receiver<KeyState>) -> (StatusCode, &'static str) {
+    match &*keys.borrow() {
+        KeyState::Loading => (StatusCode::SERVICE_UNAVAILABLE, Reason::KeysLoading.as_str()),
+        KeyState::Awaiting => (StatusCode::SERVICE_UNAVAILABLE, Reason::AwaitingKeys.as_str()),
+        KeyState::Held(_) if store.wait_until_ready().now_or_never().is_none() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "SealedSecretsLoading")
+        }
+        KeyState::Held(_) => (StatusCode::OK, "ok"),
+    }
+}

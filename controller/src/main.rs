@@ -1,0 +1,30 @@
+//! Turns SealedSecrets into Secrets, in a cluster or on a folder.
+
+mod args;
+mod directory;
+mod kubernetes;
+mod log;
+mod manifests;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    log::init(args.log_format);
+    let result = match args.command.unwrap_or_default() {
+        Command::Kubernetes(args) => kubernetes::run(args),
+        Command::Directory(args) => directory::run(args),
+        Command::Manifests => manifests::print(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::fatal(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The custom resource definitions, as `waxseal-controller manifests` prints them.
+
+use std::error::Error;
+use std::io::{Write, stdout};
+
+use waxseal_shared::crds;
+
+/// Prints the definitions as YAML, ready for `kubectl apply`.
+pub(crate) fn print() -> Result<(), Box<dyn Error>> {
+    stdout().write_all(crds::to_yaml().as_bytes())?;
+    Ok(())
+}
