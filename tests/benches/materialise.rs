@@ -1,0 +1,149 @@
+//! How long the controller takes from its start until 1,000 SealedSecrets of 5 values each are
+//! materialised and say so, beside the same writes by the same client with nothing else to do.
+//!
+//! Both figures come from one run on one API server; what counts is their ratio.
+#![expect(clippy::print_stdout, reason = "a benchmark's figures are its output")]
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use waxseal_shared::names::{DataKey, ObjectName};
+use waxseal_shared::seal::seal;
+use waxseal_shared::sealed_secret::{Scope, SealedSecret};
+use waxseal_shared::sealing_key::sealing_recipients;
+use waxseal_shared::secret::{SecretBytes, SecretManifest};
+use waxseal_shared::{manifest, names, randomness};
+use waxseal_tests::cluster::{Cluster, Namespace};
+use waxseal_tests::installation::{self, Controller, fetch_keys};
+use waxseal_tests::{assets, prerequisites, programs, waiting};
+
+const OBJECTS: usize = 1000;
+const VALUES: usize = 5;
+/// As many at once as the controller has.
+const CONCURRENCY: usize = 16;
+const DEADLINE: Duration = Duration::from_mins(5);
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    prerequisites::check()?;
+    let programs = programs::build()?;
+    let assets = assets::prepare()?;
+    let cluster = Cluster::start(&assets.kubernetes, &installation::definitions()?)?;
+    cluster.block_on(run(&cluster, &programs))
+}
+
+async fn run(cluster: &Cluster, programs: &programs::Programs) -> Outcome<()> {
+    installation::apply(cluster).await?;
+    let controller = Controller::start(cluster, programs, "key-maker").await?;
+    controller.ready().await?;
+    let keys_file = cluster.folder().join("keys.yaml");
+    fetch_keys(programs, &controller.kubeconfig, &keys_file)?;
+    controller.stop().await?;
+
+    let peer = cluster.namespace("peer").await?;
+    let ours = cluster.namespace("ours").await?;
+    let keys = std::fs::read_to_string(&keys_file)?;
+    create_sealed(&peer, &keys).await?;
+    create_sealed(&ours, &keys).await?;
+
+    let writes = same_writes(&peer).await?;
+    report("the same writes, no crypto", writes);
+    let start = Instant::now();
+    let _controller = Controller::start(cluster, programs, "measured").await?;
+    all_ready(&ours).await?;
+    let materialised = start.elapsed();
+    report("waxseal-controller, from its start", materialised);
+    println!("ratio: {:.2}", materialised.as_secs_f64() / writes.as_secs_f64());
+    Ok(())
+}
+
+fn report(what: &str, took: Duration) {
+    let seconds = took.as_secs_f64();
+    println!("{what}: {OBJECTS} objects in {seconds:.2} s, {:.0} a second", OBJECTS as f64 / seconds);
+}
+
+async fn create_sealed(namespace: &Namespace, keys: &str) -> Outcome<()> {
+    let keys = manifest::read_keys(keys)?;
+    let recipients = sealing_recipients(&keys).ok_or("no primary key")?;
+    let place = names::Namespace::parse(namespace.name())?;
+    let api = namespace.api::<SealedSecret>();
+    let objects = (0..OBJECTS).map(|number| {
+        let secret = secret(number);
+        seal(&secret, &place, Scope::Strict, &recipients, &mut randomness::system())
+    });
+    let objects = objects.collect::<Result<Vec<_>, _>>()?;
+    let params = PostParams::default();
+    let created = stream::iter(&objects).map(|object| api.create(&params, object)).buffer_unordered(CONCURRENCY);
+    created.try_for_each(|_| std::future::ready(Ok(()))).await?;
+    Ok(())
+}
+
+fn secret(number: usize) -> SecretManifest {
+    let value = |index: usize| {
+        let key = DataKey::parse(&format!("KEY_{index}")).expect("letters and a digit");
+        (key, SecretBytes::new(format!("value {index} of object {number}").into_bytes()))
+    };
+    SecretManifest {
+        name: ObjectName::parse(&format!("object-{number}")).expect("letters and digits"),
+        namespace: None,
+        labels: Default::default(),
+        annotations: Default::default(),
+        type_: None,
+        immutable: None,
+        data: (0..VALUES).map(value).collect(),
+    }
+}
+
+/// Applies a Secret and patches a status for each object, as the controller does.
+async fn same_writes(namespace: &Namespace) -> Outcome<Duration> {
+    let (secrets, objects) = (namespace.api::<Secret>(), namespace.api::<SealedSecret>());
+    let existing = objects.list(&ListParams::default()).await?.items;
+    let start = Instant::now();
+    let written = stream::iter(existing).map(|object| write(&secrets, &objects, object)).buffer_unordered(CONCURRENCY);
+    written.try_for_each(|()| std::future::ready(Ok(()))).await?;
+    Ok(start.elapsed())
+}
+
+async fn write(secrets: &Api<Secret>, objects: &Api<SealedSecret>, object: SealedSecret) -> kube::Result<()> {
+    let name = object.name_any();
+    let data: serde_json::Map<_, _> =
+        (0..VALUES).map(|index| (format!("KEY_{index}"), json!("dmFsdWUgMSBvZiBvYmplY3QgMQ=="))).collect();
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": data,
+        "metadata": {"name": name, "resourceVersion": "1", "ownerReferences": [{
+            "apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecret", "name": name, "uid": object.uid(), "controller": true,
+        }]},
+    });
+    secrets.patch(&name, &PatchParams::apply("peer").force(), &Patch::Apply(secret)).await?;
+    let status = json!({
+        "metadata": {"resourceVersion": object.resource_version()},
+        "status": {"observedGeneration": 1, "conditions": [{
+            "type": "Ready", "status": "True", "reason": "Materialised", "message": "the Secret is as this SealedSecret says",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,
+        }]},
+    });
+    objects.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await?;
+    Ok(())
+}
+
+async fn all_ready(namespace: &Namespace) -> Outcome<()> {
+    let objects = namespace.api::<SealedSecret>();
+    let is_ready = |object: &SealedSecret| {
+        let conditions = object.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    waiting::until("all objects being ready", DEADLINE, async || {
+        let all = objects.list(&ListParams::default()).await.ok()?;
+        all.items.iter().all(is_ready).then_some(())
+    })
+    .await?;
+    let secrets = namespace.api::<Secret>().list_metadata(&ListParams::default()).await?;
+    assert_eq!(secrets.items.len(), OBJECTS, "every object has its Secret");
+    Ok(())
+}

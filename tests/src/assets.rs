@@ -1,0 +1,205 @@
+//! The programs of other projects that the tests run: Kubernetes' control plane, etcd and age.
+//!
+//! `kube-apiserver`, `kube-controller-manager` and `etcd` come from the first of
+//!
+//! 1. the folder that `KUBEBUILDER_ASSETS` names, which must hold all three;
+//! 2. the project's own cache, `test-assets` in Cargo's target folder;
+//! 3. `go build` from the modules pinned below `tests/go`, into that cache.
+//!
+//! `age` and `age-keygen` come from 2 or 3. The official envtest archive is no source: it holds no
+//! `kube-controller-manager`, so it could never suffice.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::go_build::{self, AGE, Cache, ETCD, KUBERNETES, MODULES, Module};
+use crate::target_folder;
+
+const GIVEN: &str = "KUBEBUILDER_ASSETS";
+
+/// Paths of programs that exist.
+#[derive(Clone, Debug)]
+pub struct Assets {
+    pub kubernetes: Kubernetes,
+    pub age: PathBuf,
+    pub age_keygen: PathBuf,
+}
+
+/// What [`crate::cluster::Cluster`] runs.
+#[derive(Clone, Debug)]
+pub struct Kubernetes {
+    pub kube_apiserver: PathBuf,
+    pub kube_controller_manager: PathBuf,
+    pub etcd: PathBuf,
+    /// The pinned version, such as `v1.36.3`; none when `KUBEBUILDER_ASSETS` decides.
+    pub version: Option<&'static str>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    TargetFolder(#[from] target_folder::Error),
+    #[error(
+        "{GIVEN} names {}, which has no {missing}; it must hold kube-apiserver, \
+         kube-controller-manager and etcd",
+        folder.display()
+    )]
+    Given { folder: PathBuf, missing: String },
+    #[error(
+        "failed to find {programs}: {GIVEN} {given}; the cache {} does not hold the pinned \
+         version; it cannot be built",
+        cache.display()
+    )]
+    NoSource { programs: String, given: &'static str, cache: PathBuf, source: go_build::Error },
+}
+
+/// Finds all programs and builds those that no source holds, with its progress on stderr.
+///
+/// A second call, also of another process, finds them in the cache: it runs no `go` and needs no
+/// network.
+pub fn prepare() -> Result<Assets, Error> {
+    Sources::find()?.prepare()
+}
+
+/// The programs that [`prepare`] would build.
+pub(crate) fn to_build() -> Result<Vec<&'static Module>, Error> {
+    Ok(Sources::find()?.to_build())
+}
+
+struct Sources {
+    given: Option<PathBuf>,
+    cache: Cache,
+}
+
+impl Sources {
+    fn find() -> Result<Self, Error> {
+        let target = target_folder::find()?;
+        Ok(Self::new(std::env::var_os(GIVEN), &target))
+    }
+
+    fn new(given: Option<OsString>, target: &Path) -> Self {
+        Self { given: given.filter(|path| !path.is_empty()).map(PathBuf::from), cache: Cache::new(target) }
+    }
+
+    fn to_build(&self) -> Vec<&'static Module> {
+        let mut modules = MODULES.to_vec();
+        modules.retain(|module| !self.is_given(module) && !self.cache.holds(module));
+        modules
+    }
+
+    fn is_given(&self, module: &Module) -> bool {
+        self.given.is_some() && module.is_kubernetes
+    }
+
+    fn prepare(&self) -> Result<Assets, Error> {
+        Ok(Assets {
+            kubernetes: match &self.given {
+                Some(folder) => given(folder)?,
+                None => self.pinned()?,
+            },
+            age: self.program(&AGE, "age")?,
+            age_keygen: self.program(&AGE, "age-keygen")?,
+        })
+    }
+
+    fn pinned(&self) -> Result<Kubernetes, Error> {
+        Ok(Kubernetes {
+            kube_apiserver: self.program(&KUBERNETES, "kube-apiserver")?,
+            kube_controller_manager: self.program(&KUBERNETES, "kube-controller-manager")?,
+            etcd: self.program(&ETCD, "etcd")?,
+            version: Some(KUBERNETES.version()),
+        })
+    }
+
+    fn program(&self, module: &Module, name: &str) -> Result<PathBuf, Error> {
+        self.cache.fill(module).map_err(|source| self.no_source(module, source))?;
+        Ok(self.cache.program(module, name))
+    }
+
+    fn no_source(&self, module: &Module, source: go_build::Error) -> Error {
+        Error::NoSource {
+            programs: module.title(),
+            given: match module.is_kubernetes {
+                true => "is not set",
+                false => "is not a source for it",
+            },
+            cache: self.cache.folder().to_owned(),
+            source,
+        }
+    }
+}
+
+/// Takes a folder as it is, of whatever version: who sets the variable means it.
+fn given(folder: &Path) -> Result<Kubernetes, Error> {
+    let names = KUBERNETES.program_names().chain(ETCD.program_names());
+    let missing: Vec<_> = names.filter(|name| !folder.join(name).is_file()).collect();
+    if !missing.is_empty() {
+        return Err(Error::Given { folder: folder.to_owned(), missing: missing.join(" and no ") });
+    }
+    Ok(Kubernetes {
+        kube_apiserver: folder.join("kube-apiserver"),
+        kube_controller_manager: folder.join("kube-controller-manager"),
+        etcd: folder.join("etcd"),
+        version: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_given_folder_must_hold_all_three() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("etcd"), "").expect("the folder is writable");
+        let error = given(folder.path()).expect_err("two are missing");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "KUBEBUILDER_ASSETS names {}, which has no kube-apiserver and no \
+                 kube-controller-manager; it must hold kube-apiserver, kube-controller-manager \
+                 and etcd",
+                folder.path().display()
+            )
+        );
+    }
+
+    #[test]
+    fn a_complete_given_folder_is_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["kube-apiserver", "kube-controller-manager", "etcd"] {
+            fs::write(folder.path().join(name), "").expect("the folder is writable");
+        }
+        let programs = given(folder.path()).expect("it is complete");
+        assert_eq!(programs.etcd, folder.path().join("etcd"));
+        assert_eq!(programs.version, None);
+    }
+
+    #[test]
+    fn with_a_given_folder_only_age_is_built() {
+        let target = tempfile::tempdir().expect("a folder");
+        let titles = |given: Option<&str>| {
+            let sources = Sources::new(given.map(OsString::from), target.path());
+            let modules = sources.to_build();
+            modules.iter().map(|module| module.title()).collect::<Vec<_>>()
+        };
+        assert_eq!(titles(Some("/given")), ["age and age-keygen v1.3.2"]);
+        assert_eq!(titles(Some("")).len(), 3);
+        assert_eq!(titles(None).len(), 3);
+    }
+
+    #[test]
+    fn without_a_source_the_error_names_all_of_them() {
+        let target = Path::new("/t");
+        let failure =
+            go_build::Error::Failed { package: "go.etcd.io/etcd/server/v3".to_owned(), log: "no network".to_owned() };
+        let error = Sources::new(None, target).no_source(&ETCD, failure);
+        assert_eq!(
+            crate::report(&error),
+            "failed to find etcd v3.6.16: KUBEBUILDER_ASSETS is not set; the cache \
+             /t/test-assets does not hold the pinned version; it cannot be built: \
+             `go build go.etcd.io/etcd/server/v3` failed:\nno network"
+        );
+    }
+}

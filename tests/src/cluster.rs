@@ -1,0 +1,263 @@
+//! A real Kubernetes API server with the controllers that the tests rely on, and no nodes.
+
+mod access;
+mod control_plane;
+mod namespace;
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::runtime::{Handle, Runtime};
+
+use crate::assets::Kubernetes;
+use crate::processes::{self, Process};
+use crate::{target_folder, waiting};
+use access::Server;
+use control_plane::ControlPlane;
+
+pub use access::Credential;
+pub use namespace::Namespace;
+
+const ATTEMPTS: usize = 5;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    TargetFolder(#[from] target_folder::Error),
+    #[error("failed to start an async runtime")]
+    Runtime(#[source] io::Error),
+    #[error("failed to find a free port")]
+    Port(#[source] io::Error),
+    #[error("failed to create certificates")]
+    Certificates(#[from] rcgen::Error),
+    #[error("failed to write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("failed to run a part of the cluster")]
+    Processes(#[from] processes::Error),
+    #[error("failed to start the cluster: {program} ended ({status}), saying\n{log}")]
+    Ended { program: &'static str, status: String, log: String },
+    #[error("failed to start the cluster: {program} says\n{log}")]
+    NotReady { program: &'static str, log: String, source: waiting::TimedOut },
+    #[error("failed to set up a client")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("failed to get a token: the API server's answer has none")]
+    NoToken,
+    #[error("failed to {operation}")]
+    Request { operation: String, source: Box<kube::Error> },
+}
+
+impl Error {
+    fn request(operation: String) -> impl FnOnce(kube::Error) -> Self {
+        move |source| Self::Request { operation, source: Box::new(source) }
+    }
+
+    /// Another process may take a free port before the API server listens on it.
+    fn is_port_taken(&self) -> bool {
+        matches!(self, Self::Ended { log, .. } if log.contains("address already in use"))
+    }
+}
+
+/// A running cluster: etcd, kube-apiserver and kube-controller-manager.
+///
+/// Authorization is RBAC, every response is in the audit log, and the admission plugin
+/// `OwnerReferencesPermissionEnforcement` is on, as in OpenShift. Of the controllers there are
+/// garbage collection, namespaces and ServiceAccounts. There are no nodes: Pods never run.
+///
+/// Its processes and files vanish on drop, and with this process however that ends (see
+/// [`crate::processes`]).
+pub struct Cluster {
+    control_plane: ControlPlane,
+    admin_kubeconfig: PathBuf,
+    client: Client,
+    namespaces: AtomicU64,
+    runtime: Runtime,
+}
+
+impl Cluster {
+    /// Starts a cluster and returns when it is fully at work, after about five seconds.
+    ///
+    /// `definitions` are established before the garbage collector starts. It looks for new kinds
+    /// every 30 s only, so objects of a kind defined later keep their dependents for that long.
+    ///
+    /// Must not be called from within an async runtime: the cluster has its own.
+    pub fn start(programs: &Kubernetes, definitions: &[CustomResourceDefinition]) -> Result<Self, Error> {
+        while_ports_are_taken(|| Self::start_once(programs, definitions))
+    }
+
+    fn start_once(programs: &Kubernetes, definitions: &[CustomResourceDefinition]) -> Result<Self, Error> {
+        let runtime = Runtime::new().map_err(Error::Runtime)?;
+        let mut control_plane = ControlPlane::prepare(&target_folder::find()?)?;
+        let admin_kubeconfig = control_plane.admin_kubeconfig();
+        let client = runtime.block_on(async {
+            control_plane.start_api_server(programs)?;
+            let client = control_plane.server().client(control_plane.admin())?;
+            control_plane.api_server_is_ready(&client).await?;
+            control_plane.establish(&client, definitions).await?;
+            control_plane.start_controllers(programs)?;
+            control_plane.controllers_are_ready(&client).await?;
+            Ok::<_, Error>(client)
+        })?;
+        Ok(Self { control_plane, admin_kubeconfig, client, namespaces: AtomicU64::new(0), runtime })
+    }
+
+    /// The API server's address, such as `https://127.0.0.1:34567`.
+    pub fn url(&self) -> &str {
+        &self.server().url
+    }
+
+    /// The certificate of the authority that signed the API server's, as PEM.
+    pub fn ca_pem(&self) -> &str {
+        &self.server().ca
+    }
+
+    /// A kubeconfig with the rights of `system:masters` and the context `admin`.
+    pub fn admin_kubeconfig(&self) -> &Path {
+        &self.admin_kubeconfig
+    }
+
+    /// A client with the rights of `system:masters`; it does not retry.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// A client with the rights of `credential`; it does not retry.
+    pub fn client_as(&self, credential: &Credential) -> Result<Client, Error> {
+        let _entered = self.runtime.enter();
+        self.server().client(credential)
+    }
+
+    /// A certificate for `user`, a member of `group`; without RBAC bindings it may do nothing.
+    pub fn user(&self, user: &str, group: &str) -> Result<Credential, Error> {
+        self.control_plane.user(user, group)
+    }
+
+    /// Writes a kubeconfig with one context of the given name, readable by the user only.
+    pub fn write_kubeconfig(
+        &self,
+        path: &Path,
+        context: &str,
+        credential: &Credential,
+        namespace: &str,
+    ) -> Result<(), Error> {
+        self.server().write_kubeconfig(path, context, credential, namespace)
+    }
+
+    /// One JSON object of the kind `Event` in `audit.k8s.io/v1` a line, level `Metadata`.
+    ///
+    /// An event is written before the client gets its response.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder().join(control_plane::AUDIT_LOG)
+    }
+
+    /// A folder for files that should vanish with the cluster.
+    pub fn folder(&self) -> &Path {
+        self.control_plane.folder()
+    }
+
+    /// Starts a program that dies with the cluster; it is killed on drop, too.
+    pub fn spawn(&self, command: &mut Command) -> Result<Process, Error> {
+        Ok(self.control_plane.spawn(command)?)
+    }
+
+    /// Creates a namespace that no other test has, named after `prefix`.
+    pub async fn namespace(&self, prefix: &str) -> Result<Namespace, Error> {
+        let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{prefix}-{number}");
+        Namespace::create(name, self.client(), self.handle().clone()).await
+    }
+
+    /// A token of the ServiceAccount, valid for an hour, from the TokenRequest API.
+    pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<Credential, Error> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
+        let request = TokenRequest {
+            spec: Some(TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() }),
+            ..TokenRequest::default()
+        };
+        let answer = api
+            .create_token_request(name, &PostParams::default(), &request)
+            .await
+            .map_err(Error::request(format!("get a token of {namespace}/{name}")))?;
+        let token = answer.status.and_then(|status| status.token);
+        token.map(Credential::Token).ok_or(Error::NoToken)
+    }
+
+    /// Runs a future to its end on the cluster's runtime, from outside of any runtime.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
+    }
+
+    /// The runtime that drives the cluster's clients.
+    pub fn handle(&self) -> &Handle {
+        self.runtime.handle()
+    }
+
+    fn server(&self) -> &Server {
+        self.control_plane.server()
+    }
+}
+
+fn while_ports_are_taken<T>(mut start: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 1..ATTEMPTS {
+        match start() {
+            Err(error) if error.is_port_taken() => {}
+            outcome => return outcome,
+        }
+    }
+    start()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(log: &str) -> Error {
+        Error::Ended { program: "kube-apiserver", status: "exit status: 1".to_owned(), log: log.to_owned() }
+    }
+
+    #[test]
+    fn a_taken_port_is_tried_again_a_few_times() {
+        let mut attempts = 0;
+        let outcome = while_ports_are_taken(|| {
+            attempts += 1;
+            Err::<(), _>(ended("listen tcp 127.0.0.1:1: bind: address already in use"))
+        });
+        assert!(outcome.is_err());
+        assert_eq!(attempts, ATTEMPTS);
+    }
+
+    #[test]
+    fn another_failure_is_final_and_shows_the_log() {
+        let mut attempts = 0;
+        let outcome = while_ports_are_taken(|| {
+            attempts += 1;
+            Err::<(), _>(ended("unknown flag: --sunshine"))
+        });
+        assert_eq!(attempts, 1);
+        assert_eq!(
+            outcome.expect_err("it never starts").to_string(),
+            "failed to start the cluster: kube-apiserver ended (exit status: 1), saying\n\
+             unknown flag: --sunshine"
+        );
+    }
+
+    #[test]
+    fn a_part_that_ends_at_once_ends_the_start() {
+        let programs = Kubernetes {
+            kube_apiserver: "cat".into(),
+            kube_controller_manager: "cat".into(),
+            etcd: "cat".into(),
+            version: None,
+        };
+        let outcome = Cluster::start(&programs, &[]);
+        let error = outcome.err().expect("cat knows none of the flags");
+        assert!(matches!(error, Error::Ended { .. }), "{error}");
+    }
+}

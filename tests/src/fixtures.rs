@@ -1,0 +1,134 @@
+//! Secret manifests that every way to a Secret is tried with.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+/// Shorter values turn up by chance.
+const SHORTEST_TRACE: usize = 8;
+
+/// One Secret manifest; its namespace, if it has one, is `shop`.
+pub struct Fixture {
+    /// What it is for.
+    pub name: String,
+    /// The manifest.
+    pub text: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("failed to read the fixtures")]
+    Read(#[from] std::io::Error),
+    #[error("failed to understand a fixture")]
+    Yaml(#[from] serde_saphyr::Error),
+}
+
+/// What kubectl prints, and what people write by hand.
+pub fn secrets() -> Result<Vec<Fixture>, Error> {
+    let mut fixtures = by_hand();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"))? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        fixtures.push(Fixture { name, text: std::fs::read_to_string(&path)? });
+    }
+    Ok(fixtures)
+}
+
+impl Fixture {
+    /// The values, as an independent YAML reader and the rules of the API have them.
+    pub fn values(&self) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let manifest: Value = serde_saphyr::from_str(&self.text)?;
+        let fields = |field: &str| manifest[field].as_object().cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().expect("a fixture's values are strings").to_owned();
+        let mut values = BTreeMap::new();
+        for (key, value) in fields("data") {
+            let packed: String = text(&value).split_whitespace().collect();
+            values.insert(key, BASE64_STANDARD.decode(packed).expect("a fixture's data is base64"));
+        }
+        values.extend(fields("stringData").into_iter().map(|(key, value)| (key, text(&value).into_bytes())));
+        Ok(values)
+    }
+
+    /// Fails if a value shows in a sealed manifest, plain or in base64.
+    pub fn assert_holds_no_value(&self, sealed: &str) {
+        for (key, value) in self.values().expect("the fixture was read before") {
+            let is_there = |trace: &[u8]| {
+                trace.len() >= SHORTEST_TRACE && sealed.as_bytes().windows(trace.len()).any(|window| window == trace)
+            };
+            let packed = BASE64_STANDARD.encode(&value);
+            assert!(!is_there(&value), "{}: {key} shows in the sealed manifest", self.name);
+            assert!(
+                value.len() < SHORTEST_TRACE || !is_there(packed.trim_end_matches('=').as_bytes()),
+                "{}: {key} shows in base64 in the sealed manifest",
+                self.name
+            );
+        }
+    }
+}
+
+fn by_hand() -> Vec<Fixture> {
+    let fixture = |name: &str, text: String| Fixture { name: name.to_owned(), text };
+    vec![
+        fixture("data and stringData mixed", MIXED.to_owned()),
+        fixture("256 KiB of random bytes", random()),
+        fixture("a PEM with CRLF", pem()),
+        fixture("strings that look like something else", LOOKALIKES.to_owned()),
+        fixture("no data at all", "apiVersion: v1\nkind: Secret\nmetadata: {name: nothing}\n".to_owned()),
+    ]
+}
+
+const MIXED: &str = "\
+apiVersion: v1
+kind: Secret
+metadata:
+  name: mixed
+  labels: {team: shop}
+stringData:
+  BOTH: stringData wins over data
+  TEXT: |
+    two lines,
+    and a final newline
+  EMPTY: ''
+data:
+  BOTH: ZGF0YSBsb3Nlcw==
+  BINARY: AAECA/79/v8=
+  FOLDED: |
+    YSB2YWx1ZSB0aGF0IHNvbWVib2R5
+    IHdyYXBwZWQgYnkgaGFuZA==
+  NOTHING: ''
+";
+
+const LOOKALIKES: &str = "\
+apiVersion: v1
+kind: Secret
+metadata: {name: lookalikes}
+stringData:
+  EMOJI: '🦭 sealed with wax, not with a kiss'
+  NORWAY: 'no'
+  MODE: '0777'
+  FLOAT: \"1e3\"
+  TEMPLATE: '{{ .Values.password }} $(PASSWORD) ${PASSWORD}'
+  JSON: '{\"a\": [1, \"two\"]}'
+";
+
+fn random() -> String {
+    use sha2::{Digest, Sha256};
+    let blocks = (0u32..8192).flat_map(|block| Sha256::digest(block.to_be_bytes()));
+    let bytes: Vec<u8> = blocks.collect();
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "random"},
+        "data": {"bytes": BASE64_STANDARD.encode(bytes)},
+    });
+    manifest.to_string()
+}
+
+fn pem() -> String {
+    let pem = "-----BEGIN PRIVATE KEY-----\r\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\r\n-----END PRIVATE KEY-----\r\n";
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pem"}, "stringData": {"key.pem": pem},
+    });
+    manifest.to_string()
+}

@@ -1,0 +1,333 @@
+//! Programs built from the Go modules pinned below `tests/go`, and the cache that keeps them.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::Access;
+use sha2::{Digest, Sha256};
+
+use crate::processes::{self, Process, ProcessGroup};
+
+const HEARTBEAT: Duration = Duration::from_secs(20);
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
+
+/// A Go module of this project whose `tool` lines name the programs to build.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// Its folder below `tests/go`.
+    name: &'static str,
+    go_mod: &'static str,
+    go_sum: &'static str,
+    /// The dependency whose version is the programs' version.
+    origin: &'static str,
+    programs: &'static [Program],
+    /// Whether `KUBEBUILDER_ASSETS` is a source of the programs.
+    pub(crate) is_kubernetes: bool,
+    /// A figure from two cores and empty caches, to tell people what to expect.
+    duration: &'static str,
+}
+
+#[derive(Debug)]
+struct Program {
+    name: &'static str,
+    package: &'static str,
+}
+
+pub(crate) const KUBERNETES: Module = Module {
+    name: "kubernetes",
+    go_mod: include_str!("../go/kubernetes/go.mod"),
+    go_sum: include_str!("../go/kubernetes/go.sum"),
+    origin: "k8s.io/kubernetes",
+    programs: &[
+        Program { name: "kube-apiserver", package: "k8s.io/kubernetes/cmd/kube-apiserver" },
+        Program { name: "kube-controller-manager", package: "k8s.io/kubernetes/cmd/kube-controller-manager" },
+    ],
+    is_kubernetes: true,
+    duration: "about 5 minutes on two cores",
+};
+
+pub(crate) const ETCD: Module = Module {
+    name: "etcd",
+    go_mod: include_str!("../go/etcd/go.mod"),
+    go_sum: include_str!("../go/etcd/go.sum"),
+    origin: "go.etcd.io/etcd/server/v3",
+    programs: &[Program { name: "etcd", package: "go.etcd.io/etcd/server/v3" }],
+    is_kubernetes: true,
+    duration: "about 30 seconds",
+};
+
+pub(crate) const AGE: Module = Module {
+    name: "age",
+    go_mod: include_str!("../go/age/go.mod"),
+    go_sum: include_str!("../go/age/go.sum"),
+    origin: "filippo.io/age",
+    programs: &[
+        Program { name: "age", package: "filippo.io/age/cmd/age" },
+        Program { name: "age-keygen", package: "filippo.io/age/cmd/age-keygen" },
+    ],
+    is_kubernetes: false,
+    duration: "about 20 seconds",
+};
+
+pub(crate) const MODULES: [&Module; 3] = [&KUBERNETES, &ETCD, &AGE];
+
+impl Module {
+    /// The version of the programs, such as `v1.36.3`.
+    pub(crate) fn version(&self) -> &'static str {
+        word_after(self.go_mod, self.origin).expect("go.mod requires the module's origin")
+    }
+
+    /// The oldest Go that builds the module, such as `1.26.0`.
+    pub(crate) fn go_version(&self) -> &'static str {
+        word_after(self.go_mod, "go").expect("go.mod has a go line")
+    }
+
+    pub(crate) fn program_names(&self) -> impl Iterator<Item = &'static str> {
+        self.programs.iter().map(|program| program.name)
+    }
+
+    /// For people: `kube-apiserver and kube-controller-manager v1.36.3`.
+    pub(crate) fn title(&self) -> String {
+        let names: Vec<_> = self.program_names().collect();
+        format!("{} {}", names.join(" and "), self.version())
+    }
+
+    /// Without these, Kubernetes says v0.0.0-master and clients that check its version refuse it.
+    fn linker_flags(&self) -> String {
+        let version = self.version().trim_start_matches('v');
+        let mut numbers = version.split('.');
+        let (major, minor) = (numbers.next(), numbers.next());
+        let set = "-X k8s.io/component-base/version.git";
+        format!(
+            "-s -w {set}Version=v{version} {set}Major={} {set}Minor={} {set}TreeState=clean",
+            major.unwrap_or_default(),
+            minor.unwrap_or_default(),
+        )
+    }
+
+    /// Changes with all that decides what is built, so that an outdated cache is never used.
+    fn cache_key(&self) -> String {
+        let mut hash = Sha256::new();
+        for input in [self.go_mod, self.go_sum, &self.linker_flags()] {
+            hash.update(input);
+        }
+        let digest: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{}-{}-{digest}", self.name, self.version())
+    }
+}
+
+/// The word that follows `name` on a line of a `go.mod`, inside or outside of a block.
+fn word_after<'a>(go_mod: &'a str, name: &str) -> Option<&'a str> {
+    go_mod.lines().find_map(|line| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("require ").unwrap_or(line);
+        let mut words = line.split_whitespace();
+        words.find(|word| *word == name)?;
+        line.starts_with(name).then(|| words.next()).flatten()
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("failed to prepare {}", path.display())]
+    Files { path: PathBuf, source: io::Error },
+    #[error("failed to start a build")]
+    Processes(#[from] processes::Error),
+    #[error("`go build {package}` failed:\n{log}")]
+    Failed { package: String, log: String },
+}
+
+/// A folder of built programs; present means complete.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    target: PathBuf,
+    folder: PathBuf,
+}
+
+impl Cache {
+    pub(crate) fn new(target: &Path) -> Self {
+        Self { target: target.to_owned(), folder: target.join("test-assets") }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the program is, once its module is built.
+    pub(crate) fn program(&self, module: &Module, name: &str) -> PathBuf {
+        self.folder.join(module.cache_key()).join(name)
+    }
+
+    pub(crate) fn holds(&self, module: &Module) -> bool {
+        module.program_names().all(|name| self.program(module, name).is_file())
+    }
+
+    /// Builds what is not there, with its progress on stderr.
+    ///
+    /// Runs that want the same at once share one build: the others wait for it.
+    pub(crate) fn fill(&self, module: &Module) -> Result<(), Error> {
+        if self.holds(module) {
+            return Ok(());
+        }
+        let _lock = self.lock().map_err(|source| self.error(source))?;
+        if self.holds(module) {
+            return Ok(());
+        }
+        let group = ProcessGroup::start(&self.folder)?;
+        self.build(module, &group)?;
+        self.keep(module, &group).map_err(|source| self.error(source))
+    }
+
+    fn lock(&self) -> io::Result<File> {
+        fs::create_dir_all(&self.folder)?;
+        let file = File::create(self.folder.join("lock"))?;
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => say("waiting for another run that builds test programs"),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        file.lock()?;
+        Ok(file)
+    }
+
+    fn build(&self, module: &Module, group: &ProcessGroup) -> Result<(), Error> {
+        let title = module.title();
+        let start = Instant::now();
+        say(&format!("building {title} from Go modules, {}", module.duration));
+        for program in module.programs {
+            self.build_program(module, program, group, start)?;
+        }
+        say(&format!("built {title} in {} s", start.elapsed().as_secs()));
+        Ok(())
+    }
+
+    fn build_program(
+        &self,
+        module: &Module,
+        program: &Program,
+        group: &ProcessGroup,
+        start: Instant,
+    ) -> Result<(), Error> {
+        let log = group.folder().join("go-build.log");
+        let output = File::create(&log).map_err(|source| self.error(source))?;
+        let mut go = go(&self.target);
+        go.current_dir(Path::new(FOLDER).join(module.name))
+            .args(["build", "-trimpath", "-buildvcs=false", "-ldflags"])
+            .arg(module.linker_flags())
+            .arg("-o")
+            .arg(group.folder().join("programs").join(program.name))
+            .arg(program.package)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(output);
+        let mut process = group.spawn(&mut go)?;
+        let status = wait_visibly(&mut process, program.name, start);
+        if status.map_err(|source| self.error(source))?.success() {
+            return Ok(());
+        }
+        Err(Error::Failed { package: program.package.to_owned(), log: processes::last_lines(&log, 15) })
+    }
+
+    /// Renames, because a folder that is there must be complete.
+    fn keep(&self, module: &Module, group: &ProcessGroup) -> io::Result<()> {
+        let place = self.folder.join(module.cache_key());
+        if place.exists() {
+            fs::remove_dir_all(&place)?;
+        }
+        fs::rename(group.folder().join("programs"), place)
+    }
+
+    fn error(&self, source: io::Error) -> Error {
+        Error::Files { path: self.folder.clone(), source }
+    }
+}
+
+/// `go`, with nothing of the user's settings that changes what is built.
+///
+/// A `GOFLAGS` that is merely empty would yield to the one of `go env -w`.
+fn go(target: &Path) -> Command {
+    let mut go = Command::new("go");
+    go.env("GOFLAGS", "-mod=readonly")
+        .env("GOTOOLCHAIN", "local")
+        .env("GOWORK", "off")
+        .env("CGO_ENABLED", "0")
+        .env_remove("GOOS")
+        .env_remove("GOARCH");
+    if !home_is_usable() {
+        // Go writes its module cache read-only by default, which `cargo clean` could not remove.
+        go.env("GOFLAGS", "-mod=readonly -modcacherw");
+        for (variable, folder) in [("GOPATH", "go"), ("GOCACHE", "go-build")] {
+            if std::env::var_os(variable).is_none_or(|value| value.is_empty()) {
+                go.env(variable, target.join(folder));
+            }
+        }
+    }
+    go
+}
+
+fn home_is_usable() -> bool {
+    std::env::var_os("HOME")
+        .is_some_and(|home| Path::new(&home).is_absolute() && rustix::fs::access(&home, Access::WRITE_OK).is_ok())
+}
+
+fn wait_visibly(process: &mut Process, what: &str, start: Instant) -> io::Result<ExitStatus> {
+    let mut spoken = Instant::now();
+    loop {
+        if let Some(status) = process.try_wait()? {
+            return Ok(status);
+        }
+        if spoken.elapsed() >= HEARTBEAT {
+            spoken = Instant::now();
+            say(&format!("still building {what}, {} s so far", start.elapsed().as_secs()));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a build of minutes must be seen to progress")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_come_from_go_mod() {
+        let versions = MODULES.map(Module::version);
+        assert_eq!(versions, ["v1.36.3", "v3.6.16", "v1.3.2"]);
+        assert_eq!(KUBERNETES.go_version(), "1.26.0");
+    }
+
+    #[test]
+    fn a_title_names_programs_and_version() {
+        assert_eq!(KUBERNETES.title(), "kube-apiserver and kube-controller-manager v1.36.3");
+    }
+
+    #[test]
+    fn a_version_is_found_in_a_block_and_on_a_line() {
+        for go_mod in [
+            "require example.org/a v1.2.3 // indirect",
+            "require (\n\texample.org/b/a v9.9.9\n\texample.org/a v1.2.3\n)",
+            "tool example.org/a\n\nrequire example.org/a v1.2.3",
+        ] {
+            assert_eq!(word_after(go_mod, "example.org/a"), Some("v1.2.3"));
+        }
+    }
+
+    #[test]
+    fn only_a_complete_folder_is_a_hit() {
+        let target = tempfile::tempdir().expect("a folder");
+        let cache = Cache::new(target.path());
+        let place = cache.folder.join(AGE.cache_key());
+        fs::create_dir_all(&place).expect("the folder is writable");
+        fs::write(place.join("age"), "").expect("the folder is writable");
+        assert!(!cache.holds(&AGE));
+        fs::write(place.join("age-keygen"), "").expect("the folder is writable");
+        assert!(cache.holds(&AGE));
+    }
+}

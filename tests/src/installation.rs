@@ -1,0 +1,176 @@
+//! Waxseal installed in a cluster as `deploy/` says, with the controller as a process of its own.
+//!
+//! No Pod runs in the test cluster, so the controller is started here, as the ServiceAccount and
+//! with the rights that `deploy/` gives it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::core::GroupVersionKind;
+use kube::{Api, ResourceExt};
+use serde::de::DeserializeOwned;
+use waxseal_shared::manifest::{self, DocumentKind, ManifestError};
+
+use crate::cluster::{self, Cluster};
+use crate::processes::{self, Process, last_lines};
+use crate::programs::Programs;
+use crate::waiting;
+
+/// The namespace of `deploy/waxseal.yaml`.
+pub const KEY_NAMESPACE: &str = "waxseal-system";
+/// The ServiceAccount of `deploy/waxseal.yaml`, which is also the field manager's user name.
+pub const SERVICE_ACCOUNT: &str = "waxseal-controller";
+/// The context in the controller's kubeconfig.
+pub const CONTEXT: &str = "waxseal-test";
+
+const DEFINITIONS: &str = include_str!("../../deploy/crds.yaml");
+const INSTALLATION: &str = include_str!("../../deploy/waxseal.yaml");
+const DEADLINE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("failed to read deploy/")]
+    Manifest(#[from] ManifestError),
+    #[error("failed to apply {kind} {name}")]
+    Apply { kind: String, name: String, source: Box<kube::Error> },
+    #[error(transparent)]
+    Cluster(#[from] cluster::Error),
+    #[error("failed to write the controller's log file")]
+    Log(#[source] std::io::Error),
+    #[error("{source}; the controller's log ends with:\n{log}")]
+    NotReady { source: waiting::TimedOut, log: String },
+    #[error(transparent)]
+    Process(#[from] processes::Error),
+}
+
+/// The definitions that `deploy/crds.yaml` ships, for [`Cluster::start`].
+pub fn definitions() -> Result<Vec<CustomResourceDefinition>, Error> {
+    objects(DEFINITIONS)
+}
+
+/// Applies `deploy/waxseal.yaml`.
+pub async fn apply(cluster: &Cluster) -> Result<(), Error> {
+    for object in objects::<DynamicObject>(INSTALLATION)? {
+        let types = object.types.clone().unwrap_or_default();
+        let failed =
+            |source| Error::Apply { kind: types.kind.clone(), name: object.name_any(), source: Box::new(source) };
+        let kind = GroupVersionKind::try_from(&types).map_err(|_| Error::Apply {
+            kind: types.kind.clone(),
+            name: object.name_any(),
+            source: Box::new(kube::Error::LinesCodecMaxLineLengthExceeded),
+        })?;
+        let resource = ApiResource::from_gvk(&kind);
+        let api = match object.namespace() {
+            Some(namespace) => Api::<DynamicObject>::namespaced_with(cluster.client(), &namespace, &resource),
+            None => Api::all_with(cluster.client(), &resource),
+        };
+        let params = PatchParams::apply("test-installation");
+        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn objects<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
+    let stream = manifest::split(text)?;
+    let mut objects = Vec::new();
+    for document in &stream.documents {
+        if let DocumentKind::Other(object) = document.kind()? {
+            objects.push(object.read()?);
+        }
+    }
+    Ok(objects)
+}
+
+/// A running controller; it is killed on drop.
+pub struct Controller {
+    process: Process,
+    /// Its log, one JSON object a line.
+    pub log: PathBuf,
+    /// Its kubeconfig, with the context [`CONTEXT`].
+    pub kubeconfig: PathBuf,
+}
+
+impl Controller {
+    /// Starts a controller as the ServiceAccount of `deploy/`, listening on a free port.
+    ///
+    /// `name` tells its files from those of other controllers of the same cluster.
+    pub async fn start(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self, Error> {
+        let folder = cluster.folder();
+        let (kubeconfig, log) = (folder.join(format!("{name}.kubeconfig")), folder.join(format!("{name}.log")));
+        let credential = cluster.service_account_token(KEY_NAMESPACE, SERVICE_ACCOUNT).await?;
+        cluster.write_kubeconfig(&kubeconfig, CONTEXT, &credential, "default")?;
+        let mut command = Command::new(&programs.waxseal_controller);
+        command.env_clear().args(["kubernetes", "--context", CONTEXT, "--listen", "127.0.0.1:0", "--kubeconfig"]);
+        command.arg(&kubeconfig).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(File::create(&log).map_err(Error::Log)?);
+        let process = cluster.spawn(&mut command)?;
+        Ok(Self { process, log, kubeconfig })
+    }
+
+    /// Waits until `/readyz` answers 200.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let ready = waiting::until("the controller's readiness", DEADLINE, async || {
+            let (code, _) = self.get("/readyz").await?;
+            (code == 200).then_some(())
+        });
+        ready.await.map_err(|source| Error::NotReady { source, log: last_lines(&self.log, 20) })
+    }
+
+    /// Asks the controller's HTTP server; `None` as long as it does not answer.
+    pub async fn get(&self, path: &str) -> Option<(u16, String)> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let address = self.address()?;
+        let mut stream = tokio::net::TcpStream::connect(&address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// The log so far.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Asks the controller to stop and waits until it has; gives its exit code.
+    pub async fn stop(mut self) -> Result<Option<i32>, Error> {
+        let id = i32::try_from(self.process.id()).expect("process ids fit pid_t");
+        let process = rustix::process::Pid::from_raw(id).expect("a child's id is not zero");
+        rustix::process::kill_process(process, rustix::process::Signal::TERM)
+            .map_err(|error| Error::Log(error.into()))?;
+        let stopped = waiting::until("the controller's end", DEADLINE, async || self.process.try_wait().ok()?);
+        let status = stopped.await.map_err(|source| Error::NotReady { source, log: last_lines(&self.log, 20) })?;
+        Ok(status.code())
+    }
+
+    fn address(&self) -> Option<String> {
+        let log = self.log_text();
+        let started = log.lines().find(|line| line.contains("\"started\""))?;
+        let line: serde_json::Value = serde_json::from_str(started).ok()?;
+        Some(line["address"].as_str()?.to_owned())
+    }
+}
+
+/// The public keys that a cluster publishes, written to a file by `waxseal keys fetch`.
+pub fn fetch_keys(programs: &Programs, kubeconfig: &Path, output: &Path) -> std::io::Result<std::process::Output> {
+    let mut fetch = Command::new(&programs.waxseal);
+    fetch
+        .env_clear()
+        .args(["keys", "fetch", "--context", CONTEXT, "--kubeconfig"])
+        .arg(kubeconfig)
+        .arg("-o")
+        .arg(output);
+    let first = fetch.output()?;
+    let text = String::from_utf8_lossy(&first.stderr);
+    let fingerprints = text.split_whitespace().filter(|word| word.starts_with("sha256:"));
+    for fingerprint in fingerprints {
+        fetch.arg("--accept").arg(fingerprint);
+    }
+    fetch.output()
+}

@@ -1,0 +1,108 @@
+//! The programs under test.
+
+use std::ffi::OsString;
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use cargo_metadata::Message;
+
+use crate::target_folder;
+
+/// Paths of freshly built programs.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    pub waxseal: PathBuf,
+    pub waxseal_controller: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    TargetFolder(#[from] target_folder::Error),
+    #[error("failed to run cargo")]
+    Cargo(#[from] io::Error),
+    #[error("failed to build the programs under test: cargo ended ({0}), its errors are above")]
+    Build(ExitStatus),
+    #[error("failed to build the programs under test: the workspace has no program {0}")]
+    Absent(&'static str),
+}
+
+/// Builds all programs of the workspace, with the profile of the running program.
+///
+/// Cargo builds only what a test or `cargo run` names, so without this the programs would be
+/// absent or stale. The whole workspace in the same profile unifies features as `cargo test` does:
+/// nothing is compiled twice. Runs cargo once a process; its progress goes to stderr.
+pub fn build() -> Result<Programs, Error> {
+    static BUILT: Mutex<Option<Programs>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(programs) = &*built {
+        return Ok(programs.clone());
+    }
+    let programs = run_cargo(&target_folder::find()?, &target_folder::profile()?)?;
+    Ok(built.insert(programs).clone())
+}
+
+fn run_cargo(target: &Path, profile: &str) -> Result<Programs, Error> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut child = Command::new(cargo)
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .args(["build", "--workspace", "--bins", "--profile", profile])
+        .arg("--message-format=json-render-diagnostics")
+        // A relative CARGO_TARGET_DIR may have meant another current folder.
+        .arg("--target-dir")
+        .arg(target)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let output = child.stdout.take().expect("stdout is piped above");
+    let executables = executables(BufReader::new(output));
+    let status = child.wait()?;
+    if !status.success() {
+        return Err(Error::Build(status));
+    }
+    Programs::among(&executables?)
+}
+
+fn executables(output: impl io::BufRead) -> io::Result<Vec<PathBuf>> {
+    let mut executables = Vec::new();
+    for message in Message::parse_stream(output) {
+        if let Message::CompilerArtifact(artifact) = message? {
+            executables.extend(artifact.executable.map(PathBuf::from));
+        }
+    }
+    Ok(executables)
+}
+
+impl Programs {
+    fn among(executables: &[PathBuf]) -> Result<Self, Error> {
+        let find = |name| {
+            let mut named = executables.iter().filter(|path| path.ends_with(name));
+            named.next().cloned().ok_or(Error::Absent(name))
+        };
+        Ok(Self { waxseal: find("waxseal")?, waxseal_controller: find("waxseal-controller")? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_program_is_named() {
+        let executables = [PathBuf::from("/t/debug/waxseal")];
+        let error = Programs::among(&executables).expect_err("the controller is absent");
+        assert_eq!(
+            error.to_string(),
+            "failed to build the programs under test: the workspace has no program \
+             waxseal-controller"
+        );
+    }
+
+    #[test]
+    fn executables_are_read_from_cargo_messages() {
+        let output = br#"{"reason":"build-finished","success":true}"#;
+        assert!(executables(&output[..]).expect("it is a message").is_empty());
+    }
+}

@@ -1,0 +1,84 @@
+//! The tests of Waxseal's programs on a real Kubernetes API server.
+//!
+//! Own `main`, because the preparation may take minutes and must be seen to progress.
+#![expect(clippy::print_stderr, reason = "the preparation's progress is for people")]
+
+mod harness;
+mod materialise;
+mod refusals;
+mod registration;
+mod rights;
+mod sealing;
+mod startup;
+mod wraps;
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use libtest_mimic::{Arguments, Conclusion, Trial};
+use waxseal_tests::cluster::Cluster;
+use waxseal_tests::installation::Controller;
+use waxseal_tests::{assets, installation, prerequisites, programs, report};
+
+use registration::{Context, Test};
+
+/// Tests mostly wait for the cluster, so more of them than processors run at once.
+const THREADS: usize = 8;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(THREADS);
+    match run(&arguments) {
+        Ok(conclusion) => conclusion.exit_code(),
+        Err(error) => {
+            eprintln!("\n{}\n", report(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every module of tests has a line here.
+fn tests() -> Vec<Test> {
+    let modules =
+        [harness::tests(), materialise::tests(), refusals::tests(), rights::tests(), startup::tests(), wraps::tests()];
+    modules.into_iter().flatten().collect()
+}
+
+/// The context, and with it the cluster, ends when this returns or panics.
+fn run(arguments: &Arguments) -> Result<Conclusion, Box<dyn Error>> {
+    let context = Arc::new(OnceLock::new());
+    let trials: Vec<Trial> = tests().into_iter().map(|test| test.into_trial(&context)).collect();
+    let is_selected = |trial| !arguments.is_filtered_out(trial);
+    if !arguments.list && trials.iter().any(is_selected) {
+        let prepared = prepare()?;
+        context.get_or_init(|| prepared);
+    }
+    Ok(libtest_mimic::run(arguments, trials))
+}
+
+async fn install(cluster: &Cluster, programs: &programs::Programs) -> Result<Controller, installation::Error> {
+    installation::apply(cluster).await?;
+    let controller = Controller::start(cluster, programs, "controller").await?;
+    controller.ready().await?;
+    Ok(controller)
+}
+
+fn prepare() -> Result<Context, Box<dyn Error>> {
+    prerequisites::check()?;
+    eprintln!("building the programs under test");
+    let programs = programs::build()?;
+    let assets = assets::prepare()?;
+    let start = Instant::now();
+    let cluster = Cluster::start(&assets.kubernetes, &installation::definitions()?)?;
+    let controller = cluster.block_on(install(&cluster, &programs))?;
+    let keys_file = cluster.folder().join("keys.yaml");
+    let fetched = installation::fetch_keys(&programs, &controller.kubeconfig, &keys_file)?;
+    if !fetched.status.success() {
+        return Err(String::from_utf8_lossy(&fetched.stderr).into());
+    }
+    let seconds = start.elapsed().as_secs_f32();
+    eprintln!("started a cluster with Waxseal in it in {seconds:.1} s: {}", cluster.url());
+    Ok(Context { controller, keys_file, cluster, programs, assets })
+}

@@ -1,0 +1,225 @@
+//! What is refused, with what word, and that nothing is written then.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::{Value, json};
+use waxseal_shared::plan::MARK_LABEL;
+use waxseal_shared::sealed_secret::{Scope, SealedSecret};
+
+use crate::registration::{Context, Test, TestResult};
+use crate::sealing::{condition, create, create_plain, opaque, patch, replace_spec, values, with_reason};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new("refusals::a_moved_object_is_moved_and_writes_nothing", moved),
+        Test::new("refusals::a_value_at_another_key_is_unreadable_and_the_secret_stays", swapped),
+        Test::new("refusals::a_disguised_move_is_unreadable", disguised),
+        Test::new("refusals::a_foreign_secret_is_never_touched", foreign),
+        Test::new("refusals::a_foreign_secret_wins_every_race", race),
+        Test::new("refusals::a_key_that_is_not_here_is_missing", missing),
+        Test::new("refusals::an_object_that_is_malformed_says_so_and_the_secret_stays", malformed),
+        Test::new("refusals::the_api_server_refuses_what_needs_no_looking", admission),
+        Test::new("refusals::a_secret_that_the_api_server_refuses_quotes_nothing", invalid),
+    ]
+}
+
+async fn moved(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("moved").await?;
+    let elsewhere = context.cluster.namespace("elsewhere").await?;
+    let sealed = context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?;
+
+    let mut renamed = sealed.clone();
+    renamed.metadata.name = Some("web".to_owned());
+    create(&namespace, &renamed).await?;
+    let object = with_reason(&namespace, "web", "Moved").await?;
+    let (status, _, message) = condition(&object, "Ready").ok_or("no Ready condition")?;
+    let (here, from) =
+        (format!("{}/web (scope Strict)", namespace.name()), format!("{}/db (scope Strict)", namespace.name()));
+    assert_eq!((status.as_str(), message), ("False", format!("sealed for {from}, but this object is {here}")));
+    assert_eq!(condition(&object, "Stalled").map(|stalled| stalled.0), Some("True".to_owned()));
+
+    let mut abroad = sealed.clone();
+    abroad.metadata.namespace = Some(elsewhere.name().to_owned());
+    create(&elsewhere, &abroad).await?;
+    with_reason(&elsewhere, "db", "Moved").await?;
+
+    let mut widened = sealed;
+    widened.spec.scope = Some(Scope::Namespace);
+    create(&namespace, &widened).await?;
+    with_reason(&namespace, "db", "Moved").await?;
+
+    for (place, name) in [(&namespace, "web"), (&namespace, "db"), (&elsewhere, "db")] {
+        assert!(place.api::<Secret>().get_opt(name).await?.is_none(), "{name}");
+    }
+    Ok(())
+}
+
+async fn swapped(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("swapped").await?;
+    let mut sealed = context.seal(&opaque("db", &[("PASSWORD", "hunter2"), ("USER", "app")]), &namespace)?;
+    create(&namespace, &sealed).await?;
+    with_reason(&namespace, "db", "Materialised").await?;
+    let before = namespace.api::<Secret>().get("db").await?;
+    let token = sealed.spec.encrypted_data["PASSWORD"].clone();
+    sealed.spec.encrypted_data.insert("USER".to_owned(), token);
+    replace_spec(&namespace, &sealed).await?;
+    let object = with_reason(&namespace, "db", "Unreadable").await?;
+    let message = condition(&object, "Ready").ok_or("no Ready condition")?.2;
+    assert_eq!(message, "data key USER: does not open: it was changed, or sealed for another place");
+    let after = namespace.api::<Secret>().get("db").await?;
+    assert_eq!(before.resource_version(), after.resource_version());
+    Ok(())
+}
+
+async fn disguised(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("disguised").await?;
+    let mut sealed = context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?;
+    sealed.metadata.name = Some("web".to_owned());
+    for envelope in sealed.spec.envelopes.values_mut() {
+        envelope.bound_to.name = Some("web".to_owned());
+    }
+    create(&namespace, &sealed).await?;
+    let object = with_reason(&namespace, "web", "Unreadable").await?;
+    assert!(condition(&object, "Ready").ok_or("no Ready condition")?.2.starts_with("data key PASSWORD: "));
+    assert!(namespace.api::<Secret>().get_opt("web").await?.is_none());
+    Ok(())
+}
+
+async fn foreign(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("foreign").await?;
+    let secrets = namespace.api::<Secret>();
+    create_plain(&namespace, "unmarked", "theirs").await?;
+    create_plain(&namespace, "owned-by-another", "theirs").await?;
+    let owner = context.create_sealed(&namespace, "owner", "x").await?;
+    let reference = json!([{
+        "apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecret", "name": "owner",
+        "uid": owner.uid(), "controller": true,
+    }]);
+    let labels = json!({MARK_LABEL: "owned"});
+    let marked = json!({"metadata": {"labels": labels, "ownerReferences": reference}});
+    patch(&secrets, "owned-by-another", marked).await?;
+    for name in ["unmarked", "owned-by-another"] {
+        let before = secrets.get(name).await?;
+        create(&namespace, &context.seal(&opaque(name, &[("PASSWORD", "ours")]), &namespace)?).await?;
+        let object = with_reason(&namespace, name, "ForeignOwner").await?;
+        assert_eq!(condition(&object, "Stalled").map(|stalled| stalled.0), Some("True".to_owned()), "{name}");
+        namespace.api::<SealedSecret>().delete(name, &DeleteParams::default()).await?;
+        context.create_sealed(&namespace, &format!("witness-of-{name}"), "x").await?;
+        let after = secrets.get(name).await?;
+        assert_eq!(before.resource_version(), after.resource_version(), "{name}");
+        assert_eq!(values(&after), [("PASSWORD".to_owned(), "theirs".to_owned())], "{name}");
+    }
+    Ok(())
+}
+
+/// A Secret and a SealedSecret of the same name, created at once, many times: whoever made the
+/// Secret first, a foreign one keeps its content.
+async fn race(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("race").await?;
+    let secrets = namespace.api::<Secret>();
+    let mut lost = 0;
+    for round in 0..20 {
+        let name = format!("race-{round}");
+        let sealed = context.seal(&opaque(&name, &[("PASSWORD", "ours")]), &namespace)?;
+        let plain: Secret = serde_json::from_str(&opaque(&name, &[("PASSWORD", "theirs")]))?;
+        let params = PostParams::default();
+        let (_, theirs) = tokio::join!(create(&namespace, &sealed), secrets.create(&params, &plain));
+        let expected = if theirs.is_ok() { "theirs" } else { "ours" };
+        lost += usize::from(theirs.is_ok());
+        with_reason(&namespace, &name, if theirs.is_ok() { "ForeignOwner" } else { "Materialised" }).await?;
+        assert_eq!(values(&secrets.get(&name).await?), [("PASSWORD".to_owned(), expected.to_owned())], "{name}");
+    }
+    assert!(lost > 0, "no round was lost to the other writer: the race was not run");
+    Ok(())
+}
+
+async fn missing(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("missing").await?;
+    let identity = context.cluster.folder().join("stranger.key");
+    let mut generate = std::process::Command::new(&context.programs.waxseal);
+    let generated = generate.env_clear().args(["keys", "generate", "-o"]).arg(&identity).output()?;
+    let keys = context.cluster.folder().join("stranger.yaml");
+    std::fs::write(&keys, generated.stdout)?;
+    let mut seal = std::process::Command::new(&context.programs.waxseal);
+    seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys).arg("-");
+    let sealed: SealedSecret =
+        serde_json::from_str(&crate::sealing::run(&mut seal, &opaque("db", &[("PASSWORD", "x")]))?)?;
+    create(&namespace, &sealed).await?;
+    let object = with_reason(&namespace, "db", "KeyMissing").await?;
+    let key_id = sealed.spec.envelopes.values().flat_map(|envelope| envelope.wraps.keys()).next().ok_or("no wrap")?;
+    let message = condition(&object, "Ready").ok_or("no Ready condition")?.2;
+    assert!(message.contains(key_id.as_str()), "{message}");
+    Ok(())
+}
+
+async fn malformed(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("malformed").await?;
+    let mut sealed = context.create_sealed(&namespace, "db", "hunter2").await?;
+    let before = namespace.api::<Secret>().get("db").await?;
+    sealed.spec.encrypted_data.insert("PASSWORD".to_owned(), "hunter2".to_owned());
+    replace_spec(&namespace, &sealed).await?;
+    let object = with_reason(&namespace, "db", "Malformed").await?;
+    let message = condition(&object, "Ready").ok_or("no Ready condition")?.2;
+    assert_eq!(message, "spec.encryptedData.PASSWORD: not a sealed value: expected \"wax1.ENVELOPE.…\"");
+    let after = namespace.api::<Secret>().get("db").await?;
+    assert_eq!(before.resource_version(), after.resource_version());
+    Ok(())
+}
+
+async fn admission(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("admission").await?;
+    let good = serde_json::to_value(context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?)?;
+    let wrong: [(&str, Value, &str); 6] = [
+        ("/spec/template", json!({"type": "kubernetes.io/service-account-token"}), "never made from a SealedSecret"),
+        ("/spec/template", json!({"metadata": {"labels": {"waxseal.dev/secret": "adopt"}}}), "Waxseal's own"),
+        ("/spec/encryptedData", json!({"..data": "wax1"}), "a data key is"),
+        (
+            "/spec/envelopes",
+            json!({"x": good["spec"]["envelopes"].as_object().and_then(|all| all.values().next())}),
+            "an envelope id is",
+        ),
+        ("/spec/scope", json!("Everywhere"), "spec.scope"),
+        ("/metadata", json!({"generateName": "db-"}), "a generated name is refused"),
+    ];
+    let objects = namespace.api::<SealedSecret>();
+    for (place, value, said) in wrong {
+        let mut object = good.clone();
+        let (parent, field) = place.rsplit_once('/').ok_or("no field")?;
+        object.pointer_mut(parent).ok_or("no parent")?[field] = value;
+        let body: kube::core::DynamicObject = serde_json::from_value(object)?;
+        let dynamic = kube::api::ApiResource::erase::<SealedSecret>(&());
+        let api = kube::Api::<kube::core::DynamicObject>::namespaced_with(
+            context.cluster.client(),
+            namespace.name(),
+            &dynamic,
+        );
+        let answer = api.create(&PostParams::default(), &body).await;
+        let Err(kube::Error::Api(status)) = answer else { return Err(format!("{place} was accepted").into()) };
+        assert!(status.message.contains(said), "{place}: {}", status.message);
+    }
+    assert!(objects.get_opt("db").await?.is_none());
+    Ok(())
+}
+
+/// The server's own message about a typed Secret quotes its content; ours does not.
+async fn invalid(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("invalid").await?;
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pull"},
+        "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "hunter2 is no JSON"},
+    });
+    let quoted =
+        namespace.api::<Secret>().create(&PostParams::default(), &serde_json::from_value(manifest.clone())?).await;
+    let Err(kube::Error::Api(status)) = quoted else { return Err("the API server took it".into()) };
+    assert!(status.message.contains("invalid character 'h'"), "{}", status.message);
+
+    create(&namespace, &context.seal(&manifest.to_string(), &namespace)?).await?;
+    let object = with_reason(&namespace, "pull", "Forbidden").await?;
+    let message = condition(&object, "Ready").ok_or("no Ready condition")?.2;
+    assert_eq!(message, "the API server refuses the Secret: HTTP 422 Invalid");
+    let log = context.controller.log_text();
+    assert!(!log.contains("invalid character") && !log.contains("hunter2"));
+    assert!(namespace.api::<Secret>().get_opt("pull").await?.is_none());
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! How tests are written down: a name and an async function from the context to a result.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use libtest_mimic::{Failed, Trial};
+use waxseal_tests::assets::Assets;
+use waxseal_tests::cluster::Cluster;
+use waxseal_tests::installation::{self, Controller};
+use waxseal_tests::programs::Programs;
+use waxseal_tests::report;
+
+/// What all tests share.
+pub(crate) struct Context {
+    /// The one controller of the shared cluster; it ends before the cluster does.
+    pub(crate) controller: Controller,
+    /// The cluster's public keys, as `waxseal keys fetch` wrote them.
+    pub(crate) keys_file: PathBuf,
+    pub(crate) cluster: Cluster,
+    pub(crate) programs: Programs,
+    pub(crate) assets: Assets,
+}
+
+/// A test may fail with any error, also a string, or by a panic.
+pub(crate) type TestResult = Result<(), Error>;
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// A test that runs once the context is there.
+pub(crate) struct Test {
+    name: &'static str,
+    run: Box<dyn FnOnce(&Context) -> TestResult + Send>,
+}
+
+impl Test {
+    /// A test that talks to the cluster; it runs on the cluster's runtime.
+    pub(crate) fn new(name: &'static str, run: impl AsyncFnOnce(&Context) -> TestResult + Send + 'static) -> Self {
+        Self::blocking(name, |context| context.cluster.block_on(run(context)))
+    }
+
+    /// A test that needs a cluster for itself, without a controller in it yet.
+    pub(crate) fn on_own_cluster(
+        name: &'static str,
+        run: impl AsyncFnOnce(&Context, &Cluster) -> TestResult + Send + 'static,
+    ) -> Self {
+        Self::blocking(name, |context| {
+            let cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
+            cluster.block_on(run(context, &cluster))
+        })
+    }
+
+    /// A test outside of any async runtime.
+    pub(crate) fn blocking(name: &'static str, run: impl FnOnce(&Context) -> TestResult + Send + 'static) -> Self {
+        Self { name, run: Box::new(run) }
+    }
+
+    /// The context may still be empty; it must not be when the trial runs.
+    pub(crate) fn into_trial(self, context: &Arc<OnceLock<Context>>) -> Trial {
+        let context = Arc::clone(context);
+        Trial::test(self.name, move || {
+            let context = context.get().ok_or("the tests were not prepared")?;
+            (self.run)(context).map_err(|error| Failed::from(report(&*error)))
+        })
+    }
+}

@@ -1,0 +1,133 @@
+//! The controller's first minutes, its keys and its end, each on an API server of its own.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use waxseal_shared::sealed_secret::SealedSecret;
+use waxseal_shared::sealing_key::{KeyRole, KeyState, SealingKey, SealingKeySpec};
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
+use waxseal_tests::waiting;
+
+use crate::registration::{Context, Test, TestResult};
+use crate::sealing::{DEADLINE, create, opaque, with_reason};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::on_own_cluster("startup::two_controllers_at_once_end_with_one_primary", two_at_once),
+        Test::on_own_cluster("startup::no_key_is_made_while_objects_name_another", awaiting),
+        Test::on_own_cluster("startup::a_restart_writes_nothing_and_sigterm_ends_it", restart),
+        Test::new("startup::a_planted_sealing_key_is_deleted", planted),
+        Test::new("startup::a_deleted_sealing_key_is_published_again", republished),
+    ]
+}
+
+async fn two_at_once(context: &Context, cluster: &waxseal_tests::cluster::Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let (one, two) = tokio::join!(
+        Controller::start(cluster, &context.programs, "one"),
+        Controller::start(cluster, &context.programs, "two")
+    );
+    let (one, two) = (one?, two?);
+    one.ready().await?;
+    two.ready().await?;
+    let keys = Api::<SealingKey>::namespaced(cluster.client(), KEY_NAMESPACE).list(&ListParams::default()).await?;
+    let identities = ListParams::default().fields("type=waxseal.dev/sealing-key");
+    let identities = Api::<Secret>::namespaced(cluster.client(), KEY_NAMESPACE).list(&identities).await?;
+    assert_eq!((keys.items.len(), identities.items.len()), (1, 1));
+    Ok(())
+}
+
+/// A cluster that was restored without its keys: nothing is sealed to a new key behind the
+/// operator's back, and what is there keeps waiting.
+async fn awaiting(context: &Context, cluster: &waxseal_tests::cluster::Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let namespace = cluster.namespace("awaiting").await?;
+    create(&namespace, &context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?).await?;
+    let controller = Controller::start(cluster, &context.programs, "awaiting").await?;
+    with_reason(&namespace, "db", "AwaitingKeys").await?;
+    assert_eq!(controller.get("/readyz").await, Some((503, "AwaitingKeys".to_owned())));
+    assert_eq!(controller.get("/livez").await, Some((200, "ok".to_owned())));
+    let keys = Api::<SealingKey>::namespaced(cluster.client(), KEY_NAMESPACE);
+    assert!(keys.list(&ListParams::default()).await?.items.is_empty());
+
+    namespace.api::<SealedSecret>().delete("db", &DeleteParams::default()).await?;
+    // Any event in the key namespace makes the controller look again.
+    let mut identity = Secret::default();
+    identity.metadata.name = Some("event".to_owned());
+    identity.type_ = Some("waxseal.dev/sealing-key".to_owned());
+    let secrets = Api::<Secret>::namespaced(cluster.client(), KEY_NAMESPACE);
+    secrets.create(&PostParams::default(), &identity).await?;
+    secrets.delete("event", &DeleteParams::default()).await?;
+    controller.ready().await?;
+    Ok(())
+}
+
+async fn restart(context: &Context, cluster: &waxseal_tests::cluster::Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let first = Controller::start(cluster, &context.programs, "first").await?;
+    first.ready().await?;
+    let keys_file = cluster.folder().join("keys.yaml");
+    installation::fetch_keys(&context.programs, &first.kubeconfig, &keys_file)?;
+    let namespace = cluster.namespace("restart").await?;
+    let mut seal = std::process::Command::new(&context.programs.waxseal);
+    seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
+    let sealed = crate::sealing::run(&mut seal, &opaque("db", &[("PASSWORD", "hunter2")]))?;
+    create(&namespace, &serde_json::from_str(&sealed)?).await?;
+    with_reason(&namespace, "db", "Materialised").await?;
+    assert_eq!(first.stop().await?, Some(0));
+
+    let versions = async || -> Result<_, crate::registration::Error> {
+        let object = namespace.api::<SealedSecret>().get("db").await?.resource_version();
+        Ok((object, namespace.api::<Secret>().get("db").await?.resource_version()))
+    };
+    let before = versions().await?;
+    let second = Controller::start(cluster, &context.programs, "second").await?;
+    second.ready().await?;
+    waiting::until("the second controller's judgement", DEADLINE, async || {
+        let (_, metrics) = second.get("/metrics").await?;
+        metrics.contains("waxseal_sealed_secrets{reason=\"Materialised\"} 1").then_some(())
+    })
+    .await?;
+    assert_eq!(versions().await?, before);
+    let (_, metrics) = second.get("/metrics").await.ok_or("no metrics")?;
+    assert!(metrics.contains("waxseal_secret_writes_total 0"), "{metrics}");
+    assert_eq!(second.stop().await?, Some(0));
+    Ok(())
+}
+
+async fn planted(context: &Context) -> TestResult {
+    let keys = Api::<SealingKey>::namespaced(context.cluster.client(), KEY_NAMESPACE);
+    let identity = context.cluster.folder().join("planted.key");
+    let mut generate = std::process::Command::new(&context.programs.waxseal);
+    let planted = generate.env_clear().args(["keys", "generate", "-o"]).arg(&identity).output()?;
+    let recipient = String::from_utf8(planted.stdout)?;
+    let recipient = recipient.lines().find_map(|line| line.trim().strip_prefix("recipient: ")).ok_or("no recipient")?;
+    let name = waxseal_shared::key::Recipient::parse(recipient)?.key_id().to_string();
+    let spec = SealingKeySpec {
+        recipient: recipient.to_owned(),
+        role: KeyRole::Recovery,
+        created_at: "2026-01-01T00:00:00Z".to_owned(),
+        state: KeyState::Active,
+    };
+    keys.create(&PostParams::default(), &SealingKey::new(&name, spec)).await?;
+    let gone = async || keys.get_opt(&name).await.ok()?.is_none().then_some(());
+    waiting::until("the planted key's end", DEADLINE, gone).await?;
+    assert!(context.controller.log_text().contains("deleted a SealingKey that belongs to no identity"));
+    Ok(())
+}
+
+async fn republished(context: &Context) -> TestResult {
+    let keys = Api::<SealingKey>::namespaced(context.cluster.client(), KEY_NAMESPACE);
+    let own = waxseal_shared::manifest::read_keys(&std::fs::read_to_string(&context.keys_file)?)?;
+    let name = own[0].recipient.key_id().to_string();
+    let before = keys.get(&name).await?;
+    keys.delete(&name, &DeleteParams::default()).await?;
+    let after = waiting::until("the key's return", DEADLINE, async || keys.get_opt(&name).await.ok().flatten()).await?;
+    assert_ne!(before.uid(), after.uid());
+    assert_eq!(before.spec, after.spec);
+    let change = json!({"spec": {"recipient": "age1other"}});
+    let refused = keys.patch(&name, &PatchParams::default(), &Patch::Merge(change)).await;
+    assert!(matches!(refused, Err(kube::Error::Api(status)) if status.message.contains("never changes")));
+    Ok(())
+}
