@@ -81,6 +81,7 @@ pub(super) fn on_error(_: Arc<WatchedObject>, error: &Infallible, _: Arc<Context
 /// The verdict once it stands in the status; `None` if there is nothing to say: the object is being
 /// deleted, or settled as it was.
 async fn judge_and_say(watched: &WatchedObject, object: &SealedSecret, context: &Context) -> Option<Verdict> {
+    context.settled.listed().await;
     let keys = context.keys.borrow().clone();
     if context.settled.is_settled(object, &keys) {
         return Some(materialised());
@@ -131,12 +132,30 @@ fn is_judged(object: &SealedSecret) -> bool {
 
 /// The verdict, and the resourceVersion of the Secret that is as it should be; `None` if the object
 /// is being deleted.
+///
+/// A Secret that the watch does not know is taken for absent without asking: creating conflicts if
+/// there is one after all, and then it is looked at.
 async fn carry_out(object: &SealedSecret, keys: &KeyState, context: &Context) -> Option<(Verdict, Option<String>)> {
     let secrets = Api::<Secret>::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
-    let found = match secrets.get_opt(&object.name_any()).await {
-        Ok(found) => found,
-        Err(error) => return Some((api_failure::verdict(&error), None)),
-    };
+    if !context.settled.has_marked_secret(object) {
+        let created = act(object, keys, None, &secrets, context).await?;
+        if created.0.reason != Reason::Conflict {
+            return Some(created);
+        }
+    }
+    match secrets.get_opt(&object.name_any()).await {
+        Ok(found) => act(object, keys, found, &secrets, context).await,
+        Err(error) => Some((api_failure::verdict(&error), None)),
+    }
+}
+
+async fn act(
+    object: &SealedSecret,
+    keys: &KeyState,
+    found: Option<Secret>,
+    secrets: &Api<Secret>,
+    context: &Context,
+) -> Option<(Verdict, Option<String>)> {
     let resource_version = found.as_ref().and_then(ResourceExt::resource_version);
     let existing = found.map(existing);
     match plan(object, keys.as_keys(), existing.as_ref()) {
@@ -144,7 +163,7 @@ async fn carry_out(object: &SealedSecret, keys: &KeyState, context: &Context) ->
         Plan::Leave(verdict) => Some((verdict, resource_version)),
         Plan::Write(desired, done) => {
             let base = resource_version.as_deref().unwrap_or(CREATE_ONLY);
-            match write_secret(&secrets, object, &desired, base).await {
+            match write_secret(secrets, object, &desired, base).await {
                 Ok(version) => {
                     context.metrics.count_write();
                     Some((done, Some(version)))

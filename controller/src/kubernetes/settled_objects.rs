@@ -32,6 +32,17 @@ impl SettledObjects {
         Self { secrets, settled: Mutex::new(HashMap::new()) }
     }
 
+    /// Waits until all marked Secrets have been listed once.
+    pub(super) async fn listed(&self) {
+        // An error means that the watch has ended, and with it the controller.
+        let _ = self.secrets.wait_until_ready().await;
+    }
+
+    /// Whether the watch knows a marked Secret of the object's name.
+    pub(super) fn has_marked_secret(&self, object: &SealedSecret) -> bool {
+        self.secret(object).is_some()
+    }
+
     /// Whether object, keys and Secret are what they were when the object was settled.
     pub(super) fn is_settled(&self, object: &SealedSecret, keys: &KeyState) -> bool {
         let KeyState::Held(ring) = keys else {
