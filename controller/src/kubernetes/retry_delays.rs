@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn waiting_doubles_up_to_five_minutes_and_success_resets_it() {
         let delays = RetryDelays::new();
-        let mut next = |standing| delays.next("a", standing).map(|delay| delay.as_millis());
+        let next = |standing| delays.next("a", standing).map(|delay| delay.as_millis());
         assert_eq!(next(Standing::Waiting), Some(250));
         assert_eq!(next(Standing::Waiting), Some(500));
         assert_eq!(next(Standing::Ready), None);

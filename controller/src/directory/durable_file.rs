@@ -1,0 +1,172 @@
+//! Files that a crash leaves whole, and what went wrong with one.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use tempfile::NamedTempFile;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// What every unfinished file and folder is called: a crash can leave one behind.
+pub(super) const UNFINISHED: &str = "..unfinished-";
+
+/// An operation on a file or folder that failed.
+#[derive(Debug, Error)]
+#[error("failed to {operation} {}", path.display())]
+pub(super) struct FileError {
+    operation: &'static str,
+    path: PathBuf,
+    #[source]
+    pub(super) source: io::Error,
+}
+
+/// Completes an error of the operating system: `failed to read PATH`.
+pub(super) fn failed_to(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    move |source| FileError { operation, path: path.to_owned(), source }
+}
+
+/// Reads a regular file of at most `limit` bytes; never waits for one that is something else.
+pub(super) fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    read_regular(path, limit, OFlags::NONBLOCK).map_err(failed_to("read", path))
+}
+
+/// Like [`read`], and refuses a symlink.
+pub(super) fn read_itself(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    read_regular(path, limit, OFlags::NONBLOCK | OFlags::NOFOLLOW).map_err(failed_to("read", path))
+}
+
+fn read_regular(path: &Path, limit: u64, flags: OFlags) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes"));
+    let size = usize::try_from(metadata.len().min(limit)).map_err(|_| too_large())?;
+    // Enough for all of it: a growing buffer would leave copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// Creates a file that did not exist, with exactly this mode, and flushes it.
+pub(super) fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    let create = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    create().map_err(failed_to("write", path))
+}
+
+/// Puts a file in the place of another, or of none: after a crash it is the old one or the new.
+pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    let replace = || {
+        let folder = folder_of(path);
+        unfinished(folder, content, mode)?.persist(path)?;
+        sync_folder(folder)
+    };
+    replace().map_err(failed_to("write", path))
+}
+
+/// Like [`replace`], but fails if there is a file already.
+pub(super) fn add(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    let add = || {
+        let folder = folder_of(path);
+        unfinished(folder, content, mode)?.persist_noclobber(path)?;
+        sync_folder(folder)
+    };
+    add().map_err(failed_to("write", path))
+}
+
+fn unfinished(folder: &Path, content: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    Ok(file)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
+/// Flushes the names in a folder.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Removes what a crash left unfinished in a folder.
+pub(super) fn remove_unfinished(folder: &Path) -> Result<(), FileError> {
+    for entry in fs::read_dir(folder).map_err(failed_to("read", folder))? {
+        let entry = entry.map_err(failed_to("read", folder))?;
+        if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+            let path = entry.path();
+            remove_any(&path).map_err(failed_to("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file, a symlink (not what it names) or a folder with all that is in it.
+pub(super) fn remove_any(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("it was written").permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_replaced_file_has_the_new_content_and_mode_and_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("keys.yaml");
+        replace(&path, b"one", 0o600).expect("written");
+        replace(&path, b"two", 0o644).expect("written");
+        assert_eq!((fs::read(&path).ok(), mode(&path)), (Some(b"two".to_vec()), 0o644));
+        assert_eq!(fs::read_dir(folder.path()).expect("it is there").count(), 1);
+    }
+
+    #[test]
+    fn an_added_file_is_never_put_over_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("k.key");
+        add(&path, b"one", 0o600).expect("written");
+        let error = add(&path, b"two", 0o600).expect_err("it exists");
+        assert_eq!(error.to_string(), format!("failed to write {}", path.display()));
+        assert_eq!(fs::read(&path).ok(), Some(b"one".to_vec()));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_or_too_large_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        fs::write(&path, "1234").expect("written");
+        assert_eq!(read(&path, 4).expect("small enough").as_slice(), b"1234");
+        assert_eq!(read(&path, 3).expect_err("too large").source.to_string(), "larger than 3 bytes");
+        assert_eq!(read(folder.path(), 4).expect_err("a folder").source.to_string(), "not a regular file");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).expect("linked");
+        assert!(read(&link, 4).is_ok());
+        assert!(read_itself(&link, 4).is_err());
+    }
+
+    #[test]
+    fn only_what_is_unfinished_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let unfinished = folder.path().join(format!("{UNFINISHED}1"));
+        fs::create_dir_all(unfinished.join("deep")).expect("made");
+        fs::write(folder.path().join("kept"), "").expect("written");
+        remove_unfinished(folder.path()).expect("removed");
+        assert!(!unfinished.exists());
+        assert!(folder.path().join("kept").exists());
+    }
+}

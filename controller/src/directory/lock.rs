@@ -1,0 +1,56 @@
+//! The lock that keeps a second instance off a folder.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::durable_file::{FileError, failed_to};
+
+const LOCK_FILE: &str = "..lock";
+
+/// A folder that this process alone works on, until it ends however it ends.
+pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+
+#[derive(Debug, Error)]
+pub(super) enum LockError {
+    #[error("failed to lock {}: another waxseal-controller works on this folder", .0.display())]
+    Taken(PathBuf),
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl Lock {
+    /// Locks a folder; fails at once if another process has locked it.
+    pub(super) fn take(folder: &Path) -> Result<Self, LockError> {
+        let path = folder.join(LOCK_FILE);
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&path).map_err(failed_to("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => Err(LockError::Taken(folder.to_owned())),
+            Err(TryLockError::Error(source)) => Err(failed_to("lock", &path)(source).into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_locked_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let lock = Lock::take(folder.path()).expect("it is free");
+        let error = Lock::take(folder.path()).err().expect("it is taken");
+        let path = folder.path().display();
+        assert_eq!(
+            error.to_string(),
+            format!("failed to lock {path}: another waxseal-controller works on this folder")
+        );
+        drop(lock);
+        assert!(Lock::take(folder.path()).is_ok());
+    }
+}

@@ -1,0 +1,336 @@
+//! One pass over the folders: look, decide, do, say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use waxseal_shared::names::{Namespace, ObjectName};
+use waxseal_shared::plan::{Controller, ExistingSecret, Keys, Plan, plan};
+use waxseal_shared::reason::{Reason, Standing};
+use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec, SealedSecretStatus};
+use waxseal_shared::status::{self, Verdict};
+
+use super::durable_file::FileError;
+use super::folders::Folders;
+use super::keys_folder::{self, HeldKeys};
+use super::manifests_folder::{self, Found, NO_NAMESPACE, Reading};
+use super::secret_folder::{self, Present, SecretFolder};
+use super::status_file::{Entry, Report, StatusFile};
+use crate::log;
+
+/// For how long a manifest must be gone before its Secret goes: whoever changes a file may remove
+/// it for a moment.
+pub(super) const DELETION_DELAY: Duration = Duration::from_secs(1);
+
+type Place = (Namespace, ObjectName);
+/// The files that hold each object, more than one for an object that is there twice.
+type Places = BTreeMap<Place, Vec<String>>;
+
+/// What a run remembers from pass to pass.
+pub(super) struct Reconciler {
+    folders: Folders,
+    status: StatusFile,
+    deletion_delay: Duration,
+    /// Secrets of ours whose manifest is gone, and since when.
+    gone: BTreeMap<Place, Instant>,
+    /// What was complained of in the last pass.
+    complaints: BTreeSet<String>,
+    is_first_pass: bool,
+}
+
+/// What a pass came to.
+pub(super) struct Outcome {
+    /// How many SealedSecrets there are, and how many of them are not materialised.
+    pub(super) objects: usize,
+    pub(super) not_ready: usize,
+    /// How many files and documents could not be read.
+    pub(super) unreadable: usize,
+    /// How many other things failed.
+    pub(super) failures: usize,
+    /// Whether a Secret is to be deleted if its manifest is still gone in a moment.
+    pub(super) has_doubts: bool,
+}
+
+/// What was done for one SealedSecret.
+struct Judgement {
+    verdict: Verdict,
+    has_written: bool,
+}
+
+impl Reconciler {
+    pub(super) fn new(folders: Folders, deletion_delay: Duration) -> Self {
+        Self {
+            status: StatusFile::open(&folders.secrets),
+            folders,
+            deletion_delay,
+            gone: BTreeMap::new(),
+            complaints: BTreeSet::new(),
+            is_first_pass: true,
+        }
+    }
+
+    /// Brings every Secret to where its manifest says, and says what came of it.
+    ///
+    /// Assumes nothing about why it was called; without a difference it writes nothing. `None` if
+    /// it was told to stop; what it had begun is finished then.
+    pub(super) fn pass(&mut self, stop: &watch::Receiver<bool>) -> Option<Outcome> {
+        let mut failures = Vec::new();
+        let mut reading = manifests_folder::read(&self.folders.manifests);
+        self.remember_statuses(&mut reading);
+        let keys = self.keys(&reading, &mut failures);
+        let places = places(&reading);
+        let mut entries = self.judge_all(&reading, &places, &keys, stop)?;
+        entries.extend(self.unseen(&reading, &places));
+        self.delete_gone(&reading, &places, &mut failures);
+        Some(self.conclude(entries, reading, keys, failures))
+    }
+
+    /// Says what a pass came to, in the status file and the log.
+    fn conclude(
+        &mut self,
+        entries: Vec<Entry>,
+        reading: Reading,
+        keys: HeldKeys,
+        mut failures: Vec<String>,
+    ) -> Outcome {
+        let (objects, unreadable) = (entries.len(), reading.unreadable.len());
+        let not_ready = entries.iter().filter(|entry| !is_ready(&entry.status)).count();
+        let not_read =
+            reading.unreadable.iter().map(|unreadable| format!("a manifest is not read: {unreadable}")).collect();
+        let report = Report { sealed_secrets: entries, unreadable: reading.unreadable };
+        failures.extend(self.status.write(report).err().map(|error| log::chain(&error)));
+        let outcome =
+            Outcome { objects, not_ready, unreadable, failures: failures.len(), has_doubts: !self.gone.is_empty() };
+        self.complain([not_read, keys.complaints, failures]);
+        self.is_first_pass = false;
+        outcome
+    }
+
+    fn remember_statuses(&self, reading: &mut Reading) {
+        let statuses = self.status.report().statuses();
+        for found in &mut reading.objects {
+            let place = (found.namespace.as_ref().map(Namespace::as_str), found.name.as_str());
+            found.object.status = statuses.get(&place).copied().cloned();
+        }
+    }
+
+    /// The keys at hand. The first is made only if no value can depend on one that is lacking.
+    fn keys(&self, reading: &Reading, failures: &mut Vec<String>) -> HeldKeys {
+        let folder = &self.folders.keys;
+        let mut keys = keys_folder::read(folder);
+        if keys.is_without_files() && !reading.names_keys() {
+            match reading.gaps().next() {
+                Some((_, gap)) => {
+                    failures.push(format!("no first key is made, as not every manifest was read: {}", gap.text))
+                }
+                None => match keys_folder::make_first(folder, Timestamp::now()) {
+                    Ok(()) => keys = keys_folder::read(folder),
+                    Err(error) => failures.push(log::chain(&error)),
+                },
+            }
+        }
+        failures.extend(keys_folder::publish(folder, &keys).err().map(|error| log::chain(&error)));
+        keys
+    }
+
+    /// `None` if it was told to stop.
+    fn judge_all(
+        &self,
+        reading: &Reading,
+        places: &Places,
+        keys: &HeldKeys,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for found in &reading.objects {
+            if *stop.borrow() {
+                return None;
+            }
+            let judgement = self.judge(found, places, keys.as_keys());
+            let namespace = found.namespace.as_ref().map(Namespace::as_str);
+            entries.push(self.say(&found.file, namespace, &found.object, judgement));
+        }
+        Some(entries)
+    }
+
+    fn judge(&self, found: &Found, places: &Places, keys: Keys<'_>) -> Judgement {
+        let left = |verdict| Judgement { verdict, has_written: false };
+        let Some(namespace) = &found.namespace else {
+            return left(Verdict::new(Reason::Malformed, NO_NAMESPACE));
+        };
+        let place = (namespace.clone(), found.name.clone());
+        if let Some(files) = places.get(&place).filter(|files| files.len() > 1) {
+            let message = format!("namespace and name are those of several manifests: {}", files.join(", "));
+            return left(Verdict::new(Reason::Malformed, message));
+        }
+        let folder = SecretFolder::new(&self.folders.secrets, place.0, place.1);
+        carry_out(&folder, &found.object, keys).unwrap_or_else(|error| left(failed(&error)))
+    }
+
+    /// What was there in the last pass and may still be, if only everything could be read.
+    fn unseen(&self, reading: &Reading, places: &Places) -> Vec<Entry> {
+        let gaps: Vec<_> = reading.gaps().collect();
+        let Some((_, first)) = gaps.first() else {
+            return Vec::new();
+        };
+        let mut unseen = Vec::new();
+        for entry in &self.status.report().sealed_secrets {
+            let Some(place) = place_of(entry).filter(|place| !places.contains_key(place)) else {
+                continue;
+            };
+            let verdict = match gaps.iter().find(|(file, _)| *file == entry.file) {
+                Some((_, gap)) => {
+                    let reason = if gap.is_malformed { Reason::Malformed } else { Reason::ApiUnavailable };
+                    Verdict::new(
+                        reason,
+                        format!("its manifest cannot be read: {}; its Secret stays as it is", gap.text),
+                    )
+                }
+                None => {
+                    let message = format!(
+                        "not found, but not every manifest could be read: {}; its Secret stays as it is",
+                        first.text
+                    );
+                    Verdict::new(Reason::ApiUnavailable, message)
+                }
+            };
+            let mut object = SealedSecret::new(place.1.as_str(), SealedSecretSpec::default());
+            object.status = Some(entry.status.clone());
+            unseen.push(self.say(
+                &entry.file,
+                entry.namespace.as_deref(),
+                &object,
+                Judgement { verdict, has_written: false },
+            ));
+        }
+        unseen
+    }
+
+    /// The entry for the status file, and a line in the log if it is news.
+    fn say(&self, file: &str, namespace: Option<&str>, object: &SealedSecret, judgement: Judgement) -> Entry {
+        let Judgement { verdict, has_written } = judgement;
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let said = object.status.as_ref().is_some_and(|status| says(status, &verdict));
+        let is_ready = verdict.reason.standing() == Standing::Ready;
+        if has_written || !said || (self.is_first_pass && !is_ready) {
+            let namespace = namespace.unwrap_or_default();
+            tracing::info!(namespace, name, reason = verdict.reason.as_str(), "{}", verdict.message);
+        }
+        let status = status::after(object, &verdict, Timestamp::now());
+        Entry { file: file.to_owned(), namespace: namespace.map(str::to_owned), name, status }
+    }
+
+    /// Deletes the Secrets of ours whose manifests are gone: only after everything was read, for
+    /// nobody can tell what a file that cannot be read holds.
+    fn delete_gone(&mut self, reading: &Reading, places: &Places, failures: &mut Vec<String>) {
+        if reading.gaps().next().is_some() {
+            self.gone.clear();
+            return;
+        }
+        let before = std::mem::take(&mut self.gone);
+        for folder in secret_folder::ours(&self.folders.secrets, failures) {
+            let place = (folder.namespace.clone(), folder.name.clone());
+            if places.contains_key(&place) {
+                continue;
+            }
+            let since = before.get(&place).copied().unwrap_or_else(Instant::now);
+            if since.elapsed() < self.deletion_delay {
+                self.gone.insert(place, since);
+                continue;
+            }
+            match folder.delete() {
+                Ok(()) => tracing::info!(
+                    namespace = place.0.as_str(),
+                    name = place.1.as_str(),
+                    "deleted the Secret: its SealedSecret is gone"
+                ),
+                Err(error) => failures.push(log::chain(&error)),
+            }
+        }
+    }
+
+    /// Logs what was not complained of in the last pass.
+    fn complain(&mut self, complaints: [Vec<String>; 3]) {
+        let complaints: BTreeSet<_> = complaints.into_iter().flatten().collect();
+        complaints.difference(&self.complaints).for_each(|complaint| tracing::warn!("{complaint}"));
+        self.complaints = complaints;
+    }
+}
+
+fn carry_out(folder: &SecretFolder, object: &SealedSecret, keys: Keys<'_>) -> Result<Judgement, FileError> {
+    let present = folder.read()?;
+    let foreign = foreign_secret();
+    let existing = match &present {
+        Present::Nothing => None,
+        Present::Foreign(_) => Some(&foreign),
+        Present::Ours(existing) => Some(&**existing),
+    };
+    let left = |verdict| Ok(Judgement { verdict, has_written: false });
+    match (plan(object, keys, existing), present) {
+        (Plan::Write(..), Present::Foreign(message)) => left(Verdict::new(Reason::ForeignOwner, message)),
+        (Plan::Leave(verdict), Present::Foreign(message)) if verdict.reason == Reason::ForeignOwner => {
+            left(Verdict { message, ..verdict })
+        }
+        (Plan::Write(desired, verdict), _) => {
+            folder.write(&desired)?;
+            Ok(Judgement { verdict, has_written: true })
+        }
+        (Plan::Leave(verdict), _) => {
+            if verdict.reason == Reason::Materialised {
+                folder.settle()?;
+            }
+            left(verdict)
+        }
+        (Plan::Nothing, _) => left(Verdict::new(Reason::Conflict, "it is being deleted")),
+    }
+}
+
+/// Something that is not marked as ours.
+fn foreign_secret() -> ExistingSecret {
+    ExistingSecret {
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        our_labels: BTreeSet::new(),
+        our_annotations: BTreeSet::new(),
+        controller: Controller::None,
+        type_: String::new(),
+        immutable: false,
+        data: None,
+    }
+}
+
+/// The file system in the terms that reasons have for an API server.
+fn failed(error: &FileError) -> Verdict {
+    let reason = match error.source.kind() {
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Reason::Forbidden,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Reason::Quota,
+        _ => Reason::ApiUnavailable,
+    };
+    Verdict::new(reason, log::chain(error))
+}
+
+fn places(reading: &Reading) -> Places {
+    let mut places = Places::new();
+    for found in &reading.objects {
+        if let Some(namespace) = &found.namespace {
+            let place = (namespace.clone(), found.name.clone());
+            places.entry(place).or_default().push(format!("{}:{}", found.file, found.line));
+        }
+    }
+    places
+}
+
+fn place_of(entry: &Entry) -> Option<Place> {
+    Some((Namespace::parse(entry.namespace.as_deref()?).ok()?, ObjectName::parse(&entry.name).ok()?))
+}
+
+fn is_ready(status: &SealedSecretStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn says(status: &SealedSecretStatus, verdict: &Verdict) -> bool {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
+    ready.is_some_and(|ready| ready.reason == verdict.reason.as_str() && ready.message == verdict.message)
+}

@@ -1,0 +1,235 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use waxseal_shared::names::DataKey;
+use waxseal_shared::plan::{DesiredSecret, MARK_LABEL, MARK_OWNED};
+use waxseal_shared::secret::{SecretBytes, SecretData};
+
+use super::*;
+
+struct Place {
+    secrets: tempfile::TempDir,
+    folder: SecretFolder,
+}
+
+fn place() -> Place {
+    let secrets = tempfile::tempdir().expect("a folder");
+    let folder = at(secrets.path(), "db");
+    Place { secrets, folder }
+}
+
+fn at(secrets: &Path, name: &str) -> SecretFolder {
+    let namespace = Namespace::parse("shop").expect("a namespace");
+    SecretFolder::new(secrets, namespace, ObjectName::parse(name).expect("a name"))
+}
+
+fn values(data: &[(&str, &str)]) -> SecretData {
+    let value = |(key, value): &(&str, &str)| {
+        (DataKey::parse(key).expect("a key"), SecretBytes::new(value.as_bytes().to_vec()))
+    };
+    data.iter().map(value).collect()
+}
+
+fn desired(data: &[(&str, &str)]) -> DesiredSecret {
+    DesiredSecret {
+        name: ObjectName::parse("db").expect("a name"),
+        labels: BTreeMap::from([(MARK_LABEL.to_owned(), MARK_OWNED.to_owned())]),
+        annotations: BTreeMap::from([("note".to_owned(), "x".to_owned())]),
+        type_: "kubernetes.io/basic-auth".to_owned(),
+        immutable: Some(true),
+        data: values(data),
+    }
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("it is there");
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text")).collect();
+    names.retain(|name| !name.starts_with(VERSION_PREFIX));
+    names.sort();
+    names
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
+}
+
+#[track_caller]
+fn assert_foreign(folder: &SecretFolder) -> String {
+    let present = folder.read().expect("readable");
+    let Present::Foreign(message) = present else { panic!("it is foreign") };
+    message
+}
+
+#[track_caller]
+fn assert_holds(folder: &SecretFolder, data: &[(&str, &str)]) {
+    let Present::Ours(existing) = folder.read().expect("readable") else { panic!("it is ours") };
+    assert_eq!(existing.data, Some(values(data)));
+    for (key, value) in data {
+        assert_eq!(fs::read_to_string(folder.path().join(key)).ok().as_deref(), Some(*value));
+    }
+}
+
+#[test]
+fn a_secret_is_laid_out_as_a_volume_and_reads_back() {
+    let Place { secrets, folder } = place();
+    assert!(matches!(folder.read(), Ok(Present::Nothing)));
+    folder.write(&desired(&[("a", "1"), (".b", "")])).expect("written");
+    assert_holds(&folder, &[("a", "1"), (".b", "")]);
+    assert_eq!(entries(&folder.path()), ["..data", ".b", "a"]);
+    assert_eq!(entries(&folder.namespace_path()), ["db"]);
+    assert_eq!(fs::read_link(folder.path().join("a")).expect("a link"), Path::new("..data/a"));
+    let data = folder.path().join("..data");
+    for path in [folder.namespace_path(), folder.path(), data.clone()] {
+        assert_eq!(mode(&path), FOLDER_MODE, "{}", path.display());
+    }
+    assert_eq!((mode(&data.join("a")), mode(&data.join(DESCRIPTION))), (FILE_MODE, FILE_MODE));
+    let Ok(Present::Ours(existing)) = folder.read() else { panic!("it is ours") };
+    assert_eq!((existing.type_.as_str(), existing.immutable), ("kubernetes.io/basic-auth", true));
+    assert_eq!(existing.annotations["note"], "x");
+    assert_eq!(ours(secrets.path(), &mut Vec::new()).len(), 1);
+}
+
+#[test]
+fn a_change_leaves_nothing_of_the_old_version() {
+    let Place { secrets: _kept, folder } = place();
+    folder.write(&desired(&[("a", "1"), ("b", "2")])).expect("written");
+    let old = folder.current_version().expect("readable").expect("one");
+    folder.write(&desired(&[("b", "3"), ("c", "4")])).expect("written");
+    assert_holds(&folder, &[("b", "3"), ("c", "4")]);
+    assert_eq!(entries(&folder.path()), ["..data", "b", "c"]);
+    assert!(!old.exists());
+}
+
+#[test]
+fn a_reader_never_sees_half_of_a_version() {
+    let Place { secrets: _kept, folder } = place();
+    let write = |value: &str| folder.write(&desired(&[("a", value), ("b", value)])).expect("written");
+    write("0");
+    let data = folder.path().join(CURRENT);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut seen = 0;
+            while seen < 2000 {
+                let Ok(version) = fs::canonicalize(&data) else { continue };
+                let read = |key| fs::read_to_string(version.join(key));
+                if let (Ok(a), Ok(b)) = (read("a"), read("b")) {
+                    assert_eq!(a, b);
+                }
+                seen += 1;
+            }
+        });
+        let mut round = 0;
+        while !reader.is_finished() {
+            round += 1;
+            write(&round.to_string());
+        }
+    });
+}
+
+#[test]
+fn what_a_crash_left_is_cleaned_and_completed() {
+    let Place { secrets, folder } = place();
+    folder.write(&desired(&[("a", "1")])).expect("written");
+    let path = folder.path();
+    fs::create_dir(path.join("..v-older")).expect("made");
+    fs::write(path.join("..v-older/a"), "0").expect("written");
+    symlink("..data/gone", path.join("gone")).expect("linked");
+    symlink("..v-older", path.join(format!("{UNFINISHED}link"))).expect("linked");
+    fs::remove_file(path.join("a")).expect("removed");
+    folder.settle().expect("settled");
+    assert_holds(&folder, &[("a", "1")]);
+    assert_eq!(entries(&path), ["..data", "a"]);
+    assert!(!path.join("..v-older").exists());
+
+    let half = folder.namespace_path().join(format!("{UNFINISHED}half"));
+    fs::create_dir(&half).expect("made");
+    fs::write(half.join("a"), "2").expect("written");
+    symlink("..v-older", path.join(format!("{UNFINISHED}link"))).expect("linked");
+    folder.write(&desired(&[("a", "2")])).expect("written");
+    assert_holds(&folder, &[("a", "2")]);
+    assert_eq!(entries(&folder.namespace_path()), ["db"]);
+    assert_eq!(ours(secrets.path(), &mut Vec::new()).len(), 1);
+}
+
+#[test]
+fn settling_a_settled_secret_writes_nothing() {
+    let Place { secrets: _kept, folder } = place();
+    folder.write(&desired(&[("a", "1")])).expect("written");
+    let changed = || fs::symlink_metadata(folder.path()).and_then(|metadata| metadata.modified()).expect("it is there");
+    let before = changed();
+    folder.settle().expect("settled");
+    assert_eq!(changed(), before);
+}
+
+#[test]
+fn every_way_of_being_foreign_is_seen() {
+    let Place { secrets, folder } = place();
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    symlink(elsewhere.path(), folder.namespace_path()).expect("linked");
+    assert!(assert_foreign(&folder).ends_with("shop is not a folder; it stays as it is"));
+    fs::remove_file(folder.namespace_path()).expect("removed");
+
+    fs::create_dir(folder.namespace_path()).expect("made");
+    symlink(elsewhere.path(), folder.path()).expect("linked");
+    assert!(assert_foreign(&folder).ends_with("db is not a folder; it stays as it is"));
+    fs::remove_file(folder.path()).expect("removed");
+
+    fs::write(folder.path(), "").expect("written");
+    assert!(assert_foreign(&folder).ends_with("db is not a folder; it stays as it is"));
+    fs::remove_file(folder.path()).expect("removed");
+
+    fs::create_dir(folder.path()).expect("made");
+    assert!(assert_foreign(&folder).ends_with("db was not made by Waxseal; it stays as it is"));
+    symlink(elsewhere.path(), folder.path().join(CURRENT)).expect("linked");
+    assert_foreign(&folder);
+    assert_eq!(ours(secrets.path(), &mut Vec::new()).len(), 0);
+}
+
+#[test]
+fn a_copy_from_another_place_or_without_the_mark_is_foreign() {
+    let Place { secrets, folder } = place();
+    folder.write(&desired(&[("a", "1")])).expect("written");
+    let copy = at(secrets.path(), "copy");
+    fs::rename(folder.path(), copy.path()).expect("renamed");
+    assert_foreign(&copy);
+    fs::rename(copy.path(), folder.path()).expect("renamed");
+    let path = folder.path().join("..data").join(DESCRIPTION);
+    let text = fs::read_to_string(&path).expect("text");
+    fs::write(&path, text.replace("owned", "adopt")).expect("written");
+    assert_foreign(&folder);
+}
+
+#[test]
+fn what_we_could_not_have_written_differs_from_everything() {
+    let Place { secrets: _kept, folder } = place();
+    folder.write(&desired(&[("a", "1")])).expect("written");
+    let version = folder.current_version().expect("readable").expect("one");
+    fs::remove_file(version.join("a")).expect("removed");
+    symlink("/etc/hostname", version.join("a")).expect("linked");
+    let Ok(Present::Ours(existing)) = folder.read() else { panic!("it is ours") };
+    assert_eq!(existing.data, None);
+}
+
+#[test]
+fn deleting_removes_the_folder_and_a_namespace_that_is_empty_then() {
+    let Place { secrets, folder } = place();
+    let other = at(secrets.path(), "web");
+    folder.write(&desired(&[("a", "1")])).expect("written");
+    other.write(&desired(&[("a", "1")])).expect("written");
+    folder.delete().expect("deleted");
+    assert_eq!(entries(&folder.namespace_path()), ["web"]);
+    other.delete().expect("deleted");
+    assert_eq!(entries(secrets.path()), [""; 0]);
+}
+
+#[test]
+fn a_namespace_folder_of_somebody_else_stays() {
+    let Place { secrets, folder } = place();
+    fs::create_dir(folder.namespace_path()).expect("made");
+    fs::set_permissions(folder.namespace_path(), fs::Permissions::from_mode(0o750)).expect("changed");
+    folder.write(&desired(&[("a", "1")])).expect("written");
+    folder.delete().expect("deleted");
+    assert_eq!(entries(secrets.path()), ["shop"]);
+}

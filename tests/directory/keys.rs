@@ -1,0 +1,140 @@
+use std::fs;
+
+use waxseal_shared::names::KeyId;
+
+use crate::machine::{Machine, Once, secret, write_private};
+
+const LATER: &str = "2100-01-01T00:00:00Z";
+const EARLIER: &str = "2001-01-01T00:00:00Z";
+
+fn published(machine: &Machine) -> String {
+    fs::read_to_string(machine.key("sealing-keys.yaml")).unwrap_or_default()
+}
+
+/// The key ids that a sealed file names.
+fn sealed_to(machine: &Machine, file: &str) -> Vec<String> {
+    let text = fs::read_to_string(machine.manifest(file)).expect("it is there");
+    let keys = text.lines().filter_map(|line| line.trim().split_once(": ")).map(|(key, _)| key);
+    keys.filter(|key| KeyId::parse(key).is_ok()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_first_key_is_made_once() {
+    let machine = Machine::new();
+    let log = machine.once().succeeds();
+    assert!(log.contains("made the first sealing key"), "{log}");
+    let files = machine.key_files();
+    assert_eq!(files.len(), 1);
+    machine.once().succeeds();
+    assert_eq!(machine.key_files(), files);
+    let identity = fs::read_to_string(machine.key(&files[0])).expect("text");
+    assert!(identity.starts_with("# created: ") && identity.contains("AGE-SECRET-KEY-PQ-1"));
+    assert!(published(&machine).contains("recipient: age1pq1") && !published(&machine).contains("AGE-SECRET"));
+}
+
+#[test]
+fn several_instances_at_once_make_one_key() {
+    let machine = Machine::new();
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..8).map(|_| scope.spawn(|| machine.once())).collect();
+        let ended: Vec<_> = runs.into_iter().map(|run| run.join().expect("no panic")).collect();
+        assert!(ended.iter().any(Once::is_success));
+    });
+    assert_eq!(machine.key_files().len(), 1);
+}
+
+#[test]
+fn a_key_added_later_becomes_primary_and_the_older_still_opens() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("old", "one"), "old.yaml");
+    let controller = machine.start();
+    controller.wait_for_reason("old", "Materialised");
+    let new = machine.add_key(LATER);
+    controller.wait_until("the new key", || published(&machine).contains(&new));
+    machine.seal(&secret("new", "two"), "new.yaml");
+    controller.wait_for_value("shop/new/password", "two");
+    assert_eq!(sealed_to(&machine, "new.yaml"), std::slice::from_ref(&new));
+    assert_ne!(sealed_to(&machine, "old.yaml"), [new]);
+    // The older file is opened anew, by the older key.
+    fs::remove_dir_all(machine.secret("shop/old")).expect("it is there");
+    machine.write_manifest("touched.yaml", "");
+    controller.wait_for_value("shop/old/password", "one");
+}
+
+#[test]
+fn an_older_key_added_later_does_not_become_primary() {
+    let machine = Machine::with_key();
+    let old = machine.add_key(EARLIER);
+    machine.once().succeeds();
+    assert!(published(&machine).contains(&old));
+    machine.seal(&secret("db", "one"), "db.yaml");
+    assert_ne!(sealed_to(&machine, "db.yaml"), [old]);
+}
+
+#[test]
+fn a_missing_key_is_named_and_its_return_heals() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    machine.once().succeeds();
+    let file = machine.key_files().remove(0);
+    let aside = machine.elsewhere("aside.key");
+    fs::rename(machine.key(&file), &aside).expect("moved");
+    let other = machine.add_key(LATER);
+    machine.seal(&secret("web", "two"), "web.yaml");
+    let controller = machine.start();
+    let message = controller.wait_for_reason("db", "KeyMissing");
+    assert!(message.contains(file.trim_end_matches(".key")), "{message}");
+    assert_eq!(machine.value("shop/db/password").as_deref(), Some("one"));
+    fs::rename(aside, machine.key(&file)).expect("moved");
+    controller.wait_for_reason("db", "Materialised");
+    assert!(published(&machine).contains(&other));
+}
+
+#[test]
+fn no_first_key_is_made_while_values_are_sealed_to_another() {
+    let elsewhere = Machine::with_key();
+    let machine = Machine::new();
+    let sealed = elsewhere.sealed(&secret("db", "one"));
+    machine.write_manifest("db.yaml", &sealed);
+    machine.once().fails();
+    machine.assert_reason("db", "AwaitingKeys");
+    assert_eq!(machine.key_files(), [""; 0]);
+    assert!(!machine.key("sealing-keys.yaml").exists());
+    let file = elsewhere.key_files().remove(0);
+    let controller = machine.start();
+    write_private(&machine.key(&file), &fs::read_to_string(elsewhere.key(&file)).expect("text"));
+    controller.wait_for_value("shop/db/password", "one");
+}
+
+#[test]
+fn no_first_key_is_made_while_a_manifest_cannot_be_read() {
+    let machine = Machine::new();
+    machine.write_manifest("bad.yaml", "a: [");
+    let log = machine.once().fails();
+    assert!(log.contains("no first key is made, as not every manifest was read: bad.yaml:"), "{log}");
+    assert_eq!(machine.key_files(), [""; 0]);
+}
+
+#[test]
+fn no_first_key_is_made_beside_a_broken_one() {
+    let machine = Machine::new();
+    fs::create_dir(machine.key("")).expect("made");
+    write_private(&machine.key("mine.key"), "hunter2\n");
+    let log = machine.once().succeeds();
+    assert!(log.contains("the key keys/mine.key is not used: line 1: neither an identity nor a comment"), "{log}");
+    assert_eq!(machine.key_files(), ["mine.key"]);
+}
+
+#[test]
+fn broken_keys_are_named_and_the_others_work() {
+    let machine = Machine::with_key();
+    let good = machine.key_files().remove(0);
+    let id = machine.add_key(LATER);
+    fs::rename(machine.key(&format!("{id}.key")), machine.key("mine.key")).expect("renamed");
+    machine.seal(&secret("db", "one"), "db.yaml");
+    let log = machine.once().succeeds();
+    assert!(log.contains(&format!("the key keys/mine.key is not used: it must be named {id}.key")), "{log}");
+    assert!(!published(&machine).contains(&id));
+    assert!(published(&machine).contains(good.trim_end_matches(".key")));
+    assert_eq!(machine.value("shop/db/password").as_deref(), Some("one"));
+}

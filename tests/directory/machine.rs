@@ -1,0 +1,260 @@
+//! A machine in a temporary folder: manifests, Secrets, keys, and the controller that works on them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
+use waxseal_shared::randomness;
+use waxseal_tests::processes::{Process, ProcessGroup, last_lines};
+use waxseal_tests::programs::{self, Programs};
+use waxseal_tests::{target_folder, waiting};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The folders; whatever runs on them dies with this value.
+pub(crate) struct Machine {
+    group: ProcessGroup,
+    programs: Programs,
+}
+
+/// A running controller.
+pub(crate) struct Controller<'a> {
+    machine: &'a Machine,
+    process: Process,
+    log: PathBuf,
+}
+
+impl Machine {
+    /// Empty folders, no keys.
+    pub(crate) fn new() -> Self {
+        let programs = programs::build().unwrap_or_else(|error| panic!("{}", waxseal_tests::report(&error)));
+        let parent = target_folder::find().expect("tests have a target folder").join("waxseal-directory");
+        let group = ProcessGroup::start(&parent).expect("a process group");
+        fs::create_dir(group.folder().join("manifests")).expect("a new folder");
+        Self { group, programs }
+    }
+
+    /// Folders that a run on no manifests gave their first key.
+    pub(crate) fn with_key() -> Self {
+        let machine = Self::new();
+        machine.once().succeeds();
+        machine
+    }
+
+    pub(crate) fn manifest(&self, file: &str) -> PathBuf {
+        self.group.folder().join("manifests").join(file)
+    }
+
+    /// A place outside of the three folders.
+    pub(crate) fn elsewhere(&self, file: &str) -> PathBuf {
+        self.group.folder().join(file)
+    }
+
+    pub(crate) fn secret(&self, path: &str) -> PathBuf {
+        self.group.folder().join("secrets").join(path)
+    }
+
+    pub(crate) fn key(&self, file: &str) -> PathBuf {
+        self.group.folder().join("keys").join(file)
+    }
+
+    /// The names of the key files, sorted.
+    pub(crate) fn key_files(&self) -> Vec<String> {
+        let mut names = names(&self.key(""));
+        names.retain(|name| name.ends_with(".key"));
+        names
+    }
+
+    /// Makes a key file as an operator would. Returns the key id.
+    pub(crate) fn add_key(&self, created_at: &str) -> String {
+        let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+        let id = identity.recipient().key_id().to_string();
+        let text = IdentityFile::write(&identity, created_at.parse().expect("a time"));
+        fs::create_dir_all(self.key("")).expect("a folder");
+        write_private(&self.key(&format!("{id}.key")), &text);
+        id
+    }
+
+    /// Seals manifests into a file of the folder, with `waxseal` and the published keys.
+    pub(crate) fn seal(&self, manifests: &str, file: &str) {
+        let sealed = self.sealed(manifests);
+        self.write_manifest(file, &sealed);
+    }
+
+    /// Puts a file into the folder of manifests at one go.
+    pub(crate) fn write_manifest(&self, file: &str, text: &str) {
+        let path = self.manifest(file);
+        let aside = self.elsewhere("aside");
+        fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+        fs::write(&aside, text).expect("written");
+        fs::rename(aside, path).expect("the same file system");
+    }
+
+    /// Replaces a piece of a file, which must be there.
+    pub(crate) fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = fs::read_to_string(self.manifest(file)).expect("it was written");
+        assert!(text.contains(from), "no {from} in {text}");
+        self.write_manifest(file, &text.replace(from, to));
+    }
+
+    /// What `waxseal seal -n shop` makes of manifests.
+    pub(crate) fn sealed(&self, manifests: &str) -> String {
+        let mut command = Command::new(&self.programs.waxseal);
+        command.args(["seal", "-", "-n", "shop", "--keys"]).arg(self.key("sealing-keys.yaml"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        stdin.write_all(manifests.as_bytes()).expect("it reads");
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success(), "failed to seal");
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.programs.waxseal_controller);
+        command.env_clear().current_dir(self.group.folder()).stdin(Stdio::null());
+        command.args(["directory", "--manifests", "manifests", "--secrets", "secrets", "--keys", "keys"]);
+        command
+    }
+
+    /// Runs the controller for one pass.
+    pub(crate) fn once(&self) -> Once {
+        Once(self.command().arg("--once").output().expect("the controller starts"))
+    }
+
+    /// Starts the controller.
+    pub(crate) fn start(&self) -> Controller<'_> {
+        let log = tempfile::Builder::new().suffix(".log").tempfile_in(self.group.folder()).expect("a file");
+        let log = log.into_temp_path().keep().expect("a file");
+        let mut command = self.command();
+        command.stderr(File::create(&log).expect("a file"));
+        let process = self.group.spawn(&mut command).expect("the controller starts");
+        Controller { machine: self, process, log }
+    }
+
+    /// The values of a Secret as a program reads them: following the links.
+    pub(crate) fn values(&self, secret: &str) -> BTreeMap<String, Vec<u8>> {
+        let folder = self.secret(secret);
+        let keys = names(&folder).into_iter().filter(|name| !name.starts_with(".."));
+        keys.map(|key| (key.clone(), fs::read(folder.join(key)).expect("a value"))).collect()
+    }
+
+    pub(crate) fn value(&self, path: &str) -> Option<String> {
+        fs::read_to_string(self.secret(path)).ok()
+    }
+
+    /// The status file; null if it is not there.
+    pub(crate) fn status(&self) -> Value {
+        let text = fs::read(self.secret("..waxseal-status.json")).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// The `Ready` condition of a SealedSecret in the namespace `shop`: status, reason, message.
+    pub(crate) fn ready(&self, name: &str) -> Option<[String; 3]> {
+        let status = self.status();
+        let entries = status["sealedSecrets"].as_array()?;
+        let entry = entries.iter().find(|entry| entry["name"] == name && entry["namespace"] == "shop")?;
+        let conditions = entry["status"]["conditions"].as_array()?;
+        let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
+        Some(["status", "reason", "message"].map(|field| ready[field].as_str().unwrap_or_default().to_owned()))
+    }
+
+    /// Asserts what the status file says, and gives the message.
+    #[track_caller]
+    pub(crate) fn assert_reason(&self, name: &str, expected: &str) -> String {
+        let Some([status, reason, message]) = self.ready(name) else { panic!("no {name} in {}", self.status()) };
+        assert_eq!(reason, expected, "{message}");
+        assert_eq!(status == "True", expected == "Materialised");
+        message
+    }
+}
+
+/// What one pass ended with.
+pub(crate) struct Once(Output);
+
+impl Once {
+    pub(crate) fn is_success(&self) -> bool {
+        self.0.status.success()
+    }
+
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> String {
+        let log = self.log();
+        assert_eq!(self.0.status.code(), Some(0), "{log}");
+        log
+    }
+
+    #[track_caller]
+    pub(crate) fn fails(self) -> String {
+        let log = self.log();
+        assert_eq!(self.0.status.code(), Some(1), "{log}");
+        log
+    }
+
+    fn log(&self) -> String {
+        String::from_utf8(self.0.stderr.clone()).expect("text")
+    }
+}
+
+impl Controller<'_> {
+    #[track_caller]
+    pub(crate) fn wait_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let waited = waiting::until_blocking(what, DEADLINE, || condition().then_some(()));
+        waited.unwrap_or_else(|error| panic!("{error}; the log ends with:\n{}", last_lines(&self.log, 20)));
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for_value(&self, path: &str, value: &str) {
+        self.wait_until(&format!("{path} = {value}"), || self.machine.value(path).as_deref() == Some(value));
+    }
+
+    /// Gives the message.
+    #[track_caller]
+    pub(crate) fn wait_for_reason(&self, name: &str, reason: &str) -> String {
+        let what = format!("{name}: {reason}");
+        self.wait_until(&what, || self.machine.ready(name).is_some_and(|[_, seen, _]| seen == reason));
+        self.machine.assert_reason(name, reason)
+    }
+
+    /// Sends a signal and waits for the end. Gives the exit code.
+    #[track_caller]
+    pub(crate) fn stop(mut self, signal: Signal) -> Option<i32> {
+        kill_process(Pid::from_child(&self.process), signal).expect("it runs");
+        let ended = waiting::until_blocking("the end", DEADLINE, || self.process.try_wait().expect("our child"));
+        ended.unwrap_or_else(|error| panic!("{error}:\n{}", last_lines(&self.log, 20))).code()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("it was created")
+    }
+}
+
+/// A Secret with one value.
+pub(crate) fn secret(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{password: {value}}}\n")
+}
+
+/// The names in a folder, sorted.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text")).collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
+}
+
+pub(crate) fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).expect("written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("changed");
+}

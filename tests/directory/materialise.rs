@@ -1,0 +1,231 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::time::SystemTime;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use waxseal_tests::fixtures;
+
+use crate::machine::{Machine, mode, names, secret};
+
+#[test]
+fn every_fixture_comes_out_byte_for_byte() {
+    let machine = Machine::with_key();
+    for fixture in fixtures::secrets().expect("the fixtures") {
+        let sealed = machine.sealed(&fixture.text);
+        fixture.assert_holds_no_value(&sealed);
+        machine.write_manifest("sealed.yaml", &sealed);
+        machine.once().succeeds();
+        let object: Value = serde_saphyr::from_str(&sealed).expect("YAML or JSON");
+        let name = object["metadata"]["name"].as_str().expect("a name");
+        machine.assert_reason(name, "Materialised");
+        let values = fixture.values().expect("the fixture was read before");
+        assert_eq!(machine.values(&format!("shop/{name}")), values, "{}", fixture.name);
+        fs::remove_file(machine.manifest("sealed.yaml")).expect("it is there");
+        machine.once().succeeds();
+        assert!(!machine.secret("shop").exists());
+    }
+}
+
+#[test]
+fn everything_is_private_to_its_owner() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "hunter2hunter2"), "db.yaml");
+    machine.once().succeeds();
+    assert_private(&machine.secret(""));
+    for file in machine.key_files() {
+        assert_eq!(mode(&machine.key(&file)), 0o600);
+    }
+    assert_eq!(mode(&machine.key("")), 0o700);
+    assert_eq!(mode(&machine.key("sealing-keys.yaml")), 0o644);
+}
+
+fn assert_private(folder: &Path) {
+    assert_eq!(mode(folder), 0o700, "{}", folder.display());
+    for name in names(folder) {
+        let path = folder.join(name);
+        let kind = fs::symlink_metadata(&path).expect("it is there").file_type();
+        if kind.is_dir() {
+            assert_private(&path);
+        } else if kind.is_file() {
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn type_and_metadata_of_the_secret_lie_beside_its_data() {
+    let machine = Machine::with_key();
+    let typed = "type: kubernetes.io/basic-auth\nimmutable: true\n";
+    let metadata = "metadata: {name: db, labels: {team: shop}, annotations: {note: x}}";
+    machine.seal(
+        &secret("db", "hunter2").replace("metadata: {name: db}", metadata).replace("kind", &format!("{typed}kind")),
+        "db.yaml",
+    );
+    machine.once().succeeds();
+    let description = fs::read(machine.secret("shop/db/..data/..secret.json")).expect("it is there");
+    let description: Value = serde_json::from_slice(&description).expect("JSON");
+    assert_eq!(description["type"], "kubernetes.io/basic-auth");
+    assert_eq!(description["immutable"], true);
+    assert_eq!(description["metadata"]["labels"]["team"], "shop");
+    assert_eq!(description["metadata"]["labels"]["waxseal.dev/secret"], "owned");
+    assert_eq!(description["metadata"]["annotations"]["note"], "x");
+    assert_eq!(description.get("data"), None);
+    machine.seal(&secret("db", "changed"), "db.yaml");
+    machine.once().fails();
+    machine.assert_reason("db", "TypeImmutable");
+    assert_eq!(machine.value("shop/db/password").as_deref(), Some("hunter2"));
+}
+
+#[test]
+fn a_running_controller_follows_every_change() {
+    let machine = Machine::new();
+    let controller = machine.start();
+    controller.wait_until("the first key", || machine.key("sealing-keys.yaml").exists());
+    machine.seal(&secret("db", "one"), "db.yaml");
+    controller.wait_for_value("shop/db/password", "one");
+    machine.seal(&secret("db", "two").replace("password", "other"), "db.yaml");
+    controller.wait_for_value("shop/db/other", "two");
+    assert_eq!(
+        names(&machine.secret("shop/db")).into_iter().filter(|name| !name.starts_with("..")).collect::<Vec<_>>(),
+        ["other"]
+    );
+    let both = format!("{}---\n{}", secret("web", "three"), secret("api", "four"));
+    machine.seal(&both, "deep/er/both.yaml");
+    controller.wait_for_value("shop/web/password", "three");
+    controller.wait_for_value("shop/api/password", "four");
+    controller.wait_for_reason("api", "Materialised");
+}
+
+#[test]
+fn a_mount_of_the_kubelet_is_followed() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "..v1/db.yaml");
+    symlink("..v1", machine.manifest("..data")).expect("linked");
+    symlink("..data/db.yaml", machine.manifest("db.yaml")).expect("linked");
+    let controller = machine.start();
+    controller.wait_for_value("shop/db/password", "one");
+    machine.seal(&secret("db", "two"), "..v2/db.yaml");
+    symlink("..v2", machine.manifest("..data_tmp")).expect("linked");
+    fs::rename(machine.manifest("..data_tmp"), machine.manifest("..data")).expect("renamed");
+    controller.wait_for_value("shop/db/password", "two");
+}
+
+#[test]
+fn a_secret_goes_with_its_sealed_secret_and_its_namespace_with_the_last() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    machine.seal(&secret("web", "two"), "web.yaml");
+    let controller = machine.start();
+    controller.wait_for_reason("web", "Materialised");
+    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
+    controller.wait_until("the deletion", || !machine.secret("shop/db").exists());
+    controller.wait_until("its line in the status", || machine.ready("db").is_none());
+    assert_eq!(machine.value("shop/web/password").as_deref(), Some("two"));
+    assert_eq!(names(&machine.secret("shop")), ["web"]);
+    fs::remove_file(machine.manifest("web.yaml")).expect("it is there");
+    controller.wait_until("the deletion", || !machine.secret("shop").exists());
+}
+
+#[test]
+fn a_file_that_is_gone_for_a_moment_deletes_nothing() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    let controller = machine.start();
+    controller.wait_for_reason("db", "Materialised");
+    let text = fs::read_to_string(machine.manifest("db.yaml")).expect("it is there");
+    let before = fingerprint(&machine.secret("shop/db"));
+    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
+    controller.wait_until("a pass without it", || machine.ready("db").is_none());
+    machine.write_manifest("db.yaml", &text);
+    controller.wait_for_reason("db", "Materialised");
+    assert_eq!(fingerprint(&machine.secret("shop/db")), before);
+    assert!(!controller.log().contains("deleted"), "{}", controller.log());
+}
+
+#[test]
+fn a_restart_writes_nothing() {
+    let machine = Machine::with_key();
+    machine.seal(&format!("{}---\n{}", secret("db", "one"), secret("web", "two")), "both.yaml");
+    machine.once().succeeds();
+    let before = (fingerprint(&machine.secret("")), fingerprint(&machine.key("")));
+    let log = machine.once().succeeds();
+    assert_eq!(log, "", "nothing changed, so there is nothing to say");
+    let controller = machine.start();
+    // A change shows that a whole pass is over.
+    machine.write_manifest("other.yaml", "kind: [");
+    controller.wait_until("a pass", || machine.status()["unreadable"][0]["file"] == "other.yaml");
+    fs::remove_file(machine.manifest("other.yaml")).expect("it is there");
+    controller.wait_until("a pass", || machine.status()["unreadable"][0].is_null());
+    assert_eq!(controller.stop(Signal::TERM), Some(0));
+    let shop = |fingerprint: &BTreeMap<String, (u64, SystemTime)>| {
+        let entries = fingerprint.iter().filter(|(path, _)| path.contains("shop"));
+        entries.map(|(path, seen)| (path.clone(), *seen)).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(shop(&fingerprint(&machine.secret(""))), shop(&before.0));
+    assert_eq!(fingerprint(&machine.key("")), before.1);
+}
+
+/// Inode and time of change of everything in a folder.
+fn fingerprint(folder: &Path) -> BTreeMap<String, (u64, SystemTime)> {
+    let mut seen = BTreeMap::new();
+    for name in names(folder) {
+        let path = folder.join(name);
+        let metadata = fs::symlink_metadata(&path).expect("it is there");
+        let changed = metadata.modified().expect("files have times");
+        seen.insert(path.display().to_string(), (metadata.ino(), changed));
+        if metadata.is_dir() {
+            seen.extend(fingerprint(&path));
+        }
+    }
+    seen
+}
+
+#[test]
+fn what_somebody_changed_in_a_secret_is_put_right() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    machine.once().succeeds();
+    fs::write(machine.secret("shop/db/..data/password"), "tampered").expect("written");
+    fs::write(machine.secret("shop/db/..data/more"), "tampered").expect("written");
+    machine.once().succeeds();
+    assert_eq!(machine.values("shop/db"), BTreeMap::from([("password".to_owned(), b"one".to_vec())]));
+}
+
+#[test]
+fn a_crash_in_the_middle_of_a_write_leaves_the_old_secret_or_the_new() {
+    let machine = Machine::with_key();
+    let versions: Vec<_> = (0..6)
+        .map(|round| {
+            let values: Vec<_> = (0..40).map(|key| format!("  k{key}: value-{round}")).collect();
+            machine.sealed(&format!(
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: db}}\nstringData:\n{}\n",
+                values.join("\n")
+            ))
+        })
+        .collect();
+    machine.write_manifest("db.yaml", &versions[0]);
+    let mut controller = machine.start();
+    controller.wait_for_reason("db", "Materialised");
+    for version in versions.iter().cycle().skip(1).take(24) {
+        let before = fs::read_link(machine.secret("shop/db/..data")).ok();
+        machine.write_manifest("db.yaml", version);
+        // The kill comes at another moment of the write each time, for the write takes its own.
+        controller.wait_until("a write", || is_writing(&machine, before.as_deref()));
+        controller.stop(Signal::KILL);
+        let values = machine.values("shop/db");
+        let first = values.values().next().expect("forty values");
+        assert!(values.len() == 40 && values.values().all(|value| value == first), "{values:?}");
+        controller = machine.start();
+    }
+    controller.wait_until("the last version", || machine.values("shop/db").values().all(|value| value == b"value-0"));
+    controller.wait_until("a clean folder", || names(&machine.secret("shop/db")).len() == 42);
+    assert_eq!(names(&machine.secret("shop")), ["db"]);
+}
+
+fn is_writing(machine: &Machine, before: Option<&Path>) -> bool {
+    let versions = names(&machine.secret("shop/db")).into_iter().filter(|name| name.starts_with("..v-")).count();
+    versions > 1 || fs::read_link(machine.secret("shop/db/..data")).ok().as_deref() != before
+}

@@ -1,0 +1,73 @@
+use std::fs;
+
+use rustix::process::Signal;
+
+use crate::machine::{Machine, secret};
+
+#[test]
+fn a_second_instance_is_refused() {
+    let machine = Machine::with_key();
+    let controller = machine.start();
+    controller.wait_until("the start", || controller.log().contains("started"));
+    let log = machine.once().fails();
+    assert!(log.contains("failed to lock secrets: another waxseal-controller works on this folder"), "{log}");
+    assert_eq!(controller.stop(Signal::TERM), Some(0));
+    machine.once().succeeds();
+}
+
+#[test]
+fn both_signals_stop_it_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let machine = Machine::with_key();
+        machine.seal(&secret("db", "one"), "db.yaml");
+        let controller = machine.start();
+        controller.wait_for_reason("db", "Materialised");
+        assert_eq!(controller.stop(signal), Some(0));
+        machine.once().succeeds();
+    }
+}
+
+#[test]
+fn a_missing_folder_of_manifests_is_an_error_at_the_start() {
+    let machine = Machine::new();
+    fs::remove_dir(machine.manifest("")).expect("it is empty");
+    let log = machine.once().fails();
+    assert!(log.contains("failed to read manifests: No such file or directory"), "{log}");
+    assert!(!machine.secret("").exists());
+}
+
+#[test]
+fn a_folder_of_manifests_that_vanishes_deletes_nothing_and_is_read_when_it_returns() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    let controller = machine.start();
+    controller.wait_for_reason("db", "Materialised");
+    let aside = machine.elsewhere("manifests-aside");
+    fs::rename(machine.manifest(""), &aside).expect("moved");
+    let message = controller.wait_for_reason("db", "ApiUnavailable");
+    assert!(message.contains("manifests: failed to read it: No such file or directory"), "{message}");
+    assert_eq!(machine.value("shop/db/password").as_deref(), Some("one"));
+    fs::rename(aside, machine.manifest("")).expect("moved");
+    controller.wait_for_reason("db", "Materialised");
+    assert_eq!(controller.log().matches("a manifest is not read").count(), 1, "{}", controller.log());
+    machine.seal(&secret("db", "two"), "db.yaml");
+    controller.wait_for_value("shop/db/password", "two");
+}
+
+#[test]
+fn no_log_and_no_status_holds_a_value() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "hunter2-hunter2"), "db.yaml");
+    let controller = machine.start();
+    controller.wait_for_reason("db", "Materialised");
+    machine.edit("db.yaml", "encryptedData:", "encryptedData:\n    plain: hunter2-hunter2");
+    controller.wait_for_reason("db", "Malformed");
+    machine.edit("db.yaml", "spec:", "hunter2-hunter2: hunter2-hunter2\nspec:");
+    controller.wait_until("the unknown field", || machine.status()["unreadable"][0]["line"] == 6);
+    let log = controller.log();
+    for text in [&log, &machine.status().to_string()] {
+        assert!(!text.contains("hunter2-hunter2:"), "{text}");
+        assert!(!text.contains(": hunter2-hunter2"), "{text}");
+        assert!(!text.contains("AGE-SECRET-KEY"), "{text}");
+    }
+}

@@ -1,0 +1,180 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::machine::{Machine, names, secret};
+
+const VALUE: &str = "hunter2-hunter2";
+
+/// A machine with `shop/db` materialised from `db.yaml`.
+fn materialised() -> Machine {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", VALUE), "db.yaml");
+    machine.once().succeeds();
+    machine
+}
+
+#[track_caller]
+fn assert_last_good_stays(machine: &Machine) {
+    assert_eq!(machine.value("shop/db/password").as_deref(), Some(VALUE));
+    assert!(!machine.status().to_string().contains(VALUE));
+}
+
+#[test]
+fn the_last_good_secret_stays_whatever_happens_to_its_manifest() {
+    let breakages: [(&str, &str, &str, &str); 5] = [
+        ("spec:", "spec: [", "Malformed", "db.yaml:"),
+        ("spec:", "spec:\n  scoep: Strict", "Malformed", "db.yaml:7:3: spec: unknown field \"scoep\" (did you mean"),
+        ("wax1.", "wax2.", "Malformed", "spec.encryptedData.password: "),
+        (
+            "metadata:",
+            "metadata:\n  generateName: db-",
+            "Malformed",
+            "values are bound to a name, so it cannot be generated",
+        ),
+        ("password: wax1.", "passwort: wax1.", "Unreadable", "data key passwort: does not open"),
+    ];
+    for (from, to, reason, message) in breakages {
+        let machine = materialised();
+        machine.edit("db.yaml", from, to);
+        let log = machine.once().fails();
+        let said = machine.assert_reason("db", reason);
+        assert!(said.contains(message), "{said}");
+        assert!(log.contains("failed to materialise everything: 1 of 1 SealedSecrets are not ready"), "{log}");
+        assert_last_good_stays(&machine);
+        machine.seal(&secret("db", "healed"), "db.yaml");
+        machine.once().succeeds();
+        machine.assert_reason("db", "Materialised");
+        assert_eq!(machine.value("shop/db/password").as_deref(), Some("healed"));
+    }
+}
+
+#[test]
+fn a_running_controller_says_why_and_recovers() {
+    let machine = materialised();
+    let controller = machine.start();
+    machine.edit("db.yaml", "spec:", "sepc:");
+    let message = controller.wait_for_reason("db", "Malformed");
+    assert!(message.starts_with("its manifest cannot be read: db.yaml:6:1: unknown field \"sepc\""), "{message}");
+    assert!(message.ends_with("; its Secret stays as it is"), "{message}");
+    assert_last_good_stays(&machine);
+    machine.edit("db.yaml", "sepc:", "spec:");
+    controller.wait_for_reason("db", "Materialised");
+    assert_eq!(controller.log().matches("its manifest cannot be read").count(), 1, "{}", controller.log());
+}
+
+#[test]
+fn a_value_in_another_place_is_moved() {
+    let machine = materialised();
+    let text = fs::read_to_string(machine.manifest("db.yaml")).expect("it is there");
+    let copy = text.replacen("name: db", "name: copy", 1);
+    machine.write_manifest("copy.yaml", &copy);
+    machine.once().fails();
+    let message = machine.assert_reason("copy", "Moved");
+    assert_eq!(message, "sealed for shop/db (scope Strict), but this object is shop/copy (scope Strict)");
+    machine.assert_reason("db", "Materialised");
+    assert_eq!(names(&machine.secret("shop")), ["db"]);
+}
+
+#[test]
+fn an_unreadable_file_deletes_nothing() {
+    let machine = materialised();
+    machine.seal(&secret("web", "two"), "web.yaml");
+    machine.once().succeeds();
+    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
+    machine.write_manifest("bad.yaml", "a: [");
+    let log = machine.once().fails();
+    assert!(log.contains("a manifest is not read: bad.yaml:"), "{log}");
+    let message = machine.assert_reason("db", "ApiUnavailable");
+    assert!(message.starts_with("not found, but not every manifest could be read: bad.yaml:"), "{message}");
+    assert_last_good_stays(&machine);
+    machine.assert_reason("web", "Materialised");
+    fs::remove_file(machine.manifest("bad.yaml")).expect("it is there");
+    machine.once().succeeds();
+    assert_eq!(names(&machine.secret("shop")), ["web"]);
+}
+
+#[test]
+fn a_document_without_a_namespace_is_refused_and_deletes_nothing() {
+    let machine = materialised();
+    machine.edit("db.yaml", "  namespace: shop\nspec", "spec");
+    machine.once().fails();
+    let status = machine.status();
+    let entries = status["sealedSecrets"].as_array().expect("entries");
+    assert_eq!(entries.len(), 2);
+    let ready = &entries[0]["status"]["conditions"][0];
+    assert_eq!((&entries[0]["namespace"], &ready["reason"]), (&serde_json::Value::Null, &"Malformed".into()));
+    assert_eq!(ready["message"], "metadata.namespace: missing; a folder has no default namespace");
+    let message = machine.assert_reason("db", "Malformed");
+    assert!(message.starts_with("its manifest cannot be read: db.yaml:1: metadata.namespace: missing"), "{message}");
+    assert_last_good_stays(&machine);
+}
+
+#[test]
+fn two_documents_of_one_name_are_both_refused() {
+    let machine = materialised();
+    machine.seal(&format!("{}---\n{}", secret("web", "two"), secret("db", "other")), "second.yaml");
+    machine.once().fails();
+    let message = machine.assert_reason("db", "Malformed");
+    assert!(
+        message.starts_with("namespace and name are those of several manifests: db.yaml:1, second.yaml:"),
+        "{message}"
+    );
+    let status = machine.status();
+    let entries = status["sealedSecrets"].as_array().expect("entries");
+    let files: Vec<_> = entries.iter().filter(|entry| entry["name"] == "db").map(|entry| &entry["file"]).collect();
+    assert_eq!(files, ["db.yaml", "second.yaml"]);
+    machine.assert_reason("web", "Materialised");
+    assert_last_good_stays(&machine);
+}
+
+#[test]
+fn what_is_not_ours_stays_as_it_is() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", VALUE), "db.yaml");
+    fs::create_dir_all(machine.secret("shop/db")).expect("made");
+    fs::write(machine.secret("shop/db/password"), "theirs").expect("written");
+    machine.once().fails();
+    let message = machine.assert_reason("db", "ForeignOwner");
+    assert_eq!(message, "secrets/shop/db was not made by Waxseal; it stays as it is");
+    assert_eq!(names(&machine.secret("shop/db")), ["password"]);
+    assert_eq!(machine.value("shop/db/password").as_deref(), Some("theirs"));
+    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
+    machine.once().succeeds();
+    assert_eq!(machine.value("shop/db/password").as_deref(), Some("theirs"));
+}
+
+#[test]
+fn no_planted_symlink_is_followed_out() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", VALUE), "db.yaml");
+    let elsewhere = machine.elsewhere("elsewhere");
+    fs::create_dir_all(elsewhere.join("db")).expect("made");
+    let ways: [(&str, &str); 3] =
+        [("shop", "elsewhere"), ("shop/db", "elsewhere/db"), ("shop/db/..data", "elsewhere/db")];
+    for (link, target) in ways {
+        let _ = fs::remove_file(machine.secret("shop"));
+        let link = machine.secret(link);
+        fs::create_dir_all(link.parent().expect("it has one")).expect("made");
+        symlink(machine.elsewhere(target), &link).expect("linked");
+        machine.once().fails();
+        machine.assert_reason("db", "ForeignOwner");
+        assert!(fs::symlink_metadata(&link).is_ok_and(|metadata| metadata.is_symlink()));
+        assert_eq!(names(&elsewhere.join("db")), [""; 0]);
+        fs::remove_file(link).expect("it is there");
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_written_is_named() {
+    let machine = materialised();
+    fs::remove_file(machine.secret("shop/db/password")).expect("it is there");
+    fs::create_dir(machine.secret("shop/db/password")).expect("made");
+    machine.seal(&secret("db", "new"), "db.yaml");
+    machine.once().fails();
+    let message = machine.assert_reason("db", "ApiUnavailable");
+    assert_eq!(message, "failed to write secrets/shop/db: Is a directory (os error 21)");
+    assert_eq!(machine.value("shop/db/..data/password").as_deref(), Some(VALUE));
+    fs::remove_dir(machine.secret("shop/db/password")).expect("it is empty");
+    machine.once().succeeds();
+    assert_eq!(machine.value("shop/db/password").as_deref(), Some("new"));
+}
