@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::{DecodeError, Sealed};
+use crate::format::Sealed;
 use crate::key_ring::KeyRing;
 use crate::names::ObjectName;
 use crate::open::open;
@@ -111,7 +111,7 @@ pub fn plan(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSec
 
 fn decide(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecret>) -> Result<Plan, Verdict> {
     let ring = ring(keys)?;
-    let sealed = Sealed::decode(object).map_err(|error| Verdict::new(decode_reason(&error), error.to_string()))?;
+    let sealed = Sealed::decode(object).map_err(|error| Verdict::new(error.reason(), error.to_string()))?;
     let opened = open(&sealed, ring).map_err(|error| Verdict::new(error.reason(), error.to_string()))?;
     let desired = desired(&sealed, opened.data);
     let done = materialised();
@@ -139,14 +139,6 @@ fn ring(keys: Keys<'_>) -> Result<&KeyRing, Verdict> {
             "the controller holds no key; it makes none while SealedSecrets are sealed to other keys",
         )),
         Keys::Held(ring) => Ok(ring),
-    }
-}
-
-fn decode_reason(error: &DecodeError) -> Reason {
-    match error {
-        DecodeError::Moved { .. } => Reason::Moved,
-        DecodeError::Template(_) => Reason::TypeForbidden,
-        _ => Reason::Malformed,
     }
 }
 

@@ -8,6 +8,7 @@ use super::wrap::{Wrap, WrapError};
 use super::{Binding, base64_text};
 use crate::key::KeyKind;
 use crate::names::{DataKey, EnvelopeId, InvalidName, KeyId, Namespace, ObjectName};
+use crate::reason::Reason;
 use crate::sealed_secret::{BoundTo, EnvelopeSpec, Scope, SealedSecret, Template};
 use crate::template::{self, TemplateError};
 
@@ -101,6 +102,17 @@ pub enum DecodeError {
     /// The template asks for what no SealedSecret may have.
     #[error("spec.template: {0}")]
     Template(#[from] TemplateError),
+}
+
+impl DecodeError {
+    /// The word for it in status, metrics and output.
+    pub fn reason(&self) -> Reason {
+        match self {
+            DecodeError::Moved { .. } => Reason::Moved,
+            DecodeError::Template(_) => Reason::TypeForbidden,
+            _ => Reason::Malformed,
+        }
+    }
 }
 
 impl Sealed {

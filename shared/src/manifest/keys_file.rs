@@ -191,7 +191,7 @@ mod tests {
         );
         assert_eq!(read(&list), [one.clone(), two.clone()]);
         let stream = format!("# two keys\n---\n{}---\n{}", write_key(&one), write_key(&two));
-        assert_eq!(read(&stream), [one.clone(), two.clone()]);
+        assert_eq!(read(&stream), [one.clone(), two]);
         let object = serde_json::to_value(one.to_object()).expect("JSON");
         let json =
             serde_json::json!({"apiVersion": VERSION, "kind": "SealingKeyList", "metadata": {}, "items": [object]});

@@ -114,7 +114,7 @@ fn each_difference_is_written() {
         |existing| existing.data = Some(values(&[("PASSWORD", "hunter2"), ("USER", "app"), ("MORE", "x")])),
         |existing| existing.data = None,
         |existing| drop(existing.labels.remove("team")),
-        |existing| drop(existing.our_annotations.insert("dropped-from-the-template".to_owned())),
+        |existing| existing.our_annotations.extend(["dropped-from-the-template".to_owned()]),
         |existing| existing.controller = Controller::SealedSecret { name: "db".to_owned(), uid: "other".to_owned() },
         |existing| existing.controller = Controller::None,
     ];

@@ -1,0 +1,29 @@
+//! `waxseal keys`: one subcommand a file.
+
+mod fetch;
+mod generate;
+mod list;
+mod public;
+
+use clap::Subcommand;
+
+use crate::error::Failures;
+use crate::streams::Streams;
+
+/// Makes, fetches and shows sealing keys.
+#[derive(Subcommand)]
+pub(crate) enum KeysCommand {
+    Fetch(fetch::FetchArguments),
+    Generate(generate::GenerateArguments),
+    List(list::ListArguments),
+    Public(public::PublicArguments),
+}
+
+pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Failures> {
+    match command {
+        KeysCommand::Fetch(arguments) => fetch::run(arguments, streams),
+        KeysCommand::Generate(arguments) => generate::run(arguments, streams),
+        KeysCommand::List(arguments) => list::run(arguments, streams),
+        KeysCommand::Public(arguments) => public::run(arguments, streams),
+    }
+}

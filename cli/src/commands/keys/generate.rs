@@ -1,0 +1,43 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
+use waxseal_shared::manifest::write_key;
+use waxseal_shared::randomness;
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+
+use crate::error::Failures;
+use crate::output;
+use crate::streams::Streams;
+
+/// Makes a key: writes its identity to a new file and prints its SealingKey, the public half.
+#[derive(Args)]
+pub(crate) struct GenerateArguments {
+    /// The new file for the identity, which only its owner can read
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Make a recovery key, to be kept offline
+    #[arg(long)]
+    recovery: bool,
+    /// Make a key without post-quantum protection (X25519)
+    #[arg(long)]
+    classic: bool,
+}
+
+pub(crate) fn run(arguments: GenerateArguments, streams: &mut Streams) -> Result<(), Failures> {
+    output::check_name(&arguments.output)?;
+    let kind = if arguments.classic { KeyKind::Classic } else { KeyKind::Hybrid };
+    let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
+    let created_at = now();
+    let identity = Identity::generate(kind, &mut randomness::system());
+    output::create_private(&arguments.output, &IdentityFile::write(&identity, created_at))?;
+    let key = PublishedKey { recipient: identity.recipient().clone(), role, created_at, state: KeyState::Active };
+    Ok(streams.result(&write_key(&key))?)
+}
+
+/// Now, in whole seconds as Kubernetes writes times.
+fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}

@@ -1,0 +1,35 @@
+use std::ffi::OsString;
+
+use clap::Args;
+use waxseal_shared::manifest::{write_key, write_keys};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+
+use crate::error::{CliError, Failures};
+use crate::identities;
+use crate::input::Input;
+use crate::streams::Streams;
+
+/// Prints the SealingKeys, the public halves, of an identity file.
+#[derive(Args)]
+pub(crate) struct PublicArguments {
+    /// The age identity file; its `# created:` line says how old the keys are
+    #[arg(long, value_name = "FILE")]
+    identity: OsString,
+    /// They are recovery keys
+    #[arg(long)]
+    recovery: bool,
+}
+
+pub(crate) fn run(arguments: PublicArguments, streams: &mut Streams) -> Result<(), Failures> {
+    let file = identities::read(&arguments.identity)?;
+    let Some(created_at) = file.created_at else {
+        let error = CliError::refused("does not say when its keys were made, and the newest key is the primary");
+        let hint = "add a line such as `# created: 2026-01-31T09:00:00Z` at its top";
+        return Err(error.at(Input::named(&arguments.identity).place()).with_hint(hint).into());
+    };
+    let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
+    let published = |recipient| PublishedKey { recipient, role, created_at, state: KeyState::Active };
+    let keys: Vec<_> = file.identities.iter().map(|identity| published(identity.recipient().clone())).collect();
+    let text = if let [key] = keys.as_slice() { write_key(key) } else { write_keys(&keys) };
+    Ok(streams.result(&text)?)
+}

@@ -1,0 +1,121 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use waxseal_shared::key_ring::KeyRing;
+use waxseal_shared::manifest::{Format, write_secret};
+use waxseal_shared::open::open;
+use waxseal_shared::sealed_secret::TemplateMetadata;
+use waxseal_shared::secret::SecretManifest;
+use zeroize::Zeroizing;
+
+use crate::error::{CliError, Failures};
+use crate::identities;
+use crate::input::Input;
+use crate::output;
+use crate::sealed_objects::{self, SealedObject};
+use crate::streams::Streams;
+
+/// Turns SealedSecrets back into Secret manifests.
+///
+/// For emergencies and migrations: it takes an identity, a private key. Prints all SealedSecrets of the file; other
+/// documents are left out.
+#[derive(Args)]
+pub(crate) struct OpenArguments {
+    /// The file; `-` is stdin
+    file: OsString,
+    /// An age identity file. Repeatable
+    #[arg(long, value_name = "FILE", required = true)]
+    identity: Vec<OsString>,
+    /// Open only this one of several
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    name: Option<String>,
+    /// Write the Secrets to this new file, which only its owner can read
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(), Failures> {
+    if let Some(path) = &arguments.output {
+        output::check_name(path)?;
+        output::check_private(path)?;
+    }
+    let ring = identities::key_ring(&arguments.identity)?;
+    let input = Input::named(&arguments.file);
+    let (format, mut objects) = sealed_objects::read(&input)?;
+    if let Some(name) = &arguments.name {
+        objects.retain(|object| is_named(object, name));
+        if objects.is_empty() {
+            return Err(CliError::refused("no SealedSecret of that name in it").at(input.place()).into());
+        }
+    }
+    let text = open_all(&objects, format, &ring, streams)?;
+    match &arguments.output {
+        Some(path) => output::create_private(path, &text)?,
+        None => streams.result(&text)?,
+    }
+    Ok(())
+}
+
+fn is_named(object: &SealedObject, wanted: &str) -> bool {
+    let sealed = &object.sealed;
+    match wanted.split_once('/') {
+        Some((namespace, name)) => sealed.namespace.as_str() == namespace && sealed.name.as_str() == name,
+        None => sealed.name.as_str() == wanted,
+    }
+}
+
+/// Opens all of them, or none.
+fn open_all(
+    objects: &[SealedObject],
+    format: Format,
+    ring: &KeyRing,
+    streams: &mut Streams,
+) -> Result<Zeroizing<String>, Failures> {
+    let mut texts = Vec::new();
+    let mut errors = Vec::new();
+    for object in objects {
+        match open_one(object, ring, streams) {
+            Ok(secret) => texts.push(write_secret(&secret, format)),
+            Err(error) => errors.push(error),
+        }
+    }
+    Failures::none_or(errors)?;
+    let separator = if format == Format::Yaml { "---\n" } else { "" };
+    let length = texts.iter().map(|text| text.len() + separator.len()).sum();
+    let mut joined = Zeroizing::new(String::with_capacity(length));
+    for text in &texts {
+        if !joined.is_empty() {
+            joined.push_str(separator);
+        }
+        joined.push_str(text);
+    }
+    Ok(joined)
+}
+
+fn open_one(object: &SealedObject, ring: &KeyRing, streams: &mut Streams) -> Result<SecretManifest, CliError> {
+    let sealed = &object.sealed;
+    let title = format!("{}/{}", sealed.namespace, sealed.name);
+    let opened = open(sealed, ring).map_err(|error| {
+        let reason = error.reason();
+        CliError::refused(format!("{title}: {reason}: {error}")).at(&object.place)
+    })?;
+    for (envelope, keys) in &opened.broken_wraps {
+        for key in keys {
+            let text =
+                format!("{title}: WrapBroken: envelope {envelope}: the wrap for {key} is broken and would not open");
+            streams.warn(&object.place, &text);
+        }
+    }
+    let template = sealed.template.clone();
+    let TemplateMetadata { labels, annotations } = template.metadata.unwrap_or_default();
+    Ok(SecretManifest {
+        name: sealed.name.clone(),
+        namespace: Some(sealed.namespace.clone()),
+        labels,
+        annotations,
+        type_: template.type_,
+        immutable: template.immutable,
+        data: opened.data,
+    })
+}

@@ -1,0 +1,120 @@
+//! What went wrong, for whom to fix, and with which exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+use waxseal_shared::manifest::ManifestError;
+
+use crate::streams::Streams;
+
+/// What kind of failure it is: the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Something that should work did not.
+    Failed,
+    /// The command line makes no sense.
+    Usage,
+    /// The input is not what it has to be.
+    Refused,
+    /// A check found something.
+    Found,
+    /// There is no cluster, or it said no.
+    NoCluster,
+    /// Nobody reads the output any more, which is no error.
+    ClosedPipe,
+}
+
+/// One failure: where, what, and what a person can do about it. It never holds a value.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    kind: Kind,
+    place: Option<String>,
+    text: String,
+    hint: Option<String>,
+}
+
+/// The failures of one run, at least one.
+#[derive(Debug)]
+pub(crate) struct Failures(Vec<CliError>);
+
+impl CliError {
+    pub(crate) fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, place: None, text: text.into(), hint: None }
+    }
+
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, text)
+    }
+
+    pub(crate) fn refused(text: impl Into<String>) -> Self {
+        Self::new(Kind::Refused, text)
+    }
+
+    /// A failure of the operating system to do `what`, such as "read the file".
+    pub(crate) fn io(what: &str, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(Kind::ClosedPipe, ""),
+            io::ErrorKind::NotFound => Self::new(Kind::Failed, format!("failed to {what}: no such file or folder")),
+            // The operating system's own words, without its number.
+            kind => Self::new(Kind::Failed, format!("failed to {what}: {kind}")),
+        }
+    }
+
+    /// A manifest that was not read; `input` is what the text was read from.
+    pub(crate) fn manifest(input: &str, error: &ManifestError) -> Self {
+        let place = match error.place() {
+            Some((line, column)) => format!("{input}:{line}:{column}"),
+            None => input.to_owned(),
+        };
+        Self { kind: Kind::Refused, place: Some(place), text: error.to_string(), hint: error.hint().map(str::to_owned) }
+    }
+
+    pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<CliError> for Failures {
+    fn from(error: CliError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl Failures {
+    /// `Ok` if nothing failed.
+    pub(crate) fn none_or(errors: Vec<CliError>) -> Result<(), Self> {
+        if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
+    }
+
+    pub(crate) fn into_errors(self) -> Vec<CliError> {
+        self.0
+    }
+
+    /// Writes every failure to stderr; unlike kinds of them make the exit code 1.
+    pub(crate) fn report(self, streams: &mut Streams) -> ExitCode {
+        let mut code = None;
+        for error in self.0.iter().filter(|error| error.kind != Kind::ClosedPipe) {
+            streams.error(error.place.as_deref(), &error.text, error.hint.as_deref());
+            let same = code.is_none_or(|code| code == exit_code(error.kind));
+            code = Some(if same { exit_code(error.kind) } else { exit_code(Kind::Failed) });
+        }
+        ExitCode::from(code.unwrap_or_default())
+    }
+}
+
+fn exit_code(kind: Kind) -> u8 {
+    match kind {
+        Kind::ClosedPipe => 0,
+        Kind::Failed => 1,
+        Kind::Usage => 2,
+        Kind::Refused => 3,
+        Kind::Found => 4,
+        Kind::NoCluster => 5,
+    }
+}

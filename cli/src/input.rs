@@ -1,0 +1,129 @@
+//! Reading files and stdin: bounded, and wiped after use.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::path::{Path, PathBuf};
+
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::error::CliError;
+
+/// The greatest size of a file or stream: 32 MiB.
+const MAX_INPUT_BYTES: usize = 32 * 1024 * 1024;
+
+/// Where a text comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Input {
+    Stdin,
+    File(PathBuf),
+}
+
+impl Input {
+    /// What stands on the command line: `-` is stdin.
+    pub(crate) fn named(name: &OsStr) -> Self {
+        if name == "-" { Self::Stdin } else { Self::File(name.into()) }
+    }
+
+    /// The name that errors show.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Stdin => "<stdin>".to_owned(),
+            Self::File(path) => shown(path),
+        }
+    }
+
+    /// Reads all of it; refuses more than 32 MiB while reading, and what is not UTF-8.
+    pub(crate) fn read(&self) -> Result<Zeroizing<String>, CliError> {
+        self.read_bytes().and_then(into_text).map_err(|error| error.at(self.place()))
+    }
+
+    fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
+        let failed = |error| CliError::io("read it", &error);
+        match self {
+            Self::Stdin => read_bounded(io::stdin().lock(), 0),
+            Self::File(path) => {
+                let file = File::open(path).map_err(failed)?;
+                let metadata = file.metadata().map_err(failed)?;
+                if metadata.is_dir() {
+                    return Err(CliError::refused("a folder, where a file belongs"));
+                }
+                read_bounded(file, usize::try_from(metadata.len()).unwrap_or(usize::MAX))
+            }
+        }
+    }
+}
+
+/// Whether nobody has given stdin anything to read.
+pub(crate) fn stdin_is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// A path as a message shows it.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string().replace(char::is_control, "\u{fffd}")
+}
+
+/// The `.yaml`, `.yml` and `.json` files below a folder, sorted; hidden and symlinked folders are
+/// not entered, and what is no file is not opened.
+pub(crate) fn manifests_below(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let mut found = Vec::new();
+    let mut waiting = vec![folder.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        let failed = |error| CliError::io("read the folder", &error).at(shown(&folder));
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let path = entry.path();
+            if entry.file_type().map_err(failed)?.is_dir() {
+                let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+                waiting.extend((!is_hidden).then_some(path));
+            } else if is_manifest(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str);
+    extension.is_some_and(|extension| ["yaml", "yml", "json"].contains(&extension)) && path.is_file()
+}
+
+/// Reads to the end; a buffer that grows is wiped before it is given back.
+fn read_bounded(mut from: impl Read, expected: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let too_large = || CliError::refused("larger than 32 MiB, the most that is read");
+    if expected > MAX_INPUT_BYTES {
+        return Err(too_large());
+    }
+    let mut buffer = Zeroizing::new(vec![0; expected.max(4096) + 1]);
+    let mut length = 0;
+    loop {
+        if length == buffer.len() {
+            let mut larger = Zeroizing::new(vec![0; length * 2]);
+            larger[..length].copy_from_slice(&buffer);
+            buffer = larger;
+        }
+        match from.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(CliError::io("read it", &error)),
+        }
+        if length > MAX_INPUT_BYTES {
+            return Err(too_large());
+        }
+    }
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+fn into_text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, CliError> {
+    let is_utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|error| {
+        error.into_bytes().zeroize();
+        let refused = CliError::refused("not UTF-8");
+        if is_utf16 { refused.with_hint("it looks like UTF-16: save it as UTF-8") } else { refused }
+    })
+}

@@ -1,0 +1,26 @@
+//! `waxseal`: seals Kubernetes Secrets so that they can be committed to Git, and opens them again.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cluster;
+mod commands;
+mod error;
+mod git;
+mod identities;
+mod input;
+mod output;
+mod recipients;
+mod residue;
+mod sealed_objects;
+mod sealing;
+mod streams;
+
+fn main() -> ExitCode {
+    let mut streams = streams::Streams::standard();
+    match commands::run(commands::Arguments::parse(), &mut streams) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failures) => failures.report(&mut streams),
+    }
+}

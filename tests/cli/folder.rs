@@ -1,0 +1,248 @@
+//! A folder to run `waxseal` in, which notices everything that the program says and writes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use tempfile::TempDir;
+use waxseal_tests::programs;
+
+/// No run takes longer, or it hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A temporary folder, outside every Git work tree.
+pub(crate) struct Folder(TempDir);
+
+/// One run of the program that has not started yet.
+pub(crate) struct Run<'a> {
+    folder: &'a Folder,
+    command: Command,
+    stdin: Vec<u8>,
+    writes: Vec<String>,
+}
+
+/// What a run ended with.
+struct Outcome {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(TempDir::with_prefix("waxseal-cli-").expect("a temporary folder"))
+    }
+
+    /// A folder with the key of a cluster: `cluster.key` and `cluster.yaml`.
+    pub(crate) fn with_key() -> Self {
+        let folder = Self::new();
+        folder.generate("cluster", &[]);
+        folder
+    }
+
+    /// Makes a key, `NAME.key` and `NAME.yaml`.
+    pub(crate) fn generate(&self, name: &str, options: &[&str]) {
+        let identity = format!("{name}.key");
+        let arguments = [&["keys", "generate", "-o", identity.as_str()], options].concat();
+        let public = self.waxseal(&arguments).writes(&[&identity]).succeeds();
+        self.write(&format!("{name}.yaml"), &public);
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().expect("a file in the folder")).expect("a folder");
+        fs::write(path, content).expect("a file");
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path().join(name)).expect("a text file")
+    }
+
+    /// The recipient in a SealingKey that [`Self::generate`] made.
+    pub(crate) fn recipient(&self, name: &str) -> String {
+        let key = self.read(&format!("{name}.yaml"));
+        let line = key.lines().find_map(|line| line.trim().strip_prefix("recipient: "));
+        line.expect("a recipient").to_owned()
+    }
+
+    /// The key id in a SealingKey that [`Self::generate`] made.
+    pub(crate) fn key_id(&self, name: &str) -> String {
+        let key = self.read(&format!("{name}.yaml"));
+        key.lines().find_map(|line| line.trim().strip_prefix("name: ")).expect("a name").to_owned()
+    }
+
+    pub(crate) fn waxseal(&self, arguments: &[&str]) -> Run<'_> {
+        let mut command = Command::new(program());
+        command.args(arguments);
+        self.run(command)
+    }
+
+    /// Git, with the configuration of nobody.
+    pub(crate) fn git(&self, arguments: &[&str]) {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=Test", "-c", "user.email=test@example.test"]).args(arguments);
+        let outcome = self.isolated(&mut command).output().expect("git runs");
+        assert!(outcome.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&outcome.stderr));
+    }
+
+    fn run(&self, command: Command) -> Run<'_> {
+        Run { folder: self, command, stdin: Vec::new(), writes: Vec::new() }
+    }
+
+    /// Nothing of the machine's configuration reaches the program.
+    fn isolated<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.current_dir(self.path()).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", self.path().join("no-home"));
+        command.envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")])
+    }
+
+    /// Every file but Git's own, by its path.
+    fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut waiting = vec![self.path().to_owned()];
+        while let Some(folder) = waiting.pop() {
+            for entry in fs::read_dir(folder).expect("a folder") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    waiting.extend(Some(path).filter(|path| !path.ends_with(".git")));
+                } else {
+                    let name = path.strip_prefix(self.path()).expect("it was found below").display().to_string();
+                    let content = if path.is_file() { fs::read(path).expect("a file") } else { Vec::new() };
+                    files.insert(name, content);
+                }
+            }
+        }
+        files
+    }
+}
+
+impl Run<'_> {
+    pub(crate) fn stdin(mut self, text: impl AsRef<[u8]>) -> Self {
+        self.stdin = text.as_ref().to_vec();
+        self
+    }
+
+    /// The files that the run makes or changes; it may touch no other.
+    pub(crate) fn writes(mut self, names: &[&str]) -> Self {
+        self.writes = names.iter().map(|name| (*name).to_owned()).collect();
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.folder.isolated(&mut self.command);
+        self.command.env(name, value);
+        self
+    }
+
+    /// Ends with 0 and says nothing but its result, which is given back.
+    pub(crate) fn succeeds(self) -> String {
+        self.warns("")
+    }
+
+    /// Ends with 0 and says exactly this; gives the result back.
+    pub(crate) fn warns(self, stderr: &str) -> String {
+        let outcome = self.finish();
+        assert_eq!((outcome.stderr.as_str(), outcome.code), (stderr, Some(0)));
+        outcome.stdout
+    }
+
+    /// Ends with 0, says nothing and prints exactly this.
+    pub(crate) fn prints(self, stdout: &str) {
+        assert_eq!(self.succeeds(), stdout);
+    }
+
+    /// Ends with this code, has no result, and says exactly this.
+    pub(crate) fn fails(self, code: i32, stderr: &str) {
+        let outcome = self.finish();
+        assert_eq!((outcome.stderr.as_str(), outcome.code), (stderr, Some(code)));
+        assert_eq!(outcome.stdout, "");
+    }
+
+    fn finish(mut self) -> Outcome {
+        if self.command.get_envs().next().is_none() {
+            self.folder.isolated(&mut self.command);
+        }
+        let before = self.folder.files();
+        self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let outcome = communicate(self.command.spawn().expect("waxseal starts"), self.stdin);
+        let after = self.folder.files();
+        let mut touched: Vec<_> = after.iter().filter(|(name, content)| before.get(*name) != Some(content)).collect();
+        touched.sort();
+        let touched: Vec<_> = touched.into_iter().map(|(name, _)| name.as_str()).collect();
+        self.writes.sort();
+        assert_eq!(touched, self.writes, "the files that were written\n{}", outcome.stderr);
+        assert!(before.keys().all(|name| after.contains_key(name)), "a file is gone");
+        outcome
+    }
+}
+
+/// The program under test, built once.
+pub(crate) fn program() -> &'static PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| programs::build().unwrap_or_else(|error| panic!("{error}")).waxseal)
+}
+
+fn communicate(mut child: Child, stdin: Vec<u8>) -> Outcome {
+    let mut pipe = child.stdin.take().expect("it is piped");
+    // A program may end without reading all of its input.
+    let writer = thread::spawn(move || drop(pipe.write_all(&stdin)));
+    let stdout = collect(child.stdout.take().expect("it is piped"));
+    let stderr = collect(child.stderr.take().expect("it is piped"));
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break status;
+        }
+        if start.elapsed() > PATIENCE {
+            let _dead = child.kill().and_then(|()| child.wait());
+            panic!("waxseal did not end");
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    writer.join().expect("it does not panic");
+    let text = |reader: thread::JoinHandle<Vec<u8>>| {
+        String::from_utf8(reader.join().expect("it does not panic")).expect("UTF-8")
+    };
+    Outcome { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
+fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("a pipe");
+        bytes
+    })
+}
+
+/// The values in the `data` of an opened Secret, read without the code under test.
+pub(crate) fn data_of(secret: &str) -> BTreeMap<String, Vec<u8>> {
+    let lines = secret.lines().skip_while(|line| *line != "data:").skip(1);
+    let entries = lines.map_while(|line| line.strip_prefix("  ")).map(|line| {
+        let (key, value) = line.split_once(": ").expect("a key and a value");
+        let value = BASE64_STANDARD.decode(value.trim_matches('"')).expect("base64");
+        (key.trim_matches('"').to_owned(), value)
+    });
+    entries.collect()
+}
+
+/// Asserts that no value of at least 8 bytes shows in a text, plain or in base64.
+pub(crate) fn assert_sealed(text: &str, values: &BTreeMap<String, Vec<u8>>) {
+    for (key, value) in values.iter().filter(|(_, value)| value.len() >= 8) {
+        let plain = text.as_bytes().windows(value.len()).any(|window| window == value);
+        assert!(!plain, "{key} shows");
+        assert!(!text.contains(&BASE64_STANDARD.encode(value)), "{key} shows in base64");
+        assert!(!text.contains(&BASE64_STANDARD.encode(&value[..value.len() / 3 * 3])), "{key} shows in base64");
+    }
+}

@@ -1,0 +1,15 @@
+//! Tests of the `waxseal` program as a person uses it: exact output, exact exit codes, real files.
+
+mod cluster;
+mod fixtures;
+mod folder;
+mod git;
+mod in_place;
+mod inspect;
+mod keys;
+mod open;
+mod readme;
+mod refusals;
+mod round_trips;
+mod streams;
+mod terminal;

@@ -1,0 +1,107 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::folder::{Folder, data_of};
+
+const SECRET: &str =
+    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
+
+fn sealed_in(folder: &Folder) -> String {
+    folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(SECRET).succeeds()
+}
+
+#[test]
+fn a_secret_file_is_new_and_for_its_owner_alone() {
+    let folder = Folder::with_key();
+    folder.write("sealed.yaml", sealed_in(&folder));
+    let open = ["open", "sealed.yaml", "--identity", "cluster.key", "-o", "db.yaml"];
+    folder.waxseal(&open).writes(&["db.yaml"]).prints("");
+    assert_eq!(data_of(&folder.read("db.yaml"))["A"], b"a long value");
+    for name in ["db.yaml", "cluster.key"] {
+        let mode = fs::metadata(folder.path().join(name)).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    folder.waxseal(&open).fails(3, "error: db.yaml: exists already, and secrets are never written over a file\n");
+    folder
+        .waxseal(&["open", "sealed.yaml", "--identity", "cluster.key", "-o", "yaml"])
+        .fails(2, "error: --output names a file, and yaml looks like a format\nhint: the format is that of the input; for a file of that name write ./yaml\n");
+}
+
+#[test]
+fn a_wrong_identity_is_named_by_what_it_lacks() {
+    let folder = Folder::with_key();
+    folder.generate("other", &[]);
+    let sealed = sealed_in(&folder);
+    let envelope = sealed.lines().find_map(|line| line.strip_prefix("    e")?.strip_suffix(':')).expect("an envelope");
+    let id = folder.key_id("cluster");
+    let open = folder.waxseal(&["open", "-", "--identity", "other.key"]).stdin(&sealed);
+    open.fails(
+        3,
+        &format!("error: <stdin>:1: shop/db: KeyMissing: envelope e{envelope}: sealed to {id} only, and none of these keys is here\n"),
+    );
+    let open = folder.waxseal(&["open", "-", "--identity", "other.key", "--identity", "cluster.key"]).stdin(&sealed);
+    assert_eq!(data_of(&open.succeeds())["A"], b"a long value");
+}
+
+#[test]
+fn what_is_no_identity_file_is_refused() {
+    let folder = Folder::with_key();
+    let sealed = sealed_in(&folder);
+    for (content, stderr) in [
+        ("", "error: id: no identity in it\n"),
+        ("# only this\nhunter2\n", "error: id: line 2: neither an identity nor a comment\n"),
+        (
+            "-----BEGIN AGE ENCRYPTED FILE-----\n",
+            "error: id: line 1: neither an identity nor a comment\nhint: it is encrypted: decrypt it with `age -d` first\n",
+        ),
+    ] {
+        folder.write("id", content);
+        folder.waxseal(&["open", "-", "--identity", "id"]).stdin(&sealed).fails(3, stderr);
+    }
+    let open = folder.waxseal(&["open", "-", "--identity", "absent"]).stdin(&sealed);
+    open.fails(1, "error: absent: failed to read it: no such file or folder\n");
+}
+
+#[test]
+fn a_value_that_was_moved_does_not_open() {
+    let folder = Folder::with_key();
+    let sealed = sealed_in(&folder);
+    let open = |text: String| folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(text);
+    open(sealed.replacen("namespace: shop", "namespace: web", 1)).fails(
+        3,
+        "error: <stdin>:1: web/db: Moved: sealed for shop/db (scope Strict), but this object is web/db (scope Strict)\n",
+    );
+    open(sealed.replace("    A: wax1", "    B: wax1")).fails(
+        3,
+        "error: <stdin>:1: shop/db: Unreadable: data key B: does not open: it was changed, or sealed for another place\n",
+    );
+    open(sealed.replace("    A: wax1", "    A: wax2")).fails(
+        3,
+        "error: <stdin>:1: shop/db: Malformed: spec.encryptedData.A: not a sealed value: expected \"wax1.ENVELOPE.…\"\n",
+    );
+}
+
+#[test]
+fn a_broken_wrap_of_another_key_is_warned_of() {
+    let folder = Folder::with_key();
+    folder.generate("recovery", &["--recovery"]);
+    let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml", "--keys", "recovery.yaml"]);
+    let sealed = seal.stdin(SECRET).succeeds();
+    let id = folder.key_id("recovery");
+    let wrap = sealed.lines().find(|line| line.contains(&id)).expect("its wrap");
+    let (whole, proof) = wrap.rsplit_once('.').expect("a proof");
+    let first = if proof.starts_with('A') { "B" } else { "A" };
+    let broken = sealed.replace(wrap, &format!("{whole}.{first}{}", &proof[1..]));
+    let envelope = sealed.lines().find_map(|line| line.strip_prefix("    e")?.strip_suffix(':')).expect("an envelope");
+    let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(broken).warns(&format!(
+        "warning: <stdin>:1: shop/db: WrapBroken: envelope e{envelope}: the wrap for {id} is broken and would not open\n"
+    ));
+    assert_eq!(data_of(&opened)["A"], b"a long value");
+}
+
+#[test]
+fn there_has_to_be_something_to_open() {
+    let folder = Folder::with_key();
+    let open = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(SECRET);
+    open.fails(3, "error: <stdin>: no SealedSecret in it\n");
+}

@@ -1,0 +1,80 @@
+//! The README's commands are commands that the programs have.
+
+use std::process::Command;
+
+use waxseal_tests::programs;
+
+const README: &str = include_str!("../../README.md");
+
+/// The words of each command line in the README that runs a program of ours.
+fn commands(program: &str) -> Vec<Vec<&'static str>> {
+    let lines = README.lines().map(|line| line.trim_start_matches("  | ").trim());
+    let ours = lines.filter(|line| line.strip_prefix(program).is_some_and(|rest| rest.starts_with(' ')));
+    ours.map(|line| line.split_whitespace().skip(1).take_while(|word| !matches!(*word, ">" | "|")).collect()).collect()
+}
+
+fn help(program: &std::path::Path, subcommands: &[&str]) -> String {
+    let output = Command::new(program).env_clear().args(subcommands).arg("--help").output().expect("the program runs");
+    assert!(output.status.success(), "{subcommands:?} is no command");
+    String::from_utf8(output.stdout).expect("help is text")
+}
+
+/// Words up to the first that is an option, a path or an argument.
+fn subcommands<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    let is_command = |word: &&&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+    words.iter().take_while(is_command).copied().collect()
+}
+
+#[track_caller]
+fn assert_known(program: &str, path: &std::path::Path, at_least: usize) {
+    let commands = commands(program);
+    assert!(commands.len() >= at_least, "the README shows {} commands of {program}", commands.len());
+    for words in commands {
+        let help = help(path, &subcommands(&words));
+        for option in words.iter().filter(|word| word.starts_with('-')) {
+            assert!(help.contains(option), "the README's `{program} {}`: {option} is not in the help", words.join(" "));
+        }
+    }
+}
+
+#[test]
+fn every_command_in_the_readme_is_one() {
+    let programs = programs::build().expect("the programs");
+    assert_known("waxseal", &programs.waxseal, 4);
+    assert_known("waxseal-controller", &programs.waxseal_controller, 2);
+}
+
+#[test]
+fn the_two_commands_come_first() {
+    let first = README.find("cargo demo").expect("the demo is in the README");
+    let second = README.find("cargo test").expect("the tests are in the README");
+    assert!(first < second);
+}
+
+#[test]
+fn every_reason_is_explained() {
+    use waxseal_shared::reason::Reason;
+    let reasons = [
+        Reason::Materialised,
+        Reason::Conflict,
+        Reason::Quota,
+        Reason::ApiUnavailable,
+        Reason::NamespaceTerminating,
+        Reason::KeysLoading,
+        Reason::AwaitingKeys,
+        Reason::Malformed,
+        Reason::Moved,
+        Reason::Unreadable,
+        Reason::KeyMissing,
+        Reason::KeyRevoked,
+        Reason::ForeignOwner,
+        Reason::TypeForbidden,
+        Reason::TypeImmutable,
+        Reason::SecretImmutable,
+        Reason::TooLarge,
+        Reason::Forbidden,
+    ];
+    for reason in reasons {
+        assert!(README.contains(&format!("`{reason}`")), "{reason} is not in the README");
+    }
+}

@@ -1,0 +1,125 @@
+use crate::folder::{Folder, data_of};
+
+const SECRET: &str =
+    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
+const SEALED: &str = "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\nmetadata:\n  name: db\n";
+
+fn seal(folder: &Folder, text: &str) -> String {
+    folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(text).succeeds()
+}
+
+#[test]
+fn other_documents_stay_byte_for_byte() {
+    let before = "%YAML 1.2\n---\n# odd   spacing \nkind:   ConfigMap\napiVersion:\tv1\ndata: { a :  b }   \n...\n# between\n---\n";
+    let after = "---\nkind: Deployment\nspec: {x: &a [1, 2],\n  y: *a}\n# the end, without a line break";
+    let folder = Folder::with_key();
+    let sealed = seal(&folder, &format!("{before}{SECRET}{after}"));
+    let middle = sealed.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    let middle = middle.unwrap_or_else(|| panic!("{sealed}"));
+    assert!(middle.starts_with(SEALED), "{middle}");
+}
+
+#[test]
+fn line_endings_of_windows_stay() {
+    let folder = Folder::with_key();
+    let text = format!("---\n{SECRET}---\nkind: ConfigMap\n").replace('\n', "\r\n");
+    let sealed = seal(&folder, &text);
+    assert_eq!(sealed.matches('\n').count(), sealed.matches("\r\n").count());
+    assert!(sealed.starts_with(&format!("---\n{SEALED}").replace('\n', "\r\n")), "{sealed}");
+    assert!(sealed.ends_with("---\r\nkind: ConfigMap\r\n"), "{sealed}");
+}
+
+#[test]
+fn comments_before_a_document_stay_and_those_in_it_go() {
+    let folder = Folder::with_key();
+    let sealed = seal(&folder, &format!("# owner: shop\n{SECRET}# the old value was: something\n"));
+    assert!(sealed.starts_with(&format!("# owner: shop\n{SEALED}")), "{sealed}");
+    assert!(!sealed.contains("something"), "{sealed}");
+}
+
+#[test]
+fn what_is_sealed_already_passes_through() {
+    let folder = Folder::with_key();
+    let once = seal(&folder, &format!("{SECRET}...\n"));
+    let odd = once.replace("kind: SealedSecret", "kind:   SealedSecret  # as it was");
+    assert_eq!(seal(&folder, &odd), odd);
+    let both = seal(&folder, &format!("{odd}---\n{SECRET}"));
+    assert!(both.starts_with(&format!("{odd}---\n{SEALED}")), "{both}");
+}
+
+#[test]
+fn several_secrets_of_a_stream_open_again() {
+    let folder = Folder::with_key();
+    let two = format!("{SECRET}---\n{}", SECRET.replace("db", "other").replace("a long value", "another value"));
+    let sealed = seal(&folder, &two);
+    let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(&sealed).succeeds();
+    let (first, second) = opened.split_once("---\n").expect("two documents");
+    assert_eq!((&data_of(first)["A"][..], &data_of(second)["A"][..]), (&b"a long value"[..], &b"another value"[..]));
+    for name in ["other", "shop/other"] {
+        let one = folder.waxseal(&["open", "-", "--identity", "cluster.key", "--name", name]).stdin(&sealed).succeeds();
+        assert_eq!(one, second);
+    }
+    let open = folder.waxseal(&["open", "-", "--identity", "cluster.key", "--name", "web/other"]).stdin(&sealed);
+    open.fails(3, "error: <stdin>: no SealedSecret of that name in it\n");
+}
+
+#[test]
+fn json_in_json_out() {
+    let folder = Folder::with_key();
+    let text = r#" {"kind":"ConfigMap", "data":{} }
+{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db","namespace":"shop"},"stringData":{"A":"\ud83e\uddad \/ \u00e9 wax"}}"#;
+    let sealed = seal(&folder, text);
+    let rest = sealed.strip_prefix(" {\"kind\":\"ConfigMap\", \"data\":{} }\n").unwrap_or_else(|| panic!("{sealed}"));
+    let object: serde_json::Value = serde_json::from_str(rest).expect("JSON");
+    assert_eq!(object["kind"], "SealedSecret");
+    let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(&sealed).succeeds();
+    let secret: serde_json::Value = serde_json::from_str(&opened).expect("JSON");
+    assert_eq!(secret["data"]["A"], "8J+mrSAvIMOpIHdheA==");
+}
+
+#[test]
+fn the_secrets_of_a_list_are_sealed() {
+    let folder = Folder::with_key();
+    let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: db, namespace: shop}, stringData: {A: a long value}}\n- {apiVersion: v1, kind: Secret, metadata: {name: web, namespace: shop}}\n";
+    let sealed = seal(&folder, list);
+    assert!(
+        sealed.starts_with(
+            "apiVersion: v1\nkind: List\nitems:\n- apiVersion: waxseal.dev/v1alpha1\n  kind: SealedSecret\n"
+        ),
+        "{sealed}"
+    );
+    let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(&sealed).succeeds();
+    assert_eq!(opened.matches("kind: Secret\n").count(), 2, "{opened}");
+
+    let mixed =
+        format!("{list}- {{apiVersion: v1, kind: ConfigMap, metadata: {{name: x}}, data: {{answer: \"no\"}}}}\n");
+    let sealed = seal(&folder, &mixed);
+    let kept = "- apiVersion: v1\n  data:\n    answer: \"no\"\n  kind: ConfigMap\n  metadata:\n    name: x\n";
+    assert!(sealed.ends_with(kept), "{sealed}");
+    assert_eq!(seal(&folder, &sealed), sealed);
+}
+
+#[test]
+fn what_still_shows_is_warned_of() {
+    let folder = Folder::with_key();
+    let text = "# hunter2hunter2
+apiVersion: v1
+kind: Secret
+metadata: {name: db, namespace: shop, annotations: {note: 'it is hunter2hunter2'}}
+stringData: {A: hunter2hunter2, B: short}
+---
+apiVersion: v1
+kind: ConfigMap
+data:
+  token: aHVudGVyMmh1bnRlcjIK
+  short: short
+";
+    folder.write("db.yaml", text);
+    let sealed = folder.waxseal(&["seal", "db.yaml", "--keys", "cluster.yaml"]).warns(
+        "warning: db.yaml:1: the value of A in db still shows in spec.template.metadata.annotations.note
+warning: db.yaml:1: the value of A in db still shows in a comment
+warning: db.yaml:10: the value of A in db still shows
+",
+    );
+    assert!(sealed.contains("kind: SealedSecret"), "{sealed}");
+}
