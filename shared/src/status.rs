@@ -55,7 +55,7 @@ fn condition(
     let last_transition_time = previous
         .iter()
         .find(|condition| condition.type_ == type_ && condition.status == status)
-        .map_or(Time(now), |condition| condition.last_transition_time.clone());
+        .map_or_else(|| Time(whole_seconds(now)), |condition| condition.last_transition_time.clone());
     Condition {
         type_: type_.to_owned(),
         status: status.to_owned(),
@@ -64,6 +64,11 @@ fn condition(
         observed_generation: generation,
         last_transition_time,
     }
+}
+
+/// Kubernetes' own times have whole seconds (`metav1.Time`).
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 #[cfg(test)]
@@ -91,6 +96,13 @@ mod tests {
         assert_eq!(types(&conditions(Reason::Conflict)), [("Ready", "False"), ("Reconciling", "True")]);
         assert_eq!(types(&conditions(Reason::Moved)), [("Ready", "False"), ("Stalled", "True")]);
         assert_eq!(conditions(Reason::Moved).observed_generation, Some(3));
+    }
+
+    #[test]
+    fn times_have_whole_seconds() {
+        let now = Timestamp::new(7, 999_999_999).expect("a small number");
+        let status = after(&object(1), &Verdict::new(Reason::Moved, ""), now);
+        assert!(status.conditions.iter().all(|condition| condition.last_transition_time.0 == second(7)));
     }
 
     #[test]

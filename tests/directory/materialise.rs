@@ -124,7 +124,7 @@ fn a_secret_goes_with_its_sealed_secret_and_its_namespace_with_the_last() {
     controller.wait_until("the deletion", || !machine.secret("shop/db").exists());
     controller.wait_until("its line in the status", || machine.ready("db").is_none());
     assert_eq!(machine.value("shop/web/password").as_deref(), Some("two"));
-    assert_eq!(names(&machine.secret("shop")), ["web"]);
+    controller.wait_until("the end of what was left of it", || names(&machine.secret("shop")) == ["web"]);
     fs::remove_file(machine.manifest("web.yaml")).expect("it is there");
     controller.wait_until("the deletion", || !machine.secret("shop").exists());
 }

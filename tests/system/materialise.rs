@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
+use waxseal_shared::plan::MARK_LABEL;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_tests::cluster::Namespace;
 use waxseal_tests::fixtures::{self, Fixture};
@@ -20,6 +21,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("materialise::a_changed_object_changes_its_secret", change),
         Test::new("materialise::a_secret_deleted_by_hand_comes_back", comes_back),
         Test::new("materialise::the_data_is_exact_and_other_metadata_stays", exact),
+        Test::new("materialise::metadata_follows_the_template_and_no_further", metadata),
         Test::new("materialise::a_recreated_object_has_its_secret_again", recreated),
         Test::new("materialise::the_status_says_ready_for_the_generation_that_was_judged", status),
         Test::new("materialise::what_kubernetes_never_changes_is_said_and_left", immutable),
@@ -116,6 +118,30 @@ async fn exact(context: &Context) -> TestResult {
         (values(&secret) == [("PASSWORD".to_owned(), "hunter2".to_owned())]).then_some(secret)
     });
     assert_eq!(repaired.await?.annotations()["reloader"], "keeps this");
+    Ok(())
+}
+
+async fn metadata(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("metadata").await?;
+    let manifest = |labels: Value, annotations: Value| -> String {
+        let metadata = json!({"name": "db", "labels": labels, "annotations": annotations});
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"PASSWORD": "x"}}).to_string()
+    };
+    let first = manifest(json!({"team": "shop", "tier": "db"}), json!({"note": "one", "helm.sh/hook": "pre-install"}));
+    let sealed = context.seal(&first, &namespace)?;
+    create(&namespace, &sealed).await?;
+    let object = with_reason(&namespace, "db", "Materialised").await?;
+    assert_eq!(object.annotations()["helm.sh/hook"], "pre-install");
+    let secrets = namespace.api::<Secret>();
+    patch(&secrets, "db", json!({"metadata": {"labels": {"theirs": "stays"}}})).await?;
+
+    let second = manifest(json!({"team": "web"}), json!({}));
+    replace_spec(&namespace, &context.seal(&second, &namespace)?).await?;
+    with_reason(&namespace, "db", "Materialised").await?;
+    let secret = secrets.get("db").await?;
+    let expected = [("team", "web"), ("theirs", "stays"), (MARK_LABEL, "owned")];
+    assert_eq!(secret.labels(), &expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    assert!(secret.annotations().is_empty());
     Ok(())
 }
 

@@ -56,6 +56,11 @@ impl KeyState {
 enum KeyError {
     #[error("failed to {what}: {}", api_failure::describe(error))]
     Api { what: &'static str, error: kube::Error },
+    #[error(
+        "failed to make the first sealing key: a Secret {} that holds none is in its way",
+        identity_secret::FIRST_NAME
+    )]
+    FirstNameTaken,
 }
 
 /// The identity Secrets and SealingKeys of one namespace.
@@ -126,6 +131,9 @@ impl KeySource {
             }
             self.create_first().await?;
             identities = self.read_identities().await?;
+            if identities.held.is_empty() {
+                return Err(KeyError::FirstNameTaken);
+            }
         }
         self.honour_requests(&mut identities).await?;
         let ring = KeyRing::new(identities.held);
