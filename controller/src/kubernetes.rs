@@ -11,12 +11,13 @@ mod secret_object;
 mod server;
 mod settled_objects;
 mod status_patch;
+mod watch_backoff;
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::Config;
@@ -32,6 +33,7 @@ use crate::args;
 use crate::kubernetes::keys::KeySource;
 use crate::kubernetes::metrics::Metrics;
 use crate::kubernetes::reconciler::Context;
+use crate::kubernetes::watch_backoff::WatchBackoff;
 
 /// A SealedSecret, or what is known of one that does not decode: one bad object must not stop the
 /// watch of all others.
@@ -40,6 +42,10 @@ type WatchedObject = DeserializeGuard<SealedSecret>;
 /// Reconciles at most this many objects at once: enough to keep an API server busy.
 const CONCURRENCY: u16 = 16;
 
+/// What has begun when the controller is told to stop has this long to end: less than the 30 s that
+/// Kubernetes gives a Pod.
+const GRACE: Duration = Duration::from_secs(20);
+
 /// Objects that are gone are forgotten this often.
 const FORGETTING_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -47,28 +53,30 @@ const FORGETTING_INTERVAL: Duration = Duration::from_secs(15);
 #[tokio::main]
 pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let (client, key_namespace) = client::connect(&args).await?;
-    let shutdown = shutdown_signal()?;
+    let stop = stop_signal()?;
     let metrics = Arc::new(Metrics::new());
     let (keys_sender, keys) = watch::channel(keys::KeyState::Loading);
     let (store, writer) = reflector::store();
     let (secrets, secrets_writer) = reflector::store();
     let context = Arc::new(Context::new(client.clone(), keys.clone(), secrets, Arc::clone(&metrics)));
 
-    let server = server::bind(args.listen).await?;
-    let address = server.local_addr()?;
+    let (server, address) = server::bind(args.listen).await?;
     tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
     let serving = tokio::spawn(server::serve(server, store.clone(), keys.clone(), metrics));
     let keeping_keys = tokio::spawn(KeySource::new(client.clone(), &key_namespace).run(keys_sender));
     let forgetting = tokio::spawn(forget_what_is_gone(store.clone(), Arc::clone(&context)));
 
-    Controller::for_stream(sealed_secrets(client.clone(), writer), store)
+    let controller = Controller::for_stream(sealed_secrets(client.clone(), writer), store.clone())
         .owns_stream(marked_secrets(client, secrets_writer))
         .reconcile_all_on(changes(keys))
         .with_config(Config::default().concurrency(CONCURRENCY))
-        .graceful_shutdown_on(shutdown)
+        .graceful_shutdown_on(told_to_stop(stop.clone()))
         .run(reconciler::reconcile, reconciler::on_error, context)
-        .for_each(|_| std::future::ready(()))
-        .await;
+        .for_each(|_| std::future::ready(()));
+    tokio::select! {
+        () = controller => {}
+        () = out_of_patience(stop, store) => {}
+    }
 
     forgetting.abort();
     keeping_keys.abort();
@@ -84,7 +92,7 @@ fn sealed_secrets(
     writer: reflector::store::Writer<WatchedObject>,
 ) -> impl futures::Stream<Item = Result<WatchedObject, watcher::Error>> {
     watcher(Api::<WatchedObject>::all(client), watcher::Config::default())
-        .default_backoff()
+        .backoff(WatchBackoff::default())
         .modify(|object| {
             let metadata = match &mut object.0 {
                 Ok(sealed) => &mut sealed.metadata,
@@ -104,7 +112,7 @@ fn marked_secrets(
     writer: reflector::store::Writer<PartialObjectMeta<Secret>>,
 ) -> impl futures::Stream<Item = Result<PartialObjectMeta<Secret>, watcher::Error>> {
     watcher(Api::<PartialObjectMeta<Secret>>::all(client), watcher::Config::default().labels(MARK_LABEL))
-        .default_backoff()
+        .backoff(WatchBackoff::default())
         .modify(|secret| secret.metadata.managed_fields = None)
         .reflect(writer)
         .touched_objects()
@@ -142,14 +150,32 @@ fn changes(keys: watch::Receiver<keys::KeyState>) -> impl futures::Stream<Item =
     })
 }
 
-fn shutdown_signal() -> Result<impl Future<Output = ()>, std::io::Error> {
+/// Becomes true at the first SIGTERM or SIGINT.
+fn stop_signal() -> Result<watch::Receiver<bool>, std::io::Error> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping: finishing what has begun");
-    })
+        sender.send_replace(true);
+    });
+    Ok(receiver)
+}
+
+async fn told_to_stop(mut stop: watch::Receiver<bool>) {
+    // An error means that nobody is left to tell, which ends the program too.
+    let _ = stop.wait_for(|is_told| *is_told).await;
+}
+
+/// Ends when what has begun has had its time, or nothing can have begun: the library waits for the
+/// first list, also of an API server that never answers.
+async fn out_of_patience(stop: watch::Receiver<bool>, store: reflector::Store<WatchedObject>) {
+    told_to_stop(stop).await;
+    if store.wait_until_ready().now_or_never().is_some() {
+        tokio::time::sleep(GRACE).await;
+    }
 }

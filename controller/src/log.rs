@@ -7,10 +7,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
 
-/// Writes log lines to stderr. `RUST_LOG` chooses what is shown; `info` unless it is set.
+/// The client library logs every request that fails as an error of its own; each is said once, in
+/// our words, by who made it.
+const DEFAULT_FILTER: &str = "info,kube_client=off";
+
+/// Writes log lines to stderr. `RUST_LOG` chooses what is shown instead of the default.
 pub(crate) fn init(format: Option<LogFormat>) {
     let format = format.unwrap_or(if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json });
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).init(),

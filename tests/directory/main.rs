@@ -1,5 +1,6 @@
-//! Tests of `waxseal-controller directory`: the real programs on real folders.
+//! Tests of `waxseal-controller` without a cluster: the real programs on real folders.
 
+mod controller;
 mod demo;
 mod keys;
 mod machine;

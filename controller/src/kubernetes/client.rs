@@ -13,8 +13,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Error)]
 pub(super) enum ConnectError {
-    #[error("failed to read the kubeconfig")]
-    Kubeconfig(#[source] kube::config::KubeconfigError),
+    // The library's own text can quote the file, which holds tokens.
+    #[error("failed to use the kubeconfig: see what `kubectl config view` says of it and of the context")]
+    Kubeconfig,
     #[error("failed to read the Pod's service account")]
     InCluster(#[source] kube::config::InClusterError),
     #[error("failed to set up the client")]
@@ -45,13 +46,13 @@ async fn config(args: &args::Kubernetes) -> Result<Config, ConnectError> {
     let options = KubeConfigOptions { context: args.context.clone(), ..Default::default() };
     let config = match (&args.kubeconfig, &args.context) {
         (Some(path), _) => {
-            let kubeconfig = Kubeconfig::read_from(path).map_err(ConnectError::Kubeconfig)?;
+            let kubeconfig = Kubeconfig::read_from(path).map_err(|_| ConnectError::Kubeconfig)?;
             Config::from_custom_kubeconfig(kubeconfig, &options).await
         }
         (None, Some(_)) => Config::from_kubeconfig(&options).await,
         (None, None) => return Err(ConnectError::NoCluster),
     };
-    config.map_err(ConnectError::Kubeconfig)
+    config.map_err(|_| ConnectError::Kubeconfig)
 }
 
 fn is_in_cluster(args: &args::Kubernetes) -> bool {

@@ -21,6 +21,7 @@ use waxseal_shared::randomness;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
 
+use super::watch_backoff::WatchBackoff;
 use super::{api_failure, identity_secret};
 
 /// Looked at again this often, beside every change of an identity Secret or SealingKey.
@@ -281,7 +282,10 @@ fn of_our_type() -> watcher::Config {
 fn changes_of<K: Clone + Send + 'static>(
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
 ) -> impl Stream<Item = ()> + Send + 'static {
-    events.default_backoff().touched_objects().filter_map(|changed| std::future::ready(changed.ok().map(drop)))
+    events
+        .backoff(WatchBackoff::default())
+        .touched_objects()
+        .filter_map(|changed| std::future::ready(changed.ok().map(drop)))
 }
 
 /// Lets the reconcilers have a ring; they are woken only if it holds other keys than before.

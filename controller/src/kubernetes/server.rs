@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::routing::get;
 use futures::FutureExt;
 use kube::runtime::reflector::Store;
+use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use waxseal_shared::reason::Reason;
@@ -18,8 +19,20 @@ use super::metrics::Metrics;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
+/// Why probes and metrics cannot be served.
+#[derive(Debug, Error)]
+#[error("failed to listen on {address}")]
+pub(super) struct BindError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
+
+/// Listens, and says where: port 0 asks for any that is free.
+pub(super) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
+    let failed = |source| BindError { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 /// Serves `/livez`, `/readyz` and `/metrics` until it is dropped.

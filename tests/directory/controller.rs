@@ -1,0 +1,82 @@
+//! What the controller says before it works, whatever it works on.
+
+use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use waxseal_tests::{programs, waiting};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+const KUBECONFIG: &str = "\
+apiVersion: v1
+kind: Config
+clusters: [{name: dead, cluster: {server: 'https://127.0.0.1:1'}}]
+contexts: [{name: dead, context: {cluster: dead, user: dead}}]
+users: [{name: dead, user: {}}]
+";
+
+fn controller(arguments: &[&str]) -> Command {
+    let programs = programs::build().expect("the programs");
+    let mut command = Command::new(programs.waxseal_controller);
+    command.env_clear().args(["--log-format", "json"]).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+#[track_caller]
+fn assert_fails(arguments: &[&str], message: &str) {
+    let output = controller(arguments).output().expect("the program runs");
+    let stderr = String::from_utf8(output.stderr).expect("a log is text");
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let line: serde_json::Value = serde_json::from_str(stderr.trim_end()).expect("one line of JSON");
+    assert_eq!((line["level"].as_str(), line["message"].as_str()), (Some("ERROR"), Some(message)));
+}
+
+#[test]
+fn it_never_picks_a_cluster_by_itself() {
+    assert_fails(&[], "not in a cluster: name the one to work on with --context or --kubeconfig");
+    let message = "failed to use the kubeconfig: see what `kubectl config view` says of it and of the context";
+    assert_fails(&["kubernetes", "--kubeconfig", "/absent"], message);
+    assert_fails(&["kubernetes", "--context", "absent"], message);
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let folder = TempDir::new().expect("a folder");
+    let kubeconfig = folder.path().join("kubeconfig");
+    fs::write(&kubeconfig, KUBECONFIG).expect("written");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("it is bound").to_string();
+    let kubeconfig = kubeconfig.to_str().expect("a plain path");
+    let message = format!("failed to listen on {address}: Address already in use (os error 98)");
+    assert_fails(&["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead", "--listen", &address], &message);
+}
+
+#[test]
+fn a_dead_api_server_does_not_keep_it_from_stopping() {
+    let folder = TempDir::new().expect("a folder");
+    let kubeconfig = folder.path().join("kubeconfig");
+    fs::write(&kubeconfig, KUBECONFIG).expect("written");
+    let kubeconfig = kubeconfig.to_str().expect("a plain path");
+    let arguments = ["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead", "--listen", "127.0.0.1:0"];
+    let mut child = controller(&arguments).spawn().expect("the program runs");
+    let mut stderr = child.stderr.take().expect("stderr is piped");
+    let mut log = String::new();
+    while !log.contains("trying again") {
+        let mut buffer = [0; 4096];
+        let length = stderr.read(&mut buffer).expect("a log");
+        assert_ne!(length, 0, "it ended by itself: {log}");
+        log.push_str(&String::from_utf8_lossy(&buffer[..length]));
+    }
+    let id = rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("ids fit")).expect("not zero");
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is there");
+    let ended = waiting::until_blocking("the end", DEADLINE, || child.try_wait().expect("our child"));
+    if ended.is_err() {
+        child.kill().expect("it is there");
+    }
+    assert_eq!(ended.expect("it stops").code(), Some(0));
+}
