@@ -12,6 +12,8 @@ mod data_key;
 mod decode;
 mod padding;
 mod value;
+#[cfg(test)]
+mod vectors;
 mod wrap;
 
 pub use base64_text::BytesError;
