@@ -16,6 +16,7 @@ pub mod prerequisites;
 pub mod processes;
 pub mod programs;
 pub mod target_folder;
+pub mod vectors;
 pub mod waiting;
 
 /// One line that names the failed operation and each of its causes.

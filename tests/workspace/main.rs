@@ -1,4 +1,6 @@
-//! The architecture's invariants and the freshness of what is generated.
+//! The architecture's invariants, the freshness of what is generated, and the format's vectors.
+
+mod vectors;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
