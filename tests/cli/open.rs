@@ -50,10 +50,6 @@ fn what_is_no_identity_file_is_refused() {
     for (content, stderr) in [
         ("", "error: id: no identity in it\n"),
         ("# only this\nhunter2\n", "error: id: line 2: neither an identity nor a comment\n"),
-        (
-            "-----BEGIN AGE ENCRYPTED FILE-----\n",
-            "error: id: line 1: neither an identity nor a comment\nhint: it is encrypted: decrypt it with `age -d` first\n",
-        ),
     ] {
         folder.write("id", content);
         folder.waxseal(&["open", "-", "--identity", "id"]).stdin(&sealed).fails(3, stderr);
