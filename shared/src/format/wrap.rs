@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::base64_text;
 use super::data_key::{DEK_BYTES, Dek, PROOF_BYTES};
-use crate::key::{self, Identity, KeyKind, Recipient};
+use crate::key::{self, ARMOUR_MARK, Identity, KeyKind, Recipient};
 use crate::key::{ENCAPSULATION_BYTES, HYBRID_TAG, has_low_order_share, is_low_order};
 use crate::names::KeyId;
 use crate::randomness::CryptoRng;
@@ -45,6 +45,9 @@ pub enum WrapError {
     /// The proof is not 16 bytes in canonical base64url.
     #[error("the wrap's proof is not 16 bytes in canonical base64url")]
     Proof,
+    /// An age file in ASCII armour.
+    #[error("the wrap is an age file in ASCII armour, where its binary form belongs")]
+    Armoured,
     /// Not a binary age v1 file.
     #[error("the wrap is not a binary age v1 file")]
     NotAge,
@@ -89,6 +92,9 @@ impl Wrap {
         let age_file = base64_text::STANDARD.decode(age_file).map_err(|_| WrapError::Base64)?;
         if age_file.len() > MAX_WRAP_BYTES {
             return Err(WrapError::TooLarge);
+        }
+        if age_file.starts_with(ARMOUR_MARK) {
+            return Err(WrapError::Armoured);
         }
         let kind = check_shape(&stanzas(&age_file)?)?;
         Ok(Self { age_file, proof, kind })
@@ -325,7 +331,7 @@ mod tests {
             (format!("{file}\n.{proof}"), WrapError::Base64),
             (format!("{file}.{proof}="), WrapError::Proof),
             (format!("{file}."), WrapError::Proof),
-            (format!("{armour}.{proof}"), WrapError::NotAge),
+            (format!("{armour}.{proof}"), WrapError::Armoured),
             (format!(".{proof}"), WrapError::NotAge),
             (format!("{}.{proof}", "AAAA".repeat(1366)), WrapError::TooLarge),
         ] {

@@ -12,7 +12,8 @@ use super::{IdentityFile, IdentityFileError, Passphrase};
 pub const MAX_WORK_FACTOR: u8 = 22;
 
 const BINARY_MARK: &[u8] = b"age-encryption.org/";
-const ARMOUR_MARK: &[u8] = b"-----BEGIN AGE";
+/// How every age file in ASCII armour begins.
+pub(crate) const ARMOUR_MARK: &[u8] = b"-----BEGIN AGE";
 
 /// An identity file that a passphrase protects, as `age -p` writes it, with or without ASCII armour.
 ///
