@@ -6,6 +6,7 @@
 mod harness;
 mod materialise;
 mod peers;
+mod recovery;
 mod refusals;
 mod registration;
 mod rights;
@@ -42,8 +43,15 @@ fn main() -> ExitCode {
 
 /// Every module of tests has a line here.
 fn tests() -> Vec<Test> {
-    let modules =
-        [harness::tests(), materialise::tests(), refusals::tests(), rights::tests(), startup::tests(), wraps::tests()];
+    let modules = [
+        harness::tests(),
+        materialise::tests(),
+        recovery::tests(),
+        refusals::tests(),
+        rights::tests(),
+        startup::tests(),
+        wraps::tests(),
+    ];
     modules.into_iter().flatten().collect()
 }
 

@@ -137,4 +137,11 @@ mod tests {
         );
         assert_eq!(message(&Peers { typage_is_installed: true, ..peers }), "");
     }
+
+    #[test]
+    fn the_readme_names_them() {
+        let readme = include_str!("../../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        let version = typage::NODE_VERSION.trim_end_matches(".0");
+        assert!(readme.contains(&format!("Node.js {version} or newer with npm, and openssl.")));
+    }
 }
