@@ -6,6 +6,7 @@
 
 use std::error::Error;
 
+mod asset_cache;
 pub mod assets;
 mod certificates;
 pub mod cluster;
@@ -16,6 +17,7 @@ pub mod prerequisites;
 pub mod processes;
 pub mod programs;
 pub mod target_folder;
+pub mod typage;
 pub mod vectors;
 pub mod waiting;
 

@@ -12,7 +12,7 @@ use super::age_file::{self, CLASSIC_TAG};
 use super::base64_text::{self, BytesError};
 use super::check::Check;
 use super::data_key::{DEK_BYTES, Dek, PROOF_BYTES};
-use crate::key::{self, HYBRID_TAG, Identity, KeyKind, Recipient};
+use crate::key::{self, ARMOUR_MARK, HYBRID_TAG, Identity, KeyKind, Recipient};
 use crate::names::KeyId;
 use crate::randomness::CryptoRng;
 
@@ -42,6 +42,9 @@ pub enum WrapError {
     /// The age file is not canonical base64.
     #[error("the wrap's age file is not canonical base64")]
     Base64,
+    /// An age file in ASCII armour.
+    #[error("the wrap is an age file in ASCII armour, where its binary form belongs")]
+    Armoured,
     /// Not a binary age v1 file.
     #[error("the wrap is not a binary age v1 file")]
     NotAge,
@@ -88,7 +91,7 @@ impl WrapError {
             WrapError::Proof(BytesError::Encoding) => Check::ProofEncoding,
             WrapError::Proof(BytesError::Length) => Check::ProofLength,
             WrapError::Base64 => Check::WrapEncoding,
-            WrapError::NotAge => Check::AgeVersion,
+            WrapError::Armoured | WrapError::NotAge => Check::AgeVersion,
             WrapError::Header => Check::AgeHeader,
             WrapError::Payload => Check::AgePayload,
             WrapError::ForeignStanza => Check::StanzaForeign,
@@ -124,6 +127,9 @@ impl Wrap {
         let age_file = base64_text::STANDARD.decode(age_file).map_err(|_| WrapError::Base64)?;
         if age_file.len() > MAX_WRAP_BYTES {
             return Err(WrapError::TooLarge);
+        }
+        if age_file.starts_with(ARMOUR_MARK) {
+            return Err(WrapError::Armoured);
         }
         let kind = age_file::check(&age_file)?;
         Ok(Self { age_file, proof, kind })
@@ -273,7 +279,7 @@ mod tests {
             (format!("{file}\n.{proof}"), WrapError::Base64),
             (format!("{file}.{proof}="), WrapError::Proof(BytesError::Encoding)),
             (format!("{file}."), WrapError::Proof(BytesError::Length)),
-            (format!("{armour}.{proof}"), WrapError::NotAge),
+            (format!("{armour}.{proof}"), WrapError::Armoured),
             (format!(".{proof}"), WrapError::NotAge),
             (format!("{}.{proof}", "AAAA".repeat(1366)), WrapError::TooLarge),
         ] {
