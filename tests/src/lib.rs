@@ -11,6 +11,8 @@ pub mod assets;
 mod certificates;
 pub mod cluster;
 pub mod fixtures;
+#[path = "../fuzz/src/lib.rs"]
+pub mod fuzz;
 mod go_build;
 pub mod installation;
 pub mod prerequisites;
