@@ -78,6 +78,10 @@ impl Node {
     }
 }
 
+/// What to do about a document that is too large: only a list can be, of what a cluster takes.
+pub(super) const LISTS_CAN_BE_SPLIT: &str =
+    "write the items of a list as documents of their own, as `jq -c '.items[]'` does";
+
 /// What a tree may grow to, so that a hostile text costs neither the stack nor the memory.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
@@ -87,7 +91,9 @@ pub(super) struct Limits {
 
 impl Limits {
     /// For texts of others. A depth of 510 is what 255 flow inside 255 block collections come to.
-    pub(super) const READING: Self = Self { depth: 510, nodes: 1_000_000 };
+    /// 100,000 values are a list of some thousand Secrets; at about 200 bytes each, while a tree is
+    /// read, they stay within 64 MiB next to the longest stream and the largest document.
+    pub(super) const READING: Self = Self { depth: 510, nodes: 100_000 };
     /// For texts of our own.
     pub(super) const NONE: Self = Self { depth: usize::MAX, nodes: usize::MAX };
 }
@@ -142,7 +148,8 @@ impl TreeBuilder {
     fn count(&mut self, place: Place) -> Result<(), ManifestError> {
         self.nodes += 1;
         if self.nodes > self.limits.nodes {
-            return Err(ManifestError::new("a document of more than a million values is not read").with_place(place));
+            let error = ManifestError::new(format!("a document of more than {} values is not read", self.limits.nodes));
+            return Err(error.with_place(place).with_hint(LISTS_CAN_BE_SPLIT));
         }
         Ok(())
     }
@@ -193,6 +200,6 @@ mod tests {
         let error = builder.open(sequence()).expect_err("the third level");
         assert_eq!(error.to_string(), "nested too deeply");
         let error = builder.add(sequence()).expect_err("the fourth node");
-        assert_eq!(error.to_string(), "a document of more than a million values is not read");
+        assert_eq!(error.to_string(), "a document of more than 3 values is not read");
     }
 }
