@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 use waxseal_shared::key::Recipient;
 use waxseal_shared::manifest::{
-    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, SecretObject, split, write_list, write_sealed_secret,
+    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, SecretObject, Stream, split, write_list,
+    write_sealed_secret,
 };
 use waxseal_shared::names::Namespace;
 use waxseal_shared::randomness;
@@ -61,7 +62,7 @@ impl Sealing {
     /// Looks at all of them before it seals the first, which takes a hundred times as long.
     pub(crate) fn seal_text<'a>(&self, input: &str, text: &'a str) -> Result<Sealed<'a>, Failures> {
         let stream = split(text).map_err(|error| CliError::manifest(input, &error))?;
-        let holds = self.check(input, &stream.documents)?;
+        let holds = self.check(input, &stream)?;
         if holds < Holds::Secrets {
             return Ok(Sealed { text: text.into(), holds, warnings: Vec::new() });
         }
@@ -83,25 +84,24 @@ impl Sealing {
 
     /// Says what documents hold; refuses those that would be refused when they are sealed, but for
     /// their size then.
-    fn check(&self, input: &str, documents: &[Document<'_>]) -> Result<Holds, Failures> {
-        let mut holds = Holds::Neither;
+    fn check(&self, input: &str, stream: &Stream<'_>) -> Result<Holds, Failures> {
+        let mut found = Holds::Neither;
         let mut errors = Vec::new();
-        for document in documents {
-            match self.check_document(input, document) {
-                Ok(found) => holds = holds.max(found),
+        for (document, kind) in stream.kinds() {
+            let manifest = |error| CliError::manifest(input, &error);
+            match kind.map_err(manifest).and_then(|kind| self.check_document(input, document.line(), &kind)) {
+                Ok(holds) => found = found.max(holds),
                 Err(error) => errors.push(error),
             }
         }
         Failures::none_or(errors)?;
-        Ok(holds)
+        Ok(found)
     }
 
-    fn check_document(&self, input: &str, document: &Document<'_>) -> Result<Holds, CliError> {
-        let kind = document.kind().map_err(|error| CliError::manifest(input, &error))?;
-        let holds = holds(&kind);
+    fn check_document(&self, input: &str, line: usize, kind: &DocumentKind) -> Result<Holds, CliError> {
+        let holds = holds(kind);
         if holds == Holds::Secrets {
-            let place = format!("{input}:{}", document.line());
-            self.check_kind(&kind, "", &place, input)?;
+            self.check_kind(kind, "", &format!("{input}:{line}"), input)?;
         }
         Ok(holds)
     }

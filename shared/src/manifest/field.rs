@@ -297,11 +297,12 @@ impl<'a> Path<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::node::Limits;
     use super::super::yaml;
     use super::*;
 
     fn with_root<T>(text: &str, test: impl FnOnce(Field<'_>) -> T) -> T {
-        let node = yaml::parse(text, 1).expect("YAML").expect("a node");
+        let node = yaml::parse(text, 1, &mut Limits::of_a_stream()).expect("YAML").expect("a node");
         test(Field::root(&node, ""))
     }
 

@@ -20,8 +20,8 @@ const HINT: &str = "a keys file is what `kubectl get sealingkeys -o yaml` prints
 /// of other kinds, one key with different contents, and a text without keys.
 pub fn read_keys(text: &str) -> Result<Vec<PublishedKey>, ManifestError> {
     let mut keys = Vec::new();
-    for document in &split(text)?.documents {
-        if let Some(object) = document.object()?.filter(|object| !object.is_null()) {
+    for (_, object) in split(text)?.objects() {
+        if let Some(object) = object?.filter(|object| !object.is_null()) {
             read_object(&object.plain_root()?, &mut keys)?;
         }
     }

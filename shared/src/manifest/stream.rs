@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::error::ManifestError;
 use super::json;
-use super::node::{LISTS_CAN_BE_SPLIT, Limits, Place};
+use super::node::{LISTS_CAN_BE_SPLIT, Limits, Place, STREAMS_CAN_BE_SPLIT};
 use super::object::{DocumentKind, Object};
 use super::yaml;
 
@@ -77,6 +77,26 @@ pub fn split(text: &str) -> Result<Stream<'_>, ManifestError> {
     Ok(Stream { format, documents })
 }
 
+impl<'a> Stream<'a> {
+    /// Reads one document after the other, as [`Document::kind`] does.
+    ///
+    /// Refuses also the document in which the two millionth value of the stream is exceeded; it is
+    /// then the last one that is read.
+    pub fn kinds(&self) -> impl Iterator<Item = (&Document<'a>, Result<DocumentKind, ManifestError>)> {
+        self.objects().map(|(document, object)| (document, object.and_then(kind)))
+    }
+
+    /// Like [`Self::kinds`], for those who know what they look for.
+    pub(super) fn objects(&self) -> impl Iterator<Item = (&Document<'a>, Result<Option<Object>, ManifestError>)> {
+        let mut limits = Limits::of_a_stream();
+        let mut documents = self.documents.iter();
+        std::iter::from_fn(move || {
+            let document = if limits.is_exceeded() { None } else { documents.next() }?;
+            Some((document, document.object(&mut limits)))
+        })
+    }
+}
+
 impl<'a> Document<'a> {
     /// The text of the document with its markers, comments and white space.
     pub fn text(&self) -> &'a str {
@@ -103,7 +123,7 @@ impl<'a> Document<'a> {
     /// Refuses what is not YAML (or JSON), what is nested too deeply or has more than 100,000
     /// values, a SealedSecret of a version that is not known, and a list whose items cannot be told.
     pub fn kind(&self) -> Result<DocumentKind, ManifestError> {
-        self.object()?.map_or(Ok(DocumentKind::Empty), Object::classified)
+        kind(self.object(&mut Limits::of_a_stream())?)
     }
 
     /// The text of this document with another manifest in place of its own.
@@ -116,12 +136,12 @@ impl<'a> Document<'a> {
         }
     }
 
-    pub(super) fn object(&self) -> Result<Option<Object>, ManifestError> {
+    fn object(&self, limits: &mut Limits) -> Result<Option<Object>, ManifestError> {
         let text = self.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(self.text);
         let node = match self.format {
-            Format::Json => json::parse(text, self.place, Limits::READING)?,
+            Format::Json => json::parse(text, self.place, limits)?,
             Format::Yaml if !self.holds.content && !self.holds.directive => None,
-            Format::Yaml => yaml::parse(text, self.place.line)?,
+            Format::Yaml => yaml::parse(text, self.place.line, limits)?,
         };
         Ok(node.map(|node| Object::new(node, self.obstacle(text))))
     }
@@ -173,24 +193,41 @@ impl<'a> Document<'a> {
     }
 }
 
+fn kind(object: Option<Object>) -> Result<DocumentKind, ManifestError> {
+    object.map_or(Ok(DocumentKind::Empty), Object::classified)
+}
+
 fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
     let body = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     if !body.trim_start_matches(is_json_space).starts_with(['{', '[']) {
         return Ok(None);
     }
-    let mut values = serde_json::Deserializer::from_str(body).into_iter::<IgnoredAny>();
     let mut cutter = Cutter::new(text, Format::Json);
-    // Each is cut when the next is there: white space at the end belongs to the last.
-    let mut end = None;
-    while let Some(value) = values.next() {
-        if value.is_err() {
+    let mut end = text.len() - body.len();
+    while let Some(length) = json_value(&text[end..]) {
+        let Ok(length) = length else {
             return Ok(None);
-        }
-        let before = end.replace(text.len() - body.len() + values.byte_offset());
-        before.map_or(Ok(()), |end| cutter.cut(end, Holds::default()))?;
+        };
+        // White space before a value belongs to it, and at the end to the last one.
+        let is_last = text[end + length..].trim_start_matches(is_json_space).is_empty();
+        end = if is_last { text.len() } else { end + length };
+        cutter.cut(end, Holds::default())?;
     }
-    cutter.cut(text.len(), Holds::default())?;
     Ok(Some(cutter.documents))
+}
+
+/// The length of the JSON value that a text begins with, if there is one; of a value that is too
+/// large, a length that is.
+fn json_value(text: &str) -> Option<serde_json::Result<usize>> {
+    // What follows is kept from the parser, whose memory is that of the brackets it has seen.
+    let start = &text[..text.ceil_char_boundary(MAX_DOCUMENT_BYTES + 1)];
+    let is_cut_off = start.len() < text.len();
+    let mut values = serde_json::Deserializer::from_str(start).into_iter::<IgnoredAny>();
+    match values.next() {
+        None => is_cut_off.then_some(Ok(start.len())),
+        Some(Err(error)) if error.is_eof() && is_cut_off => Some(Ok(start.len())),
+        Some(value) => Some(value.map(|_| values.byte_offset())),
+    }
 }
 
 fn split_yaml(text: &str) -> Result<Vec<Document<'_>>, ManifestError> {
@@ -244,7 +281,7 @@ impl<'a> Cutter<'a> {
         self.check_size(end)?;
         if self.documents.len() == MAX_DOCUMENTS {
             let error = ManifestError::new(format!("a stream of more than {MAX_DOCUMENTS} documents is not read"));
-            return Err(error.with_place(self.place).with_hint("split it"));
+            return Err(error.with_place(self.place).with_hint(STREAMS_CAN_BE_SPLIT));
         }
         self.documents.push(Document { text, offset: self.offset, place: self.place, format: self.format, holds });
         self.offset = end;
