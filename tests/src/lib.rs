@@ -7,6 +7,7 @@
 use std::error::Error;
 
 pub mod assets;
+pub mod bounds;
 mod certificates;
 pub mod cluster;
 pub mod fixtures;

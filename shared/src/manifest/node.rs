@@ -113,6 +113,11 @@ impl Limits {
         Self { depth: usize::MAX, values: usize::MAX, left: usize::MAX, is_exceeded: false }
     }
 
+    #[cfg(test)]
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
     /// Whether the stream has had more values than are read.
     pub(super) fn is_exceeded(&self) -> bool {
         self.is_exceeded

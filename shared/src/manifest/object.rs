@@ -50,7 +50,8 @@ impl SecretObject {
     ///
     /// Refuses what is not plain data (directives, anchors, aliases, merge keys, tags but `!!str`,
     /// line breaks that only YAML 1.1 knows), unknown fields and fields given twice, scalars that are not strings to every reader of YAML,
-    /// base64 other than RFC 4648 §4 with padding (line breaks are ignored, as Go does), names out
+    /// base64 other than RFC 4648 §4 with padding (line breaks are ignored, as Go does; unused bits
+    /// that are not zero, which Go ignores, are refused: a value has one spelling), names out
     /// of their canonical form, `generateName`, and more or larger data than a Secret takes.
     pub fn read(&self) -> Result<SecretManifest, ManifestError> {
         secret_reader::read(self.0.plain_root()?)

@@ -301,16 +301,14 @@ impl<'a> Cutter<'a> {
 
 /// The lines of a text with their breaks: LF, CR LF or CR (YAML 1.2.2 §5.4).
 fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let end = match rest.bytes().position(|byte| matches!(byte, b'\n' | b'\r')) {
-            Some(at) if rest[at..].starts_with("\r\n") => at + 2,
-            Some(at) => at + 1,
-            None => rest.len(),
-        };
-        let (line, after) = rest.split_at(end);
-        rest = after;
-        (!line.is_empty()).then_some(line)
+    text.split_inclusive('\n').flat_map(|mut rest| {
+        std::iter::from_fn(move || {
+            let is_break = |at: &usize| &rest[*at..] != "\r\n";
+            let end = rest.find('\r').filter(is_break).map_or(rest.len(), |at| at + 1);
+            let (line, after) = rest.split_at(end);
+            rest = after;
+            (!line.is_empty()).then_some(line)
+        })
     })
 }
 
@@ -437,7 +435,7 @@ mod tests {
 
     #[test]
     fn a_document_that_is_too_large_is_refused_unparsed() {
-        let yaml = |size: usize| format!("a: b\n---\n{}", "\n".repeat(size - 4));
+        let yaml = |size: usize| format!("a: b\n---\n#{}", "x".repeat(size - 5));
         let json = |size: usize| format!("{{}}\n\"{}\"", "x".repeat(size - 3));
         for text in [yaml(MAX_DOCUMENT_BYTES), json(MAX_DOCUMENT_BYTES)] {
             assert_eq!(split(&text).map(|stream| stream.documents.len()), Ok(2));

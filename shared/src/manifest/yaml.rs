@@ -169,6 +169,24 @@ mod tests {
     }
 
     #[test]
+    fn aliases_are_never_expanded() {
+        let level = |n: usize| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 100].join(", "));
+        let bomb: String = (1..60).map(level).collect();
+        let mut limits = Limits::of_a_stream();
+        assert!(parse(&format!("a0: &a0 x\n{bomb}"), 1, &mut limits).is_ok());
+        // The key, the sequence and its items for each level, and what is before them.
+        assert_eq!(limits.left(), Limits::of_a_stream().left() - (59 * 102 + 3));
+    }
+
+    #[test]
+    fn a_number_may_be_as_long_as_its_document() {
+        let text = format!("a: {}", "9".repeat(1 << 20));
+        let node = parse(&text, 1, &mut Limits::of_a_stream()).expect("YAML").expect("a node");
+        let error = Field::root(&node, "").mapping().and_then(|root| root.required("a")?.string().map(str::len));
+        assert_eq!(error.expect_err("a number").to_string(), "a: must be a string, not a number");
+    }
+
+    #[test]
     fn an_empty_document_has_no_node_or_null() {
         for text in ["", "# only this\n", "---\n", "---\n...\n"] {
             let node = parse(text, 1, &mut Limits::of_a_stream()).expect("YAML");
