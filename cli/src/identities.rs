@@ -1,31 +1,44 @@
-//! Identity files, as age writes them, and the key ring they make.
+//! Identity files, as age writes them, plain or protected by a passphrase, and the key ring they make.
 
 use std::ffi::OsString;
 
 use jiff::Timestamp;
-use waxseal_shared::key::IdentityFile;
+use waxseal_shared::key::{IdentityFile, ProtectedIdentityFile};
 use waxseal_shared::key_ring::{HeldKey, KeyRing};
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 use crate::error::CliError;
 use crate::input::Input;
+use crate::passphrases::{PassphraseArguments, Passphrases};
 
-/// Reads an identity file.
-pub(crate) fn read(name: &OsString) -> Result<IdentityFile, CliError> {
-    let input = Input::named(name);
-    let text = input.read()?;
-    IdentityFile::parse(&text).map_err(|error| {
-        let error = CliError::refused(error.to_string()).at(input.place());
-        let is_encrypted = text.starts_with("age-encryption.org/") || text.starts_with("-----BEGIN AGE");
-        if is_encrypted { error.with_hint("it is encrypted: decrypt it with `age -d` first") } else { error }
-    })
+/// An identity file as far as it is read without a passphrase.
+enum Found {
+    Plain(IdentityFile),
+    Protected(ProtectedIdentityFile),
 }
 
-/// Reads identity files into a ring in which every key is Active.
-pub(crate) fn key_ring(names: &[OsString]) -> Result<KeyRing, CliError> {
+/// Reads an identity file.
+pub(crate) fn read(name: &OsString, passphrase: &PassphraseArguments) -> Result<IdentityFile, CliError> {
+    let input = Input::named(name);
+    let found = find(&input)?;
+    let passphrases = passphrase.resolve(found.as_protected().into_iter().count())?;
+    found.open(&input, &passphrases)
+}
+
+/// Reads identity files into a ring in which every key is Active. All files are read before a
+/// passphrase is asked for.
+pub(crate) fn key_ring(names: &[OsString], passphrase: &PassphraseArguments) -> Result<KeyRing, CliError> {
+    let found: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let input = Input::named(name);
+            find(&input).map(|found| (input, found))
+        })
+        .collect::<Result<_, _>>()?;
+    let passphrases = passphrase.resolve(found.iter().filter_map(|(_, found)| found.as_protected()).count())?;
     let mut keys = Vec::new();
-    for name in names {
-        let file = read(name)?;
+    for (input, found) in found {
+        let file = found.open(&input, &passphrases)?;
         let created_at = file.created_at.unwrap_or(Timestamp::UNIX_EPOCH);
         keys.extend(file.identities.into_iter().map(|identity| {
             let recipient = identity.recipient().clone();
@@ -34,4 +47,29 @@ pub(crate) fn key_ring(names: &[OsString]) -> Result<KeyRing, CliError> {
         }));
     }
     Ok(KeyRing::new(keys))
+}
+
+fn find(input: &Input) -> Result<Found, CliError> {
+    let bytes = input.read_bytes()?;
+    let refused = |text: String| CliError::refused(text).at(input.place());
+    match ProtectedIdentityFile::recognise(&bytes) {
+        Some(file) => file.map(Found::Protected).map_err(|error| refused(error.to_string())),
+        None => IdentityFile::parse(&input.text(bytes)?).map(Found::Plain).map_err(|error| refused(error.to_string())),
+    }
+}
+
+impl Found {
+    fn as_protected(&self) -> Option<&ProtectedIdentityFile> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Protected(file) => Some(file),
+        }
+    }
+
+    fn open(self, input: &Input, passphrases: &Passphrases) -> Result<IdentityFile, CliError> {
+        match self {
+            Self::Plain(file) => Ok(file),
+            Self::Protected(file) => passphrases.open(&file, input),
+        }
+    }
 }

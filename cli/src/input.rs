@@ -1,6 +1,6 @@
 //! Reading files and stdin: bounded, and wiped after use.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
@@ -35,10 +35,20 @@ impl Input {
 
     /// Reads all of it; refuses more than 32 MiB while reading, and what is not UTF-8.
     pub(crate) fn read(&self) -> Result<Zeroizing<String>, CliError> {
-        self.read_bytes().and_then(into_text).map_err(|error| error.at(self.place()))
+        self.text(self.read_bytes()?)
     }
 
-    fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    /// Reads all of it, text or not; refuses more than 32 MiB while reading.
+    pub(crate) fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
+        self.read_all().map_err(|error| error.at(self.place()))
+    }
+
+    /// What was read from it, as text; refuses what is not UTF-8.
+    pub(crate) fn text(&self, bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, CliError> {
+        into_text(bytes).map_err(|error| error.at(self.place()))
+    }
+
+    fn read_all(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
         let failed = |error| CliError::io("read it", &error);
         match self {
             Self::Stdin => read_bounded(io::stdin().lock(), 0),
@@ -51,6 +61,14 @@ impl Input {
                 read_bounded(file, usize::try_from(metadata.len()).unwrap_or(usize::MAX))
             }
         }
+    }
+}
+
+/// Refuses a command line that names stdin twice: it can be read once.
+pub(crate) fn check_stdin_once<'a>(names: impl IntoIterator<Item = &'a OsString>) -> Result<(), CliError> {
+    match names.into_iter().filter(|name| *name == "-").count() {
+        0 | 1 => Ok(()),
+        _ => Err(CliError::usage("`-` stands for stdin twice, and it can be read once")),
     }
 }
 

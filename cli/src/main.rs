@@ -11,11 +11,13 @@ mod git;
 mod identities;
 mod input;
 mod output;
+mod passphrases;
 mod recipients;
 mod residue;
 mod sealed_objects;
 mod sealing;
 mod streams;
+mod terminal;
 
 fn main() -> ExitCode {
     let mut streams = streams::Streams::standard();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 use waxseal_shared::key::Recipient;
 use waxseal_shared::manifest::{
-    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, SecretObject, Stream, split, write_list,
+    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, Object, SecretObject, Stream, split, write_list,
     write_sealed_secret,
 };
 use waxseal_shared::names::Namespace;
@@ -152,10 +152,11 @@ impl Sealing {
         let items: Vec<_> = written
             .iter()
             .map(|item| match item {
-                Item::Sealed(sealed) => ListItem::from(&**sealed),
-                Item::Other(value) => ListItem::from(value),
+                Item::Sealed(sealed) => Ok(ListItem::from(&**sealed)),
+                Item::Other(object) => object.to_list_item(),
             })
-            .collect();
+            .collect::<Result<_, _>>()
+            .map_err(|error| CliError::manifest(found.input, &error))?;
         Ok(write_list(&items, format))
     }
 
@@ -180,8 +181,8 @@ impl Sealing {
                 DocumentKind::List(items) => self.seal_items(items, &path, written, found)?,
                 DocumentKind::Other(object) => {
                     let value: Value = object.read().map_err(manifest)?;
-                    found.objects.push((path, value.clone()));
-                    written.push(Item::Other(value));
+                    found.objects.push((path, value));
+                    written.push(Item::Other(object));
                 }
             }
         }
@@ -241,7 +242,7 @@ impl Sealing {
 
 enum Item {
     Sealed(Box<SealedSecret>),
-    Other(Value),
+    Other(Object),
 }
 
 /// What is found on the way through one document.
@@ -270,11 +271,17 @@ impl Part<'_> {
                 shown.into_iter().map(|(path, name)| (name, format!("the value {name} still shows in {path}"))),
             );
         }
-        let comments: String = self.text.lines().filter(|line| line.starts_with('#')).collect();
+        let comments: Vec<_> = self.text.lines().filter(|line| can_hold_comment(line)).collect();
+        let comments = comments.join("\n");
         let shown = values.in_text(&comments).into_iter();
         found.extend(shown.map(|(_, name)| (name, format!("the value {name} still shows in a comment"))));
         found.into_iter().map(|(_, text)| (self.place.clone(), text)).collect()
     }
+}
+
+/// Whether a line may be one that was kept around the manifest: ours have no comments.
+fn can_hold_comment(line: &str) -> bool {
+    line.trim_start().starts_with('#') || ["---", "...", "%"].iter().any(|start| line.starts_with(start))
 }
 
 fn holds(kind: &DocumentKind) -> Holds {

@@ -5,6 +5,7 @@
 mod changes;
 mod durable_file;
 mod folders;
+mod gaps;
 mod keys_folder;
 mod lock;
 mod manifests_folder;

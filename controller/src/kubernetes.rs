@@ -15,7 +15,7 @@ mod watch_backoff;
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
@@ -23,7 +23,7 @@ use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::Config;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use waxseal_shared::plan::MARK_LABEL;
@@ -49,6 +49,9 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Objects that are gone are forgotten this often.
 const FORGETTING_INTERVAL: Duration = Duration::from_secs(15);
 
+/// A watch that goes on failing in the same way says so this often.
+const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Runs until SIGTERM or SIGINT; finishes what it has begun.
 #[tokio::main]
 pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
@@ -58,16 +61,20 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let (keys_sender, keys) = watch::channel(keys::KeyState::Loading);
     let (store, writer) = reflector::store();
     let (secrets, secrets_writer) = reflector::store();
+    let (secrets_listed, secrets_listings) = watch::channel(());
     let context = Arc::new(Context::new(client.clone(), keys.clone(), secrets, Arc::clone(&metrics)));
 
     let (server, address) = server::bind(args.listen).await?;
     tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
-    let serving = tokio::spawn(server::serve(server, store.clone(), keys.clone(), metrics));
+    let serving = tokio::spawn(server::serve(server, store.clone(), keys.clone(), Arc::clone(&metrics)));
     let keeping_keys = tokio::spawn(KeySource::new(client.clone(), &key_namespace).run(keys_sender));
     let forgetting = tokio::spawn(forget_what_is_gone(store.clone(), Arc::clone(&context)));
 
-    let controller = Controller::for_stream(sealed_secrets(client.clone(), writer), store.clone())
-        .owns_stream(marked_secrets(client, secrets_writer))
+    let sealed_secrets = sealed_secrets(client.clone(), writer, Arc::clone(&metrics));
+    let marked_secrets = marked_secrets(client, secrets_writer, secrets_listed, metrics);
+    let controller = Controller::for_stream(sealed_secrets, store.clone())
+        .watches_stream(marked_secrets, of_the_same_name)
+        .reconcile_all_on(changes(secrets_listings))
         .reconcile_all_on(changes(keys))
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(told_to_stop(stop.clone()))
@@ -90,6 +97,7 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
 fn sealed_secrets(
     client: Client,
     writer: reflector::store::Writer<WatchedObject>,
+    metrics: Arc<Metrics>,
 ) -> impl futures::Stream<Item = Result<WatchedObject, watcher::Error>> {
     watcher(Api::<WatchedObject>::all(client), watcher::Config::default())
         .backoff(WatchBackoff::default())
@@ -103,20 +111,58 @@ fn sealed_secrets(
         .reflect(writer)
         .applied_objects()
         .predicate_filter(predicates::generation.combine(predicates::finalizers), PredicateConfig::default())
-        .inspect_err(|error| tracing::warn!("watching SealedSecrets failed, trying again: {}", watch_failure(error)))
+        .inspect_err(complain("SealedSecrets", metrics))
+        .filter(is_item)
 }
 
 /// Every change and deletion of a Secret that carries the mark; metadata only.
+///
+/// `listed` is told of every complete list: a Secret that was deleted while nothing was watched is
+/// just not in it.
 fn marked_secrets(
     client: Client,
     writer: reflector::store::Writer<PartialObjectMeta<Secret>>,
+    listed: watch::Sender<()>,
+    metrics: Arc<Metrics>,
 ) -> impl futures::Stream<Item = Result<PartialObjectMeta<Secret>, watcher::Error>> {
     watcher(Api::<PartialObjectMeta<Secret>>::all(client), watcher::Config::default().labels(MARK_LABEL))
         .backoff(WatchBackoff::default())
         .modify(|secret| secret.metadata.managed_fields = None)
         .reflect(writer)
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                listed.send_replace(());
+            }
+        })
         .touched_objects()
-        .inspect_err(|error| tracing::warn!("watching Secrets failed, trying again: {}", watch_failure(error)))
+        .inspect_err(complain("Secrets", metrics))
+        .filter(is_item)
+}
+
+/// The SealedSecret that a marked Secret is for, whatever its owner references say: they may have
+/// been taken away.
+fn of_the_same_name(secret: PartialObjectMeta<Secret>) -> Option<ObjectRef<WatchedObject>> {
+    let namespace = secret.namespace()?;
+    Some(ObjectRef::new(&secret.name_any()).within(&namespace))
+}
+
+/// Failures end here: for the failure of one watch the library's controller holds up all of them.
+fn is_item<T>(item: &Result<T, watcher::Error>) -> std::future::Ready<bool> {
+    std::future::ready(item.is_ok())
+}
+
+/// Counts every failure of a watch, and logs it if it is news or the last line is a minute old.
+fn complain(kind: &'static str, metrics: Arc<Metrics>) -> impl FnMut(&watcher::Error) {
+    let mut last: Option<(Instant, String)> = None;
+    move |error| {
+        metrics.count_watch_failure(kind);
+        let failure = watch_failure(error);
+        if last.as_ref().is_some_and(|(at, said)| *said == failure && at.elapsed() < COMPLAINT_INTERVAL) {
+            return;
+        }
+        tracing::warn!("watching {kind} failed, trying again: {failure}");
+        last = Some((Instant::now(), failure));
+    }
 }
 
 /// Keeps what is remembered of objects from growing with those that are long gone.
@@ -142,11 +188,11 @@ fn watch_failure(error: &watcher::Error) -> String {
     }
 }
 
-/// One item for each change of the keys: every object may open differently now.
-fn changes(keys: watch::Receiver<keys::KeyState>) -> impl futures::Stream<Item = ()> {
-    futures::stream::unfold(keys, |mut keys| async move {
-        keys.changed().await.ok()?;
-        Some(((), keys))
+/// One item for each change of what all objects depend on.
+fn changes<T>(receiver: watch::Receiver<T>) -> impl futures::Stream<Item = ()> {
+    futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.changed().await.ok()?;
+        Some(((), receiver))
     })
 }
 

@@ -1,19 +1,26 @@
 //! The wire format, version 1: what stands in a `SealedSecret` and how it is checked.
 //!
 //! [`Sealed::decode`] turns the strings of an object into checked parts; nothing else reads them.
-//! The decoder uses no key: what it refuses, it refuses for everybody.
+//! The decoder uses no key: what it refuses, it refuses for everybody. `FORMAT.md` specifies it all;
+//! [`Check`] names what can be refused.
 
+mod age_file;
 mod base64_text;
 mod binding;
+mod check;
 mod data_key;
 mod decode;
 mod padding;
 mod value;
+#[cfg(test)]
+mod vectors;
 mod wrap;
 
+pub use base64_text::BytesError;
 pub use binding::Binding;
+pub use check::Check;
 pub use data_key::{COMMITMENT_BYTES, Commitment, Dek};
 pub use decode::{DecodeError, Envelope, MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS, Sealed, bound_to_for};
 pub(crate) use value::seal_value;
 pub use value::{TokenError, ValueError};
-pub use wrap::{MAX_WRAP_BYTES, Wrap, WrapError};
+pub use wrap::{MAX_WRAP_BYTES, NotOpened, Wrap, WrapError};

@@ -4,6 +4,8 @@ mod bech32;
 mod hybrid;
 mod identity;
 mod identity_file;
+mod passphrase;
+mod protected_identity_file;
 mod recipient;
 mod share;
 
@@ -11,6 +13,9 @@ pub(crate) use hybrid::{ENCAPSULATION_BYTES, STANZA_TAG as HYBRID_TAG, has_low_o
 pub(crate) use identity::Inner as IdentityInner;
 pub use identity::{Identity, IdentityError};
 pub use identity_file::{IdentityFile, IdentityFileError};
+pub use passphrase::{EmptyPassphrase, Passphrase};
+pub(crate) use protected_identity_file::ARMOUR_MARK;
+pub use protected_identity_file::{MAX_WORK_FACTOR, ProtectedIdentityFile, ProtectedIdentityFileError};
 pub(crate) use recipient::{Inner as RecipientInner, hex};
 pub use recipient::{KeyKind, Recipient, RecipientError};
 pub(crate) use share::is_low_order;

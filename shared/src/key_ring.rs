@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use thiserror::Error;
 
-use crate::format::{Dek, Envelope};
+use crate::format::{Check, Dek, Envelope};
 use crate::key::Identity;
 use crate::names::KeyId;
 use crate::sealing_key::{self, KeyState, PublishedKey};
@@ -51,6 +51,17 @@ pub enum EnvelopeError {
     Broken(Vec<KeyId>),
 }
 
+impl EnvelopeError {
+    /// The check that the envelope failed.
+    pub fn check(&self) -> Check {
+        match self {
+            EnvelopeError::KeyMissing(_) => Check::EnvelopeKeyMissing,
+            EnvelopeError::KeyRevoked(_) => Check::EnvelopeKeyRevoked,
+            EnvelopeError::Broken(_) => Check::EnvelopeBroken,
+        }
+    }
+}
+
 fn list(ids: &[KeyId]) -> String {
     ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -78,7 +89,7 @@ impl KeyRing {
         sealing_key::primary(self.keys.iter().map(|key| &key.published))
     }
 
-    /// Opens an envelope by key id, without trial decryption of wraps for other keys.
+    /// Opens an envelope by key id (FORMAT.md §7.2 to §7.4), without trial decryption of wraps for other keys.
     ///
     /// Candidates are the wraps for keys held here and not revoked, in the ring's order, at most
     /// four; the first whose data key matches the commitment counts. The proofs of all wraps are

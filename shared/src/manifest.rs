@@ -23,6 +23,7 @@ mod sealed_secret_reader;
 mod secret_reader;
 mod stream;
 mod typed;
+mod verbatim;
 mod writer;
 mod yaml;
 

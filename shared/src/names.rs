@@ -4,6 +4,8 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::format::Check;
+
 /// A name that is not in its canonical form.
 ///
 /// The text says what kind of name was expected, never what was found.
@@ -12,10 +14,18 @@ use thiserror::Error;
 pub struct InvalidName {
     what: &'static str,
     form: &'static str,
+    check: Check,
+}
+
+impl InvalidName {
+    /// The check that the name failed.
+    pub fn check(self) -> Check {
+        self.check
+    }
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $form:literal, $valid:path) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $form:literal, $valid:path, $check:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
@@ -26,7 +36,7 @@ macro_rules! name {
                 if $valid(text) {
                     Ok(Self(text.to_owned()))
                 } else {
-                    Err(InvalidName { what: $what, form: $form })
+                    Err(InvalidName { what: $what, form: $form, check: Check::$check })
                 }
             }
 
@@ -49,7 +59,8 @@ name!(
     Namespace,
     "a namespace",
     "1 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
-    is_dns_label
+    is_dns_label,
+    ObjectNamespace
 );
 
 name!(
@@ -57,7 +68,8 @@ name!(
     ObjectName,
     "a name",
     "1 to 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit",
-    is_dns_subdomain
+    is_dns_subdomain,
+    ObjectName
 );
 
 name!(
@@ -65,7 +77,8 @@ name!(
     DataKey,
     "a data key",
     "1 to 253 letters, digits, '-', '_' and '.', not '.' and not beginning with '..'",
-    is_data_key
+    is_data_key,
+    DataKey
 );
 
 name!(
@@ -75,7 +88,8 @@ name!(
     KeyId,
     "a key id",
     "'k' and 16 lower-case hex digits",
-    is_key_id
+    is_key_id,
+    KeyId
 );
 
 name!(
@@ -83,7 +97,8 @@ name!(
     EnvelopeId,
     "an envelope id",
     "'e' and 10 lower-case hex digits",
-    is_envelope_id
+    is_envelope_id,
+    EnvelopeId
 );
 
 fn is_lower_alphanumeric(byte: u8) -> bool {

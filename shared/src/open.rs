@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
 
-use crate::format::{Sealed, ValueError};
+use crate::format::{Check, Sealed, ValueError};
 use crate::key_ring::{EnvelopeError, KeyRing, OpenedEnvelope};
 use crate::names::{DataKey, EnvelopeId, KeyId};
 use crate::reason::Reason;
@@ -36,18 +36,22 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// The check that the object failed.
+    pub fn check(&self) -> Check {
+        match self {
+            OpenError::Envelope(_, error) => error.check(),
+            OpenError::Value(_, error) => error.check(),
+            OpenError::TooLarge => Check::DataSize,
+        }
+    }
+
     /// The word for it in status, metrics and output.
     pub fn reason(&self) -> Reason {
-        match self {
-            OpenError::Envelope(_, EnvelopeError::KeyMissing(_)) => Reason::KeyMissing,
-            OpenError::Envelope(_, EnvelopeError::KeyRevoked(_)) => Reason::KeyRevoked,
-            OpenError::Envelope(_, EnvelopeError::Broken(_)) | OpenError::Value(..) => Reason::Unreadable,
-            OpenError::TooLarge => Reason::TooLarge,
-        }
+        self.check().reason()
     }
 }
 
-/// Opens every value, or none: each envelope that a value names once, then the values.
+/// Opens every value, or none (FORMAT.md §7): each envelope that a value names once, then the values.
 pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
     let envelopes = open_envelopes(sealed, ring)?;
     let mut data = SecretData::new();

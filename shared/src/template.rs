@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::format::Check;
 use crate::sealed_secret::Template;
 
 /// The prefix of the labels and annotations that only Waxseal writes.
@@ -33,7 +34,18 @@ pub enum TemplateError {
     Replicator(&'static str),
 }
 
-/// Refuses types, labels and annotations that would give more than the values.
+impl TemplateError {
+    /// The check that the template failed.
+    pub fn check(&self) -> Check {
+        match self {
+            TemplateError::Type => Check::TemplateType,
+            TemplateError::OwnMetadata => Check::TemplateOwnMetadata,
+            TemplateError::Replicator(_) => Check::TemplateReplicator,
+        }
+    }
+}
+
+/// Refuses types, labels and annotations that would give more than the values (FORMAT.md §6.8).
 pub fn check(template: &Template) -> Result<(), TemplateError> {
     let type_ = template.type_.as_deref().unwrap_or_default();
     if FORBIDDEN_TYPES.contains(&type_) || type_.starts_with(OWN_PREFIX) {

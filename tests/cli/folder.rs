@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,10 +30,10 @@ pub(crate) struct Run<'a> {
 }
 
 /// What a run ended with.
-struct Outcome {
-    code: Option<i32>,
+pub(crate) struct Outcome {
+    pub(crate) status: ExitStatus,
     stdout: String,
-    stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Folder {
@@ -109,7 +109,7 @@ impl Folder {
     }
 
     /// Nothing of the machine's configuration reaches the program.
-    fn isolated<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+    pub(crate) fn isolated<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.current_dir(self.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.path().join("no-home"));
@@ -162,7 +162,7 @@ impl Run<'_> {
     /// Ends with 0 and says exactly this; gives the result back.
     pub(crate) fn warns(self, stderr: &str) -> String {
         let outcome = self.finish();
-        assert_eq!((outcome.stderr.as_str(), outcome.code), (stderr, Some(0)));
+        assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(0)));
         outcome.stdout
     }
 
@@ -174,7 +174,7 @@ impl Run<'_> {
     /// Ends with this code, has no result, and says exactly this.
     pub(crate) fn fails(self, code: i32, stderr: &str) {
         let outcome = self.finish();
-        assert_eq!((outcome.stderr.as_str(), outcome.code), (stderr, Some(code)));
+        assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(code)));
         assert_eq!(outcome.stdout, "");
     }
 
@@ -202,7 +202,8 @@ pub(crate) fn program() -> &'static PathBuf {
     PROGRAM.get_or_init(|| programs::build().unwrap_or_else(|error| panic!("{error}")).waxseal)
 }
 
-fn communicate(mut child: Child, stdin: Vec<u8>) -> Outcome {
+/// Gives a program its whole input and takes all that it says, until it ends.
+pub(crate) fn communicate(mut child: Child, stdin: Vec<u8>) -> Outcome {
     let mut pipe = child.stdin.take().expect("it is piped");
     // A program may end without reading all of its input.
     let writer = thread::spawn(move || drop(pipe.write_all(&stdin)));
@@ -223,7 +224,7 @@ fn communicate(mut child: Child, stdin: Vec<u8>) -> Outcome {
     let text = |reader: thread::JoinHandle<Vec<u8>>| {
         String::from_utf8(reader.join().expect("it does not panic")).expect("UTF-8")
     };
-    Outcome { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+    Outcome { status, stdout: text(stdout), stderr: text(stderr) }
 }
 
 fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {

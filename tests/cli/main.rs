@@ -9,6 +9,7 @@ mod in_place;
 mod inspect;
 mod keys;
 mod open;
+mod passphrases;
 mod readme;
 mod refusals;
 mod round_trips;

@@ -1,6 +1,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::folder::{Folder, data_of};
 
 const SECRET: &str =
@@ -50,10 +53,6 @@ fn what_is_no_identity_file_is_refused() {
     for (content, stderr) in [
         ("", "error: id: no identity in it\n"),
         ("# only this\nhunter2\n", "error: id: line 2: neither an identity nor a comment\n"),
-        (
-            "-----BEGIN AGE ENCRYPTED FILE-----\n",
-            "error: id: line 1: neither an identity nor a comment\nhint: it is encrypted: decrypt it with `age -d` first\n",
-        ),
     ] {
         folder.write("id", content);
         folder.waxseal(&["open", "-", "--identity", "id"]).stdin(&sealed).fails(3, stderr);
@@ -78,6 +77,23 @@ fn a_value_that_was_moved_does_not_open() {
     open(sealed.replace("    A: wax1", "    A: wax2")).fails(
         3,
         "error: <stdin>:1: shop/db: Malformed: spec.encryptedData.A: not a sealed value: expected \"wax1.ENVELOPE.…\"\n",
+    );
+}
+
+#[test]
+fn a_wrap_in_ascii_armour_is_none() {
+    let folder = Folder::with_key();
+    let sealed = sealed_in(&folder);
+    let id = folder.key_id("cluster");
+    let wrap = sealed.lines().find(|line| line.contains(&id)).expect("its wrap");
+    let (file, proof) = wrap.rsplit_once('.').expect("a proof");
+    let (place, _) = file.rsplit_once(' ').expect("a key id");
+    let armour = BASE64_STANDARD.encode("-----BEGIN AGE ENCRYPTED FILE-----\n-----END AGE ENCRYPTED FILE-----\n");
+    let envelope = sealed.lines().find_map(|line| line.strip_prefix("    e")?.strip_suffix(':')).expect("an envelope");
+    let open = folder.waxseal(&["open", "-", "--identity", "cluster.key"]);
+    open.stdin(sealed.replace(wrap, &format!("{place} {armour}.{proof}"))).fails(
+        3,
+        &format!("error: <stdin>:1: shop/db: Malformed: spec.envelopes.e{envelope}.wraps.{id}: the wrap is an age file in ASCII armour, where its binary form belongs\n"),
     );
 }
 

@@ -20,6 +20,8 @@ fn what_is_not_yaml() {
     assert_refused("kind: Secret\nmetadata:\n\tname: db\n", ":3:2", "not YAML: a tab stands where only spaces may");
     assert_refused("kind: a: b\n", ":1:8", "not YAML: a second \": \" on one line");
     assert_refused("[1, 2\nb: 3\n", ":2:2", "not YAML");
+    assert_refused("{\"kind\": \"Secret\",\n \"data\" {}}", ":2:9", "not JSON");
+    assert_refused("{\"kind\": \"Secret\",\n", ":2:1", "not JSON: it ends too early");
     assert_refused("{\"kind\": \"\\ud83d\"}", ":1:10", "not JSON: half of a surrogate pair stands alone");
 }
 
@@ -30,6 +32,16 @@ fn a_value_that_would_change_silently() {
     assert_refused(&text, ":5:9", message);
     let text = format!("{HEAD}stringData:\n  PORT: 5432\n");
     assert_refused(&text, ":5:9", "stringData.PORT: must be a string, not a number\nhint: write it in quotes");
+}
+
+#[test]
+fn what_yaml_has_beyond_plain_data() {
+    let text = format!("{HEAD}stringData: {{A: &a x, B: *a}}\n");
+    let message = "stringData.A: anchors are not read here\nhint: write the value out at each place";
+    assert_refused(&text, ":4:20", message);
+    let text = format!("{HEAD}stringData:\n  A: {{{{ .Values.a }}}}\n");
+    let hint = "if these are the braces of a template, render it first";
+    assert_refused(&text, ":5:7", &format!("stringData.A: a key that is no string\nhint: {hint}"));
 }
 
 #[test]
@@ -132,6 +144,15 @@ fn keys_files_that_are_none() {
     seal().fails(3, &format!("error: keys.yaml:1:1: not a SealingKey\n{hint}"));
     folder.write("keys.yaml", "");
     seal().fails(3, &format!("error: keys.yaml: no SealingKey in it\n{hint}"));
+    let line = folder.read("cluster.key").lines().position(|line| line.starts_with("AGE-")).expect("it") + 1;
+    folder.waxseal(&["seal", "--keys", "cluster.key"]).stdin(HEAD).fails(
+        3,
+        &format!(
+            "error: cluster.key:{line}:1: this is an identity, a private key, where a keys file belongs
+hint: `waxseal keys public --identity FILE` prints its SealingKey
+"
+        ),
+    );
     let key = folder.read("cluster.yaml");
     folder.write("keys.yaml", key.replace("Active", "Retired"));
     let stderr =

@@ -94,9 +94,67 @@ fn the_secrets_of_a_list_are_sealed() {
     let mixed =
         format!("{list}- {{apiVersion: v1, kind: ConfigMap, metadata: {{name: x}}, data: {{answer: \"no\"}}}}\n");
     let sealed = seal(&folder, &mixed);
-    let kept = "- apiVersion: v1\n  data:\n    answer: \"no\"\n  kind: ConfigMap\n  metadata:\n    name: x\n";
+    let kept = "- apiVersion: v1\n  kind: ConfigMap\n  metadata:\n    name: x\n  data:\n    answer: \"no\"\n";
     assert!(sealed.ends_with(kept), "{sealed}");
     assert_eq!(seal(&folder, &sealed), sealed);
+}
+
+#[test]
+fn other_items_of_a_list_keep_their_order_and_every_digit() {
+    let folder = Folder::with_key();
+    let other = r#"{"kind":"Widget","apiVersion":"v1","spec":[100000000000000000000000000,1.10,-0.0,1e3]}"#;
+    let secret = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db","namespace":"shop"}}"#;
+    let list = format!(r#"{{"apiVersion":"v1","kind":"List","items":[{secret},{other}]}}"#);
+    let sealed: String = seal(&folder, &list).split_whitespace().collect();
+    assert!(sealed.contains(other), "{sealed}");
+}
+
+#[test]
+fn what_shows_in_the_lines_around_a_document_is_warned_of() {
+    let folder = Folder::with_key();
+    for text in [
+        format!("--- # a long value\n{SECRET}"),
+        format!("{SECRET}... # a long value\n"),
+        format!("  # a long value\n{SECRET}"),
+    ] {
+        let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(&text);
+        seal.warns("warning: <stdin>:1: the value of A in db still shows in a comment\n");
+    }
+}
+
+#[test]
+fn what_shows_in_another_shape_is_warned_of() {
+    let folder = Folder::with_key();
+    let text = r#"apiVersion: v1
+kind: Secret
+metadata: {name: db, namespace: shop}
+stringData:
+  A: |
+    first line
+    second "line"
+---
+kind: ConfigMap
+data:
+  a: |
+      first line
+      second "line"
+---
+kind: ConfigMap
+data: {a: "first line\nsecond \"line\"\n"}
+---
+kind: ConfigMap
+data:
+  a: >-
+    Zmlyc3QgbGlu
+    ZQpzZWNvbmQg
+    ImxpbmUiCg==
+"#;
+    folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(text).warns(
+        "warning: <stdin>:12: the value of A in db still shows
+warning: <stdin>:16: the value of A in db still shows
+warning: <stdin>:21: the value of A in db still shows
+",
+    );
 }
 
 #[test]

@@ -120,7 +120,8 @@ fn no_first_key_is_made_beside_a_broken_one() {
     let machine = Machine::new();
     fs::create_dir(machine.key("")).expect("made");
     write_private(&machine.key("mine.key"), "hunter2\n");
-    let log = machine.once().succeeds();
+    let log = machine.once().fails();
+    assert!(log.contains("there is no key to work with: none is made beside key files that are not used"), "{log}");
     assert!(log.contains("the key keys/mine.key is not used: line 1: neither an identity nor a comment"), "{log}");
     assert_eq!(machine.key_files(), ["mine.key"]);
 }

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -121,12 +121,17 @@ fn a_secret_goes_with_its_sealed_secret_and_its_namespace_with_the_last() {
     let controller = machine.start();
     controller.wait_for_reason("web", "Materialised");
     fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
+    let removed = Instant::now();
     controller.wait_until("the deletion", || !machine.secret("shop/db").exists());
+    // Whoever writes a file slowly, and not aside, has it empty for seconds.
+    assert!(removed.elapsed() > Duration::from_secs(4), "after {:?}", removed.elapsed());
     controller.wait_until("its line in the status", || machine.ready("db").is_none());
     assert_eq!(machine.value("shop/web/password").as_deref(), Some("two"));
     controller.wait_until("the end of what was left of it", || names(&machine.secret("shop")) == ["web"]);
+    assert_eq!(controller.stop(Signal::TERM), Some(0));
     fs::remove_file(machine.manifest("web.yaml")).expect("it is there");
-    controller.wait_until("the deletion", || !machine.secret("shop").exists());
+    machine.once().succeeds();
+    assert!(!machine.secret("shop").exists());
 }
 
 #[test]
@@ -137,10 +142,16 @@ fn a_file_that_is_gone_for_a_moment_deletes_nothing() {
     controller.wait_for_reason("db", "Materialised");
     let text = fs::read_to_string(machine.manifest("db.yaml")).expect("it is there");
     let before = fingerprint(&machine.secret("shop/db"));
-    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
-    controller.wait_until("a pass without it", || machine.ready("db").is_none());
-    machine.write_manifest("db.yaml", &text);
-    controller.wait_for_reason("db", "Materialised");
+    for emptied in [None, Some("")] {
+        match emptied {
+            Some(text) => fs::write(machine.manifest("db.yaml"), text).expect("written"),
+            None => fs::remove_file(machine.manifest("db.yaml")).expect("it is there"),
+        }
+        let message = controller.wait_for_reason("db", "ApiUnavailable");
+        assert_eq!(message, "not found; its Secret goes unless it returns");
+        fs::write(machine.manifest("db.yaml"), &text).expect("written");
+        controller.wait_for_reason("db", "Materialised");
+    }
     assert_eq!(fingerprint(&machine.secret("shop/db")), before);
     assert!(!controller.log().contains("deleted"), "{}", controller.log());
 }
@@ -192,6 +203,73 @@ fn what_somebody_changed_in_a_secret_is_put_right() {
     fs::write(machine.secret("shop/db/..data/more"), "tampered").expect("written");
     machine.once().succeeds();
     assert_eq!(machine.values("shop/db"), BTreeMap::from([("password".to_owned(), b"one".to_vec())]));
+}
+
+#[test]
+fn modes_that_somebody_loosened_are_restored() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    machine.once().succeeds();
+    let before = fingerprint(&machine.secret("shop/db"));
+    for path in ["shop/db", "shop/db/..data", "shop/db/..data/password", "shop/db/..data/..secret.json"] {
+        fs::set_permissions(machine.secret(path), fs::Permissions::from_mode(0o755)).expect("changed");
+    }
+    machine.once().succeeds();
+    assert_private(&machine.secret(""));
+    assert_eq!(fingerprint(&machine.secret("shop/db")), before);
+}
+
+#[test]
+fn files_of_somebody_else_in_a_secret_stay() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    machine.once().succeeds();
+    let theirs = ["..backup", "note.txt", "own-link"];
+    fs::create_dir(machine.secret("shop/db/..backup")).expect("made");
+    fs::write(machine.secret("shop/db/note.txt"), "theirs").expect("written");
+    symlink("note.txt", machine.secret("shop/db/own-link")).expect("linked");
+    machine.once().succeeds();
+    machine.seal(&secret("db", "two").replace("password", "other"), "db.yaml");
+    machine.once().succeeds();
+    let mut present = names(&machine.secret("shop/db"));
+    present.retain(|name| !name.starts_with("..v-"));
+    assert_eq!(present, ["..backup", "..data", "note.txt", "other", "own-link"]);
+    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
+    machine.once().succeeds();
+    assert_eq!(names(&machine.secret("shop/db")), theirs);
+    assert_eq!(names(&machine.secret("shop")), ["db"]);
+    machine.once().succeeds();
+    assert_eq!(names(&machine.secret("shop/db")), theirs);
+}
+
+#[test]
+fn what_a_crash_left_goes_also_where_nothing_is_written() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    machine.once().succeeds();
+    let private = |path: &Path| fs::DirBuilder::new().mode(0o700).recursive(true).create(path).expect("made");
+    private(&machine.elsewhere("elsewhere/..unfinished-4"));
+    symlink(machine.elsewhere("elsewhere"), machine.secret("linked")).expect("linked");
+    for path in ["shop/..unfinished-1/db", "gone/..unfinished-2/db/..v-1", "..unfinished-3"] {
+        private(&machine.secret(path));
+        fs::write(machine.secret(path).join("password"), "one").expect("written");
+    }
+    fs::write(machine.key("..unfinished-5"), "one").expect("written");
+    machine.once().succeeds();
+    assert_eq!(names(&machine.secret("")), ["..lock", "..waxseal-status.json", "linked", "shop"]);
+    assert_eq!(names(&machine.secret("shop")), ["db"]);
+    assert_eq!(names(&machine.elsewhere("elsewhere")), ["..unfinished-4"]);
+    assert!(!machine.key("..unfinished-5").exists());
+}
+
+#[test]
+fn a_running_controller_removes_what_a_crash_left() {
+    let machine = Machine::with_key();
+    let controller = machine.start();
+    controller.wait_until("the start", || controller.log().contains("started"));
+    fs::create_dir_all(machine.secret("shop/..unfinished-1")).expect("made");
+    machine.write_manifest("other.yaml", "");
+    controller.wait_until("the sweep", || !machine.secret("shop/..unfinished-1").exists());
 }
 
 #[test]

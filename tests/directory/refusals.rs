@@ -54,12 +54,12 @@ fn a_running_controller_says_why_and_recovers() {
     let controller = machine.start();
     machine.edit("db.yaml", "spec:", "sepc:");
     let message = controller.wait_for_reason("db", "Malformed");
-    assert!(message.starts_with("its manifest cannot be read: db.yaml:6:1: unknown field \"sepc\""), "{message}");
+    assert!(message.starts_with("its manifest cannot be used: db.yaml:6:1: unknown field \"sepc\""), "{message}");
     assert!(message.ends_with("; its Secret stays as it is"), "{message}");
     assert_last_good_stays(&machine);
     machine.edit("db.yaml", "sepc:", "spec:");
     controller.wait_for_reason("db", "Materialised");
-    assert_eq!(controller.log().matches("its manifest cannot be read").count(), 1, "{}", controller.log());
+    assert_eq!(controller.log().matches("its manifest cannot be used").count(), 1, "{}", controller.log());
 }
 
 #[test]
@@ -85,12 +85,89 @@ fn an_unreadable_file_deletes_nothing() {
     let log = machine.once().fails();
     assert!(log.contains("a manifest is not read: bad.yaml:"), "{log}");
     let message = machine.assert_reason("db", "ApiUnavailable");
-    assert!(message.starts_with("not found, but not every manifest could be read: bad.yaml:"), "{message}");
+    assert!(message.starts_with("not found, but not every manifest can be used: bad.yaml:"), "{message}");
     assert_last_good_stays(&machine);
     machine.assert_reason("web", "Materialised");
     fs::remove_file(machine.manifest("bad.yaml")).expect("it is there");
     machine.once().succeeds();
     assert_eq!(names(&machine.secret("shop")), ["web"]);
+}
+
+#[test]
+fn a_name_that_was_edited_deletes_nothing_until_it_is_sealed_for() {
+    for (from, to, place) in [
+        ("metadata:\n  name: db", "metadata:\n  name: web", "shop/web"),
+        ("  namespace: shop\nspec", "  namespace: blog\nspec", "blog/db"),
+    ] {
+        let machine = materialised();
+        machine.edit("db.yaml", from, to);
+        let log = machine.once().fails();
+        let fault = format!("db.yaml:1: sealed for shop/db (scope Strict), but this object is {place} (scope Strict)");
+        let kept = format!("no Secret is deleted (shop/db would be) while a manifest cannot be used: {fault}");
+        assert!(log.contains(&kept), "{log}");
+        let refused = log.lines().find(|line| line.contains("\"reason\":\"Moved\"")).expect("a line about it");
+        assert!(refused.contains("\"level\":\"WARN\""), "{refused}");
+        let message = machine.assert_reason("db", "Moved");
+        assert_eq!(message, format!("its manifest cannot be used: {fault}; its Secret stays as it is"));
+        assert_last_good_stays(&machine);
+        machine.edit("db.yaml", to, from);
+        machine.once().succeeds();
+        assert_last_good_stays(&machine);
+        machine.seal(&secret("web", "new"), "db.yaml");
+        machine.once().succeeds();
+        assert_eq!(names(&machine.secret("shop")), ["web"]);
+    }
+}
+
+#[test]
+fn a_bad_manifest_elsewhere_holds_deletion_back_until_it_is_good() {
+    let machine = materialised();
+    machine.seal(&secret("web", "two"), "web.yaml");
+    machine.once().succeeds();
+    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
+    let good = fs::read_to_string(machine.manifest("web.yaml")).expect("it was written");
+    let damages: [&dyn Fn(); 3] = [
+        &|| machine.edit("web.yaml", "password: wax1.", "passwort: wax1."),
+        &|| machine.edit("web.yaml", "wax1.", "wax2."),
+        &|| machine.write_manifest("copy.yaml", &good),
+    ];
+    for damage in damages {
+        damage();
+        let log = machine.once().fails();
+        assert!(log.contains("no Secret is deleted (shop/db would be) while a manifest cannot be used: "), "{log}");
+        let message = machine.assert_reason("db", "ApiUnavailable");
+        assert!(message.starts_with("not found, but not every manifest can be used: "), "{message}");
+        assert_last_good_stays(&machine);
+        machine.write_manifest("web.yaml", &good);
+    }
+    fs::remove_file(machine.manifest("copy.yaml")).expect("it is there");
+    machine.once().succeeds();
+    assert_eq!(names(&machine.secret("shop")), ["web"]);
+    assert_eq!(machine.ready("db"), None);
+}
+
+#[test]
+fn a_missing_key_does_not_hold_deletion_back() {
+    let machine = materialised();
+    machine.seal(&secret("web", "two"), "web.yaml");
+    machine.once().succeeds();
+    for file in machine.key_files() {
+        fs::remove_file(machine.key(&file)).expect("it is there");
+    }
+    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
+    machine.once().fails();
+    machine.assert_reason("web", "AwaitingKeys");
+    assert_eq!(names(&machine.secret("shop")), ["web"]);
+}
+
+#[test]
+fn a_secret_that_nobody_sealed_is_named() {
+    let machine = Machine::with_key();
+    machine.write_manifest("deep/plain.yaml", &format!("# mine\n---\n{}", secret("db", VALUE)));
+    let log = machine.once().succeeds();
+    assert!(log.contains("deep/plain.yaml:2: a Secret that is not sealed; nothing is done with it"), "{log}");
+    assert!(!log.contains(VALUE));
+    assert!(!machine.secret("shop").exists());
 }
 
 #[test]
@@ -105,7 +182,7 @@ fn a_document_without_a_namespace_is_refused_and_deletes_nothing() {
     assert_eq!((&entries[0]["namespace"], &ready["reason"]), (&serde_json::Value::Null, &"Malformed".into()));
     assert_eq!(ready["message"], "metadata.namespace: missing; a folder has no default namespace");
     let message = machine.assert_reason("db", "Malformed");
-    assert!(message.starts_with("its manifest cannot be read: db.yaml:1: metadata.namespace: missing"), "{message}");
+    assert!(message.starts_with("its manifest cannot be used: db.yaml:1: metadata.namespace: missing"), "{message}");
     assert_last_good_stays(&machine);
 }
 

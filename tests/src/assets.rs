@@ -6,7 +6,7 @@
 //! 2. the project's own cache, `test-assets` in Cargo's target folder;
 //! 3. `go build` from the modules pinned below `tests/go`, into that cache.
 //!
-//! `age` and `age-keygen` come from 2 or 3. The official envtest archive is no source: it holds no
+//! `age`, `age-keygen` and `age-plugin-batchpass` come from 2 or 3. The official envtest archive is no source: it holds no
 //! `kube-controller-manager`, so it could never suffice.
 
 use std::ffi::OsString;
@@ -23,6 +23,8 @@ pub struct Assets {
     pub kubernetes: Kubernetes,
     pub age: PathBuf,
     pub age_keygen: PathBuf,
+    /// Beside `age`, which finds it through `PATH`.
+    pub age_plugin_batchpass: PathBuf,
 }
 
 /// What [`crate::cluster::Cluster`] runs.
@@ -99,6 +101,7 @@ impl Sources {
             },
             age: self.program(&AGE, "age")?,
             age_keygen: self.program(&AGE, "age-keygen")?,
+            age_plugin_batchpass: self.program(&AGE, "age-plugin-batchpass")?,
         })
     }
 
@@ -184,7 +187,7 @@ mod tests {
             let modules = sources.to_build();
             modules.iter().map(|module| module.title()).collect::<Vec<_>>()
         };
-        assert_eq!(titles(Some("/given")), ["age and age-keygen v1.3.2"]);
+        assert_eq!(titles(Some("/given")), ["age and age-keygen and age-plugin-batchpass v1.3.2"]);
         assert_eq!(titles(Some("")).len(), 3);
         assert_eq!(titles(None).len(), 3);
     }

@@ -167,6 +167,21 @@ impl Cluster {
         Ok(self.control_plane.spawn(command)?)
     }
 
+    /// Kills the API server, as a crash would; everything else goes on.
+    ///
+    /// Must not be called from within an async runtime.
+    pub fn kill_api_server(&mut self) {
+        self.control_plane.kill_api_server();
+    }
+
+    /// Starts the API server again, at the same address and with what etcd holds.
+    ///
+    /// Must not be called from within an async runtime.
+    pub fn restart_api_server(&mut self, programs: &Kubernetes) -> Result<(), Error> {
+        self.control_plane.start_api_server_alone(programs)?;
+        self.runtime.block_on(self.control_plane.api_server_is_ready(&self.client))
+    }
+
     /// Creates a namespace that no other test has, named after `prefix`.
     pub async fn namespace(&self, prefix: &str) -> Result<Namespace, Error> {
         let number = self.namespaces.fetch_add(1, Ordering::Relaxed);

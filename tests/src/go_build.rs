@@ -1,17 +1,16 @@
 //! Programs built from the Go modules pinned below `tests/go`, and the cache that keeps them.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use rustix::fs::Access;
-use sha2::{Digest, Sha256};
 
-use crate::processes::{self, Process, ProcessGroup};
+use crate::asset_cache::{self, AssetCache, say, wait_visibly};
+use crate::processes::{self, ProcessGroup};
 
-const HEARTBEAT: Duration = Duration::from_secs(20);
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
 
 /// A Go module of this project whose `tool` lines name the programs to build.
@@ -67,6 +66,8 @@ pub(crate) const AGE: Module = Module {
     programs: &[
         Program { name: "age", package: "filippo.io/age/cmd/age" },
         Program { name: "age-keygen", package: "filippo.io/age/cmd/age-keygen" },
+        // `age -p` asks at a terminal; this gives age the passphrase for the same file.
+        Program { name: "age-plugin-batchpass", package: "filippo.io/age/cmd/age-plugin-batchpass" },
     ],
     is_kubernetes: false,
     duration: "about 20 seconds",
@@ -110,11 +111,7 @@ impl Module {
 
     /// Changes with all that decides what is built, so that an outdated cache is never used.
     fn cache_key(&self) -> String {
-        let mut hash = Sha256::new();
-        for input in [self.go_mod, self.go_sum, &self.linker_flags()] {
-            hash.update(input);
-        }
-        let digest: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = asset_cache::digest(&[self.go_mod, self.go_sum, &self.linker_flags()]);
         format!("{}-{}-{digest}", self.name, self.version())
     }
 }
@@ -144,21 +141,21 @@ pub enum Error {
 #[derive(Debug)]
 pub(crate) struct Cache {
     target: PathBuf,
-    folder: PathBuf,
+    assets: AssetCache,
 }
 
 impl Cache {
     pub(crate) fn new(target: &Path) -> Self {
-        Self { target: target.to_owned(), folder: target.join("test-assets") }
+        Self { target: target.to_owned(), assets: AssetCache::new(target) }
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+        self.assets.folder()
     }
 
     /// Where the program is, once its module is built.
     pub(crate) fn program(&self, module: &Module, name: &str) -> PathBuf {
-        self.folder.join(module.cache_key()).join(name)
+        self.folder().join(module.cache_key()).join(name)
     }
 
     pub(crate) fn holds(&self, module: &Module) -> bool {
@@ -172,25 +169,14 @@ impl Cache {
         if self.holds(module) {
             return Ok(());
         }
-        let _lock = self.lock().map_err(|source| self.error(source))?;
+        let _lock = self.assets.lock().map_err(|source| self.error(source))?;
         if self.holds(module) {
             return Ok(());
         }
-        let group = ProcessGroup::start(&self.folder)?;
+        let group = ProcessGroup::start(self.folder())?;
         self.build(module, &group)?;
-        self.keep(module, &group).map_err(|source| self.error(source))
-    }
-
-    fn lock(&self) -> io::Result<File> {
-        fs::create_dir_all(&self.folder)?;
-        let file = File::create(self.folder.join("lock"))?;
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => say("waiting for another run that builds test programs"),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        file.lock()?;
-        Ok(file)
+        let built = group.folder().join("programs");
+        self.assets.keep(&built, &module.cache_key()).map_err(|source| self.error(source))
     }
 
     fn build(&self, module: &Module, group: &ProcessGroup) -> Result<(), Error> {
@@ -224,24 +210,15 @@ impl Cache {
             .stdout(Stdio::null())
             .stderr(output);
         let mut process = group.spawn(&mut go)?;
-        let status = wait_visibly(&mut process, program.name, start);
+        let status = wait_visibly(&mut process, &format!("building {}", program.name), start);
         if status.map_err(|source| self.error(source))?.success() {
             return Ok(());
         }
         Err(Error::Failed { package: program.package.to_owned(), log: processes::last_lines(&log, 15) })
     }
 
-    /// Renames, because a folder that is there must be complete.
-    fn keep(&self, module: &Module, group: &ProcessGroup) -> io::Result<()> {
-        let place = self.folder.join(module.cache_key());
-        if place.exists() {
-            fs::remove_dir_all(&place)?;
-        }
-        fs::rename(group.folder().join("programs"), place)
-    }
-
     fn error(&self, source: io::Error) -> Error {
-        Error::Files { path: self.folder.clone(), source }
+        Error::Files { path: self.folder().to_owned(), source }
     }
 }
 
@@ -273,28 +250,10 @@ fn home_is_usable() -> bool {
         .is_some_and(|home| Path::new(&home).is_absolute() && rustix::fs::access(&home, Access::WRITE_OK).is_ok())
 }
 
-fn wait_visibly(process: &mut Process, what: &str, start: Instant) -> io::Result<ExitStatus> {
-    let mut spoken = Instant::now();
-    loop {
-        if let Some(status) = process.try_wait()? {
-            return Ok(status);
-        }
-        if spoken.elapsed() >= HEARTBEAT {
-            spoken = Instant::now();
-            say(&format!("still building {what}, {} s so far", start.elapsed().as_secs()));
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "a build of minutes must be seen to progress")]
-fn say(line: &str) {
-    eprintln!("{line}");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn versions_come_from_go_mod() {
@@ -323,11 +282,13 @@ mod tests {
     fn only_a_complete_folder_is_a_hit() {
         let target = tempfile::tempdir().expect("a folder");
         let cache = Cache::new(target.path());
-        let place = cache.folder.join(AGE.cache_key());
+        let place = cache.folder().join(AGE.cache_key());
         fs::create_dir_all(&place).expect("the folder is writable");
         fs::write(place.join("age"), "").expect("the folder is writable");
         assert!(!cache.holds(&AGE));
         fs::write(place.join("age-keygen"), "").expect("the folder is writable");
+        assert!(!cache.holds(&AGE));
+        fs::write(place.join("age-plugin-batchpass"), "").expect("the folder is writable");
         assert!(cache.holds(&AGE));
     }
 }

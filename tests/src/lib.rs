@@ -6,17 +6,22 @@
 
 use std::error::Error;
 
+mod asset_cache;
 pub mod assets;
 pub mod bounds;
 mod certificates;
 pub mod cluster;
 pub mod fixtures;
+#[path = "../fuzz/src/lib.rs"]
+pub mod fuzz;
 mod go_build;
 pub mod installation;
 pub mod prerequisites;
 pub mod processes;
 pub mod programs;
 pub mod target_folder;
+pub mod typage;
+pub mod vectors;
 pub mod waiting;
 
 /// One line that names the failed operation and each of its causes.

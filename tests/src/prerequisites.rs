@@ -10,7 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::go_build::Module;
-use crate::{assets, target_folder};
+use crate::{assets, target_folder, typage};
+
+mod peers;
+
+use peers::Peers;
 
 const GIB: u64 = 1 << 30;
 /// Go's caches and two copies of the programs, when something has to be built with Go.
@@ -28,13 +32,21 @@ pub enum Error {
     Missing(#[from] Missing),
 }
 
-/// Fails when this machine cannot prepare and run the tests, and changes nothing.
+/// Fails when this machine cannot prepare and run a cluster, and changes nothing.
 ///
 /// Go counts only while something has to be built with it.
 pub fn check() -> Result<(), Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let environment = Environment::probe(&path, target_folder::find()?, &assets::to_build()?);
     Ok(environment.check()?)
+}
+
+/// [`check`], and also fails without the programs of others that the tests run beside a cluster.
+pub fn check_for_tests() -> Result<(), Error> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let environment = Environment::probe(&path, target_folder::find()?, &assets::to_build()?);
+    let peers = Some(Peers::probe(&path, typage::is_installed()?));
+    Ok(Environment { peers, ..environment }.check()?)
 }
 
 /// What a machine was found to have.
@@ -48,6 +60,8 @@ struct Environment {
     /// What Go has to build; nothing when all programs are there.
     to_build: Vec<String>,
     go_needed: Version,
+    /// Only where they are needed.
+    peers: Option<Peers>,
 }
 
 impl Environment {
@@ -61,12 +75,14 @@ impl Environment {
             target,
             to_build: to_build.iter().map(|module| module.title()).collect(),
             go_needed: needed.filter_map(Version::parse).max().unwrap_or_default(),
+            peers: None,
         }
     }
 
     fn check(&self) -> Result<(), Missing> {
-        let findings = [self.missing_c_toolchain(), self.missing_git(), self.missing_go(), self.missing_disk()];
-        let missing: Vec<_> = findings.into_iter().flatten().collect();
+        let own = [self.missing_c_toolchain(), self.missing_git(), self.missing_go(), self.missing_disk()];
+        let peers = self.peers.iter().flat_map(Peers::missing);
+        let missing: Vec<_> = own.into_iter().chain(peers).flatten().collect();
         match missing.is_empty() {
             true => Ok(()),
             false => Err(Missing(missing.concat())),
@@ -132,7 +148,7 @@ impl Environment {
 #[error("the tests cannot run, this machine lacks{0}")]
 pub struct Missing(String);
 
-/// A version of Go without its suffix: `1.26rc1` counts as `1.26.0`.
+/// A version of Go or Node.js without its suffix: `1.26rc1` counts as `1.26.0`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Version([u32; 3]);
 
@@ -227,6 +243,7 @@ mod tests {
             free_disk: 7 * GIB,
             to_build: vec![ETCD.title(), AGE.title()],
             go_needed: Version([1, 26, 0]),
+            peers: None,
         }
     }
 
@@ -279,7 +296,7 @@ mod tests {
     fn go_message(found: &str) -> String {
         format!(
             "the tests cannot run, this machine lacks
-  Go 1.26.0 or newer, to build etcd v3.6.16, age and age-keygen v1.3.2: {found}
+  Go 1.26.0 or newer, to build etcd v3.6.16, age and age-keygen and age-plugin-batchpass v1.3.2: {found}
     Debian, Ubuntu: sudo apt-get install golang-go (`apt-cache policy golang-go` says how new)
     elsewhere:      curl -fsSL https://go.dev/dl/go1.26.0.{}-{}.tar.gz | sudo tar -xz -C /usr/local
                     export PATH=/usr/local/go/bin:$PATH",
@@ -302,9 +319,10 @@ mod tests {
 
     #[test]
     fn everything_missing_is_named_at_once() {
-        let environment = Environment { c_toolchain: false, git: false, go: None, free_disk: 0, ..complete() };
+        let peers = Some(Peers { openssl: false, node: None, npm: false, typage_is_installed: false });
+        let environment = Environment { c_toolchain: false, git: false, go: None, free_disk: 0, peers, ..complete() };
         let message = message(&environment);
-        for name in ["\n  a C compiler", "\n  git:", "\n  Go 1.26.0", "\n  6 GiB"] {
+        for name in ["\n  a C compiler", "\n  git:", "\n  Go 1.26.0", "\n  6 GiB", "\n  openssl:", "\n  Node.js"] {
             assert!(message.contains(name), "{name} in {message}");
         }
     }
@@ -329,12 +347,14 @@ mod tests {
         let path = folder.path().as_os_str();
         let environment = Environment::probe(path, folder.path().to_owned(), &[&ETCD]);
         assert!(!environment.c_toolchain && !environment.git && environment.go.is_none());
+        let peers = Peers::probe(path, false);
+        assert!(!peers.openssl && peers.node.is_none() && !peers.npm);
         assert!(environment.free_disk > 0);
     }
 
     #[test]
     fn each_program_that_is_hidden_is_missed_and_no_other() {
-        let programs = ["cc", "git", "go"];
+        let programs = ["cc", "git", "go", "openssl", "node", "npm"];
         for hidden in programs {
             let folder = tempfile::tempdir().expect("a folder");
             for program in programs.iter().filter(|program| **program != hidden) {
@@ -348,6 +368,10 @@ mod tests {
             assert_eq!(environment.c_toolchain, hidden != "cc", "cc");
             assert_eq!(environment.git, hidden != "git", "git");
             assert_eq!(environment.go.is_some(), hidden != "go", "go");
+            let peers = Peers::probe(path, false);
+            assert_eq!(peers.openssl, hidden != "openssl", "openssl");
+            assert_eq!(peers.node.is_some(), hidden != "node", "node");
+            assert_eq!(peers.npm, hidden != "npm" && hidden != "node", "npm");
         }
     }
 

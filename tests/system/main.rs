@@ -5,6 +5,8 @@
 
 mod harness;
 mod materialise;
+mod peers;
+mod recovery;
 mod refusals;
 mod registration;
 mod rights;
@@ -20,7 +22,7 @@ use std::time::Instant;
 use libtest_mimic::{Arguments, Conclusion, Trial};
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::Controller;
-use waxseal_tests::{assets, installation, prerequisites, programs, report};
+use waxseal_tests::{assets, installation, prerequisites, programs, report, typage};
 
 use registration::{Context, Test};
 
@@ -41,8 +43,15 @@ fn main() -> ExitCode {
 
 /// Every module of tests has a line here.
 fn tests() -> Vec<Test> {
-    let modules =
-        [harness::tests(), materialise::tests(), refusals::tests(), rights::tests(), startup::tests(), wraps::tests()];
+    let modules = [
+        harness::tests(),
+        materialise::tests(),
+        recovery::tests(),
+        refusals::tests(),
+        rights::tests(),
+        startup::tests(),
+        wraps::tests(),
+    ];
     modules.into_iter().flatten().collect()
 }
 
@@ -66,10 +75,11 @@ async fn install(cluster: &Cluster, programs: &programs::Programs) -> Result<Con
 }
 
 fn prepare() -> Result<Context, Box<dyn Error>> {
-    prerequisites::check()?;
+    prerequisites::check_for_tests()?;
     eprintln!("building the programs under test");
     let programs = programs::build()?;
     let assets = assets::prepare()?;
+    let typage = typage::prepare()?;
     let start = Instant::now();
     let cluster = Cluster::start(&assets.kubernetes, &installation::definitions()?)?;
     let controller = cluster.block_on(install(&cluster, &programs))?;
@@ -80,5 +90,5 @@ fn prepare() -> Result<Context, Box<dyn Error>> {
     }
     let seconds = start.elapsed().as_secs_f32();
     eprintln!("started a cluster with Waxseal in it in {seconds:.1} s: {}", cluster.url());
-    Ok(Context { controller, keys_file, cluster, programs, assets })
+    Ok(Context { controller, keys_file, cluster, programs, assets, typage })
 }

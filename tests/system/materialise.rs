@@ -12,7 +12,7 @@ use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{
-    DEADLINE, condition, create, judged, opaque, patch, plain_value, replace_spec, values, with_reason,
+    DEADLINE, condition, create, create_plain, judged, opaque, patch, plain_value, replace_spec, values, with_reason,
 };
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -23,6 +23,8 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("materialise::the_data_is_exact_and_other_metadata_stays", exact),
         Test::new("materialise::metadata_follows_the_template_and_no_further", metadata),
         Test::new("materialise::a_recreated_object_has_its_secret_again", recreated),
+        Test::new("materialise::a_secret_whose_owner_reference_was_taken_away_has_it_again", reowned),
+        Test::new("materialise::a_secret_that_another_controller_took_is_foreign", taken),
         Test::new("materialise::the_status_says_ready_for_the_generation_that_was_judged", status),
         Test::new("materialise::what_kubernetes_never_changes_is_said_and_left", immutable),
         Test::new("materialise::an_object_that_is_being_deleted_is_left_alone", deleting),
@@ -162,6 +164,34 @@ async fn recreated(context: &Context) -> TestResult {
         })
         .await?;
     }
+    Ok(())
+}
+
+/// Without the reference nothing would collect the Secret when its object goes.
+async fn reowned(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("reowned").await?;
+    let object = context.create_sealed(&namespace, "db", "hunter2").await?;
+    let secrets = namespace.api::<Secret>();
+    patch(&secrets, "db", json!({"metadata": {"ownerReferences": Value::Null}, "data": {"PASSWORD": "b29wcw=="}}))
+        .await?;
+    waiting::until("the owner reference's return", DEADLINE, async || {
+        let secret = secrets.get("db").await.ok()?;
+        (secret.owner_references().first()?.uid == object.uid()?).then_some(())
+    })
+    .await?;
+    assert_eq!(values(&secrets.get("db").await?), [("PASSWORD".to_owned(), "hunter2".to_owned())]);
+    Ok(())
+}
+
+async fn taken(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("taken").await?;
+    context.create_sealed(&namespace, "db", "hunter2").await?;
+    let owner = create_plain(&namespace, "owner", "x").await?;
+    let reference = json!([{
+        "apiVersion": "v1", "kind": "Secret", "name": "owner", "uid": owner.uid(), "controller": true,
+    }]);
+    patch(&namespace.api::<Secret>(), "db", json!({"metadata": {"ownerReferences": reference}})).await?;
+    with_reason(&namespace, "db", "ForeignOwner").await?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::programs::Programs;
 use waxseal_tests::report;
+use waxseal_tests::typage::Typage;
 
 /// What all tests share.
 pub(crate) struct Context {
@@ -19,6 +20,7 @@ pub(crate) struct Context {
     pub(crate) cluster: Cluster,
     pub(crate) programs: Programs,
     pub(crate) assets: Assets,
+    pub(crate) typage: Typage,
 }
 
 /// A test may fail with any error, also a string, or by a panic.

@@ -1,28 +1,36 @@
 //! The controller's first minutes, its keys and its end, each on an API server of its own.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, SealingKey, SealingKeySpec};
+use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Test, TestResult};
 use crate::sealing::{DEADLINE, create, opaque, with_reason};
 
+const WATCH_FAILURES: &str = "waxseal_watch_failures_total{kind=\"SealedSecrets\"}";
+/// Far more than two of the longest waits between attempts, and far less than the library would take.
+const FOLLOWED_AGAIN: Duration = Duration::from_secs(30);
+
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("startup::two_controllers_at_once_end_with_one_primary", two_at_once),
         Test::on_own_cluster("startup::no_key_is_made_while_objects_name_another", awaiting),
         Test::on_own_cluster("startup::a_restart_writes_nothing_and_sigterm_ends_it", restart),
+        Test::blocking("startup::after_an_outage_of_the_api_server_everything_follows_again", outage),
         Test::new("startup::a_planted_sealing_key_is_deleted", planted),
         Test::new("startup::a_deleted_sealing_key_is_published_again", republished),
     ]
 }
 
-async fn two_at_once(context: &Context, cluster: &waxseal_tests::cluster::Cluster) -> TestResult {
+async fn two_at_once(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let (one, two) = tokio::join!(
         Controller::start(cluster, &context.programs, "one"),
@@ -40,7 +48,7 @@ async fn two_at_once(context: &Context, cluster: &waxseal_tests::cluster::Cluste
 
 /// A cluster that was restored without its keys: nothing is sealed to a new key behind the
 /// operator's back, and what is there keeps waiting.
-async fn awaiting(context: &Context, cluster: &waxseal_tests::cluster::Cluster) -> TestResult {
+async fn awaiting(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let namespace = cluster.namespace("awaiting").await?;
     create(&namespace, &context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?).await?;
@@ -63,7 +71,7 @@ async fn awaiting(context: &Context, cluster: &waxseal_tests::cluster::Cluster) 
     Ok(())
 }
 
-async fn restart(context: &Context, cluster: &waxseal_tests::cluster::Cluster) -> TestResult {
+async fn restart(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let first = Controller::start(cluster, &context.programs, "first").await?;
     first.ready().await?;
@@ -94,6 +102,51 @@ async fn restart(context: &Context, cluster: &waxseal_tests::cluster::Cluster) -
     assert!(metrics.contains("waxseal_secret_writes_total 0"), "{metrics}");
     assert_eq!(second.stop().await?, Some(0));
     Ok(())
+}
+
+/// Several attempts fail, so that the waits between them have grown; then a restarted API server,
+/// which no longer knows where the watches were, is followed again within seconds.
+fn outage(context: &Context) -> TestResult {
+    let mut cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
+    let (controller, namespace) = cluster.block_on(async {
+        installation::apply(&cluster).await?;
+        let controller = Controller::start(&cluster, &context.programs, "outage").await?;
+        controller.ready().await?;
+        let keys_file = cluster.folder().join("keys.yaml");
+        installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
+        Ok::<_, crate::registration::Error>((controller, cluster.namespace("outage").await?))
+    })?;
+    let keys_file = cluster.folder().join("keys.yaml");
+    let seal = |name: &str| -> Result<SealedSecret, crate::registration::Error> {
+        let mut seal = std::process::Command::new(&context.programs.waxseal);
+        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
+        Ok(serde_json::from_str(&crate::sealing::run(&mut seal, &opaque(name, &[("PASSWORD", "hunter2")]))?)?)
+    };
+    cluster.block_on(async {
+        create(&namespace, &seal("before")?).await?;
+        with_reason(&namespace, "before", "Materialised").await
+    })?;
+
+    cluster.kill_api_server();
+    cluster.block_on(waiting::until("five failed watches of SealedSecrets", DEADLINE, async || {
+        let (_, metrics) = controller.get("/metrics").await?;
+        let count = metrics.lines().find_map(|line| line.strip_prefix(WATCH_FAILURES))?;
+        (count.trim().parse::<u32>().ok()? >= 5).then_some(())
+    }))?;
+    cluster.restart_api_server(&context.assets.kubernetes)?;
+
+    cluster.block_on(async {
+        create(&namespace, &seal("after")?).await?;
+        namespace.api::<Secret>().delete("before", &DeleteParams::default()).await?;
+        let followed = async || {
+            namespace.api::<Secret>().get_opt("after").await.ok()??;
+            namespace.api::<Secret>().get_opt("before").await.ok()?.map(drop)
+        };
+        waiting::until("both Secrets", FOLLOWED_AGAIN, followed).await?;
+        with_reason(&namespace, "after", "Materialised").await?;
+        assert_eq!(controller.stop().await?, Some(0));
+        Ok(())
+    })
 }
 
 async fn planted(context: &Context) -> TestResult {

@@ -1,69 +1,135 @@
-//! Wraps of the real program, opened with stock age.
+//! Wraps and identity files, exchanged with other implementations of age, in both directions.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use tempfile::TempDir;
 use waxseal_shared::sealed_secret::SealedSecret;
 
+use crate::peers::{Peer, commitment, filter, wrap};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{opaque, run};
 
+const HYBRID: &[&str] = &[];
+const CLASSIC: &[&str] = &["--classic"];
+
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::blocking("wraps::stock_age_opens_a_hybrid_wrap", |context| opens(context, &[])),
-        Test::blocking("wraps::stock_age_opens_a_classic_wrap", |context| opens(context, &["--classic"])),
-        Test::blocking("wraps::an_identity_of_stock_age_opens_what_is_sealed_to_it", age_identity),
+        Test::blocking("wraps::stock_age_opens_a_hybrid_wrap", |context| opens(context, Peer::Age, HYBRID)),
+        Test::blocking("wraps::stock_age_opens_a_classic_wrap", |context| opens(context, Peer::Age, CLASSIC)),
+        Test::blocking("wraps::typage_opens_a_hybrid_wrap", |context| opens(context, Peer::Typage, HYBRID)),
+        Test::blocking("wraps::typage_opens_a_classic_wrap", |context| opens(context, Peer::Typage, CLASSIC)),
+        Test::blocking("wraps::a_hybrid_wrap_of_stock_age_opens", |context| wraps(context, Peer::Age, HYBRID)),
+        Test::blocking("wraps::a_classic_wrap_of_stock_age_opens", |context| wraps(context, Peer::Age, CLASSIC)),
+        Test::blocking("wraps::a_hybrid_wrap_of_typage_opens", |context| wraps(context, Peer::Typage, HYBRID)),
+        Test::blocking("wraps::a_classic_wrap_of_typage_opens", |context| wraps(context, Peer::Typage, CLASSIC)),
+        Test::blocking("wraps::a_hybrid_identity_of_age_keygen_opens", |context| age_keygen(context, &["-pq"])),
+        Test::blocking("wraps::a_classic_identity_of_age_keygen_opens", |context| age_keygen(context, &[])),
+        Test::blocking("wraps::an_identity_that_stock_age_protects_opens", |context| protected(context, Peer::Age)),
+        Test::blocking("wraps::an_identity_that_typage_protects_opens", |context| protected(context, Peer::Typage)),
     ]
 }
 
-/// `cut -d. -f1 | base64 -d | age -d -i IDENTITY` gives 32 bytes whose commitment is the envelope's.
-fn opens(context: &Context, kind: &[&str]) -> TestResult {
-    let folder = tempfile::tempdir_in(context.cluster.folder())?;
-    let (identity, keys) = (folder.path().join("identity"), folder.path().join("keys.yaml"));
-    let mut generate = Command::new(&context.programs.waxseal);
-    let generated = run(generate.env_clear().args(["keys", "generate", "-o"]).arg(&identity).args(kind), "")?;
-    std::fs::write(&keys, generated)?;
-    let mut seal = Command::new(&context.programs.waxseal);
-    seal.env_clear().args(["seal", "--allow-classic", "-n", "shop", "--keys"]).arg(&keys).arg("-");
-    let sealed: SealedSecret = serde_json::from_str(&run(&mut seal, &opaque("db", &[("PASSWORD", "hunter2")]))?)?;
-    let envelope = sealed.spec.envelopes.values().next().ok_or("no envelope")?;
-    let wrap = envelope.wraps.values().next().ok_or("no wrap")?;
-    let age_file = BASE64_STANDARD.decode(wrap.split('.').next().ok_or("no age file")?)?;
-    let wrap_file = folder.path().join("wrap.age");
-    std::fs::write(&wrap_file, age_file)?;
-    let opened = Command::new(&context.assets.age).arg("-d").arg("-i").arg(&identity).arg(&wrap_file).output()?;
-    assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
-    assert_eq!(opened.stdout.len(), 32);
-    assert_eq!(envelope.commitment, commitment(&opened.stdout));
+/// A folder with an identity and a Secret that was sealed to it.
+pub(crate) struct Sealed {
+    folder: TempDir,
+    pub(crate) identity: PathBuf,
+    pub(crate) recipient: String,
+    pub(crate) object: SealedSecret,
+}
+
+impl Sealed {
+    /// With an identity of ours.
+    fn new(context: &Context, kind: &[&str]) -> Result<Self, Error> {
+        Self::with(context, |identity| {
+            let mut generate = Command::new(&context.programs.waxseal);
+            run(generate.env_clear().args(["keys", "generate", "-o"]).arg(identity).args(kind), "").map(drop)
+        })
+    }
+
+    /// With an identity of age-keygen's.
+    pub(crate) fn with_age_keygen(context: &Context, kind: &[&str]) -> Result<Self, Error> {
+        Self::with(context, |identity| {
+            let made = Command::new(&context.assets.age_keygen).args(kind).arg("-o").arg(identity).output()?;
+            if made.status.success() { Ok(()) } else { Err("age-keygen fails".into()) }
+        })
+    }
+
+    fn with(context: &Context, make: impl FnOnce(&Path) -> Result<(), Error>) -> Result<Self, Error> {
+        let folder = tempfile::tempdir_in(context.cluster.folder())?;
+        let identity = folder.path().join("identity");
+        make(&identity)?;
+        let recipient = filter(Command::new(&context.assets.age_keygen).arg("-y").arg(&identity), b"")?;
+        let recipient = String::from_utf8(recipient)?.trim_end().to_owned();
+        let mut seal = Command::new(&context.programs.waxseal);
+        seal.env_clear().args(["seal", "--allow-classic", "-n", "shop", "-r", &recipient, "-"]);
+        let object = serde_json::from_str(&run(&mut seal, &opaque("db", &[("PASSWORD", "hunter2")]))?)?;
+        Ok(Self { folder, identity, recipient, object })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The one commitment and the one wrap: its key id and its text.
+    fn only_wrap(&mut self) -> Result<(&str, &str, &mut String), Error> {
+        let envelope = self.object.spec.envelopes.values_mut().next().ok_or("no envelope")?;
+        let (key_id, wrap) = envelope.wraps.iter_mut().next().ok_or("no wrap")?;
+        Ok((&envelope.commitment, key_id, wrap))
+    }
+
+    /// The data key, through another implementation and against the commitment.
+    fn dek(&mut self, context: &Context, peer: Peer) -> Result<Vec<u8>, Error> {
+        let identity = self.identity.clone();
+        let (expected, _, wrap) = self.only_wrap()?;
+        let age_file = BASE64_STANDARD.decode(wrap.split('.').next().ok_or("no age file")?)?;
+        let dek = peer.decrypt(context, &identity, &age_file)?;
+        assert_eq!((dek.len(), commitment(&dek).as_str()), (32, expected));
+        Ok(dek)
+    }
+
+    /// Opens it with the real program, which must have nothing to say of any wrap.
+    fn assert_opens(&self, context: &Context, arguments: &[&str]) -> TestResult {
+        let mut open = Command::new(&context.programs.waxseal);
+        open.env_clear().args(["open", "-", "--identity"]).arg(&self.identity).args(arguments);
+        let opened = filter(&mut open, serde_json::to_string(&self.object)?.as_bytes())?;
+        let opened: serde_json::Value = serde_json::from_slice(&opened)?;
+        assert_eq!(opened["data"]["PASSWORD"], BASE64_STANDARD.encode("hunter2"));
+        Ok(())
+    }
+}
+
+fn opens(context: &Context, peer: Peer, kind: &[&str]) -> TestResult {
+    Sealed::new(context, kind)?.dek(context, peer).map(drop)
+}
+
+/// An age file of theirs around the data key, with the proof that the format asks for.
+fn wraps(context: &Context, peer: Peer, kind: &[&str]) -> TestResult {
+    let mut sealed = Sealed::new(context, kind)?;
+    let dek = sealed.dek(context, Peer::Age)?;
+    let age_file = peer.encrypt(context, &sealed.recipient, &dek)?;
+    let (_, key_id, place) = sealed.only_wrap()?;
+    *place = wrap(&dek, key_id, &age_file);
+    sealed.assert_opens(context, &[])
+}
+
+fn age_keygen(context: &Context, kind: &[&str]) -> TestResult {
+    let sealed = Sealed::with_age_keygen(context, kind)?;
+    sealed.assert_opens(context, &[])?;
+    let mut public = Command::new(&context.programs.waxseal);
+    let public = run(public.env_clear().args(["keys", "public", "--identity"]).arg(&sealed.identity), "")?;
+    assert!(public.contains(&format!("recipient: {}\n", sealed.recipient)), "{public}");
     Ok(())
 }
 
-/// The commitment as the specification has it, from another implementation of HKDF.
-fn commitment(dek: &[u8]) -> String {
-    use aws_lc_rs::hkdf;
-    let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(dek);
-    let mut commitment = [0; 32];
-    let expanded = prk.expand(&[b"waxseal/v1/commitment"], hkdf::HKDF_SHA256);
-    expanded.and_then(|okm| okm.fill(&mut commitment)).expect("32 bytes of 8,160");
-    BASE64_STANDARD.encode(commitment)
-}
-
-fn age_identity(context: &Context) -> TestResult {
-    let folder = tempfile::tempdir_in(context.cluster.folder())?;
-    let identity = folder.path().join("identity");
-    let made = Command::new(&context.assets.age_keygen).args(["-pq", "-o"]).arg(&identity).output()?;
-    assert!(made.status.success());
-    let recipient =
-        String::from_utf8(Command::new(&context.assets.age_keygen).arg("-y").arg(&identity).output()?.stdout)?;
-    let mut seal = Command::new(&context.programs.waxseal);
-    seal.env_clear().args(["seal", "-n", "shop", "-r", recipient.trim(), "-"]);
-    let sealed = run(&mut seal, &opaque("db", &[("PASSWORD", "hunter2")]))?;
-    let sealed_file = folder.path().join("sealed.json");
-    std::fs::write(&sealed_file, sealed)?;
-    let mut open = Command::new(&context.programs.waxseal);
-    let opened = run(open.env_clear().arg("open").arg(&sealed_file).arg("--identity").arg(&identity), "")?;
-    let opened: serde_json::Value = serde_json::from_str(&opened).map_err(Error::from)?;
-    assert_eq!(opened["data"]["PASSWORD"], BASE64_STANDARD.encode("hunter2"));
-    Ok(())
+fn protected(context: &Context, peer: Peer) -> TestResult {
+    const PASSPHRASE: &str = "correct horse battery staple";
+    let sealed = Sealed::with_age_keygen(context, &["-pq"])?;
+    let identity = std::fs::read(&sealed.identity)?;
+    std::fs::write(&sealed.identity, peer.protect(context, PASSPHRASE, &identity)?)?;
+    let passphrase = sealed.folder().join("passphrase");
+    std::fs::write(&passphrase, PASSPHRASE)?;
+    sealed.assert_opens(context, &["--passphrase-file", passphrase.to_str().ok_or("a path in UTF-8")?])
 }

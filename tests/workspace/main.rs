@@ -1,4 +1,6 @@
-//! The architecture's invariants and the freshness of what is generated.
+//! The architecture's invariants, the freshness of what is generated, and the format's vectors.
+
+mod vectors;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -164,4 +166,27 @@ fn the_definitions_in_deploy_are_those_of_the_code() {
         shipped == waxseal_shared::crds::to_yaml(),
         "deploy/crds.yaml is stale: cargo run -p waxseal-controller -- manifests > deploy/crds.yaml"
     );
+}
+
+/// The packages of a lock file: name, version and checksum, which is empty for those of this tree.
+fn locked(path: &str) -> BTreeSet<[String; 3]> {
+    let text = std::fs::read_to_string(root().join(path)).expect("a lock file");
+    let field = |package: &str, name: &str| {
+        let value = package.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+        value.unwrap_or_default().trim_matches('"').to_owned()
+    };
+    let packages = text.split("[[package]]").skip(1);
+    packages.map(|package| ["name", "version", "checksum"].map(|name| field(package, name))).collect()
+}
+
+#[test]
+fn fuzzers_are_built_from_what_the_programs_are_built_from() {
+    const OWN: [&str; 3] = ["arbitrary", "libfuzzer-sys", "waxseal-fuzz"];
+    const REMEDY: &str = "cp Cargo.lock tests/fuzz/ && cargo metadata --manifest-path tests/fuzz/Cargo.toml";
+    let (ours, theirs) = (locked("Cargo.lock"), locked("tests/fuzz/Cargo.lock"));
+    let others: Vec<_> = theirs.difference(&ours).filter(|[name, ..]| !OWN.contains(&name.as_str())).collect();
+    assert!(others.is_empty(), "tests/fuzz/Cargo.lock has {others:?}: {REMEDY}");
+    for needed in dependencies("waxseal-shared") {
+        assert!(theirs.iter().any(|[name, ..]| *name == needed), "tests/fuzz/Cargo.lock lacks {needed}: {REMEDY}");
+    }
 }

@@ -11,8 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::error::{CliError, Failures};
 use crate::identities;
-use crate::input::Input;
+use crate::input::{self, Input};
 use crate::output;
+use crate::passphrases::PassphraseArguments;
 use crate::sealed_objects::{self, SealedObject};
 use crate::streams::Streams;
 
@@ -24,9 +25,11 @@ use crate::streams::Streams;
 pub(crate) struct OpenArguments {
     /// The file; `-` is stdin
     file: OsString,
-    /// An age identity file. Repeatable
+    /// An age identity file, plain or protected by a passphrase. Repeatable
     #[arg(long, value_name = "FILE", required = true)]
     identity: Vec<OsString>,
+    #[command(flatten)]
+    passphrase: PassphraseArguments,
     /// Open only this one of several
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     name: Option<String>,
@@ -40,7 +43,8 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
         output::check_name(path)?;
         output::check_private(path)?;
     }
-    let ring = identities::key_ring(&arguments.identity)?;
+    input::check_stdin_once(arguments.identity.iter().chain([&arguments.file]).chain(arguments.passphrase.file()))?;
+    let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
     let input = Input::named(&arguments.file);
     let (format, mut objects) = sealed_objects::read(&input)?;
     if let Some(name) = &arguments.name {

@@ -100,16 +100,20 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Removes what a crash left unfinished in a folder.
-pub(super) fn remove_unfinished(folder: &Path) -> Result<(), FileError> {
+/// Removes what a crash left unfinished in a folder. Returns whether there was anything.
+///
+/// Only for who holds the lock: what another process is about to finish has such a name too.
+pub(super) fn remove_unfinished(folder: &Path) -> Result<bool, FileError> {
+    let mut has_removed = false;
     for entry in fs::read_dir(folder).map_err(failed_to("read", folder))? {
         let entry = entry.map_err(failed_to("read", folder))?;
         if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
             let path = entry.path();
             remove_any(&path).map_err(failed_to("remove", &path))?;
+            has_removed = true;
         }
     }
-    Ok(())
+    Ok(has_removed)
 }
 
 /// Removes a file, a symlink (not what it names) or a folder with all that is in it.
@@ -165,8 +169,9 @@ mod tests {
         let unfinished = folder.path().join(format!("{UNFINISHED}1"));
         fs::create_dir_all(unfinished.join("deep")).expect("made");
         fs::write(folder.path().join("kept"), "").expect("written");
-        remove_unfinished(folder.path()).expect("removed");
+        assert!(remove_unfinished(folder.path()).expect("removed"));
         assert!(!unfinished.exists());
+        assert!(!remove_unfinished(folder.path()).expect("nothing to remove"));
         assert!(folder.path().join("kept").exists());
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::durable_file::{FileError, failed_to, remove_unfinished};
+use super::durable_file::{FileError, failed_to};
 use super::lock::{Lock, LockError};
 use crate::args;
 
@@ -38,8 +38,6 @@ impl Folders {
         make(&args.keys)?;
         refuse_nested(args)?;
         let locks = [Lock::take(&args.secrets)?, Lock::take(&args.keys)?];
-        remove_unfinished(&args.secrets)?;
-        remove_unfinished(&args.keys)?;
         let args::Directory { manifests, secrets, keys, .. } = args;
         Ok(Self { manifests: manifests.clone(), secrets: secrets.clone(), keys: keys.clone(), locks })
     }

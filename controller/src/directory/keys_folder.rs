@@ -56,6 +56,11 @@ impl HeldKeys {
         if self.ring.keys().is_empty() { Keys::Awaiting } else { Keys::Held(&self.ring) }
     }
 
+    /// Whether there are key files, and none of them can be used.
+    pub(super) fn is_broken(&self) -> bool {
+        self.has_files && self.ring.keys().is_empty()
+    }
+
     /// Whether there is not even a broken key.
     pub(super) fn is_without_files(&self) -> bool {
         !self.has_files
@@ -230,7 +235,7 @@ mod tests {
         write(folder.path(), ".d", "hidden");
         let held = read(folder.path());
         assert!(matches!(held.as_keys(), Keys::Awaiting));
-        assert!(!held.is_without_files());
+        assert!(!held.is_without_files() && held.is_broken());
         let complaints = |file: &str| {
             let path = folder.path().join(file).display().to_string();
             held.complaints.iter().filter(|text| text.contains(&path)).cloned().collect::<Vec<_>>().concat()

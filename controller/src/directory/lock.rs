@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use thiserror::Error;
 
 use super::durable_file::{FileError, failed_to};
@@ -26,7 +27,9 @@ impl Lock {
     pub(super) fn take(folder: &Path) -> Result<Self, LockError> {
         let path = folder.join(LOCK_FILE);
         let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        // A symlink in its place would have us make or open a file anywhere.
+        options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         let file = options.open(&path).map_err(failed_to("open", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
@@ -52,5 +55,15 @@ mod tests {
         );
         drop(lock);
         assert!(Lock::take(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn no_symlink_is_followed() {
+        let (folder, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let target = elsewhere.path().join("made");
+        std::os::unix::fs::symlink(&target, folder.path().join(LOCK_FILE)).expect("linked");
+        let error = Lock::take(folder.path()).err().expect("a symlink");
+        assert_eq!(error.to_string(), format!("failed to open {}", folder.path().join(LOCK_FILE).display()));
+        assert!(!target.exists());
     }
 }

@@ -12,6 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use waxseal_shared::manifest::{self, Document, DocumentKind, ManifestError};
 use waxseal_shared::names::{Namespace, ObjectName};
+use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use super::durable_file;
@@ -29,6 +30,8 @@ pub(super) struct Reading {
     pub(super) objects: Vec<Found>,
     /// The files and documents that could not be read.
     pub(super) unreadable: Vec<Unreadable>,
+    /// Where a Secret stands that nobody sealed: file and line.
+    pub(super) plain_secrets: Vec<String>,
 }
 
 /// A SealedSecret and where it stands.
@@ -57,31 +60,17 @@ pub(super) struct Unreadable {
     hint: Option<String>,
 }
 
-/// Something that the reading lacks.
-pub(super) struct Gap {
-    /// Whether the manifest itself is at fault, rather than the reading of it.
-    pub(super) is_malformed: bool,
-    pub(super) text: String,
-}
-
 impl Reading {
-    /// Why nobody can tell whether a SealedSecret that is not here is gone: what was not read, and
-    /// manifests that do not say where they belong. Each with its file.
-    pub(super) fn gaps(&self) -> impl Iterator<Item = (&str, Gap)> {
-        let unreadable = self.unreadable.iter().map(|unreadable| {
-            let is_malformed = unreadable.line.is_some();
-            (unreadable.file.as_str(), Gap { is_malformed, text: unreadable.to_string() })
-        });
-        let homeless = self.objects.iter().filter(|found| found.namespace.is_none()).map(|found| {
-            let text = format!("{}:{}: {NO_NAMESPACE}", found.file, found.line);
-            (found.file.as_str(), Gap { is_malformed: true, text })
-        });
-        unreadable.chain(homeless)
-    }
-
     /// Whether any value is sealed, to whatever key.
     pub(super) fn names_keys(&self) -> bool {
         self.objects.iter().any(|found| !found.object.spec.envelopes.is_empty())
+    }
+}
+
+impl Unreadable {
+    /// Whether the manifest itself is at fault, or the reading of it.
+    pub(super) fn reason(&self) -> Reason {
+        if self.line.is_some() { Reason::Malformed } else { Reason::ApiUnavailable }
     }
 }
 
@@ -99,7 +88,8 @@ impl fmt::Display for Unreadable {
 /// Reads every manifest below a folder, in the order of their names.
 ///
 /// Hidden files and folders are passed over; symlinks are followed, as mounts of the kubelet
-/// consist of them, but no file or folder is read twice. Documents of other kinds are ignored.
+/// consist of them, but no file or folder is read twice. Of a Secret only the place is told;
+/// documents of other kinds are ignored.
 pub(super) fn read(folder: &Path) -> Reading {
     let seen = fs::metadata(folder).iter().map(device_and_inode).collect();
     let mut reader = Reader { root: folder, seen, reading: Reading::default() };
@@ -171,7 +161,8 @@ impl Reader<'_> {
                 Ok(object) => self.add(path, line, object),
                 Err(error) => self.refuse(path, &error),
             },
-            DocumentKind::Empty | DocumentKind::Secret(_) | DocumentKind::Other(_) => {}
+            DocumentKind::Secret(_) => self.reading.plain_secrets.push(format!("{}:{line}", self.relative(path))),
+            DocumentKind::Empty | DocumentKind::Other(_) => {}
         }
     }
 
@@ -276,7 +267,8 @@ mod tests {
         let reading = read(folder.path());
         assert_eq!(found(&reading), ["a/deep/a.yaml:1 a", "b.yml:1 b1", "b.yml:7 b2", "c.json:1 c1"]);
         assert_eq!(reading.unreadable, []);
-        assert!(reading.gaps().next().is_none() && !reading.names_keys());
+        assert_eq!(reading.plain_secrets, [""; 0]);
+        assert!(!reading.names_keys());
     }
 
     #[test]
@@ -313,16 +305,17 @@ mod tests {
         assert_eq!(said[0], "a.yaml:10:1: unknown field \"specs\" (did you mean \"spec\"?)");
         assert!(said[1].starts_with("b.yaml:"), "{}", said[1]);
         assert!(said[2].starts_with("c.yaml: failed to read it: "), "{}", said[2]);
-        assert_eq!(reading.gaps().map(|(file, _)| file).collect::<Vec<_>>(), ["a.yaml", "b.yaml", "c.yaml"]);
+        let reasons: Vec<_> = reading.unreadable.iter().map(Unreadable::reason).collect();
+        assert_eq!(reasons, [Reason::Malformed, Reason::Malformed, Reason::ApiUnavailable]);
     }
 
     #[test]
-    fn without_a_namespace_nothing_else_counts_as_gone() {
-        let folder = folder(&[("a.yaml", &format!("{SEALED}{{name: a}}\n"))]);
+    fn a_secret_that_nobody_sealed_is_told_with_its_place() {
+        let plain = "apiVersion: v1\nkind: Secret\nstringData: {A: 0777}\n";
+        let folder = folder(&[("a.yaml", &format!("{}---\n{plain}", named("a")))]);
         let reading = read(folder.path());
-        let gaps: Vec<_> = reading.gaps().map(|(_, gap)| gap.text).collect();
-        assert_eq!(gaps, ["a.yaml:1: metadata.namespace: missing; a folder has no default namespace"]);
-        assert_eq!(reading.objects.len(), 1);
+        assert_eq!((found(&reading), reading.unreadable), (vec!["a.yaml:1 a".to_owned()], Vec::new()));
+        assert_eq!(reading.plain_secrets, ["a.yaml:5"]);
     }
 
     #[test]

@@ -12,8 +12,9 @@ use waxseal_shared::reason::{Reason, Standing};
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec, SealedSecretStatus};
 use waxseal_shared::status::{self, Verdict};
 
-use super::durable_file::FileError;
+use super::durable_file::{self, FileError};
 use super::folders::Folders;
+use super::gaps::Gaps;
 use super::keys_folder::{self, HeldKeys};
 use super::manifests_folder::{self, Found, NO_NAMESPACE, Reading};
 use super::secret_folder::{self, Present, SecretFolder};
@@ -21,8 +22,8 @@ use super::status_file::{Entry, Report, StatusFile};
 use crate::log;
 
 /// For how long a manifest must be gone before its Secret goes: whoever changes a file may remove
-/// it for a moment.
-pub(super) const DELETION_DELAY: Duration = Duration::from_secs(1);
+/// or empty it for a moment, and a slow disk or network makes the moment long.
+pub(super) const DELETION_DELAY: Duration = Duration::from_secs(5);
 
 type Place = (Namespace, ObjectName);
 /// The files that hold each object, more than one for an object that is there twice.
@@ -76,15 +77,22 @@ impl Reconciler {
     /// Assumes nothing about why it was called; without a difference it writes nothing. `None` if
     /// it was told to stop; what it had begun is finished then.
     pub(super) fn pass(&mut self, stop: &watch::Receiver<bool>) -> Option<Outcome> {
-        let mut failures = Vec::new();
+        let mut failures = self.sweep();
         let mut reading = manifests_folder::read(&self.folders.manifests);
         self.remember_statuses(&mut reading);
         let keys = self.keys(&reading, &mut failures);
         let places = places(&reading);
-        let mut entries = self.judge_all(&reading, &places, &keys, stop)?;
-        entries.extend(self.unseen(&reading, &places));
-        self.delete_gone(&reading, &places, &mut failures);
-        Some(self.conclude(entries, reading, keys, failures))
+        let (mut entries, gaps) = self.judge_all(&reading, &places, &keys, stop)?;
+        let kept = self.delete_gone(&gaps, &places, &mut failures);
+        entries.extend(self.unseen(&gaps, &places));
+        Some(self.conclude(entries, reading, keys, kept, failures))
+    }
+
+    /// Removes what a crash left unfinished: nothing is under way, for this process has the lock.
+    fn sweep(&self) -> Vec<String> {
+        let errors = secret_folder::sweep(&self.folders.secrets).into_iter();
+        let errors = errors.chain(durable_file::remove_unfinished(&self.folders.keys).err());
+        errors.map(|error| log::chain(&error)).collect()
     }
 
     /// Says what a pass came to, in the status file and the log.
@@ -93,17 +101,25 @@ impl Reconciler {
         entries: Vec<Entry>,
         reading: Reading,
         keys: HeldKeys,
+        kept: Option<String>,
         mut failures: Vec<String>,
     ) -> Outcome {
         let (objects, unreadable) = (entries.len(), reading.unreadable.len());
         let not_ready = entries.iter().filter(|entry| !is_ready(&entry.status)).count();
         let not_read =
             reading.unreadable.iter().map(|unreadable| format!("a manifest is not read: {unreadable}")).collect();
+        let plain = reading
+            .plain_secrets
+            .iter()
+            .map(|place| format!("{place}: a Secret that is not sealed; nothing is done with it"));
+        let notices = plain.chain(kept).collect();
         let report = Report { sealed_secrets: entries, unreadable: reading.unreadable };
         failures.extend(self.status.write(report).err().map(|error| log::chain(&error)));
+        failures.sort_unstable();
+        failures.dedup();
         let outcome =
             Outcome { objects, not_ready, unreadable, failures: failures.len(), has_doubts: !self.gone.is_empty() };
-        self.complain([not_read, keys.complaints, failures]);
+        self.complain([not_read, keys.complaints, notices, failures]);
         self.is_first_pass = false;
         outcome
     }
@@ -120,10 +136,13 @@ impl Reconciler {
     fn keys(&self, reading: &Reading, failures: &mut Vec<String>) -> HeldKeys {
         let folder = &self.folders.keys;
         let mut keys = keys_folder::read(folder);
+        if keys.is_broken() {
+            failures.push("there is no key to work with: none is made beside key files that are not used".to_owned());
+        }
         if keys.is_without_files() && !reading.names_keys() {
-            match reading.gaps().next() {
-                Some((_, gap)) => {
-                    failures.push(format!("no first key is made, as not every manifest was read: {}", gap.text))
+            match reading.unreadable.first() {
+                Some(unreadable) => {
+                    failures.push(format!("no first key is made, as not every manifest was read: {unreadable}"))
                 }
                 None => match keys_folder::make_first(folder, Timestamp::now()) {
                     Ok(()) => keys = keys_folder::read(folder),
@@ -135,24 +154,27 @@ impl Reconciler {
         keys
     }
 
-    /// `None` if it was told to stop.
+    /// What is to be said of each object, and what is wrong with manifests. `None` if it was told
+    /// to stop.
     fn judge_all(
         &self,
         reading: &Reading,
         places: &Places,
         keys: &HeldKeys,
         stop: &watch::Receiver<bool>,
-    ) -> Option<Vec<Entry>> {
+    ) -> Option<(Vec<Entry>, Gaps)> {
         let mut entries = Vec::new();
+        let mut gaps = Gaps::of_unreadable(&reading.unreadable);
         for found in &reading.objects {
             if *stop.borrow() {
                 return None;
             }
             let judgement = self.judge(found, places, keys.as_keys());
+            gaps.add_if_bad(found, &judgement.verdict);
             let namespace = found.namespace.as_ref().map(Namespace::as_str);
             entries.push(self.say(&found.file, namespace, &found.object, judgement));
         }
-        Some(entries)
+        Some((entries, gaps))
     }
 
     fn judge(&self, found: &Found, places: &Places, keys: Keys<'_>) -> Judgement {
@@ -169,41 +191,23 @@ impl Reconciler {
         carry_out(&folder, &found.object, keys).unwrap_or_else(|error| left(failed(&error)))
     }
 
-    /// What was there in the last pass and may still be, if only everything could be read.
-    fn unseen(&self, reading: &Reading, places: &Places) -> Vec<Entry> {
-        let gaps: Vec<_> = reading.gaps().collect();
-        let Some((_, first)) = gaps.first() else {
-            return Vec::new();
-        };
+    /// What was there in the last pass and is not found, as long as its Secret may still be there.
+    fn unseen(&self, gaps: &Gaps, places: &Places) -> Vec<Entry> {
         let mut unseen = Vec::new();
         for entry in &self.status.report().sealed_secrets {
             let Some(place) = place_of(entry).filter(|place| !places.contains_key(place)) else {
                 continue;
             };
-            let verdict = match gaps.iter().find(|(file, _)| *file == entry.file) {
-                Some((_, gap)) => {
-                    let reason = if gap.is_malformed { Reason::Malformed } else { Reason::ApiUnavailable };
-                    Verdict::new(
-                        reason,
-                        format!("its manifest cannot be read: {}; its Secret stays as it is", gap.text),
-                    )
-                }
-                None => {
-                    let message = format!(
-                        "not found, but not every manifest could be read: {}; its Secret stays as it is",
-                        first.text
-                    );
-                    Verdict::new(Reason::ApiUnavailable, message)
-                }
-            };
             let mut object = SealedSecret::new(place.1.as_str(), SealedSecretSpec::default());
             object.status = Some(entry.status.clone());
-            unseen.push(self.say(
-                &entry.file,
-                entry.namespace.as_deref(),
-                &object,
-                Judgement { verdict, has_written: false },
-            ));
+            let namespace = entry.namespace.as_deref();
+            if let Some(verdict) = gaps.verdict_on_missing(&entry.file) {
+                unseen.push(self.say(&entry.file, namespace, &object, Judgement { verdict, has_written: false }));
+            } else if self.gone.contains_key(&place) {
+                // No news yet: most files that are gone for a moment come back.
+                let verdict = Verdict::new(Reason::ApiUnavailable, "not found; its Secret goes unless it returns");
+                unseen.push(entry_of(&entry.file, namespace, &object, &verdict));
+            }
         }
         unseen
     }
@@ -215,52 +219,65 @@ impl Reconciler {
         let said = object.status.as_ref().is_some_and(|status| says(status, &verdict));
         let is_ready = verdict.reason.standing() == Standing::Ready;
         if has_written || !said || (self.is_first_pass && !is_ready) {
-            let namespace = namespace.unwrap_or_default();
-            tracing::info!(namespace, name, reason = verdict.reason.as_str(), "{}", verdict.message);
+            let (namespace, reason) = (namespace.unwrap_or_default(), verdict.reason.as_str());
+            if is_ready {
+                tracing::info!(namespace, name, reason, "{}", verdict.message);
+            } else {
+                tracing::warn!(namespace, name, reason, "{}", verdict.message);
+            }
         }
-        let status = status::after(object, &verdict, Timestamp::now());
-        Entry { file: file.to_owned(), namespace: namespace.map(str::to_owned), name, status }
+        entry_of(file, namespace, object, &verdict)
     }
 
-    /// Deletes the Secrets of ours whose manifests are gone: only after everything was read, for
-    /// nobody can tell what a file that cannot be read holds.
-    fn delete_gone(&mut self, reading: &Reading, places: &Places, failures: &mut Vec<String>) {
-        if reading.gaps().next().is_some() {
-            self.gone.clear();
-            return;
-        }
+    /// Deletes the Secrets of ours whose SealedSecrets are gone, unless a manifest is at fault.
+    /// Returns what is to be said of those that are kept for that.
+    fn delete_gone(&mut self, gaps: &Gaps, places: &Places, failures: &mut Vec<String>) -> Option<String> {
         let before = std::mem::take(&mut self.gone);
-        for folder in secret_folder::ours(&self.folders.secrets, failures) {
-            let place = (folder.namespace.clone(), folder.name.clone());
-            if places.contains_key(&place) {
-                continue;
-            }
+        let mut missing = secret_folder::ours(&self.folders.secrets, failures);
+        missing.retain(|folder| !places.contains_key(&place(folder)));
+        if let Some(gap) = gaps.first() {
+            return missing.first().map(|first| kept(first, missing.len(), gap));
+        }
+        for folder in missing {
+            let place = place(&folder);
             let since = before.get(&place).copied().unwrap_or_else(Instant::now);
             if since.elapsed() < self.deletion_delay {
                 self.gone.insert(place, since);
-                continue;
-            }
-            match folder.delete() {
-                Ok(()) => tracing::info!(
-                    namespace = place.0.as_str(),
-                    name = place.1.as_str(),
-                    "deleted the Secret: its SealedSecret is gone"
-                ),
-                Err(error) => failures.push(log::chain(&error)),
+            } else {
+                delete(&folder, failures);
             }
         }
+        None
     }
 
     /// Logs what was not complained of in the last pass.
-    fn complain(&mut self, complaints: [Vec<String>; 3]) {
+    fn complain(&mut self, complaints: [Vec<String>; 4]) {
         let complaints: BTreeSet<_> = complaints.into_iter().flatten().collect();
         complaints.difference(&self.complaints).for_each(|complaint| tracing::warn!("{complaint}"));
         self.complaints = complaints;
     }
 }
 
+fn delete(folder: &SecretFolder, failures: &mut Vec<String>) {
+    let (namespace, name) = (folder.namespace.as_str(), folder.name.as_str());
+    match folder.delete() {
+        Ok(()) => tracing::info!(namespace, name, "deleted the Secret: its SealedSecret is gone"),
+        Err(error) => failures.push(log::chain(&error)),
+    }
+}
+
+fn kept(first: &SecretFolder, count: usize, gap: &str) -> String {
+    let others = match count {
+        1 => String::new(),
+        _ => format!(" and {} more", count - 1),
+    };
+    let SecretFolder { namespace, name, .. } = first;
+    format!("no Secret is deleted ({namespace}/{name}{others} would be) while a manifest cannot be used: {gap}")
+}
+
 fn carry_out(folder: &SecretFolder, object: &SealedSecret, keys: Keys<'_>) -> Result<Judgement, FileError> {
     let present = folder.read()?;
+    let has_restored = matches!(present, Present::Ours(_)) && folder.restore_modes()?;
     let foreign = foreign_secret();
     let existing = match &present {
         Present::Nothing => None,
@@ -277,12 +294,11 @@ fn carry_out(folder: &SecretFolder, object: &SealedSecret, keys: Keys<'_>) -> Re
             folder.write(&desired)?;
             Ok(Judgement { verdict, has_written: true })
         }
-        (Plan::Leave(verdict), _) => {
-            if verdict.reason == Reason::Materialised {
-                folder.settle()?;
-            }
-            left(verdict)
+        (Plan::Leave(verdict), Present::Ours(_)) => {
+            folder.settle()?;
+            Ok(Judgement { verdict, has_written: has_restored })
         }
+        (Plan::Leave(verdict), Present::Nothing | Present::Foreign(_)) => left(verdict),
         (Plan::Nothing, _) => left(Verdict::new(Reason::Conflict, "it is being deleted")),
     }
 }
@@ -322,8 +338,18 @@ fn places(reading: &Reading) -> Places {
     places
 }
 
+fn place(folder: &SecretFolder) -> Place {
+    (folder.namespace.clone(), folder.name.clone())
+}
+
 fn place_of(entry: &Entry) -> Option<Place> {
     Some((Namespace::parse(entry.namespace.as_deref()?).ok()?, ObjectName::parse(&entry.name).ok()?))
+}
+
+fn entry_of(file: &str, namespace: Option<&str>, object: &SealedSecret, verdict: &Verdict) -> Entry {
+    let status = status::after(object, verdict, Timestamp::now());
+    let name = object.metadata.name.clone().unwrap_or_default();
+    Entry { file: file.to_owned(), namespace: namespace.map(str::to_owned), name, status }
 }
 
 fn is_ready(status: &SealedSecretStatus) -> bool {

@@ -18,6 +18,11 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
 /// The metrics and the registry that prints them.
 pub(super) struct Metrics {
     registry: Registry,
@@ -25,6 +30,7 @@ pub(super) struct Metrics {
     objects: Family<ReasonLabel, Gauge>,
     reconciles: Family<ReasonLabel, Counter>,
     writes: Counter,
+    watch_failures: Family<KindLabel, Counter>,
 }
 
 impl Metrics {
@@ -34,7 +40,9 @@ impl Metrics {
         registry.register("sealed_secrets", "SealedSecrets by the reason of their last verdict", objects.clone());
         registry.register("reconciles", "Reconciles by the reason they ended with", reconciles.clone());
         registry.register("secret_writes", "Secrets written", writes.clone());
-        Self { registry, verdicts: Mutex::default(), objects, reconciles, writes }
+        let watch_failures = Family::default();
+        registry.register("watch_failures", "Failed attempts to watch, by kind", watch_failures.clone());
+        Self { registry, verdicts: Mutex::default(), objects, reconciles, writes, watch_failures }
     }
 
     /// Remembers the last verdict on an object.
@@ -46,6 +54,11 @@ impl Metrics {
     /// Counts one written Secret.
     pub(super) fn count_write(&self) {
         self.writes.inc();
+    }
+
+    /// Counts one failed attempt to watch objects of a kind.
+    pub(super) fn count_watch_failure(&self, kind: &'static str) {
+        self.watch_failures.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// Forgets the objects that are gone.

@@ -216,5 +216,9 @@ fn log_change(object: &SealedSecret, verdict: &Verdict) {
         return;
     }
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    tracing::info!(namespace, name, reason = verdict.reason.as_str(), "{}", verdict.message);
+    let reason = verdict.reason.as_str();
+    match verdict.reason.standing() {
+        Standing::Ready => tracing::info!(namespace, name, reason, "{}", verdict.message),
+        Standing::Waiting | Standing::Stalled => tracing::warn!(namespace, name, reason, "{}", verdict.message),
+    }
 }

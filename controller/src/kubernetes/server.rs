@@ -52,6 +52,9 @@ pub(super) async fn serve(
 }
 
 /// Ready once the keys are held and all SealedSecrets have been listed; else says what it waits for.
+///
+/// An API server that fails later changes nothing: another Pod would be no better off. The metric
+/// of watch failures and `Reconciling` tell of that.
 fn readiness(store: &Store<WatchedObject>, keys: &watch::Receiver<KeyState>) -> (StatusCode, &'static str) {
     match &*keys.borrow() {
         KeyState::Loading => (StatusCode::SERVICE_UNAVAILABLE, Reason::KeysLoading.as_str()),

@@ -15,10 +15,19 @@ pub(super) const URL: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
-/// Decodes exactly `N` bytes; `None` for every other text.
-pub(super) fn decode_exact<const N: usize>(engine: &GeneralPurpose, text: &str) -> Option<[u8; N]> {
-    let bytes = engine.decode(text).ok()?;
-    bytes.try_into().ok()
+/// Why a text is not so many bytes in canonical base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BytesError {
+    /// Not the canonical base64 of any bytes.
+    Encoding,
+    /// The canonical base64 of more or fewer bytes.
+    Length,
+}
+
+/// Decodes exactly `N` bytes.
+pub(super) fn decode_exact<const N: usize>(engine: &GeneralPurpose, text: &str) -> Result<[u8; N], BytesError> {
+    let bytes = engine.decode(text).map_err(|_| BytesError::Encoding)?;
+    bytes.try_into().map_err(|_| BytesError::Length)
 }
 
 #[cfg(test)]
@@ -27,13 +36,20 @@ mod tests {
 
     #[test]
     fn only_the_canonical_spelling_decodes() {
-        assert_eq!(decode_exact::<1>(&STANDARD, "Zg=="), Some(*b"f"));
-        for bad in ["Zg", "Zh==", "Zg==\n", " Zg==", "Zg=", "Zm9v"] {
-            assert_eq!(decode_exact::<1>(&STANDARD, bad), None, "{bad:?}");
+        assert_eq!(decode_exact::<1>(&STANDARD, "Zg=="), Ok(*b"f"));
+        for bad in ["Zg", "Zh==", "Zg==\n", " Zg==", "Zg="] {
+            assert_eq!(decode_exact::<1>(&STANDARD, bad), Err(BytesError::Encoding), "{bad:?}");
         }
-        assert_eq!(decode_exact::<1>(&URL, "Zg"), Some(*b"f"));
+        assert_eq!(decode_exact::<1>(&URL, "Zg"), Ok(*b"f"));
         for bad in ["Zg==", "Zh", "Z", "Zg\n"] {
-            assert_eq!(decode_exact::<1>(&URL, bad), None, "{bad:?}");
+            assert_eq!(decode_exact::<1>(&URL, bad), Err(BytesError::Encoding), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_length_is_exact() {
+        for bad in ["", "Zm8=", "Zm9v"] {
+            assert_eq!(decode_exact::<1>(&STANDARD, bad), Err(BytesError::Length), "{bad:?}");
         }
     }
 }

@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use super::base64_text::BytesError;
 use super::data_key::{COMMITMENT_BYTES, Commitment};
 use super::value::{SealedValue, TokenError};
 use super::wrap::{Wrap, WrapError};
-use super::{Binding, base64_text};
+use super::{Binding, Check, base64_text};
 use crate::key::KeyKind;
 use crate::names::{DataKey, EnvelopeId, InvalidName, KeyId, Namespace, ObjectName};
 use crate::reason::Reason;
@@ -72,7 +73,7 @@ pub enum DecodeError {
     KeyId(EnvelopeId, InvalidName),
     /// A commitment that is not 32 bytes in canonical base64.
     #[error("spec.envelopes.{0}.commitment: not 32 bytes in canonical base64")]
-    Commitment(EnvelopeId),
+    Commitment(EnvelopeId, BytesError),
     /// An envelope whose id is not that of its commitment.
     #[error("spec.envelopes.{0}: its commitment belongs to {1}")]
     ForeignCommitment(EnvelopeId, EnvelopeId),
@@ -105,22 +106,44 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// The check that the object failed.
+    pub fn check(&self) -> Check {
+        match self {
+            DecodeError::Name(error)
+            | DecodeError::Namespace(error)
+            | DecodeError::DataKey(error)
+            | DecodeError::EnvelopeId(error)
+            | DecodeError::KeyId(_, error) => error.check(),
+            DecodeError::TooManyDataKeys => Check::DataKeyCount,
+            DecodeError::TooManyEnvelopes => Check::EnvelopeCount,
+            DecodeError::TooManyWraps(_) => Check::WrapCount,
+            DecodeError::Commitment(_, BytesError::Encoding) => Check::CommitmentEncoding,
+            DecodeError::Commitment(_, BytesError::Length) => Check::CommitmentLength,
+            DecodeError::ForeignCommitment(..) => Check::CommitmentForeign,
+            DecodeError::NoWraps(_) => Check::WrapsEmpty,
+            DecodeError::Wrap(_, _, error) => error.check(),
+            DecodeError::MixedWraps(_) => Check::WrapsMixed,
+            DecodeError::Moved { .. } => Check::BoundTo,
+            DecodeError::Token(_, error) => error.check(),
+            DecodeError::MissingEnvelope(..) => Check::TokenEnvelope,
+            DecodeError::Template(error) => error.check(),
+        }
+    }
+
     /// The word for it in status, metrics and output.
     pub fn reason(&self) -> Reason {
-        match self {
-            DecodeError::Moved { .. } => Reason::Moved,
-            DecodeError::Template(_) => Reason::TypeForbidden,
-            _ => Reason::Malformed,
-        }
+        self.check().reason()
     }
 }
 
 impl Sealed {
     /// Decodes an object; refuses at the first thing that is not exactly as the format has it.
     ///
-    /// The order is fixed: names, limits, envelopes, what they were sealed for, values, template.
+    /// The order is fixed (FORMAT.md §6): names, limits, envelopes, what they were sealed for,
+    /// values, template.
     pub fn decode(object: &SealedSecret) -> Result<Self, DecodeError> {
         let spec = &object.spec;
+        // FORMAT.md §6.1
         let name = ObjectName::parse(object.metadata.name.as_deref().unwrap_or_default()).map_err(DecodeError::Name)?;
         let namespace = Namespace::parse(object.metadata.namespace.as_deref().unwrap_or_default())
             .map_err(DecodeError::Namespace)?;
@@ -136,6 +159,7 @@ impl Sealed {
         for (id, envelope) in &spec.envelopes {
             let id = EnvelopeId::parse(id).map_err(DecodeError::EnvelopeId)?;
             let decoded = decode_envelope(&id, envelope)?;
+            // FORMAT.md §6.6
             if envelope.bound_to != expected {
                 return Err(moved(scope, &envelope.bound_to, &namespace, &name));
             }
@@ -176,9 +200,10 @@ pub fn bound_to_for(scope: Scope, namespace: &Namespace, name: &ObjectName) -> B
 }
 
 fn decode_envelope(id: &EnvelopeId, spec: &EnvelopeSpec) -> Result<Envelope, DecodeError> {
+    // FORMAT.md §6.2
     let commitment = base64_text::decode_exact::<COMMITMENT_BYTES>(&base64_text::STANDARD, &spec.commitment)
         .map(Commitment)
-        .ok_or_else(|| DecodeError::Commitment(id.clone()))?;
+        .map_err(|error| DecodeError::Commitment(id.clone(), error))?;
     let own_id = commitment.envelope_id();
     if own_id != *id {
         return Err(DecodeError::ForeignCommitment(id.clone(), own_id));
@@ -188,6 +213,7 @@ fn decode_envelope(id: &EnvelopeId, spec: &EnvelopeSpec) -> Result<Envelope, Dec
 }
 
 fn decode_wraps(id: &EnvelopeId, wraps: &BTreeMap<String, String>) -> Result<BTreeMap<KeyId, Wrap>, DecodeError> {
+    // FORMAT.md §6.2
     if wraps.is_empty() {
         return Err(DecodeError::NoWraps(id.clone()));
     }
@@ -196,10 +222,12 @@ fn decode_wraps(id: &EnvelopeId, wraps: &BTreeMap<String, String>) -> Result<BTr
     }
     let mut decoded: BTreeMap<KeyId, Wrap> = BTreeMap::new();
     for (key_id, wrap) in wraps {
+        // FORMAT.md §6.3
         let key_id = KeyId::parse(key_id).map_err(|error| DecodeError::KeyId(id.clone(), error))?;
         let wrap = Wrap::parse(wrap).map_err(|error| DecodeError::Wrap(id.clone(), key_id.clone(), error))?;
         decoded.insert(key_id, wrap);
     }
+    // FORMAT.md §6.6
     let hybrid = decoded.values().filter(|wrap| wrap.kind() == KeyKind::Hybrid).count();
     if hybrid != 0 && hybrid != decoded.len() {
         return Err(DecodeError::MixedWraps(id.clone()));
@@ -213,6 +241,7 @@ fn decode_values(
 ) -> Result<BTreeMap<DataKey, SealedValue>, DecodeError> {
     let mut values = BTreeMap::new();
     for (key, token) in tokens {
+        // FORMAT.md §6.7
         let key = DataKey::parse(key).map_err(DecodeError::DataKey)?;
         let value = SealedValue::parse(token).map_err(|error| DecodeError::Token(key.clone(), error))?;
         if !envelopes.contains_key(&value.envelope) {

@@ -6,10 +6,10 @@ use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::base64_text;
 use super::binding::Binding;
 use super::data_key::Dek;
 use super::padding::{pad, padded_length, unpad};
+use super::{Check, base64_text};
 use crate::names::EnvelopeId;
 use crate::randomness::{self, CryptoRng};
 use crate::secret::{MAX_SECRET_BYTES, SecretBytes};
@@ -32,15 +32,35 @@ pub enum TokenError {
     /// The token is of a version that this program does not know, or no token at all.
     #[error("not a sealed value: expected \"wax1.ENVELOPE.…\"")]
     Version,
+    /// The token does not have its three parts.
+    #[error("not a sealed value: expected \"wax1.ENVELOPE.…\"")]
+    Parts,
     /// The envelope id is not in canonical form.
     #[error("the sealed value names its envelope in a form that is not canonical")]
     EnvelopeId,
+    /// The token is longer than one of 1 MiB.
+    #[error("the sealed value is longer than one of 1 MiB")]
+    Size,
     /// The rest is not base64url without padding.
     #[error("the sealed value is not canonical base64url")]
     Base64,
     /// The length is none that sealing gives.
     #[error("the sealed value has a length that sealing never gives")]
     Length,
+}
+
+impl TokenError {
+    /// The check that the token failed.
+    pub fn check(self) -> Check {
+        match self {
+            TokenError::Version => Check::TokenVersion,
+            TokenError::Parts => Check::TokenParts,
+            TokenError::EnvelopeId => Check::TokenEnvelopeId,
+            TokenError::Size => Check::TokenSize,
+            TokenError::Base64 => Check::TokenEncoding,
+            TokenError::Length => Check::TokenLength,
+        }
+    }
 }
 
 /// Why a sealed value does not open.
@@ -54,13 +74,24 @@ pub enum ValueError {
     Padding,
 }
 
+impl ValueError {
+    /// The check that the value failed.
+    pub fn check(self) -> Check {
+        match self {
+            ValueError::Authentication => Check::ValueAuthentication,
+            ValueError::Padding => Check::ValuePadding,
+        }
+    }
+}
+
 impl SealedValue {
+    /// Parses a token (FORMAT.md §6.7); uses no key.
     pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
         let rest = text.strip_prefix("wax1.").ok_or(TokenError::Version)?;
-        let (envelope, token) = rest.split_once('.').ok_or(TokenError::Version)?;
+        let (envelope, token) = rest.split_once('.').ok_or(TokenError::Parts)?;
         let envelope = EnvelopeId::parse(envelope).map_err(|_| TokenError::EnvelopeId)?;
         if token.len() > longest_token() {
-            return Err(TokenError::Length);
+            return Err(TokenError::Size);
         }
         let bytes = base64_text::URL.decode(token).map_err(|_| TokenError::Base64)?;
         Self::from_parts(envelope, &bytes).ok_or(TokenError::Length)
@@ -75,7 +106,7 @@ impl SealedValue {
         Some(Self { envelope, salt: *salt, ciphertext: ciphertext.to_vec(), tag: *tag })
     }
 
-    /// Opens the value for a place; the plaintext wipes itself.
+    /// Opens the value for a place (FORMAT.md §7.5); the plaintext wipes itself.
     pub(crate) fn open(&self, dek: &Dek, binding: Binding<'_>) -> Result<SecretBytes, ValueError> {
         let (cipher, nonce) = cipher(dek, &self.salt, binding);
         let mut padded = Zeroizing::new(self.ciphertext.clone());
@@ -173,14 +204,14 @@ mod tests {
         for (text, error) in [
             (format!("wax2.e0123456789.{body}"), TokenError::Version),
             (format!("e0123456789.{body}"), TokenError::Version),
-            ("wax1.e0123456789".to_owned(), TokenError::Version),
+            ("wax1.e0123456789".to_owned(), TokenError::Parts),
             (format!("wax1.E0123456789.{body}"), TokenError::EnvelopeId),
             (format!("wax1.e0123456789.{body}="), TokenError::Base64),
             (format!("wax1.e0123456789.{body}\n"), TokenError::Base64),
             (format!("wax1.e0123456789.{short}"), TokenError::Length),
             (format!("wax1.e0123456789.{between}"), TokenError::Length),
             ("wax1.e0123456789.".to_owned(), TokenError::Length),
-            (format!("wax1.e0123456789.{}", "A".repeat(1_500_000)), TokenError::Length),
+            (format!("wax1.e0123456789.{}", "A".repeat(1_500_000)), TokenError::Size),
         ] {
             assert_eq!(SealedValue::parse(&text).err(), Some(error), "{}", &text[..20.min(text.len())]);
         }

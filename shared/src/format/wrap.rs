@@ -4,23 +4,20 @@ use std::io::{Read, Write};
 
 use age_core::format::{FileKey, Stanza};
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD_NO_PAD;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::base64_text;
+use super::age_file::{self, CLASSIC_TAG};
+use super::base64_text::{self, BytesError};
+use super::check::Check;
 use super::data_key::{DEK_BYTES, Dek, PROOF_BYTES};
-use crate::key::{self, Identity, KeyKind, Recipient};
-use crate::key::{ENCAPSULATION_BYTES, HYBRID_TAG, has_low_order_share, is_low_order};
+use crate::key::{self, ARMOUR_MARK, HYBRID_TAG, Identity, KeyKind, Recipient};
 use crate::names::KeyId;
 use crate::randomness::CryptoRng;
 
 /// The greatest size of a wrap's age file in bytes, checked before it is parsed.
 pub const MAX_WRAP_BYTES: usize = 4096;
-
-const CLASSIC_TAG: &str = "X25519";
-const STANZA_BODY_BYTES: usize = 32;
 
 /// The data key wrapped for one recipient: an age file of the checked shape, and a proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +27,7 @@ pub struct Wrap {
     kind: KeyKind,
 }
 
-/// Why a text is not a wrap, or a wrap does not open.
+/// Why a text is not a wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum WrapError {
     /// No dot, or more than one.
@@ -39,33 +36,73 @@ pub enum WrapError {
     /// More than 4 KiB.
     #[error("the wrap is larger than 4 KiB")]
     TooLarge,
+    /// The proof is not 16 bytes in canonical base64url.
+    #[error("the wrap's proof is not 16 bytes in canonical base64url")]
+    Proof(BytesError),
     /// The age file is not canonical base64.
     #[error("the wrap's age file is not canonical base64")]
     Base64,
-    /// The proof is not 16 bytes in canonical base64url.
-    #[error("the wrap's proof is not 16 bytes in canonical base64url")]
-    Proof,
+    /// An age file in ASCII armour.
+    #[error("the wrap is an age file in ASCII armour, where its binary form belongs")]
+    Armoured,
     /// Not a binary age v1 file.
     #[error("the wrap is not a binary age v1 file")]
     NotAge,
-    /// No stanza of a type that Waxseal knows, or several.
-    #[error("the wrap does not have exactly one stanza of a known type")]
-    Recipients,
+    /// The header is not of age's grammar.
+    #[error("the header of the wrap's age file is malformed")]
+    Header,
+    /// The payload cannot be exactly 32 bytes.
+    #[error("the wrap's payload is not a data key")]
+    Payload,
     /// A stanza that is neither known nor grease.
     #[error("the wrap has a stanza of a foreign type")]
     ForeignStanza,
-    /// The stanza's arguments or lengths are not those of its type.
+    /// A known stanza with more or fewer than one argument.
     #[error("the wrap's stanza is malformed")]
-    Stanza,
+    StanzaArguments,
+    /// A known stanza whose body is not 32 bytes.
+    #[error("the wrap's stanza is malformed")]
+    StanzaBody,
+    /// The argument of a known stanza is not canonical base64.
+    #[error("the wrap's stanza is malformed")]
+    ShareEncoding,
+    /// The argument of a known stanza has not the length of its type.
+    #[error("the wrap's stanza is malformed")]
+    ShareLength,
     /// The stanza's X25519 share is of low order.
     #[error("the wrap's X25519 share is of low order")]
     LowOrder,
-    /// The wrap is not for this identity, or was changed.
-    #[error("the wrap does not open with its key")]
-    NotOpened,
-    /// The payload is not exactly 32 bytes.
-    #[error("the wrap's payload is not a data key")]
-    Payload,
+    /// No stanza of a type that Waxseal knows, or several.
+    #[error("the wrap does not have exactly one stanza of a known type")]
+    Recipients,
+}
+
+/// A wrap that is not for this identity, or was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the wrap does not open with its key")]
+pub struct NotOpened;
+
+impl WrapError {
+    /// The check that the wrap failed.
+    pub fn check(self) -> Check {
+        match self {
+            WrapError::Parts => Check::WrapParts,
+            WrapError::TooLarge => Check::WrapSize,
+            WrapError::Proof(BytesError::Encoding) => Check::ProofEncoding,
+            WrapError::Proof(BytesError::Length) => Check::ProofLength,
+            WrapError::Base64 => Check::WrapEncoding,
+            WrapError::Armoured | WrapError::NotAge => Check::AgeVersion,
+            WrapError::Header => Check::AgeHeader,
+            WrapError::Payload => Check::AgePayload,
+            WrapError::ForeignStanza => Check::StanzaForeign,
+            WrapError::StanzaArguments => Check::StanzaArguments,
+            WrapError::StanzaBody => Check::StanzaBody,
+            WrapError::ShareEncoding => Check::ShareEncoding,
+            WrapError::ShareLength => Check::ShareLength,
+            WrapError::LowOrder => Check::ShareLowOrder,
+            WrapError::Recipients => Check::StanzaCount,
+        }
+    }
 }
 
 impl Wrap {
@@ -78,6 +115,7 @@ impl Wrap {
 
     /// Parses a wrap and checks its whole shape; uses no key.
     pub fn parse(text: &str) -> Result<Self, WrapError> {
+        // FORMAT.md §6.3
         let (age_file, proof) = text.split_once('.').ok_or(WrapError::Parts)?;
         if proof.contains('.') {
             return Err(WrapError::Parts);
@@ -85,12 +123,15 @@ impl Wrap {
         if age_file.len() > MAX_WRAP_BYTES.div_ceil(3) * 4 {
             return Err(WrapError::TooLarge);
         }
-        let proof = base64_text::decode_exact(&base64_text::URL, proof).ok_or(WrapError::Proof)?;
+        let proof = base64_text::decode_exact(&base64_text::URL, proof).map_err(WrapError::Proof)?;
         let age_file = base64_text::STANDARD.decode(age_file).map_err(|_| WrapError::Base64)?;
         if age_file.len() > MAX_WRAP_BYTES {
             return Err(WrapError::TooLarge);
         }
-        let kind = check_shape(&stanzas(&age_file)?)?;
+        if age_file.starts_with(ARMOUR_MARK) {
+            return Err(WrapError::Armoured);
+        }
+        let kind = age_file::check(&age_file)?;
         Ok(Self { age_file, proof, kind })
     }
 
@@ -104,38 +145,22 @@ impl Wrap {
         self.kind
     }
 
-    /// Opens the wrap. The caller compares the data key with the envelope's commitment before use.
-    pub fn open(&self, identity: &Identity) -> Result<Dek, WrapError> {
-        let decryptor = age::Decryptor::new_buffered(self.age_file.as_slice()).map_err(|_| WrapError::NotAge)?;
+    /// Opens the wrap (FORMAT.md §7.3). The caller compares the data key with the envelope's
+    /// commitment before use.
+    pub fn open(&self, identity: &Identity) -> Result<Dek, NotOpened> {
+        let decryptor = age::Decryptor::new_buffered(self.age_file.as_slice()).map_err(|_| NotOpened)?;
         let identity = Checked(identity);
-        let payload = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity));
-        let payload = payload.map_err(|_| WrapError::NotOpened)?;
-        read_dek(payload)
+        let mut payload = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|_| NotOpened)?;
+        // The shape has shown that the payload is one chunk, which is a data key to the last byte.
+        let mut dek = Zeroizing::new([0; DEK_BYTES]);
+        payload.read_exact(dek.as_mut()).map_err(|_| NotOpened)?;
+        Ok(Dek::from_bytes(dek))
     }
 
     /// Whether whoever made this wrap knew the data key; in constant time.
     pub fn is_proven(&self, dek: &Dek, key_id: &KeyId) -> bool {
         dek.proof(key_id, &self.age_file).ct_eq(&self.proof).into()
     }
-}
-
-/// Reads exactly a data key and the end; one byte of room shows a longer payload.
-fn read_dek(mut payload: impl Read) -> Result<Dek, WrapError> {
-    let mut bytes = Zeroizing::new([0; DEK_BYTES + 1]);
-    let mut length = 0;
-    while length < bytes.len() {
-        match payload.read(&mut bytes[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(_) => return Err(WrapError::NotOpened),
-        }
-    }
-    if length != DEK_BYTES {
-        return Err(WrapError::Payload);
-    }
-    let mut dek = Zeroizing::new([0; DEK_BYTES]);
-    dek.copy_from_slice(&bytes[..DEK_BYTES]);
-    Ok(Dek::from_bytes(dek))
 }
 
 fn encrypt(recipient: &Recipient, dek: &Dek, random: &mut impl CryptoRng) -> Vec<u8> {
@@ -183,73 +208,6 @@ impl age::Identity for Checked<'_> {
     }
 }
 
-/// The stanzas of an age file. The library shows them only to an identity; this one has no key.
-fn stanzas(age_file: &[u8]) -> Result<Vec<Stanza>, WrapError> {
-    struct Reader(RefCell<Vec<Stanza>>);
-
-    impl age::Identity for Reader {
-        fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-            self.0.borrow_mut().push(Stanza {
-                tag: stanza.tag.clone(),
-                args: stanza.args.clone(),
-                body: stanza.body.clone(),
-            });
-            None
-        }
-    }
-
-    let reader = Reader(RefCell::default());
-    let decryptor = age::Decryptor::new_buffered(age_file).map_err(|_| WrapError::NotAge)?;
-    match decryptor.decrypt(std::iter::once(&reader as &dyn age::Identity)) {
-        Err(age::DecryptError::NoMatchingKeys) => Ok(reader.0.into_inner()),
-        _ => Err(WrapError::NotAge),
-    }
-}
-
-/// Exactly one stanza of a known type, every other one grease (c2sp.org/age, "Recipient stanza").
-fn check_shape(stanzas: &[Stanza]) -> Result<KeyKind, WrapError> {
-    let mut kinds = Vec::new();
-    for stanza in stanzas {
-        match stanza.tag.as_str() {
-            HYBRID_TAG => kinds.push(check_hybrid(stanza).map(|()| KeyKind::Hybrid)?),
-            CLASSIC_TAG => kinds.push(check_classic(stanza).map(|()| KeyKind::Classic)?),
-            tag if tag.ends_with("-grease") => {}
-            _ => return Err(WrapError::ForeignStanza),
-        }
-    }
-    match kinds.as_slice() {
-        [kind] => Ok(*kind),
-        _ => Err(WrapError::Recipients),
-    }
-}
-
-fn check_hybrid(stanza: &Stanza) -> Result<(), WrapError> {
-    let encapsulation = argument::<ENCAPSULATION_BYTES>(stanza)?;
-    if has_low_order_share(&encapsulation) {
-        return Err(WrapError::LowOrder);
-    }
-    Ok(())
-}
-
-fn check_classic(stanza: &Stanza) -> Result<(), WrapError> {
-    if is_low_order(&argument::<32>(stanza)?) {
-        return Err(WrapError::LowOrder);
-    }
-    Ok(())
-}
-
-/// The one argument of a stanza of either kind, in canonical base64 without padding.
-fn argument<const N: usize>(stanza: &Stanza) -> Result<[u8; N], WrapError> {
-    let [argument] = stanza.args.as_slice() else {
-        return Err(WrapError::Stanza);
-    };
-    if stanza.body.len() != STANZA_BODY_BYTES {
-        return Err(WrapError::Stanza);
-    }
-    let bytes = BASE64_STANDARD_NO_PAD.decode(argument).map_err(|_| WrapError::Stanza)?;
-    bytes.try_into().map_err(|_| WrapError::Stanza)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,7 +245,7 @@ mod tests {
             assert!(read.is_proven(&opened, identity.recipient().key_id()));
 
             let stranger = Identity::generate(kind, &mut random);
-            assert_eq!(read.open(&stranger).err(), Some(WrapError::NotOpened));
+            assert_eq!(read.open(&stranger).err(), Some(NotOpened));
             assert!(!read.is_proven(&opened, stranger.recipient().key_id()));
             assert!(!read.is_proven(&Dek::generate(&mut random), identity.recipient().key_id()));
         }
@@ -295,13 +253,9 @@ mod tests {
 
     #[test]
     fn a_payload_that_is_no_data_key_is_refused() {
-        let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
-        let key::RecipientInner::Classic(recipient) = identity.recipient().inner() else {
-            panic!("a classic identity has a classic recipient");
-        };
         for payload in [&[][..], &[1; 31], &[1; 33], &[1; 2000]] {
-            let wrap = Wrap::parse(&with_proof(&age_file(&[recipient], payload))).expect("the shape is right");
-            assert_eq!(wrap.open(&identity).err(), Some(WrapError::Payload), "{}", payload.len());
+            let wrap = with_proof(&age_file(&[&classic().to_public()], payload));
+            assert_eq!(Wrap::parse(&wrap).err(), Some(WrapError::Payload), "{}", payload.len());
         }
     }
 
@@ -323,41 +277,13 @@ mod tests {
             (file.to_owned(), WrapError::Parts),
             (format!("{good}.x"), WrapError::Parts),
             (format!("{file}\n.{proof}"), WrapError::Base64),
-            (format!("{file}.{proof}="), WrapError::Proof),
-            (format!("{file}."), WrapError::Proof),
-            (format!("{armour}.{proof}"), WrapError::NotAge),
+            (format!("{file}.{proof}="), WrapError::Proof(BytesError::Encoding)),
+            (format!("{file}."), WrapError::Proof(BytesError::Length)),
+            (format!("{armour}.{proof}"), WrapError::Armoured),
             (format!(".{proof}"), WrapError::NotAge),
             (format!("{}.{proof}", "AAAA".repeat(1366)), WrapError::TooLarge),
         ] {
             assert_eq!(Wrap::parse(&text).err(), Some(error));
-        }
-    }
-
-    #[test]
-    fn stanzas_are_checked_before_a_key_is_used() {
-        let share = |bytes: &[u8]| BASE64_STANDARD_NO_PAD.encode(bytes);
-        let stanza =
-            |tag: &str, args: Vec<String>, body: usize| Stanza { tag: tag.to_owned(), args, body: vec![1; body] };
-        let classic = || stanza(CLASSIC_TAG, vec![share(&[9; 32])], 32);
-        let mut low_order = [9; ENCAPSULATION_BYTES];
-        low_order[ENCAPSULATION_BYTES - 32..].fill(0);
-        for (stanzas, expected) in [
-            (vec![classic()], Ok(KeyKind::Classic)),
-            (vec![stanza(HYBRID_TAG, vec![share(&[9; ENCAPSULATION_BYTES])], 32)], Ok(KeyKind::Hybrid)),
-            (vec![stanza("x-grease", vec![], 9), classic()], Ok(KeyKind::Classic)),
-            (vec![], Err(WrapError::Recipients)),
-            (vec![stanza("x-grease", vec![], 9)], Err(WrapError::Recipients)),
-            (vec![classic(), classic()], Err(WrapError::Recipients)),
-            (vec![stanza("ssh-rsa", vec![], 9), classic()], Err(WrapError::ForeignStanza)),
-            (vec![stanza(CLASSIC_TAG, vec![], 32)], Err(WrapError::Stanza)),
-            (vec![stanza(CLASSIC_TAG, vec![share(&[9; 32]); 2], 32)], Err(WrapError::Stanza)),
-            (vec![stanza(CLASSIC_TAG, vec![share(&[9; 31])], 32)], Err(WrapError::Stanza)),
-            (vec![stanza(CLASSIC_TAG, vec![share(&[9; 32])], 31)], Err(WrapError::Stanza)),
-            (vec![stanza(HYBRID_TAG, vec![share(&[9; 32])], 32)], Err(WrapError::Stanza)),
-            (vec![stanza(CLASSIC_TAG, vec![share(&[0; 32])], 32)], Err(WrapError::LowOrder)),
-            (vec![stanza(HYBRID_TAG, vec![share(&low_order)], 32)], Err(WrapError::LowOrder)),
-        ] {
-            assert_eq!(check_shape(&stanzas), expected);
         }
     }
 }

@@ -3,6 +3,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::Identity;
+use super::protected_identity_file::is_encrypted;
 
 const CREATED: &str = "# created:";
 
@@ -27,11 +28,17 @@ pub enum IdentityFileError {
     /// There is not a single identity.
     #[error("no identity in it")]
     Empty,
+    /// It is encrypted; [`ProtectedIdentityFile`](super::ProtectedIdentityFile) reads it.
+    #[error("it is encrypted, and only a plain identity file is read here")]
+    Encrypted,
 }
 
 impl IdentityFile {
     /// Reads the file; names the line of what it does not understand.
     pub fn parse(text: &str) -> Result<Self, IdentityFileError> {
+        if is_encrypted(text.as_bytes()) {
+            return Err(IdentityFileError::Encrypted);
+        }
         let mut file = Self { created_at: None, identities: Vec::new() };
         for (index, line) in text.lines().enumerate() {
             let line = line.trim_end();
@@ -87,6 +94,8 @@ mod tests {
     #[test]
     fn bad_files_name_the_line_only() {
         assert_eq!(IdentityFile::parse("# nothing\n").err(), Some(IdentityFileError::Empty));
+        let armoured = "-----BEGIN AGE ENCRYPTED FILE-----\n";
+        assert_eq!(IdentityFile::parse(armoured).err(), Some(IdentityFileError::Encrypted));
         let error = IdentityFile::parse(&format!("{IDENTITY}\nhunter2\n")).err();
         assert_eq!(error, Some(IdentityFileError::Line { line: 2 }));
     }

@@ -10,6 +10,7 @@ use super::error::{ManifestError, shown};
 use super::node::{Content, Node, Place, Style, Tag};
 
 const QUOTE_IT: &str = "write it in quotes";
+const WRITE_IT_OUT: &str = "write the value out at each place";
 
 /// A node and the path that leads to it. It has no `Debug`: its scalars may be secret.
 #[derive(Clone)]
@@ -175,10 +176,10 @@ impl<'a> Field<'a> {
 
     fn refuse_adornments(&self) -> Result<(), ManifestError> {
         if matches!(self.node.content, Content::Alias(_)) {
-            return Err(self.error("aliases are not read here"));
+            return Err(self.error("aliases are not read here").with_hint(WRITE_IT_OUT));
         }
         if self.node.anchor.is_some() {
-            return Err(self.error("anchors are not read here"));
+            return Err(self.error("anchors are not read here").with_hint(WRITE_IT_OUT));
         }
         if self.node.tag == Tag::Other {
             return Err(self.error("tags other than !!str are not read here"));
@@ -191,9 +192,9 @@ impl<'a> Field<'a> {
         for (key, _) in entries {
             let field = Field { node: key, path: self.path.clone() };
             field.refuse_adornments()?;
-            let name = key.scalar().ok_or_else(|| field.error("a key that is no string"))?;
+            let name = key.scalar().ok_or_else(|| field.no_string_as_key())?;
             if field.plain() == Some("<<") {
-                return Err(field.error("merge keys are not read here"));
+                return Err(field.error("merge keys are not read here").with_hint(WRITE_IT_OUT));
             }
             if let Some(first) = seen.insert(name, key.place) {
                 let field = Field { node: key, path: self.path.then(Step::Key(name)) };
@@ -201,6 +202,14 @@ impl<'a> Field<'a> {
             }
         }
         Ok(())
+    }
+
+    fn no_string_as_key(&self) -> ManifestError {
+        let error = self.error("a key that is no string");
+        match &self.node.content {
+            Content::Mapping(_) => error.with_hint("if these are the braces of a template, render it first"),
+            _ => error,
+        }
     }
 
     fn entry(&self, key: &'a Node, value: &'a Node) -> Result<Entry<'a>, ManifestError> {
@@ -363,6 +372,15 @@ mod tests {
             let error = with_root(text, |root| root.refuse_what_is_not_plain_data()).expect_err(text);
             assert_eq!(error.to_string(), expected, "{text}");
             assert!(error.place().is_some(), "{text}");
+        }
+        let hint = |text| {
+            let error = with_root(text, |root| root.refuse_what_is_not_plain_data()).expect_err(text);
+            error.hint().map(str::to_owned)
+        };
+        let template = Some("if these are the braces of a template, render it first".to_owned());
+        assert_eq!((hint("a: {{ .Values.x }}"), hint("a: {? [b] : c}")), (template, None));
+        for text in ["a: &x 1", "a: {<<: {b: c}}"] {
+            assert_eq!(hint(text).as_deref(), Some("write the value out at each place"), "{text}");
         }
         let plain = "a: {b: !!str 1, \"<<\": [c, {d: e}]}\nf: 'g'";
         assert_eq!(with_root(plain, |root| root.refuse_what_is_not_plain_data()), Ok(()));

@@ -3,12 +3,15 @@
 use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::classification::{Sort, item_path, sort_of};
 use super::error::ManifestError;
 use super::field::Field;
 use super::node::{Content, Node};
 use super::typed;
+use super::verbatim::Verbatim;
+use super::writer::ListItem;
 use super::{sealed_secret_reader, secret_reader};
 use crate::sealed_secret::SealedSecret;
 use crate::secret::SecretManifest;
@@ -77,6 +80,13 @@ impl Object {
     /// Reads the object into a type; refuses what [`super::read_one`] does.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ManifestError> {
         typed::from_field(self.plain_root()?)
+    }
+
+    /// The object as an item of a list that is written: fields in the order they were read in,
+    /// numbers digit by digit. Refuses what reading it into a value refuses.
+    pub fn to_list_item(&self) -> Result<ListItem<'_>, ManifestError> {
+        self.read::<Value>()?;
+        Ok(Verbatim::new(self.plain_root()?).into())
     }
 
     /// Whether the object says of itself that it is of this apiVersion and kind.

@@ -193,7 +193,7 @@ stringData:
             ("immutable: yes\n", "immutable: must be true or false", None),
             ("type: 1\n", "type: must be a string, not a number", Some("write it in quotes")),
             ("data: x\n", "data: must be a mapping, not a string", None),
-            ("x: &a 1\n", "x: anchors are not read here", None),
+            ("x: &a 1\n", "x: anchors are not read here", Some("write the value out at each place")),
         ] {
             let error = refusal(body);
             assert_eq!((error.to_string().as_str(), error.hint()), (expected, hint), "{body}");

@@ -141,9 +141,27 @@ impl<'a> Document<'a> {
         let node = match self.format {
             Format::Json => json::parse(text, self.place, limits)?,
             Format::Yaml if !self.holds.content && !self.holds.directive => None,
-            Format::Yaml => yaml::parse(text, self.place.line, limits)?,
+            Format::Yaml => {
+                yaml::parse(text, self.place.line, limits).map_err(|error| self.json_fault(text).unwrap_or(error))?
+            }
         };
         Ok(node.map(|node| Object::new(node, self.obstacle(text))))
+    }
+
+    /// What is wrong with a document that looks as if it were meant to be JSON: YAML reads JSON on for
+    /// a while, and then complains of something else.
+    fn json_fault(&self, text: &str) -> Option<ManifestError> {
+        let value = text.trim_start_matches(is_json_space);
+        let inside = value.strip_prefix('{')?.trim_start_matches(is_json_space);
+        if !inside.starts_with('"') {
+            return None;
+        }
+        let error = serde_json::Deserializer::from_str(value).into_iter::<IgnoredAny>().next()?.err()?;
+        let before: usize = value.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+        let at = value.floor_char_boundary(before + error.column().saturating_sub(1));
+        let place = self.place.after(&text[..text.len() - value.len() + at]);
+        let fault = if error.is_eof() { "not JSON: it ends too early" } else { "not JSON" };
+        Some(ManifestError::new(fault).with_place(place))
     }
 
     /// What makes the document unreadable though it is YAML: directives, and characters that end a
@@ -381,6 +399,21 @@ mod tests {
     fn flow_style_yaml_is_no_json() {
         for text in ["{a: 1}", "{\"a\": 1}\n---\n{\"b\": 2}\n", "{\"a\": 1,}", "\"text\"", "{} # c"] {
             assert_eq!(split(text).map(|stream| stream.format), Ok(Format::Yaml), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn broken_json_is_called_so_and_broken_flow_style_is_not() {
+        for (text, expected, place) in [
+            ("\n{\"é\": 1 \"b\": 2}", "not JSON", (2, 9)),
+            ("{\n  \"a\": {\n", "not JSON: it ends too early", (3, 1)),
+            ("{\"a\": 1}\n---\nb: [\n", "not YAML: a bracket is never closed", (3, 4)),
+            ("{a: [}", "not YAML: a bracket is never closed", (1, 5)),
+        ] {
+            let stream = split(text).expect("a stream");
+            let last = stream.documents.last().expect("a document");
+            let error = last.kind().err().expect(text);
+            assert_eq!((error.to_string().as_str(), error.place()), (expected, Some(place)), "{text:?}");
         }
     }
 

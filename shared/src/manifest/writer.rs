@@ -13,6 +13,7 @@ use super::block_style;
 use super::json;
 use super::node::{Limits, Node, Place};
 use super::stream::Format;
+use super::verbatim::Verbatim;
 use crate::sealed_secret::{SealedSecret, SealedSecretSpec};
 use crate::secret::SecretManifest;
 
@@ -26,6 +27,7 @@ pub struct ListItem<'a>(Item<'a>);
 enum Item<'a> {
     SealedSecret(WrittenSealedSecret<'a>),
     Other(&'a Value),
+    AsRead(Verbatim<'a>),
 }
 
 impl<'a> From<&'a SealedSecret> for ListItem<'a> {
@@ -37,6 +39,12 @@ impl<'a> From<&'a SealedSecret> for ListItem<'a> {
 impl<'a> From<&'a Value> for ListItem<'a> {
     fn from(value: &'a Value) -> Self {
         Self(Item::Other(value))
+    }
+}
+
+impl<'a> From<Verbatim<'a>> for ListItem<'a> {
+    fn from(object: Verbatim<'a>) -> Self {
+        Self(Item::AsRead(object))
     }
 }
 
@@ -319,6 +327,34 @@ data:
             assert_eq!(first.read().map(|sealed| sealed.spec), Ok(sealed.spec.clone()));
             assert_eq!(second.read::<Value>(), Ok(other.clone()));
         }
+    }
+
+    #[test]
+    fn an_item_that_was_read_keeps_its_order_and_every_digit() {
+        let item = r#"{"z":[1.10,100000000000000000000000000,-0.0,1e3,true,null],"a":{"no":"1.10"}}"#;
+        let list = format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{item}]}}");
+        let stream = split(&list).expect("a stream");
+        let Ok(DocumentKind::List(items)) = stream.documents[0].kind() else {
+            panic!("a list");
+        };
+        let DocumentKind::Other(object) = &items[0] else {
+            panic!("another object");
+        };
+        let items = [object.to_list_item().expect("plain data")];
+        let written = write_list(&items, Format::Json);
+        assert_eq!(written.split_whitespace().collect::<String>(), list);
+        let expected = "items:
+- z:
+  - 1.10
+  - 100000000000000000000000000
+  - -0.0
+  - 1e3
+  - true
+  - null
+  a:
+    \"no\": \"1.10\"
+";
+        assert!(write_list(&items, Format::Yaml).ends_with(expected));
     }
 
     #[test]

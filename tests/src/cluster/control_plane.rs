@@ -20,6 +20,7 @@ use crate::waiting;
 
 pub(super) const AUDIT_LOG: &str = "audit.log";
 const ADMIN_KUBECONFIG: &str = "admin.kubeconfig";
+const API_SERVER_NAME: &str = "kube-apiserver";
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -139,12 +140,21 @@ impl ControlPlane {
             .arg(format!("--initial-advertise-peer-urls={ETCD_PEERS}"))
             .arg(format!("--initial-cluster=tests={ETCD_PEERS}"));
         self.start("etcd", etcd)?;
+        self.start_api_server_alone(programs)
+    }
+
+    pub(super) fn start_api_server_alone(&mut self, programs: &Kubernetes) -> Result<(), Error> {
         let mut api_server = Command::new(&programs.kube_apiserver);
         api_server
             .args(API_SERVER)
             .arg(format!("--etcd-servers={ETCD_CLIENTS}"))
             .arg(format!("--secure-port={}", self.port));
-        self.start("kube-apiserver", api_server)
+        self.start(API_SERVER_NAME, api_server)
+    }
+
+    /// Kills it; etcd goes on, and so do the controllers.
+    pub(super) fn kill_api_server(&mut self) {
+        self.parts.retain(|part| part.name != API_SERVER_NAME);
     }
 
     /// Must wait for the API server: without the RBAC rules that it makes at its start, the

@@ -12,6 +12,8 @@ use crate::output;
 use crate::streams::Streams;
 
 /// Makes a key: writes its identity to a new file and prints its SealingKey, the public half.
+///
+/// The identity file is plain, as `age-keygen` writes it; `age -p` protects it with a passphrase.
 #[derive(Args)]
 pub(crate) struct GenerateArguments {
     /// The new file for the identity, which only its owner can read

@@ -6,22 +6,26 @@ use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 use crate::error::{CliError, Failures};
 use crate::identities;
-use crate::input::Input;
+use crate::input::{self, Input};
+use crate::passphrases::PassphraseArguments;
 use crate::streams::Streams;
 
 /// Prints the SealingKeys, the public halves, of an identity file.
 #[derive(Args)]
 pub(crate) struct PublicArguments {
-    /// The age identity file; its `# created:` line says how old the keys are
+    /// The age identity file, plain or protected by a passphrase; its `# created:` line says how old the keys are
     #[arg(long, value_name = "FILE")]
     identity: OsString,
+    #[command(flatten)]
+    passphrase: PassphraseArguments,
     /// They are recovery keys
     #[arg(long)]
     recovery: bool,
 }
 
 pub(crate) fn run(arguments: PublicArguments, streams: &mut Streams) -> Result<(), Failures> {
-    let file = identities::read(&arguments.identity)?;
+    input::check_stdin_once([&arguments.identity].into_iter().chain(arguments.passphrase.file()))?;
+    let file = identities::read(&arguments.identity, &arguments.passphrase)?;
     let Some(created_at) = file.created_at else {
         let error = CliError::refused("does not say when its keys were made, and the newest key is the primary");
         let hint = "add a line such as `# created: 2026-01-31T09:00:00Z` at its top";

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tempfile::TempDir;
 use waxseal_shared::plan::DesiredSecret;
 
-use super::{CURRENT, DESCRIPTION, FILE_MODE, FOLDER_MODE, SecretFolder, VERSION_PREFIX};
+use super::{CURRENT, DESCRIPTION, FILE_MODE, FOLDER_MODE, SecretFolder, VERSION_PREFIX, is_of_ours};
 use crate::directory::durable_file::{self, FileError, UNFINISHED, failed_to};
 
 impl SecretFolder {
@@ -32,7 +32,8 @@ impl SecretFolder {
         durable_file::sync_folder(&self.namespace_path()).map_err(failed_to("flush", &path))
     }
 
-    /// Completes what a crash interrupted; writes nothing if there is nothing of that kind.
+    /// Completes what a crash interrupted, and removes what it left; writes nothing if there is
+    /// nothing of that kind.
     pub(in crate::directory) fn settle(&self) -> Result<(), FileError> {
         let Some(version) = self.current_version()? else {
             return Ok(());
@@ -44,6 +45,23 @@ impl SecretFolder {
             add_links(&path, &keys)
         };
         settle().map_err(failed_to("tidy", &path))
+    }
+
+    /// Gives the folders and files of the version that counts the modes they were made with.
+    /// Returns whether any had another.
+    pub(in crate::directory) fn restore_modes(&self) -> Result<bool, FileError> {
+        let Some(version) = self.current_version()? else {
+            return Ok(false);
+        };
+        let path = self.path();
+        let restore = || {
+            let mut has_changed = restore_mode(&path, FOLDER_MODE)? | restore_mode(&version, FOLDER_MODE)?;
+            for entry in fs::read_dir(&version)? {
+                has_changed |= restore_mode(&entry?.path(), FILE_MODE)?;
+            }
+            Ok(has_changed)
+        };
+        restore().map_err(failed_to("restore the modes in", &path))
     }
 
     fn ensure_namespace(&self) -> Result<(), FileError> {
@@ -106,6 +124,17 @@ fn folder_in(parent: &Path, prefix: &str) -> Result<TempDir, FileError> {
     builder.tempdir_in(parent).map_err(failed_to("create a folder in", parent))
 }
 
+/// What is neither a folder nor a file is nothing that was made here, and a symlink leads away.
+fn restore_mode(path: &Path, mode: u32) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(path)?;
+    let is_made_here = metadata.is_dir() || metadata.is_file();
+    if !is_made_here || metadata.mode() & 0o777 == mode {
+        return Ok(false);
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    Ok(true)
+}
+
 fn data_keys(version: &Path) -> io::Result<BTreeSet<String>> {
     let mut keys = BTreeSet::new();
     for entry in fs::read_dir(version)? {
@@ -132,16 +161,15 @@ fn place_link(folder: &Path, target: &OsStr, name: &str) -> io::Result<()> {
     fs::rename(&unfinished, folder.join(name))
 }
 
-/// Removes links to keys that are no more, and everything of earlier versions.
+/// Removes links to keys that are no more, and everything of earlier versions; what somebody else
+/// put there stays.
 fn remove_stale(folder: &Path, version: &OsStr, keys: &BTreeSet<String>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let (file_name, path) = (entry.file_name(), entry.path());
         let name = file_name.to_string_lossy();
-        let is_old_version = name.starts_with("..") && name != CURRENT && file_name != version;
-        let is_old_link =
-            !keys.contains(&*name) && fs::read_link(&path).is_ok_and(|target| target.starts_with(CURRENT));
-        if is_old_version || is_old_link {
+        let counts = name == CURRENT || file_name == version || keys.contains(&*name);
+        if !counts && is_of_ours(&entry) {
             durable_file::remove_any(&path)?;
         }
     }

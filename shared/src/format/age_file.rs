@@ -1,0 +1,181 @@
+//! The shape of a wrap's age file, checked before any key is used.
+//!
+//! It is stricter than the age library, which also reads headers that only old versions of itself
+//! wrote, and files with many recipients: what passes here, every implementation of age reads alike.
+
+use age_core::format::{AgeStanza, read::age_stanza};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
+
+use super::data_key::DEK_BYTES;
+use super::wrap::WrapError;
+use crate::key::{ENCAPSULATION_BYTES, HYBRID_TAG, KeyKind, has_low_order_share, is_low_order};
+
+pub(super) const CLASSIC_TAG: &str = "X25519";
+const VERSION_LINE: &[u8] = b"age-encryption.org/v1\n";
+const STANZA_BODY_BYTES: usize = 32;
+/// The characters of a MAC of 32 bytes, and the bytes they stand for.
+const MAC_CHARACTERS: usize = 43;
+/// Nonce, data key and tag: one chunk of age's STREAM.
+const PAYLOAD_BYTES: usize = 16 + DEK_BYTES + 16;
+
+/// The kind of key that opens the file; refuses every file that is not to one recipient alone.
+pub(super) fn check(file: &[u8]) -> Result<KeyKind, WrapError> {
+    // FORMAT.md §6.4 (c2sp.org/age, "ABNF definition of file header")
+    let rest = file.strip_prefix(VERSION_LINE).ok_or(WrapError::NotAge)?;
+    let (stanzas, payload) = parse_header(rest).ok_or(WrapError::Header)?;
+    if payload.len() != PAYLOAD_BYTES {
+        return Err(WrapError::Payload);
+    }
+    check_stanzas(&stanzas)
+}
+
+/// The stanzas and what follows the header; `None` if the header is not of age's grammar.
+fn parse_header(mut rest: &[u8]) -> Option<(Vec<AgeStanza<'_>>, &[u8])> {
+    let mut stanzas = Vec::new();
+    while rest.starts_with(b"-> ") {
+        let (after, stanza) = age_stanza(rest).ok()?;
+        stanzas.push(stanza);
+        rest = after;
+    }
+    let (mac, rest) = rest.strip_prefix(b"--- ")?.split_at_checked(MAC_CHARACTERS)?;
+    BASE64_STANDARD_NO_PAD.decode(mac).ok()?;
+    let payload = rest.strip_prefix(b"\n")?;
+    (!stanzas.is_empty()).then_some((stanzas, payload))
+}
+
+/// Exactly one stanza of a known type, every other one grease.
+fn check_stanzas(stanzas: &[AgeStanza<'_>]) -> Result<KeyKind, WrapError> {
+    let mut kinds = Vec::new();
+    for stanza in stanzas {
+        // FORMAT.md §6.5
+        match stanza.tag {
+            HYBRID_TAG => kinds.push(check_hybrid(stanza).map(|()| KeyKind::Hybrid)?),
+            CLASSIC_TAG => kinds.push(check_classic(stanza).map(|()| KeyKind::Classic)?),
+            tag if tag.ends_with("-grease") => {}
+            _ => return Err(WrapError::ForeignStanza),
+        }
+    }
+    match kinds.as_slice() {
+        [kind] => Ok(*kind),
+        _ => Err(WrapError::Recipients),
+    }
+}
+
+fn check_hybrid(stanza: &AgeStanza<'_>) -> Result<(), WrapError> {
+    let encapsulation = argument::<ENCAPSULATION_BYTES>(stanza)?;
+    if has_low_order_share(&encapsulation) {
+        return Err(WrapError::LowOrder);
+    }
+    Ok(())
+}
+
+fn check_classic(stanza: &AgeStanza<'_>) -> Result<(), WrapError> {
+    if is_low_order(&argument::<32>(stanza)?) {
+        return Err(WrapError::LowOrder);
+    }
+    Ok(())
+}
+
+/// The one argument of a stanza of either kind, in canonical base64 without padding.
+fn argument<const N: usize>(stanza: &AgeStanza<'_>) -> Result<[u8; N], WrapError> {
+    let [argument] = stanza.args.as_slice() else {
+        return Err(WrapError::StanzaArguments);
+    };
+    if stanza.body().len() != STANZA_BODY_BYTES {
+        return Err(WrapError::StanzaBody);
+    }
+    let bytes = BASE64_STANDARD_NO_PAD.decode(argument).map_err(|_| WrapError::ShareEncoding)?;
+    bytes.try_into().map_err(|_| WrapError::ShareLength)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GREASE: &str = "-> x-grease\n\n";
+
+    fn share(bytes: &[u8]) -> String {
+        BASE64_STANDARD_NO_PAD.encode(bytes)
+    }
+
+    fn stanza(arguments: &str, body: usize) -> String {
+        format!("-> {arguments}\n{}\n", share(&vec![1; body]))
+    }
+
+    fn classic() -> String {
+        stanza(&format!("X25519 {}", share(&[9; 32])), 32)
+    }
+
+    fn mac() -> String {
+        format!("--- {}\n", share(&[1; 32]))
+    }
+
+    fn file(header: &str, payload: usize) -> Vec<u8> {
+        [b"age-encryption.org/v1\n", header.as_bytes(), &vec![1; payload]].concat()
+    }
+
+    #[test]
+    fn stanzas_are_checked_before_a_key_is_used() {
+        let hybrid = |encapsulation: &[u8]| stanza(&format!("mlkem768x25519 {}", share(encapsulation)), 32);
+        let with_argument = |argument: &str| stanza(&format!("X25519 {argument}"), 32);
+        let mut low_order = [9; ENCAPSULATION_BYTES];
+        low_order[ENCAPSULATION_BYTES - 32..].fill(0);
+        for (stanzas, expected) in [
+            (classic(), Ok(KeyKind::Classic)),
+            (hybrid(&[9; ENCAPSULATION_BYTES]), Ok(KeyKind::Hybrid)),
+            (format!("{GREASE}{}{GREASE}", classic()), Ok(KeyKind::Classic)),
+            (GREASE.to_owned(), Err(WrapError::Recipients)),
+            (classic() + &classic(), Err(WrapError::Recipients)),
+            (stanza("ssh-rsa", 9) + &classic(), Err(WrapError::ForeignStanza)),
+            (stanza("scrypt ajMFur+EJLGaohv/dLRGnw 18", 32), Err(WrapError::ForeignStanza)),
+            (stanza("X25519", 32), Err(WrapError::StanzaArguments)),
+            (with_argument(&format!("{0} {0}", share(&[9; 32]))), Err(WrapError::StanzaArguments)),
+            (stanza(&format!("X25519 {}", share(&[9; 32])), 31), Err(WrapError::StanzaBody)),
+            (with_argument(&format!("{}=", share(&[9; 32]))), Err(WrapError::ShareEncoding)),
+            (with_argument(&share(&[9; 31])), Err(WrapError::ShareLength)),
+            (hybrid(&[9; 32]), Err(WrapError::ShareLength)),
+            (with_argument(&share(&[0; 32])), Err(WrapError::LowOrder)),
+            (hybrid(&low_order), Err(WrapError::LowOrder)),
+        ] {
+            assert_eq!(check(&file(&(stanzas.clone() + &mac()), 64)), expected, "{stanzas}");
+        }
+    }
+
+    #[test]
+    fn headers_of_another_grammar_are_refused() {
+        let good = classic() + &mac();
+        for header in [
+            mac(),
+            good.replace("-> ", "->"),
+            good.replace('\n', "\r\n"),
+            good.replace("--- ", "---  "),
+            good.replace("--- ", "-- "),
+            format!("-> x-grease\n{good}"),
+            format!("-> x-grease\n{}\n{good}", "A".repeat(64)),
+            format!("-> x-grease\nAB\n{good}"),
+            format!("-> x-grease \n\n{good}"),
+            format!("-> x\u{1}-grease\n\n{good}"),
+            format!("\n{good}"),
+            classic() + &format!("--- {}x\n", &share(&[1; 32])[..42]),
+            classic() + "--- AAAA",
+            classic(),
+        ] {
+            assert_eq!(check(&file(&header, 64)), Err(WrapError::Header), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn other_files_and_payloads_are_refused() {
+        for (bytes, error) in [
+            (Vec::new(), WrapError::NotAge),
+            (b"-----BEGIN AGE ENCRYPTED FILE-----\n".to_vec(), WrapError::NotAge),
+            (b"age-encryption.org/v2\n".to_vec(), WrapError::NotAge),
+            (file(&(classic() + &mac()), 63), WrapError::Payload),
+            (file(&(classic() + &mac()), 65), WrapError::Payload),
+            (file(&(classic() + &mac()), 0), WrapError::Payload),
+        ] {
+            assert_eq!(check(&bytes), Err(error));
+        }
+    }
+}

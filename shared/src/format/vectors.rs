@@ -1,0 +1,85 @@
+//! The derivations of `FORMAT.md` §5 against the vectors; whole objects are tried in `tests/`.
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::data_key::Dek;
+use super::padding::{pad, padded_length};
+use super::value::SealedValue;
+use super::{Binding, Wrap};
+use crate::key::{Identity, Recipient, hex};
+use crate::names::{DataKey, KeyId, Namespace, ObjectName};
+
+fn vectors(file: &str) -> Vec<Value> {
+    let file: Value = serde_json::from_str(file).expect("JSON");
+    let vectors = file["vectors"].as_array().expect("vectors").clone();
+    assert!(!vectors.is_empty());
+    vectors
+}
+
+fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
+    vector[field].as_str().unwrap_or_else(|| panic!("{}: no {field}", vector["name"]))
+}
+
+fn dek(vector: &Value) -> Dek {
+    let digits = text(vector, "dek");
+    let mut bytes = Zeroizing::new([0; 32]);
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).expect("hex");
+    }
+    Dek::from_bytes(bytes)
+}
+
+#[test]
+fn values_are_derived_as_specified() {
+    for vector in vectors(include_str!("../../vectors/derivations.json")) {
+        let (dek, names) = (dek(&vector), &vector["binding"]);
+        assert_eq!(hex(dek.commitment().as_bytes()), text(&vector, "commitment"));
+        assert_eq!(dek.commitment().envelope_id().as_str(), text(&vector, "envelopeId"));
+        let binding = Binding {
+            scope: serde_json::from_value(names["scope"].clone()).expect("a scope"),
+            namespace: &Namespace::parse(text(names, "namespace")).expect("a namespace"),
+            name: &ObjectName::parse(text(names, "name")).expect("a name"),
+            key: &DataKey::parse(text(names, "dataKey")).expect("a data key"),
+        };
+        assert_eq!(hex(&binding.to_bytes()), text(names, "bytes"));
+        let value = SealedValue::parse(text(&vector, "token")).expect("a token").open(&dek, binding).expect("opens");
+        assert_eq!(hex(value.expose()), text(&vector, "value"));
+        assert_eq!(hex(&pad(value.expose())), text(&vector, "plaintext"));
+    }
+}
+
+#[test]
+fn wraps_open_as_specified() {
+    for vector in vectors(include_str!("../../vectors/wraps.json")) {
+        let identity = Identity::parse(text(&vector, "identity")).expect("an identity");
+        let key_id = KeyId::parse(text(&vector, "keyId")).expect("a key id");
+        assert_eq!(identity.recipient().key_id(), &key_id);
+        let wrap = Wrap::parse(text(&vector, "wrap")).expect("a wrap");
+        let opened = wrap.open(&identity).expect("its identity");
+        assert_eq!(hex(opened.expose()), text(&vector, "dek"));
+        assert!(wrap.is_proven(&opened, &key_id));
+    }
+}
+
+#[test]
+fn padded_lengths_are_as_specified() {
+    for vector in vectors(include_str!("../../vectors/padding.json")) {
+        let length = |field: &str| vector[field].as_u64().and_then(|n| usize::try_from(n).ok()).expect("a length");
+        assert_eq!(padded_length(length("length")), length("paddedLength"), "{}", vector["name"]);
+    }
+}
+
+#[test]
+fn keys_have_their_names() {
+    for vector in vectors(include_str!("../../vectors/keys.json")) {
+        let identity = Identity::parse(text(&vector, "identity")).expect("an identity");
+        let recipient = identity.recipient();
+        assert_eq!(recipient, &Recipient::parse(text(&vector, "recipient")).expect("a recipient"));
+        assert_eq!(recipient.key_id().as_str(), text(&vector, "keyId"));
+        assert_eq!(recipient.fingerprint(), text(&vector, "fingerprint"));
+    }
+    for vector in vectors(include_str!("../../vectors/recipients-refused.json")) {
+        assert!(Recipient::parse(text(&vector, "recipient")).is_err(), "{}", vector["name"]);
+    }
+}

@@ -1,0 +1,275 @@
+use std::io::Read;
+
+use age::DecryptError;
+use age_core::secrecy::SecretString;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::{IdentityFile, IdentityFileError, Passphrase};
+
+/// The greatest scrypt work factor that is tried, as a power of two: what age allows. It takes 4 GiB
+/// of memory and up to a minute; age itself writes 18, which is a sixteenth of both.
+pub const MAX_WORK_FACTOR: u8 = 22;
+
+const BINARY_MARK: &[u8] = b"age-encryption.org/";
+/// How every age file in ASCII armour begins.
+pub(crate) const ARMOUR_MARK: &[u8] = b"-----BEGIN AGE";
+
+/// An identity file that a passphrase protects, as `age -p` writes it, with or without ASCII armour.
+///
+/// It is an age file whose only stanza is of the type `scrypt` (c2sp.org/age, "The scrypt recipient
+/// type" and "ASCII armor") and whose work factor is at most [`MAX_WORK_FACTOR`].
+pub struct ProtectedIdentityFile {
+    age_file: Vec<u8>,
+}
+
+/// Why an encrypted identity file is not used. Never quotes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ProtectedIdentityFileError {
+    /// It begins like ASCII armour, and is none.
+    #[error("its ASCII armour is damaged")]
+    Armour,
+    /// Its header is none of age v1.
+    #[error("it is encrypted, but not a whole age v1 file")]
+    Header,
+    /// It is encrypted to recipients.
+    #[error("it is encrypted to a key and not with a passphrase")]
+    Recipients,
+    /// Its work factor is above the limit; refused before any work.
+    #[error("its passphrase takes 2^{0} rounds of scrypt, and at most 2^{MAX_WORK_FACTOR} are tried")]
+    WorkFactor(u8),
+    /// The passphrase is another one.
+    #[error("the passphrase does not open it")]
+    Passphrase,
+    /// The passphrase is right, but the file was changed or cut off.
+    #[error("it is damaged: the passphrase is right, but not all of it decrypts")]
+    Damaged,
+    /// What it protects is no text.
+    #[error("what it protects is not an identity file: not UTF-8")]
+    NotText,
+    /// What it protects is no identity file.
+    #[error("what it protects is not an identity file: {0}")]
+    Content(#[from] IdentityFileError),
+}
+
+impl ProtectedIdentityFile {
+    /// Reads a file as far as it goes without its passphrase; `None` for one that is not encrypted.
+    pub fn recognise(file: &[u8]) -> Option<Result<Self, ProtectedIdentityFileError>> {
+        if !is_encrypted(file) {
+            return None;
+        }
+        let age_file = if file.starts_with(ARMOUR_MARK) { without_armour(file) } else { Ok(file.to_vec()) };
+        Some(age_file.and_then(Self::check))
+    }
+
+    fn check(age_file: Vec<u8>) -> Result<Self, ProtectedIdentityFileError> {
+        let work_factor = work_factor(&age_file)?;
+        if work_factor > MAX_WORK_FACTOR {
+            return Err(ProtectedIdentityFileError::WorkFactor(work_factor));
+        }
+        Ok(Self { age_file })
+    }
+
+    /// Decrypts the file and reads the identities in it.
+    pub fn open(&self, passphrase: &Passphrase) -> Result<IdentityFile, ProtectedIdentityFileError> {
+        let mut identity = age::scrypt::Identity::new(SecretString::from(passphrase.expose().to_owned()));
+        identity.set_max_work_factor(MAX_WORK_FACTOR);
+        let payload = decryptor(&self.age_file)?.decrypt(std::iter::once(&identity as &dyn age::Identity));
+        let payload = payload.map_err(|error| match error {
+            DecryptError::DecryptionFailed => ProtectedIdentityFileError::Passphrase,
+            _ => ProtectedIdentityFileError::Damaged,
+        })?;
+        let (buffer, length) = read_all(payload, self.age_file.len())?;
+        let text = str::from_utf8(&buffer[..length]).map_err(|_| ProtectedIdentityFileError::NotText)?;
+        Ok(IdentityFile::parse(text)?)
+    }
+}
+
+/// Whether a file is encrypted with age: by its first bytes, as age itself tells.
+pub(super) fn is_encrypted(file: &[u8]) -> bool {
+    file.starts_with(ARMOUR_MARK) || file.starts_with(BINARY_MARK)
+}
+
+fn without_armour(text: &[u8]) -> Result<Vec<u8>, ProtectedIdentityFileError> {
+    let mut age_file = Vec::new();
+    let read = age::armor::ArmoredReader::new(text).read_to_end(&mut age_file);
+    read.map(|_| age_file).map_err(|_| ProtectedIdentityFileError::Armour)
+}
+
+fn decryptor(age_file: &[u8]) -> Result<age::Decryptor<&[u8]>, ProtectedIdentityFileError> {
+    age::Decryptor::new_buffered(age_file).map_err(|_| ProtectedIdentityFileError::Header)
+}
+
+/// The work factor that a header asks for. The library tells it only to an identity that allows
+/// less; this one allows none and has no passphrase, so no work is done.
+fn work_factor(age_file: &[u8]) -> Result<u8, ProtectedIdentityFileError> {
+    let decryptor = decryptor(age_file)?;
+    if !decryptor.is_scrypt() {
+        return Err(ProtectedIdentityFileError::Recipients);
+    }
+    let mut reader = age::scrypt::Identity::new(SecretString::default());
+    reader.set_max_work_factor(0);
+    match decryptor.decrypt(std::iter::once(&reader as &dyn age::Identity)) {
+        Err(DecryptError::ExcessiveWork { required, .. }) => Ok(required),
+        _ => Err(ProtectedIdentityFileError::Header),
+    }
+}
+
+/// The payload in a buffer that never moves: it is shorter than the age file around it.
+fn read_all(mut payload: impl Read, limit: usize) -> Result<(Zeroizing<Vec<u8>>, usize), ProtectedIdentityFileError> {
+    let mut buffer = Zeroizing::new(vec![0; limit]);
+    let mut length = 0;
+    loop {
+        match payload.read(&mut buffer[length..]) {
+            Ok(0) => return Ok((buffer, length)),
+            Ok(read) => length += read,
+            Err(_) => return Err(ProtectedIdentityFileError::Damaged),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use age::armor::{ArmoredWriter, Format};
+
+    use super::*;
+    use crate::key::{Identity, KeyKind};
+    use crate::randomness;
+
+    const IDENTITY: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::parse(Zeroizing::new(text.to_owned())).expect("not empty")
+    }
+
+    fn encrypt(recipient: &dyn age::Recipient, payload: &[u8], format: Format) -> Vec<u8> {
+        let mut file = Vec::new();
+        let encryptor = age::Encryptor::with_recipients(std::iter::once(recipient)).expect("one recipient");
+        let armour = ArmoredWriter::wrap_output(&mut file, format).expect("memory");
+        let mut writer = encryptor.wrap_output(armour).expect("memory");
+        writer.write_all(payload).expect("memory");
+        writer.finish().and_then(ArmoredWriter::finish).expect("memory");
+        file
+    }
+
+    fn protect(payload: &[u8], format: Format) -> Vec<u8> {
+        let mut recipient = age::scrypt::Recipient::new(SecretString::from("open sesame".to_owned()));
+        recipient.set_work_factor(2);
+        encrypt(&recipient, payload, format)
+    }
+
+    fn recognise(file: &[u8]) -> Result<ProtectedIdentityFile, ProtectedIdentityFileError> {
+        ProtectedIdentityFile::recognise(file).expect("it is encrypted")
+    }
+
+    fn open(file: &[u8], with: &str) -> Result<IdentityFile, ProtectedIdentityFileError> {
+        recognise(file)?.open(&passphrase(with))
+    }
+
+    #[test]
+    fn both_kinds_open_with_and_without_armour() {
+        for kind in [KeyKind::Hybrid, KeyKind::Classic] {
+            let identity = Identity::generate(kind, &mut randomness::system());
+            let text = IdentityFile::write(&identity, jiff::Timestamp::UNIX_EPOCH);
+            for format in [Format::Binary, Format::AsciiArmor] {
+                let file = open(&protect(text.as_bytes(), format), "open sesame").expect("its passphrase");
+                assert_eq!(file.created_at, Some(jiff::Timestamp::UNIX_EPOCH));
+                assert_eq!(file.identities[0].recipient(), identity.recipient());
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_file_of_several_chunks_opens() {
+        let text = format!("# {}\n{IDENTITY}\n", "x".repeat(200 * 1024));
+        let file = open(&protect(text.as_bytes(), Format::Binary), "open sesame").expect("its passphrase");
+        assert_eq!(file.identities.len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_encrypted_is_not_recognised() {
+        for file in [&b""[..], IDENTITY.as_bytes(), b"# created: x\n", b"-----BEGIN CERTIFICATE-----\n", b"\xff\xfe"] {
+            assert!(ProtectedIdentityFile::recognise(file).is_none());
+        }
+    }
+
+    #[test]
+    fn another_passphrase_opens_nothing() {
+        let file = protect(IDENTITY.as_bytes(), Format::Binary);
+        for wrong in ["Open sesame", "open sesame ", "x"] {
+            assert_eq!(open(&file, wrong).err(), Some(ProtectedIdentityFileError::Passphrase));
+        }
+    }
+
+    #[test]
+    fn a_work_factor_is_refused_before_it_is_spent() {
+        let file = protect(IDENTITY.as_bytes(), Format::Binary);
+        let claiming = |factor: &str| {
+            let header = file.windows(3).position(|window| window == b" 2\n").expect("the work factor");
+            [&file[..header], b" ", factor.as_bytes(), &file[header + 2..]].concat()
+        };
+        assert!(recognise(&claiming("22")).is_ok());
+        for (factor, error) in [
+            ("23", ProtectedIdentityFileError::WorkFactor(23)),
+            ("255", ProtectedIdentityFileError::WorkFactor(255)),
+            ("256", ProtectedIdentityFileError::Header),
+            ("0", ProtectedIdentityFileError::Header),
+            ("022", ProtectedIdentityFileError::Header),
+            ("-1", ProtectedIdentityFileError::Header),
+        ] {
+            assert_eq!(recognise(&claiming(factor)).err(), Some(error), "{factor}");
+        }
+        // Within the limit, the claim is part of what the passphrase opens.
+        assert_eq!(open(&claiming("3"), "open sesame").err(), Some(ProtectedIdentityFileError::Passphrase));
+    }
+
+    #[test]
+    fn damage_is_told_from_a_wrong_passphrase() {
+        let file = protect(IDENTITY.as_bytes(), Format::Binary);
+        let short = &file[..file.len() - 1];
+        assert_eq!(open(short, "open sesame").err(), Some(ProtectedIdentityFileError::Damaged));
+        let mut changed = file.clone();
+        let mac = file.windows(4).position(|window| window == b"--- ").expect("the header's end") + 10;
+        changed[mac] = if changed[mac] == b'A' { b'B' } else { b'A' };
+        assert_eq!(open(&changed, "open sesame").err(), Some(ProtectedIdentityFileError::Damaged));
+        assert_eq!(recognise(&file[..40]).err(), Some(ProtectedIdentityFileError::Header));
+        assert_eq!(recognise(b"age-encryption.org/v2\n").err(), Some(ProtectedIdentityFileError::Header));
+    }
+
+    #[test]
+    fn damaged_armour_is_called_that() {
+        let file = protect(IDENTITY.as_bytes(), Format::AsciiArmor);
+        let text = String::from_utf8(file).expect("armour is text");
+        assert!(recognise(text.replace('\n', "\r\n").as_bytes()).is_ok());
+        let (body, end) = text.split_at(text.find("-----END").expect("an end"));
+        let garbage = format!("{text}hunter2");
+        let twice = format!("{text}{text}");
+        let mangled = text.replacen("FILE-----\n", "FILE-----\n!", 1);
+        for damaged in [body, &text[..60], "-----BEGIN AGE", &garbage, &twice, &mangled, &format!("{end}{body}")] {
+            let recognised = ProtectedIdentityFile::recognise(damaged.as_bytes()).map(Result::err);
+            let expected = damaged.starts_with("-----BEGIN").then_some(Some(ProtectedIdentityFileError::Armour));
+            assert_eq!(recognised, expected, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn what_is_encrypted_to_a_key_is_told_apart() {
+        let recipient = age::x25519::Identity::generate().to_public();
+        let file = encrypt(&recipient, IDENTITY.as_bytes(), Format::Binary);
+        assert_eq!(recognise(&file).err(), Some(ProtectedIdentityFileError::Recipients));
+    }
+
+    #[test]
+    fn what_is_no_identity_file_inside_is_refused_and_not_quoted() {
+        for (payload, error) in [
+            (&b"hunter2\n"[..], ProtectedIdentityFileError::Content(IdentityFileError::Line { line: 1 })),
+            (b"# nothing\n", ProtectedIdentityFileError::Content(IdentityFileError::Empty)),
+            (b"\xff\xfe", ProtectedIdentityFileError::NotText),
+            (&protect(IDENTITY.as_bytes(), Format::Binary), ProtectedIdentityFileError::NotText),
+        ] {
+            assert_eq!(open(&protect(payload, Format::Binary), "open sesame").err(), Some(error));
+        }
+    }
+}

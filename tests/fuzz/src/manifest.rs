@@ -1,0 +1,154 @@
+use serde_json::Value;
+use waxseal_shared::manifest::{
+    Document, DocumentKind, Format, ManifestError, Stream, read_keys, read_one, split, write, write_keys,
+    write_sealed_secret, write_secret,
+};
+use waxseal_shared::sealed_secret::SealedSecret;
+use waxseal_shared::secret::SecretManifest;
+
+/// Only Secrets among the first documents are replaced: each takes the time of the whole stream.
+const REPLACED: usize = 4;
+
+/// A text that should be a manifest: the documents are the text, what is read is written and read
+/// again as the same, and a Secret that is replaced leaves the rest of the stream as it was.
+pub fn manifest(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    read_as_data(text);
+    read_as_keys(text);
+    let Ok(stream) = told(text, split(text)) else {
+        return;
+    };
+    assert!(texts(&stream).concat() == text, "the documents are not the text");
+    for (index, document) in stream.documents.iter().enumerate() {
+        assert!(&text[document.range()] == document.text(), "a document elsewhere");
+        let Ok(kind) = told(text, document.kind()) else {
+            continue;
+        };
+        if let DocumentKind::Secret(object) = &kind
+            && let Ok(secret) = object.read()
+            && index < REPLACED
+        {
+            assert_replaceable(text, &stream, index, &secret);
+        }
+        judge(text, kind);
+    }
+}
+
+fn judge(text: &str, kind: DocumentKind) {
+    match kind {
+        DocumentKind::Empty | DocumentKind::Other(_) => {}
+        DocumentKind::List(items) => items.into_iter().for_each(|item| judge(text, item)),
+        DocumentKind::Secret(object) => {
+            if let Ok(secret) = told(text, object.read()) {
+                both_formats(|format| assert_is_secret(&write_secret(&secret, format), &secret));
+            }
+        }
+        DocumentKind::SealedSecret(object) => {
+            if let Ok(sealed) = told(text, object.read()) {
+                both_formats(|format| assert_is_sealed_secret(&write_sealed_secret(&sealed, format), &sealed));
+            }
+        }
+    }
+}
+
+/// Passes a result on once its error is shown to be one line about a place in the text.
+fn told<T>(text: &str, result: Result<T, ManifestError>) -> Result<T, ManifestError> {
+    if let Err(error) = &result {
+        let message = error.to_string();
+        assert!(!message.is_empty() && !message.contains(char::is_control), "{message:?}");
+        assert!(error.hint().is_none_or(|hint| !hint.contains(char::is_control)));
+        let (line, column) = error.place().unwrap_or((1, 1));
+        let lines = 1 + text.matches(['\n', '\r']).count();
+        assert!((1..=lines).contains(&line) && column >= 1, "{line}:{column} of {lines} lines");
+    }
+    result
+}
+
+fn texts<'a>(stream: &Stream<'a>) -> Vec<&'a str> {
+    stream.documents.iter().map(Document::text).collect()
+}
+
+fn both_formats(assert: impl Fn(Format)) {
+    assert(Format::Yaml);
+    assert(Format::Json);
+}
+
+/// What `seal --in-place` does to a stream, with a Secret instead of a SealedSecret.
+fn assert_replaceable(text: &str, stream: &Stream<'_>, index: usize, secret: &SecretManifest) {
+    let document = &stream.documents[index];
+    let replaced = document.replaced_by(&write_secret(secret, stream.format));
+    let before_and_after = (&text[..document.range().start], &text[document.range().end..]);
+    let whole = format!("{}{replaced}{}", before_and_after.0, before_and_after.1);
+    let again = split(&whole).expect("a stream with one document replaced");
+    assert!(again.format == stream.format, "another format");
+    let mut expected = texts(stream);
+    expected[index] = &replaced;
+    assert!(texts(&again) == expected, "other documents changed: {whole:?}");
+    let Ok(DocumentKind::Secret(object)) = again.documents[index].kind() else {
+        panic!("no Secret any more: {whole:?}");
+    };
+    assert_same_secret(&object.read().expect("the Secret that was written"), secret);
+}
+
+fn assert_is_secret(written: &str, secret: &SecretManifest) {
+    let stream = split(written).expect("what was written");
+    let kinds = kinds(&stream);
+    let Ok([DocumentKind::Secret(object)]) = kinds.as_deref() else {
+        panic!("not one Secret: {written:?}");
+    };
+    assert_same_secret(&object.read().expect("the Secret that was written"), secret);
+}
+
+fn assert_same_secret(a: &SecretManifest, b: &SecretManifest) {
+    assert_eq!((&a.name, &a.namespace, &a.labels, &a.annotations), (&b.name, &b.namespace, &b.labels, &b.annotations));
+    assert_eq!((&a.type_, a.immutable), (&b.type_, b.immutable));
+    assert!(a.data == b.data, "another value");
+}
+
+fn assert_is_sealed_secret(written: &str, sealed: &SealedSecret) {
+    let stream = split(written).expect("what was written");
+    let kinds = kinds(&stream);
+    let Ok([DocumentKind::SealedSecret(object)]) = kinds.as_deref() else {
+        panic!("not one SealedSecret: {written:?}");
+    };
+    let again = object.read().expect("the SealedSecret that was written");
+    assert_eq!(&again, sealed);
+    assert_eq!(write_sealed_secret(&again, stream.format), written);
+}
+
+fn kinds(stream: &Stream<'_>) -> Result<Vec<DocumentKind>, ManifestError> {
+    stream.documents.iter().map(Document::kind).collect()
+}
+
+/// Reads the text into any value, which is what serde_json says if it is JSON.
+fn read_as_data(text: &str) {
+    let Ok(value) = told(text, read_one::<Value>(text)) else {
+        return;
+    };
+    if has_float(&value) {
+        return;
+    }
+    if let Ok(expected) = serde_json::from_str::<Value>(text) {
+        assert_eq!(value, expected);
+    }
+    assert_eq!(read_one::<Value>(&write(&value)).as_ref(), Ok(&value));
+}
+
+/// Whether a number is in it that not every reader rounds alike.
+fn has_float(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(items) => items.iter().any(has_float),
+        Value::Object(fields) => fields.values().any(has_float),
+        _ => false,
+    }
+}
+
+fn read_as_keys(text: &str) {
+    if let Ok(keys) = told(text, read_keys(text)) {
+        let written = write_keys(&keys);
+        assert_eq!(read_keys(&written).as_ref(), Ok(&keys));
+    }
+}

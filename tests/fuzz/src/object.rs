@@ -1,0 +1,53 @@
+use waxseal_shared::format::Sealed;
+use waxseal_shared::manifest::split;
+use waxseal_shared::open::{OpenError, open};
+use waxseal_shared::plan::{Keys, Plan, plan};
+use waxseal_shared::reason::Reason;
+use waxseal_shared::sealed_secret::SealedSecret;
+use waxseal_shared::status::Verdict;
+
+use super::{genuine, ring};
+
+/// A manifest, from its text to the plan: what opens is what was sealed for that place, the plan
+/// says what decoding and opening said, and no message holds a value.
+pub fn object(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Err(error) = split(text) {
+        assert_holds_no_value(&error.to_string());
+    }
+    for object in genuine::sealed_secrets(text) {
+        match object {
+            Ok(object) => judge(&object),
+            Err(error) => assert_holds_no_value(&error.to_string()),
+        }
+    }
+}
+
+fn judge(object: &SealedSecret) {
+    match (plan(object, Keys::Held(ring()), None), Sealed::decode(object)) {
+        (Plan::Leave(verdict), Err(error)) => assert_says(&verdict, error.reason(), &error.to_string()),
+        (Plan::Leave(verdict), Ok(sealed)) => {
+            let error = open(&sealed, ring()).expect_err("what opens is written");
+            assert!(!matches!(error, OpenError::TooLarge), "nothing that large was sealed");
+            assert_says(&verdict, error.reason(), &error.to_string());
+        }
+        (Plan::Write(desired, verdict), Ok(sealed)) => {
+            let opened = open(&sealed, ring()).expect("what is written opens");
+            genuine::assert_genuine(&sealed, &opened);
+            assert!(desired.data == opened.data && desired.name == sealed.name);
+            assert_eq!(verdict.reason, Reason::Materialised);
+        }
+        (plan, sealed) => panic!("{plan:?} for {sealed:?}"),
+    }
+}
+
+fn assert_says(verdict: &Verdict, reason: Reason, message: &str) {
+    assert_eq!((verdict.reason, verdict.message.as_str()), (reason, message));
+    assert_holds_no_value(message);
+}
+
+fn assert_holds_no_value(message: &str) {
+    assert!(!message.contains(genuine::MARK), "a value in a message");
+}

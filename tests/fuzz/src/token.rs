@@ -1,0 +1,59 @@
+use waxseal_shared::format::{DecodeError, Sealed};
+use waxseal_shared::open::{OpenError, open};
+use waxseal_shared::sealed_secret::SealedSecret;
+
+use super::{genuine, ring, spelling};
+
+const SALT_AND_TAG_BYTES: usize = 32;
+
+/// A value token, in the place of each value of the object whose envelope it names: decodes in one
+/// spelling only, and opens only where it was really sealed.
+pub fn token(data: &[u8]) {
+    let Some(text) = spelling::token(data) else {
+        return;
+    };
+    let object = object_of(&text);
+    for key in object.spec.encrypted_data.keys() {
+        let mut object = object.clone();
+        object.spec.encrypted_data.retain(|other, _| other == key);
+        let genuine = object.spec.encrypted_data.insert(key.clone(), text.clone().into_owned());
+        match Sealed::decode(&object) {
+            Ok(sealed) => judge(&text, genuine.as_deref(), &sealed),
+            Err(DecodeError::Token(..)) => return,
+            Err(error) => assert!(matches!(error, DecodeError::MissingEnvelope(..)), "{error}"),
+        }
+    }
+}
+
+fn object_of(token: &str) -> &'static SealedSecret {
+    let objects = genuine::objects();
+    let id = token.split('.').nth(1).unwrap_or_default();
+    objects.iter().find(|object| object.spec.envelopes.contains_key(id)).unwrap_or(&objects[0])
+}
+
+fn judge(text: &str, genuine: Option<&str>, sealed: &Sealed) {
+    assert_canonical(text);
+    match open(sealed, ring()) {
+        Ok(opened) => {
+            assert_eq!(Some(text), genuine, "a forged token opens");
+            genuine::assert_genuine(sealed, &opened);
+        }
+        Err(OpenError::Value(..)) => assert_ne!(Some(text), genuine, "a genuine token does not open"),
+        Err(error) => assert_eq!(error.reason().as_str(), "KeyRevoked"),
+    }
+}
+
+fn assert_canonical(text: &str) {
+    let (envelope, sealed) = spelling::token_parts(text).expect("the text of a token");
+    assert_eq!(spelling::token_text(envelope, &sealed), text, "a second spelling");
+    let padded = sealed.len() - SALT_AND_TAG_BYTES;
+    assert!(is_padme(padded), "a padded length of {padded}");
+}
+
+/// Padmé from its definition: a float of E bits exponent and S bits mantissa, here by arithmetic
+/// instead of masks.
+fn is_padme(length: usize) -> bool {
+    let exponent = length.checked_ilog2().unwrap_or_default();
+    let significant = exponent.checked_ilog2().unwrap_or_default() + 1;
+    length >= 256 && length.is_multiple_of(2usize.pow(exponent - significant))
+}

@@ -1,0 +1,80 @@
+//! The folder of what is built or installed once for all test runs, and how one run at a time adds to it.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use crate::processes::Process;
+
+const HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// `test-assets` in Cargo's target folder. An entry that is there is complete.
+#[derive(Debug)]
+pub(crate) struct AssetCache {
+    folder: PathBuf,
+}
+
+impl AssetCache {
+    pub(crate) fn new(target: &Path) -> Self {
+        Self { folder: target.join("test-assets") }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Keeps other runs from adding anything, until it is dropped; waits for one that does.
+    pub(crate) fn lock(&self) -> io::Result<File> {
+        fs::create_dir_all(&self.folder)?;
+        let file = File::create(self.folder.join("lock"))?;
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => say("waiting for another run that prepares test programs"),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// Makes a complete folder an entry; renames, because an entry that is there must be complete.
+    pub(crate) fn keep(&self, made: &Path, entry: &str) -> io::Result<()> {
+        let place = self.folder.join(entry);
+        if place.exists() {
+            fs::remove_dir_all(&place)?;
+        }
+        fs::rename(made, place)
+    }
+}
+
+/// Changes with any of the inputs that decide what an entry is, so that an outdated one is never used.
+pub(crate) fn digest(inputs: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for input in inputs {
+        hash.update(input);
+    }
+    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Waits for a process, and says every 20 seconds that it is still `doing` what it does.
+pub(crate) fn wait_visibly(process: &mut Process, doing: &str, start: Instant) -> io::Result<ExitStatus> {
+    let mut spoken = Instant::now();
+    loop {
+        if let Some(status) = process.try_wait()? {
+            return Ok(status);
+        }
+        if spoken.elapsed() >= HEARTBEAT {
+            spoken = Instant::now();
+            say(&format!("still {doing}, {} s so far", start.elapsed().as_secs()));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a build of minutes must be seen to progress")]
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
+}

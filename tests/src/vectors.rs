@@ -1,0 +1,122 @@
+//! The test vectors of the format (`shared/FORMAT.md` §14), which lie in `shared/vectors`.
+//!
+//! They are made here from the words of the specification, with another cryptographic library than
+//! the product's wherever there is one, and from fixed inputs: the same bytes in every run. They
+//! are only ever added to: what a vector says today, files in Git rely on.
+
+mod age_file;
+mod algorithms;
+mod derivations;
+mod draft;
+mod manifests;
+mod object_vector;
+mod opening_refusals;
+mod openings;
+mod refusals;
+mod seed;
+mod test_key;
+mod wrap_refusals;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use object_vector::ObjectVector;
+
+/// What a changed vector means.
+const BREAKS: &str = "this breaks every file in Git";
+
+/// The folder of the vectors.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors")
+}
+
+/// All vectors, by the name of the file that they belong in.
+pub fn files() -> BTreeMap<&'static str, String> {
+    let files = [
+        ("keys.json", derivations::keys()),
+        ("recipients-refused.json", derivations::refused_recipients()),
+        ("padding.json", derivations::paddings()),
+        ("derivations.json", derivations::values()),
+        ("wraps.json", derivations::wraps()),
+        ("manifests-read.json", manifests::read()),
+        ("manifests-refused.json", manifests::refused()),
+        ("opening.json", trees(openings::vectors())),
+        ("opening-large.json", trees(vec![openings::large(), opening_refusals::too_large()])),
+        ("refused-objects.json", trees(refusals::objects())),
+        ("refused-envelopes.json", trees(refusals::envelopes())),
+        ("refused-wraps.json", trees(wrap_refusals::texts())),
+        ("refused-age-files.json", trees(wrap_refusals::files())),
+        ("refused-stanzas.json", trees(wrap_refusals::stanzas())),
+        ("refused-places.json", trees(refusals::bound_to())),
+        ("refused-tokens.json", trees(refusals::values())),
+        ("refused-templates.json", trees(refusals::templates())),
+        ("refused-keys.json", trees(opening_refusals::keys())),
+        ("refused-openings.json", trees(wrap_refusals::unopenable())),
+        ("refused-values.json", trees(opening_refusals::values())),
+        ("order-of-checks.json", trees(opening_refusals::order())),
+    ];
+    files.into_iter().map(|(name, vectors)| (name, text(&vectors))).collect()
+}
+
+/// Says which vectors of a file are gone or differ from those that are generated.
+///
+/// Comments may change, and vectors may be added; nothing else.
+pub fn broken(kept: &str, generated: &str) -> Result<(), String> {
+    let (kept, generated) = (by_name(kept)?, by_name(generated)?);
+    for (name, vector) in kept {
+        match generated.get(&name) {
+            Some(other) if *other == vector => {}
+            Some(_) => return Err(format!("the vector {name} changed: {BREAKS}")),
+            None => return Err(format!("the vector {name} is gone: {BREAKS}")),
+        }
+    }
+    Ok(())
+}
+
+fn by_name(file: &str) -> Result<BTreeMap<String, Value>, String> {
+    let file: Value = serde_json::from_str(file).map_err(|error| format!("not JSON: {error}"))?;
+    let vectors = file["vectors"].as_array().ok_or("no vectors")?;
+    let named = vectors.iter().map(|vector| {
+        let mut vector = vector.clone();
+        vector["comment"].take();
+        (vector["name"].to_string(), vector)
+    });
+    Ok(named.collect())
+}
+
+fn trees(vectors: Vec<ObjectVector>) -> Vec<Value> {
+    vectors.iter().map(tree).collect()
+}
+
+fn tree(vector: &impl Serialize) -> Value {
+    serde_json::to_value(vector).expect("strings, maps and numbers")
+}
+
+fn text(vectors: &[Value]) -> String {
+    let file = json!({"specification": "shared/FORMAT.md, version 1", "vectors": vectors});
+    serde_json::to_string_pretty(&file).expect("strings, maps and numbers") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(vectors: &[Value]) -> String {
+        text(vectors)
+    }
+
+    #[test]
+    fn vectors_may_only_be_added() {
+        let (a, b) = (json!({"comment": "x", "name": "a", "v": 1}), json!({"comment": "y", "name": "b", "v": 2}));
+        let other_comment = json!({"comment": "z", "name": "a", "v": 1});
+        let changed = json!({"comment": "x", "name": "a", "v": 2});
+        assert_eq!(broken(&file(&[a.clone()]), &file(&[b.clone(), other_comment])), Ok(()));
+        let error = broken(&file(&[a.clone()]), &file(&[changed, b.clone()]));
+        assert_eq!(error, Err("the vector \"a\" changed: this breaks every file in Git".to_owned()));
+        let error = broken(&file(&[a]), &file(&[b]));
+        assert_eq!(error, Err("the vector \"a\" is gone: this breaks every file in Git".to_owned()));
+    }
+}

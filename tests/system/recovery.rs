@@ -1,0 +1,74 @@
+//! The README's way back to the values without Waxseal, run as it stands there.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::peers::commitment;
+use crate::registration::{Context, Error, Test, TestResult};
+use crate::sealing::run;
+
+const README: &str = include_str!("../../README.md");
+const SECRET: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {PASSWORD: hunter2}\n";
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::blocking("recovery::the_readme_finds_the_data_key", data_key),
+        Test::blocking("recovery::the_readme_notices_a_wrong_data_key", wrong_data_key),
+    ]
+}
+
+/// The commands of the first block of shell below a heading.
+fn commands(heading: &str) -> Result<&'static str, Error> {
+    let section = README.split_once(heading).ok_or_else(|| format!("the README has no {heading:?}"))?.1;
+    let block = section.split_once("```sh\n").and_then(|(_, rest)| rest.split_once("```\n"));
+    Ok(block.ok_or("no commands below the heading")?.0)
+}
+
+/// A folder with `recovery.key`, and `db.sealed.yaml`, which was sealed for the cluster and for that key.
+fn sealed(context: &Context) -> Result<TempDir, Error> {
+    let folder = tempfile::tempdir_in(context.cluster.folder())?;
+    let waxseal = |arguments: &[&str], input: &str| {
+        let mut command = Command::new(&context.programs.waxseal);
+        run(command.env_clear().current_dir(folder.path()).args(arguments), input)
+    };
+    let recovery = waxseal(&["keys", "generate", "--recovery", "-o", "recovery.key"], "")?;
+    std::fs::write(folder.path().join("recovery.yaml"), recovery)?;
+    let cluster = context.keys_file.to_str().ok_or("a path in UTF-8")?;
+    let sealed = waxseal(&["seal", "-n", "shop", "--keys", cluster, "--keys", "recovery.yaml"], SECRET)?;
+    std::fs::write(folder.path().join("db.sealed.yaml"), sealed)?;
+    Ok(folder)
+}
+
+fn find_data_key(context: &Context, folder: &Path) -> Result<Output, Error> {
+    let ours = context.assets.age.parent().ok_or("a folder of programs")?.to_owned();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([ours].into_iter().chain(std::env::split_paths(&path)))?;
+    let mut shell = Command::new("sh");
+    shell.args(["-eu", "-c", commands("\n### The data key\n")?]).current_dir(folder).env("PATH", path);
+    Ok(shell.output()?)
+}
+
+fn data_key(context: &Context) -> TestResult {
+    let folder = sealed(context)?;
+    let found = find_data_key(context, folder.path())?;
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    let dek = std::fs::read(folder.path().join("dek"))?;
+    assert_eq!(dek.len(), 32);
+    assert_eq!(String::from_utf8(found.stdout)?.trim(), format!("commitment: {}", commitment(&dek)));
+    Ok(())
+}
+
+fn wrong_data_key(context: &Context) -> TestResult {
+    let folder = sealed(context)?;
+    let file = folder.path().join("db.sealed.yaml");
+    let text = std::fs::read_to_string(&file)?;
+    let (before, after) = text.split_once("commitment: ").ok_or("no commitment")?;
+    let first = if after.starts_with('A') { "B" } else { "A" };
+    std::fs::write(&file, format!("{before}commitment: {first}{}", &after[1..]))?;
+    let found = find_data_key(context, folder.path())?;
+    assert_eq!((found.status.code(), found.stdout.as_slice()), (Some(1), &b""[..]));
+    assert_eq!(std::fs::metadata(folder.path().join("dek"))?.len(), 32);
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! The format's test vectors: fresh, complete, and what the product makes of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use waxseal_shared::format::{Check, Sealed};
+use waxseal_shared::key::Identity;
+use waxseal_shared::key_ring::{HeldKey, KeyRing};
+use waxseal_shared::manifest::{self, DocumentKind};
+use waxseal_shared::open::open;
+use waxseal_shared::sealed_secret::SealedSecret;
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_tests::vectors;
+
+const WRITE: &str = "cargo run -p waxseal-tests --bin vectors";
+
+/// Files of vectors that are about something else than whole objects.
+const NOT_OBJECTS: [&str; 7] = [
+    "derivations.json",
+    "keys.json",
+    "manifests-read.json",
+    "manifests-refused.json",
+    "padding.json",
+    "recipients-refused.json",
+    "wraps.json",
+];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ObjectVector {
+    name: String,
+    #[serde(rename = "comment")]
+    _comment: String,
+    identities: Vec<HeldIdentity>,
+    object: Value,
+    #[serde(default)]
+    append: Vec<Append>,
+    expected: Expected,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct HeldIdentity {
+    identity: String,
+    role: KeyRole,
+    state: KeyState,
+    created_at: String,
+}
+
+#[derive(Deserialize)]
+struct Append {
+    at: Vec<String>,
+    text: String,
+    times: usize,
+}
+
+#[derive(Deserialize, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+enum Expected {
+    Opened(Box<Opened>),
+    Refused { check: String, reason: String, at: BTreeMap<String, String> },
+}
+
+#[derive(Deserialize, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Opened {
+    data: BTreeMap<String, Data>,
+    opened_with: Vec<String>,
+    broken_wraps: BTreeMap<String, Vec<String>>,
+    secret: Secret,
+}
+
+#[derive(Deserialize, Debug, PartialEq)]
+#[serde(untagged)]
+enum Data {
+    Short { base64: String },
+    Long { length: usize, sha256: String },
+}
+
+#[derive(Deserialize, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+struct Secret {
+    #[serde(rename = "type")]
+    type_: String,
+    immutable: Option<bool>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+/// What the product says: the check and the reason, and the text that names the place.
+struct Refusal {
+    check: Check,
+    reason: String,
+    text: String,
+}
+
+#[test]
+fn the_vectors_are_those_that_are_generated() {
+    let generated = vectors::files();
+    for (name, text) in &generated {
+        let kept = std::fs::read_to_string(vectors::folder().join(name)).unwrap_or_default();
+        if kept != *text {
+            let broken = if kept.is_empty() { Ok(()) } else { vectors::broken(&kept, text) };
+            assert_eq!(broken, Ok(()), "shared/vectors/{name}");
+            panic!("shared/vectors/{name} is stale: {WRITE}");
+        }
+    }
+    assert_eq!(kept_files(), generated.keys().map(|name| (*name).to_owned()).collect());
+}
+
+#[test]
+fn every_object_gives_what_its_vector_says() {
+    for (file, vector) in object_vectors() {
+        let place = format!("{file}: {}", vector.name);
+        match (outcome(&vector), &vector.expected) {
+            (Ok(opened), Expected::Opened(expected)) => assert_eq!(opened, **expected, "{place}"),
+            (Err(refusal), Expected::Refused { check, reason, at }) => {
+                let found = (refusal.check.as_str(), refusal.reason.as_str());
+                assert_eq!(found, (check.as_str(), reason.as_str()), "{place}: {}", refusal.text);
+                for name in at.values() {
+                    assert!(refusal.text.contains(name), "{place}: {}", refusal.text);
+                }
+            }
+            (Ok(_), Expected::Refused { check, .. }) => panic!("{place}: opened instead of {check}"),
+            (Err(refusal), Expected::Opened(_)) => panic!("{place}: {}", refusal.text),
+        }
+    }
+}
+
+#[test]
+fn every_check_has_a_vector_that_fails_it() {
+    let refused: BTreeSet<_> = object_vectors()
+        .into_iter()
+        .filter_map(|(_, vector)| match vector.expected {
+            Expected::Refused { check, .. } => Some(check),
+            Expected::Opened(_) => None,
+        })
+        .collect();
+    assert_eq!(refused, Check::ALL.iter().map(|check| check.as_str().to_owned()).collect());
+}
+
+#[test]
+fn every_manifest_is_read_as_its_vector_says() {
+    for vector in parsed("manifests-read.json") {
+        let sealed = read(&vector).unwrap_or_else(|error| panic!("{}: {error}", vector["name"]));
+        assert_eq!(serde_json::to_value(sealed.spec).expect("a tree"), vector["spec"], "{}", vector["name"]);
+    }
+    for vector in parsed("manifests-refused.json") {
+        assert!(read(&vector).is_err(), "{}", vector["name"]);
+    }
+}
+
+#[test]
+fn every_rule_of_reading_has_a_vector() {
+    let text = std::fs::read_to_string(vectors::folder().join("../FORMAT.md")).expect("FORMAT.md");
+    let (_, chapter) = text.split_once("| rule | refused |").expect("the table of rules");
+    let rows = chapter.lines().skip(2).map_while(|line| line.strip_prefix("| `"));
+    let rules: BTreeSet<_> = rows.filter_map(|row| row.split('`').next()).map(str::to_owned).collect();
+    let shown = parsed("manifests-refused.json");
+    let shown: BTreeSet<_> = shown.iter().filter_map(|vector| vector["refused"].as_str()).map(str::to_owned).collect();
+    assert_eq!(shown, rules);
+}
+
+fn parsed(file: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(vectors::folder().join(file)).expect("a file of vectors");
+    let mut value: Value = serde_json::from_str(&text).expect("JSON");
+    let Value::Array(vectors) = value["vectors"].take() else {
+        panic!("{file} has no vectors");
+    };
+    vectors
+}
+
+fn object_vectors() -> Vec<(String, ObjectVector)> {
+    let files = kept_files().into_iter().filter(|file| !NOT_OBJECTS.contains(&file.as_str()));
+    files
+        .flat_map(|file| {
+            let vectors = parsed(&file).into_iter();
+            vectors.map(move |vector| (file.clone(), serde_json::from_value(vector).expect("a vector about an object")))
+        })
+        .collect()
+}
+
+fn kept_files() -> BTreeSet<String> {
+    let entries = std::fs::read_dir(vectors::folder()).expect("shared/vectors");
+    entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn outcome(vector: &ObjectVector) -> Result<Opened, Refusal> {
+    let sealed = Sealed::decode(&object(vector)).map_err(|error| Refusal {
+        check: error.check(),
+        reason: error.reason().to_string(),
+        text: error.to_string(),
+    })?;
+    let ring = KeyRing::new(vector.identities.iter().map(held).collect());
+    let opened = open(&sealed, &ring).map_err(|error| Refusal {
+        check: error.check(),
+        reason: error.reason().to_string(),
+        text: error.to_string(),
+    })?;
+    let metadata = sealed.template.metadata.clone().unwrap_or_default();
+    Ok(Opened {
+        data: opened.data.iter().map(|(key, value)| (key.to_string(), described(value.expose()))).collect(),
+        opened_with: opened.opened_with.iter().map(ToString::to_string).collect(),
+        broken_wraps: opened
+            .broken_wraps
+            .iter()
+            .map(|(id, keys)| (id.to_string(), keys.iter().map(ToString::to_string).collect()))
+            .collect(),
+        secret: Secret {
+            type_: sealed.template.type_.clone().unwrap_or_else(|| "Opaque".to_owned()),
+            immutable: sealed.template.immutable,
+            labels: metadata.labels,
+            annotations: metadata.annotations,
+        },
+    })
+}
+
+fn object(vector: &ObjectVector) -> SealedSecret {
+    let mut object = vector.object.clone();
+    for append in &vector.append {
+        let target = append.at.iter().fold(&mut object, |tree, step| &mut tree[step]);
+        let text = target.as_str().expect("a string to append to").to_owned();
+        *target = Value::String(text + &append.text.repeat(append.times));
+    }
+    serde_json::from_value(object).unwrap_or_else(|error| panic!("{}: {error}", vector.name))
+}
+
+fn held(key: &HeldIdentity) -> HeldKey {
+    let identity = Identity::parse(&key.identity).expect("an identity");
+    let published = PublishedKey {
+        recipient: identity.recipient().clone(),
+        role: key.role,
+        created_at: key.created_at.parse().expect("an RFC 3339 time"),
+        state: key.state,
+    };
+    HeldKey { identity, published }
+}
+
+fn described(value: &[u8]) -> Data {
+    if value.len() <= 4096 {
+        return Data::Short { base64: BASE64_STANDARD.encode(value) };
+    }
+    let sha256 = Sha256::digest(value).iter().map(|byte| format!("{byte:02x}")).collect();
+    Data::Long { length: value.len(), sha256 }
+}
+
+fn read(vector: &Value) -> Result<SealedSecret, String> {
+    let text = vector["text"].as_str().expect("a text");
+    let append = &vector["append"];
+    let times = append["times"].as_u64().and_then(|times| usize::try_from(times).ok()).unwrap_or(0);
+    let text = text.to_owned() + &append["text"].as_str().unwrap_or_default().repeat(times);
+    let stream = manifest::split(&text).map_err(|error| error.to_string())?;
+    let mut sealed = Vec::new();
+    for document in &stream.documents {
+        match document.kind().map_err(|error| error.to_string())? {
+            DocumentKind::SealedSecret(object) => sealed.push(object.read().map_err(|error| error.to_string())?),
+            DocumentKind::Empty => {}
+            _ => panic!("{}: not recognised as a SealedSecret", vector["name"]),
+        }
+    }
+    sealed.pop().ok_or_else(|| "no document".to_owned())
+}
