@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
 use waxseal_shared::randomness;
+use waxseal_tests::bounds::bounded;
 use waxseal_tests::processes::{Process, ProcessGroup, last_lines};
 use waxseal_tests::programs::{self, Programs};
 use waxseal_tests::{target_folder, waiting};
@@ -89,7 +90,7 @@ impl Machine {
     }
 
     /// Puts a file into the folder of manifests at one go.
-    pub(crate) fn write_manifest(&self, file: &str, text: &str) {
+    pub(crate) fn write_manifest(&self, file: &str, text: impl AsRef<[u8]>) {
         let path = self.manifest(file);
         let aside = self.elsewhere("aside");
         fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
@@ -118,7 +119,10 @@ impl Machine {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.programs.waxseal_controller);
+        self.with_arguments(Command::new(&self.programs.waxseal_controller))
+    }
+
+    fn with_arguments(&self, mut command: Command) -> Command {
         command.env_clear().current_dir(self.group.folder()).stdin(Stdio::null());
         command.args(["directory", "--manifests", "manifests", "--secrets", "secrets", "--keys", "keys"]);
         command
@@ -127,6 +131,12 @@ impl Machine {
     /// Runs the controller for one pass.
     pub(crate) fn once(&self) -> Once {
         Once(self.command().arg("--once").output().expect("the controller starts"))
+    }
+
+    /// Like [`Self::once`], and the run dies if it takes more than a refusal may.
+    pub(crate) fn bounded_once(&self) -> Once {
+        let mut command = self.with_arguments(bounded(&self.programs.waxseal_controller));
+        Once(command.arg("--once").output().expect("the controller starts"))
     }
 
     /// Starts the controller.

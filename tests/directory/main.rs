@@ -2,6 +2,7 @@
 
 mod controller;
 mod demo;
+mod hostile;
 mod keys;
 mod machine;
 mod materialise;
