@@ -178,8 +178,7 @@ fn secrets_past_every_limit() {
         assert_not_sealed(format!("{HEAD}stringData: {{A: \"{value}\"}}\n"), too_much);
     }
     assert_not_sealed(format!("{HEAD}data: {{A: {}}}\n", "A".repeat(7 * MIB)), too_much);
-    let annotation =
-        format!("{HEAD}",).replace("shop}", &format!("shop, annotations: {{a: {}}}}}", "x".repeat(2 * MIB)));
+    let annotation = HEAD.replace("shop}", &format!("shop, annotations: {{a: {}}}}}", "x".repeat(2 * MIB)));
     assert_not_sealed(annotation, ":1: larger than 1.5 MiB when sealed, the most that an object can be\n");
     let name = HEAD.replace("db", "\"d\\0b\"");
     let message = ":3:18: metadata.name: a name must be 1 to 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit\n";
@@ -191,7 +190,7 @@ fn secrets_at_every_limit() {
     let folder = Folder::with_key();
     let mut text = format!("{HEAD}data:\n");
     for n in 0..256 {
-        write!(text, "  k{n}: {}\n", "A".repeat(4096 / 3 * 4)).expect("a String takes everything");
+        writeln!(text, "  k{n}: {}", "A".repeat(4096 / 3 * 4)).expect("a String takes everything");
     }
     let warning = "warning: <stdin>:1: larger than 200 KiB when sealed: `kubectl apply` needs `--server-side` for it\n";
     let sealed = folder.waxseal(&SEAL).stdin(&text).warns(warning);

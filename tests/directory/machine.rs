@@ -102,7 +102,7 @@ impl Machine {
     pub(crate) fn edit(&self, file: &str, from: &str, to: &str) {
         let text = fs::read_to_string(self.manifest(file)).expect("it was written");
         assert!(text.contains(from), "no {from} in {text}");
-        self.write_manifest(file, &text.replace(from, to));
+        self.write_manifest(file, text.replace(from, to));
     }
 
     /// What `waxseal seal -n shop` makes of manifests.
