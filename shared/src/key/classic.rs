@@ -12,15 +12,15 @@ use super::agreement::X25519Key;
 pub(crate) const STANZA_TAG: &str = "X25519";
 const INFO: &[u8] = b"age-encryption.org/v1/X25519";
 
-/// An X25519 identity with its public half.
+/// An X25519 identity with its public half. The scalar never moves: a move would leave a copy.
 pub(crate) struct ClassicKey {
-    scalar: Zeroizing<[u8; 32]>,
+    scalar: Box<Zeroizing<[u8; 32]>>,
     key: X25519Key,
 }
 
 impl ClassicKey {
     pub(super) fn new(scalar: &[u8; 32]) -> Self {
-        Self { scalar: Zeroizing::new(*scalar), key: X25519Key::new(scalar) }
+        Self { scalar: Box::new(Zeroizing::new(*scalar)), key: X25519Key::new(scalar) }
     }
 
     pub(super) fn scalar(&self) -> &[u8; 32] {
