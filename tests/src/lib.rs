@@ -8,6 +8,7 @@ use std::error::Error;
 
 mod asset_cache;
 pub mod assets;
+pub mod canaries;
 mod certificates;
 pub mod cluster;
 pub mod fixtures;
@@ -15,6 +16,7 @@ pub mod fixtures;
 pub mod fuzz;
 mod go_build;
 pub mod installation;
+pub mod memory;
 pub mod prerequisites;
 pub mod processes;
 pub mod programs;
