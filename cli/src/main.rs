@@ -6,6 +6,7 @@ use clap::Parser;
 
 mod cluster;
 mod commands;
+mod core_dumps;
 mod error;
 mod git;
 mod identities;
@@ -21,6 +22,9 @@ mod terminal;
 
 fn main() -> ExitCode {
     let mut streams = streams::Streams::standard();
+    if let Err(error) = core_dumps::forbid() {
+        streams.say(&format!("warning: failed to forbid core dumps: {error}"));
+    }
     match commands::run(commands::Arguments::parse(), &mut streams) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failures) => failures.report(&mut streams),

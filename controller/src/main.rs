@@ -1,6 +1,7 @@
 //! Turns SealedSecrets into Secrets, in a cluster or on a folder.
 
 mod args;
+mod core_dumps;
 mod directory;
 mod kubernetes;
 mod log;
@@ -15,6 +16,9 @@ use crate::args::{Args, Command};
 fn main() -> ExitCode {
     let args = Args::parse();
     log::init(args.log_format);
+    if let Err(error) = core_dumps::forbid() {
+        tracing::warn!("failed to forbid core dumps: {error}");
+    }
     let result = match args.command.unwrap_or_default() {
         Command::Kubernetes(args) => kubernetes::run(args),
         Command::Directory(args) => directory::run(args),
