@@ -5,5 +5,6 @@ mod demo;
 mod keys;
 mod machine;
 mod materialise;
+mod memory;
 mod process;
 mod refusals;

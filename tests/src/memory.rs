@@ -72,6 +72,19 @@ pub fn read(process: u32) -> Result<Vec<Mapping>, Error> {
     Ok(mappings)
 }
 
+/// Whether every thread of a process waits for something.
+pub fn is_idle(process: u32) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let state = fs::read_to_string(thread?.path().join("stat"))?;
+        // proc_pid_stat(5): the name, in parentheses, may hold anything.
+        let is_asleep = state.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'));
+        if !is_asleep {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Start, end and name of a line of the map; an empty stretch if it is none that can be written.
 fn writable(line: &str) -> Option<(usize, usize, String)> {
     let mut fields = line.split_whitespace();
