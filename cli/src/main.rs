@@ -1,8 +1,10 @@
 //! `waxseal`: seals Kubernetes Secrets so that they can be committed to Git, and opens them again.
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser;
+use zeroizing_alloc::ZeroAlloc;
 
 mod cluster;
 mod commands;
@@ -19,6 +21,10 @@ mod sealed_objects;
 mod sealing;
 mod streams;
 mod terminal;
+
+/// Wipes what is freed, whichever library held it.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let mut streams = streams::Streams::standard();

@@ -7,11 +7,18 @@ mod kubernetes;
 mod log;
 mod manifests;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser;
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::args::{Args, Command};
+
+/// Wipes what is freed, whichever library held it: bodies of requests and their answers, text on
+/// its way through a parser, buffers that grew.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let args = Args::parse();

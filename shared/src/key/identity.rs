@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use super::hybrid::{ExpandedKey, SEED_BYTES};
 use super::{KeyKind, Recipient, bech32};
 use crate::randomness::{self, CryptoRng};
+use crate::stack;
 
 const HYBRID_PREFIX: &str = "age-secret-key-pq-";
 const CLASSIC_PREFIX: &str = "age-secret-key-";
@@ -21,7 +22,7 @@ pub struct Identity {
 
 pub(crate) enum Inner {
     Hybrid(Box<ExpandedKey>),
-    Classic(Box<age::x25519::Identity>, Zeroizing<[u8; 32]>),
+    Classic(Box<age::x25519::Identity>, Box<Zeroizing<[u8; 32]>>),
 }
 
 /// Why a text is not an identity. Never quotes the text.
@@ -35,21 +36,26 @@ pub enum IdentityError {
 impl Identity {
     /// Makes a new identity from 32 fresh random bytes.
     pub fn generate(kind: KeyKind, random: &mut impl CryptoRng) -> Self {
-        let secret = randomness::draw::<32>(random);
-        let identity = match kind {
-            KeyKind::Hybrid => Self::from_seed(&secret),
-            KeyKind::Classic => Self::from_scalar(&secret),
-        };
+        let identity = stack::wiped_after(|| {
+            let secret = randomness::draw::<32>(random);
+            match kind {
+                KeyKind::Hybrid => Self::from_seed(&secret),
+                KeyKind::Classic => Self::from_scalar(&secret),
+            }
+        });
         identity.expect("fresh random bytes give a key of full order")
     }
 
     /// Parses one identity, upper case as age writes it or lower case as Bech32 allows.
     pub fn parse(text: &str) -> Result<Self, IdentityError> {
+        stack::wiped_after(|| Self::decode(text)).ok_or(IdentityError::Unknown)
+    }
+
+    fn decode(text: &str) -> Option<Self> {
         if let Some(seed) = bech32::decode::<SEED_BYTES>(text, HYBRID_PREFIX) {
-            return Self::from_seed(&seed).ok_or(IdentityError::Unknown);
+            return Self::from_seed(&seed);
         }
-        let scalar = bech32::decode::<32>(text, CLASSIC_PREFIX).ok_or(IdentityError::Unknown)?;
-        Self::from_scalar(&scalar).ok_or(IdentityError::Unknown)
+        Self::from_scalar(&*bech32::decode::<32>(text, CLASSIC_PREFIX)?)
     }
 
     fn from_seed(seed: &[u8; SEED_BYTES]) -> Option<Self> {
@@ -61,7 +67,7 @@ impl Identity {
     fn from_scalar(scalar: &[u8; 32]) -> Option<Self> {
         let key: age::x25519::Identity = bech32::encode(scalar, CLASSIC_PREFIX).parse().ok()?;
         let recipient = Recipient::parse(&key.to_public().to_string()).ok()?;
-        Some(Self { recipient, inner: Inner::Classic(Box::new(key), Zeroizing::new(*scalar)) })
+        Some(Self { recipient, inner: Inner::Classic(Box::new(key), Box::new(Zeroizing::new(*scalar))) })
     }
 
     /// The public half.
@@ -73,7 +79,7 @@ impl Identity {
     pub fn expose(&self) -> Zeroizing<String> {
         let mut text = match &self.inner {
             Inner::Hybrid(key) => bech32::encode(key.seed(), HYBRID_PREFIX),
-            Inner::Classic(_, scalar) => bech32::encode(scalar.as_ref(), CLASSIC_PREFIX),
+            Inner::Classic(_, scalar) => bech32::encode(scalar.as_slice(), CLASSIC_PREFIX),
         };
         text.make_ascii_uppercase();
         text
