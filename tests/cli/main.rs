@@ -8,6 +8,7 @@ mod hygiene;
 mod in_place;
 mod inspect;
 mod keys;
+mod memory;
 mod open;
 mod passphrases;
 mod readme;
