@@ -137,6 +137,13 @@ impl Machine {
         Once(self.command().arg("--once").output().expect("the controller starts"))
     }
 
+    /// Runs the controller for one pass, and has it say all that it can.
+    pub(crate) fn once_talkative(&self) -> Once {
+        let mut command = self.command();
+        command.arg("--once").env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full");
+        Once(command.output().expect("the controller starts"))
+    }
+
     /// Starts the controller.
     pub(crate) fn start(&self) -> Controller<'_> {
         self.spawn(self.command())
@@ -215,7 +222,7 @@ impl Once {
         log
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         String::from_utf8(self.0.stderr.clone()).expect("text")
     }
 }
