@@ -38,7 +38,7 @@ pub struct Sighting {
 
 impl fmt::Display for Sighting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in the form {} at {:?}", self.secret, self.form, self.place)
+        write!(f, "{} in the form {} at {}..{}", self.secret, self.form, self.place.start, self.place.end)
     }
 }
 

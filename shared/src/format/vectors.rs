@@ -23,10 +23,10 @@ fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
 fn dek(vector: &Value) -> Dek {
     let digits = text(vector, "dek");
     let dek = Dek::fill_with(|bytes| {
-        let places = bytes.iter_mut().enumerate();
-        places
-            .map(|(index, byte)| u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).map(|digit| *byte = digit))
-            .collect()
+        bytes.iter_mut().enumerate().try_for_each(|(index, byte)| {
+            *byte = u8::from_str_radix(&digits[2 * index..2 * index + 2], 16)?;
+            Ok::<_, std::num::ParseIntError>(())
+        })
     });
     dek.expect("hex")
 }
