@@ -24,9 +24,9 @@ pub(crate) fn read(input: &Input) -> Result<(Format, Vec<SealedObject>), Failure
     let stream = split(&text).map_err(manifest)?;
     let mut objects = Vec::new();
     let mut errors = Vec::new();
-    for document in &stream.documents {
+    for (document, kind) in stream.kinds() {
         let place = format!("{}:{}", input.place(), document.line());
-        match document.kind().map(sealed_secrets_of) {
+        match kind.map(sealed_secrets_of) {
             Err(error) => errors.push(manifest(error)),
             Ok(found) => {
                 for object in found {

@@ -1,21 +1,22 @@
 //! A text with Secrets becomes a text with SealedSecrets; every other document stays byte for byte.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use waxseal_shared::key::Recipient;
 use waxseal_shared::manifest::{
-    Document, DocumentKind, Format, ListItem, Object, SecretObject, split, write_list, write_sealed_secret,
+    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, Object, SecretObject, Stream, split, write_list,
+    write_sealed_secret,
 };
 use waxseal_shared::names::Namespace;
 use waxseal_shared::randomness;
-use waxseal_shared::seal::seal;
+use waxseal_shared::seal::{self, seal};
 use waxseal_shared::sealed_secret::{Scope, SealedSecret};
 use waxseal_shared::secret::SecretManifest;
 
 use crate::error::{CliError, Failures};
 use crate::residue::Values;
 
-/// The greatest size of an object with its status in etcd: 1.5 MiB.
-const MAX_OBJECT_BYTES: usize = 1536 * 1024;
 /// Above this size a copy of the object no longer fits into the annotation that client-side apply
 /// writes (256 KiB for all annotations together).
 const MAX_APPLY_BYTES: usize = 200 * 1024;
@@ -29,8 +30,8 @@ pub(crate) struct Sealing {
 }
 
 /// A text after sealing.
-pub(crate) struct Sealed {
-    pub(crate) text: String,
+pub(crate) struct Sealed<'a> {
+    pub(crate) text: Cow<'a, str>,
     pub(crate) holds: Holds,
     /// Where and what a person should know.
     pub(crate) warnings: Vec<(String, String)>,
@@ -48,18 +49,23 @@ pub(crate) enum Holds {
 }
 
 /// One document after sealing, and the objects in it that are new.
-struct Part {
+struct Part<'a> {
     place: String,
     line: usize,
-    text: String,
+    text: Cow<'a, str>,
     objects: Vec<(String, Value)>,
-    holds: Holds,
 }
 
 impl Sealing {
     /// Seals every Secret of a text, or none: each document that is refused gives a failure.
-    pub(crate) fn seal_text(&self, input: &str, text: &str) -> Result<Sealed, Failures> {
+    ///
+    /// Looks at all of them before it seals the first, which takes a hundred times as long.
+    pub(crate) fn seal_text<'a>(&self, input: &str, text: &'a str) -> Result<Sealed<'a>, Failures> {
         let stream = split(text).map_err(|error| CliError::manifest(input, &error))?;
+        let holds = self.check(input, &stream)?;
+        if holds < Holds::Secrets {
+            return Ok(Sealed { text: text.into(), holds, warnings: Vec::new() });
+        }
         let mut values = Values::default();
         let mut parts = Vec::new();
         let mut errors = Vec::new();
@@ -72,17 +78,56 @@ impl Sealing {
         }
         Failures::none_or(errors)?;
         warnings.extend(parts.iter().flat_map(|part| part.residue(input, &values)));
-        let holds = parts.iter().map(|part| part.holds).max().unwrap_or(Holds::Neither);
-        Ok(Sealed { text: parts.into_iter().map(|part| part.text).collect(), holds, warnings })
+        let text = parts.into_iter().map(|part| part.text).collect::<String>().into();
+        Ok(Sealed { text, holds, warnings })
     }
 
-    fn seal_document(
+    /// Says what documents hold; refuses those that would be refused when they are sealed, but for
+    /// their size then.
+    fn check(&self, input: &str, stream: &Stream<'_>) -> Result<Holds, Failures> {
+        let mut found = Holds::Neither;
+        let mut errors = Vec::new();
+        for (document, kind) in stream.kinds() {
+            let manifest = |error| CliError::manifest(input, &error);
+            match kind.map_err(manifest).and_then(|kind| self.check_document(input, document.line(), &kind)) {
+                Ok(holds) => found = found.max(holds),
+                Err(error) => errors.push(error),
+            }
+        }
+        Failures::none_or(errors)?;
+        Ok(found)
+    }
+
+    fn check_document(&self, input: &str, line: usize, kind: &DocumentKind) -> Result<Holds, CliError> {
+        let holds = holds(kind);
+        if holds == Holds::Secrets {
+            self.check_kind(kind, "", &format!("{input}:{line}"), input)?;
+        }
+        Ok(holds)
+    }
+
+    fn check_kind(&self, kind: &DocumentKind, path: &str, place: &str, input: &str) -> Result<(), CliError> {
+        let manifest = |error| CliError::manifest(input, &error);
+        match kind {
+            DocumentKind::Secret(secret) => self.read_secret(secret, path, place, input).map(|_| ()),
+            DocumentKind::List(items) => items
+                .iter()
+                .enumerate()
+                .try_for_each(|(index, item)| self.check_kind(item, &format!("{path}items[{index}]."), place, input)),
+            // What stands in a list beside Secrets is written anew.
+            DocumentKind::SealedSecret(object) => object.read().map(|_| ()).map_err(manifest),
+            DocumentKind::Other(object) => object.read::<Value>().map(|_| ()).map_err(manifest),
+            DocumentKind::Empty => Ok(()),
+        }
+    }
+
+    fn seal_document<'a>(
         &self,
         input: &str,
-        document: &Document<'_>,
+        document: &Document<'a>,
         values: &mut Values,
         warnings: &mut Vec<(String, String)>,
-    ) -> Result<Part, CliError> {
+    ) -> Result<Part<'a>, CliError> {
         let kind = document.kind().map_err(|error| CliError::manifest(input, &error))?;
         let holds = holds(&kind);
         let place = format!("{input}:{}", document.line());
@@ -90,14 +135,14 @@ impl Sealing {
         let text = match kind {
             DocumentKind::Secret(secret) => {
                 let sealed = self.seal_secret(&secret, "", &mut found)?;
-                document.replaced_by(&write_sealed_secret(&sealed, document.format()))
+                document.replaced_by(&write_sealed_secret(&sealed, document.format())).into()
             }
             DocumentKind::List(items) if holds == Holds::Secrets => {
-                document.replaced_by(&self.seal_list(items, document.format(), &mut found)?)
+                document.replaced_by(&self.seal_list(items, document.format(), &mut found)?).into()
             }
-            _ => document.text().to_owned(),
+            _ => document.text().into(),
         };
-        Ok(Part { place: found.place, line: document.line(), text, objects: found.objects, holds })
+        Ok(Part { place: found.place, line: document.line(), text, objects: found.objects })
     }
 
     /// Writes a list anew; lists in it are dissolved into it.
@@ -144,11 +189,25 @@ impl Sealing {
         Ok(())
     }
 
+    /// Reads a Secret that can be sealed, and gives it its namespace.
+    fn read_secret(
+        &self,
+        object: &SecretObject,
+        path: &str,
+        place: &str,
+        input: &str,
+    ) -> Result<(SecretManifest, Namespace), CliError> {
+        let secret = object.read().map_err(|error| CliError::manifest(input, &error))?;
+        let refused = |text: String| CliError::refused(format!("{}{text}", item_of(path))).at(place);
+        let namespace = self.namespace_of(&secret).map_err(|(text, hint)| refused(text).with_hint(hint))?.clone();
+        seal::check(&secret, &self.recipients).map_err(|error| refused(error.to_string()))?;
+        Ok((secret, namespace))
+    }
+
     fn seal_secret(&self, object: &SecretObject, path: &str, found: &mut Found<'_>) -> Result<SealedSecret, CliError> {
-        let secret = object.read().map_err(|error| CliError::manifest(found.input, &error))?;
+        let (secret, namespace) = self.read_secret(object, path, &found.place, found.input)?;
         let refused = |text: String| CliError::refused(format!("{}{text}", item_of(path))).at(&found.place);
-        let namespace = self.namespace_of(&secret).map_err(|(text, hint)| refused(text).with_hint(hint))?;
-        let sealed = seal(&secret, namespace, self.scope, &self.recipients, &mut randomness::system());
+        let sealed = seal(&secret, &namespace, self.scope, &self.recipients, &mut randomness::system());
         let sealed = sealed.map_err(|error| refused(error.to_string()))?;
         // An object whose maps have strings as keys.
         let value = serde_json::to_value(&sealed).expect("a SealedSecret is JSON");
@@ -195,7 +254,7 @@ struct Found<'a> {
     objects: Vec<(String, Value)>,
 }
 
-impl Part {
+impl Part<'_> {
     /// Where values still show.
     fn residue(&self, input: &str, values: &Values) -> Vec<(String, String)> {
         if self.objects.is_empty() {

@@ -1,6 +1,8 @@
 //! Recipients and identities: age's words for public and private keys.
 
+mod agreement;
 mod bech32;
+mod classic;
 mod hybrid;
 mod identity;
 mod identity_file;
@@ -9,6 +11,7 @@ mod protected_identity_file;
 mod recipient;
 mod share;
 
+pub(crate) use classic::STANZA_TAG as CLASSIC_TAG;
 pub(crate) use hybrid::{ENCAPSULATION_BYTES, STANZA_TAG as HYBRID_TAG, has_low_order_share, wrap_file_key};
 pub(crate) use identity::Inner as IdentityInner;
 pub use identity::{Identity, IdentityError};

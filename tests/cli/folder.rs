@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use tempfile::TempDir;
+use waxseal_tests::bounds::bounded;
 use waxseal_tests::programs;
 
 /// No run takes longer, or it hangs.
@@ -85,6 +86,13 @@ impl Folder {
 
     pub(crate) fn waxseal(&self, arguments: &[&str]) -> Run<'_> {
         let mut command = Command::new(program());
+        command.args(arguments);
+        self.run(command)
+    }
+
+    /// Like [`Self::waxseal`], and the run dies if it takes more than a refusal may.
+    pub(crate) fn bounded_waxseal(&self, arguments: &[&str]) -> Run<'_> {
+        let mut command = bounded(program());
         command.args(arguments);
         self.run(command)
     }

@@ -4,6 +4,7 @@ mod cluster;
 mod fixtures;
 mod folder;
 mod git;
+mod hostile;
 mod hygiene;
 mod in_place;
 mod inspect;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::folder::{Folder, program};
 
@@ -135,6 +136,7 @@ fn program_of_a_session() {
         return;
     };
     setsid().expect("a session of its own");
+    heed_interrupts();
     let mut command = Command::new(program);
     command.args(arguments.split('\n'));
     let terminal = env::var(TERMINAL).map(|name| OpenOptions::new().read(true).write(true).open(name));
@@ -142,4 +144,12 @@ fn program_of_a_session() {
         ioctl_tiocsctty(terminal.expect("a terminal")).expect("the terminal of the session");
     }
     panic!("the program does not start: {}", command.exec());
+}
+
+/// Lets the program end at Ctrl-C also where a shell has started the tests in the background: it
+/// has its children ignore that. What is handled here has its default effect in the program.
+fn heed_interrupts() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    let _entered = runtime.enter();
+    drop(signal(SignalKind::interrupt()).expect("a handler"));
 }

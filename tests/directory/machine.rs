@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
 use waxseal_shared::randomness;
+use waxseal_tests::bounds::bounded;
 use waxseal_tests::memory::{self, Mapping};
 use waxseal_tests::processes::{Process, ProcessGroup, last_lines};
 use waxseal_tests::programs::{self, Programs};
@@ -94,7 +95,7 @@ impl Machine {
     }
 
     /// Puts a file into the folder of manifests at one go.
-    pub(crate) fn write_manifest(&self, file: &str, text: &str) {
+    pub(crate) fn write_manifest(&self, file: &str, text: impl AsRef<[u8]>) {
         let path = self.manifest(file);
         let aside = self.elsewhere("aside");
         fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
@@ -106,7 +107,7 @@ impl Machine {
     pub(crate) fn edit(&self, file: &str, from: &str, to: &str) {
         let text = fs::read_to_string(self.manifest(file)).expect("it was written");
         assert!(text.contains(from), "no {from} in {text}");
-        self.write_manifest(file, &text.replace(from, to));
+        self.write_manifest(file, text.replace(from, to));
     }
 
     /// What `waxseal seal -n shop` makes of manifests.
@@ -123,10 +124,10 @@ impl Machine {
     }
 
     fn command(&self) -> Command {
-        self.prepare(Command::new(&self.programs.waxseal_controller))
+        self.with_arguments(Command::new(&self.programs.waxseal_controller))
     }
 
-    fn prepare(&self, mut command: Command) -> Command {
+    fn with_arguments(&self, mut command: Command) -> Command {
         command.env_clear().current_dir(self.group.folder()).stdin(Stdio::null());
         command.args(["directory", "--manifests", "manifests", "--secrets", "secrets", "--keys", "keys"]);
         command
@@ -144,6 +145,12 @@ impl Machine {
         Once(command.output().expect("the controller starts"))
     }
 
+    /// Like [`Self::once`], and the run dies if it takes more than a refusal may.
+    pub(crate) fn bounded_once(&self) -> Once {
+        let mut command = self.with_arguments(bounded(&self.programs.waxseal_controller));
+        Once(command.arg("--once").output().expect("the controller starts"))
+    }
+
     /// Starts the controller.
     pub(crate) fn start(&self) -> Controller<'_> {
         self.spawn(self.command())
@@ -152,7 +159,7 @@ impl Machine {
     /// Starts the controller so that its memory can be read.
     pub(crate) fn start_readable(&self) -> Controller<'_> {
         let command = memory::readable(&self.programs.waxseal_controller).expect("/proc is mounted");
-        self.spawn(self.prepare(command))
+        self.spawn(self.with_arguments(command))
     }
 
     fn spawn(&self, mut command: Command) -> Controller<'_> {

@@ -2,6 +2,7 @@
 
 mod controller;
 mod demo;
+mod hostile;
 mod hygiene;
 mod keys;
 mod machine;

@@ -163,7 +163,7 @@ fn a_missing_key_does_not_hold_deletion_back() {
 #[test]
 fn a_secret_that_nobody_sealed_is_named() {
     let machine = Machine::with_key();
-    machine.write_manifest("deep/plain.yaml", &format!("# mine\n---\n{}", secret("db", VALUE)));
+    machine.write_manifest("deep/plain.yaml", format!("# mine\n---\n{}", secret("db", VALUE)));
     let log = machine.once().succeeds();
     assert!(log.contains("deep/plain.yaml:2: a Secret that is not sealed; nothing is done with it"), "{log}");
     assert!(!log.contains(VALUE));

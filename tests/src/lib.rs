@@ -8,6 +8,7 @@ use std::error::Error;
 
 mod asset_cache;
 pub mod assets;
+pub mod bounds;
 pub mod canaries;
 mod certificates;
 pub mod cluster;

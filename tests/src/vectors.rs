@@ -107,8 +107,8 @@ fn text(vectors: &[Value]) -> String {
 mod tests {
     use super::*;
 
-    fn file(vectors: &[Value]) -> String {
-        text(vectors)
+    fn file(vectors: &[&Value]) -> String {
+        text(&vectors.iter().map(|vector| (*vector).clone()).collect::<Vec<_>>())
     }
 
     #[test]
@@ -116,10 +116,10 @@ mod tests {
         let (a, b) = (json!({"comment": "x", "name": "a", "v": 1}), json!({"comment": "y", "name": "b", "v": 2}));
         let other_comment = json!({"comment": "z", "name": "a", "v": 1});
         let changed = json!({"comment": "x", "name": "a", "v": 2});
-        assert_eq!(broken(&file(&[a.clone()]), &file(&[b.clone(), other_comment])), Ok(()));
-        let error = broken(&file(&[a.clone()]), &file(&[changed, b.clone()]));
+        assert_eq!(broken(&file(&[&a]), &file(&[&b, &other_comment])), Ok(()));
+        let error = broken(&file(&[&a]), &file(&[&changed, &b]));
         assert_eq!(error, Err("the vector \"a\" changed: this breaks every file in Git".to_owned()));
-        let error = broken(&file(&[a]), &file(&[b]));
+        let error = broken(&file(&[&a]), &file(&[&b]));
         assert_eq!(error, Err("the vector \"a\" is gone: this breaks every file in Git".to_owned()));
     }
 }

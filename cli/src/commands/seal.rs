@@ -160,7 +160,8 @@ impl Job {
 
     fn run(self, sealing: &Sealing, streams: &mut Streams) -> Result<(), Failures> {
         let place = self.input.place();
-        let sealed = sealing.seal_text(&place, &self.input.read()?)?;
+        let text = self.input.read()?;
+        let sealed = sealing.seal_text(&place, &text)?;
         if sealed.holds == Holds::Neither {
             return match self.origin {
                 Origin::Named => Err(CliError::refused("no Secret in it").at(place).into()),

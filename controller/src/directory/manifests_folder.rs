@@ -142,13 +142,13 @@ impl Reader<'_> {
             return self.cannot_read(path, &io::Error::other("not UTF-8"));
         };
         match manifest::split(text) {
-            Ok(stream) => stream.documents.iter().for_each(|document| self.read_document(path, document)),
+            Ok(stream) => stream.kinds().for_each(|(document, kind)| self.read_document(path, document, kind)),
             Err(error) => self.refuse(path, &error),
         }
     }
 
-    fn read_document(&mut self, path: &Path, document: &Document<'_>) {
-        match document.kind() {
+    fn read_document(&mut self, path: &Path, document: &Document<'_>, kind: Result<DocumentKind, ManifestError>) {
+        match kind {
             Ok(kind) => self.read_objects(path, document.line(), &kind),
             Err(error) => self.refuse(path, &error),
         }

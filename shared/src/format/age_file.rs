@@ -9,9 +9,8 @@ use base64::prelude::BASE64_STANDARD_NO_PAD;
 
 use super::data_key::DEK_BYTES;
 use super::wrap::WrapError;
-use crate::key::{ENCAPSULATION_BYTES, HYBRID_TAG, KeyKind, has_low_order_share, is_low_order};
+use crate::key::{CLASSIC_TAG, ENCAPSULATION_BYTES, HYBRID_TAG, KeyKind, has_low_order_share, is_low_order};
 
-pub(super) const CLASSIC_TAG: &str = "X25519";
 const VERSION_LINE: &[u8] = b"age-encryption.org/v1\n";
 const STANZA_BODY_BYTES: usize = 32;
 /// The characters of a MAC of 32 bytes, and the bytes they stand for.

@@ -1,7 +1,5 @@
 //! The checks of the format by their names, in the order of the specification (`FORMAT.md`).
 
-use std::fmt;
-
 use crate::reason::Reason;
 
 macro_rules! checks {
@@ -124,12 +122,6 @@ checks! {
     ValuePadding = "value-padding" gives Unreadable,
     /// FORMAT.md §7.5: the values together are at most 1 MiB.
     DataSize = "data-size" gives TooLarge,
-}
-
-impl fmt::Display for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use base64::Engine;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-use super::age_file::{self, CLASSIC_TAG};
+use super::age_file;
 use super::base64_text::{self, BytesError};
 use super::check::Check;
 use super::data_key::{Dek, PROOF_BYTES};
-use crate::key::{self, ARMOUR_MARK, HYBRID_TAG, Identity, KeyKind, Recipient};
+use crate::key::{self, ARMOUR_MARK, CLASSIC_TAG, HYBRID_TAG, Identity, KeyKind, Recipient};
 use crate::names::KeyId;
 use crate::randomness::CryptoRng;
 
@@ -199,7 +199,7 @@ impl age::Identity for Checked<'_> {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
         match (self.0.inner(), stanza.tag.as_str()) {
             (key::IdentityInner::Hybrid(expanded), HYBRID_TAG) => expanded.unwrap(stanza).map(Ok),
-            (key::IdentityInner::Classic(classic, _), CLASSIC_TAG) => classic.unwrap_stanza(stanza),
+            (key::IdentityInner::Classic(classic), CLASSIC_TAG) => classic.unwrap(stanza).map(Ok),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@
 //! the expanded key and leaves the rest (key schedule, AEAD) to the library.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
 use age_core::secrecy::ExposeSecret;
@@ -13,13 +14,12 @@ use hpke::hybrid_array::{Array, typenum};
 use hpke::kdf::HkdfSha256;
 use hpke::kem::{SharedSecret, XWing};
 use hpke::{Deserializable, HpkeError, Kem, OpModeR, OpModeS, Serializable};
-use ml_kem::{FromSeed, MlKem768, kem::Decapsulate, ml_kem_768};
 use sha3::{Digest, Sha3_256};
 use shake::{ExtendableOutput, Shake256, XofReader, digest::Update};
 use subtle::{Choice, ConstantTimeEq};
-use x25519_dalek::StaticSecret;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
+use super::agreement::{ML_KEM_CIPHERTEXT_BYTES, MlKemKey, X25519Key};
 use super::is_low_order;
 use crate::randomness::CryptoRng;
 
@@ -28,40 +28,41 @@ pub(crate) const ENCAPSULATION_BYTES: usize = 1120;
 pub(super) const PUBLIC_KEY_BYTES: usize = 1216;
 pub(super) const SEED_BYTES: usize = 32;
 const INFO: &[u8] = b"age-encryption.org/mlkem768x25519";
-const ML_KEM_CIPHERTEXT_BYTES: usize = 1088;
 
 pub(crate) type PublicKey = <XWing as Kem>::PublicKey;
 
 /// The seed of an X-Wing key and what it expands to (draft-connolly-cfrg-xwing-kem §5.2).
 #[derive(Clone)]
-pub(crate) struct ExpandedKey {
+pub(crate) struct ExpandedKey(Arc<Expanded>);
+
+struct Expanded {
     seed: Zeroizing<[u8; SEED_BYTES]>,
-    ml_kem: ml_kem_768::DecapsulationKey,
-    x25519: StaticSecret,
-    x25519_public: [u8; 32],
+    ml_kem: MlKemKey,
+    x25519: X25519Key,
+    public: [u8; PUBLIC_KEY_BYTES],
 }
 
 impl ExpandedKey {
     pub(super) fn expand(seed: &[u8; SEED_BYTES]) -> Self {
         let mut reader = Shake256::default().chain(seed).finalize_xof();
-        let mut ml_kem_seed = ml_kem::Seed::default();
-        reader.read(&mut ml_kem_seed);
-        let mut scalar = Zeroizing::new([0; 32]);
+        let (mut ml_kem_seed, mut scalar) = (Zeroizing::new([0; 64]), Zeroizing::new([0; 32]));
+        reader.read(ml_kem_seed.as_mut());
         reader.read(scalar.as_mut());
-        let (ml_kem, _) = MlKem768::from_seed(&ml_kem_seed);
-        ml_kem_seed.zeroize();
-        let x25519 = StaticSecret::from(*scalar);
-        let x25519_public = x25519_dalek::PublicKey::from(&x25519).to_bytes();
-        Self { seed: Zeroizing::new(*seed), ml_kem, x25519, x25519_public }
+        let (ml_kem, ml_kem_public) = MlKemKey::expand(&ml_kem_seed);
+        let x25519 = X25519Key::new(&scalar);
+        let mut public = [0; PUBLIC_KEY_BYTES];
+        let (first, second) = public.split_at_mut(ml_kem_public.len());
+        first.copy_from_slice(&ml_kem_public);
+        second.copy_from_slice(x25519.public());
+        Self(Arc::new(Expanded { seed: Zeroizing::new(*seed), ml_kem, x25519, public }))
     }
 
     pub(super) fn seed(&self) -> &[u8; SEED_BYTES] {
-        &self.seed
+        &self.0.seed
     }
 
-    pub(super) fn public_bytes(&self) -> Vec<u8> {
-        let key = <XWing as Kem>::PrivateKey::from_bytes(self.seed.as_ref()).expect("a seed of 32 bytes");
-        XWing::sk_to_pk(&key).to_bytes().to_vec()
+    pub(super) fn public_bytes(&self) -> &[u8; PUBLIC_KEY_BYTES] {
+        &self.0.public
     }
 
     /// Opens the body of a stanza of the checked shape; `None` if it is not for this key.
@@ -87,21 +88,17 @@ impl ExpandedKey {
 
     /// X-Wing's combiner (draft-connolly-cfrg-xwing-kem §5.3) over both shared secrets.
     fn decapsulate(&self, ciphertext: &[u8]) -> Result<Zeroizing<[u8; 32]>, HpkeError> {
-        let (ml_kem_part, share) = ciphertext.split_at_checked(ML_KEM_CIPHERTEXT_BYTES).ok_or(HpkeError::DecapError)?;
-        let share: [u8; 32] = share.try_into().map_err(|_| HpkeError::DecapError)?;
-        let ml_kem_part = ml_kem_part.try_into().map_err(|_| HpkeError::DecapError)?;
-        let mut ml_kem_secret = self.ml_kem.decapsulate(&ml_kem_part);
-        let x25519_secret = self.x25519.diffie_hellman(&share.into());
-        if !x25519_secret.was_contributory() {
-            return Err(HpkeError::DecapError);
-        }
+        let (ml_kem_part, share) =
+            ciphertext.split_first_chunk::<ML_KEM_CIPHERTEXT_BYTES>().ok_or(HpkeError::DecapError)?;
+        let share: &[u8; 32] = share.try_into().map_err(|_| HpkeError::DecapError)?;
+        let ml_kem_secret = self.0.ml_kem.decapsulate(ml_kem_part).ok_or(HpkeError::DecapError)?;
+        let x25519_secret = self.0.x25519.agree(share).ok_or(HpkeError::DecapError)?;
         let mut hasher = Sha3_256::new();
-        Digest::update(&mut hasher, ml_kem_secret);
-        Digest::update(&mut hasher, x25519_secret.as_bytes());
+        Digest::update(&mut hasher, &ml_kem_secret);
+        Digest::update(&mut hasher, x25519_secret.as_ref());
         Digest::update(&mut hasher, share);
-        Digest::update(&mut hasher, self.x25519_public);
+        Digest::update(&mut hasher, self.0.x25519.public());
         Digest::update(&mut hasher, br"\.//^\");
-        ml_kem_secret.zeroize();
         Ok(Zeroizing::new(hasher.finalize().into()))
     }
 }
@@ -155,7 +152,7 @@ impl Kem for ExpandedXWing {
     const KEM_ID: u16 = XWing::KEM_ID;
 
     fn sk_to_pk(key: &ExpandedKey) -> PublicKey {
-        PublicKey::from_bytes(&key.public_bytes()).expect("the public half of a valid key")
+        PublicKey::from_bytes(key.public_bytes()).expect("the public half of a valid key")
     }
 
     fn derive_keypair(material: &[u8]) -> (ExpandedKey, PublicKey) {
@@ -226,6 +223,7 @@ mod tests {
             let expanded = ExpandedKey::expand(&seed);
             let library = <XWing as Kem>::PrivateKey::from_bytes(seed.as_ref()).expect("32 bytes");
             let public = XWing::sk_to_pk(&library);
+            assert_eq!(public.to_bytes().as_slice(), expanded.public_bytes());
             let (_, encapsulation) = XWing::encap_with_rng(&public, None, &mut random).expect("a valid key");
             let theirs = XWing::decap(&library, None, &encapsulation).expect("a valid ciphertext");
             let ours = expanded.decapsulate(&encapsulation.to_bytes()).expect("a valid ciphertext");

@@ -3,6 +3,7 @@ use std::fmt;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::classic::ClassicKey;
 use super::hybrid::{ExpandedKey, SEED_BYTES};
 use super::{KeyKind, Recipient, bech32};
 use crate::randomness::{self, CryptoRng};
@@ -21,8 +22,8 @@ pub struct Identity {
 }
 
 pub(crate) enum Inner {
-    Hybrid(Box<ExpandedKey>),
-    Classic(Box<age::x25519::Identity>, Box<Zeroizing<[u8; 32]>>),
+    Hybrid(ExpandedKey),
+    Classic(Box<ClassicKey>),
 }
 
 /// Why a text is not an identity. Never quotes the text.
@@ -60,14 +61,14 @@ impl Identity {
 
     fn from_seed(seed: &[u8; SEED_BYTES]) -> Option<Self> {
         let key = ExpandedKey::expand(seed);
-        let recipient = Recipient::from_hybrid(&key.public_bytes()).ok()?;
-        Some(Self { recipient, inner: Inner::Hybrid(Box::new(key)) })
+        let recipient = Recipient::from_hybrid(key.public_bytes()).ok()?;
+        Some(Self { recipient, inner: Inner::Hybrid(key) })
     }
 
     fn from_scalar(scalar: &[u8; 32]) -> Option<Self> {
-        let key: age::x25519::Identity = bech32::encode(scalar, CLASSIC_PREFIX).parse().ok()?;
-        let recipient = Recipient::parse(&key.to_public().to_string()).ok()?;
-        Some(Self { recipient, inner: Inner::Classic(Box::new(key), Box::new(Zeroizing::new(*scalar))) })
+        let key = ClassicKey::new(scalar);
+        let recipient = Recipient::from_classic(key.public_bytes()).ok()?;
+        Some(Self { recipient, inner: Inner::Classic(Box::new(key)) })
     }
 
     /// The public half.
@@ -79,7 +80,7 @@ impl Identity {
     pub fn expose(&self) -> Zeroizing<String> {
         let mut text = match &self.inner {
             Inner::Hybrid(key) => bech32::encode(key.seed(), HYBRID_PREFIX),
-            Inner::Classic(_, scalar) => bech32::encode(scalar.as_slice(), CLASSIC_PREFIX),
+            Inner::Classic(key) => bech32::encode(key.scalar(), CLASSIC_PREFIX),
         };
         text.make_ascii_uppercase();
         text

@@ -66,8 +66,12 @@ impl Recipient {
         Ok(Self { text: lower, id: key_id(&digest), digest, inner })
     }
 
-    pub(super) fn from_hybrid(public: &[u8]) -> Result<Self, RecipientError> {
+    pub(super) fn from_hybrid(public: &[u8; hybrid::PUBLIC_KEY_BYTES]) -> Result<Self, RecipientError> {
         Self::parse(&bech32::encode(public, HYBRID_PREFIX))
+    }
+
+    pub(super) fn from_classic(public: &[u8; 32]) -> Result<Self, RecipientError> {
+        Self::parse(&bech32::encode(public, CLASSIC_PREFIX))
     }
 
     /// The recipient as age writes it.

@@ -1,40 +1,90 @@
 //! Low-order X25519 shares, which would make the shared secret the same for everybody.
 
-/// Whether an X25519 share is of low order, so that the product with any clamped scalar is zero
-/// (RFC 7748 §6.1).
+/// 2^255 - 19, the prime of the curve's field.
+const PRIME: [u8; 32] = near_prime(0xed);
+
+/// All points of low order, on the curve and on its twist (RFC 7748 §6.1; Bernstein, "Curve25519: new
+/// Diffie-Hellman speed records", 2006, §3): 0 and 1, the two of order 8, -1, and 0 and 1 again,
+/// written with the prime added.
+const LOW_ORDER: [[u8; 32]; 7] = [
+    small(0),
+    small(1),
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
+        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
+        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+    near_prime(0xec),
+    PRIME,
+    near_prime(0xee),
+];
+
+const fn small(first: u8) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[0] = first;
+    bytes
+}
+
+const fn near_prime(first: u8) -> [u8; 32] {
+    let mut bytes = [0xff; 32];
+    bytes[0] = first;
+    bytes[31] = 0x7f;
+    bytes
+}
+
+/// Whether an X25519 share is of low order, so that the product with any clamped scalar is zero.
 ///
-/// Clamped scalars are multiples of 8, the curve's cofactor (and of 4, the twist's): a share of
-/// low order gives zero with each of them, so no private key is needed to tell.
+/// A table, because every wrap of every object is asked and the product costs as much as opening
+/// one; a share is public, so how long the comparison takes tells nothing.
 pub(crate) fn is_low_order(share: &[u8; 32]) -> bool {
-    const ANY_SCALAR: [u8; 32] = [9; 32];
-    x25519_dalek::x25519(ANY_SCALAR, *share) == [0; 32]
+    // RFC 7748 §5: the most significant bit does not count.
+    let mut point = *share;
+    point[31] &= 0x7f;
+    LOW_ORDER.contains(&point)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::agreement::X25519Key;
+    use crate::randomness;
 
-    #[test]
-    fn known_low_order_points_are_found() {
-        let mut order_8 = [0u8; 32];
-        order_8.copy_from_slice(&[
-            0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
-            0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
-        ]);
-        let mut one = [0; 32];
-        one[0] = 1;
-        let mut minus_one = [0xff; 32];
-        minus_one[0] = 0xec;
-        minus_one[31] = 0x7f;
-        for share in [[0; 32], one, minus_one, order_8] {
-            assert!(is_low_order(&share));
-        }
+    fn product_is_zero(share: &[u8; 32]) -> bool {
+        X25519Key::new(&[9; 32]).agree(share).is_none()
+    }
+
+    fn with_top_bit(share: &[u8; 32]) -> [u8; 32] {
+        let mut share = *share;
+        share[31] |= 0x80;
+        share
     }
 
     #[test]
-    fn the_base_point_is_not() {
-        let mut base = [0; 32];
-        base[0] = 9;
-        assert!(!is_low_order(&base));
+    fn the_product_with_every_point_of_the_table_is_zero() {
+        for point in LOW_ORDER.iter().flat_map(|point| [*point, with_top_bit(point)]) {
+            assert!(product_is_zero(&point), "{point:02x?}");
+            assert!(is_low_order(&point), "{point:02x?}");
+        }
+    }
+
+    /// Every bit of every point, the base point, and random ones.
+    #[test]
+    fn no_other_point_is_of_low_order() {
+        let mut random = randomness::system();
+        let mut points: Vec<[u8; 32]> = (0..64).map(|_| *randomness::draw::<32>(&mut random)).collect();
+        points.push(small(9));
+        for point in LOW_ORDER {
+            points.extend((0..255).map(|bit| {
+                let mut other = point;
+                other[bit / 8] ^= 1 << (bit % 8);
+                other
+            }));
+        }
+        for point in points {
+            assert_eq!(is_low_order(&point), product_is_zero(&point), "{point:02x?}");
+        }
     }
 }

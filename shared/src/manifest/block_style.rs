@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn written(value: &Value) -> String {
-        let root = json::parse(&value.to_string(), Place::START, Limits::NONE).expect("JSON").expect("a value");
+        let root = json::parse(&value.to_string(), Place::START, &mut Limits::none()).expect("JSON").expect("a value");
         let mut out = String::new();
         write_document(&mut out, &root).expect("a String takes everything");
         out

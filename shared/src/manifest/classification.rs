@@ -8,6 +8,10 @@ use super::field::Field;
 use super::node::{Content, Node};
 
 const GROUP: &str = "waxseal.dev/";
+/// Merging a mapping twice into each of two items looks at it eight times.
+const MERGED_FOR_EACH_NODE: usize = 8;
+/// How deep lists may hold lists, which no server nests: each path names all of them.
+const DEEPEST_LIST: usize = 8;
 
 /// What an object is.
 pub(super) enum Sort {
@@ -23,7 +27,7 @@ pub(super) enum Sort {
 ///
 /// A Secret cannot hide: aliases and merge keys are followed, and of repeated fields any counts.
 pub(super) fn sort_of(root: &Node) -> Result<Sort, ManifestError> {
-    Anchors::of(root).sort(root, "", None)
+    Anchors::of(root).sort(root, Position { prefix: "", list: None, depth: 0 })
 }
 
 /// The path of an item of the list at `prefix`.
@@ -32,19 +36,31 @@ pub(super) fn item_path(prefix: &str, index: usize) -> String {
     format!("{prefix}{dot}items[{index}]")
 }
 
+/// Where a node stands in its document.
+#[derive(Clone, Copy)]
+struct Position<'p> {
+    prefix: &'p str,
+    /// The kind of the list that the node is an item of.
+    list: Option<&'p str>,
+    /// How many lists it is in.
+    depth: usize,
+}
+
 /// The nodes of a document that aliases can name.
 struct Anchors<'a> {
     nodes: HashMap<usize, &'a Node>,
-    /// How many more entries of merged mappings will be looked at: a list can merge one large
-    /// mapping into each of its items.
+    /// How many more entries of merged mappings will be looked at, as a list can merge one large
+    /// mapping into each of its items: a few for each node, so that the time stays linear.
     budget: Cell<usize>,
 }
 
 impl<'a> Anchors<'a> {
     fn of(root: &'a Node) -> Self {
         let mut nodes = HashMap::new();
+        let mut count = 0;
         let mut waiting = vec![root];
         while let Some(node) = waiting.pop() {
+            count += 1;
             nodes.extend(node.anchor.map(|anchor| (anchor, node)));
             match &node.content {
                 Content::Scalar(..) | Content::Alias(_) => {}
@@ -52,12 +68,12 @@ impl<'a> Anchors<'a> {
                 Content::Mapping(entries) => waiting.extend(entries.iter().flat_map(|(key, value)| [key, value])),
             }
         }
-        Self { nodes, budget: Cell::new(1_000_000) }
+        Self { nodes, budget: Cell::new(MERGED_FOR_EACH_NODE * count) }
     }
 
-    /// `in_list` is what an item is that says of itself nothing: the API server leaves the kind out
-    /// of the items of a `SecretList`.
-    fn sort(&self, node: &'a Node, prefix: &str, in_list: Option<&str>) -> Result<Sort, ManifestError> {
+    /// An item that says nothing of itself is what its list says: the API server leaves the kind
+    /// out of the items of a `SecretList`.
+    fn sort(&self, node: &'a Node, position: Position<'_>) -> Result<Sort, ManifestError> {
         let entries = match &node.content {
             Content::Mapping(entries) => entries,
             Content::Scalar(..) if Field::root(node, "").is_null() => return Ok(Sort::Empty),
@@ -66,7 +82,7 @@ impl<'a> Anchors<'a> {
         let versions = self.scalars(entries, "apiVersion", node)?;
         let kinds = self.scalars(entries, "kind", node)?;
         if versions.is_empty() && kinds.is_empty() {
-            return Ok(match in_list {
+            return Ok(match position.list {
                 Some("SecretList") => Sort::Secret,
                 Some("SealedSecretList") => Sort::SealedSecret,
                 _ => Sort::Other,
@@ -80,12 +96,12 @@ impl<'a> Anchors<'a> {
             return Ok(Sort::SealedSecret);
         }
         if kinds.contains(&"SealedSecret") && versions.iter().any(|version| version.starts_with(GROUP)) {
-            let error = Field::root(node, prefix).error("a SealedSecret of a version that is not known");
+            let error = Field::root(node, position.prefix).error("a SealedSecret of a version that is not known");
             return Err(error.with_hint("update waxseal"));
         }
         let lists = [("v1", "SecretList"), ("waxseal.dev/v1alpha1", "SealedSecretList"), ("v1", "List")];
         match lists.into_iter().find(|(version, kind)| is(version, kind)) {
-            Some((_, kind)) => self.sort_items(node, entries, prefix, kind),
+            Some((_, kind)) => self.sort_items(node, entries, kind, position),
             None => Ok(Sort::Other),
         }
     }
@@ -94,9 +110,12 @@ impl<'a> Anchors<'a> {
         &self,
         list: &'a Node,
         entries: &'a [(Node, Node)],
-        prefix: &str,
         kind: &str,
+        Position { prefix, depth, .. }: Position<'_>,
     ) -> Result<Sort, ManifestError> {
+        if depth == DEEPEST_LIST {
+            return Err(Field::root(list, prefix).error("lists in lists, too many of them"));
+        }
         let is_named = |name: &str| entries.iter().any(|(key, _)| key.scalar() == Some(name));
         let mut fields = entries.iter().filter(|(key, _)| self.resolved(key).scalar() == Some("items"));
         let unclear = |node| Field::root(node, prefix).error("a list whose items cannot be told");
@@ -112,7 +131,10 @@ impl<'a> Anchors<'a> {
             return Err(unclear(alias));
         }
         let items = nodes.iter().enumerate();
-        let sorts = items.map(|(index, node)| self.sort(node, &item_path(prefix, index), Some(kind)));
+        let sorts = items.map(|(index, node)| {
+            let prefix = &item_path(prefix, index);
+            self.sort(node, Position { prefix, list: Some(kind), depth: depth + 1 })
+        });
         Ok(Sort::List(sorts.collect::<Result<_, _>>()?))
     }
 
@@ -272,6 +294,20 @@ mod tests {
             let error = kind_of(text).expect_err(text);
             assert_eq!(error.to_string(), "a list whose items cannot be told", "{text}");
         }
+    }
+
+    #[test]
+    fn lists_hold_lists_only_so_deep() {
+        let nested = |depth: usize| {
+            let list = "{apiVersion: v1, kind: List, items: [".repeat(depth);
+            kind_of(&format!("{list}{}", "]}".repeat(depth)))
+        };
+        assert_eq!(nested(DEEPEST_LIST), Ok(format!("{}{}", "[".repeat(DEEPEST_LIST), "]".repeat(DEEPEST_LIST))));
+        let error = nested(DEEPEST_LIST + 1).expect_err("deeper").to_string();
+        assert_eq!(
+            error,
+            format!("items[0]{}: lists in lists, too many of them", ".items[0]".repeat(DEEPEST_LIST - 1))
+        );
     }
 
     #[test]

@@ -152,6 +152,28 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
+    /// How many bytes it takes as JSON at the least: without a space, no character escaped.
+    pub(super) fn json_bytes(&self) -> usize {
+        let mut bytes = 0;
+        let mut waiting = vec![self.node];
+        while let Some(node) = waiting.pop() {
+            // Two quotes or brackets; and a comma, or a colon, before all but the first of them.
+            bytes += match &node.content {
+                Content::Scalar(text, Style::Plain) => text.len(),
+                Content::Scalar(text, Style::Text) => text.len() + 2,
+                Content::Sequence(items) => items.len().saturating_sub(1) + 2,
+                Content::Mapping(entries) => (2 * entries.len()).saturating_sub(1) + 2,
+                Content::Alias(_) => 0,
+            };
+            match &node.content {
+                Content::Scalar(..) | Content::Alias(_) => {}
+                Content::Sequence(items) => waiting.extend(items),
+                Content::Mapping(entries) => waiting.extend(entries.iter().flat_map(|(key, value)| [key, value])),
+            }
+        }
+        bytes
+    }
+
     fn refuse_adornments(&self) -> Result<(), ManifestError> {
         if matches!(self.node.content, Content::Alias(_)) {
             return Err(self.error("aliases are not read here").with_hint(WRITE_IT_OUT));
@@ -284,11 +306,12 @@ impl<'a> Path<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::node::Limits;
     use super::super::yaml;
     use super::*;
 
     fn with_root<T>(text: &str, test: impl FnOnce(Field<'_>) -> T) -> T {
-        let node = yaml::parse(text, 1).expect("YAML").expect("a node");
+        let node = yaml::parse(text, 1, &mut Limits::of_a_stream()).expect("YAML").expect("a node");
         test(Field::root(&node, ""))
     }
 

@@ -9,7 +9,7 @@ use super::node::{Content, Limits, Node, Place, Style, TreeBuilder};
 ///
 /// The caller has shown that the text is JSON by its grammar; refused are halves of surrogate pairs
 /// and what exceeds the limits.
-pub(super) fn parse(text: &str, start: Place, limits: Limits) -> Result<Option<Node>, ManifestError> {
+pub(super) fn parse(text: &str, start: Place, limits: &mut Limits) -> Result<Option<Node>, ManifestError> {
     let mut builder = TreeBuilder::new(limits);
     let mut rest = text;
     let mut place = start;
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn strings(text: &str) -> Result<Vec<String>, ManifestError> {
-        let node = parse(text, Place::START, Limits::READING)?.expect("a value");
+        let node = parse(text, Place::START, &mut Limits::of_a_stream())?.expect("a value");
         let Content::Sequence(items) = node.content else {
             panic!("a sequence");
         };
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn literals_are_plain_and_strings_are_text() {
-        let node = parse(r#"{"a":1.5e3 ,"b":[true,null],"c":"1"}"#, Place::START, Limits::READING);
+        let node = parse(r#"{"a":1.5e3 ,"b":[true,null],"c":"1"}"#, Place::START, &mut Limits::of_a_stream());
         let Content::Mapping(entries) = node.expect("JSON").expect("a value").content else {
             panic!("a mapping");
         };
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn places_are_those_of_the_whole_text() {
         let start = Place { line: 4, column: 7 };
-        let node = parse("{\"é\":\"x\",\n  \"b\": \"y\"}", start, Limits::READING);
+        let node = parse("{\"é\":\"x\",\n  \"b\": \"y\"}", start, &mut Limits::of_a_stream());
         let Content::Mapping(entries) = node.expect("JSON").expect("a value").content else {
             panic!("a mapping");
         };

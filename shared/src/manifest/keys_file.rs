@@ -11,6 +11,9 @@ use super::writer::{ListItem, write, write_list};
 use crate::sealing_key::{KeyRole, PublishedKey, SealingKey, SealingKeyError, SealingKeySpec};
 
 const VERSION: &str = "waxseal.dev/v1alpha1";
+/// The greatest number of keys in one file, many times what a cluster comes to in its life. Each is
+/// looked for among all before it.
+const MAX_KEYS: usize = 1000;
 /// How identities of every kind begin.
 const IDENTITY: &[u8] = b"AGE-SECRET-KEY-";
 const HINT: &str = "a keys file is what `kubectl get sealingkeys -o yaml` prints";
@@ -20,7 +23,8 @@ const HINT: &str = "a keys file is what `kubectl get sealingkeys -o yaml` prints
 /// Takes SealingKeys one after the other, and lists of them (`v1`, kind `List`, or
 /// `SealingKeyList`). Metadata but the name, and status, are not looked at; the rest is read as
 /// strictly as every manifest, and each key is checked by [`PublishedKey::decode`]. Refuses objects
-/// of other kinds, one key with different contents, and a text without keys or with an identity.
+/// of other kinds, one key with different contents, more than 1,000 keys, and a text without keys or
+/// with an identity.
 pub fn read_keys(text: &str) -> Result<Vec<PublishedKey>, ManifestError> {
     if let Some(line) = text.lines().position(is_identity) {
         let error = ManifestError::new("this is an identity, a private key, where a keys file belongs");
@@ -28,8 +32,8 @@ pub fn read_keys(text: &str) -> Result<Vec<PublishedKey>, ManifestError> {
         return Err(error.with_place(place).with_hint("`waxseal keys public --identity FILE` prints its SealingKey"));
     }
     let mut keys = Vec::new();
-    for document in &split(text)?.documents {
-        if let Some(object) = document.object()?.filter(|object| !object.is_null()) {
+    for (_, object) in split(text)?.objects() {
+        if let Some(object) = object?.filter(|object| !object.is_null()) {
             read_object(&object.plain_root()?, &mut keys)?;
         }
     }
@@ -119,6 +123,7 @@ fn at(fields: &Mapping<'_>, name: &'static str, text: String) -> ManifestError {
 fn add(key: PublishedKey, field: &Field<'_>, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestError> {
     let id = key.recipient.key_id();
     match keys.iter().find(|known| known.recipient.key_id() == id) {
+        None if keys.len() == MAX_KEYS => return Err(field.error(format!("more than {MAX_KEYS} keys"))),
         None => keys.push(key),
         Some(known) if *known == key => {}
         Some(_) => return Err(field.error(format!("{id} was given before, with different contents"))),
@@ -209,6 +214,16 @@ mod tests {
         let json =
             serde_json::json!({"apiVersion": VERSION, "kind": "SealingKeyList", "metadata": {}, "items": [object]});
         assert_eq!(read(&json.to_string()), [one]);
+    }
+
+    #[test]
+    fn a_file_holds_only_so_many_keys() {
+        let most: Vec<_> = (0..1000).map(|second| key(KeyRole::Cluster, second)).collect();
+        let text = write_keys(&most);
+        assert_eq!(read(&text), most);
+        assert_eq!(read(&format!("{text}---\n{text}")), most);
+        let more = format!("{text}---\n{}", write_key(&key(KeyRole::Cluster, 1000)));
+        assert_eq!(refusal(&more), "more than 1000 keys");
     }
 
     #[test]

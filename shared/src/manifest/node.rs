@@ -78,24 +78,56 @@ impl Node {
     }
 }
 
-/// What a tree may grow to, so that a hostile text costs neither the stack nor the memory.
-#[derive(Clone, Copy)]
+/// What to do about a document that is too large: only a list can be, of what a cluster takes.
+pub(super) const LISTS_CAN_BE_SPLIT: &str =
+    "write the items of a list as documents of their own, as `jq -c '.items[]'` does";
+
+/// What to do about a stream that is too long.
+pub(super) const STREAMS_CAN_BE_SPLIT: &str = "split it";
+
+/// The greatest number of values in one stream.
+const MAX_VALUES: usize = 2_000_000;
+
+/// What trees may grow to, so that a hostile text costs neither the stack nor memory nor time.
 pub(super) struct Limits {
     depth: usize,
-    nodes: usize,
+    values: usize,
+    left: usize,
+    is_exceeded: bool,
 }
 
 impl Limits {
-    /// For texts of others. A depth of 510 is what 255 flow inside 255 block collections come to.
-    pub(super) const READING: Self = Self { depth: 510, nodes: 1_000_000 };
+    /// For one stream, of somebody else.
+    ///
+    /// A depth of 510 is what 255 flow inside 255 block collections come to. 100,000 values a
+    /// document are a list of some thousand Secrets: at about 200 bytes each, while a tree is read,
+    /// they stay within 64 MiB next to the longest stream and the largest document. 2,000,000
+    /// values a stream are ordinary manifests of 32 MiB: at up to 0.4 µs each, the parser takes
+    /// less than a second for them.
+    pub(super) fn of_a_stream() -> Self {
+        Self { depth: 510, values: 100_000, left: MAX_VALUES, is_exceeded: false }
+    }
+
     /// For texts of our own.
-    pub(super) const NONE: Self = Self { depth: usize::MAX, nodes: usize::MAX };
+    pub(super) fn none() -> Self {
+        Self { depth: usize::MAX, values: usize::MAX, left: usize::MAX, is_exceeded: false }
+    }
+
+    #[cfg(test)]
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Whether the stream has had more values than are read.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.is_exceeded
+    }
 }
 
 /// Builds one tree from the events of a parser, without recursion.
-pub(super) struct TreeBuilder {
-    limits: Limits,
-    nodes: usize,
+pub(super) struct TreeBuilder<'l> {
+    limits: &'l mut Limits,
+    values: usize,
     open: Vec<Open>,
     root: Option<Node>,
 }
@@ -105,9 +137,10 @@ struct Open {
     key: Option<Node>,
 }
 
-impl TreeBuilder {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, nodes: 0, open: Vec::new(), root: None }
+impl<'l> TreeBuilder<'l> {
+    /// Begins a tree; its values are taken from what is left of the stream's.
+    pub(super) fn new(limits: &'l mut Limits) -> Self {
+        Self { limits, values: 0, open: Vec::new(), root: None }
     }
 
     /// Adds a node that is complete.
@@ -140,10 +173,19 @@ impl TreeBuilder {
     }
 
     fn count(&mut self, place: Place) -> Result<(), ManifestError> {
-        self.nodes += 1;
-        if self.nodes > self.limits.nodes {
-            return Err(ManifestError::new("a document of more than a million values is not read").with_place(place));
+        let refused = |of: &str, hint: &'static str, most: usize| {
+            let error = ManifestError::new(format!("a {of} of more than {most} values is not read"));
+            Err(error.with_place(place).with_hint(hint))
+        };
+        let Some(left) = self.limits.left.checked_sub(1) else {
+            self.limits.is_exceeded = true;
+            return refused("stream", STREAMS_CAN_BE_SPLIT, MAX_VALUES);
+        };
+        if self.values == self.limits.values {
+            return refused("document", LISTS_CAN_BE_SPLIT, self.limits.values);
         }
+        self.limits.left = left;
+        self.values += 1;
         Ok(())
     }
 
@@ -187,12 +229,27 @@ mod tests {
     #[test]
     fn a_tree_does_not_outgrow_its_limits() {
         let sequence = || Node::new(Place::START, Content::Sequence(Vec::new()));
-        let mut builder = TreeBuilder::new(Limits { depth: 2, nodes: 3 });
+        let mut limits = Limits { depth: 2, values: 3, ..Limits::of_a_stream() };
+        let mut builder = TreeBuilder::new(&mut limits);
         assert!(builder.open(sequence()).is_ok());
         assert!(builder.open(sequence()).is_ok());
         let error = builder.open(sequence()).expect_err("the third level");
         assert_eq!(error.to_string(), "nested too deeply");
         let error = builder.add(sequence()).expect_err("the fourth node");
-        assert_eq!(error.to_string(), "a document of more than a million values is not read");
+        assert_eq!(error.to_string(), "a document of more than 3 values is not read");
+        assert!(!limits.is_exceeded());
+    }
+
+    #[test]
+    fn the_trees_of_a_stream_do_not_outgrow_their_limit() {
+        let scalar = || Node::new(Place::START, Content::Sequence(Vec::new()));
+        let mut limits = Limits { left: 3, ..Limits::of_a_stream() };
+        for _ in 0..3 {
+            assert!(TreeBuilder::new(&mut limits).add(scalar()).is_ok());
+        }
+        assert!(!limits.is_exceeded());
+        let error = TreeBuilder::new(&mut limits).add(scalar()).expect_err("the fourth value");
+        assert_eq!(error.to_string(), "a stream of more than 2000000 values is not read");
+        assert!(limits.is_exceeded());
     }
 }

@@ -1,5 +1,7 @@
 //! Objects that were recognised, and the way from there to what they hold.
 
+use std::rc::Rc;
+
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -41,8 +43,9 @@ pub struct Object {
     node: Node,
     /// Where it stands in its document, such as `items[3]`.
     prefix: String,
-    /// Why nothing in its document can be read, though the document is YAML.
-    obstacle: Option<ManifestError>,
+    /// Why nothing in its document can be read, though the document is YAML. Shared by the items
+    /// of a list, which may be many.
+    obstacle: Option<Rc<ManifestError>>,
 }
 
 impl SecretObject {
@@ -50,7 +53,8 @@ impl SecretObject {
     ///
     /// Refuses what is not plain data (directives, anchors, aliases, merge keys, tags but `!!str`,
     /// line breaks that only YAML 1.1 knows), unknown fields and fields given twice, scalars that are not strings to every reader of YAML,
-    /// base64 other than RFC 4648 §4 with padding (line breaks are ignored, as Go does), names out
+    /// base64 other than RFC 4648 §4 with padding (line breaks are ignored, as Go does; unused bits
+    /// that are not zero, which Go ignores, are refused: a value has one spelling), names out
     /// of their canonical form, `generateName`, and more or larger data than a Secret takes.
     pub fn read(&self) -> Result<SecretManifest, ManifestError> {
         secret_reader::read(self.0.plain_root()?)
@@ -60,10 +64,15 @@ impl SecretObject {
 impl SealedSecretObject {
     /// Reads the SealedSecret: its shape, not what it holds, which [`crate::format`] decodes.
     ///
-    /// Refuses what [`SecretObject::read`] does, as far as it applies. `status`, and what servers
-    /// set in the metadata, is dropped.
+    /// Refuses what [`SecretObject::read`] does, as far as it applies, and what would be larger
+    /// than [`super::MAX_OBJECT_BYTES`] as JSON, without a space and with no character escaped.
+    /// `status`, and what servers set in the metadata, counts for the size and is dropped.
     pub fn read(&self) -> Result<SealedSecret, ManifestError> {
-        sealed_secret_reader::read(self.0.plain_root()?)
+        let root = self.0.plain_root()?;
+        if root.json_bytes() > super::MAX_OBJECT_BYTES {
+            return Err(root.error("larger than 1.5 MiB, the most that an object can be"));
+        }
+        sealed_secret_reader::read(root)
     }
 }
 
@@ -91,7 +100,7 @@ impl Object {
     }
 
     pub(super) fn new(node: Node, obstacle: Option<ManifestError>) -> Self {
-        Self { node, prefix: String::new(), obstacle }
+        Self { node, prefix: String::new(), obstacle: obstacle.map(Rc::new) }
     }
 
     /// Says what the object is, and keeps its tree for whoever reads it.
@@ -112,7 +121,7 @@ impl Object {
     /// The root of the object, once it is shown to be plain data.
     pub(super) fn plain_root(&self) -> Result<Field<'_>, ManifestError> {
         if let Some(obstacle) = &self.obstacle {
-            return Err(obstacle.clone());
+            return Err(ManifestError::clone(obstacle));
         }
         let root = Field::root(&self.node, &self.prefix);
         root.refuse_what_is_not_plain_data()?;

@@ -28,6 +28,7 @@ fn not_empty(strings: BTreeMap<String, String>) -> Option<BTreeMap<String, Strin
 
 #[cfg(test)]
 mod tests {
+    use super::super::MAX_OBJECT_BYTES;
     use super::super::object::DocumentKind;
     use super::super::stream::split;
     use super::*;
@@ -35,7 +36,8 @@ mod tests {
 
     fn read_text(text: &str) -> Result<SealedSecret, ManifestError> {
         let stream = split(text)?;
-        let DocumentKind::SealedSecret(sealed) = stream.documents[0].kind()? else {
+        let document = stream.documents.last().expect("a document");
+        let DocumentKind::SealedSecret(sealed) = document.kind()? else {
             panic!("{text} is no SealedSecret");
         };
         sealed.read()
@@ -98,6 +100,31 @@ status: {anything: [1]}
             let error = with_spec(spec).expect_err(spec);
             assert_eq!(error.to_string(), expected, "{spec}");
             assert_eq!(error.place().map(|(line, _)| line), Some(line), "{spec}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_as_large_as_etcd_takes_it_and_no_larger() {
+        let json = |bytes: usize| {
+            let head = r#"{"apiVersion":"waxseal.dev/v1alpha1","kind":"SealedSecret","metadata":{"name":"db"},"spec":{},"status":{"x":""#;
+            format!("{head}{}\"}}}}", "x".repeat(bytes - head.len() - 3))
+        };
+        assert!(read_text(&json(MAX_OBJECT_BYTES)).is_ok());
+        assert!(read_text(&format!("# as JSON\n---\n{}\n", json(MAX_OBJECT_BYTES).replace("}}", "  }}"))).is_ok());
+        let error = read_text(&json(MAX_OBJECT_BYTES + 1)).expect_err("larger");
+        assert_eq!(error.to_string(), "larger than 1.5 MiB, the most that an object can be");
+        assert_eq!(error.place(), Some((1, 1)));
+    }
+
+    #[test]
+    fn a_key_in_two_spellings_is_given_twice() {
+        for (section, first, second) in [
+            ("encryptedData", "A", "\"\\x41\""),
+            ("envelopes", "e7f3a9c21e0", "'e7f3a9c21e0'"),
+            ("envelopes", "e7f3a9c21e0", "!!str e7f3a9c21e0"),
+        ] {
+            let error = with_spec(&format!("spec:\n  {section}: {{{first}: x, {second}: x}}")).expect_err(second);
+            assert_eq!(error.to_string(), format!("spec.{section}.{first}: given twice, first on line 5"));
         }
     }
 }

@@ -256,4 +256,57 @@ stringData:
         let error = refusal(&format!("stringData: {{a: {half}, b: {half}x}}\n"));
         assert_eq!(error.to_string(), "more data than the 1 MiB that a Secret takes");
     }
+
+    #[test]
+    fn one_key_in_two_spellings_is_given_twice() {
+        for (first, second) in
+            [("A", "\"A\""), ("A", "'A'"), ("A", "\"\\x41\""), ("A", "\"\\u0041\""), ("!!str A", "A"), ("A", "? A\n  ")]
+        {
+            let error = refusal(&format!("data:\n  {first}: YQ==\n  {second}: Yg==\n"));
+            assert_eq!(error.to_string(), "data.A: given twice, first on line 5", "{second}");
+        }
+        let head = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db"}"#;
+        let error = read_text(&format!(r#"{head},"data":{{"A":"","\u0041":""}}}}"#)).expect_err("twice");
+        assert_eq!(error.to_string(), "data.A: given twice, first on line 1");
+        let error = read_text(&format!(r#"{head},"metadata":{{"name":"db"}}}}"#)).expect_err("twice");
+        assert_eq!(error.to_string(), "metadata: given twice, first on line 1");
+    }
+
+    #[test]
+    fn keys_that_only_look_the_same_are_no_data_keys() {
+        // Composed and decomposed (Unicode NFC and NFD), full width, Cyrillic, a zero-width space.
+        for key in ["caf\u{e9}", "cafe\u{301}", "\u{ff21}", "\u{410}", "A\u{200b}"] {
+            for section in ["data", "stringData"] {
+                let error = refusal(&format!("{section}: {{{key}: ''}}\n"));
+                assert!(error.to_string().starts_with(&format!("{section}.…: a data key must be ")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_has_one_spelling_but_for_line_breaks() {
+        for text in ["YQ==", "Y\\nQ==", "YQ=\\r\\n=", "\\nYQ==\\n"] {
+            let secret = read_text(&format!("{HEAD}data: {{A: \"{text}\"}}\n"));
+            assert_eq!(value(&secret.unwrap_or_else(|error| panic!("{text}: {error}")), "A"), b"a");
+        }
+        // Of these, Go reads the one with unused bits that are not zero.
+        for text in ["YQ", "YQ=", "YQ===", "YQ==YQ==", "YR==", "YQ== ", "Y Q==", "YQ==\\0", "YQ%3D%3D"] {
+            assert_eq!(refusal(&format!("data: {{A: \"{text}\"}}\n")).to_string(), "data.A: not base64", "{text}");
+        }
+    }
+
+    #[test]
+    fn names_with_a_nul_or_a_line_break_are_refused_and_not_shown() {
+        for text in ["d\\0b", "d\\nb", "db\\n", "d\\rb", "d\\u2028b", "d\\eb", "../db", "d/b"] {
+            let metadata = format!("{{name: \"{text}\"}}");
+            let error = read_text(&format!("apiVersion: v1\nkind: Secret\nmetadata: {metadata}\n")).expect_err(text);
+            assert!(error.to_string().starts_with("metadata.name: a name must be "), "{error}");
+            let metadata = format!("{{name: db, namespace: \"{text}\"}}");
+            let error = read_text(&format!("apiVersion: v1\nkind: Secret\nmetadata: {metadata}\n")).expect_err(text);
+            assert!(error.to_string().starts_with("metadata.namespace: a namespace must be "), "{error}");
+            let error = refusal(&format!("data: {{\"{}\": ''}}\n", text.replace("..", ".\\0.")));
+            let said = error.to_string();
+            assert!(said.contains(": a data key must be ") && !said.contains(char::is_control), "{said:?}");
+        }
+    }
 }

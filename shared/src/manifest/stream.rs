@@ -6,12 +6,19 @@ use serde::de::IgnoredAny;
 
 use super::error::ManifestError;
 use super::json;
-use super::node::{Limits, Place};
+use super::node::{LISTS_CAN_BE_SPLIT, Limits, Place, STREAMS_CAN_BE_SPLIT};
 use super::object::{DocumentKind, Object};
 use super::yaml;
 
-/// The greatest number of documents in one stream.
-pub const MAX_DOCUMENTS: usize = 100_000;
+/// The greatest number of documents in one stream: 10,000. Sealing that many takes seconds; a
+/// stream of more is made by a program, and better by several runs of it.
+pub const MAX_DOCUMENTS: usize = 10_000;
+/// The greatest size of one document: 8 MiB, checked before it is parsed.
+///
+/// etcd takes an object of 1.5 MiB at most: this is one with comments, escapes and `status`, or a
+/// list of some. The tree of a document holds its scalars a second time, and while they are read
+/// twice that, so next to a stream of 32 MiB no larger document stays within 64 MiB.
+pub const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
@@ -60,13 +67,34 @@ struct Holds {
 /// every other is YAML. YAML is cut at the lines that begin with `---` or `...`: YAML 1.2.2 §9.1.2
 /// (`c-forbidden`) lets such a line end a document in every context, also within quotes and block
 /// scalars, so looking at lines is exact. Comments before the first `---` are a document of their
-/// own, which is empty. Refuses only a stream of more than [`MAX_DOCUMENTS`].
+/// own, which is empty. Refuses a stream of more than [`MAX_DOCUMENTS`], and a document of more than
+/// [`MAX_DOCUMENT_BYTES`], as soon as it has seen so much. Takes linear time.
 pub fn split(text: &str) -> Result<Stream<'_>, ManifestError> {
     let (format, documents) = match split_json(text)? {
         Some(documents) => (Format::Json, documents),
         None => (Format::Yaml, split_yaml(text)?),
     };
     Ok(Stream { format, documents })
+}
+
+impl<'a> Stream<'a> {
+    /// Reads one document after the other, as [`Document::kind`] does.
+    ///
+    /// Refuses also the document in which the two millionth value of the stream is exceeded; it is
+    /// then the last one that is read.
+    pub fn kinds(&self) -> impl Iterator<Item = (&Document<'a>, Result<DocumentKind, ManifestError>)> {
+        self.objects().map(|(document, object)| (document, object.and_then(kind)))
+    }
+
+    /// Like [`Self::kinds`], for those who know what they look for.
+    pub(super) fn objects(&self) -> impl Iterator<Item = (&Document<'a>, Result<Option<Object>, ManifestError>)> {
+        let mut limits = Limits::of_a_stream();
+        let mut documents = self.documents.iter();
+        std::iter::from_fn(move || {
+            let document = if limits.is_exceeded() { None } else { documents.next() }?;
+            Some((document, document.object(&mut limits)))
+        })
+    }
 }
 
 impl<'a> Document<'a> {
@@ -92,10 +120,10 @@ impl<'a> Document<'a> {
 
     /// Reads the document as far as it takes to know what it is.
     ///
-    /// Refuses what is not YAML (or JSON), what is nested too deeply or has more than a million
+    /// Refuses what is not YAML (or JSON), what is nested too deeply or has more than 100,000
     /// values, a SealedSecret of a version that is not known, and a list whose items cannot be told.
     pub fn kind(&self) -> Result<DocumentKind, ManifestError> {
-        self.object()?.map_or(Ok(DocumentKind::Empty), Object::classified)
+        kind(self.object(&mut Limits::of_a_stream())?)
     }
 
     /// The text of this document with another manifest in place of its own.
@@ -108,13 +136,13 @@ impl<'a> Document<'a> {
         }
     }
 
-    pub(super) fn object(&self) -> Result<Option<Object>, ManifestError> {
+    fn object(&self, limits: &mut Limits) -> Result<Option<Object>, ManifestError> {
         let text = self.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(self.text);
         let node = match self.format {
-            Format::Json => json::parse(text, self.place, Limits::READING)?,
+            Format::Json => json::parse(text, self.place, limits)?,
             Format::Yaml if !self.holds.content && !self.holds.directive => None,
             Format::Yaml => {
-                yaml::parse(text, self.place.line).map_err(|error| self.json_fault(text).unwrap_or(error))?
+                yaml::parse(text, self.place.line, limits).map_err(|error| self.json_fault(text).unwrap_or(error))?
             }
         };
         Ok(node.map(|node| Object::new(node, self.obstacle(text))))
@@ -183,25 +211,41 @@ impl<'a> Document<'a> {
     }
 }
 
+fn kind(object: Option<Object>) -> Result<DocumentKind, ManifestError> {
+    object.map_or(Ok(DocumentKind::Empty), Object::classified)
+}
+
 fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
     let body = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     if !body.trim_start_matches(is_json_space).starts_with(['{', '[']) {
         return Ok(None);
     }
-    let mut values = serde_json::Deserializer::from_str(body).into_iter::<IgnoredAny>();
-    let mut ends = Vec::new();
-    while let Some(value) = values.next() {
-        if value.is_err() {
-            return Ok(None);
-        }
-        ends.push(text.len() - body.len() + values.byte_offset());
-    }
-    if let Some(last) = ends.last_mut() {
-        *last = text.len();
-    }
     let mut cutter = Cutter::new(text, Format::Json);
-    ends.into_iter().try_for_each(|end| cutter.cut(end, Holds::default()))?;
+    let mut end = text.len() - body.len();
+    while let Some(length) = json_value(&text[end..]) {
+        let Ok(length) = length else {
+            return Ok(None);
+        };
+        // White space before a value belongs to it, and at the end to the last one.
+        let is_last = text[end + length..].trim_start_matches(is_json_space).is_empty();
+        end = if is_last { text.len() } else { end + length };
+        cutter.cut(end, Holds::default())?;
+    }
     Ok(Some(cutter.documents))
+}
+
+/// The length of the JSON value that a text begins with, if there is one; of a value that is too
+/// large, a length that is.
+fn json_value(text: &str) -> Option<serde_json::Result<usize>> {
+    // What follows is kept from the parser, whose memory is that of the brackets it has seen.
+    let start = &text[..text.ceil_char_boundary(MAX_DOCUMENT_BYTES + 1)];
+    let is_cut_off = start.len() < text.len();
+    let mut values = serde_json::Deserializer::from_str(start).into_iter::<IgnoredAny>();
+    match values.next() {
+        None => is_cut_off.then_some(Ok(start.len())),
+        Some(Err(error)) if error.is_eof() && is_cut_off => Some(Ok(start.len())),
+        Some(value) => Some(value.map(|_| values.byte_offset())),
+    }
 }
 
 fn split_yaml(text: &str) -> Result<Vec<Document<'_>>, ManifestError> {
@@ -226,6 +270,7 @@ fn split_yaml(text: &str) -> Result<Vec<Document<'_>>, ManifestError> {
             holds.content |= !is_blank_or_comment(line);
         }
         offset = end;
+        cutter.check_size(offset)?;
     }
     cutter.cut(offset, holds)?;
     Ok(cutter.documents)
@@ -251,29 +296,37 @@ impl<'a> Cutter<'a> {
         if text.is_empty() {
             return Ok(());
         }
+        self.check_size(end)?;
         if self.documents.len() == MAX_DOCUMENTS {
-            let error = ManifestError::new("a stream of more than 100000 documents is not read");
-            return Err(error.with_place(self.place));
+            let error = ManifestError::new(format!("a stream of more than {MAX_DOCUMENTS} documents is not read"));
+            return Err(error.with_place(self.place).with_hint(STREAMS_CAN_BE_SPLIT));
         }
         self.documents.push(Document { text, offset: self.offset, place: self.place, format: self.format, holds });
         self.offset = end;
         self.place = self.place.after(text.trim_start_matches(BYTE_ORDER_MARK));
         Ok(())
     }
+
+    /// Refuses what lies between the last cut and `end` if it is too large for one document.
+    fn check_size(&self, end: usize) -> Result<(), ManifestError> {
+        if end - self.offset <= MAX_DOCUMENT_BYTES {
+            return Ok(());
+        }
+        let error = ManifestError::new("a document of more than 8 MiB is not read").with_place(self.place);
+        Err(error.with_hint(LISTS_CAN_BE_SPLIT))
+    }
 }
 
 /// The lines of a text with their breaks: LF, CR LF or CR (YAML 1.2.2 §5.4).
 fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        let end = match rest.find(['\n', '\r']) {
-            Some(at) if rest[at..].starts_with("\r\n") => at + 2,
-            Some(at) => at + 1,
-            None => rest.len(),
-        };
-        let (line, after) = rest.split_at(end);
-        rest = after;
-        (!line.is_empty()).then_some(line)
+    text.split_inclusive('\n').flat_map(|mut rest| {
+        std::iter::from_fn(move || {
+            let is_break = |at: &usize| &rest[*at..] != "\r\n";
+            let end = rest.find('\r').filter(is_break).map_or(rest.len(), |at| at + 1);
+            let (line, after) = rest.split_at(end);
+            rest = after;
+            (!line.is_empty()).then_some(line)
+        })
     })
 }
 
@@ -404,8 +457,41 @@ mod tests {
     #[test]
     fn too_many_documents_are_refused() {
         let error = split(&"---\n".repeat(MAX_DOCUMENTS + 1)).err().expect("too many");
-        assert_eq!(error.to_string(), "a stream of more than 100000 documents is not read");
-        assert_eq!(split(&"{}".repeat(MAX_DOCUMENTS)).map(|stream| stream.documents.len()), Ok(MAX_DOCUMENTS));
+        assert_eq!(error.to_string(), "a stream of more than 10000 documents is not read");
+        assert_eq!((error.place(), error.hint()), (Some((MAX_DOCUMENTS + 1, 1)), Some("split it")));
+        for document in ["---\n", "{}"] {
+            let text = document.repeat(MAX_DOCUMENTS);
+            let stream = split(&text);
+            assert_eq!(stream.map(|stream| stream.documents.len()), Ok(MAX_DOCUMENTS));
+        }
+    }
+
+    #[test]
+    fn a_document_that_is_too_large_is_refused_unparsed() {
+        let yaml = |size: usize| format!("a: b\n---\n#{}", "x".repeat(size - 5));
+        let json = |size: usize| format!("{{}}\n\"{}\"", "x".repeat(size - 3));
+        for text in [yaml(MAX_DOCUMENT_BYTES), json(MAX_DOCUMENT_BYTES)] {
+            assert_eq!(split(&text).map(|stream| stream.documents.len()), Ok(2));
+        }
+        for (text, place) in [(yaml(MAX_DOCUMENT_BYTES + 1), (2, 1)), (json(MAX_DOCUMENT_BYTES + 1), (1, 3))] {
+            let error = split(&text).err().expect("too large");
+            assert_eq!(
+                (error.to_string().as_str(), error.place()),
+                ("a document of more than 8 MiB is not read", Some(place))
+            );
+        }
+    }
+
+    #[test]
+    fn lines_end_with_any_line_break() {
+        for (text, expected) in [
+            ("", vec![]),
+            ("a", vec!["a"]),
+            ("\n\r\r\n\n", vec!["\n", "\r", "\r\n", "\n"]),
+            ("é\rb\r\nc", vec!["é\r", "b\r\n", "c"]),
+        ] {
+            assert_eq!(lines(text).collect::<Vec<_>>(), expected);
+        }
     }
 
     proptest! {

@@ -22,8 +22,8 @@ use super::stream::split;
 /// empty. Unknown fields are refused where the type does so (`serde(deny_unknown_fields)`).
 pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
     let mut found: Option<Object> = None;
-    for document in &split(text)?.documents {
-        let object = document.object()?.filter(|object| !object.is_null());
+    for (_, object) in split(text)?.objects() {
+        let object = object?.filter(|object| !object.is_null());
         match (&found, object) {
             (_, None) => {}
             (None, object) => found = object,

@@ -172,7 +172,7 @@ fn to_text(value: &impl Serialize, format: Format) -> Zeroizing<String> {
 fn tree(value: &impl Serialize) -> Node {
     let text = json_text(|out| serde_json::to_writer(out, value));
     // What serde_json wrote is one JSON value, and no Rust string holds half a surrogate pair.
-    json::parse(&text, Place::START, Limits::NONE).ok().flatten().expect("one JSON value")
+    json::parse(&text, Place::START, &mut Limits::none()).ok().flatten().expect("one JSON value")
 }
 
 /// Runs the writing twice, first to count: a buffer that grows leaves copies behind.

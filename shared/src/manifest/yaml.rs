@@ -9,10 +9,10 @@ use super::node::{Content, Limits, Node, Place, Style, Tag, TreeBuilder, too_dee
 /// Reads the one document of a text whose first line has the number `first_line`.
 ///
 /// Anchors, aliases, tags and repeated keys are kept for others to judge. Refused are texts that
-/// are no YAML, a second document, and what exceeds [`Limits::READING`]. Scalars are wiped when the
+/// are no YAML, a second document, and what exceeds the limits. Scalars are wiped when the
 /// tree is dropped; what the parser itself copied on its way is out of reach.
-pub(super) fn parse(text: &str, first_line: u32) -> Result<Option<Node>, ManifestError> {
-    let mut builder = TreeBuilder::new(Limits::READING);
+pub(super) fn parse(text: &str, first_line: u32, limits: &mut Limits) -> Result<Option<Node>, ManifestError> {
+    let mut builder = TreeBuilder::new(limits);
     let mut documents = 0;
     for next in parser(text) {
         let (event, span) = next.map_err(|error| refusal(&error, first_line))?;
@@ -34,7 +34,7 @@ fn parser(text: &str) -> Parser<'_, StrInput<'_>> {
     Parser::new_from_str_with_options(text, options)
 }
 
-fn feed(builder: &mut TreeBuilder, event: Event<'_>, place: Place) -> Result<(), ManifestError> {
+fn feed(builder: &mut TreeBuilder<'_>, event: Event<'_>, place: Place) -> Result<(), ManifestError> {
     let node = |content, anchor, tag: Option<&ParsedTag>| Node {
         place,
         tag: tag.map_or(Tag::None, kind_of_tag),
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> ManifestError {
-        match parse(text, 1) {
+        match parse(text, 1, &mut Limits::of_a_stream()) {
             Ok(_) => panic!("{text:?} was read"),
             Err(error) => error,
         }
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn places_are_absolute_and_count_characters() {
-        let node = parse("# c\nkey: 1\né: x\n", 11).expect("YAML").expect("a node");
+        let node = parse("# c\nkey: 1\né: x\n", 11, &mut Limits::of_a_stream()).expect("YAML").expect("a node");
         let Content::Mapping(entries) = node.content else {
             panic!("a mapping");
         };
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn styles_tags_and_anchors_are_kept() {
         let text = "- plain\n- 'single'\n- \"double\"\n- |\n  block\n- !!str 1\n- !mine 1\n- &a x\n- *a\n";
-        let node = parse(text, 1).expect("YAML").expect("a node");
+        let node = parse(text, 1, &mut Limits::of_a_stream()).expect("YAML").expect("a node");
         let Content::Sequence(items) = node.content else {
             panic!("a sequence");
         };
@@ -169,9 +169,27 @@ mod tests {
     }
 
     #[test]
+    fn aliases_are_never_expanded() {
+        let level = |n: usize| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 100].join(", "));
+        let bomb: String = (1..60).map(level).collect();
+        let mut limits = Limits::of_a_stream();
+        assert!(parse(&format!("a0: &a0 x\n{bomb}"), 1, &mut limits).is_ok());
+        // The key, the sequence and its items for each level, and what is before them.
+        assert_eq!(limits.left(), Limits::of_a_stream().left() - (59 * 102 + 3));
+    }
+
+    #[test]
+    fn a_number_may_be_as_long_as_its_document() {
+        let text = format!("a: {}", "9".repeat(1 << 20));
+        let node = parse(&text, 1, &mut Limits::of_a_stream()).expect("YAML").expect("a node");
+        let error = Field::root(&node, "").mapping().and_then(|root| root.required("a")?.string().map(str::len));
+        assert_eq!(error.expect_err("a number").to_string(), "a: must be a string, not a number");
+    }
+
+    #[test]
     fn an_empty_document_has_no_node_or_null() {
         for text in ["", "# only this\n", "---\n", "---\n...\n"] {
-            let node = parse(text, 1).expect("YAML");
+            let node = parse(text, 1, &mut Limits::of_a_stream()).expect("YAML");
             assert!(node.is_none_or(|node| Field::root(&node, "").is_null()), "{text:?}");
         }
     }

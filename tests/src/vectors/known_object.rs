@@ -15,7 +15,7 @@ use super::test_key::TestKey;
 use crate::canaries::{self, Canaries};
 
 const DATA_KEY: &str = "PASSWORD";
-/// Of the secret vector's 1,536 bytes, so many are as good as all.
+/// Of the secret vector's bytes, so many are as good as all.
 const VECTOR_EXCERPT: usize = 64;
 
 /// A sealed object and its secrets.
@@ -83,14 +83,16 @@ fn identity_parts(key: &TestKey) -> Vec<(&'static str, Vec<u8>)> {
     let mut parts = canaries::of_identity(&key.identity.expose());
     parts.push(("the first half of the seed of ML-KEM", seed[..32].to_vec()));
     parts.push(("the second half of the seed of ML-KEM", seed[32..].to_vec()));
-    parts.push(("the secret vector of ML-KEM", secret_vector(&seed)));
+    let [encoded, coefficients] = secret_vector(&seed);
+    parts.push(("the secret vector of ML-KEM", encoded));
+    parts.push(("the coefficients of the secret vector of ML-KEM", coefficients));
     parts.push(("the X25519 scalar", scalar));
     parts
 }
 
-/// The beginning of the vector as the library has it in memory: 16 bits a coefficient, where the
-/// encoding of FIPS 203 has 12.
-fn secret_vector(seed: &ml_kem::Seed) -> Vec<u8> {
+/// The secret vector in the encoding of FIPS 203, 12 bits a coefficient, and as it is computed with,
+/// 16 bits a coefficient.
+fn secret_vector(seed: &ml_kem::Seed) -> [Vec<u8>; 2] {
     let (key, _) = MlKem768::from_seed(seed);
     #[expect(deprecated, reason = "the library would have everybody store the seed, and so do we")]
     let encoded = ml_kem::ExpandedKeyEncoding::to_expanded_bytes(&key);
@@ -98,5 +100,6 @@ fn secret_vector(seed: &ml_kem::Seed) -> Vec<u8> {
         let [a, b, c] = [three[0], three[1], three[2]].map(u16::from);
         [a | (b & 0xf) << 8, b >> 4 | c << 4]
     });
-    pairs.flat_map(u16::to_le_bytes).take(VECTOR_EXCERPT).collect()
+    let coefficients = pairs.flat_map(u16::to_le_bytes).take(VECTOR_EXCERPT).collect();
+    [encoded[..VECTOR_EXCERPT].to_vec(), coefficients]
 }

@@ -103,7 +103,14 @@ pub(super) fn rename(map: &mut Value, from: &str, to: &str) {
     entries.insert(to.to_owned(), entry);
 }
 
+/// Name, comment, what fails and where, and what is wrong.
 type Case = (&'static str, &'static str, Check, At, fn(&mut Base));
+
+/// Name, comment, what fails, and what stands for the commitment.
+type CommitmentCase = (&'static str, &'static str, Check, fn(&[u8]) -> String);
+
+/// Name, comment, scope, and what is wrong.
+type ScopedCase = (&'static str, &'static str, &'static str, fn(&mut Base));
 
 pub(super) fn from_cases(cases: &[Case]) -> Vec<ObjectVector> {
     let vector = |&(name, comment, check, at, change): &Case| {
@@ -188,7 +195,7 @@ pub(super) fn envelopes() -> Vec<ObjectVector> {
             rename(&mut base.envelope()["wraps"], &id, "k012345678901234");
         }),
     ]);
-    let cases: [(&str, &'static str, Check, fn(&[u8]) -> String); 8] = [
+    let cases: [CommitmentCase; 8] = [
         ("commitment-unpadded", "no =", CommitmentEncoding, |bytes| BASE64_STANDARD.encode(bytes).replace('=', "")),
         ("commitment-with-line-break", "a line break", CommitmentEncoding, |bytes| {
             BASE64_STANDARD.encode(bytes) + "\n"
@@ -225,7 +232,7 @@ fn mixed() -> ObjectVector {
 }
 
 pub(super) fn bound_to() -> Vec<ObjectVector> {
-    let cases: [(&str, &'static str, &'static str, fn(&mut Base)); 9] = [
+    let cases: [ScopedCase; 9] = [
         ("moved-to-another-name", "the object was renamed", "Strict", |base| {
             base.object["metadata"]["name"] = json!("db2");
         }),
@@ -253,7 +260,7 @@ pub(super) fn bound_to() -> Vec<ObjectVector> {
             base.envelope()["boundTo"] = json!({"name": "Not a Name", "namespace": ""});
         }),
     ];
-    let vector = |(name, comment, scope, change): (&str, &'static str, &'static str, fn(&mut Base))| {
+    let vector = |(name, comment, scope, change): ScopedCase| {
         let mut base = Base::with_scope(name, scope);
         change(&mut base);
         base.refused(comment, Check::BoundTo, At::Object)

@@ -1,0 +1,48 @@
+//! `X25519`: the opening of age's first kind of stanza (c2sp.org/age, "The X25519 recipient type").
+//!
+//! The age library computes the public half anew at each opening; here it is kept.
+
+use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
+use age_core::primitives::{aead_decrypt, hkdf};
+use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
+use zeroize::Zeroizing;
+
+use super::agreement::X25519Key;
+
+pub(crate) const STANZA_TAG: &str = "X25519";
+const INFO: &[u8] = b"age-encryption.org/v1/X25519";
+
+/// An X25519 identity with its public half.
+pub(crate) struct ClassicKey {
+    scalar: Zeroizing<[u8; 32]>,
+    key: X25519Key,
+}
+
+impl ClassicKey {
+    pub(super) fn new(scalar: &[u8; 32]) -> Self {
+        Self { scalar: Zeroizing::new(*scalar), key: X25519Key::new(scalar) }
+    }
+
+    pub(super) fn scalar(&self) -> &[u8; 32] {
+        &self.scalar
+    }
+
+    pub(super) fn public_bytes(&self) -> &[u8; 32] {
+        self.key.public()
+    }
+
+    /// Opens the body of a stanza of the checked shape; `None` if it is not for this key.
+    pub(crate) fn unwrap(&self, stanza: &Stanza) -> Option<FileKey> {
+        let share: [u8; 32] = BASE64_STANDARD_NO_PAD.decode(stanza.args.first()?).ok()?.try_into().ok()?;
+        let secret = self.key.agree(&share)?;
+        let salt = [share, *self.public_bytes()].concat();
+        let wrap_key = Zeroizing::new(hkdf(&salt, INFO, secret.as_ref()));
+        let opened = Zeroizing::new(aead_decrypt(&wrap_key, FILE_KEY_BYTES, &stanza.body).ok()?);
+        FileKey::try_init_with_mut(|key| {
+            let bytes: &[u8; FILE_KEY_BYTES] = opened.as_slice().try_into()?;
+            key.copy_from_slice(bytes);
+            Ok::<_, std::array::TryFromSliceError>(())
+        })
+        .ok()
+    }
+}

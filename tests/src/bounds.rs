@@ -1,0 +1,60 @@
+//! Programs that the kernel ends when they take too much.
+
+use std::ffi::OsStr;
+use std::process::Command;
+
+/// The memory that a program may ask for: 64 MiB.
+const KIBIBYTES: u32 = 64 * 1024;
+/// The processor time, of all threads, that a program may take. Without the optimiser it is more.
+const SECONDS: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
+
+/// `-d` counts every private mapping that can be written (`RLIMIT_DATA`, Linux 4.7 and later): at
+/// least what is resident of them. Beyond it allocating fails, which aborts a Rust program.
+const SCRIPT: &str = r#"ulimit -d "$1" && ulimit -t "$2" && shift 2 && exec "$@""#;
+
+/// The program, to be run within 64 MiB of memory and the processor time that a refusal may take.
+///
+/// Beyond either it dies by a signal, and so has no exit code. The time does not depend on what
+/// else the machine does.
+pub fn bounded(program: impl AsRef<OsStr>) -> Command {
+    within(KIBIBYTES, SECONDS, program)
+}
+
+fn within(kibibytes: u32, seconds: u32, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", SCRIPT, "bounds", &kibibytes.to_string(), &seconds.to_string()]).arg(program);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Stdio;
+
+    use super::*;
+
+    #[test]
+    fn a_program_within_its_bounds_ends_as_it_likes() {
+        let output = bounded("sh").args(["-c", "echo \"$0\"; exit 3", "an argument"]).output().expect("sh runs");
+        assert_eq!((output.stdout.as_slice(), output.status.code()), (&b"an argument\n"[..], Some(3)));
+    }
+
+    #[test]
+    fn too_much_time_ends_a_program() {
+        let status = within(KIBIBYTES, 1, "sh").args(["-c", "while :; do :; done"]).status().expect("sh runs");
+        assert!(status.signal().is_some(), "{status}");
+    }
+
+    #[test]
+    fn too_much_memory_is_not_given() {
+        let line = |mebibytes: u32| {
+            let read = "head -c \"$0\" /dev/zero | tr '\\0' x | sort";
+            let mut command = bounded("sh");
+            command.args(["-c", &format!("{read} -S 1G | wc -c"), &(mebibytes << 20).to_string()]);
+            let output = command.stderr(Stdio::null()).output().expect("sh runs");
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        };
+        assert_eq!(line(1), ((1 << 20) + 1).to_string());
+        assert_eq!(line(128), "0");
+    }
+}
