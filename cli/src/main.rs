@@ -1,11 +1,14 @@
 //! `waxseal`: seals Kubernetes Secrets so that they can be committed to Git, and opens them again.
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser;
+use zeroizing_alloc::ZeroAlloc;
 
 mod cluster;
 mod commands;
+mod core_dumps;
 mod error;
 mod git;
 mod identities;
@@ -19,8 +22,15 @@ mod sealing;
 mod streams;
 mod terminal;
 
+/// Wipes what is freed, whichever library held it.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+
 fn main() -> ExitCode {
     let mut streams = streams::Streams::standard();
+    if let Err(error) = core_dumps::forbid() {
+        streams.say(&format!("warning: failed to forbid core dumps: {error}"));
+    }
     match commands::run(commands::Arguments::parse(), &mut streams) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failures) => failures.report(&mut streams),

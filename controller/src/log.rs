@@ -3,23 +3,36 @@
 use std::error::Error;
 use std::io::{IsTerminal, stderr};
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::LogFormat;
 
-/// The client library logs every request that fails as an error of its own; each is said once, in
-/// our words, by who made it.
-const DEFAULT_FILTER: &str = "info,kube_client=off";
+const DEFAULT_FILTER: &str = "info";
 
-/// Writes log lines to stderr. `RUST_LOG` chooses what is shown instead of the default.
+/// Writes log lines to stderr. `RUST_LOG` chooses what is shown of what [may be said](may_be_said),
+/// instead of everything from INFO on.
 pub(crate) fn init(format: Option<LogFormat>) {
     let format = format.unwrap_or(if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json });
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
+    let is_coloured = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let safe = filter_fn(may_be_said);
     match format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Text => builder.with_ansi(stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).init(),
+        LogFormat::Json => builder.json().flatten_event(true).finish().with(safe).init(),
+        LogFormat::Text => builder.with_ansi(is_coloured).finish().with(safe).init(),
     }
+}
+
+/// Whatever `RUST_LOG` asks for, libraries are not heard below INFO, and the client library never:
+/// it logs the answers of the API server, which quote what a Secret holds. Each of its requests
+/// that fails is said once, in our words, by who made it.
+fn may_be_said(metadata: &Metadata<'_>) -> bool {
+    let is_of = |package: &str| metadata.target().split("::").next() == Some(package);
+    is_of(env!("CARGO_CRATE_NAME")) || (*metadata.level() <= Level::INFO && !is_of("kube_client"))
 }
 
 /// Says why the program ends: the whole chain of causes in one line.
@@ -37,4 +50,32 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn libraries_are_not_heard_below_info_and_the_client_never() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let writer = Arc::new(File::create(file.path()).expect("a file"));
+        let everything = tracing_subscriber::fmt()
+            .with_env_filter("trace,kube_client::client=trace")
+            .with_ansi(false)
+            .with_writer(writer);
+        tracing::subscriber::with_default(everything.finish().with(filter_fn(may_be_said)), || {
+            tracing::trace!("ours at trace");
+            tracing::info!(target: "kube_runtime::controller", "a library's at info");
+            tracing::debug!(target: "hyper::proto", "a library's at debug");
+            tracing::debug!(target: "waxseal_controllers", "a namesake's at debug");
+            tracing::error!(target: "kube_client::client::builder", "the client's at error");
+        });
+        let text = std::fs::read_to_string(file.path()).expect("text");
+        let said: Vec<_> = text.lines().filter_map(|line| line.split_once(": ")).map(|(_, said)| said).collect();
+        assert_eq!(said, ["ours at trace", "a library's at info"], "{text}");
+    }
 }

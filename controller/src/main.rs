@@ -1,20 +1,31 @@
 //! Turns SealedSecrets into Secrets, in a cluster or on a folder.
 
 mod args;
+mod core_dumps;
 mod directory;
 mod kubernetes;
 mod log;
 mod manifests;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser;
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::args::{Args, Command};
+
+/// Wipes what is freed, whichever library held it: bodies of requests and their answers, text on
+/// its way through a parser, buffers that grew.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let args = Args::parse();
     log::init(args.log_format);
+    if let Err(error) = core_dumps::forbid() {
+        tracing::warn!("failed to forbid core dumps: {error}");
+    }
     let result = match args.command.unwrap_or_default() {
         Command::Kubernetes(args) => kubernetes::run(args),
         Command::Directory(args) => directory::run(args),

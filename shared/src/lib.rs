@@ -18,5 +18,6 @@ pub mod seal;
 pub mod sealed_secret;
 pub mod sealing_key;
 pub mod secret;
+mod stack;
 pub mod status;
 pub mod template;

@@ -9,6 +9,7 @@ use crate::key_ring::{EnvelopeError, KeyRing, OpenedEnvelope};
 use crate::names::{DataKey, EnvelopeId, KeyId};
 use crate::reason::Reason;
 use crate::secret::{MAX_SECRET_BYTES, SecretData};
+use crate::stack;
 
 /// What opening gave.
 #[derive(Debug)]
@@ -53,6 +54,10 @@ impl OpenError {
 
 /// Opens every value, or none (FORMAT.md §7): each envelope that a value names once, then the values.
 pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
+    stack::wiped_after(|| open_all(sealed, ring))
+}
+
+fn open_all(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
     let envelopes = open_envelopes(sealed, ring)?;
     let mut data = SecretData::new();
     let mut size = 0;

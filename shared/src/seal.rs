@@ -13,6 +13,7 @@ use crate::names::{EnvelopeId, Namespace};
 use crate::randomness::CryptoRng;
 use crate::sealed_secret::{EnvelopeSpec, Scope, SealedSecret, SealedSecretSpec, Template, TemplateMetadata};
 use crate::secret::{MAX_SECRET_BYTES, SecretManifest};
+use crate::stack;
 use crate::template::{self, TemplateError};
 
 /// Prefixes of the annotations that speak to a deployment tool: they go onto the SealedSecret,
@@ -64,7 +65,7 @@ pub fn seal(
         ..Default::default()
     };
     if !secret.data.is_empty() {
-        seal_data(secret, namespace, scope, recipients, &mut spec, random);
+        stack::wiped_after(|| seal_data(secret, namespace, scope, recipients, &mut spec, random));
     }
     let metadata = ObjectMeta {
         name: Some(secret.name.to_string()),

@@ -1,6 +1,7 @@
 //! A folder to run `waxseal` in, which notices everything that the program says and writes.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ pub(crate) struct Run<'a> {
 /// What a run ended with.
 pub(crate) struct Outcome {
     pub(crate) status: ExitStatus,
-    stdout: String,
+    pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
@@ -148,8 +149,8 @@ impl Run<'_> {
         self
     }
 
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
-        self.folder.isolated(&mut self.command);
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.isolate();
         self.command.env(name, value);
         self
     }
@@ -178,10 +179,15 @@ impl Run<'_> {
         assert_eq!(outcome.stdout, "");
     }
 
-    fn finish(mut self) -> Outcome {
+    fn isolate(&mut self) {
         if self.command.get_envs().next().is_none() {
             self.folder.isolated(&mut self.command);
         }
+    }
+
+    /// What it ends with, good or bad.
+    pub(crate) fn finish(mut self) -> Outcome {
+        self.isolate();
         let before = self.folder.files();
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let outcome = communicate(self.command.spawn().expect("waxseal starts"), self.stdin);

@@ -25,7 +25,7 @@ fn encrypt(recipient: &dyn age::Recipient, text: &str, format: Format) -> Vec<u8
     file
 }
 
-fn protect(text: &str, passphrase: &str, format: Format) -> Vec<u8> {
+pub(crate) fn protect(text: &str, passphrase: &str, format: Format) -> Vec<u8> {
     let mut recipient = age::scrypt::Recipient::new(SecretString::from(passphrase.to_owned()));
     recipient.set_work_factor(4);
     encrypt(&recipient, text, format)

@@ -13,6 +13,7 @@ use serde_json::Value;
 use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
 use waxseal_shared::randomness;
 use waxseal_tests::bounds::bounded;
+use waxseal_tests::memory::{self, Mapping};
 use waxseal_tests::processes::{Process, ProcessGroup, last_lines};
 use waxseal_tests::programs::{self, Programs};
 use waxseal_tests::{target_folder, waiting};
@@ -75,9 +76,13 @@ impl Machine {
 
     /// Makes a key file as an operator would. Returns the key id.
     pub(crate) fn add_key(&self, created_at: &str) -> String {
-        let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+        self.add_identity(&Identity::generate(KeyKind::Hybrid, &mut randomness::system()), created_at)
+    }
+
+    /// Puts an identity into a key file. Returns the key id.
+    pub(crate) fn add_identity(&self, identity: &Identity, created_at: &str) -> String {
         let id = identity.recipient().key_id().to_string();
-        let text = IdentityFile::write(&identity, created_at.parse().expect("a time"));
+        let text = IdentityFile::write(identity, created_at.parse().expect("a time"));
         fs::create_dir_all(self.key("")).expect("a folder");
         write_private(&self.key(&format!("{id}.key")), &text);
         id
@@ -133,6 +138,13 @@ impl Machine {
         Once(self.command().arg("--once").output().expect("the controller starts"))
     }
 
+    /// Runs the controller for one pass, and has it say all that it can.
+    pub(crate) fn once_talkative(&self) -> Once {
+        let mut command = self.command();
+        command.arg("--once").env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full");
+        Once(command.output().expect("the controller starts"))
+    }
+
     /// Like [`Self::once`], and the run dies if it takes more than a refusal may.
     pub(crate) fn bounded_once(&self) -> Once {
         let mut command = self.with_arguments(bounded(&self.programs.waxseal_controller));
@@ -141,9 +153,18 @@ impl Machine {
 
     /// Starts the controller.
     pub(crate) fn start(&self) -> Controller<'_> {
+        self.spawn(self.command())
+    }
+
+    /// Starts the controller so that its memory can be read.
+    pub(crate) fn start_readable(&self) -> Controller<'_> {
+        let command = memory::readable(&self.programs.waxseal_controller).expect("/proc is mounted");
+        self.spawn(self.with_arguments(command))
+    }
+
+    fn spawn(&self, mut command: Command) -> Controller<'_> {
         let log = tempfile::Builder::new().suffix(".log").tempfile_in(self.group.folder()).expect("a file");
         let log = log.into_temp_path().keep().expect("a file");
-        let mut command = self.command();
         command.stderr(File::create(&log).expect("a file"));
         let process = self.group.spawn(&mut command).expect("the controller starts");
         Controller { machine: self, process, log }
@@ -208,7 +229,7 @@ impl Once {
         log
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         String::from_utf8(self.0.stderr.clone()).expect("text")
     }
 }
@@ -239,6 +260,14 @@ impl Controller<'_> {
         kill_process(Pid::from_child(&self.process), signal).expect("it runs");
         let ended = waiting::until_blocking("the end", DEADLINE, || self.process.try_wait().expect("our child"));
         ended.unwrap_or_else(|error| panic!("{error}:\n{}", last_lines(&self.log, 20))).code()
+    }
+
+    /// What it can write in memory, once it has nothing to do.
+    #[track_caller]
+    pub(crate) fn idle_memory(&self) -> Vec<Mapping> {
+        let id = self.process.id();
+        self.wait_until("rest", || memory::is_idle(id).expect("it runs"));
+        memory::read(id).unwrap_or_else(|error| panic!("{}", waxseal_tests::report(&error)))
     }
 
     pub(crate) fn log(&self) -> String {

@@ -3,8 +3,10 @@
 mod controller;
 mod demo;
 mod hostile;
+mod hygiene;
 mod keys;
 mod machine;
 mod materialise;
+mod memory;
 mod process;
 mod refusals;

@@ -95,16 +95,23 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts a controller as the ServiceAccount of `deploy/`, listening on a free port.
+    /// Starts a controller as the ServiceAccount of `deploy/`, with no environment, listening on a
+    /// free port.
     ///
     /// `name` tells its files from those of other controllers of the same cluster.
     pub async fn start(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self, Error> {
+        let mut command = Command::new(&programs.waxseal_controller);
+        command.env_clear();
+        Self::start_command(cluster, command, name).await
+    }
+
+    /// Like [`start`](Self::start), with a command that runs the program in some other way.
+    pub async fn start_command(cluster: &Cluster, mut command: Command, name: &str) -> Result<Self, Error> {
         let folder = cluster.folder();
         let (kubeconfig, log) = (folder.join(format!("{name}.kubeconfig")), folder.join(format!("{name}.log")));
         let credential = cluster.service_account_token(KEY_NAMESPACE, SERVICE_ACCOUNT).await?;
         cluster.write_kubeconfig(&kubeconfig, CONTEXT, &credential, "default")?;
-        let mut command = Command::new(&programs.waxseal_controller);
-        command.env_clear().args(["kubernetes", "--context", CONTEXT, "--listen", "127.0.0.1:0", "--kubeconfig"]);
+        command.args(["kubernetes", "--context", CONTEXT, "--listen", "127.0.0.1:0", "--kubeconfig"]);
         command.arg(&kubeconfig).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(&log).map_err(Error::Log)?);
         let process = cluster.spawn(&mut command)?;
@@ -131,6 +138,11 @@ impl Controller {
         stream.read_to_string(&mut answer).await.ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    /// The id of its process.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// The log so far.

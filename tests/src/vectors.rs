@@ -8,6 +8,7 @@ mod age_file;
 mod algorithms;
 mod derivations;
 mod draft;
+mod known_object;
 mod manifests;
 mod object_vector;
 mod opening_refusals;
@@ -24,6 +25,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use object_vector::ObjectVector;
+
+pub use known_object::KnownObject;
 
 /// What a changed vector means.
 const BREAKS: &str = "this breaks every file in Git";

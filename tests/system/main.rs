@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "the preparation's progress is for people")]
 
 mod harness;
+mod hygiene;
 mod materialise;
 mod peers;
 mod recovery;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
 fn tests() -> Vec<Test> {
     let modules = [
         harness::tests(),
+        hygiene::tests(),
         materialise::tests(),
         recovery::tests(),
         refusals::tests(),

@@ -54,6 +54,8 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
         }
     }
     let text = open_all(&objects, format, &ring, streams)?;
+    // Whoever takes the result may take his time.
+    drop(ring);
     match &arguments.output {
         Some(path) => output::create_private(path, &text)?,
         None => streams.result(&text)?,

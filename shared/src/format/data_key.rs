@@ -1,3 +1,5 @@
+use std::convert::Infallible;
+
 use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -5,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::key::hex;
 use crate::names::{EnvelopeId, KeyId};
-use crate::randomness::{self, CryptoRng};
+use crate::randomness::CryptoRng;
 
 /// The length of a commitment in bytes.
 pub const COMMITMENT_BYTES: usize = 32;
@@ -13,7 +15,9 @@ pub(super) const DEK_BYTES: usize = 32;
 pub(super) const PROOF_BYTES: usize = 16;
 
 /// The data key of one envelope: 32 random bytes that wipe themselves and print nothing.
-pub struct Dek(Zeroizing<[u8; DEK_BYTES]>);
+///
+/// They never move, or each move would leave a copy behind that nothing wipes.
+pub struct Dek(Box<Zeroizing<[u8; DEK_BYTES]>>);
 
 /// What an envelope says of its data key without showing it; public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,11 +26,18 @@ pub struct Commitment(pub(super) [u8; COMMITMENT_BYTES]);
 impl Dek {
     /// Draws a fresh data key.
     pub fn generate(random: &mut impl CryptoRng) -> Self {
-        Self(randomness::draw(random))
+        let Ok(dek) = Self::fill_with(|bytes| {
+            random.fill_bytes(bytes);
+            Ok::<_, Infallible>(())
+        });
+        dek
     }
 
-    pub(super) fn from_bytes(bytes: Zeroizing<[u8; DEK_BYTES]>) -> Self {
-        Self(bytes)
+    /// Takes the bytes from who writes them in place.
+    pub(super) fn fill_with<E>(fill: impl FnOnce(&mut [u8; DEK_BYTES]) -> Result<(), E>) -> Result<Self, E> {
+        let mut bytes = Box::new(Zeroizing::new([0; DEK_BYTES]));
+        fill(&mut bytes)?;
+        Ok(Self(bytes))
     }
 
     pub(super) fn expose(&self) -> &[u8; DEK_BYTES] {

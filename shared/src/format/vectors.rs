@@ -1,7 +1,6 @@
 //! The derivations of `FORMAT.md` §5 against the vectors; whole objects are tried in `tests/`.
 
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::data_key::Dek;
 use super::padding::{pad, padded_length};
@@ -23,11 +22,13 @@ fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
 
 fn dek(vector: &Value) -> Dek {
     let digits = text(vector, "dek");
-    let mut bytes = Zeroizing::new([0; 32]);
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digits[2 * index..2 * index + 2], 16).expect("hex");
-    }
-    Dek::from_bytes(bytes)
+    let dek = Dek::fill_with(|bytes| {
+        bytes.iter_mut().enumerate().try_for_each(|(index, byte)| {
+            *byte = u8::from_str_radix(&digits[2 * index..2 * index + 2], 16)?;
+            Ok::<_, std::num::ParseIntError>(())
+        })
+    });
+    dek.expect("hex")
 }
 
 #[test]

@@ -6,12 +6,11 @@ use age_core::format::{FileKey, Stanza};
 use base64::Engine;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 use super::age_file;
 use super::base64_text::{self, BytesError};
 use super::check::Check;
-use super::data_key::{DEK_BYTES, Dek, PROOF_BYTES};
+use super::data_key::{Dek, PROOF_BYTES};
 use crate::key::{self, ARMOUR_MARK, CLASSIC_TAG, HYBRID_TAG, Identity, KeyKind, Recipient};
 use crate::names::KeyId;
 use crate::randomness::CryptoRng;
@@ -152,9 +151,7 @@ impl Wrap {
         let identity = Checked(identity);
         let mut payload = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|_| NotOpened)?;
         // The shape has shown that the payload is one chunk, which is a data key to the last byte.
-        let mut dek = Zeroizing::new([0; DEK_BYTES]);
-        payload.read_exact(dek.as_mut()).map_err(|_| NotOpened)?;
-        Ok(Dek::from_bytes(dek))
+        Dek::fill_with(|bytes| payload.read_exact(bytes)).map_err(|_| NotOpened)
     }
 
     /// Whether whoever made this wrap knew the data key; in constant time.

@@ -7,6 +7,7 @@ use super::classic::ClassicKey;
 use super::hybrid::{ExpandedKey, SEED_BYTES};
 use super::{KeyKind, Recipient, bech32};
 use crate::randomness::{self, CryptoRng};
+use crate::stack;
 
 const HYBRID_PREFIX: &str = "age-secret-key-pq-";
 const CLASSIC_PREFIX: &str = "age-secret-key-";
@@ -22,7 +23,7 @@ pub struct Identity {
 
 pub(crate) enum Inner {
     Hybrid(ExpandedKey),
-    Classic(ClassicKey),
+    Classic(Box<ClassicKey>),
 }
 
 /// Why a text is not an identity. Never quotes the text.
@@ -36,21 +37,26 @@ pub enum IdentityError {
 impl Identity {
     /// Makes a new identity from 32 fresh random bytes.
     pub fn generate(kind: KeyKind, random: &mut impl CryptoRng) -> Self {
-        let secret = randomness::draw::<32>(random);
-        let identity = match kind {
-            KeyKind::Hybrid => Self::from_seed(&secret),
-            KeyKind::Classic => Self::from_scalar(&secret),
-        };
+        let identity = stack::wiped_after(|| {
+            let secret = randomness::draw::<32>(random);
+            match kind {
+                KeyKind::Hybrid => Self::from_seed(&secret),
+                KeyKind::Classic => Self::from_scalar(&secret),
+            }
+        });
         identity.expect("fresh random bytes give a key of full order")
     }
 
     /// Parses one identity, upper case as age writes it or lower case as Bech32 allows.
     pub fn parse(text: &str) -> Result<Self, IdentityError> {
+        stack::wiped_after(|| Self::decode(text)).ok_or(IdentityError::Unknown)
+    }
+
+    fn decode(text: &str) -> Option<Self> {
         if let Some(seed) = bech32::decode::<SEED_BYTES>(text, HYBRID_PREFIX) {
-            return Self::from_seed(&seed).ok_or(IdentityError::Unknown);
+            return Self::from_seed(&seed);
         }
-        let scalar = bech32::decode::<32>(text, CLASSIC_PREFIX).ok_or(IdentityError::Unknown)?;
-        Self::from_scalar(&scalar).ok_or(IdentityError::Unknown)
+        Self::from_scalar(&*bech32::decode::<32>(text, CLASSIC_PREFIX)?)
     }
 
     fn from_seed(seed: &[u8; SEED_BYTES]) -> Option<Self> {
@@ -62,7 +68,7 @@ impl Identity {
     fn from_scalar(scalar: &[u8; 32]) -> Option<Self> {
         let key = ClassicKey::new(scalar);
         let recipient = Recipient::from_classic(key.public_bytes()).ok()?;
-        Some(Self { recipient, inner: Inner::Classic(key) })
+        Some(Self { recipient, inner: Inner::Classic(Box::new(key)) })
     }
 
     /// The public half.

@@ -6,6 +6,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::{IdentityFile, IdentityFileError, Passphrase};
+use crate::stack;
 
 /// The greatest scrypt work factor that is tried, as a power of two: what age allows. It takes 4 GiB
 /// of memory and up to a minute; age itself writes 18, which is a sixteenth of both.
@@ -72,6 +73,10 @@ impl ProtectedIdentityFile {
 
     /// Decrypts the file and reads the identities in it.
     pub fn open(&self, passphrase: &Passphrase) -> Result<IdentityFile, ProtectedIdentityFileError> {
+        stack::wiped_after(|| self.decrypt(passphrase))
+    }
+
+    fn decrypt(&self, passphrase: &Passphrase) -> Result<IdentityFile, ProtectedIdentityFileError> {
         let mut identity = age::scrypt::Identity::new(SecretString::from(passphrase.expose().to_owned()));
         identity.set_max_work_factor(MAX_WORK_FACTOR);
         let payload = decryptor(&self.age_file)?.decrypt(std::iter::once(&identity as &dyn age::Identity));

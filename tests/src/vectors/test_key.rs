@@ -12,7 +12,7 @@ use super::seed::Seed;
 pub(super) struct TestKey {
     pub(super) kind: KeyKind,
     pub(super) identity: Identity,
-    secret: [u8; 32],
+    pub(super) secret: [u8; 32],
 }
 
 /// A key as an opener holds it.
@@ -53,8 +53,11 @@ impl TestKey {
     }
 
     pub(super) fn hybrid_public(&self) -> <XWing as Kem>::PublicKey {
-        let private = <XWing as Kem>::PrivateKey::from_bytes(&self.secret).expect("a seed of 32 bytes");
-        XWing::sk_to_pk(&private)
+        XWing::sk_to_pk(&self.hybrid_private())
+    }
+
+    pub(super) fn hybrid_private(&self) -> <XWing as Kem>::PrivateKey {
+        <XWing as Kem>::PrivateKey::from_bytes(&self.secret).expect("a seed of 32 bytes")
     }
 
     /// Held as an Active key of the cluster, made at the beginning of 2026.

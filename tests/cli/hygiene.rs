@@ -1,0 +1,245 @@
+//! No secret shows but in the result that was asked for: not in what is said, not in another file,
+//! not in what a child process is given.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use age::armor::Format;
+use tempfile::TempDir;
+use waxseal_tests::canaries::{self, Canaries};
+
+use crate::folder::{Folder, Outcome};
+use crate::passphrases::protect;
+
+/// A value that is written differently in every form, and one that is a number to YAML.
+const VALUE: &str = "c4n4ry/in+the?c0al~mine";
+const NUMBER: &str = "07264915083726491508";
+const PASSPHRASE: &str = "c4n4ries know no pass";
+const HEAD: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\n";
+
+/// Runs the program, most talkative, and looks everywhere.
+struct Watch {
+    folder: Folder,
+    /// Where the wrapper of Git is, which writes down what it is given.
+    git: TempDir,
+    canaries: Canaries,
+}
+
+impl Watch {
+    /// A work tree of Git with a key, and the same key behind a passphrase.
+    fn new() -> Self {
+        let folder = Folder::with_key();
+        folder.generate("other", &[]);
+        folder.write("tmp/keep", "");
+        folder.write("pass", PASSPHRASE);
+        folder.write("safe.key", protect(&folder.read("cluster.key"), PASSPHRASE, Format::AsciiArmor));
+        folder.git(&["init", "--quiet"]);
+        folder.write(".gitignore", "*.plain\n");
+        let mut secrets = identity_in(&folder, "cluster.key");
+        secrets.extend(identity_in(&folder, "other.key"));
+        secrets.extend([("the value", VALUE), ("the number", NUMBER), ("the passphrase", PASSPHRASE)].map(owned));
+        let canaries = Canaries::new(secrets.iter().map(|(name, secret)| (*name, secret)));
+        Self { folder, git: git_wrapper(), canaries }
+    }
+
+    fn calls(&self) -> PathBuf {
+        self.git.path().join("calls")
+    }
+
+    /// Runs the program; it may write these files and no other, and says no secret on stderr.
+    #[track_caller]
+    fn run(&self, arguments: &[&str], stdin: &str, writes: &[&str]) -> Outcome {
+        let path = std::env::join_paths(
+            [self.git.path().to_owned()]
+                .into_iter()
+                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
+        );
+        let run = self.folder.waxseal(arguments).stdin(stdin).writes(writes).env("PATH", path.expect("plain paths"));
+        let run = run.env("TMPDIR", self.folder.path().join("tmp"));
+        let outcome = run.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").finish();
+        self.canaries.assert_absent(&format!("what {arguments:?} says"), &outcome.stderr);
+        if let Ok(calls) = fs::read(self.calls()) {
+            self.canaries.assert_absent("what Git was given", calls);
+        }
+        outcome
+    }
+
+    /// Succeeds without a secret in the result.
+    #[track_caller]
+    fn succeeds(&self, arguments: &[&str], stdin: &str, writes: &[&str]) -> String {
+        let outcome = self.run(arguments, stdin, writes);
+        assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+        self.canaries.assert_absent(&format!("the result of {arguments:?}"), &outcome.stdout);
+        outcome.stdout
+    }
+
+    /// Fails, and has no result.
+    #[track_caller]
+    fn fails(&self, arguments: &[&str], stdin: &str) {
+        let outcome = self.run(arguments, stdin, &[]);
+        assert_ne!(outcome.status.code(), Some(0), "{arguments:?}");
+        assert!(outcome.stderr.contains("error: "), "{}", outcome.stderr);
+        assert_eq!(outcome.stdout, "");
+    }
+}
+
+fn owned<'a>((name, secret): (&'a str, &str)) -> (&'a str, Vec<u8>) {
+    (name, secret.as_bytes().to_vec())
+}
+
+fn identity_in(folder: &Folder, file: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let text = folder.read(file);
+    canaries::of_identity(text.lines().find(|line| line.starts_with("AGE-")).expect("an identity"))
+}
+
+/// A program called `git` that writes down its arguments and environment, and is Git all the same.
+fn git_wrapper() -> TempDir {
+    let folder = TempDir::with_prefix("waxseal-git-").expect("a folder");
+    let script = format!(
+        "#!/bin/sh\n{{ env; for argument; do echo \"argument: $argument\"; done; cat; }} >>{0}/calls\n\
+         PATH=${{PATH#*:}}\nexec git \"$@\"\n",
+        folder.path().display()
+    );
+    let git = folder.path().join("git");
+    fs::write(&git, script).expect("a file");
+    fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).expect("ours");
+    folder
+}
+
+fn secret() -> String {
+    format!("{HEAD}stringData: {{PASSWORD: {VALUE}}}\n")
+}
+
+const SEAL: [&str; 3] = ["seal", "--keys", "cluster.yaml"];
+const OPEN: [&str; 4] = ["open", "-", "--identity", "cluster.key"];
+
+#[test]
+fn success_shows_secrets_where_they_belong_alone() {
+    let watch = Watch::new();
+    let sealed = watch.succeeds(&SEAL, &secret(), &[]);
+    watch.succeeds(&["inspect", "-"], &sealed, &[]);
+    let opened = watch.run(&OPEN, &sealed, &[]);
+    let sightings = watch.canaries.sightings(opened.stdout.as_bytes());
+    assert_eq!((sightings.len(), sightings[0].form, opened.stderr.as_str()), (1, "base64", ""));
+    watch.succeeds(&[&OPEN[..], &["-o", "db.plain"]].concat(), &sealed, &["db.plain"]);
+    let opened = watch.run(&["open", "-", "--identity", "safe.key", "--passphrase-file", "pass"], &sealed, &[]);
+    assert_eq!(opened.status.code(), Some(0), "{}", opened.stderr);
+
+    watch.folder.write("db.yaml", secret());
+    watch.folder.git(&["add", "db.yaml"]);
+    watch.succeeds(&["seal", "db.yaml", "--in-place", "--keys", "cluster.yaml"], "", &["db.yaml"]);
+    watch.canaries.assert_absent("the sealed file", watch.folder.read("db.yaml"));
+    watch.succeeds(&["keys", "public", "--identity", "cluster.key"], "", &[]);
+    watch.succeeds(&["keys", "list", "--keys", "cluster.yaml"], "", &[]);
+    let generated = watch.succeeds(&["keys", "generate", "-o", "new.plain"], "", &["new.plain"]);
+    let identity = identity_in(&watch.folder, "new.plain");
+    Canaries::new(identity.iter().map(|(name, secret)| (*name, secret))).assert_absent("the public key", generated);
+    let calls = fs::read_to_string(watch.calls()).expect("Git was asked");
+    assert!(calls.contains("argument: check-ignore") && calls.contains("RUST_LOG=trace"), "{calls}");
+}
+
+#[test]
+fn what_is_not_sealed_is_not_quoted() {
+    let watch = Watch::new();
+    let long = "x".repeat(1024 * 1024);
+    for text in [
+        format!("kind: Secret\nstringData:\n\tA: {VALUE}\n"),
+        format!("kind: {VALUE}: b\n"),
+        format!("[{VALUE}, 2\nb: 3\n"),
+        format!("{{\"kind\": \"Secret\",\n \"data\": {{\"A\": \"{VALUE}\" x}}}}"),
+        format!("{{\"kind\": \"{VALUE}"),
+        format!("{{\"kind\": \"{VALUE}\\ud83d\"}}"),
+        format!("{HEAD}stringData:\n  A: {NUMBER}\n"),
+        format!("{HEAD}stringData:\n  A: [{VALUE}]\n"),
+        format!("{HEAD}stringData: [{VALUE}]\n"),
+        format!("{HEAD}stringData: {VALUE}\n"),
+        format!("{HEAD}stringData:\n  A: !!binary {VALUE}\n"),
+        format!("{HEAD}stringData:\n  A: \"{VALUE}\\q\"\n"),
+        format!("{HEAD}stringData:\n  A: \"{VALUE}\n"),
+        format!("{HEAD}stringData: {{A: &a {VALUE}, B: *a}}\n"),
+        format!("{HEAD}stringData:\n  A: {{{{ {VALUE} }}}}\n"),
+        format!("{HEAD}stringData:\n  A: {VALUE}\n  B: y\n  A: {VALUE}\n"),
+        format!("{HEAD}stringdata: {{A: {VALUE}}}\n"),
+        format!("{HEAD}data: {{A: {VALUE}}}\n"),
+        format!("{HEAD}type: {{A: {VALUE}}}\n"),
+        format!("{HEAD}type: kubernetes.io/service-account-token\nstringData: {{A: {VALUE}}}\n"),
+        format!("{HEAD}immutable: {VALUE}\n"),
+        format!("{HEAD}stringData: {{A: {VALUE}, B: {long}}}\n"),
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: db}}\nstringData: {{A: {VALUE}}}\n"),
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {VALUE}\n"),
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: db}}\ndata: {{A: {VALUE}}}\n"),
+    ] {
+        watch.fails(&SEAL, &text);
+    }
+    watch.fails(&["seal"], &secret());
+    watch.fails(&["seal", "--keys", "cluster.key"], &secret());
+    watch.fails(&["seal", "--keys", "-"], &secret());
+    watch.fails(&["seal", "-n", "web", "--keys", "cluster.yaml"], &secret());
+    watch.fails(&["seal", "--keys", "cluster.yaml", "-o", "yaml"], &secret());
+    watch.fails(&["seal", "--keys", "cluster.yaml", "-o", "cluster.yaml/db.yaml"], &secret());
+    watch.folder.write("keys.yaml", secret());
+    watch.fails(&["seal", "--keys", "keys.yaml"], &secret());
+    let identity = watch.folder.read("cluster.key");
+    let identity = identity.lines().find(|line| line.starts_with("AGE-")).expect("an identity");
+    watch.fails(&["seal", "-r", identity], &secret());
+    watch.fails(&["seal", "--kyes", identity], &secret());
+}
+
+#[test]
+fn what_does_not_open_is_not_quoted() {
+    let watch = Watch::new();
+    let sealed = watch.succeeds(&SEAL, &secret(), &[]);
+    let flipped = if sealed.contains("PASSWORD: wax1.e0") { "e1" } else { "e0" };
+    for text in [
+        secret(),
+        sealed.replace("namespace: shop", "namespace: web"),
+        sealed.replace("PASSWORD: wax1", "PASSWORT: wax1"),
+        sealed.replace("PASSWORD: wax1.e", &format!("PASSWORD: wax1.{flipped}")),
+        sealed.replace("PASSWORD: wax1", &format!("PLAIN: {VALUE}\n    PASSWORD: wax1")),
+        sealed.replace("spec:", &format!("spec:\n  {{{VALUE}: {VALUE}")),
+    ] {
+        watch.fails(&OPEN, &text);
+    }
+    watch.fails(&["open", "-", "--identity", "other.key"], &sealed);
+    watch.fails(&["open", "-", "--identity", "safe.key", "--passphrase-file", "cluster.key"], &sealed);
+    watch.fails(&["open", "-", "--identity", "safe.key", "--passphrase-file", "absent"], &sealed);
+    watch.fails(&["open", "-", "--identity", "cluster.key", "--passphrase-file", "pass"], &sealed);
+    watch.fails(&[&OPEN[..], &["-o", "db.yaml"]].concat(), &sealed);
+    watch.fails(&[&OPEN[..], &["-o", "pass"]].concat(), &sealed);
+    watch.fails(&["keys", "generate", "-o", "new.key"], "");
+    let identity = watch.folder.read("cluster.key");
+    for broken in [
+        identity.replace("AGE-", "age-"),
+        identity[..identity.len() - 9].to_owned(),
+        identity.replace("PQ-1", "1"),
+        format!("{identity}{PASSPHRASE}\n"),
+        secret(),
+    ] {
+        watch.folder.write("broken.key", broken);
+        watch.fails(&["open", "-", "--identity", "broken.key"], &sealed);
+        watch.fails(&["keys", "public", "--identity", "broken.key"], "");
+    }
+}
+
+#[test]
+fn a_kubeconfig_is_not_quoted() {
+    let watch = Watch::new();
+    let fetch = ["keys", "fetch", "--context", "test", "--kubeconfig", "kubeconfig", "-o", "keys.yaml"];
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{{name: test, cluster: {{server: 'http://127.0.0.1:1'}}}}]\n\
+         contexts: [{{name: test, context: {{cluster: test, user: test}}}}]\n\
+         users: [{{name: test, user: {{token: '{VALUE}'}}}}]\n"
+    );
+    for text in [
+        kubeconfig.clone(),
+        kubeconfig.replace("token: ", "tokenFile: "),
+        kubeconfig.replace("token: ", "client-key-data: "),
+        kubeconfig.replace("user: {token: ", "user: {token: [").replace("'}}]\n", "']}]\n"),
+        kubeconfig.replace("{token: ", "{{token: "),
+        VALUE.to_owned(),
+    ] {
+        watch.folder.write("kubeconfig", text);
+        watch.fails(&fetch, "");
+    }
+}

@@ -1,0 +1,149 @@
+//! The memory of a live process, as `/proc/PID/maps` and `/proc/PID/mem` show it (proc(5)).
+//!
+//! The programs under test forbid that to everybody but who holds `CAP_SYS_PTRACE` in the user
+//! namespace that they were started in. Root holds it; any other user holds it in a user namespace
+//! of his own, and in those he made it holds outside too (user_namespaces(7)).
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::canaries::{Canaries, Sighting};
+
+/// The bit of `CAP_SYS_PTRACE` (capabilities(7)).
+const CAP_SYS_PTRACE: u32 = 19;
+
+/// A stretch of memory that the process can write.
+pub struct Mapping {
+    /// What it is: a file, `[heap]`, `[stack]`, or nothing.
+    pub name: String,
+    /// What was in it.
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "failed to read the memory of process {process}: that takes CAP_SYS_PTRACE (root has it; in a container add \
+         it), or user namespaces that anybody may make, and `unshare`"
+    )]
+    Forbidden { process: u32, source: io::Error },
+    #[error("failed to read the memory of process {process}")]
+    Read { process: u32, source: io::Error },
+    #[error("failed to understand the memory map of process {process}")]
+    Map { process: u32 },
+}
+
+/// A command that runs a program so that the caller may read its memory.
+pub fn readable(program: &Path) -> io::Result<Command> {
+    if holds_ptrace(&fs::read_to_string("/proc/self/status")?) {
+        return Ok(Command::new(program));
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--"]).arg(program);
+    Ok(command)
+}
+
+fn holds_ptrace(status: &str) -> bool {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let bits = effective.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default();
+    bits >> CAP_SYS_PTRACE & 1 == 1
+}
+
+/// Everything that a process can write and has written: heaps, stacks, static variables.
+pub fn read(process: u32) -> Result<Vec<Mapping>, Error> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::PermissionDenied => Error::Forbidden { process, source },
+        _ => Error::Read { process, source },
+    };
+    let map = fs::read_to_string(format!("/proc/{process}/maps")).map_err(failed)?;
+    let memory = File::open(format!("/proc/{process}/mem")).map_err(failed)?;
+    let mut mappings = Vec::new();
+    for line in map.lines() {
+        let (start, end, name) = writable(line).ok_or(Error::Map { process })?;
+        if start < end {
+            let mut bytes = vec![0; end - start];
+            memory.read_exact_at(&mut bytes, start as u64).map_err(failed)?;
+            mappings.push(Mapping { name, bytes });
+        }
+    }
+    Ok(mappings)
+}
+
+/// Whether every thread of a process waits for something.
+pub fn is_idle(process: u32) -> io::Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let state = fs::read_to_string(thread?.path().join("stat"))?;
+        // proc_pid_stat(5): the name, in parentheses, may hold anything.
+        let is_asleep = state.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'));
+        if !is_asleep {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Start, end and name of a line of the map; an empty stretch if it is none that can be written.
+fn writable(line: &str) -> Option<(usize, usize, String)> {
+    let mut fields = line.split_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let parse = |text| usize::from_str_radix(text, 16).ok();
+    let (start, end) = (parse(start)?, parse(end)?);
+    let end = if fields.next()?.starts_with("rw") { end } else { start };
+    Some((start, end, fields.nth(3).unwrap_or_default().to_owned()))
+}
+
+/// Every place in memory where a secret is.
+pub fn sightings(memory: &[Mapping], canaries: &Canaries) -> Vec<(String, Sighting)> {
+    let found = memory.iter().flat_map(|mapping| {
+        let sightings = canaries.sightings(&mapping.bytes).into_iter();
+        sightings.map(|sighting| (mapping.name.clone(), sighting))
+    });
+    found.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::Stdio;
+
+    use super::*;
+
+    /// A shell keeps what it read in a variable.
+    #[test]
+    fn what_a_process_holds_is_found() {
+        let mut command = readable(Path::new("sh")).expect("/proc is mounted");
+        command.args(["-c", "read -r secret; echo ready; read -r _"]);
+        let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");
+        let mut stdin = shell.stdin.take().expect("it is piped");
+        let secret = format!("{:032x}", u128::from(std::process::id()) * 0x9e37_79b9_7f4a_7c15);
+        writeln!(stdin, "{secret}").expect("it reads");
+        let mut ready = String::new();
+        BufReader::new(shell.stdout.take().expect("it is piped")).read_line(&mut ready).expect("it writes");
+        let memory = read(shell.id()).unwrap_or_else(|error| panic!("{}", crate::report(&error)));
+        drop(stdin);
+        shell.wait().expect("our child");
+        assert!(memory.iter().any(|mapping| mapping.name == "[heap]"));
+        assert!(!sightings(&memory, &Canaries::new([("it", &secret)])).is_empty());
+        let other = "none of this shell's business";
+        assert!(sightings(&memory, &Canaries::new([("other", other)])).is_empty());
+    }
+
+    #[test]
+    fn only_what_can_be_written_is_read() {
+        let heap = "55d0c0a00000-55d0c0a21000 rw-p 00000000 00:00 0                          [heap]";
+        assert_eq!(writable(heap), Some((0x55d0_c0a0_0000, 0x55d0_c0a2_1000, "[heap]".to_owned())));
+        let code = "55d0c0a00000-55d0c0a21000 r-xp 00000000 08:01 99 /bin/sh";
+        assert_eq!(writable(code).map(|(start, end, _)| end - start), Some(0));
+        assert_eq!(writable("nonsense"), None);
+    }
+
+    #[test]
+    fn the_right_bit_is_the_capability() {
+        assert!(holds_ptrace("Name:\tx\nCapEff:\t0000000000080000\n"));
+        assert!(!holds_ptrace("Name:\tx\nCapEff:\tfffffffffff7ffff\n"));
+        assert!(!holds_ptrace(""));
+    }
+}
