@@ -28,7 +28,7 @@ impl Watch {
     }
 
     fn restore(&self) {
-        self.machine.write_manifest("db.json", &self.known.manifest.to_string());
+        self.machine.write_manifest("db.json", self.known.manifest.to_string());
     }
 
     /// Runs one pass and looks at everything that it said and wrote.
@@ -69,9 +69,9 @@ fn manifests_that_fail_are_not_quoted() {
         watch.machine.edit("db.json", from, &to);
         watch.assert_silent(&to.replace(value, "…"));
     }
-    watch.machine.write_manifest("plain.yaml", &secret("plain", value));
+    watch.machine.write_manifest("plain.yaml", secret("plain", value));
     watch.assert_silent("a Secret that is not sealed");
-    watch.machine.write_manifest("plain.yaml", &format!("stringData: [{value}\nkind: {value}: x\n"));
+    watch.machine.write_manifest("plain.yaml", format!("stringData: [{value}\nkind: {value}: x\n"));
     watch.assert_silent("what is not YAML");
 }
 

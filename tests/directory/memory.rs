@@ -26,7 +26,7 @@ fn after_a_pass_no_key_no_value_and_no_intermediate_is_left() {
     let known = KnownObject::new("shop", "db");
     let machine = Machine::new();
     machine.add_identity(&known.identity, "2026-01-01T00:00:00Z");
-    machine.write_manifest("db.json", &known.manifest.to_string());
+    machine.write_manifest("db.json", known.manifest.to_string());
     let controller = machine.start_readable();
     controller.wait_for_value("shop/db/PASSWORD", &known.value);
     controller.wait_for_reason("db", "Materialised");
