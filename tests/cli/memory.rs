@@ -32,8 +32,12 @@ fn a_result_that_waits_is_all_that_is_left() {
 
     let waited = waiting::until_blocking("the result", DEADLINE, || waits_with(&open, &known.value).then_some(()));
     let found = waited.map(|()| sightings(&open, &known.canaries()));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", open.id()));
     drop((reader, command));
     open.wait().expect("our child");
+    let limits = limits.expect("it runs");
+    let limit = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).expect("a limit");
+    assert_eq!(limit.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"]);
     let found = found.expect("it waits for the pipe");
     let places: Vec<_> = found.iter().map(|sighting| (sighting.secret.as_str(), sighting.form)).collect();
     assert_eq!(places, [("the value", "base64")], "{}", list(&found));
