@@ -19,6 +19,7 @@ pub mod installation;
 pub mod prerequisites;
 pub mod processes;
 pub mod programs;
+pub mod python;
 pub mod target_folder;
 pub mod typage;
 pub mod vectors;
