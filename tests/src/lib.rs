@@ -21,6 +21,7 @@ pub mod memory;
 pub mod prerequisites;
 pub mod processes;
 pub mod programs;
+pub mod python;
 pub mod target_folder;
 pub mod typage;
 pub mod vectors;

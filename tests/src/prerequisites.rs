@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::go_build::Module;
-use crate::{assets, target_folder, typage};
+use crate::{assets, python, target_folder, typage};
 
 mod peers;
 
@@ -45,7 +45,7 @@ pub fn check() -> Result<(), Error> {
 pub fn check_for_tests() -> Result<(), Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let environment = Environment::probe(&path, target_folder::find()?, &assets::to_build()?);
-    let peers = Some(Peers::probe(&path, typage::is_installed()?));
+    let peers = Some(Peers::probe(&path, typage::is_installed()?, python::is_installed()?));
     Ok(Environment { peers, ..environment }.check()?)
 }
 
@@ -148,7 +148,7 @@ impl Environment {
 #[error("the tests cannot run, this machine lacks{0}")]
 pub struct Missing(String);
 
-/// A version of Go or Node.js without its suffix: `1.26rc1` counts as `1.26.0`.
+/// A version of Go, Node.js or Python without its suffix: `1.26rc1` counts as `1.26.0`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Version([u32; 3]);
 
@@ -319,10 +319,19 @@ mod tests {
 
     #[test]
     fn everything_missing_is_named_at_once() {
-        let peers = Some(Peers { openssl: false, node: None, npm: false, typage_is_installed: false });
+        let peers = Some(Peers {
+            openssl: false,
+            node: None,
+            npm: false,
+            typage_is_installed: false,
+            python: None,
+            venv: false,
+            python_is_installed: false,
+        });
         let environment = Environment { c_toolchain: false, git: false, go: None, free_disk: 0, peers, ..complete() };
         let message = message(&environment);
-        for name in ["\n  a C compiler", "\n  git:", "\n  Go 1.26.0", "\n  6 GiB", "\n  openssl:", "\n  Node.js"] {
+        let own = ["\n  a C compiler", "\n  git:", "\n  Go 1.26.0", "\n  6 GiB"];
+        for name in own.into_iter().chain(["\n  openssl:", "\n  Node.js", "\n  Python"]) {
             assert!(message.contains(name), "{name} in {message}");
         }
     }
@@ -347,14 +356,14 @@ mod tests {
         let path = folder.path().as_os_str();
         let environment = Environment::probe(path, folder.path().to_owned(), &[&ETCD]);
         assert!(!environment.c_toolchain && !environment.git && environment.go.is_none());
-        let peers = Peers::probe(path, false);
-        assert!(!peers.openssl && peers.node.is_none() && !peers.npm);
+        let peers = Peers::probe(path, false, false);
+        assert!(!peers.openssl && peers.node.is_none() && !peers.npm && peers.python.is_none() && !peers.venv);
         assert!(environment.free_disk > 0);
     }
 
     #[test]
     fn each_program_that_is_hidden_is_missed_and_no_other() {
-        let programs = ["cc", "git", "go", "openssl", "node", "npm"];
+        let programs = ["cc", "git", "go", "openssl", "node", "npm", "python3"];
         for hidden in programs {
             let folder = tempfile::tempdir().expect("a folder");
             for program in programs.iter().filter(|program| **program != hidden) {
@@ -368,10 +377,11 @@ mod tests {
             assert_eq!(environment.c_toolchain, hidden != "cc", "cc");
             assert_eq!(environment.git, hidden != "git", "git");
             assert_eq!(environment.go.is_some(), hidden != "go", "go");
-            let peers = Peers::probe(path, false);
+            let peers = Peers::probe(path, false, false);
             assert_eq!(peers.openssl, hidden != "openssl", "openssl");
             assert_eq!(peers.node.is_some(), hidden != "node", "node");
             assert_eq!(peers.npm, hidden != "npm" && hidden != "node", "npm");
+            assert_eq!(peers.python.is_some() && peers.venv, hidden != "python3", "python3");
         }
     }
 
@@ -379,8 +389,18 @@ mod tests {
     fn link(program: &str, folder: &Path) {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut candidates = std::env::split_paths(&path).map(|entry| entry.join(program));
-        if let Some(found) = candidates.find(|candidate| candidate.is_file()) {
+        let found = match program {
+            "python3" => python_itself(&path),
+            _ => candidates.find(|candidate| candidate.is_file()),
+        };
+        if let Some(found) = found {
             std::os::unix::fs::symlink(found, folder.join(program)).expect("the folder is new");
         }
+    }
+
+    /// What stands in PATH may be a script of a version manager, which needs other programs.
+    fn python_itself(path: &OsStr) -> Option<PathBuf> {
+        let output = run(path, "python3", &["-c", "import sys; print(sys.executable)"])?;
+        Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end()))
     }
 }

@@ -12,6 +12,7 @@ mod refusals;
 mod registration;
 mod rights;
 mod sealing;
+mod second_reader;
 mod startup;
 mod wraps;
 
@@ -23,7 +24,7 @@ use std::time::Instant;
 use libtest_mimic::{Arguments, Conclusion, Trial};
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::Controller;
-use waxseal_tests::{assets, installation, prerequisites, programs, report, typage};
+use waxseal_tests::{assets, installation, prerequisites, programs, python, report, typage};
 
 use registration::{Context, Test};
 
@@ -51,6 +52,7 @@ fn tests() -> Vec<Test> {
         recovery::tests(),
         refusals::tests(),
         rights::tests(),
+        second_reader::tests(),
         startup::tests(),
         wraps::tests(),
     ];
@@ -82,6 +84,7 @@ fn prepare() -> Result<Context, Box<dyn Error>> {
     let programs = programs::build()?;
     let assets = assets::prepare()?;
     let typage = typage::prepare()?;
+    let python = python::prepare()?;
     let start = Instant::now();
     let cluster = Cluster::start(&assets.kubernetes, &installation::definitions()?)?;
     let controller = cluster.block_on(install(&cluster, &programs))?;
@@ -92,5 +95,5 @@ fn prepare() -> Result<Context, Box<dyn Error>> {
     }
     let seconds = start.elapsed().as_secs_f32();
     eprintln!("started a cluster with Waxseal in it in {seconds:.1} s: {}", cluster.url());
-    Ok(Context { controller, keys_file, cluster, programs, assets, typage })
+    Ok(Context { controller, keys_file, cluster, programs, assets, typage, python })
 }

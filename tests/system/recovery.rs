@@ -1,9 +1,13 @@
 //! The README's way back to the values without Waxseal, run as it stands there.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use tempfile::TempDir;
+use waxseal_tests::python;
 
 use crate::peers::commitment;
 use crate::registration::{Context, Error, Test, TestResult};
@@ -16,6 +20,8 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::blocking("recovery::the_readme_finds_the_data_key", data_key),
         Test::blocking("recovery::the_readme_notices_a_wrong_data_key", wrong_data_key),
+        Test::blocking("recovery::the_readme_opens_the_values_with_python", values),
+        Test::blocking("recovery::the_readme_gives_no_value_for_a_wrong_data_key_with_python", values_of_another_key),
     ]
 }
 
@@ -41,13 +47,25 @@ fn sealed(context: &Context) -> Result<TempDir, Error> {
     Ok(folder)
 }
 
-fn find_data_key(context: &Context, folder: &Path) -> Result<Output, Error> {
+/// Runs the commands below a heading with stock age in `PATH`.
+fn follow(context: &Context, heading: &str, folder: &Path) -> Result<Output, Error> {
     let ours = context.assets.age.parent().ok_or("a folder of programs")?.to_owned();
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths([ours].into_iter().chain(std::env::split_paths(&path)))?;
     let mut shell = Command::new("sh");
-    shell.args(["-eu", "-c", commands("\n### The data key\n")?]).current_dir(folder).env("PATH", path);
+    shell.args(["-eu", "-c", commands(heading)?]).current_dir(folder).env("PATH", path);
     Ok(shell.output()?)
+}
+
+fn find_data_key(context: &Context, folder: &Path) -> Result<Output, Error> {
+    follow(context, "\n### The data key\n", folder)
+}
+
+/// The prepared environment takes the place of the one that the README makes.
+fn open_values(context: &Context, folder: &Path) -> Result<Output, Error> {
+    symlink(context.python.environment(), folder.join("reader"))?;
+    std::fs::copy(python::sources().join("waxseal_reader.py"), folder.join("waxseal_reader.py"))?;
+    follow(context, "\n### The values\n", folder)
 }
 
 fn data_key(context: &Context) -> TestResult {
@@ -70,5 +88,26 @@ fn wrong_data_key(context: &Context) -> TestResult {
     let found = find_data_key(context, folder.path())?;
     assert_eq!((found.status.code(), found.stdout.as_slice()), (Some(1), &b""[..]));
     assert_eq!(std::fs::metadata(folder.path().join("dek"))?.len(), 32);
+    Ok(())
+}
+
+fn values(context: &Context) -> TestResult {
+    let folder = sealed(context)?;
+    assert!(find_data_key(context, folder.path())?.status.success());
+    let opened = open_values(context, folder.path())?;
+    assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
+    let once = format!("{{\n  \"PASSWORD\": \"{}\"\n}}\n", BASE64_STANDARD.encode("hunter2"));
+    assert_eq!(String::from_utf8(opened.stdout)?, once.repeat(2));
+    assert_eq!(String::from_utf8(opened.stderr)?, "");
+    Ok(())
+}
+
+fn values_of_another_key(context: &Context) -> TestResult {
+    let folder = sealed(context)?;
+    std::fs::write(folder.path().join("dek"), [7; 32])?;
+    let opened = open_values(context, folder.path())?;
+    assert_eq!((opened.status.code(), opened.stdout.as_slice()), (Some(1), &b""[..]));
+    let said = String::from_utf8(opened.stderr)?;
+    assert!(said.starts_with("error: KeyMissing: check envelope-key-missing (envelope 'e"), "{said}");
     Ok(())
 }

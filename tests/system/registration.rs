@@ -8,6 +8,7 @@ use waxseal_tests::assets::Assets;
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::programs::Programs;
+use waxseal_tests::python::Python;
 use waxseal_tests::report;
 use waxseal_tests::typage::Typage;
 
@@ -21,6 +22,7 @@ pub(crate) struct Context {
     pub(crate) programs: Programs,
     pub(crate) assets: Assets,
     pub(crate) typage: Typage,
+    pub(crate) python: Python,
 }
 
 /// A test may fail with any error, also a string, or by a panic.

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use super::{Version, run};
-use crate::typage;
+use crate::{python, typage};
 
 /// What a machine was found to have of them.
 #[derive(Clone, Debug)]
@@ -13,21 +13,29 @@ pub(super) struct Peers {
     pub(super) npm: bool,
     /// Whether npm has nothing left to install.
     pub(super) typage_is_installed: bool,
+    pub(super) python: Option<Version>,
+    /// Whether Python can make an environment with pip in it; Debian leaves this out.
+    pub(super) venv: bool,
+    /// Whether this Python's environment is there already.
+    pub(super) python_is_installed: bool,
 }
 
 impl Peers {
-    pub(super) fn probe(path: &OsStr, typage_is_installed: bool) -> Self {
+    pub(super) fn probe(path: &OsStr, typage_is_installed: bool, python_is_installed: bool) -> Self {
         Self {
             openssl: run(path, "openssl", &["version"]).is_some(),
             node: node_version(path),
             npm: run(path, "npm", &["--version"]).is_some(),
             typage_is_installed,
+            python: python_version(path),
+            venv: run(path, "python3", &["-c", "import ensurepip, venv"]).is_some(),
+            python_is_installed,
         }
     }
 
     /// What is missing, each with the way to get it.
-    pub(super) fn missing(&self) -> [Option<String>; 3] {
-        [self.missing_openssl(), self.missing_node(), self.missing_npm()]
+    pub(super) fn missing(&self) -> [Option<String>; 5] {
+        [self.missing_openssl(), self.missing_node(), self.missing_npm(), self.missing_python(), self.missing_venv()]
     }
 
     fn missing_openssl(&self) -> Option<String> {
@@ -69,6 +77,48 @@ impl Peers {
             )
         })
     }
+
+    fn missing_python(&self) -> Option<String> {
+        let found = match &self.python {
+            Some(_) if self.python_is_installed => return None,
+            Some(version) if is_served(version) => return None,
+            Some(version) => format!("PATH has {version}"),
+            None => "PATH has none that runs".to_owned(),
+        };
+        let [oldest, newest] = python::VERSIONS;
+        Some(format!(
+            "
+  Python {oldest} to {newest}, to run the Python reader: {found}
+    Debian, Ubuntu: sudo apt-get install python3 python3-venv (`apt-cache policy python3` says how new)
+    elsewhere:      https://www.python.org/downloads, and `python3` of such a version first in PATH"
+        ))
+    }
+
+    fn missing_venv(&self) -> Option<String> {
+        let is_missing = !self.venv && !self.python_is_installed && self.missing_python().is_none();
+        is_missing.then(|| {
+            format!(
+                "
+  Python's venv with pip, to install {}: `python3` has no module ensurepip
+    Debian, Ubuntu: sudo apt-get install python3-venv
+    elsewhere:      it comes with Python, https://www.python.org/downloads",
+                python::TITLE
+            )
+        })
+    }
+}
+
+/// Whether there are packages for it; the newest Python is named without its patch.
+fn is_served(version: &Version) -> bool {
+    let Version([major, minor, _]) = *version;
+    let [oldest, newest] = python::VERSIONS.map(|version| Version::parse(version).unwrap_or_default());
+    (oldest..=newest).contains(&Version([major, minor, 0]))
+}
+
+/// The output has the form `Python 3.11.7`.
+fn python_version(path: &OsStr) -> Option<Version> {
+    let output = run(path, "python3", &["--version"])?;
+    Version::parse(String::from_utf8_lossy(&output.stdout).strip_prefix("Python ")?)
 }
 
 /// The output has the form `v20.20.2`.
@@ -90,7 +140,15 @@ mod tests {
     use super::*;
 
     fn complete() -> Peers {
-        Peers { openssl: true, node: Version::parse("20.19.0"), npm: true, typage_is_installed: false }
+        Peers {
+            openssl: true,
+            node: Version::parse("20.19.0"),
+            npm: true,
+            typage_is_installed: false,
+            python: Version::parse("3.10.0"),
+            venv: true,
+            python_is_installed: false,
+        }
     }
 
     fn message(peers: &Peers) -> String {
@@ -139,9 +197,42 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_old_or_new_python_is_named_and_brings_venv() {
+        let found = [("", "none that runs"), ("3.9.2", "3.9.2"), ("3.15.0rc1", "3.15.0")];
+        for (version, found) in found {
+            assert_eq!(
+                message(&Peers { python: Version::parse(version), venv: false, ..complete() }),
+                format!(
+                    "
+  Python 3.10 to 3.14, to run the Python reader: PATH has {found}
+    Debian, Ubuntu: sudo apt-get install python3 python3-venv (`apt-cache policy python3` says how new)
+    elsewhere:      https://www.python.org/downloads, and `python3` of such a version first in PATH"
+                )
+            );
+        }
+        assert_eq!(message(&Peers { python: Version::parse("3.14.5"), ..complete() }), "");
+    }
+
+    #[test]
+    fn a_missing_venv_is_named_while_there_is_something_to_install() {
+        let peers = Peers { venv: false, ..complete() };
+        assert_eq!(
+            message(&peers),
+            "
+  Python's venv with pip, to install the packages of the Python reader: `python3` has no module ensurepip
+    Debian, Ubuntu: sudo apt-get install python3-venv
+    elsewhere:      it comes with Python, https://www.python.org/downloads"
+        );
+        assert_eq!(message(&Peers { python_is_installed: true, ..peers }), "");
+    }
+
+    #[test]
     fn the_readme_names_them() {
         let readme = include_str!("../../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
         let version = typage::NODE_VERSION.trim_end_matches(".0");
-        assert!(readme.contains(&format!("Node.js {version} or newer with npm, and openssl.")));
+        let [oldest, newest] = python::VERSIONS;
+        assert!(readme.contains(&format!(
+            "Node.js {version} or newer with npm, Python {oldest} to {newest} with venv, and openssl."
+        )));
     }
 }
