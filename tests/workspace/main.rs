@@ -1,5 +1,6 @@
 //! The architecture's invariants, the freshness of what is generated, and the format's vectors.
 
+mod mutations;
 mod vectors;
 
 use std::collections::BTreeSet;

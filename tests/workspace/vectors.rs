@@ -31,11 +31,11 @@ const NOT_OBJECTS: [&str; 7] = [
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ObjectVector {
-    name: String,
+pub(crate) struct ObjectVector {
+    pub(crate) name: String,
     #[serde(rename = "comment")]
     _comment: String,
-    identities: Vec<HeldIdentity>,
+    pub(crate) identities: Vec<HeldIdentity>,
     object: Value,
     #[serde(default)]
     append: Vec<Append>,
@@ -44,7 +44,7 @@ struct ObjectVector {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct HeldIdentity {
+pub(crate) struct HeldIdentity {
     identity: String,
     role: KeyRole,
     state: KeyState,
@@ -174,7 +174,7 @@ fn parsed(file: &str) -> Vec<Value> {
     vectors
 }
 
-fn object_vectors() -> Vec<(String, ObjectVector)> {
+pub(crate) fn object_vectors() -> Vec<(String, ObjectVector)> {
     let files = kept_files().into_iter().filter(|file| !NOT_OBJECTS.contains(&file.as_str()));
     files
         .flat_map(|file| {
@@ -219,7 +219,7 @@ fn outcome(vector: &ObjectVector) -> Result<Opened, Refusal> {
     })
 }
 
-fn object(vector: &ObjectVector) -> SealedSecret {
+pub(crate) fn object(vector: &ObjectVector) -> SealedSecret {
     let mut object = vector.object.clone();
     for append in &vector.append {
         let target = append.at.iter().fold(&mut object, |tree, step| &mut tree[step]);
@@ -229,7 +229,7 @@ fn object(vector: &ObjectVector) -> SealedSecret {
     serde_json::from_value(object).unwrap_or_else(|error| panic!("{}: {error}", vector.name))
 }
 
-fn held(key: &HeldIdentity) -> HeldKey {
+pub(crate) fn held(key: &HeldIdentity) -> HeldKey {
     let identity = Identity::parse(&key.identity).expect("an identity");
     let published = PublishedKey {
         recipient: identity.recipient().clone(),

@@ -1,0 +1,125 @@
+//! What one changed byte does to an object: it is refused, or opens to what was sealed.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use waxseal_shared::format::Sealed;
+use waxseal_shared::key_ring::KeyRing;
+use waxseal_shared::manifest::{self, DocumentKind};
+use waxseal_shared::open::{Opened, open};
+use waxseal_shared::sealed_secret::SealedSecret;
+
+use crate::vectors::{ObjectVector, held, object, object_vectors};
+
+/// Objects of up to this many bytes are changed at every byte, in one way.
+const SHORT: usize = 8 * 1024;
+/// This one is changed at every bit.
+const EVERY_BIT: &str = "strict-classic";
+/// Longer ones are changed at about so many places.
+const PLACES: usize = 40;
+
+/// An object, what opens it, and what was sealed in it; `None` for one that is refused as it is.
+struct Subject {
+    name: String,
+    json: Vec<u8>,
+    ring: KeyRing,
+    sealed: Option<Opened>,
+}
+
+impl Subject {
+    fn new(vector: &ObjectVector) -> Self {
+        let object = object(vector);
+        let json = serde_json::to_vec(&object).expect("an object");
+        let ring = KeyRing::new(vector.identities.iter().map(held).collect());
+        let sealed = opened(&object, &ring);
+        Self { name: vector.name.clone(), json, ring, sealed }
+    }
+
+    /// Places and the bytes to put there.
+    fn changes(&self) -> Vec<(usize, u8)> {
+        let step = if self.json.len() <= SHORT { 1 } else { self.json.len() / PLACES };
+        let places = (0..self.json.len()).step_by(step);
+        if self.name == EVERY_BIT {
+            return places.flat_map(|place| (0..8).map(move |bit| (place, 1 << bit))).map(self.flipped()).collect();
+        }
+        places.map(|place| (place, neighbour(self.json[place]))).collect()
+    }
+
+    fn flipped(&self) -> impl Fn((usize, u8)) -> (usize, u8) {
+        |(place, flip)| (place, self.json[place] ^ flip)
+    }
+
+    /// What the changed object opens to, read as strictly as a file.
+    fn changed(&self, (place, byte): (usize, u8)) -> Option<Opened> {
+        let mut json = self.json.clone();
+        json[place] = byte;
+        opened(&read(str::from_utf8(&json).ok()?)?, &self.ring)
+    }
+}
+
+fn opened(object: &SealedSecret, ring: &KeyRing) -> Option<Opened> {
+    open(&Sealed::decode(object).ok()?, ring).ok()
+}
+
+fn read(text: &str) -> Option<SealedSecret> {
+    let stream = manifest::split(text).ok()?;
+    match stream.documents.first()?.kind().ok()? {
+        DocumentKind::SealedSecret(object) => object.read().ok(),
+        _ => None,
+    }
+}
+
+/// Another character of the same alphabet, so that the change is not found before a key is used.
+fn neighbour(byte: u8) -> u8 {
+    match byte {
+        b'z' => b'y',
+        b'Z' => b'Y',
+        b'9' => b'8',
+        _ if byte.is_ascii_alphanumeric() => byte + 1,
+        _ => byte ^ 1,
+    }
+}
+
+/// Of an object that opens, nothing but its own data; of one that is refused, at most what somebody
+/// sealed: the change may have undone what was wrong.
+#[test]
+fn no_changed_byte_gives_another_plaintext() {
+    let subjects: Vec<_> = object_vectors().iter().map(|(_, vector)| Subject::new(vector)).collect();
+    let known: BTreeSet<&[u8]> = subjects
+        .iter()
+        .flat_map(|subject| &subject.sealed)
+        .flat_map(|opened| opened.data.values())
+        .map(|value| value.expose())
+        .collect();
+    let (mut tried, mut still_opened) = (0, 0);
+    thread::scope(|scope| {
+        let halves = subjects.chunks(subjects.len().div_ceil(2));
+        let work: Vec<_> = halves
+            .map(|half| scope.spawn(|| half.iter().map(|subject| check(subject, &known)).collect::<Vec<_>>()))
+            .collect();
+        for (all, opened) in work.into_iter().flat_map(|half| half.join().expect("no change gives another plaintext")) {
+            tried += all;
+            still_opened += opened;
+        }
+    });
+    assert!(tried > 50_000, "{tried} changes");
+    assert!(still_opened > 100, "a change of a label or a wrap does not stop opening: {still_opened}");
+}
+
+/// How many changes were tried, and how many of them left something that opens.
+fn check(subject: &Subject, known: &BTreeSet<&[u8]>) -> (usize, usize) {
+    let changes = subject.changes();
+    let mut still_opened = 0;
+    for change in &changes {
+        let Some(opened) = subject.changed(*change) else {
+            continue;
+        };
+        still_opened += 1;
+        let is_right = match &subject.sealed {
+            Some(sealed) => opened.data == sealed.data,
+            None => opened.data.values().all(|value| known.contains(value.expose())),
+        };
+        assert!(is_right, "{}: byte {} as {:#04x} gives another plaintext", subject.name, change.0, change.1);
+    }
+    (changes.len(), still_opened)
+}
