@@ -1,6 +1,7 @@
 //! The identities that a program holds, and the opening of envelopes with them.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 
 use thiserror::Error;
 
@@ -67,15 +68,16 @@ fn list(ids: &[KeyId]) -> String {
 }
 
 impl KeyRing {
-    /// Takes identities over in any order; of two with the same recipient the first counts.
-    pub fn new(mut keys: Vec<HeldKey>) -> Self {
+    /// Takes identities over in any order, each once (FORMAT.md §3.4): of several with one recipient
+    /// the one with the strictest state counts, and among equals the one that was made first.
+    pub fn new(keys: Vec<HeldKey>) -> Self {
+        let mut keys = each_once(keys);
         let primary =
             sealing_key::primary(keys.iter().map(|key| &key.published)).map(|key| key.recipient.key_id().clone());
         keys.sort_by_key(|key| {
             let id = key.published.recipient.key_id().clone();
             (primary.as_ref() != Some(&id), Reverse(key.published.created_at), id)
         });
-        keys.dedup_by(|a, b| a.published.recipient == b.published.recipient);
         Self { keys }
     }
 
@@ -109,6 +111,21 @@ impl KeyRing {
             .iter()
             .find_map(|key| open_with(key, envelope))
             .ok_or_else(|| EnvelopeError::Broken(ids(usable.iter().map(|key| **key))))
+    }
+}
+
+fn each_once(mut keys: Vec<HeldKey>) -> Vec<HeldKey> {
+    keys.sort_by_key(|key| (Reverse(strictness(key.published.state)), key.published.created_at));
+    let mut seen = HashSet::new();
+    keys.retain(|key| seen.insert(key.published.recipient.as_str().to_owned()));
+    keys
+}
+
+fn strictness(state: KeyState) -> u8 {
+    match state {
+        KeyState::Active => 0,
+        KeyState::Retired => 1,
+        KeyState::Revoked => 2,
     }
 }
 
@@ -179,6 +196,24 @@ mod tests {
         let ring = KeyRing::new(vec![old, new]);
         assert_eq!(ring.open(&both).map(|opened| opened.key_id), Ok(new_id));
         assert_eq!(ring.open(&only_old).map(|opened| opened.key_id), Ok(old_id));
+    }
+
+    #[test]
+    fn an_identity_held_several_times_counts_once_and_as_strictly_as_any_says() {
+        let again = |key: &HeldKey, state, second| {
+            let identity = Identity::parse(&key.identity.expose()).expect("its own text");
+            let created_at = Timestamp::from_second(second).expect("a small number");
+            HeldKey { identity, published: PublishedKey { state, created_at, ..key.published.clone() } }
+        };
+        let (one, two) = (held(KeyState::Active, 8), held(KeyState::Active, 7));
+        let copies =
+            [again(&one, KeyState::Active, 4), again(&two, KeyState::Retired, 9), again(&one, KeyState::Active, 6)];
+        let (one_id, two_id) = (id(&one), id(&two));
+        let ring = KeyRing::new([one, two].into_iter().chain(copies).collect());
+        let kept: Vec<_> =
+            ring.keys().iter().map(|key| (id(key), key.published.state, key.published.created_at)).collect();
+        let at = |second| Timestamp::from_second(second).expect("a small number");
+        assert_eq!(kept, [(one_id, KeyState::Active, at(4)), (two_id, KeyState::Retired, at(9))]);
     }
 
     #[test]

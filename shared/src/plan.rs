@@ -150,7 +150,7 @@ fn desired(sealed: &Sealed, data: SecretData) -> DesiredSecret {
         name: sealed.name.clone(),
         labels,
         annotations,
-        type_: type_.unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
+        type_: type_.filter(|type_| !type_.is_empty()).unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
         immutable,
         data,
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_derive::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a SealedSecret holds and what the Secret made from it shall look like.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
@@ -37,11 +37,11 @@ pub struct SealedSecretSpec {
         "rule": "self.all(id, id.matches('^e[0-9a-f]{10}$'))",
         "message": "an envelope id is 'e' and 10 lower-case hex digits"
     }]))]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub envelopes: BTreeMap<String, EnvelopeSpec>,
     /// The sealed values by data key: `wax1.ENVELOPE.TOKEN`.
     #[schemars(schema_with = "encrypted_data_schema")]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub encrypted_data: BTreeMap<String, String>,
     /// What else the Secret holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,7 @@ impl Scope {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnvelopeSpec {
     /// What the values were sealed for, for people and for offline checks.
-    #[serde(default, skip_serializing_if = "BoundTo::is_empty")]
+    #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BoundTo::is_empty")]
     pub bound_to: BoundTo,
     /// Base64 of the 32-byte commitment to the data key.
     #[schemars(length(equal = 44))]
@@ -110,7 +110,7 @@ impl BoundTo {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Template {
-    /// The Secret's type; `Opaque` when absent.
+    /// The Secret's type; `Opaque` when absent or empty.
     #[schemars(length(max = 253), extend("x-kubernetes-validations" = [{
         "rule": "!self.startsWith('waxseal.dev/') && !(self in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])",
         "message": "Secrets of this type are never made from a SealedSecret"
@@ -131,11 +131,11 @@ pub struct Template {
 pub struct TemplateMetadata {
     /// The labels.
     #[schemars(schema_with = "template_metadata_schema")]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// The annotations.
     #[schemars(schema_with = "template_metadata_schema")]
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -150,6 +150,11 @@ pub struct SealedSecretStatus {
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+}
+
+/// `null` is how Go writes a map that was never made, and the API server drops it.
+fn absent_if_null<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 fn encrypted_data_schema(_: &mut SchemaGenerator) -> Schema {

@@ -8,11 +8,17 @@ mod age_file;
 mod algorithms;
 mod derivations;
 mod draft;
+mod held_keys;
+mod key_texts;
 mod known_object;
+mod large_values;
+mod low_order;
 mod manifests;
+mod names;
 mod object_vector;
 mod opening_refusals;
 mod openings;
+mod orders;
 mod refusals;
 mod seed;
 mod test_key;
@@ -21,7 +27,7 @@ mod wrap_refusals;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use object_vector::ObjectVector;
@@ -40,15 +46,18 @@ pub fn folder() -> PathBuf {
 pub fn files() -> BTreeMap<&'static str, String> {
     let files = [
         ("keys.json", derivations::keys()),
-        ("recipients-refused.json", derivations::refused_recipients()),
+        ("recipients-refused.json", key_texts::recipients()),
+        ("identities-refused.json", key_texts::identities()),
         ("padding.json", derivations::paddings()),
         ("derivations.json", derivations::values()),
         ("wraps.json", derivations::wraps()),
         ("manifests-read.json", manifests::read()),
         ("manifests-refused.json", manifests::refused()),
         ("opening.json", trees(openings::vectors())),
-        ("opening-large.json", trees(vec![openings::large(), opening_refusals::too_large()])),
+        ("opening-large.json", trees(large_values::vectors())),
+        ("refused-names.json", trees(names::vectors())),
         ("refused-objects.json", trees(refusals::objects())),
+        ("trees-refused.json", manifests::refused_trees()),
         ("refused-envelopes.json", trees(refusals::envelopes())),
         ("refused-wraps.json", trees(wrap_refusals::texts())),
         ("refused-age-files.json", trees(wrap_refusals::files())),
@@ -59,7 +68,7 @@ pub fn files() -> BTreeMap<&'static str, String> {
         ("refused-keys.json", trees(opening_refusals::keys())),
         ("refused-openings.json", trees(wrap_refusals::unopenable())),
         ("refused-values.json", trees(opening_refusals::values())),
-        ("order-of-checks.json", trees(opening_refusals::order())),
+        ("order-of-checks.json", trees([opening_refusals::order(), orders::vectors()].into_iter().flatten().collect())),
     ];
     files.into_iter().map(|(name, vectors)| (name, text(&vectors))).collect()
 }
@@ -100,7 +109,34 @@ fn tree(vector: &impl Serialize) -> Value {
 
 fn text(vectors: &[Value]) -> String {
     let file = json!({"specification": "shared/FORMAT.md, version 1", "vectors": vectors});
-    serde_json::to_string_pretty(&file).expect("strings, maps and numbers") + "\n"
+    serde_json::to_string_pretty(&Shown { value: &file, is_turned: false }).expect("strings, maps and numbers") + "\n"
+}
+
+/// Shows maps in ascending order of their keys, and turned in every `object`: who walks its maps as
+/// they stand then finds another fault first than the specification says.
+struct Shown<'a> {
+    value: &'a Value,
+    is_turned: bool,
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let of = |value, is_turned| Shown { value, is_turned };
+        match self.value {
+            Value::Object(map) => {
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_by_key(|entry| entry.0);
+                if self.is_turned {
+                    entries.reverse();
+                }
+                serializer.collect_map(
+                    entries.into_iter().map(|(key, value)| (key, of(value, self.is_turned || key == "object"))),
+                )
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(|item| of(item, self.is_turned))),
+            value => value.serialize(serializer),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -109,6 +145,14 @@ mod tests {
 
     fn file(vectors: &[&Value]) -> String {
         text(&vectors.iter().map(|vector| (*vector).clone()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn maps_in_objects_are_turned() {
+        let text = file(&[&json!({"name": "a", "object": {"a": {"b": 1, "c": 2}, "d": []}})]);
+        let order: Vec<_> =
+            ["\"name\"", "\"object\"", "\"d\"", "\"a\": {", "\"c\"", "\"b\""].map(|part| text.find(part)).into();
+        assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{text}");
     }
 
     #[test]

@@ -89,6 +89,8 @@ pub enum DecodeError {
     /// Sealed for another place.
     #[error("sealed for {sealed_for}, but this object is {object}")]
     Moved {
+        /// The envelope that says so, the first of perhaps many.
+        envelope: EnvelopeId,
         /// What the values were sealed for.
         sealed_for: String,
         /// What they stand in.
@@ -161,7 +163,7 @@ impl Sealed {
             let decoded = decode_envelope(&id, envelope)?;
             // FORMAT.md §6.6
             if envelope.bound_to != expected {
-                return Err(moved(scope, &envelope.bound_to, &namespace, &name));
+                return Err(moved(id, scope, &envelope.bound_to, (&namespace, &name)));
             }
             envelopes.insert(id, decoded);
         }
@@ -253,7 +255,12 @@ fn decode_values(
 }
 
 /// Names both places. What stands in `boundTo` is shown only where it is a name.
-fn moved(scope: Scope, bound_to: &BoundTo, namespace: &Namespace, name: &ObjectName) -> DecodeError {
+fn moved(
+    envelope: EnvelopeId,
+    scope: Scope,
+    bound_to: &BoundTo,
+    (namespace, name): (&Namespace, &ObjectName),
+) -> DecodeError {
     let there = bound_to.namespace.as_deref().map(Namespace::parse);
     let called = bound_to.name.as_deref().map(ObjectName::parse);
     let sealed_for = match (there, called) {
@@ -262,5 +269,5 @@ fn moved(scope: Scope, bound_to: &BoundTo, namespace: &Namespace, name: &ObjectN
         (None, None) => "any place (scope Cluster)".to_owned(),
         _ => "no place that can be".to_owned(),
     };
-    DecodeError::Moved { sealed_for, object: format!("{namespace}/{name} (scope {})", scope.as_str()) }
+    DecodeError::Moved { envelope, sealed_for, object: format!("{namespace}/{name} (scope {})", scope.as_str()) }
 }

@@ -20,6 +20,9 @@ impl Checksum for LongBech32 {
 }
 
 /// Decodes exactly `N` bytes under a lower-case human-readable part; `None` for anything else.
+///
+/// The library passes over the bits that are left when 5-bit characters are cut into bytes. BIP 173
+/// wants fewer than five of them, all zero: encoding again shows that.
 pub(super) fn decode<const N: usize>(text: &str, human_readable: &str) -> Option<Zeroizing<[u8; N]>> {
     let checked = CheckedHrpstring::new::<LongBech32>(text).ok()?;
     if checked.hrp().as_str().to_ascii_lowercase() != human_readable {
@@ -31,7 +34,8 @@ pub(super) fn decode<const N: usize>(text: &str, human_readable: &str) -> Option
         *bytes.get_mut(length)? = byte;
         length += 1;
     }
-    (length == N).then_some(bytes)
+    let is_canonical = length == N && encode(&*bytes, human_readable).eq_ignore_ascii_case(text);
+    is_canonical.then_some(bytes)
 }
 
 /// Encodes bytes in lower case.

@@ -81,6 +81,30 @@ status: {anything: [1]}
     }
 
     #[test]
+    fn null_is_an_absent_field_and_no_value_of_a_map() {
+        let absent = with_spec("spec: {}").expect("a SealedSecret").spec;
+        for spec in [
+            "spec: {scope: ~, envelopes: ~, encryptedData: null, template:}",
+            "spec: {template: {type: ~, immutable: ~, metadata: ~}}",
+            "spec: {template: {metadata: {labels: ~, annotations: ~}}}",
+        ] {
+            let mut read = with_spec(spec).expect(spec).spec;
+            read.template =
+                read.template.filter(|template| template.metadata.as_ref().is_some_and(|m| !m.labels.is_empty()));
+            assert_eq!(read, absent, "{spec}");
+        }
+        let bound =
+            with_spec("spec: {envelopes: {e1: {boundTo: ~, commitment: a, wraps: {}}}}").expect("a SealedSecret");
+        assert!(bound.spec.envelopes["e1"].bound_to.is_empty());
+        for (spec, expected) in [
+            ("spec: {encryptedData: {A: ~}}", "spec.encryptedData.A: must be a string, not null"),
+            ("spec: {envelopes: {e1: ~}}", "spec.envelopes.e1: must be a mapping, not null"),
+        ] {
+            assert_eq!(with_spec(spec).expect_err(spec).to_string(), expected);
+        }
+    }
+
+    #[test]
     fn what_is_not_known_is_refused_with_its_place() {
         for (spec, expected, line) in [
             ("", "spec: missing", 1),

@@ -37,7 +37,7 @@ fn parser(text: &str) -> Parser<'_, StrInput<'_>> {
 fn feed(builder: &mut TreeBuilder<'_>, event: Event<'_>, place: Place) -> Result<(), ManifestError> {
     let node = |content, anchor, tag: Option<&ParsedTag>| Node {
         place,
-        tag: tag.map_or(Tag::None, kind_of_tag),
+        tag: tag.map_or(Tag::None, |tag| kind_of_tag(tag, &content)),
         anchor: (anchor != 0).then_some(anchor),
         content,
     };
@@ -66,8 +66,10 @@ fn kind_of_style(style: ScalarStyle) -> Style {
     }
 }
 
-fn kind_of_tag(tag: &ParsedTag) -> Tag {
-    if tag.is_yaml_core_schema_tag("str") { Tag::Str } else { Tag::Other }
+/// `!!str` is the tag of scalars: a collection that has it is no string, and to other readers nothing.
+fn kind_of_tag(tag: &ParsedTag, content: &Content) -> Tag {
+    let is_scalar = matches!(content, Content::Scalar(..));
+    if is_scalar && tag.is_yaml_core_schema_tag("str") { Tag::Str } else { Tag::Other }
 }
 
 fn absolute(span: &Span, first_line: u32) -> Place {

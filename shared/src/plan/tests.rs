@@ -97,6 +97,14 @@ fn a_fresh_object_is_written_and_then_left() {
 }
 
 #[test]
+fn an_empty_type_is_none() {
+    let ring = ring();
+    let mut object = sealed(&ring);
+    object.spec.template = Some(Template { type_: Some(String::new()), ..Template::default() });
+    assert_eq!(assert_written(plan(&object, Keys::Held(&ring), None)).type_, "Opaque");
+}
+
+#[test]
 fn what_others_added_to_the_metadata_is_no_difference() {
     let ring = ring();
     let object = sealed(&ring);

@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use bech32::{Bech32, Checksum, Hrp};
 use serde_json::{Value, json};
 
 use super::age_file::AgeFile;
@@ -10,7 +9,6 @@ use super::algorithms::aes_256_gcm;
 use super::draft::{binding, commitment, envelope_id, hex, padded, padded_length, proof, value_key, wrap_text};
 use super::seed::Seed;
 use super::test_key::TestKey;
-use super::wrap_refusals::ORDER_8;
 
 const LENGTHS: [usize; 24] = [
     0, 1, 251, 252, 253, 268, 269, 508, 509, 540, 541, 1020, 1021, 1084, 1085, 4092, 4093, 65_532, 65_533, 131_068,
@@ -102,56 +100,4 @@ pub(super) fn keys() -> Vec<Value> {
             })
         })
         .into()
-}
-
-/// BIP 173's checksum for texts of any length.
-enum LongBech32 {}
-
-impl Checksum for LongBech32 {
-    type MidstateRepr = <Bech32 as Checksum>::MidstateRepr;
-    type CorrectionField = <Bech32 as Checksum>::CorrectionField;
-    const ROOT_GENERATOR: Self::CorrectionField = Bech32::ROOT_GENERATOR;
-    const ROOT_EXPONENTS: core::ops::RangeInclusive<usize> = Bech32::ROOT_EXPONENTS;
-    const CODE_LENGTH: usize = 4096;
-    const CHECKSUM_LENGTH: usize = Bech32::CHECKSUM_LENGTH;
-    const GENERATOR_SH: [u32; 5] = Bech32::GENERATOR_SH;
-    const TARGET_RESIDUE: u32 = Bech32::TARGET_RESIDUE;
-}
-
-fn bech32(human_readable: &str, bytes: &[u8]) -> String {
-    let human_readable = Hrp::parse(human_readable).expect("one of two constants");
-    bech32::encode::<LongBech32>(human_readable, bytes).expect("no longer than the code")
-}
-
-pub(super) fn refused_recipients() -> Vec<Value> {
-    let (classic, hybrid) = (TestKey::classic("cluster"), TestKey::hybrid("hybrid cluster"));
-    let text = |key: &TestKey| key.identity.recipient().as_str().to_owned();
-    let swapped = |text: String| {
-        let (head, tail) = text.split_at(text.len() - 1);
-        format!("{head}{}", if tail == "q" { "p" } else { "q" })
-    };
-    let changed = |change: fn(&mut Vec<u8>)| {
-        let mut bytes = hybrid.public();
-        change(&mut bytes);
-        bech32("age1pq", &bytes)
-    };
-    const PLUGIN: &str = "age1tag1qt8lw0ual6avlwmwatk888yqnmdamm7xfd0wak53ut6elz5c4swx2yqdj4e";
-    [
-        ("upper-case", "not the canonical form", text(&classic).to_ascii_uppercase()),
-        ("hybrid-upper-case", "not the canonical form", text(&hybrid).to_ascii_uppercase()),
-        ("checksum", "the last character is another", swapped(text(&classic))),
-        ("hybrid-checksum", "the last character is another", swapped(text(&hybrid))),
-        ("identity", "a private key", classic.identity.expose().to_string()),
-        ("space", "a space at the end", format!("{} ", text(&classic))),
-        ("plugin", "a recipient of another type", PLUGIN.to_owned()),
-        ("empty", "no text", String::new()),
-        ("low-order", "the point 0", bech32("age", &[0; 32])),
-        ("low-order-8", "a point of order 8", bech32("age", &ORDER_8)),
-        ("short", "31 bytes", bech32("age", &[9; 31])),
-        ("hybrid-short", "1215 bytes", changed(|bytes| bytes.truncate(1215))),
-        ("hybrid-low-order", "the last 32 bytes are the point 0", changed(|bytes| bytes[1184..].fill(0))),
-        ("hybrid-modulus", "a coefficient of ML-KEM is the modulus or more", changed(|bytes| bytes[..3].fill(0xff))),
-    ]
-    .map(|(name, comment, recipient)| json!({"comment": comment, "name": name, "recipient": recipient}))
-    .into()
 }

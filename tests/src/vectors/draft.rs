@@ -153,11 +153,23 @@ impl Draft {
     }
 
     fn token(&self, envelope: &str, data_key: &str, plaintext: &[u8]) -> String {
+        let bytes = self.sealed_bytes(envelope, data_key, plaintext);
+        format!("wax1.{envelope}.{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// Salt, ciphertext and tag.
+    pub(super) fn sealed_bytes(&self, envelope: &str, data_key: &str, plaintext: &[u8]) -> Vec<u8> {
         let salt: [u8; 16] = self.seed.bytes(&format!("salt {data_key}"));
         let binding = binding(self.scope, &self.namespace, &self.name, data_key);
         let (key, nonce) = value_key(self.dek(envelope), &salt, &binding);
-        let sealed = aes_256_gcm(&key, nonce, plaintext);
-        format!("wax1.{envelope}.{}", BASE64_URL_SAFE_NO_PAD.encode([&salt[..], &sealed].concat()))
+        [&salt[..], &aes_256_gcm(&key, nonce, plaintext)].concat()
+    }
+
+    /// What the plaintext at this place is combined with: the ciphertext of zeros.
+    pub(super) fn key_stream(&self, envelope: &str, data_key: &str, length: usize) -> Vec<u8> {
+        let mut bytes = self.sealed_bytes(envelope, data_key, &vec![0; length]).split_off(16);
+        bytes.truncate(length);
+        bytes
     }
 
     /// The object as a tree. The scope is left out where it is the default.

@@ -32,7 +32,7 @@ pub(super) struct ObjectVector {
 pub(super) struct Append {
     /// The way to the string that it is appended to.
     pub(super) at: Vec<String>,
-    pub(super) text: &'static str,
+    pub(super) text: String,
     pub(super) times: usize,
 }
 

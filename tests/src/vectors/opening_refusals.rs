@@ -6,7 +6,7 @@ use serde_json::json;
 use waxseal_shared::format::Check;
 
 use super::age_file::stanza;
-use super::draft::{Draft, padded};
+use super::draft::padded;
 use super::object_vector::ObjectVector;
 use super::refusals::{At, Base, from_cases, rename};
 use super::test_key::TestKey;
@@ -82,6 +82,16 @@ pub(super) fn values() -> Vec<ObjectVector> {
             plaintext[255] = 1;
             replaced(base, &plaintext);
         }),
+        ("padding-not-zero-first", "the first byte behind the value is 01", ValuePadding, At::Value, |base| {
+            let mut plaintext = padded(b"hunter2");
+            plaintext[11] = 1;
+            replaced(base, &plaintext);
+        }),
+        ("padding-not-zero-middle", "a byte in the middle is 01", ValuePadding, At::Value, |base| {
+            let mut plaintext = padded(b"hunter2");
+            plaintext[100] = 1;
+            replaced(base, &plaintext);
+        }),
         ("padding-too-long", "a short value in 272 bytes", ValuePadding, At::Value, |base| {
             let mut plaintext = padded(b"hunter2");
             plaintext.resize(272, 0);
@@ -107,16 +117,6 @@ pub(super) fn values() -> Vec<ObjectVector> {
     vectors
 }
 
-/// One byte more than a Secret can hold, in a ciphertext no longer than that of 1 MiB.
-pub(super) fn too_large() -> ObjectVector {
-    let key = TestKey::classic("cluster");
-    let mut draft = Draft::new("too-large");
-    let envelope = draft.envelope("1", &[&key]);
-    draft.value(&envelope, "LARGE", &vec![0; (1 << 20) + 1]);
-    let comment = "one value of 1 MiB and a byte";
-    ObjectVector::refused("too-large", comment, vec![key.held()], draft.object(), Check::DataSize, BTreeMap::new())
-}
-
 /// Two faults: the one that is checked first is the answer.
 pub(super) fn order() -> Vec<ObjectVector> {
     let mut vectors = from_cases(&[
@@ -136,7 +136,7 @@ pub(super) fn order() -> Vec<ObjectVector> {
             "commitment-before-wraps",
             "a foreign commitment and no wraps",
             Check::CommitmentForeign,
-            At::Object,
+            At::Envelope,
             |base| {
                 base.envelope()["wraps"] = json!({});
                 base.rename_envelope("e0123456789");
@@ -206,7 +206,7 @@ pub(super) fn order() -> Vec<ObjectVector> {
             base.object["metadata"]["name"] = json!("db2");
             *base.wrap() = json!("");
         }),
-        ("bound-to-before-values", "a moved object with a bad token", Check::BoundTo, At::Object, |base| {
+        ("bound-to-before-values", "a moved object with a bad token", Check::BoundTo, At::Envelope, |base| {
             base.object["metadata"]["name"] = json!("db2");
             *base.token() = json!("");
         }),
@@ -262,8 +262,9 @@ fn envelopes_in_order() -> ObjectVector {
     let (first, second) = if own < other { (own, other) } else { (other, own) };
     base.spec()["envelopes"][&first]["boundTo"] = json!({});
     base.spec()["envelopes"][&second]["commitment"] = json!("");
+    base.envelope = first;
     let comment = "the first envelope is bound to nothing, the second has no commitment";
-    base.refused(comment, Check::BoundTo, At::Object)
+    base.refused(comment, Check::BoundTo, At::Envelope)
 }
 
 fn unused_is_checked() -> ObjectVector {

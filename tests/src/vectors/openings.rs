@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::age_file::{AgeFile, recipient_stanza, stanza};
 use super::draft::{Draft, wrap_text};
+use super::held_keys;
 use super::object_vector::{ObjectVector, Secret};
 use super::seed::Seed;
 use super::test_key::TestKey;
@@ -16,21 +17,9 @@ pub(super) fn vectors() -> Vec<ObjectVector> {
     vectors.extend(names());
     vectors.extend(shapes());
     vectors.extend(age_files());
-    vectors.extend(choices());
+    vectors.extend(held_keys::vectors());
     vectors.extend(proofs());
     vectors
-}
-
-/// One value of the largest size.
-pub(super) fn large() -> ObjectVector {
-    let key = TestKey::classic("cluster");
-    let mut draft = Draft::new("largest");
-    let envelope = draft.envelope("1", &[&key]);
-    let mut value = vec![0; 1 << 20];
-    value[0] = 1;
-    value[(1 << 20) - 1] = 2;
-    draft.value(&envelope, "LARGE", &value);
-    ObjectVector::opens("one value of 1 MiB: 01, zeros, 02", &draft, vec![key.held()], &[&key])
 }
 
 fn scopes() -> Vec<ObjectVector> {
@@ -58,6 +47,17 @@ fn scopes() -> Vec<ObjectVector> {
     draft.value(&envelope, "PASSWORD", b"hunter2");
     let vector = ObjectVector::opens("an empty boundTo is an absent one", &draft, vec![key.held()], &[key]);
     vectors.push(vector.with_object(|object| object["spec"]["envelopes"][&envelope]["boundTo"] = json!({})));
+    let mut draft = Draft::new("bound-to-null");
+    draft.scope = "Cluster";
+    let envelope = draft.envelope("1", &[key]);
+    draft.value(&envelope, "PASSWORD", b"hunter2");
+    let vector = ObjectVector::opens("null is an absent boundTo", &draft, vec![key.held()], &[key]);
+    vectors.push(vector.with_object(|object| object["spec"]["envelopes"][&envelope]["boundTo"] = json!(null)));
+    let vector =
+        ObjectVector::opens("null is an absent map, and an absent scope", &Draft::new("all-null"), Vec::new(), &[]);
+    vectors.push(vector.with_object(|object| {
+        object["spec"] = json!({"encryptedData": null, "envelopes": null, "scope": null, "template": null});
+    }));
     vectors
 }
 
@@ -92,7 +92,7 @@ fn names() -> Vec<ObjectVector> {
 
 fn shapes() -> Vec<ObjectVector> {
     let key = TestKey::classic("cluster");
-    let mut vectors = vec![no_values(), template(&key)];
+    let mut vectors = vec![no_values(), template(&key), harmless_template(&key), nulls(&key)];
 
     let mut draft = Draft::new("most-envelopes");
     for number in 0..64 {
@@ -156,6 +156,40 @@ fn template(key: &TestKey) -> ObjectVector {
         .with_object(|object| object["metadata"]["labels"] = json!({"of": "the SealedSecret alone"}))
 }
 
+/// Names that hold what §6.8 refuses, but do not begin with it.
+fn harmless_template(key: &TestKey) -> ObjectVector {
+    let mut draft = Draft::new("template-lookalikes");
+    let keys = [
+        "Waxseal.dev/x",
+        "kubed.appscode.com",
+        "my.kubed.appscode.com/x",
+        "waxseal.dev",
+        "waxseal.dev.example/x",
+        "x.waxseal.dev/y",
+        "x/reflector.v1.k8s.emberstack.com/y",
+    ];
+    let strings = BTreeMap::from(keys.map(|name| (name, "x")));
+    let metadata = json!({"annotations": strings, "labels": strings});
+    draft.template = Some(json!({"metadata": metadata, "type": "kubernetes.io/service-account-token-x"}));
+    let envelope = draft.envelope("1", &[key]);
+    draft.value(&envelope, "PASSWORD", b"hunter2");
+    let type_ = "kubernetes.io/service-account-token-x";
+    let secret = Secret { type_, immutable: None, labels: strings.clone(), annotations: strings.clone() };
+    ObjectVector::opens("names that only look like refused ones", &draft, vec![key.held()], &[key]).with_secret(secret)
+}
+
+/// `null` wherever a field may be absent, and a type of no letters.
+fn nulls(key: &TestKey) -> ObjectVector {
+    let mut draft = Draft::new("nulls");
+    draft.scope = "Namespace";
+    draft.template = Some(json!({"immutable": null, "metadata": {"annotations": null, "labels": null}, "type": ""}));
+    let envelope = draft.envelope("1", &[key]);
+    draft.value(&envelope, "PASSWORD", b"hunter2");
+    let comment = "null is absent, and an empty type is Opaque";
+    ObjectVector::opens(comment, &draft, vec![key.held()], &[key])
+        .with_object(|object| object["spec"]["envelopes"][&envelope]["boundTo"]["name"] = json!(null))
+}
+
 fn with_file(vector: &str, comment: &'static str, key: &TestKey, change: impl FnOnce(&mut AgeFile)) -> ObjectVector {
     let mut draft = Draft::new(vector);
     let envelope = draft.envelope("1", &[key]);
@@ -207,84 +241,6 @@ pub(super) fn grease_of(size: usize) -> String {
     format!("-> {letters}-grease\n{}\n", format!("{}\n", "A".repeat(64)).repeat(lines))
 }
 
-fn choices() -> Vec<ObjectVector> {
-    let keys: Vec<_> = (1..=6).map(|number| TestKey::classic(&format!("key {number}"))).collect();
-    let wrapped = |vector: &str, wrapped: &[&TestKey]| {
-        let mut draft = Draft::new(vector);
-        let envelope = draft.envelope("1", wrapped);
-        draft.value(&envelope, "PASSWORD", b"hunter2");
-        (draft, envelope)
-    };
-    let [one, two, three, four, five, _] = keys.as_slice() else {
-        unreachable!("six keys were made");
-    };
-    let mut vectors = Vec::new();
-
-    let (draft, _) = wrapped("primary-first", &[one, two, three]);
-    let held = vec![
-        one.held(),
-        two.held().made("2026-03-01T00:00:00Z").state("Retired"),
-        three.held().made("2026-02-01T00:00:00Z"),
-    ];
-    vectors.push(ObjectVector::opens(
-        "the primary is tried before a newer key that is Retired",
-        &draft,
-        held,
-        &[three],
-    ));
-
-    let (draft, _) = wrapped("newest-next", &[one, two]);
-    let held = vec![
-        one.held().state("Retired"),
-        two.held().made("2026-01-01T00:00:00.5Z").state("Retired"),
-        three.held().made("2026-03-01T00:00:00Z"),
-    ];
-    vectors.push(ObjectVector::opens("the primary has no wrap: the newest of the others", &draft, held, &[two]));
-
-    let (smaller, larger) = if one.id() < two.id() { (one, two) } else { (two, one) };
-    let (draft, _) = wrapped("equal-times", &[one, two]);
-    let held = vec![larger.held(), smaller.held().made("2026-01-01T01:00:00+01:00")];
-    vectors.push(ObjectVector::opens("of two keys of one time, the smaller key id", &draft, held, &[smaller]));
-
-    let (draft, _) = wrapped("recovery-is-not-primary", &[one, two, three]);
-    let held = vec![
-        one.held().made("2026-03-01T00:00:00Z").role("Recovery"),
-        two.held().made("2026-02-01T00:00:00Z"),
-        three.held(),
-    ];
-    vectors.push(ObjectVector::opens("a newer recovery key is tried after the primary", &draft, held, &[two]));
-
-    let (draft, _) = wrapped("revoked-is-not-tried", &[one, two]);
-    let held = vec![one.held().made("2026-03-01T00:00:00Z").state("Revoked"), two.held().state("Retired")];
-    vectors.push(ObjectVector::opens("a wrap for a revoked key is passed over", &draft, held, &[two]));
-
-    let (mut draft, envelope) = wrapped("fourth-candidate", &[one, two, three, four, five]);
-    let all = [one, two, three, four, five];
-    for key in &all[..3] {
-        let other = AgeFile::new(key, &[7; 32], &Seed::new("another data key"));
-        draft.set_wrap(&envelope, key.id(), &other.to_bytes());
-    }
-    let times = [
-        "2026-05-05T00:00:00Z",
-        "2026-05-04T00:00:00Z",
-        "2026-05-03T00:00:00Z",
-        "2026-05-02T00:00:00Z",
-        "2026-05-01T00:00:00Z",
-    ];
-    let held = all.iter().zip(times).map(|(key, time)| key.held().made(time)).collect();
-    let comment = "three wraps hold another data key than the envelope's; the fourth opens; all proofs are right";
-    vectors.push(ObjectVector::opens(comment, &draft, held, &[four]));
-
-    let mut draft = Draft::new("an-envelope-a-key");
-    let (first, second) = (draft.envelope("1", &[one]), draft.envelope("2", &[two]));
-    draft.value(&first, "A", b"1");
-    draft.value(&second, "B", b"2");
-    draft.value(&first, "C", b"3");
-    let held = vec![one.held(), two.held()];
-    vectors.push(ObjectVector::opens("two envelopes that two keys open", &draft, held, &[one, two]));
-    vectors
-}
-
 fn proofs() -> Vec<ObjectVector> {
     let (key, recovery) = (TestKey::classic("cluster"), TestKey::classic("recovery"));
     let wrapped = |vector: &str| {
@@ -332,5 +288,12 @@ fn proofs() -> Vec<ObjectVector> {
     let comment = "a proof for the same age file under another key id is wrong";
     let moved = ObjectVector::opens(comment, &draft, vec![key.held()], &[&key]);
     let moved = moved.with_broken_wraps(&envelope, &[&recovery]);
-    vec![other, own, primary, moved]
+
+    let (mut draft, envelope) = wrapped("broken-wrap-with-right-proof");
+    let bytes = file(&draft, &envelope, &TestKey::classic("stranger"));
+    draft.set_wrap(&envelope, key.id(), &bytes);
+    let held = vec![key.held(), recovery.held().role("Recovery")];
+    let comment = "the primary's wrap does not decrypt, but its proof is right: nothing is reported";
+    let right = ObjectVector::opens(comment, &draft, held, &[&recovery]);
+    vec![other, own, primary, moved, right]
 }

@@ -44,6 +44,11 @@ impl TestKey {
         self.identity.recipient().key_id().as_str()
     }
 
+    /// The bytes of the identity.
+    pub(super) fn secret(&self) -> &[u8; 32] {
+        &self.secret
+    }
+
     /// The bytes of the recipient.
     pub(super) fn public(&self) -> Vec<u8> {
         match self.kind {

@@ -7,17 +7,12 @@ use waxseal_shared::format::Check;
 
 use super::age_file::{AgeFile, classic, hybrid, raw_base64, recipient_stanza, stanza};
 use super::draft::wrap_text;
+use super::low_order;
 use super::object_vector::ObjectVector;
 use super::openings::grease_of;
 use super::refusals::{At, Base, from_cases};
 use super::seed::Seed;
 use super::test_key::TestKey;
-
-/// A point of order 8.
-pub(super) const ORDER_8: [u8; 32] = [
-    0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09, 0x8d,
-    0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
-];
 
 pub(super) fn texts() -> Vec<ObjectVector> {
     use Check::{ProofEncoding, ProofLength, WrapEncoding, WrapParts, WrapSize};
@@ -36,6 +31,15 @@ pub(super) fn texts() -> Vec<ObjectVector> {
             let missing = 4097 - file.to_bytes().len();
             file.stanzas += &grease_of(missing);
             base.set_file(&file.to_bytes());
+        }),
+        ("wrap-of-5465-characters", "seen before it is decoded", WrapSize, At::Wrap, |base| {
+            edited(base, |_, proof| format!("{}.{proof}", "A".repeat(5465)));
+        }),
+        ("wrap-of-5466-characters", "seen before it is decoded", WrapSize, At::Wrap, |base| {
+            edited(base, |_, proof| format!("{}.{proof}", "A".repeat(5466)));
+        }),
+        ("wrap-of-5467-characters", "seen before it is decoded", WrapSize, At::Wrap, |base| {
+            edited(base, |_, proof| format!("{}.{proof}", "A".repeat(5467)));
         }),
         ("wrap-of-5468-characters", "seen before it is decoded", WrapSize, At::Wrap, |base| {
             edited(base, |_, proof| format!("{}.{proof}", "A".repeat(5468)));
@@ -74,6 +78,12 @@ pub(super) fn files() -> Vec<ObjectVector> {
         let file = base.age_file();
         let bytes = [edit(&file.header()).as_bytes(), &file.payload()].concat();
         base.set_file(&bytes);
+    }
+    fn with_mac(base: &mut Base, line: impl FnOnce(&str) -> String) {
+        with_header(base, |header| {
+            let (before, mac) = header.trim_end().split_once("--- ").unwrap_or_default();
+            format!("{before}{}", line(mac))
+        });
     }
     /// An age file that is right but for the stanzas put before.
     fn with_grease(base: &mut Base, grease: &str) {
@@ -146,6 +156,28 @@ pub(super) fn files() -> Vec<ObjectVector> {
             let header = base.age_file().header();
             base.set_file(&header.as_bytes()[..header.len() - 1]);
         }),
+        ("age-mac-padded", "a MAC with =", AgeHeader, At::Wrap, |base| with_mac(base, |mac| format!("--- {mac}=\n"))),
+        ("age-mac-long", "a character behind the MAC", AgeHeader, At::Wrap, |base| {
+            with_mac(base, |mac| format!("--- {mac}A\n"));
+        }),
+        ("age-mac-space", "a space behind the MAC", AgeHeader, At::Wrap, |base| {
+            with_mac(base, |mac| format!("--- {mac} \n"));
+        }),
+        ("age-mac-two-spaces", "two spaces before the MAC", AgeHeader, At::Wrap, |base| {
+            with_mac(base, |mac| format!("---  {mac}\n"));
+        }),
+        ("age-mac-no-space", "no space before the MAC", AgeHeader, At::Wrap, |base| {
+            with_mac(base, |mac| format!("---{mac}\n"));
+        }),
+        ("age-mac-carriage-return", "the line of the MAC alone ends in CR LF", AgeHeader, At::Wrap, |base| {
+            with_mac(base, |mac| format!("--- {mac}\r\n"));
+        }),
+        ("age-delete-character", "the byte 127", AgeHeader, At::Wrap, |base| {
+            with_grease(base, "-> x\u{7f}-grease\n\n");
+        }),
+        ("age-no-arguments", "a stanza without even a type", AgeHeader, At::Wrap, |base| {
+            with_grease(base, "-> \n\n");
+        }),
         ("age-payload-absent", "nothing after the header", AgePayload, At::Wrap, |base| {
             let header = base.age_file().header();
             base.set_file(header.as_bytes());
@@ -172,6 +204,12 @@ pub(super) fn stanzas() -> Vec<ObjectVector> {
         ("stanza-grease-inside", "grease is at the end of a type", Check::StanzaForeign, At::Wrap, |base| {
             with_stanzas(base, |own| own + "-> x-grease2\n\n");
         }),
+        ("stanza-grease-without-hyphen", "grease has a hyphen", Check::StanzaForeign, At::Wrap, |base| {
+            with_stanzas(base, |own| own + "-> xgrease\n\n");
+        }),
+        ("stanza-grease-upper-case", "grease has one case", Check::StanzaForeign, At::Wrap, |base| {
+            with_stanzas(base, |own| own + "-> x-GREASE\n\n");
+        }),
         ("stanza-without-argument", "no share", Check::StanzaArguments, At::Wrap, |base| {
             with_stanzas(base, |_| stanza(&["X25519"], &[1; 32]));
         }),
@@ -193,6 +231,9 @@ pub(super) fn stanzas() -> Vec<ObjectVector> {
         ("share-of-31-bytes", "one byte less", Check::ShareLength, At::Wrap, |base| {
             with_stanzas(base, |_| stanza(&["X25519", &raw_base64(&[9; 31])], &[1; 32]));
         }),
+        ("share-of-33-bytes", "one byte more", Check::ShareLength, At::Wrap, |base| {
+            with_stanzas(base, |_| stanza(&["X25519", &raw_base64(&[9; 33])], &[1; 32]));
+        }),
         ("only-grease", "no recipient", Check::StanzaCount, At::Wrap, |base| {
             with_stanzas(base, |_| "-> x-grease\n\n".to_owned());
         }),
@@ -205,61 +246,41 @@ pub(super) fn stanzas() -> Vec<ObjectVector> {
             with_stanzas(base, |own| own + &recipient_stanza(&other, &file_key, &Seed::new("second")));
         }),
     ]);
-    vectors.extend(low_order());
+    vectors.extend(low_order::shares());
     vectors.extend(hybrid_shapes());
     vectors
 }
 
-fn with_stanzas(base: &mut Base, edit: impl FnOnce(String) -> String) {
+pub(super) fn with_stanzas(base: &mut Base, edit: impl FnOnce(String) -> String) {
     let mut file = base.age_file();
     file.stanzas = edit(file.stanzas);
     base.set_file(&file.to_bytes());
 }
 
-fn low_order() -> Vec<ObjectVector> {
-    let mut one = [0; 32];
-    one[0] = 1;
-    let mut prime = [0xff; 32];
-    prime[0] = 0xed;
-    prime[31] = 0x7f;
-    let mut high_bit = [0; 32];
-    high_bit[31] = 0x80;
-    let points = [
-        ("share-zero", "the point 0", [0; 32]),
-        ("share-one", "the point 1", one),
-        ("share-of-order-8", "a point of order 8", ORDER_8),
-        ("share-prime", "0, written as the prime", prime),
-        ("share-high-bit", "0 with the bit set that X25519 ignores", high_bit),
-    ];
-    let vector = |(name, comment, point): (&str, &'static str, [u8; 32])| {
-        let mut base = Base::new(name);
-        with_stanzas(&mut base, |_| stanza(&["X25519", &raw_base64(&point)], &[1; 32]));
-        base.refused(comment, Check::ShareLowOrder, At::Wrap)
-    };
-    points.map(vector).into()
-}
-
-/// Hybrid stanzas in a file for a hybrid key.
+/// Hybrid stanzas of the wrong shape, with one that is right to begin from.
 fn hybrid_shapes() -> Vec<ObjectVector> {
     let key = TestKey::hybrid("hybrid cluster");
-    let changed = |name: &str, comment, check, change: fn(&mut Vec<u8>)| {
+    let (right, body) = hybrid(&key, &[3; 16], &Seed::new("hybrid shapes"));
+    let share = raw_base64(&right);
+    let refused = |name: &str, comment, check, arguments: &[&str], body: &[u8]| {
         let mut base = Base::new(name);
-        let seed = Seed::new(name);
-        let (mut encapsulation, body) = hybrid(&key, &[3; 16], &seed);
-        change(&mut encapsulation);
-        with_stanzas(&mut base, |_| stanza(&["mlkem768x25519", &raw_base64(&encapsulation)], &body));
+        with_stanzas(&mut base, |_| stanza(&[&["mlkem768x25519"], arguments].concat(), body));
         base.refused(comment, check, At::Wrap)
     };
+    let of_length = |bytes: usize| raw_base64(&right.iter().copied().cycle().take(bytes).collect::<Vec<_>>());
+    use Check::{ShareEncoding, ShareLength, StanzaArguments, StanzaBody};
+    // 1120 bytes leave two bits over: the last character is one of 16.
+    let unused_bits = format!("{}B", "A".repeat(share.len() - 1));
     vec![
-        changed("hybrid-share-zero", "the X25519 part is the point 0", Check::ShareLowOrder, |encapsulation| {
-            encapsulation[1088..].fill(0);
-        }),
-        changed("encapsulation-of-1119-bytes", "one byte less", Check::ShareLength, |encapsulation| {
-            encapsulation.truncate(1119);
-        }),
-        changed("encapsulation-of-32-bytes", "a share alone", Check::ShareLength, |encapsulation| {
-            encapsulation.truncate(32);
-        }),
+        refused("hybrid-without-argument", "no encapsulation", StanzaArguments, &[], &body),
+        refused("hybrid-with-two-arguments", "an argument more", StanzaArguments, &[&share, "x"], &body),
+        refused("hybrid-body-of-31-bytes", "one byte less", StanzaBody, &[&share], &body[1..]),
+        refused("hybrid-body-of-33-bytes", "one byte more", StanzaBody, &[&share], &[&body[..], &[0]].concat()),
+        refused("encapsulation-padded", "a = at the end", ShareEncoding, &[&format!("{share}=")], &body),
+        refused("encapsulation-unused-bits", "an unused bit is set", ShareEncoding, &[&unused_bits], &body),
+        refused("encapsulation-of-1119-bytes", "one byte less", ShareLength, &[&of_length(1119)], &body),
+        refused("encapsulation-of-1121-bytes", "one byte more", ShareLength, &[&of_length(1121)], &body),
+        refused("encapsulation-of-32-bytes", "a share alone", ShareLength, &[&of_length(32)], &body),
     ]
 }
 
