@@ -171,7 +171,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("wrong-type", "value-number", "a number where a string belongs", "HEAD\nspec: {encryptedData: {A: 5432}}\n"),
     ("wrong-type", "value-null", "null where a string belongs", "HEAD\nspec: {encryptedData: {A: ~}}\n"),
     ("wrong-type", "value-absent", "nothing where a string belongs", "HEAD\nspec: {encryptedData: {A: }}\n"),
-    ("ambiguous", "key-absent", "nothing where a data key belongs", "HEAD\nspec: {encryptedData: {: a}}\n"),
+    ("ambiguous", "key-absent", "nothing where a data key belongs", "HEAD\nspec:\n  encryptedData:\n    ?\n    : a\n"),
     ("wrong-type", "value-list", "a list where a string belongs", "HEAD\nspec: {encryptedData: {A: [a]}}\n"),
     (
         "wrong-type",
