@@ -147,3 +147,26 @@ fn seal_data(
         spec.encrypted_data.insert(key.to_string(), seal_value(value, &dek, &id, binding, random));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::ObjectName;
+    use crate::secret::SecretData;
+
+    #[test]
+    fn a_type_that_the_api_server_would_give_anyway_is_left_out() {
+        for (type_, expected) in [(None, None), (Some(""), None), (Some("Opaque"), None), (Some("a/b"), Some("a/b"))] {
+            let secret = SecretManifest {
+                name: ObjectName::parse("db").expect("a name"),
+                namespace: None,
+                labels: BTreeMap::new(),
+                annotations: BTreeMap::new(),
+                type_: type_.map(str::to_owned),
+                immutable: None,
+                data: SecretData::new(),
+            };
+            assert_eq!(template_of(&secret).1.type_.as_deref(), expected, "{type_:?}");
+        }
+    }
+}

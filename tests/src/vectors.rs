@@ -13,7 +13,9 @@ mod key_texts;
 mod known_object;
 mod large_values;
 mod low_order;
+mod manifest_sizes;
 mod manifests;
+mod manifests_read;
 mod names;
 mod object_vector;
 mod opening_refusals;
@@ -22,6 +24,7 @@ mod orders;
 mod refusals;
 mod seed;
 mod test_key;
+mod trees;
 mod wrap_refusals;
 
 use std::collections::BTreeMap;
@@ -51,13 +54,13 @@ pub fn files() -> BTreeMap<&'static str, String> {
         ("padding.json", derivations::paddings()),
         ("derivations.json", derivations::values()),
         ("wraps.json", derivations::wraps()),
-        ("manifests-read.json", manifests::read()),
+        ("manifests-read.json", manifests_read::vectors()),
         ("manifests-refused.json", manifests::refused()),
         ("opening.json", trees(openings::vectors())),
         ("opening-large.json", trees(large_values::vectors())),
         ("refused-names.json", trees(names::vectors())),
         ("refused-objects.json", trees(refusals::objects())),
-        ("trees-refused.json", manifests::refused_trees()),
+        ("trees-refused.json", trees::refused()),
         ("refused-envelopes.json", trees(refusals::envelopes())),
         ("refused-wraps.json", trees(wrap_refusals::texts())),
         ("refused-age-files.json", trees(wrap_refusals::files())),

@@ -94,6 +94,14 @@ fn choices() -> Vec<ObjectVector> {
     let comment = "three wraps hold another data key than the envelope's; the fourth opens; all proofs are right";
     vectors.push(ObjectVector::opens(comment, &draft, held(&all), &[four]));
 
+    let mut draft = Draft::new("six-envelopes-six-keys");
+    for (data_key, key) in ["F", "B", "D", "A", "C", "E"].iter().zip(&keys) {
+        let envelope = draft.envelope(data_key, &[key]);
+        draft.value(&envelope, data_key, data_key.as_bytes());
+    }
+    let comment = "an envelope for each of six keys, which are listed in the order of their ids";
+    vectors.push(ObjectVector::opens(comment, &draft, held(&keys.each_ref()), &keys.each_ref()));
+
     let mut draft = Draft::new("an-envelope-a-key");
     let (first, second) = (draft.envelope("1", &[one]), draft.envelope("2", &[two]));
     draft.value(&first, "A", b"1");
