@@ -58,6 +58,15 @@ def check_refused_recipient(vector: Vector) -> None:
     raise Mismatch("the recipient was accepted")
 
 
+def check_refused_identity(vector: Vector) -> None:
+    known_fields("the vector", vector, "name comment identity")
+    try:
+        reader.read_identity(vector["identity"])
+    except reader.BadKey:
+        return
+    raise Mismatch("the identity was accepted")
+
+
 def check_padding(vector: Vector) -> None:
     known_fields("the vector", vector, "name comment length paddedLength")
     expect("paddedLength", vector["paddedLength"], reader.padded_length(vector["length"]))
@@ -120,7 +129,11 @@ def opened_as_expected(opened: reader.Opened) -> dict[str, Any]:
         return {"length": len(value), "sha256": hashlib.sha256(value).hexdigest()}
 
     template = opened.sealed.template
-    secret: dict[str, Any] = {"type": template.type, "labels": template.labels, "annotations": template.annotations}
+    secret: dict[str, Any] = {
+        "type": template.secret_type,
+        "labels": template.labels,
+        "annotations": template.annotations,
+    }
     if template.immutable is not None:
         secret["immutable"] = template.immutable
     return {
@@ -144,7 +157,7 @@ def check_object(vector: Vector) -> None:
             raise Mismatch("an unknown role or state")
         identity = reader.read_identity(entry["identity"])
         held.append(reader.HeldKey(identity, entry["role"], entry["state"], reader.read_instant(entry["createdAt"])))
-    sealed = reader.read_tree(reader.node_of(vector["object"]))
+    sealed = reader.read_tree(vector["object"])
     try:
         opened = reader.open_decoded(reader.decode(sealed), held)
     except reader.Refused as refused:
@@ -156,43 +169,65 @@ def check_object(vector: Vector) -> None:
     expect("result", vector["expected"], got)
 
 
+def check_refused_tree(vector: Vector) -> None:
+    known_fields("the vector", vector, "name comment object refused")
+    try:
+        reader.read_tree(vector["object"])
+    except reader.ManifestRefused as refused:
+        expect("rule", vector["refused"], refused.rule)
+    else:
+        raise Mismatch("the tree was read")
+
+
+def without_empty(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None and value != {}}
+
+
 def spec_of(sealed: reader.SealedSecret) -> dict[str, Any]:
-    """What was read, as a tree that holds only what is not the default."""
+    """The `spec` that was read, without fields that are absent or empty maps (§14)."""
     template = sealed.template
-    metadata = {"labels": template.labels, "annotations": template.annotations}
+    metadata = without_empty({"labels": template.labels, "annotations": template.annotations})
     envelopes = {
-        name: {"boundTo": envelope.bound_to, "commitment": envelope.commitment, "wraps": envelope.wraps}
+        name: without_empty(
+            {"boundTo": envelope.bound_to, "commitment": envelope.commitment, "wraps": envelope.wraps}
+        )
         for name, envelope in sealed.envelopes.items()
     }
-    parts = {
-        "type": template.type if template.type != "Opaque" else None,
-        "immutable": template.immutable,
-        "metadata": {key: value for key, value in metadata.items() if value} or None,
-    }
-    spec = {
-        "scope": sealed.scope if sealed.scope != "Strict" else None,
-        "envelopes": envelopes or None,
-        "encryptedData": sealed.encrypted_data or None,
-        "template": {key: value for key, value in parts.items() if value is not None} or None,
-    }
-    return {key: value for key, value in spec.items() if value is not None}
+    return without_empty(
+        {
+            "scope": sealed.scope,
+            "envelopes": envelopes,
+            "encryptedData": sealed.encrypted_data,
+            "template": without_empty(
+                {"type": template.type, "immutable": template.immutable, "metadata": metadata}
+            ),
+        }
+    )
+
+
+def manifest_of(vector: Vector) -> bytes:
+    """§14: `text`, or `textBase64`; and what `append` adds."""
+    manifest: bytes = vector["text"].encode() if "text" in vector else base64.b64decode(vector["textBase64"])
+    if "append" in vector:
+        known_fields("append", vector["append"], "text times")
+        manifest += vector["append"]["text"].encode() * vector["append"]["times"]
+    return manifest
+
+
+def known_fields_of_manifest(vector: Vector, outcome: str) -> None:
+    text = "textBase64" if "textBase64" in vector else "text"
+    known_fields("the vector", vector, f"name comment {text} {outcome}", "append")
 
 
 def check_manifest_read(vector: Vector) -> None:
-    known_fields("the vector", vector, "name comment text spec")
-    sealed = reader.read_manifest(vector["text"].encode())
-    expect("objects", 1, len(sealed))
-    expect("spec", vector["spec"], spec_of(sealed[0]))
+    known_fields_of_manifest(vector, "specs")
+    expect("specs", vector["specs"], [spec_of(sealed) for sealed in reader.read_manifest(manifest_of(vector))])
 
 
 def check_manifest_refused(vector: Vector) -> None:
-    known_fields("the vector", vector, "name comment text refused", "append")
-    text = vector["text"]
-    if "append" in vector:
-        known_fields("append", vector["append"], "text times")
-        text += vector["append"]["text"] * vector["append"]["times"]
+    known_fields_of_manifest(vector, "refused")
     try:
-        reader.read_manifest(text.encode())
+        reader.read_manifest(manifest_of(vector))
     except reader.ManifestRefused as refused:
         expect("rule", vector["refused"], refused.rule)
     else:
@@ -202,12 +237,14 @@ def check_manifest_refused(vector: Vector) -> None:
 CHECKS: dict[str, Callable[[Vector], None]] = {
     "keys.json": check_key,
     "recipients-refused.json": check_refused_recipient,
+    "identities-refused.json": check_refused_identity,
     "padding.json": check_padding,
     "derivations.json": check_derivation,
     "wraps.json": check_wrap,
     "opening.json": check_object,
     "opening-large.json": check_object,
     "order-of-checks.json": check_object,
+    "trees-refused.json": check_refused_tree,
     "manifests-read.json": check_manifest_read,
     "manifests-refused.json": check_manifest_refused,
 }

@@ -62,14 +62,26 @@ class Refused(Exception):
 
 
 class ManifestRefused(Exception):
-    """A rule of §10 is broken (or, for a tree that did not come from a file, of §4). Holds a place, never a value."""
+    """A rule of §10 is broken, or, for a tree that did not come from a file, of §4.
+
+    Names a field of the format and a place in the text, never what an object holds.
+    """
 
     reason = "Malformed"
 
-    def __init__(self, rule: str, place: str) -> None:
+    def __init__(self, rule: str, what: str, at: int | None = None) -> None:
         self.rule = rule
-        self.place = place
-        super().__init__(f"Malformed manifest: rule {rule} at {place}")
+        self.what = what
+        self.at = at  # how many characters of the text stand before it
+        super().__init__(f"Malformed manifest: rule {rule} ({what})")
+
+    def with_place(self, text: str) -> ManifestRefused:
+        """§10: the same, naming line and column."""
+        if self.at is None:
+            return self
+        ends = [match.end() for match in _LINE_END.finditer(text, 0, self.at)]
+        column = self.at - (ends[-1] if ends else 0) + 1
+        return ManifestRefused(self.rule, f"{self.what}, line {len(ends) + 1}, column {column}")
 
 
 class BadKey(ValueError):
@@ -274,12 +286,23 @@ def read_instant(text: str) -> tuple[datetime, Fraction]:
     return whole.astimezone(timezone.utc), Fraction(int(digits), 10 ** len(digits)) if digits else Fraction(0)
 
 
+_STRICTEST_FIRST = ("Revoked", "Retired", "Active")
+
+
+def held_once(given: list[HeldKey]) -> list[HeldKey]:
+    """§3.4: of each identity the entry with the strictest state, and of those with that state the earliest."""
+    held: dict[tuple[str, bytes], HeldKey] = {}
+    for key in sorted(given, key=lambda key: (_STRICTEST_FIRST.index(key.state), key.created)):
+        held.setdefault((key.identity.kind, key.identity.recipient_bytes), key)
+    return list(held.values())
+
+
 def in_order_of_held_keys(held: list[HeldKey]) -> list[HeldKey]:
     """§3.4: the primary, then the latest first; among equals, the smaller key id first."""
     by_id = sorted(held, key=lambda key: key.identity.key_id)
     newest_first = sorted(by_id, key=lambda key: key.created, reverse=True)  # stable: equals stay in order of ids
-    primaries = [key for key in newest_first if key.role == "Cluster" and key.state == "Active"]
-    return primaries[:1] + [key for key in newest_first if key not in primaries[:1]]
+    primary = next((key for key in newest_first if key.role == "Cluster" and key.state == "Active"), None)
+    return ([primary] if primary else []) + [key for key in newest_first if key is not primary]
 
 
 # ------------------------------------------------------------------------------------------------- §5 derivations
@@ -468,10 +491,15 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Template:
-    type: str = "Opaque"
+    type: str | None = None  # None is absent
     immutable: bool | None = None
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def secret_type(self) -> str:
+        """§4: absent or empty is `Opaque`."""
+        return self.type or "Opaque"
 
 
 @dataclass(frozen=True)
@@ -480,40 +508,63 @@ class SealedSecret:
 
     name: str
     namespace: str
-    scope: str
+    scope: str | None  # None is absent
     envelopes: dict[str, Envelope]
     encrypted_data: dict[str, str]
     template: Template
 
+    @property
+    def bound_scope(self) -> str:
+        """§4: absent is, and is bound as, `Strict`."""
+        return "Strict" if self.scope is None else self.scope
 
-@dataclass(frozen=True)
+
+# The nodes of a tree. `at` is where one begins in the text that it came from; `fault` is a rule of §10 that it breaks
+# by itself, `anchor` or `tag`. Whether that matters depends on the object that it stands in.
+
+
+@dataclass(eq=False)
 class Scalar:
     """A scalar of YAML or JSON, not yet understood. JSON's numbers, true, false and null are not `quoted`."""
 
     text: str
-    quoted: bool  # or tagged !!str: a string to every reader
+    quoted: bool  # in quotes, or a block
+    tagged_str: bool = False
+    fault: str | None = None
+    at: int | None = None
+
+    @property
+    def is_string(self) -> bool:
+        """Whether it is a string to every reader (§10)."""
+        return self.quoted or self.tagged_str or is_string_to_every_reader(self.text)
 
 
-@dataclass(frozen=True)
-class Alias:
-    """An alias of YAML. It is never followed: its document is refused."""
-
-
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Map:
-    entries: tuple[tuple[str, "Node"], ...]
+    entries: list[tuple[Node, Node]] = field(default_factory=list)
+    fault: str | None = None
+    at: int | None = None
 
-    def get(self, key: str) -> Node | None:
-        return next((value for name, value in self.entries if name == key), None)
 
-
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Sequence:
-    items: tuple["Node", ...]
+    items: list[Node] = field(default_factory=list)
+    fault: str | None = None
+    at: int | None = None
 
 
-Node = Union[Scalar, Alias, Map, Sequence]
+@dataclass(eq=False)
+class Alias:
+    """An alias of YAML. It is followed only to see what an object is."""
 
+    target: Scalar | Map | Sequence = field(repr=False)
+    fault: str | None = "anchor"
+    at: int | None = None
+
+
+Node = Union[Scalar, Map, Sequence, Alias]
+
+_API_VERSION = "waxseal.dev/v1alpha1"
 _NULLS = ("", "~", "null", "Null", "NULL")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _WORDS = {"", "~", "null", "true", "false", "y", "yes", "n", "no", "on", "off", "=", "<<"}
@@ -522,7 +573,7 @@ _NUMBER = re.compile(
     r"|[0-9]+(:[0-5]?[0-9])+(\.[0-9]*)?|\.inf|\.nan"
 )
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t]+(?=[0-9][^:]*:)[0-9:.+\-Zz \t]+)?")
-_PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_NUMBER_OF_JSON = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def is_string_to_every_reader(text: str) -> bool:
@@ -536,148 +587,145 @@ def is_string_to_every_reader(text: str) -> bool:
     return True
 
 
-def _is_no_string_to_any_reader(text: str) -> bool:
-    """Null, booleans and numbers as JSON has them: the same to every reader, so a `wrong-type`, not `ambiguous`."""
-    return text in _NULLS or text in _BOOLEANS or _PLAIN_NUMBER.fullmatch(text) is not None
+def _is_the_same_to_every_reader(text: str) -> bool:
+    """§10: of an unquoted scalar that is no string to every reader; readers dispute the others."""
+    return text in _NULLS or text in _BOOLEANS or _NUMBER_OF_JSON.fullmatch(text) is not None
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, Scalar) and not node.quoted and not node.tagged_str and node.text in _NULLS
 
 
 def _string(node: Node, path: str) -> str:
+    """§4, §10: wrong-type, and ambiguous where a string belongs."""
     if not isinstance(node, Scalar):
-        raise ManifestRefused("wrong-type", path)
-    if not node.quoted and not is_string_to_every_reader(node.text):
-        raise ManifestRefused("wrong-type" if _is_no_string_to_any_reader(node.text) else "ambiguous", path)
+        raise ManifestRefused("wrong-type", path, node.at)
+    if not node.is_string:
+        rule = "wrong-type" if _is_the_same_to_every_reader(node.text) else "ambiguous"
+        raise ManifestRefused(rule, path, node.at)
     return node.text
 
 
 def _boolean(node: Node, path: str) -> bool:
-    if not isinstance(node, Scalar) or node.quoted or node.text not in _BOOLEANS:
-        raise ManifestRefused("wrong-type", path)
+    """§4, §10: wrong-type where a boolean belongs."""
+    if not isinstance(node, Scalar) or node.quoted or node.tagged_str or node.text not in _BOOLEANS:
+        raise ManifestRefused("wrong-type", path, node.at)
     return _BOOLEANS[node.text]
 
 
-def _is_null(node: Node | None) -> bool:
-    return isinstance(node, Scalar) and not node.quoted and node.text in _NULLS
-
-
-def _map(node: Node, path: str, fields: tuple[str, ...] | None = None) -> Map:
-    """A map with fields of these names only, or, without `fields`, of any."""
+def _entries(node: Node, path: str) -> dict[str, Node]:
+    """§4, §10: a map that is read; wrong-type, and ambiguous as a key. No key of it stands twice."""
     if not isinstance(node, Map):
-        raise ManifestRefused("wrong-type", path)
-    for key, _ in node.entries:
-        if fields is not None and key not in fields:
-            raise ManifestRefused("unknown-field", f"{path}.{key}")
-    return node
+        raise ManifestRefused("wrong-type", path, node.at)
+    entries: dict[str, Node] = {}
+    for key, value in node.entries:
+        if not isinstance(key, Scalar):
+            raise ManifestRefused("wrong-type", f"a key of {path}", key.at)
+        if not key.is_string:
+            raise ManifestRefused("ambiguous", f"a key of {path}", key.at)
+        entries[key.text] = value
+    return entries
+
+
+def _required(fields: dict[str, Node], name: str, parent: Node, path: str) -> Node:
+    """§4, §10: missing-field"""
+    if name not in fields:
+        raise ManifestRefused("missing-field", path, parent.at)
+    return fields[name]
+
+
+def _fields(node: Node, path: str, optional: str, required: str = "") -> dict[str, Node]:
+    """§4, §10: a map of fields; unknown-field and missing-field. `null` counts as absent for an optional one."""
+    fields = _entries(node, path)
+    for name, value in fields.items():
+        if name not in (optional + " " + required).split():
+            raise ManifestRefused("unknown-field", f"in {path}", value.at)
+    for name in required.split():
+        _required(fields, name, node, f"{path}.{name}")
+    return {name: value for name, value in fields.items() if name in required.split() or not _is_null(value)}
 
 
 def _strings(node: Node | None, path: str) -> dict[str, str]:
-    """A map of strings; absent is empty, null is a wrong type."""
-    if node is None:
-        return {}
-    return {key: _string(value, f"{path}.{key}") for key, value in _map(node, path).entries}
+    """§4: a map of strings to strings; absent is empty."""
+    entries = {} if node is None else _entries(node, path)
+    return {key: _string(value, f"{path}.*") for key, value in entries.items()}
 
 
-def _required(parent: Map, key: str, path: str) -> Node:
-    node = parent.get(key)
-    if node is None:
-        raise ManifestRefused("missing-field", f"{path}.{key}".lstrip("."))
-    return node
-
-
-_OBJECT_META = (
-    "annotations creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName generation "
-    "labels managedFields name namespace ownerReferences resourceVersion selfLink uid"
-).split()
-
-
-def _read_envelope(node: Node, path: str) -> Envelope:
-    envelope = _map(node, path, ("boundTo", "commitment", "wraps"))
-    bound_to: dict[str, str] = {}
-    if (bound := envelope.get("boundTo")) is not None:
-        for key, value in _map(bound, f"{path}.boundTo", ("namespace", "name")).entries:
-            if not _is_null(value):  # §4: null counts as absent
-                bound_to[key] = _string(value, f"{path}.boundTo.{key}")
-    commitment = _string(_required(envelope, "commitment", path), f"{path}.commitment")
-    return Envelope(bound_to, commitment, _strings(_required(envelope, "wraps", path), f"{path}.wraps"))
+def _read_envelope(node: Node) -> Envelope:
+    path = "spec.envelopes.*"
+    fields = _fields(node, path, "boundTo", required="commitment wraps")
+    bound_to = _fields(fields["boundTo"], f"{path}.boundTo", "namespace name") if "boundTo" in fields else {}
+    return Envelope(
+        {name: _string(value, f"{path}.boundTo.{name}") for name, value in bound_to.items()},
+        _string(fields["commitment"], f"{path}.commitment"),
+        _strings(fields["wraps"], f"{path}.wraps"),
+    )
 
 
 def _read_template(node: Node | None) -> Template:
     path = "spec.template"
-    if node is None or _is_null(node):
-        return Template()
-    template = _map(node, path, ("type", "immutable", "metadata"))
-    kind, immutable, metadata = template.get("type"), template.get("immutable"), template.get("metadata")
-    inner = Map(())
-    if metadata is not None and not _is_null(metadata):
-        inner = _map(metadata, f"{path}.metadata", ("labels", "annotations"))
+    fields = {} if node is None else _fields(node, path, "type immutable metadata")
+    metadata: dict[str, Node] = {}
+    if "metadata" in fields:
+        metadata = _fields(fields["metadata"], f"{path}.metadata", "labels annotations")
     return Template(
-        "Opaque" if kind is None or _is_null(kind) else _string(kind, f"{path}.type"),
-        None if immutable is None or _is_null(immutable) else _boolean(immutable, f"{path}.immutable"),
-        _strings(inner.get("labels"), f"{path}.metadata.labels"),
-        _strings(inner.get("annotations"), f"{path}.metadata.annotations"),
+        _string(fields["type"], f"{path}.type") if "type" in fields else None,
+        _boolean(fields["immutable"], f"{path}.immutable") if "immutable" in fields else None,
+        _strings(metadata.get("labels"), f"{path}.metadata.labels"),
+        _strings(metadata.get("annotations"), f"{path}.metadata.annotations"),
     )
 
 
-def read_tree(node: Node, *, manifest: bool = False) -> SealedSecret:
-    """§4: an object as a tree; for a `manifest` also the stricter rules of §10 for whole objects.
-
-    Of several broken rules any may be the answer; here the order is version, fields at the top, metadata, spec.
-    """
-    root = _map(node, "the object")
-    api_version = root.get("apiVersion")
-    kind = root.get("kind")
-    if api_version is None or kind is None:
-        raise ManifestRefused("missing-field", "apiVersion or kind")
-    if _string(kind, "kind") != "SealedSecret" or _string(api_version, "apiVersion") != "waxseal.dev/v1alpha1":
-        raise ManifestRefused("version", "apiVersion")
-    if manifest:
-        _map(root, "the object", ("apiVersion", "kind", "metadata", "spec", "status"))
-    empty = Map(())
-    metadata = _map(_required(root, "metadata", "") if manifest else root.get("metadata") or empty, "metadata")
-    if manifest:
-        _map(metadata, "metadata", tuple(_OBJECT_META))
-        if metadata.get("generateName") is not None:
-            raise ManifestRefused("generate-name", "metadata.generateName")
-        _required(metadata, "name", "metadata")
-    names = {key: _string(value, f"metadata.{key}") for key, value in metadata.entries if key in ("name", "namespace")}
-    if manifest:
-        # An absent namespace is left to §6.1; one that is there and empty is refused.
-        if not is_object_name(names["name"]) or not is_namespace(names.get("namespace", "x")):
-            raise ManifestRefused("name", "metadata.name or metadata.namespace")
-
-    spec_node = _required(root, "spec", "") if manifest else root.get("spec") or empty
-    spec = _map(spec_node, "spec", ("scope", "envelopes", "encryptedData", "template"))
-    scope_node = spec.get("scope")
-    scope = "Strict" if scope_node is None or _is_null(scope_node) else _string(scope_node, "spec.scope")
+def _read_scope(node: Node) -> str:
+    scope = _string(node, "spec.scope")
     if scope not in ("Strict", "Namespace", "Cluster"):
-        raise ManifestRefused("wrong-type", "spec.scope")
-    envelopes = _map(spec.get("envelopes") or empty, "spec.envelopes").entries
+        raise ManifestRefused("wrong-type", "spec.scope", node.at)
+    return scope
+
+
+def _read_name(metadata: dict[str, Node], name: str) -> str:
+    """§4: absent counts as empty, and `null` as absent."""
+    node = metadata.get(name)
+    return "" if node is None or _is_null(node) else _string(node, f"metadata.{name}")
+
+
+def _read_object(metadata: dict[str, Node], spec: Node) -> SealedSecret:
+    """§4, from `metadata.name` on."""
+    fields = _fields(spec, "spec", "scope envelopes encryptedData template")
+    envelopes = _entries(fields["envelopes"], "spec.envelopes") if "envelopes" in fields else {}
     return SealedSecret(
-        name=names.get("name", ""),
-        namespace=names.get("namespace", ""),
-        scope=scope,
-        envelopes={key: _read_envelope(value, f"spec.envelopes.{key}") for key, value in envelopes},
-        encrypted_data=_strings(spec.get("encryptedData"), "spec.encryptedData"),
-        template=_read_template(spec.get("template")),
+        name=_read_name(metadata, "name"),
+        namespace=_read_name(metadata, "namespace"),
+        scope=_read_scope(fields["scope"]) if "scope" in fields else None,
+        envelopes={name: _read_envelope(envelope) for name, envelope in envelopes.items()},
+        encrypted_data=_strings(fields.get("encryptedData"), "spec.encryptedData"),
+        template=_read_template(fields.get("template")),
     )
+
+
+def read_tree(value: Any) -> SealedSecret:
+    """§4: an object that did not come from a file, as Python's maps, strings, booleans and None."""
+    node = node_of(value)
+    root = _entries(node, "the object")
+    for name, text in (("apiVersion", _API_VERSION), ("kind", "SealedSecret")):
+        if _string(_required(root, name, node, name), name) != text:
+            raise ManifestRefused("version", name)
+    metadata = _entries(_required(root, "metadata", node, "metadata"), "metadata")
+    return _read_object(metadata, _required(root, "spec", node, "spec"))
 
 
 def node_of(value: Any) -> Node:
-    """The node of a value that Python's `json` gave (a number as float, int or Scalar)."""
-    if isinstance(value, (Scalar, Map)):
-        return value
+    """The node of a value that Python's `json` gave."""
     if isinstance(value, str):
         return Scalar(value, quoted=True)
     if isinstance(value, dict):
-        return Map(tuple([(key, node_of(item)) for key, item in value.items()]))
+        return Map([(Scalar(key, quoted=True), node_of(item)) for key, item in value.items()])
     if isinstance(value, list):
-        items: list[Node] = []
-        for item in value:  # a loop, not a comprehension: one frame for each of up to 510 collections
-            items.append(node_of(item))
-        return Sequence(tuple(items))
+        return Sequence([node_of(item) for item in value])
     return Scalar(json.dumps(value), quoted=False)  # true, false, null, numbers
 
 
-# ------------------------------------------------------------------------------------------- §10 reading manifests
+# -------------------------------------------------------------------------------------- §10 manifests: documents
 
 MAX_STREAM = 32 * 1024 * 1024
 MAX_DOCUMENTS = 10_000
@@ -686,247 +734,487 @@ MAX_NODES = 100_000
 MAX_NODES_OF_STREAM = 2_000_000
 MAX_OPEN_COLLECTIONS = 510
 MAX_OPEN_OF_ONE_STYLE = 255  # in YAML
+MAX_OBJECT = 3 * 512 * 1024
+MAX_LISTS = 8
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _OTHER_LINE_BREAKS = re.compile("[\x85\u2028\u2029]")
 _TAG_STR = "tag:yaml.org,2002:str"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Document:
-    """One document of a stream. Its first fault counts only if a SealedSecret stands in it."""
+    """One document of a stream. Where it has a directive or a line break of YAML 1.1, if it has."""
 
-    node: Node = Scalar("", quoted=False)
-    fault: ManifestRefused | None = None
-
-    def refuse(self, rule: str, place: str) -> None:
-        self.fault = self.fault or ManifestRefused(rule, place)
+    node: Node
+    directive: int | None = None
+    line_break: int | None = None
 
 
 @dataclass
 class _Counts:
-    """What the rule `size` counts, besides open collections and the bytes of the stream."""
+    """What the rule `size` counts of documents and nodes."""
 
     documents: int = 0
     nodes: int = 0  # of the document; keys and aliases count
     nodes_of_stream: int = 0
 
-    def add_node(self, place: str) -> None:
+    def add_document(self, text: str, at: int) -> None:
+        self.documents += 1
+        self.nodes = 0
+        if self.documents > MAX_DOCUMENTS or len(text.encode()) > MAX_DOCUMENT:
+            raise ManifestRefused("size", "a document", at)
+
+    def add_node(self, at: int | None) -> None:
         self.nodes += 1
         self.nodes_of_stream += 1
         if self.nodes > MAX_NODES or self.nodes_of_stream > MAX_NODES_OF_STREAM:
-            raise ManifestRefused("size", place)
-
-    def add_document(self, text: str, place: str) -> None:
-        self.documents += 1
-        if self.documents > MAX_DOCUMENTS or len(text.encode()) > MAX_DOCUMENT:
-            raise ManifestRefused("size", place)
-
-
-def _add_key(document: Document, keys: set[str], key: Node, place: str) -> str:
-    """§10: merge-key, ambiguous (as a key), duplicate-key. Returns the key's text."""
-    if not isinstance(key, Scalar):
-        document.refuse("wrong-type", place)
-        return ""
-    if not key.quoted and key.text == "<<":
-        document.refuse("merge-key", place)
-    elif not key.quoted and not is_string_to_every_reader(key.text):
-        document.refuse("ambiguous", place)
-    if key.text in keys:
-        document.refuse("duplicate-key", place)
-    keys.add(key.text)
-    return key.text
-
-
-def _json_documents(text: str) -> list[Document] | None:
-    """A stream of JSON values (RFC 8259), or None if it is not one."""
-    if text.lstrip(" \t\r\n")[:1] not in ("{", "["):
-        return None
-    depth, counts = 0, _Counts()
-    token_of_json = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]|[^\s"\[\]{},:]+', re.DOTALL)
-    for token in token_of_json.finditer(text):  # before anything recurses
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
-        if depth > MAX_OPEN_COLLECTIONS:
-            raise ManifestRefused("size", "a JSON value")
-        if depth <= 0:
-            counts.nodes = 0
-        elif token[0] not in ("]", "}"):
-            counts.add_node("a JSON value")
-
-    document = Document()
-
-    def map_of(pairs: list[tuple[str, Any]]) -> Map:
-        keys: set[str] = set()
-        entries: list[tuple[str, Node]] = []
-        for key, value in pairs:
-            _add_key(document, keys, Scalar(key, quoted=True), f"the JSON key {key!r}")
-            entries.append((key, node_of(value)))
-        return Map(tuple(entries))
-
-    def no_json(_: str) -> NoReturn:
-        raise json.JSONDecodeError("not a number of RFC 8259", text, 0)
-
-    def number(digits: str) -> Scalar:
-        return Scalar(digits, quoted=False)
-
-    decoder = json.JSONDecoder(object_pairs_hook=map_of, parse_int=number, parse_float=number, parse_constant=no_json)
-    documents: list[Document] = []
-    at = len(text) - len(text.lstrip(" \t\r\n"))
-    try:
-        while at < len(text):
-            value, end = decoder.raw_decode(text, at)
-            counts.add_document(text[at:end], f"JSON value {len(documents) + 1}")
-            document.node = node_of(value)
-            if _has_half_surrogate(document.node):
-                raise ManifestRefused("syntax", f"JSON value {len(documents) + 1}")
-            documents.append(document)
-            document = Document()
-            at = len(text) - len(text[end:].lstrip(" \t\r\n"))
-    except json.JSONDecodeError:
-        return None
-    return documents
-
-
-def _has_half_surrogate(node: Node) -> bool:
-    """Python's `json` joins pairs, and leaves halves as they are."""
-    if isinstance(node, Scalar):
-        return any("\ud800" <= c <= "\udfff" for c in node.text) if not node.text.isascii() else False
-    if isinstance(node, Map):
-        for key, value in node.entries:
-            if _has_half_surrogate(Scalar(key, True)) or _has_half_surrogate(value):
-                return True
-    elif isinstance(node, Sequence):
-        for item in node.items:
-            if _has_half_surrogate(item):
-                return True
-    return False
+            raise ManifestRefused("size", "a node", at)
 
 
 @dataclass
 class _Open:
-    """A collection of YAML whose end has not come."""
+    """A collection whose end has not come."""
 
-    is_map: bool
+    node: Map | Sequence
     is_flow: bool
-    items: list[Node] = field(default_factory=list)
-    entries: list[tuple[str, Node]] = field(default_factory=list)
-    keys: set[str] = field(default_factory=set)
-    key: str | None = None
+    key: Node | None = None
 
 
-def _yaml_documents(text: str) -> list[Document]:
-    """A YAML 1.2 stream, from parse events: nothing is resolved, no alias is followed.
+class _Builder:
+    """Builds the nodes of one document in the order of its text, and checks `size` on the way."""
+
+    def __init__(self, counts: _Counts, most_open: int) -> None:
+        self.root: Node = Scalar("", quoted=False)  # of an empty document
+        self._counts = counts
+        self._most_open = most_open  # of each style
+        self._stack: list[_Open] = []
+        self._anchors: dict[str, Scalar | Map | Sequence] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        return not self._stack
+
+    def add(self, node: Node, anchor: str | None = None) -> None:
+        self._counts.add_node(node.at)
+        if anchor is not None and not isinstance(node, Alias):
+            self._anchors[anchor] = node
+        if not self._stack:
+            self.root = node
+            return
+        parent = self._stack[-1]
+        if isinstance(parent.node, Sequence):
+            parent.node.items.append(node)
+        elif parent.key is None:
+            parent.key = node
+        else:
+            parent.node.entries.append((parent.key, node))
+            parent.key = None
+
+    def open(self, node: Map | Sequence, is_flow: bool, anchor: str | None = None) -> None:
+        self.add(node, anchor)
+        self._stack.append(_Open(node, is_flow))
+        if sum(1 for each in self._stack if each.is_flow == is_flow) > self._most_open:
+            raise ManifestRefused("size", "a collection", node.at)
+
+    def close(self) -> None:
+        self._stack.pop()
+
+    def alias(self, anchor: str | None, at: int) -> None:
+        """YAML 1.2.2 §7.1: the anchor stands before its alias."""
+        target = self._anchors.get(anchor or "")
+        if target is None:
+            raise ManifestRefused("syntax", "an alias without its anchor", at)
+        self.add(Alias(target, at=at))
+
+
+def _with_pairs_joined(text: str, at: int) -> str:
+    """§10, `syntax`: two escapes that make a surrogate pair are one character; half a pair is refused."""
+    try:
+        return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise ManifestRefused("syntax", "half of a surrogate pair", at) from None
+
+
+# ------------------------------------------------------------------------------------------- §10 manifests: JSON
+
+_JSON_TOKEN = re.compile(
+    r"""[ \t\r\n]*(?:
+        (?P<string>"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*")
+      | (?P<scalar>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)
+      | (?P<mark>[\[\]{}:,])
+      | (?P<end>\Z)
+    )""",
+    re.VERBOSE,
+)
+_VALUE = ("string", "scalar", "[", "{")
+_FIRST_KEY = ("string", "}")
+_NEXT_KEY = ("string",)
+
+
+class _NoJson(Exception):
+    """The text is not a stream of JSON values."""
+
+
+def _json_tokens(text: str) -> Iterator[tuple[str, str, int]]:
+    """The tokens of a stream of JSON values (RFC 8259) but colons and commas: kind, text and where.
+
+    The kind is `string`, `scalar` or a bracket. Only collections are counted here, so that depth costs no recursion.
+    """
+    opened: list[str] = []
+    expected: tuple[str, ...] = (*_VALUE, "end")
+    at = 0
+    while match := _JSON_TOKEN.match(text, at):
+        at = match.end()
+        group = match.lastgroup or ""
+        kind = match[group] if group == "mark" else group
+        if kind not in expected:
+            break
+        if kind == "end":
+            return
+        if kind not in (":", ","):
+            yield kind, match[group], match.start(group)
+        if kind in ("[", "{"):
+            opened.append(kind)
+            expected = (*_VALUE, "]") if kind == "[" else _FIRST_KEY
+            continue
+        if kind in ("]", "}"):
+            opened.pop()
+        is_key = kind == "string" and expected in (_FIRST_KEY, _NEXT_KEY)
+        expected = (":",) if is_key else _expected_after(kind, opened[-1] if opened else "")
+    raise _NoJson
+
+
+def _expected_after(kind: str, collection: str) -> tuple[str, ...]:
+    """RFC 8259: what may follow a colon, a comma or the end of a value, by the collection that it stands in."""
+    if kind == ":":
+        return _VALUE
+    if kind == ",":
+        return _VALUE if collection == "[" else _NEXT_KEY
+    return {"[": (",", "]"), "{": (",", "}")}.get(collection, (*_VALUE, "end"))
+
+
+def _is_json(text: str) -> bool:
+    """§10: whether a stream is JSON; every other is YAML."""
+    if text.lstrip(" \t\r\n")[:1] not in ("{", "["):
+        return False
+    try:
+        for _ in _json_tokens(text):
+            pass
+    except _NoJson:
+        return False
+    return True
+
+
+def _json_documents(text: str) -> Iterator[Document]:
+    """§10: a stream that is JSON; each value is a document."""
+    counts, start = _Counts(), 0
+    builder = _Builder(counts, MAX_OPEN_COLLECTIONS)
+    for kind, token, at in _json_tokens(text):
+        if builder.is_complete:
+            builder, start = _Builder(counts, MAX_OPEN_COLLECTIONS), at
+        if kind == "string":
+            builder.add(Scalar(_with_pairs_joined(json.loads(token), at), quoted=True, at=at))
+        elif kind == "scalar":
+            builder.add(Scalar(token, quoted=False, at=at))
+        elif kind in ("[", "{"):
+            builder.open(Sequence(at=at) if kind == "[" else Map(at=at), is_flow=True)
+        else:
+            builder.close()
+        if builder.is_complete:
+            counts.add_document(text[start : at + len(token)], start)
+            yield Document(builder.root)
+
+
+# ------------------------------------------------------------------------------------------- §10 manifests: YAML
+
+_YAML_MARK = re.compile(r"(?:\A|(?<=[\r\n]))(?:---|\.\.\.)(?=[ \t\r\n]|\Z)")
+_YAML_SUFFIX = re.compile(r"\.\.\.(?:[ \t]+(?:#[^\r\n]*)?)?[\r\n]*")
+_YAML_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The text of one document of YAML, and where it begins in the stream."""
+
+    text: str
+    start: int
+    directive: int | None  # where the first of its directives stands
+    suffix: int | None = None  # where in `text` its line `...` stands
+
+
+def _first_directive(text: str) -> int | None:
+    """§10: the first directive of a text of directives, comments and blank lines; None if it holds none, or more."""
+    first: int | None = None
+    for line in _YAML_LINE.finditer(text):
+        if line[0].startswith("%"):
+            first = line.start() if first is None else first
+        elif line[0].strip(" \t\r\n")[:1] not in ("", "#"):
+            return None
+    return first
+
+
+def _pieces(text: str) -> Iterator[_Piece]:
+    """§10: a YAML stream, cut before each `---` but that behind directives, and behind each line `...`."""
+    start, directive = 0, None
+    for mark in _YAML_MARK.finditer(text):
+        if mark[0] == "---":
+            first = _first_directive(text[start : mark.start()])
+            if first is not None:
+                directive = start + first
+                continue
+            piece, start = _Piece(text[start : mark.start()], start, directive), mark.start()
+        else:
+            line = _YAML_LINE.match(text, mark.start())
+            end = line.end() if line else len(text)
+            piece, start = _Piece(text[start:end], start, directive, mark.start() - start), end
+        directive = None
+        if piece.text:
+            yield piece
+    if start < len(text):
+        yield _Piece(text[start:], start, directive)
+
+
+def _index_of(mark: Any) -> int:
+    """Where a mark of the library stands."""
+    return 0 if mark is None else int(mark.index)
+
+
+def _add_event(builder: _Builder, event: Any, at: int) -> None:
+    """One event of the parser: the rules `tag` and `anchor` of a node are noted at it."""
+    if isinstance(event, yaml.AliasEvent):
+        builder.alias(event.anchor, at)
+    elif isinstance(event, yaml.ScalarEvent):
+        text, quoted = _with_pairs_joined(event.value, at), event.style is not None
+        fault = "anchor" if event.anchor is not None else "tag" if event.tag not in (None, _TAG_STR) else None
+        builder.add(Scalar(text, quoted, event.tag == _TAG_STR, fault, at), event.anchor)
+    elif isinstance(event, yaml.CollectionStartEvent):
+        # !!str is refused too: a collection is no string
+        fault = "anchor" if event.anchor is not None else "tag" if event.tag is not None else None
+        node = Map(fault=fault, at=at) if isinstance(event, yaml.MappingStartEvent) else Sequence(fault=fault, at=at)
+        builder.open(node, bool(event.flow_style), event.anchor)
+    elif isinstance(event, yaml.CollectionEndEvent):
+        builder.close()
+
+
+def _yaml_node(piece: _Piece, counts: _Counts) -> Node:
+    """The node of one document, from parse events: nothing is resolved.
 
     The library reads YAML 1.1. What matters of the difference is in the rules of §10; else it refuses a few texts that
     YAML 1.2 allows, such as a tab after a colon, or a plain scalar in a flow map that begins with a colon.
     """
-    breaks = [match.start() for match in _OTHER_LINE_BREAKS.finditer(text)]
-    # To YAML 1.2 the three are ordinary characters, to the library line ends. Documents that hold one are refused, so
-    # another ordinary character may stand for them while the rest is read.
-    events: Iterator[Any] = yaml.parse(_OTHER_LINE_BREAKS.sub("\ufffd", text), Loader=yaml.SafeLoader)
-    documents: list[Document] = []
-    document = Document()
-    stack: list[_Open] = []
-    document_start, counts = 0, _Counts()
 
-    def put(node: Node, place: str) -> None:
-        if not stack:
-            document.node = node
-        elif not stack[-1].is_map:
-            stack[-1].items.append(node)
-        elif stack[-1].key is None:
-            stack[-1].key = _add_key(document, stack[-1].keys, node, place)
-        else:
-            stack[-1].entries.append((stack[-1].key, node))
-            stack[-1].key = None
-
+    if piece.suffix is not None and not _YAML_SUFFIX.fullmatch(piece.text, piece.suffix):
+        raise ManifestRefused("syntax", "the end of a document", piece.start + piece.suffix)
+    # To YAML 1.2 the other line breaks are ordinary characters, to the library line ends. Documents that hold one are
+    # refused, so another ordinary character may stand for them while the rest is read.
+    text = _OTHER_LINE_BREAKS.sub("\ufffd", piece.text[: piece.suffix])
+    builder = _Builder(counts, MAX_OPEN_OF_ONE_STYLE)
     try:
-        for event in events:
-            place, end = f"line {event.start_mark.line + 1}", event.end_mark.index
-            if isinstance(event, yaml.DocumentStartEvent):
-                document, counts.nodes = Document(), 0
-                # The event begins at the first directive that the library knows; others stand between the documents.
-                before = text[document_start:end]
-                if event.explicit and re.search("^%", before, re.MULTILINE):
-                    document.refuse("directive", place)
-            elif isinstance(event, yaml.DocumentEndEvent):
-                if any(document_start <= at < end for at in breaks):
-                    document.refuse("line-break", "a document")
-                counts.add_document(text[document_start:end], place)
-                document_start = end
-                documents.append(document)
-            elif isinstance(event, (yaml.ScalarEvent, yaml.AliasEvent, yaml.CollectionStartEvent)):
-                counts.add_node(place)
-                if event.anchor is not None:  # of an anchor, or of an alias
-                    document.refuse("anchor", place)
-                tag = None if isinstance(event, yaml.AliasEvent) else event.tag
-                if isinstance(event, yaml.ScalarEvent):
-                    if tag not in (None, _TAG_STR):
-                        document.refuse("tag", place)
-                    scalar = Scalar(event.value, quoted=event.style is not None or tag == _TAG_STR)
-                    if _has_half_surrogate(scalar):  # as in JSON: YAML 1.2 has no such characters
-                        raise ManifestRefused("syntax", place)
-                    put(scalar, place)
-                elif isinstance(event, yaml.AliasEvent):
-                    put(Alias(), place)
-                else:
-                    if tag is not None:  # !!str too: a collection is no string
-                        document.refuse("tag", place)
-                    stack.append(_Open(isinstance(event, yaml.MappingStartEvent), event.flow_style))
-                    if sum(1 for each in stack if each.is_flow == event.flow_style) > MAX_OPEN_OF_ONE_STYLE:
-                        raise ManifestRefused("size", place)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                done = stack.pop()
-                put(Map(tuple(done.entries)) if done.is_map else Sequence(tuple(done.items)), place)
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            _add_event(builder, event, piece.start + _index_of(event.start_mark))
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ManifestRefused("syntax", f"line {mark.line + 1}" if mark else "a document") from None
-    if documents and any(at >= document_start for at in breaks):
-        documents[-1].refuse("line-break", "behind the last document")
-    return documents
+        at = getattr(error, "position", None) or _index_of(getattr(error, "problem_mark", None))
+        raise ManifestRefused("syntax", "a document", piece.start + at) from None
+    except (ValueError, OverflowError):  # what the library makes of an escape beyond U+10FFFF
+        raise ManifestRefused("syntax", "a document", piece.start) from None
+    return builder.root
 
 
-def _text_of(node: Node | None) -> str | None:
-    return node.text if isinstance(node, Scalar) else None
+def _yaml_documents(text: str) -> Iterator[Document]:
+    """§10: a stream that is YAML."""
+    counts = _Counts()
+    for piece in _pieces(text):
+        counts.add_document(piece.text, piece.start)
+        line_break = _OTHER_LINE_BREAKS.search(piece.text)
+        yield Document(
+            _yaml_node(piece, counts),
+            directive=piece.directive,
+            line_break=piece.start + line_break.start() if line_break else None,
+        )
 
 
-def _is_ours(node: Node) -> bool:
-    """Kind SealedSecret of the group waxseal.dev; other programs have a kind of that name too."""
-    if not isinstance(node, Map) or _text_of(node.get("kind")) != "SealedSecret":
-        return False
-    return (_text_of(node.get("apiVersion")) or "waxseal.dev/").startswith("waxseal.dev/")
+# ---------------------------------------------------------------------------------------- §10 manifests: objects
+
+_OBJECT_META = (
+    "annotations creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName generation "
+    "labels managedFields name namespace ownerReferences resourceVersion selfLink uid"
+)
 
 
-def _objects_of(node: Node) -> list[Node]:
-    """The SealedSecrets of a document: itself, or items of a List."""
-    if isinstance(node, Map) and _text_of(node.get("kind")) == "List":
-        items = node.get("items")
-        return [item for item in items.items if _is_ours(item)] if isinstance(items, Sequence) else []
-    return [node] if _is_ours(node) else []
+def _followed(node: Node) -> Scalar | Map | Sequence:
+    return node.target if isinstance(node, Alias) else node
 
 
-def _tells_no_kind(node: Node) -> bool:
-    """An alias stands where it should say what it is, so other readers could see a SealedSecret in it."""
-    return isinstance(node, Map) and any(isinstance(node.get(key), Alias) for key in ("kind", "apiVersion", "items"))
+def _is_merge_key(node: Node) -> bool:
+    return isinstance(node, Scalar) and not node.quoted and not node.tagged_str and node.text == "<<"
+
+
+def _has_text(node: Node, *texts: str) -> bool:
+    return isinstance(node, Scalar) and node.text in texts
+
+
+def _values_of(root: Map, name: str) -> list[Node]:
+    """§10, an object cannot hide: all values of a field but null, with aliases and merge keys followed."""
+    values: list[Node] = []
+    seen: set[int] = set()
+    todo: list[Node] = [root]
+    while todo:
+        node = _followed(todo.pop())
+        if id(node) in seen or not isinstance(node, Map):
+            continue
+        seen.add(id(node))
+        for key, value in node.entries:
+            value = _followed(value)
+            if _is_merge_key(_followed(key)):
+                todo += value.items if isinstance(value, Sequence) else [value]
+            elif _has_text(_followed(key), name) and not _is_null(value):
+                values.append(value)
+    return values
+
+
+def _items_of(root: Map) -> list[Node]:
+    """§10: the items of a list; duplicate-key, merge-key, anchor and wrong-type of a list."""
+    own = [value for key, value in root.entries if _has_text(_followed(key), "items")]
+    if len(own) > 1:
+        raise ManifestRefused("duplicate-key", "items", own[1].at)
+    if not own:
+        for key, _ in root.entries:
+            if _is_merge_key(_followed(key)):
+                raise ManifestRefused("merge-key", "in a list", key.at)
+        return []
+    items = own[0]
+    if isinstance(items, Alias):
+        raise ManifestRefused("anchor", "items", items.at)
+    if _is_null(items):
+        return []
+    if not isinstance(items, Sequence):
+        raise ManifestRefused("wrong-type", "items", items.at)
+    for item in items.items:
+        if isinstance(item, Alias):
+            raise ManifestRefused("anchor", "an item", item.at)
+    return items.items
+
+
+def _sealed_secrets(node: Node, lists: int = 0, of_sealed_secrets: bool = False) -> Iterator[Map]:
+    """§10: the SealedSecrets of a document, or of an item of so many lists, one in the other."""
+    if not isinstance(node, Map):
+        return
+    versions, kinds = _values_of(node, "apiVersion"), _values_of(node, "kind")
+
+    def is_a(version: str, kind: str) -> bool:
+        return any(_has_text(each, version) for each in versions) and any(_has_text(each, kind) for each in kinds)
+
+    of_our_group = any(isinstance(each, Scalar) and each.text.startswith("waxseal.dev/") for each in versions)
+    is_our_list = is_a(_API_VERSION, "SealedSecretList")
+    if of_our_group and any(_has_text(each, "SealedSecret") for each in kinds):
+        yield node
+    elif of_sealed_secrets and not versions and not kinds:
+        yield node
+    elif is_our_list or is_a("v1", "List") or is_a("v1", "SecretList"):
+        if lists == MAX_LISTS:
+            raise ManifestRefused("size", "a list in lists", node.at)
+        for item in _items_of(node):
+            yield from _sealed_secrets(item, lists + 1, is_our_list)
+
+
+def _nodes(root: Node) -> Iterator[Node]:
+    """All nodes of an object. Aliases are not followed."""
+    todo = [root]
+    while todo:
+        node = todo.pop()
+        yield node
+        if isinstance(node, Map):
+            for key, value in reversed(node.entries):
+                todo += (value, key)
+        elif isinstance(node, Sequence):
+            todo += reversed(node.items)
+
+
+def _length_as_json(node: Node) -> int:
+    """§10, `size`: what a node takes of its object's JSON, without what it holds."""
+    if isinstance(node, Scalar):
+        return len(node.text.encode()) + (2 if node.quoted else 0)
+    if isinstance(node, Map):  # braces, colons and commas
+        return 2 + len(node.entries) + max(0, len(node.entries) - 1)
+    return 2 + max(0, len(node.items) - 1) if isinstance(node, Sequence) else 0
+
+
+def _check_keys(node: Map) -> None:
+    """§10: merge-key, wrong-type of a key, duplicate-key"""
+    seen: set[str] = set()
+    for key, _ in node.entries:
+        if _is_merge_key(key):
+            raise ManifestRefused("merge-key", "a key", key.at)
+        if isinstance(key, (Map, Sequence)):
+            raise ManifestRefused("wrong-type", "a key", key.at)
+        if isinstance(key, Scalar):
+            if key.text in seen:
+                raise ManifestRefused("duplicate-key", "a key", key.at)
+            seen.add(key.text)
+
+
+def _check_whole(root: Map) -> None:
+    """§10: the rules for the whole of an object, `status` included: anchor, tag, those of keys, size."""
+    length = 0
+    for node in _nodes(root):
+        if node.fault is not None:
+            raise ManifestRefused(node.fault, "a node", node.at)
+        if isinstance(node, Map):
+            _check_keys(node)
+        length += _length_as_json(node)
+    if length > MAX_OBJECT:
+        raise ManifestRefused("size", "an object", root.at)
+
+
+def _check_metadata(node: Node) -> dict[str, Node]:
+    """§10: `metadata`, of which other programs set more than the format reads."""
+    metadata = _fields(node, "metadata", _OBJECT_META)
+    if "generateName" in metadata:
+        raise ManifestRefused("generate-name", "metadata.generateName", metadata["generateName"].at)
+    for name in ("labels", "annotations"):
+        _strings(metadata.get(name), f"metadata.{name}")
+    name_node, namespace = _required(metadata, "name", node, "metadata.name"), metadata.get("namespace")
+    if not is_object_name(_string(name_node, "metadata.name")):
+        raise ManifestRefused("name", "metadata.name", name_node.at)
+    if namespace is not None and not is_namespace(_string(namespace, "metadata.namespace")):
+        raise ManifestRefused("name", "metadata.namespace", namespace.at)
+    return metadata
+
+
+def _read_sealed_secret(node: Map) -> SealedSecret:
+    """§10: an object of a document. Of several broken rules any may be the answer."""
+    _check_whole(node)
+    root = _fields(node, "the object", "apiVersion kind metadata spec status")
+    version = root.get("apiVersion")  # an item of a SealedSecretList may have none
+    if version is not None and not _has_text(version, _API_VERSION):
+        raise ManifestRefused("version", "apiVersion", version.at)
+    metadata = _check_metadata(_required(root, "metadata", node, "metadata"))
+    return _read_object(metadata, _required(root, "spec", node, "spec"))
+
+
+def _read_document(document: Document) -> Iterator[SealedSecret]:
+    """§10: the SealedSecrets of a document; directive and line-break if there is one."""
+    for node in _sealed_secrets(document.node):
+        if document.directive is not None:
+            raise ManifestRefused("directive", "a document", document.directive)
+        if document.line_break is not None:
+            raise ManifestRefused("line-break", "a document", document.line_break)
+        yield _read_sealed_secret(node)
 
 
 def read_manifest(data: bytes) -> list[SealedSecret]:
-    """§10: the SealedSecrets of a file. Objects of other kinds are passed over."""
+    """§10: the SealedSecrets of a file. All else is passed over."""
     if len(data) > MAX_STREAM:
         raise ManifestRefused("size", "the stream")
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError:
         raise ManifestRefused("syntax", "the stream is not UTF-8") from None
-    text = text.removeprefix("\ufeff")
-    documents = _json_documents(text)
-    if documents is None:
-        documents = _yaml_documents(text)
-    found: list[SealedSecret] = []
-    for document in documents:
-        objects = _objects_of(document.node)
-        if document.fault and (objects or _tells_no_kind(document.node)):
-            raise document.fault
-        found += [read_tree(node, manifest=True) for node in objects]
-    return found
+    try:
+        documents = _json_documents(text) if _is_json(text) else _yaml_documents(text)
+        return [sealed for document in documents for sealed in _read_document(document)]
+    except ManifestRefused as refused:
+        raise refused.with_place(text) from None
 
 
 # ------------------------------------------------------------------------------ §6 decoding: checks without any key
@@ -1017,7 +1305,7 @@ def _decode_envelope(sealed: SealedSecret, name: str, envelope: Envelope) -> Dec
     if len(commitment) != 32:
         fail("commitment-length")
     if name != envelope_id_of(commitment):
-        raise Refused("commitment-foreign", "Malformed")  # about an id and a commitment: without a place
+        fail("commitment-foreign")
     if not envelope.wraps:
         fail("wraps-empty")
     if len(envelope.wraps) > 16:
@@ -1026,12 +1314,12 @@ def _decode_envelope(sealed: SealedSecret, name: str, envelope: Envelope) -> Dec
     if len({wrap.age.stanza.kind for wrap in wraps.values()}) > 1:
         fail("wraps-mixed")
     bound_to: dict[str, str] = {}
-    if sealed.scope != "Cluster":
+    if sealed.bound_scope != "Cluster":
         bound_to["namespace"] = sealed.namespace
-    if sealed.scope == "Strict":
+    if sealed.bound_scope == "Strict":
         bound_to["name"] = sealed.name
     if envelope.bound_to != bound_to:
-        raise Refused("bound-to", "Moved")  # about the whole object: without a place
+        raise Refused("bound-to", "Moved", envelope=name)
     return DecodedEnvelope(commitment, wraps)
 
 
@@ -1065,7 +1353,7 @@ def _decode_token(sealed: SealedSecret, data_key: str, text: str) -> Token:
 def _check_template(template: Template) -> None:
     """§6.8"""
     forbidden = ("kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token")
-    if template.type in forbidden or template.type.startswith("waxseal.dev/"):
+    if template.secret_type in forbidden or template.secret_type.startswith("waxseal.dev/"):
         raise Refused("template-type", "TypeForbidden")
     for keys in (template.labels, template.annotations):
         for key in in_order(keys):
@@ -1133,7 +1421,7 @@ def _unpad(plaintext: bytes) -> bytes | None:
 def open_decoded(decoded: Decoded, held: list[HeldKey], deks: list[bytes] | None = None) -> Opened:
     """§7. `deks` are data keys from elsewhere; one is used for the envelope whose commitment is its own."""
     sealed = decoded.sealed
-    held = in_order_of_held_keys(held)
+    held = in_order_of_held_keys(held_once(held))
     opened: dict[str, bytes] = {}
     used: set[str] = set()
     broken: dict[str, list[str]] = {}
@@ -1154,7 +1442,7 @@ def open_decoded(decoded: Decoded, held: list[HeldKey], deks: list[bytes] | None
     data: dict[str, bytes] = {}
     total = 0
     for data_key, token in decoded.tokens.items():  # §7.5
-        binding = binding_of(sealed.scope, sealed.namespace, sealed.name, data_key)
+        binding = binding_of(sealed.bound_scope, sealed.namespace, sealed.name, data_key)
         key, nonce = value_key(opened[token.envelope], token.salt, binding)
         try:
             plaintext = AESGCM(key).decrypt(nonce, token.ciphertext, b"")
@@ -1174,10 +1462,12 @@ def open_decoded(decoded: Decoded, held: list[HeldKey], deks: list[bytes] | None
 
 
 def read_identity_file(text: str) -> list[HeldKey]:
-    """Age's identity file; each identity once (§3.4), all of them Active Cluster keys of one time."""
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    identities = {identity.key_id: identity for identity in map(read_identity, lines)}
-    return [HeldKey(identity) for identity in identities.values()]
+    """§3.3: an identity file; §3.4: all of them are Active Cluster keys of one creation time."""
+    lines = [line.rstrip(" \t\r") for line in text.split("\n")]
+    held = [HeldKey(read_identity(line)) for line in lines if line and not line.startswith("#")]
+    if not held:
+        raise BadKey("an identity file without an identity")
+    return held
 
 
 def read_dek_file(data: bytes) -> bytes:
@@ -1205,10 +1495,10 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.identity and not options.dek_file:
         parser.error("give --identity or --dek-file")
     try:
-        held: dict[str, HeldKey] = {}
+        held: list[HeldKey] = []
         for path in options.identity:
-            with open(path, encoding="utf-8") as file:
-                held.update((key.identity.key_id, key) for key in read_identity_file(file.read()))
+            with open(path, encoding="utf-8", newline="") as file:  # no other line ends than §3.3 has
+                held += read_identity_file(file.read())
         deks = []
         for path in options.dek_file:
             with open(path, "rb") as raw:
@@ -1220,7 +1510,7 @@ def main(arguments: list[str] | None = None) -> int:
         if len(objects) != 1:
             print(f"error: {len(objects)} SealedSecrets, where one was to be; see --object", file=sys.stderr)
             return 2
-        opened = open_decoded(decode(objects[0]), list(held.values()), deks)
+        opened = open_decoded(decode(objects[0]), held, deks)
     except (Refused, ManifestRefused, BadKey, OSError, UnicodeDecodeError) as error:
         # A UnicodeDecodeError would show bytes of the file that it was about, perhaps of an identity.
         print(f"error: {'not UTF-8' if isinstance(error, UnicodeDecodeError) else error}", file=sys.stderr)
