@@ -230,6 +230,13 @@ mod tests {
     }
 
     #[test]
+    fn every_key_is_named() {
+        let ids = [id(&held(KeyState::Active, 1)), id(&held(KeyState::Active, 2))];
+        let text = EnvelopeError::KeyRevoked(ids.to_vec()).to_string();
+        assert_eq!(text, format!("sealed to revoked keys only: {}, {}", ids[0], ids[1]));
+    }
+
+    #[test]
     fn a_broken_wrap_of_another_key_is_named_and_does_not_stop_opening() {
         let (here, recovery) = (held(KeyState::Active, 1), held(KeyState::Active, 2));
         let recovery_id = id(&recovery);

@@ -91,3 +91,59 @@ fn open_envelopes(sealed: &Sealed, ring: &KeyRing) -> Result<BTreeMap<EnvelopeId
     }
     Ok(opened)
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::key::{Identity, KeyKind};
+    use crate::key_ring::HeldKey;
+    use crate::names::{Namespace, ObjectName};
+    use crate::randomness;
+    use crate::seal::seal;
+    use crate::sealed_secret::{Scope, SealedSecret};
+    use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
+    use crate::secret::{SecretBytes, SecretManifest};
+
+    /// An object of one value.
+    fn sealed(identity: &Identity, key: &str, length: usize) -> SealedSecret {
+        let secret = SecretManifest {
+            name: ObjectName::parse("db").expect("a name"),
+            namespace: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            type_: None,
+            immutable: None,
+            data: [(DataKey::parse(key).expect("a data key"), SecretBytes::new(vec![7; length]))].into(),
+        };
+        let namespace = Namespace::parse("shop").expect("a namespace");
+        let recipients = [identity.recipient().clone()];
+        seal(&secret, &namespace, Scope::Strict, &recipients, &mut randomness::system()).expect("a good Secret")
+    }
+
+    fn ring(identity: Identity) -> KeyRing {
+        let recipient = identity.recipient().clone();
+        let (role, state) = (KeyRole::Cluster, KeyState::Active);
+        let published = PublishedKey { recipient, role, created_at: Timestamp::UNIX_EPOCH, state };
+        KeyRing::new(vec![HeldKey { identity, published }])
+    }
+
+    /// Each value was sealed in a run of its own, so that no sealer has seen them together.
+    #[test]
+    fn values_together_are_no_more_than_a_secret_can_hold() {
+        let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
+        let objects = [1, 2].map(|length| {
+            let mut object = sealed(&identity, "A", MAX_SECRET_BYTES - 1);
+            let other = sealed(&identity, "B", length);
+            object.spec.envelopes.extend(other.spec.envelopes);
+            object.spec.encrypted_data.extend(other.spec.encrypted_data);
+            Sealed::decode(&object).expect("both are good")
+        });
+        let ring = ring(identity);
+        let opened = open(&objects[0], &ring).expect("exactly 1 MiB");
+        assert_eq!(opened.data.values().map(|value| value.expose().len()).sum::<usize>(), MAX_SECRET_BYTES);
+        assert_eq!(opened.broken_wraps, BTreeMap::new());
+        assert_eq!(open(&objects[1], &ring).err(), Some(OpenError::TooLarge));
+    }
+}

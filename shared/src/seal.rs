@@ -151,21 +151,79 @@ fn seal_data(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::ObjectName;
-    use crate::secret::SecretData;
+    use crate::key::{Identity, KeyKind};
+    use crate::names::{DataKey, ObjectName};
+    use crate::randomness;
+    use crate::secret::{SecretBytes, SecretData};
+
+    fn secret(data: SecretData) -> SecretManifest {
+        SecretManifest {
+            name: ObjectName::parse("db").expect("a name"),
+            namespace: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            type_: None,
+            immutable: None,
+            data,
+        }
+    }
+
+    fn values(lengths: impl IntoIterator<Item = usize>) -> SecretData {
+        let key = |index: usize| DataKey::parse(&format!("K{index}")).expect("a letter and digits");
+        lengths.into_iter().enumerate().map(|(index, length)| (key(index), SecretBytes::new(vec![7; length]))).collect()
+    }
+
+    fn recipients(kind: KeyKind, count: usize) -> Vec<Recipient> {
+        let identity = |_| Identity::generate(kind, &mut randomness::system());
+        (0..count).map(identity).map(|identity| identity.recipient().clone()).collect()
+    }
+
+    #[test]
+    fn one_to_sixteen_recipients_of_one_kind() {
+        let secret = secret(values([1]));
+        let classic = recipients(KeyKind::Classic, 17);
+        assert_eq!(check(&secret, &[]), Err(SealError::NoRecipients));
+        assert_eq!(check(&secret, &classic[..16]), Ok(()));
+        assert_eq!(check(&secret, &classic), Err(SealError::TooManyRecipients));
+        let mixed = [&classic[..1], &recipients(KeyKind::Hybrid, 1)].concat();
+        assert_eq!(check(&secret, &mixed), Err(SealError::MixedRecipients));
+        let sealed = seal(&secret, &namespace(), Scope::Strict, &mixed, &mut randomness::system());
+        assert_eq!(sealed.err(), Some(SealError::MixedRecipients));
+    }
+
+    #[test]
+    fn no_more_data_than_a_secret_can_hold() {
+        let recipients = recipients(KeyKind::Classic, 1);
+        let outcome = |data| check(&secret(data), &recipients);
+        assert_eq!(outcome(values([1; 256])), Ok(()));
+        assert_eq!(outcome(values([1; 257])), Err(SealError::TooManyDataKeys));
+        assert_eq!(outcome(values([MAX_SECRET_BYTES - 1, 1])), Ok(()));
+        assert_eq!(outcome(values([MAX_SECRET_BYTES, 1])), Err(SealError::TooLarge));
+    }
+
+    #[test]
+    fn annotations_for_deployment_tools_stay_on_the_sealed_secret() {
+        let recipients = recipients(KeyKind::Classic, 1);
+        let sealed =
+            |secret: &SecretManifest| seal(secret, &namespace(), Scope::Strict, &recipients, &mut randomness::system());
+        let mut secret = secret(values([1]));
+        assert_eq!(sealed(&secret).expect("a good Secret").metadata.annotations, None);
+        let (tool, other) = ("argocd.argoproj.io/sync-wave", "example.com/team");
+        secret.annotations = [tool, other].map(|key| (key.to_owned(), "1".to_owned())).into();
+        let object = sealed(&secret).expect("a good Secret");
+        assert_eq!(object.metadata.annotations, Some([(tool.to_owned(), "1".to_owned())].into()));
+        let template = object.spec.template.and_then(|template| template.metadata).expect("an annotation");
+        assert_eq!(template.annotations, [(other.to_owned(), "1".to_owned())].into());
+    }
+
+    fn namespace() -> Namespace {
+        Namespace::parse("shop").expect("a namespace")
+    }
 
     #[test]
     fn a_type_that_the_api_server_would_give_anyway_is_left_out() {
         for (type_, expected) in [(None, None), (Some(""), None), (Some("Opaque"), None), (Some("a/b"), Some("a/b"))] {
-            let secret = SecretManifest {
-                name: ObjectName::parse("db").expect("a name"),
-                namespace: None,
-                labels: BTreeMap::new(),
-                annotations: BTreeMap::new(),
-                type_: type_.map(str::to_owned),
-                immutable: None,
-                data: SecretData::new(),
-            };
+            let secret = SecretManifest { type_: type_.map(str::to_owned), ..secret(SecretData::new()) };
             assert_eq!(template_of(&secret).1.type_.as_deref(), expected, "{type_:?}");
         }
     }
