@@ -54,7 +54,9 @@ fn find(input: &Input) -> Result<Found, CliError> {
     let refused = |text: String| CliError::refused(text).at(input.place());
     match ProtectedIdentityFile::recognise(&bytes) {
         Some(file) => file.map(Found::Protected).map_err(|error| refused(error.to_string())),
-        None => IdentityFile::parse(&input.text(bytes)?).map(Found::Plain).map_err(|error| refused(error.to_string())),
+        None => IdentityFile::parse(input.text(bytes)?.as_bytes())
+            .map(Found::Plain)
+            .map_err(|error| refused(error.to_string())),
     }
 }
 

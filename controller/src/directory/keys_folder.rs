@@ -38,8 +38,6 @@ pub(super) struct HeldKeys {
 enum KeyFileError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("not UTF-8")]
-    NotText,
     #[error(transparent)]
     Content(#[from] IdentityFileError),
     #[error("{0} identities in it; a key file holds one")]
@@ -141,8 +139,7 @@ fn key_files(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
 
 fn read_key(path: &Path) -> Result<HeldKey, KeyFileError> {
     let bytes = durable_file::read(path, MAX_FILE_BYTES)?;
-    let text = str::from_utf8(&bytes).map_err(|_| KeyFileError::NotText)?;
-    let IdentityFile { created_at, mut identities } = IdentityFile::parse(text)?;
+    let IdentityFile { created_at, mut identities } = IdentityFile::parse(&bytes)?;
     let count = identities.len();
     let identity = match identities.pop() {
         Some(identity) if count == 1 => identity,
@@ -233,6 +230,7 @@ mod tests {
         write(folder.path(), "c", &format!("{}\n", other.expose().as_str()));
         write(folder.path(), id, &format!("{}{}\n", one_text.as_str(), other.expose().as_str()));
         write(folder.path(), ".d", "hidden");
+        write(folder.path(), "e", "age-encryption.org/v1\n-> scrypt");
         let held = read(folder.path());
         assert!(matches!(held.as_keys(), Keys::Awaiting));
         assert!(!held.is_without_files() && held.is_broken());
@@ -246,7 +244,8 @@ mod tests {
         assert!(complaints("b.key").ends_with(&renamed), "{}", complaints("b.key"));
         assert!(complaints("c.key").contains("it has no comment \"# created: TIME\""));
         assert!(complaints(id).ends_with("is not used: 2 identities in it; a key file holds one"));
-        assert_eq!(held.complaints.len(), 4);
+        assert!(complaints("e.key").ends_with("it is encrypted, and only a plain identity file is read here"));
+        assert_eq!(held.complaints.len(), 5);
         assert!(held.complaints.iter().all(|text| !text.contains("hunter2") && !text.contains("AGE-SECRET")));
     }
 

@@ -26,7 +26,7 @@ const STATE: &str = "state";
 /// Why a Secret of our type holds no key. Never quotes what it holds.
 #[derive(Debug, Error)]
 pub(super) enum IdentitySecretError {
-    #[error("it has no text under the data key \"identity\"")]
+    #[error("it has no data key \"identity\"")]
     NoIdentity,
     #[error("the identity: {0}")]
     Identity(#[from] IdentityFileError),
@@ -49,9 +49,8 @@ pub(super) fn decode(secret: Secret) -> Result<HeldKey, IdentitySecretError> {
     let mut data: BTreeMap<String, SecretBytes> =
         secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
     let text = data.remove(IDENTITY).ok_or(IdentitySecretError::NoIdentity)?;
-    let text = std::str::from_utf8(text.expose()).map_err(|_| IdentitySecretError::NoIdentity)?;
     let state = state(data.get(STATE).map_or(&b"Active"[..], SecretBytes::expose)).ok_or(IdentitySecretError::State)?;
-    let file = IdentityFile::parse(text)?;
+    let file = IdentityFile::parse(text.expose())?;
     let created_at = file.created_at.ok_or(IdentitySecretError::CreatedAt)?;
     let [identity] = <[Identity; 1]>::try_from(file.identities).map_err(|_| IdentitySecretError::Several)?;
     let recipient = identity.recipient().clone();
@@ -107,7 +106,7 @@ mod tests {
         let bare = identity.expose();
         let twice = format!("{}{}", *good, *bare);
         for (data, said) in [
-            (vec![], "it has no text under the data key \"identity\""),
+            (vec![], "it has no data key \"identity\""),
             (vec![("identity", "hunter2")], "the identity: line 1: neither an identity nor a comment"),
             (vec![("identity", bare.as_str())], "the identity: no \"# created:\" line with an RFC 3339 time"),
             (vec![("identity", twice.as_str())], "the identity: there must be exactly one"),

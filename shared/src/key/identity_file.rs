@@ -19,6 +19,9 @@ pub struct IdentityFile {
 /// Why a text is not an identity file. Never quotes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdentityFileError {
+    /// It is not UTF-8.
+    #[error("not UTF-8")]
+    NotText,
     /// A line is neither an identity nor a comment.
     #[error("line {line}: neither an identity nor a comment")]
     Line {
@@ -35,10 +38,11 @@ pub enum IdentityFileError {
 
 impl IdentityFile {
     /// Reads the file; names the line of what it does not understand.
-    pub fn parse(text: &str) -> Result<Self, IdentityFileError> {
-        if is_encrypted(text.as_bytes()) {
+    pub fn parse(file: &[u8]) -> Result<Self, IdentityFileError> {
+        if is_encrypted(file) {
             return Err(IdentityFileError::Encrypted);
         }
+        let text = str::from_utf8(file).map_err(|_| IdentityFileError::NotText)?;
         let mut file = Self { created_at: None, identities: Vec::new() };
         for (index, line) in text.lines().enumerate() {
             let line = line.trim_end();
@@ -80,23 +84,28 @@ mod tests {
     fn a_written_file_reads_back() {
         let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
         let created_at = Timestamp::from_second(1_700_000_000).expect("a small number");
-        let file = IdentityFile::parse(&IdentityFile::write(&identity, created_at)).expect("our own file");
+        let file = IdentityFile::parse(IdentityFile::write(&identity, created_at).as_bytes()).expect("our own file");
         assert_eq!(file.created_at, Some(created_at));
         assert_eq!(file.identities[0].recipient(), identity.recipient());
     }
 
     #[test]
     fn comments_and_empty_lines_are_passed_over() {
-        let file = IdentityFile::parse(&format!("# a note\n\n{IDENTITY}\r\n")).expect("one identity");
+        let file = IdentityFile::parse(format!("# a note\n\n{IDENTITY}\r\n").as_bytes()).expect("one identity");
         assert_eq!((file.created_at, file.identities.len()), (None, 1));
     }
 
     #[test]
     fn bad_files_name_the_line_only() {
-        assert_eq!(IdentityFile::parse("# nothing\n").err(), Some(IdentityFileError::Empty));
-        let armoured = "-----BEGIN AGE ENCRYPTED FILE-----\n";
-        assert_eq!(IdentityFile::parse(armoured).err(), Some(IdentityFileError::Encrypted));
-        let error = IdentityFile::parse(&format!("{IDENTITY}\nhunter2\n")).err();
-        assert_eq!(error, Some(IdentityFileError::Line { line: 2 }));
+        let bad_line = format!("{IDENTITY}\nhunter2\n");
+        for (file, error) in [
+            (&b"# nothing\n"[..], IdentityFileError::Empty),
+            (b"-----BEGIN AGE ENCRYPTED FILE-----\n", IdentityFileError::Encrypted),
+            (b"age-encryption.org/v1\n-> scrypt \xff\n", IdentityFileError::Encrypted),
+            (b"\xff\xfe", IdentityFileError::NotText),
+            (bad_line.as_bytes(), IdentityFileError::Line { line: 2 }),
+        ] {
+            assert_eq!(IdentityFile::parse(file).err(), Some(error));
+        }
     }
 }

@@ -45,9 +45,6 @@ pub enum ProtectedIdentityFileError {
     /// The passphrase is right, but the file was changed or cut off.
     #[error("it is damaged: the passphrase is right, but not all of it decrypts")]
     Damaged,
-    /// What it protects is no text.
-    #[error("what it protects is not an identity file: not UTF-8")]
-    NotText,
     /// What it protects is no identity file.
     #[error("what it protects is not an identity file: {0}")]
     Content(#[from] IdentityFileError),
@@ -85,8 +82,7 @@ impl ProtectedIdentityFile {
             _ => ProtectedIdentityFileError::Damaged,
         })?;
         let (buffer, length) = read_all(payload, self.age_file.len())?;
-        let text = str::from_utf8(&buffer[..length]).map_err(|_| ProtectedIdentityFileError::NotText)?;
-        Ok(IdentityFile::parse(text)?)
+        Ok(IdentityFile::parse(&buffer[..length])?)
     }
 }
 
@@ -269,11 +265,12 @@ mod tests {
     #[test]
     fn what_is_no_identity_file_inside_is_refused_and_not_quoted() {
         for (payload, error) in [
-            (&b"hunter2\n"[..], ProtectedIdentityFileError::Content(IdentityFileError::Line { line: 1 })),
-            (b"# nothing\n", ProtectedIdentityFileError::Content(IdentityFileError::Empty)),
-            (b"\xff\xfe", ProtectedIdentityFileError::NotText),
-            (&protect(IDENTITY.as_bytes(), Format::Binary), ProtectedIdentityFileError::NotText),
+            (&b"hunter2\n"[..], IdentityFileError::Line { line: 1 }),
+            (b"# nothing\n", IdentityFileError::Empty),
+            (b"\xff\xfe", IdentityFileError::NotText),
+            (&protect(IDENTITY.as_bytes(), Format::Binary), IdentityFileError::Encrypted),
         ] {
+            let error = ProtectedIdentityFileError::Content(error);
             assert_eq!(open(&protect(payload, Format::Binary), "open sesame").err(), Some(error));
         }
     }
