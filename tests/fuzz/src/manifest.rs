@@ -130,8 +130,10 @@ fn read_as_data(text: &str) {
     if has_float(&value) {
         return;
     }
-    if let Ok(expected) = serde_json::from_str::<Value>(text) {
-        assert_eq!(value, expected);
+    match serde_json::from_str::<Value>(text) {
+        // To serde_json `-0` is a float, and to YAML, and to Kubernetes, the integer 0.
+        Ok(expected) if !has_float(&expected) => assert_eq!(value, expected),
+        _ => {}
     }
     assert_eq!(read_one::<Value>(&write(&value)).as_ref(), Ok(&value));
 }
