@@ -565,6 +565,7 @@ class Alias:
 Node = Union[Scalar, Map, Sequence, Alias]
 
 _API_VERSION = "waxseal.dev/v1alpha1"
+_KINDS = ("SealedSecret", "SealedSecretList", "SealingKey", "SealingKeyList")
 _NULLS = ("", "~", "null", "Null", "NULL")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _WORDS = {"", "~", "null", "true", "false", "y", "yes", "n", "no", "on", "off", "=", "<<"}
@@ -1106,6 +1107,8 @@ def _sealed_secrets(node: Node, lists: int = 0, of_sealed_secrets: bool = False)
 
     of_our_group = any(isinstance(each, Scalar) and each.text.startswith("waxseal.dev/") for each in versions)
     is_our_list = is_a(_API_VERSION, "SealedSecretList")
+    if of_our_group and not any(_has_text(each, kind) for each in kinds for kind in _KINDS):
+        raise ManifestRefused("kind", "an object of waxseal.dev", node.at)
     if of_our_group and any(_has_text(each, "SealedSecret") for each in kinds):
         yield node
     elif of_sealed_secrets and not versions and not kinds:

@@ -33,7 +33,7 @@ const NOT_OBJECTS: [&str; 9] = [
 ];
 
 /// How the messages of the reader's refusals show which rule of FORMAT.md was broken.
-const RULES: [(&str, &[&str]); 15] = [
+const RULES: [(&str, &[&str]); 16] = [
     ("size", &["is not read", "nested too deeply", "larger than 1.5 MiB", "too many of them"]),
     ("syntax", &["not YAML", "not JSON", "not UTF-8"]),
     ("directive", &["YAML directives are not read here"]),
@@ -43,6 +43,7 @@ const RULES: [(&str, &[&str]); 15] = [
     ("tag", &["tags other than !!str are not read here"]),
     ("duplicate-key", &["given twice", "a list whose items cannot be told"]),
     ("ambiguous", &["YAML versions disagree on what this unquoted"]),
+    ("kind", &["a kind that waxseal.dev does not have"]),
     ("version", &["a SealedSecret of a version that is not known"]),
     ("unknown-field", &["unknown field"]),
     ("missing-field", &["missing"]),

@@ -297,7 +297,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named_with_its_place_and_the_rest_is_read() {
         let mixed = format!("{}---\n{SEALED}{{name: b, namespace: shop}}\nspecs: hunter2\n", named("a"));
-        let folder = folder(&[("a.yaml", &mixed), ("b.yaml", "a: [\n"), ("d.yaml", &named("d"))]);
+        let slip = named("e").replace("kind: Sealed", "kind: Seald");
+        let folder = folder(&[("a.yaml", &mixed), ("b.yaml", "a: [\n"), ("d.yaml", &named("d")), ("e.yaml", &slip)]);
         symlink("nowhere", folder.path().join("c.yaml")).expect("linked");
         let reading = read(folder.path());
         assert_eq!(found(&reading), ["a.yaml:1 a", "d.yaml:1 d"]);
@@ -305,8 +306,13 @@ mod tests {
         assert_eq!(said[0], "a.yaml:10:1: unknown field \"specs\" (did you mean \"spec\"?)");
         assert!(said[1].starts_with("b.yaml:"), "{}", said[1]);
         assert!(said[2].starts_with("c.yaml: failed to read it: "), "{}", said[2]);
+        assert!(
+            said[3].starts_with("e.yaml:1:1: a kind that waxseal.dev does not have (write `kind: S"),
+            "{}",
+            said[3]
+        );
         let reasons: Vec<_> = reading.unreadable.iter().map(Unreadable::reason).collect();
-        assert_eq!(reasons, [Reason::Malformed, Reason::Malformed, Reason::ApiUnavailable]);
+        assert_eq!(reasons, [Reason::Malformed, Reason::Malformed, Reason::ApiUnavailable, Reason::Malformed]);
     }
 
     #[test]

@@ -8,6 +8,8 @@ use super::field::Field;
 use super::node::{Content, Node};
 
 const GROUP: &str = "waxseal.dev/";
+/// The kinds of this group, in whatever version.
+const KINDS_OF_GROUP: [&str; 4] = ["SealedSecret", "SealedSecretList", "SealingKey", "SealingKeyList"];
 /// Merging a mapping twice into each of two items looks at it eight times.
 const MERGED_FOR_EACH_NODE: usize = 8;
 /// How deep lists may hold lists, which no server nests: each path names all of them.
@@ -88,6 +90,10 @@ impl<'a> Anchors<'a> {
                 _ => Sort::Other,
             });
         }
+        let is_of_group = versions.iter().any(|version| version.starts_with(GROUP));
+        if is_of_group && !kinds.iter().any(|kind| KINDS_OF_GROUP.contains(kind)) {
+            return Err(unknown_kind(node, position));
+        }
         let is = |version, kind| versions.contains(&version) && kinds.contains(&kind);
         if is("v1", "Secret") {
             return Ok(Sort::Secret);
@@ -95,7 +101,7 @@ impl<'a> Anchors<'a> {
         if is("waxseal.dev/v1alpha1", "SealedSecret") {
             return Ok(Sort::SealedSecret);
         }
-        if kinds.contains(&"SealedSecret") && versions.iter().any(|version| version.starts_with(GROUP)) {
+        if is_of_group && kinds.contains(&"SealedSecret") {
             let error = Field::root(node, position.prefix).error("a SealedSecret of a version that is not known");
             return Err(error.with_hint("update waxseal"));
         }
@@ -203,6 +209,12 @@ impl<'a> Anchors<'a> {
     }
 }
 
+/// A slip of the pen in `kind` must not make a sealed object one that nobody looks at.
+fn unknown_kind(node: &Node, Position { prefix, .. }: Position<'_>) -> ManifestError {
+    let error = Field::root(node, prefix).error("a kind that waxseal.dev does not have");
+    error.with_hint("write `kind: SealedSecret`, or update waxseal if the kind is newer")
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{DocumentKind, split};
@@ -241,6 +253,9 @@ mod tests {
             ("apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret", "sealed"),
             ("apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret", "other"),
             ("apiVersion: waxseal.dev/v1\nkind: SealingKey", "other"),
+            ("apiVersion: waxseal.dev/v1\nkind: SealingKeyList", "other"),
+            ("apiVersion: waxseal.dev/v1\nkind: SealedSecretList", "other"),
+            ("apiVersion: waxseal.example/v1\nkind: SealdSecret", "other"),
             ("a: &a {x: 1}\nb: *a\nc: {<<: *a}\nd: !Sub x\nd: 2", "other"),
         ] {
             assert_eq!(kind_of(text), Ok(expected.to_owned()), "{text}");
@@ -316,6 +331,25 @@ mod tests {
         let error = kind_of(list).expect_err("an unknown version");
         assert_eq!(error.to_string(), "items[1]: a SealedSecret of a version that is not known");
         assert_eq!(error.place(), Some((5, 3)));
+    }
+
+    #[test]
+    fn kinds_that_the_group_does_not_have_are_refused() {
+        for text in [
+            "apiVersion: waxseal.dev/v1alpha1\nkind: SealdSecret",
+            "apiVersion: waxseal.dev/v1alpha1\nkind: sealedsecret",
+            "apiVersion: waxseal.dev/v2\nkind: Secret",
+            "apiVersion: waxseal.dev/v1alpha1",
+            "apiVersion: waxseal.dev/v1alpha1\nkind: {}",
+            "x: &b {kind: Pod}\n<<: *b\napiVersion: waxseal.dev/v1alpha1",
+        ] {
+            let error = kind_of(text).expect_err(text);
+            assert_eq!(error.to_string(), "a kind that waxseal.dev does not have", "{text}");
+        }
+        let list =
+            "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecretList\nitems: [{apiVersion: waxseal.dev/v1alpha1}]";
+        let error = kind_of(list).expect_err("no kind").to_string();
+        assert_eq!(error, "items[0]: a kind that waxseal.dev does not have");
     }
 
     #[test]

@@ -114,6 +114,31 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("ambiguous", "key-exponent", "a data key that is a number", "HEAD\nspec: {encryptedData: {12345678e1: a}}\n"),
     ("ambiguous", "key-yes", "a data key that is true to YAML 1.1", "HEAD\nspec: {encryptedData: {Yes: a}}\n"),
     (
+        "kind",
+        "kind-slip",
+        "a letter left out",
+        "apiVersion: waxseal.dev/v1alpha1\nkind: SealdSecret\nmetadata: {name: db}\nspec: {}\n",
+    ),
+    (
+        "kind",
+        "kind-lower-case",
+        "as nobody else writes kinds",
+        "apiVersion: waxseal.dev/v1alpha1\nkind: sealedsecret\nmetadata: {name: db}\nspec: {}\n",
+    ),
+    ("kind", "kind-absent", "only an apiVersion", "apiVersion: waxseal.dev/v1alpha1\nmetadata: {name: db}\nspec: {}\n"),
+    (
+        "kind",
+        "kind-absent-in-list",
+        "an item that says half of what it is",
+        "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecretList\nitems: [{apiVersion: waxseal.dev/v1alpha1}]\n",
+    ),
+    (
+        "kind",
+        "kind-of-version-2",
+        "another version's kinds are these too",
+        "apiVersion: waxseal.dev/v2\nkind: Secret\nmetadata: {name: db}\n",
+    ),
+    (
         "version",
         "version-2",
         "a version that is not known",

@@ -110,7 +110,6 @@ fn streams() -> Vec<Value> {
         ("sequence", "a sequence is no list", &[], "[JSON]".to_owned()),
         ("other-group", "a SealedSecret of somebody else", &[], "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: db}\nspec: {a: &x b, a: c}\n".to_owned()),
         ("no-api-version", "an object that does not say whose it is", &[], "kind: SealedSecret\nmetadata: {name: db}\nspec: {}\n".to_owned()),
-        ("no-kind", "an object that does not say what it is", &[], "apiVersion: waxseal.dev/v1alpha1\nmetadata: {name: db}\nspec: {}\n".to_owned()),
         ("other-kind", "another kind of our group", &[], "apiVersion: waxseal.dev/v9\nkind: SealingKey\na: &x b\n".to_owned()),
         ("quoted-type", "apiVersion and kind in other writings", &["a"], "apiVersion: !!str waxseal.dev/v1alpha1\n'kind': \"Sealed\\x53ecret\"\nmetadata: {name: db}\nspec: {encryptedData: {A: a}}\n".to_owned()),
         ("scalar", "a text that is no object", &[], "SealedSecret\n".to_owned()),
