@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use crate::key::{Identity, KeyKind};
     use crate::key_ring::HeldKey;
-    use crate::names::{Namespace, ObjectName};
+    use crate::names::Namespace;
     use crate::randomness;
     use crate::seal::seal;
     use crate::sealed_secret::{Scope, SealedSecret};
@@ -108,15 +108,8 @@ mod tests {
 
     /// An object of one value.
     fn sealed(identity: &Identity, key: &str, length: usize) -> SealedSecret {
-        let secret = SecretManifest {
-            name: ObjectName::parse("db").expect("a name"),
-            namespace: None,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            type_: None,
-            immutable: None,
-            data: [(DataKey::parse(key).expect("a data key"), SecretBytes::new(vec![7; length]))].into(),
-        };
+        let value = SecretBytes::new(vec![7; length]);
+        let secret = SecretManifest::of_data([(DataKey::parse(key).expect("a data key"), value)]);
         let namespace = Namespace::parse("shop").expect("a namespace");
         let recipients = [identity.recipient().clone()];
         seal(&secret, &namespace, Scope::Strict, &recipients, &mut randomness::system()).expect("a good Secret")

@@ -152,21 +152,9 @@ fn seal_data(
 mod tests {
     use super::*;
     use crate::key::{Identity, KeyKind};
-    use crate::names::{DataKey, ObjectName};
+    use crate::names::DataKey;
     use crate::randomness;
     use crate::secret::{SecretBytes, SecretData};
-
-    fn secret(data: SecretData) -> SecretManifest {
-        SecretManifest {
-            name: ObjectName::parse("db").expect("a name"),
-            namespace: None,
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            type_: None,
-            immutable: None,
-            data,
-        }
-    }
 
     fn values(lengths: impl IntoIterator<Item = usize>) -> SecretData {
         let key = |index: usize| DataKey::parse(&format!("K{index}")).expect("a letter and digits");
@@ -180,7 +168,7 @@ mod tests {
 
     #[test]
     fn one_to_sixteen_recipients_of_one_kind() {
-        let secret = secret(values([1]));
+        let secret = SecretManifest::of_data(values([1]));
         let classic = recipients(KeyKind::Classic, 17);
         assert_eq!(check(&secret, &[]), Err(SealError::NoRecipients));
         assert_eq!(check(&secret, &classic[..16]), Ok(()));
@@ -194,7 +182,7 @@ mod tests {
     #[test]
     fn no_more_data_than_a_secret_can_hold() {
         let recipients = recipients(KeyKind::Classic, 1);
-        let outcome = |data| check(&secret(data), &recipients);
+        let outcome = |data| check(&SecretManifest::of_data(data), &recipients);
         assert_eq!(outcome(values([1; 256])), Ok(()));
         assert_eq!(outcome(values([1; 257])), Err(SealError::TooManyDataKeys));
         assert_eq!(outcome(values([MAX_SECRET_BYTES - 1, 1])), Ok(()));
@@ -206,7 +194,7 @@ mod tests {
         let recipients = recipients(KeyKind::Classic, 1);
         let sealed =
             |secret: &SecretManifest| seal(secret, &namespace(), Scope::Strict, &recipients, &mut randomness::system());
-        let mut secret = secret(values([1]));
+        let mut secret = SecretManifest::of_data(values([1]));
         assert_eq!(sealed(&secret).expect("a good Secret").metadata.annotations, None);
         let (tool, other) = ("argocd.argoproj.io/sync-wave", "example.com/team");
         secret.annotations = [tool, other].map(|key| (key.to_owned(), "1".to_owned())).into();
@@ -223,7 +211,7 @@ mod tests {
     #[test]
     fn a_type_that_the_api_server_would_give_anyway_is_left_out() {
         for (type_, expected) in [(None, None), (Some(""), None), (Some("Opaque"), None), (Some("a/b"), Some("a/b"))] {
-            let secret = SecretManifest { type_: type_.map(str::to_owned), ..secret(SecretData::new()) };
+            let secret = SecretManifest { type_: type_.map(str::to_owned), ..SecretManifest::of_data([]) };
             assert_eq!(template_of(&secret).1.type_.as_deref(), expected, "{type_:?}");
         }
     }

@@ -72,6 +72,22 @@ pub struct SecretManifest {
 }
 
 #[cfg(test)]
+impl SecretManifest {
+    /// The Secret `db` with these values and nothing else, for tests.
+    pub(crate) fn of_data(data: impl Into<SecretData>) -> Self {
+        Self {
+            name: ObjectName::parse("db").expect("a name"),
+            namespace: None,
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            type_: None,
+            immutable: None,
+            data: data.into(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

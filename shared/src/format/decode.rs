@@ -271,3 +271,78 @@ fn moved(
     };
     DecodeError::Moved { envelope, sealed_for, object: format!("{namespace}/{name} (scope {})", scope.as_str()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::Identity;
+    use crate::randomness;
+    use crate::seal::seal;
+    use crate::secret::{SecretBytes, SecretManifest};
+
+    /// An object of one value, sealed to so many new keys.
+    fn sealed(kind: KeyKind, keys: usize) -> SealedSecret {
+        let value = SecretBytes::new(b"hunter2".to_vec());
+        let secret = SecretManifest::of_data([(DataKey::parse("A").expect("a data key"), value)]);
+        let namespace = Namespace::parse("shop").expect("a namespace");
+        let mut random = randomness::system();
+        let recipients: Vec<_> = (0..keys).map(|_| Identity::generate(kind, &mut random).recipient().clone()).collect();
+        seal(&secret, &namespace, Scope::Strict, &recipients, &mut random).expect("a good Secret")
+    }
+
+    fn envelope(object: &mut SealedSecret) -> &mut EnvelopeSpec {
+        object.spec.envelopes.values_mut().next().expect("one envelope")
+    }
+
+    fn check(object: &SealedSecret) -> Option<Check> {
+        Sealed::decode(object).err().map(|error| error.check())
+    }
+
+    #[test]
+    fn as_many_as_the_limit_are_looked_at_and_not_one_more() {
+        for (count, expected) in [(MAX_DATA_KEYS, Check::TokenVersion), (MAX_DATA_KEYS + 1, Check::DataKeyCount)] {
+            let mut object = sealed(KeyKind::Classic, 1);
+            object.spec.encrypted_data = (0..count).map(|n| (format!("K{n}"), "no token".to_owned())).collect();
+            assert_eq!(check(&object), Some(expected), "{count} data keys");
+        }
+        for (count, expected) in [(MAX_ENVELOPES, Check::CommitmentLength), (MAX_ENVELOPES + 1, Check::EnvelopeCount)] {
+            let mut object = sealed(KeyKind::Classic, 1);
+            object.spec.envelopes = (0..count).map(|n| (format!("e{n:010x}"), EnvelopeSpec::default())).collect();
+            assert_eq!(check(&object), Some(expected), "{count} envelopes");
+        }
+        for (count, expected) in [(MAX_WRAPS, Check::WrapParts), (MAX_WRAPS + 1, Check::WrapCount)] {
+            let mut object = sealed(KeyKind::Classic, 1);
+            envelope(&mut object).wraps = (0..count).map(|n| (format!("k{n:016x}"), "no wrap".to_owned())).collect();
+            assert_eq!(check(&object), Some(expected), "{count} wraps");
+        }
+    }
+
+    #[test]
+    fn wraps_of_one_envelope_are_all_of_one_kind() {
+        for kind in [KeyKind::Classic, KeyKind::Hybrid] {
+            assert_eq!(check(&sealed(kind, 2)), None);
+        }
+        let mut mixed = sealed(KeyKind::Classic, 1);
+        envelope(&mut mixed).wraps.append(&mut envelope(&mut sealed(KeyKind::Hybrid, 1)).wraps);
+        assert_eq!(check(&mixed), Some(Check::WrapsMixed));
+    }
+
+    #[test]
+    fn what_was_sealed_for_another_place_says_for_which() {
+        for (namespace, name, expected) in [
+            (Some("web"), Some("api"), "web/api (scope Strict)"),
+            (Some("web"), None, "namespace web (scope Namespace)"),
+            (None, None, "any place (scope Cluster)"),
+            (None, Some("api"), "no place that can be"),
+            (Some("hunter 2"), None, "no place that can be"),
+        ] {
+            let mut object = sealed(KeyKind::Classic, 1);
+            envelope(&mut object).bound_to =
+                BoundTo { namespace: namespace.map(str::to_owned), name: name.map(str::to_owned) };
+            let Err(DecodeError::Moved { sealed_for, object, .. }) = Sealed::decode(&object) else {
+                panic!("{expected}: not moved");
+            };
+            assert_eq!((sealed_for.as_str(), object.as_str()), (expected, "shop/db (scope Strict)"));
+        }
+    }
+}

@@ -25,15 +25,8 @@ fn ring() -> KeyRing {
 }
 
 fn secret(data: &[(&str, &str)]) -> SecretManifest {
-    SecretManifest {
-        name: ObjectName::parse("db").expect("a name"),
-        namespace: None,
-        labels: BTreeMap::from([("team".to_owned(), "shop".to_owned())]),
-        annotations: BTreeMap::new(),
-        type_: None,
-        immutable: None,
-        data: values(data),
-    }
+    let labels = BTreeMap::from([("team".to_owned(), "shop".to_owned())]);
+    SecretManifest { labels, ..SecretManifest::of_data(values(data)) }
 }
 
 fn values(data: &[(&str, &str)]) -> SecretData {
