@@ -21,6 +21,7 @@ pub use binding::Binding;
 pub use check::Check;
 pub use data_key::{COMMITMENT_BYTES, Commitment, Dek};
 pub use decode::{DecodeError, Envelope, MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS, Sealed, bound_to_for};
+pub(crate) use padding::{counted_length, padded_length};
 pub(crate) use value::seal_value;
 pub use value::{TokenError, ValueError};
 pub use wrap::{MAX_WRAP_BYTES, NotOpened, Wrap, WrapError};

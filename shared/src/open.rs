@@ -8,7 +8,7 @@ use crate::format::{Check, Sealed, ValueError};
 use crate::key_ring::{EnvelopeError, KeyRing, OpenedEnvelope};
 use crate::names::{DataKey, EnvelopeId, KeyId};
 use crate::reason::Reason;
-use crate::secret::{MAX_SECRET_BYTES, SecretData};
+use crate::secret::SecretData;
 use crate::stack;
 
 /// What opening gave.
@@ -31,9 +31,6 @@ pub enum OpenError {
     /// A value does not open.
     #[error("data key {0}: {1}")]
     Value(DataKey, ValueError),
-    /// The values together are more than a Secret may hold.
-    #[error("the data is larger than 1 MiB, the most that a Secret can hold")]
-    TooLarge,
 }
 
 impl OpenError {
@@ -42,7 +39,6 @@ impl OpenError {
         match self {
             OpenError::Envelope(_, error) => error.check(),
             OpenError::Value(_, error) => error.check(),
-            OpenError::TooLarge => Check::DataSize,
         }
     }
 
@@ -60,15 +56,10 @@ pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
 fn open_all(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
     let envelopes = open_envelopes(sealed, ring)?;
     let mut data = SecretData::new();
-    let mut size = 0;
     for (key, value) in sealed.values() {
         let envelope = &envelopes[&value.envelope];
         let plain =
             value.open(&envelope.dek, sealed.binding(key)).map_err(|error| OpenError::Value(key.clone(), error))?;
-        size += plain.expose().len();
-        if size > MAX_SECRET_BYTES {
-            return Err(OpenError::TooLarge);
-        }
         data.insert(key.clone(), plain);
     }
     let broken_wraps = envelopes
@@ -97,6 +88,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::format::DecodeError;
     use crate::key::{Identity, KeyKind};
     use crate::key_ring::HeldKey;
     use crate::names::Namespace;
@@ -122,21 +114,21 @@ mod tests {
         KeyRing::new(vec![HeldKey { identity, published }])
     }
 
-    /// Each value was sealed in a run of its own, so that no sealer has seen them together.
+    /// Each value was sealed in a run of its own, so that no sealer has seen them together. They are as
+    /// long as their padding allows, and 8 bytes are left of 1 MiB.
     #[test]
     fn values_together_are_no_more_than_a_secret_can_hold() {
         let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
-        let objects = [1, 2].map(|length| {
-            let mut object = sealed(&identity, "A", MAX_SECRET_BYTES - 1);
-            let other = sealed(&identity, "B", length);
+        let [fits, does_not] = [507_900, 507_901].map(|length| {
+            let mut object = sealed(&identity, "A", length);
+            let other = sealed(&identity, "B", 540_668);
             object.spec.envelopes.extend(other.spec.envelopes);
             object.spec.encrypted_data.extend(other.spec.encrypted_data);
-            Sealed::decode(&object).expect("both are good")
+            Sealed::decode(&object)
         });
-        let ring = ring(identity);
-        let opened = open(&objects[0], &ring).expect("exactly 1 MiB");
-        assert_eq!(opened.data.values().map(|value| value.expose().len()).sum::<usize>(), MAX_SECRET_BYTES);
+        let opened = open(&fits.expect("both are good"), &ring(identity)).expect("and open together");
+        assert_eq!(opened.data.values().map(|value| value.expose().len()).collect::<Vec<_>>(), [507_900, 540_668]);
         assert_eq!(opened.broken_wraps, BTreeMap::new());
-        assert_eq!(open(&objects[1], &ring).err(), Some(OpenError::TooLarge));
+        assert_eq!(does_not.err(), Some(DecodeError::TooLarge));
     }
 }

@@ -7,12 +7,14 @@ use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 
-use crate::format::{Binding, Dek, MAX_DATA_KEYS, MAX_WRAPS, Wrap, bound_to_for, seal_value};
+use crate::format::{
+    Binding, Dek, MAX_DATA_KEYS, MAX_WRAPS, Wrap, bound_to_for, counted_length, padded_length, seal_value,
+};
 use crate::key::Recipient;
-use crate::names::{EnvelopeId, Namespace};
+use crate::names::{EnvelopeId, KeyId, Namespace};
 use crate::randomness::CryptoRng;
 use crate::sealed_secret::{EnvelopeSpec, Scope, SealedSecret, SealedSecretSpec, Template, TemplateMetadata};
-use crate::secret::{MAX_SECRET_BYTES, SecretManifest};
+use crate::secret::{MAX_SECRET_BYTES, SecretBytes, SecretManifest};
 use crate::stack;
 use crate::template::{self, TemplateError};
 
@@ -33,11 +35,14 @@ pub enum SealError {
     /// Hybrid and classic recipients together: the weaker would decide for all.
     #[error("hybrid (\"age1pq1…\") and classic (\"age1…\") recipients cannot be mixed")]
     MixedRecipients,
+    /// Two recipients of one key id, of which only one could have a wrap. They are made to be so.
+    #[error("two different recipients have the key id {0}: one of them was made to take the other's place")]
+    SameKeyId(KeyId),
     /// More keys than a SealedSecret may have.
     #[error("more than {MAX_DATA_KEYS} data keys")]
     TooManyDataKeys,
-    /// More data than a Secret may have.
-    #[error("the data is larger than 1 MiB, the most that a Secret can hold")]
+    /// More data than a Secret may have, counted as an opener will without knowing it.
+    #[error("the values, padded to hide their lengths, come to more than 1 MiB: divide them among several Secrets")]
     TooLarge,
     /// The Secret asks for what no SealedSecret may have.
     #[error(transparent)]
@@ -93,6 +98,12 @@ fn check_recipients(recipients: &[Recipient]) -> Result<(), SealError> {
     if recipients.iter().any(|recipient| recipient.kind() != first.kind()) {
         return Err(SealError::MixedRecipients);
     }
+    let mut by_id = BTreeMap::new();
+    for recipient in recipients {
+        if by_id.insert(recipient.key_id(), recipient).is_some_and(|other| other != recipient) {
+            return Err(SealError::SameKeyId(recipient.key_id().clone()));
+        }
+    }
     Ok(())
 }
 
@@ -100,8 +111,11 @@ fn check_size(secret: &SecretManifest) -> Result<(), SealError> {
     if secret.data.len() > MAX_DATA_KEYS {
         return Err(SealError::TooManyDataKeys);
     }
-    let size: usize = secret.data.values().map(|value| value.expose().len()).sum();
-    if size > MAX_SECRET_BYTES {
+    let counted = |value: &SecretBytes| {
+        let length = value.expose().len();
+        counted_length(padded_length(length)).max(length)
+    };
+    if secret.data.values().map(counted).sum::<usize>() > MAX_SECRET_BYTES {
         return Err(SealError::TooLarge);
     }
     Ok(())
@@ -154,7 +168,7 @@ mod tests {
     use crate::key::{Identity, KeyKind};
     use crate::names::DataKey;
     use crate::randomness;
-    use crate::secret::{SecretBytes, SecretData};
+    use crate::secret::SecretData;
 
     fn values(lengths: impl IntoIterator<Item = usize>) -> SecretData {
         let key = |index: usize| DataKey::parse(&format!("K{index}")).expect("a letter and digits");
@@ -180,13 +194,28 @@ mod tests {
     }
 
     #[test]
+    fn no_recipient_takes_the_place_of_another() {
+        let secret = SecretManifest::of_data(values([1]));
+        let [one, other] = <[_; 2]>::try_from(recipients(KeyKind::Classic, 2)).expect("two");
+        let id = one.key_id().clone();
+        assert_eq!(check(&secret, &[one.clone(), one.clone(), other.clone()]), Ok(()));
+        let other = other.with_key_id(id.clone());
+        assert_eq!(check(&secret, &[one, other]), Err(SealError::SameKeyId(id)));
+    }
+
+    #[test]
     fn no_more_data_than_a_secret_can_hold() {
         let recipients = recipients(KeyKind::Classic, 1);
         let outcome = |data| check(&SecretManifest::of_data(data), &recipients);
         assert_eq!(outcome(values([1; 256])), Ok(()));
         assert_eq!(outcome(values([1; 257])), Err(SealError::TooManyDataKeys));
-        assert_eq!(outcome(values([MAX_SECRET_BYTES - 1, 1])), Ok(()));
-        assert_eq!(outcome(values([MAX_SECRET_BYTES, 1])), Err(SealError::TooLarge));
+        assert_eq!(outcome(values([MAX_SECRET_BYTES])), Ok(()));
+        assert_eq!(outcome(values([MAX_SECRET_BYTES + 1])), Err(SealError::TooLarge));
+        assert_eq!(outcome(values([MAX_SECRET_BYTES, 0])), Err(SealError::TooLarge));
+        // These two are as long as their padding allows, and 8 bytes are left of 1 MiB.
+        assert_eq!(outcome(values([507_900, 540_668])), Ok(()));
+        assert_eq!(outcome(values([507_901, 540_668])), Err(SealError::TooLarge));
+        assert_eq!(outcome(values([507_900, 540_668, 0])), Err(SealError::TooLarge));
     }
 
     #[test]

@@ -532,6 +532,7 @@ class Scalar:
     tagged_str: bool = False
     fault: str | None = None
     at: int | None = None
+    odd_tag: bool = False  # a tag but !!str
 
     @property
     def is_string(self) -> bool:
@@ -544,6 +545,7 @@ class Map:
     entries: list[tuple[Node, Node]] = field(default_factory=list)
     fault: str | None = None
     at: int | None = None
+    odd_tag: bool = False  # any tag
 
 
 @dataclass(eq=False)
@@ -551,6 +553,7 @@ class Sequence:
     items: list[Node] = field(default_factory=list)
     fault: str | None = None
     at: int | None = None
+    odd_tag: bool = False  # any tag
 
 
 @dataclass(eq=False)
@@ -987,11 +990,15 @@ def _add_event(builder: _Builder, event: Any, at: int) -> None:
     elif isinstance(event, yaml.ScalarEvent):
         text, quoted = _with_pairs_joined(event.value, at), event.style is not None
         fault = "anchor" if event.anchor is not None else "tag" if event.tag not in (None, _TAG_STR) else None
-        builder.add(Scalar(text, quoted, event.tag == _TAG_STR, fault, at), event.anchor)
+        odd_tag = event.tag not in (None, _TAG_STR)
+        if event.style is None and text.startswith("\ufeff"):
+            raise ManifestRefused("syntax", "a byte order mark", at)
+        builder.add(Scalar(text, quoted, event.tag == _TAG_STR, fault, at, odd_tag), event.anchor)
     elif isinstance(event, yaml.CollectionStartEvent):
         # !!str is refused too: a collection is no string
         fault = "anchor" if event.anchor is not None else "tag" if event.tag is not None else None
-        node = Map(fault=fault, at=at) if isinstance(event, yaml.MappingStartEvent) else Sequence(fault=fault, at=at)
+        of_event = Map if isinstance(event, yaml.MappingStartEvent) else Sequence
+        node = of_event(fault=fault, at=at, odd_tag=event.tag is not None)
         builder.open(node, bool(event.flow_style), event.anchor)
     elif isinstance(event, yaml.CollectionEndEvent):
         builder.close()
@@ -1054,6 +1061,12 @@ def _has_text(node: Node, *texts: str) -> bool:
     return isinstance(node, Scalar) and node.text in texts
 
 
+def _check_tag(node: Node) -> None:
+    """§10, `tag`, as far as it holds for every object."""
+    if not isinstance(node, Alias) and node.odd_tag:
+        raise ManifestRefused("tag", "an object", node.at)
+
+
 def _values_of(root: Map, name: str) -> list[Node]:
     """§10, an object cannot hide: all values of a field but null, with aliases and merge keys followed."""
     values: list[Node] = []
@@ -1066,10 +1079,13 @@ def _values_of(root: Map, name: str) -> list[Node]:
         seen.add(id(node))
         for key, value in node.entries:
             value = _followed(value)
+            _check_tag(_followed(key))
             if _is_merge_key(_followed(key)):
                 todo += value.items if isinstance(value, Sequence) else [value]
-            elif _has_text(_followed(key), name) and not _is_null(value):
-                values.append(value)
+            elif _has_text(_followed(key), name):
+                _check_tag(value)
+                if not _is_null(value):
+                    values.append(value)
     return values
 
 
@@ -1086,6 +1102,7 @@ def _items_of(root: Map) -> list[Node]:
     items = own[0]
     if isinstance(items, Alias):
         raise ManifestRefused("anchor", "items", items.at)
+    _check_tag(items)
     if _is_null(items):
         return []
     if not isinstance(items, Sequence):
@@ -1107,8 +1124,11 @@ def _sealed_secrets(node: Node, lists: int = 0, of_sealed_secrets: bool = False)
 
     of_our_group = any(isinstance(each, Scalar) and each.text.startswith("waxseal.dev/") for each in versions)
     is_our_list = is_a(_API_VERSION, "SealedSecretList")
-    if of_our_group and not any(_has_text(each, kind) for each in kinds for kind in _KINDS):
+    half_named = of_sealed_secrets and bool(versions) != bool(kinds)
+    if half_named or of_our_group and not any(_has_text(each, kind) for each in kinds for kind in _KINDS):
         raise ManifestRefused("kind", "an object of waxseal.dev", node.at)
+    if of_our_group and not is_our_list and any(_has_text(each, "SealedSecretList") for each in kinds):
+        raise ManifestRefused("version", "a list", node.at)
     if of_our_group and any(_has_text(each, "SealedSecret") for each in kinds):
         yield node
     elif of_sealed_secrets and not versions and not kinds:
@@ -1378,6 +1398,8 @@ def decode(sealed: SealedSecret) -> Decoded:
         raise Refused("envelope-count", "Malformed")
     envelopes = {name: _decode_envelope(sealed, name, sealed.envelopes[name]) for name in in_order(sealed.envelopes)}
     tokens = {key: _decode_token(sealed, key, sealed.encrypted_data[key]) for key in in_order(sealed.encrypted_data)}
+    if sum(min(len(token.ciphertext) - 16 - 4, MAX_DATA) for token in tokens.values()) > MAX_DATA:
+        raise Refused("data-size", "TooLarge")
     _check_template(sealed.template)
     return Decoded(sealed, envelopes, tokens)
 
@@ -1415,7 +1437,7 @@ def _open_envelope(name: str, envelope: DecodedEnvelope, held: list[HeldKey]) ->
 def _unpad(plaintext: bytes) -> bytes | None:
     """§7.5, `value-padding`: the value, or None."""
     length = int.from_bytes(plaintext[:4], "big")
-    if length > len(plaintext) - 4 or padded_length(length) != len(plaintext):
+    if length > min(len(plaintext) - 4, MAX_DATA) or padded_length(length) != len(plaintext):
         return None
     value, zeros = plaintext[4 : 4 + length], plaintext[4 + length :]
     return value if zeros == bytes(len(zeros)) else None
@@ -1443,7 +1465,6 @@ def open_decoded(decoded: Decoded, held: list[HeldKey], deks: list[bytes] | None
                 broken.setdefault(name, []).append(key_id)
 
     data: dict[str, bytes] = {}
-    total = 0
     for data_key, token in decoded.tokens.items():  # §7.5
         binding = binding_of(sealed.bound_scope, sealed.namespace, sealed.name, data_key)
         key, nonce = value_key(opened[token.envelope], token.salt, binding)
@@ -1454,9 +1475,6 @@ def open_decoded(decoded: Decoded, held: list[HeldKey], deks: list[bytes] | None
         value = _unpad(plaintext)
         if value is None:
             raise Refused("value-padding", "Unreadable", data_key=data_key)
-        total += len(value)
-        if total > MAX_DATA:
-            raise Refused("data-size", "TooLarge")
         data[data_key] = value
     return Opened(data, sorted(used), broken, sealed)
 

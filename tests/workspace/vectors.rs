@@ -384,6 +384,7 @@ fn place_in_object(error: &DecodeError) -> BTreeMap<String, String> {
         | DecodeError::TooManyEnvelopes
         | DecodeError::DataKey(_)
         | DecodeError::EnvelopeId(_)
+        | DecodeError::TooLarge
         | DecodeError::Template(_) => place(&[]),
     }
 }
@@ -392,7 +393,6 @@ fn place_in_opening(error: &OpenError) -> BTreeMap<String, String> {
     match error {
         OpenError::Envelope(envelope, _) => place(&[("envelope", envelope)]),
         OpenError::Value(data_key, _) => place(&[("dataKey", data_key)]),
-        OpenError::TooLarge => place(&[]),
     }
 }
 

@@ -104,6 +104,8 @@ checks! {
     TokenLength = "token-length" gives Malformed,
     /// FORMAT.md §6.7: the envelope that the token names is there.
     TokenEnvelope = "token-envelope" gives Malformed,
+    /// FORMAT.md §6.7: the values, each as long as its padding allows, are at most 1 MiB together.
+    DataSize = "data-size" gives TooLarge,
     /// FORMAT.md §6.8: the Secret's type is one that a SealedSecret may make.
     TemplateType = "template-type" gives TypeForbidden,
     /// FORMAT.md §6.8: no label or annotation is Waxseal's own.
@@ -120,8 +122,6 @@ checks! {
     ValueAuthentication = "value-authentication" gives Unreadable,
     /// FORMAT.md §7.5: the padding is the one that sealing gives.
     ValuePadding = "value-padding" gives Unreadable,
-    /// FORMAT.md §7.5: the values together are at most 1 MiB.
-    DataSize = "data-size" gives TooLarge,
 }
 
 #[cfg(test)]

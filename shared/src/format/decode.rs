@@ -11,6 +11,7 @@ use crate::key::KeyKind;
 use crate::names::{DataKey, EnvelopeId, InvalidName, KeyId, Namespace, ObjectName};
 use crate::reason::Reason;
 use crate::sealed_secret::{BoundTo, EnvelopeSpec, Scope, SealedSecret, Template};
+use crate::secret::MAX_SECRET_BYTES;
 use crate::template::{self, TemplateError};
 
 /// The greatest number of data keys of one object.
@@ -102,6 +103,9 @@ pub enum DecodeError {
     /// A value that names an envelope which is not there.
     #[error("spec.encryptedData.{0}: names envelope {1}, which is not there")]
     MissingEnvelope(DataKey, EnvelopeId),
+    /// The values together could be more than a Secret can hold.
+    #[error("spec.encryptedData: the values, each as long as its padding allows, come to more than 1 MiB")]
+    TooLarge,
     /// The template asks for what no SealedSecret may have.
     #[error("spec.template: {0}")]
     Template(#[from] TemplateError),
@@ -128,6 +132,7 @@ impl DecodeError {
             DecodeError::Moved { .. } => Check::BoundTo,
             DecodeError::Token(_, error) => error.check(),
             DecodeError::MissingEnvelope(..) => Check::TokenEnvelope,
+            DecodeError::TooLarge => Check::DataSize,
             DecodeError::Template(error) => error.check(),
         }
     }
@@ -250,6 +255,10 @@ fn decode_values(
             return Err(DecodeError::MissingEnvelope(key, value.envelope));
         }
         values.insert(key, value);
+    }
+    // FORMAT.md §6.7
+    if values.values().map(SealedValue::counted_length).sum::<usize>() > MAX_SECRET_BYTES {
+        return Err(DecodeError::TooLarge);
     }
     Ok(values)
 }

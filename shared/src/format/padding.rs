@@ -2,6 +2,8 @@
 
 use zeroize::Zeroizing;
 
+use crate::secret::MAX_SECRET_BYTES;
+
 const LENGTH_BYTES: usize = 4;
 const SMALLEST: usize = 256;
 
@@ -10,7 +12,7 @@ const SMALLEST: usize = 256;
 ///
 /// # Panics
 /// Never for a length up to 1 MiB, which is all that callers pass.
-pub(super) fn padded_length(length: usize) -> usize {
+pub(crate) fn padded_length(length: usize) -> usize {
     let unpadded = LENGTH_BYTES + length;
     if unpadded <= SMALLEST {
         return SMALLEST;
@@ -19,6 +21,15 @@ pub(super) fn padded_length(length: usize) -> usize {
     let significant = exponent.ilog2() + 1;
     let mask = (1usize << (exponent - significant)) - 1;
     (unpadded + mask) & !mask
+}
+
+/// What a value of this padded length counts for towards the most that a Secret can hold: the
+/// longest value that it could be (FORMAT.md §6.7).
+///
+/// Its true length must decide nothing. Who adds values of his own to an object, and sees whether it
+/// still opens, would learn the length of the others.
+pub(crate) fn counted_length(padded_length: usize) -> usize {
+    padded_length.saturating_sub(LENGTH_BYTES).min(MAX_SECRET_BYTES)
 }
 
 /// Length ‖ value ‖ zeros.
@@ -35,7 +46,8 @@ pub(super) fn unpad(padded: &[u8]) -> Option<&[u8]> {
     let (length, rest) = padded.split_first_chunk::<LENGTH_BYTES>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
     let (value, zeros) = rest.split_at_checked(length)?;
-    let canonical = padded.len() == padded_length(length) && zeros.iter().fold(0, |acc, b| acc | b) == 0;
+    let fits = length <= MAX_SECRET_BYTES && padded.len() == padded_length(length);
+    let canonical = fits && zeros.iter().fold(0, |acc, b| acc | b) == 0;
     canonical.then_some(value)
 }
 
@@ -61,6 +73,15 @@ mod tests {
     }
 
     #[test]
+    fn a_value_counts_for_the_longest_that_it_could_be() {
+        for (length, counted) in
+            [(0, 252), (252, 252), (253, 268), (1_048_572, 1_048_572), (1_048_573, 1 << 20), (1 << 20, 1 << 20)]
+        {
+            assert_eq!(counted_length(padded_length(length)), counted, "{length}");
+        }
+    }
+
+    #[test]
     fn padding_never_costs_more_than_an_eighth_above_the_smallest() {
         for length in (252..70_000).chain([1 << 19, 1 << 20]) {
             let padded = padded_length(length);
@@ -82,6 +103,11 @@ mod tests {
         beyond[2] = 1;
         assert_eq!(unpad(&beyond), None);
         assert_eq!(unpad(&[]), None);
+        let longest = pad(&[7; MAX_SECRET_BYTES]);
+        assert_eq!(unpad(&longest).map(<[u8]>::len), Some(MAX_SECRET_BYTES));
+        let mut longer = longest.to_vec();
+        longer[3] = 1;
+        assert_eq!(unpad(&longer), None);
         assert_eq!(unpad(&[0xff; 256]), None);
     }
 }

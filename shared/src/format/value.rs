@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::binding::Binding;
 use super::data_key::Dek;
-use super::padding::{pad, padded_length, unpad};
+use super::padding::{counted_length, pad, padded_length, unpad};
 use super::{Check, base64_text};
 use crate::names::EnvelopeId;
 use crate::randomness::{self, CryptoRng};
@@ -104,6 +104,11 @@ impl SealedValue {
             return None;
         }
         Some(Self { envelope, salt: *salt, ciphertext: ciphertext.to_vec(), tag: *tag })
+    }
+
+    /// What the value counts for towards the most that a Secret can hold.
+    pub(crate) fn counted_length(&self) -> usize {
+        counted_length(self.ciphertext.len())
     }
 
     /// Opens the value for a place (FORMAT.md §7.5); the plaintext wipes itself.

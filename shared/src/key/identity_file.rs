@@ -45,7 +45,7 @@ impl IdentityFile {
         let text = str::from_utf8(file).map_err(|_| IdentityFileError::NotText)?;
         let mut file = Self { created_at: None, identities: Vec::new() };
         for (index, line) in text.lines().enumerate() {
-            let line = line.trim_end();
+            let line = line.trim_end_matches([' ', '\t', '\r']);
             if line.starts_with('#') {
                 file.created_at = file.created_at.or_else(|| line.strip_prefix(CREATED)?.trim().parse().ok());
             } else if !line.is_empty() {
@@ -91,19 +91,21 @@ mod tests {
 
     #[test]
     fn comments_and_empty_lines_are_passed_over() {
-        let file = IdentityFile::parse(format!("# a note\n\n{IDENTITY}\r\n").as_bytes()).expect("one identity");
+        let file = IdentityFile::parse(format!("# a note\n\n{IDENTITY} \t\r\n").as_bytes()).expect("one identity");
         assert_eq!((file.created_at, file.identities.len()), (None, 1));
     }
 
     #[test]
     fn bad_files_name_the_line_only() {
         let bad_line = format!("{IDENTITY}\nhunter2\n");
+        let other_space = format!("{IDENTITY}\u{a0}\n");
         for (file, error) in [
             (&b"# nothing\n"[..], IdentityFileError::Empty),
             (b"-----BEGIN AGE ENCRYPTED FILE-----\n", IdentityFileError::Encrypted),
             (b"age-encryption.org/v1\n-> scrypt \xff\n", IdentityFileError::Encrypted),
             (b"\xff\xfe", IdentityFileError::NotText),
             (bad_line.as_bytes(), IdentityFileError::Line { line: 2 }),
+            (other_space.as_bytes(), IdentityFileError::Line { line: 1 }),
         ] {
             assert_eq!(IdentityFile::parse(file).err(), Some(error));
         }

@@ -102,6 +102,14 @@ impl Recipient {
     }
 }
 
+#[cfg(test)]
+impl Recipient {
+    /// This recipient under the key id of another, as two that were made to have one.
+    pub(crate) fn with_key_id(self, id: KeyId) -> Self {
+        Self { id, ..self }
+    }
+}
+
 impl PartialEq for Recipient {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text

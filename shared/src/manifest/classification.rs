@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::error::ManifestError;
 use super::field::Field;
-use super::node::{Content, Node};
+use super::node::{Content, Node, Tag};
 
 const GROUP: &str = "waxseal.dev/";
+const VERSION: &str = "waxseal.dev/v1alpha1";
 /// The kinds of this group, in whatever version.
 const KINDS_OF_GROUP: [&str; 4] = ["SealedSecret", "SealedSecretList", "SealingKey", "SealingKeyList"];
 /// Merging a mapping twice into each of two items looks at it eight times.
@@ -91,21 +92,23 @@ impl<'a> Anchors<'a> {
             });
         }
         let is_of_group = versions.iter().any(|version| version.starts_with(GROUP));
-        if is_of_group && !kinds.iter().any(|kind| KINDS_OF_GROUP.contains(kind)) {
+        let is_half_named = position.list == Some("SealedSecretList") && (versions.is_empty() || kinds.is_empty());
+        if is_half_named || is_of_group && !kinds.iter().any(|kind| KINDS_OF_GROUP.contains(kind)) {
             return Err(unknown_kind(node, position));
         }
         let is = |version, kind| versions.contains(&version) && kinds.contains(&kind);
         if is("v1", "Secret") {
             return Ok(Sort::Secret);
         }
-        if is("waxseal.dev/v1alpha1", "SealedSecret") {
+        if is(VERSION, "SealedSecret") {
             return Ok(Sort::SealedSecret);
         }
-        if is_of_group && kinds.contains(&"SealedSecret") {
+        let is_sealed = kinds.contains(&"SealedSecret") || kinds.contains(&"SealedSecretList");
+        if is_of_group && is_sealed && !versions.contains(&VERSION) {
             let error = Field::root(node, position.prefix).error("a SealedSecret of a version that is not known");
             return Err(error.with_hint("update waxseal"));
         }
-        let lists = [("v1", "SecretList"), ("waxseal.dev/v1alpha1", "SealedSecretList"), ("v1", "List")];
+        let lists = [("v1", "SecretList"), (VERSION, "SealedSecretList"), ("v1", "List")];
         match lists.into_iter().find(|(version, kind)| is(version, kind)) {
             Some((_, kind)) => self.sort_items(node, entries, kind, position),
             None => Ok(Sort::Other),
@@ -126,7 +129,7 @@ impl<'a> Anchors<'a> {
         let mut fields = entries.iter().filter(|(key, _)| self.resolved(key).scalar() == Some("items"));
         let unclear = |node| Field::root(node, prefix).error("a list whose items cannot be told");
         let items = match (fields.next(), fields.next()) {
-            (Some((key, value)), None) if key.scalar().is_some() => value,
+            (Some((key, value)), None) if key.scalar().is_some() => undisguised(value)?,
             (None, _) if !is_named("<<") => return Ok(Sort::List(Vec::new())),
             _ => return Err(unclear(list)),
         };
@@ -144,21 +147,28 @@ impl<'a> Anchors<'a> {
         Ok(Sort::List(sorts.collect::<Result<_, _>>()?))
     }
 
-    /// The scalars that the field `name` of a mapping may stand for: its own, else merged ones.
+    /// The scalars that the field `name` of a mapping may stand for, `null` aside: its own, else
+    /// merged ones.
     fn scalars(
         &self,
         entries: &'a [(Node, Node)],
         name: &str,
         mapping: &'a Node,
     ) -> Result<Vec<&'a str>, ManifestError> {
-        let own = self.values(entries, name);
+        let own = self.values(entries, name)?;
         let found = if own.is_empty() { self.merged(entries, name, mapping)? } else { own };
-        Ok(found.into_iter().filter_map(Node::scalar).collect())
+        let given = found.into_iter().filter(|node| !Field::root(node, "").is_null());
+        Ok(given.filter_map(Node::scalar).collect())
     }
 
-    fn values(&self, entries: &'a [(Node, Node)], name: &str) -> Vec<&'a Node> {
-        let named = entries.iter().filter(|(key, _)| self.resolved(key).scalar() == Some(name));
-        named.map(|(_, value)| self.resolved(value)).collect()
+    fn values(&self, entries: &'a [(Node, Node)], name: &str) -> Result<Vec<&'a Node>, ManifestError> {
+        let mut found = Vec::new();
+        for (key, value) in entries {
+            if undisguised(self.resolved(key))?.scalar() == Some(name) {
+                found.push(undisguised(self.resolved(value))?);
+            }
+        }
+        Ok(found)
     }
 
     /// The values of a field in the mappings that are merged, however deep, each looked at once.
@@ -170,7 +180,7 @@ impl<'a> Anchors<'a> {
     ) -> Result<Vec<&'a Node>, ManifestError> {
         let mut found = Vec::new();
         let mut seen = HashSet::new();
-        let mut waiting = self.values(entries, "<<");
+        let mut waiting = self.values(entries, "<<")?;
         while let Some(node) = waiting.pop() {
             if node.anchor.is_some_and(|anchor| !seen.insert(anchor)) {
                 continue;
@@ -178,8 +188,8 @@ impl<'a> Anchors<'a> {
             match &node.content {
                 Content::Mapping(entries) => {
                     self.spend(entries.len(), mapping)?;
-                    found.extend(self.values(entries, name));
-                    waiting.extend(self.values(entries, "<<"));
+                    found.extend(self.values(entries, name)?);
+                    waiting.extend(self.values(entries, "<<")?);
                 }
                 Content::Sequence(items) => {
                     self.spend(items.len(), mapping)?;
@@ -206,6 +216,15 @@ impl<'a> Anchors<'a> {
             Content::Alias(anchor) => self.nodes.get(anchor).copied().unwrap_or(node),
             _ => node,
         }
+    }
+}
+
+/// Refuses what other readers, Kubernetes among them, could take for another text than it shows: to
+/// go-yaml, `!!binary` is a string in base64.
+fn undisguised(node: &Node) -> Result<&Node, ManifestError> {
+    match node.tag {
+        Tag::None | Tag::Str => Ok(node),
+        Tag::Other => Err(Field::root(node, "").error("tags other than !!str are not read here")),
     }
 }
 
@@ -254,7 +273,6 @@ mod tests {
             ("apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret", "other"),
             ("apiVersion: waxseal.dev/v1\nkind: SealingKey", "other"),
             ("apiVersion: waxseal.dev/v1\nkind: SealingKeyList", "other"),
-            ("apiVersion: waxseal.dev/v1\nkind: SealedSecretList", "other"),
             ("apiVersion: waxseal.example/v1\nkind: SealdSecret", "other"),
             ("a: &a {x: 1}\nb: *a\nc: {<<: *a}\nd: !Sub x\nd: 2", "other"),
         ] {
@@ -275,6 +293,32 @@ mod tests {
         }
         assert_eq!(kind_of("x: &b {kind: Secret}\n<<: *b\napiVersion: v1\nkind: Pod"), Ok("other".to_owned()));
         assert_eq!(kind_of("&a {<<: *a, apiVersion: v1}"), Ok("other".to_owned()));
+    }
+
+    #[test]
+    fn an_object_cannot_be_in_disguise() {
+        let tag = "tags other than !!str are not read here";
+        let mark = "not YAML";
+        for (text, said) in [
+            ("apiVersion: v1\nkind: !!binary U2VjcmV0", tag),
+            ("apiVersion: !!binary djE=\nkind: Secret", tag),
+            ("apiVersion: v1\n!!binary a2luZA==: Secret", tag),
+            ("x: &k !!binary U2VjcmV0\napiVersion: v1\nkind: *k", tag),
+            ("x: &b {!!binary a2luZA==: Secret}\n<<: *b\napiVersion: v1", tag),
+            ("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: !x Secret}]", tag),
+            ("apiVersion: v1\nkind: List\nitems: !!null", tag),
+            ("apiVersion: v1\nkind: List\nitems: !x []", tag),
+            ("a: b\n---\n\u{feff}apiVersion: v1\nkind: Secret", mark),
+            ("apiVersion: v1\n\u{feff}kind: Secret", mark),
+            ("apiVersion: v1\nkind: \u{feff}Secret", mark),
+        ] {
+            let stream = split(text).expect("YAML");
+            let error = stream.kinds().find_map(|(_, kind)| kind.err()).expect(text);
+            assert_eq!(error.to_string(), said, "{text}");
+        }
+        for text in ["a: !!binary aGk=\nkind: !!str Pod", "\u{feff}a: b", "\"\\ufeffkind\": Secret"] {
+            assert_eq!(kind_of(text), Ok("other".to_owned()), "{text}");
+        }
     }
 
     #[test]
@@ -331,6 +375,9 @@ mod tests {
         let error = kind_of(list).expect_err("an unknown version");
         assert_eq!(error.to_string(), "items[1]: a SealedSecret of a version that is not known");
         assert_eq!(error.place(), Some((5, 3)));
+        let list = "apiVersion: waxseal.dev/v1\nkind: SealedSecretList\nitems: []";
+        let error = kind_of(list).expect_err("an unknown version").to_string();
+        assert_eq!(error, "a SealedSecret of a version that is not known");
     }
 
     #[test]
@@ -346,10 +393,13 @@ mod tests {
             let error = kind_of(text).expect_err(text);
             assert_eq!(error.to_string(), "a kind that waxseal.dev does not have", "{text}");
         }
-        let list =
-            "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecretList\nitems: [{apiVersion: waxseal.dev/v1alpha1}]";
-        let error = kind_of(list).expect_err("no kind").to_string();
-        assert_eq!(error, "items[0]: a kind that waxseal.dev does not have");
+        for item in
+            ["apiVersion: waxseal.dev/v1alpha1", "apiVersion: v1", "kind: SealedSecret", "apiVersion: ~, kind: Pod"]
+        {
+            let list = format!("apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecretList\nitems: [{{{item}}}]");
+            let error = kind_of(&list).expect_err("half a name").to_string();
+            assert_eq!(error, "items[0]: a kind that waxseal.dev does not have");
+        }
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::object_vector::{Append, ObjectVector};
 use super::refusals::{At, Base};
 
 const MIB: usize = 1 << 20;
+/// Two lengths that their padding does not allow to be greater by one; 8 bytes less than 1 MiB together.
+const SHORTER: usize = 507_900;
+const LONGER: usize = 540_668;
 /// Salt, length and one byte of the value: 28 characters, none of them shared with what follows.
 const HEAD: usize = 16 + 4 + 1;
 
@@ -74,29 +77,40 @@ pub(super) fn vectors() -> Vec<ObjectVector> {
         }
         large
     };
-    let half = MIB / 2;
-    let mut padding = Large::new("value-padding-before-data-size");
-    padding.value("LARGE", MIB + 1, |plaintext| *plaintext.last_mut().expect("it is padded") = 1);
-    let mut later = of("data-size-before-later-values", &[("A", half), ("B", half + 1)]);
-    later.value("C", 300, |plaintext| plaintext[0] = 0xff);
-    let mut earlier = Large::new("values-before-data-size");
-    earlier.value("A", 300, |plaintext| plaintext[0] = 0xff);
-    earlier.value("B", MIB + 1, right);
+    let mut spoilt = Large::new("data-size-before-opening");
+    spoilt.value("A", SHORTER, |plaintext| plaintext[0] = 0xff);
+    spoilt.value("B", LONGER + 1, right);
+    let mut template = of("data-size-before-template", &[("A", SHORTER), ("B", LONGER + 1)]);
+    template.base.spec()["template"] = json!({"type": "kubernetes.io/service-account-token"});
+    let mut token = of("tokens-before-data-size", &[("A", SHORTER), ("B", LONGER + 1)]);
+    token.base.spec()["encryptedData"]["C"] = json!("wax1.");
     vec![
         of("largest", &[("LARGE", MIB)]).opens("one value of 1 MiB"),
-        of("largest-of-two", &[("A", half - 100), ("B", half + 100)]).opens("two values of 1 MiB together"),
-        of("too-large", &[("LARGE", MIB + 1)]).refused("one value of 1 MiB and a byte", Check::DataSize, At::Object),
-        of("too-large-of-two", &[("A", half), ("B", half + 1)]).refused(
-            "two values of 1 MiB and a byte together",
+        of("largest-of-two", &[("A", SHORTER), ("B", LONGER)]).opens("8 bytes are left of 1 MiB"),
+        of("largest-of-many", &[("A", SHORTER - 8192), ("B", LONGER), ("C", 252)])
+            .opens("all three are as long as their padding allows"),
+        of("longer-than-a-secret", &[("LARGE", MIB + 1)]).refused(
+            "one value of 1 MiB and a byte: its token has the length of one of 1 MiB",
+            Check::ValuePadding,
+            At::DataKey("LARGE"),
+        ),
+        of("too-large-of-two", &[("A", SHORTER), ("B", LONGER + 1)]).refused(
+            "less than 1 MiB together, but the second may be longer for all that its token shows",
             Check::DataSize,
             At::Object,
         ),
-        padding.refused("a value of 1 MiB and a byte, with bad padding", Check::ValuePadding, At::DataKey("LARGE")),
-        later.refused("the second value is too much; the third has bad padding", Check::DataSize, At::Object),
-        earlier.refused(
-            "the first value has bad padding; the second is too large",
-            Check::ValuePadding,
-            At::DataKey("A"),
+        of("too-large-with-an-empty-value", &[("A", SHORTER), ("B", LONGER), ("C", 1)]).refused(
+            "a short value counts for the 252 bytes that it may have",
+            Check::DataSize,
+            At::Object,
         ),
+        of("largest-with-another", &[("A", MIB), ("B", 1)]).refused(
+            "a value of 1 MiB stands alone",
+            Check::DataSize,
+            At::Object,
+        ),
+        spoilt.refused("the first value has bad padding, too", Check::DataSize, At::Object),
+        template.refused("the template asks for a type that is refused, too", Check::DataSize, At::Object),
+        token.refused("the third value is no token", Check::TokenParts, At::DataKey("C")),
     ]
 }

@@ -92,6 +92,7 @@ fn streams() -> Vec<Value> {
         ("two-documents", "two documents", &["a", "b"][..], "HEAD\nspec: {encryptedData: {A: a}}\n---\nHEAD\nspec: {encryptedData: {A: b}}\n".to_owned()),
         ("three-json-values", "JSON values with nothing, and with white space between", &["a", "a", "a"], "JSONJSON\n\t JSON\r\n".to_owned()),
         ("byte-order-mark-json", "a byte order mark before JSON", &["a"], "\u{feff}JSON".to_owned()),
+        ("byte-order-mark-later", "a byte order mark where a document begins behind ..., and in comments and quotes", &["\u{feff}"], "a: b\n...\n\u{feff}# \u{feff}\nHEAD\nspec: {encryptedData: {A: \"\u{feff}\"}}\n".to_owned()),
         ("empty-documents", "documents without content", &["a"], "# c\n---\n---\nHEAD\nspec: {encryptedData: {A: a}}\n...\n# d\n---\n".to_owned()),
         ("faults-beside", "anchors, tags and keys given twice in another document", &["a"], "a: &x !y b\na: *x\n---\nHEAD\nspec: {encryptedData: {A: a}}\n".to_owned()),
         ("directive-beside", "a directive of another document", &["a"], "%YAML 1.1\n---\na: b\n---\nHEAD\nspec: {encryptedData: {A: a}}\n".to_owned()),
