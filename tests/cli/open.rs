@@ -116,6 +116,22 @@ fn a_broken_wrap_of_another_key_is_warned_of() {
 }
 
 #[test]
+fn nothing_is_opened_unless_all_can_be_read() {
+    let folder = Folder::with_key();
+    folder.generate("other", &[]);
+    let sealed = sealed_in(&folder);
+    let open = |identity: &str, text: &str| folder.waxseal(&["open", "-", "--identity", identity]).stdin(text);
+    let broken = format!("{sealed}---\n{}", sealed.replace("    A: wax1", "    A: wax2"));
+    let line = sealed.lines().count() + 1;
+    let stderr = format!(
+        "error: <stdin>:{line}: shop/db: Malformed: spec.encryptedData.A: not a sealed value: expected \"wax1.ENVELOPE.…\"\n"
+    );
+    for identity in ["cluster.key", "other.key"] {
+        open(identity, &broken).fails(3, &stderr);
+    }
+}
+
+#[test]
 fn there_has_to_be_something_to_open() {
     let folder = Folder::with_key();
     let open = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(SECRET);

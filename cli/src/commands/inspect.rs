@@ -61,8 +61,7 @@ struct ValueReport {
 }
 
 pub(crate) fn run(arguments: InspectArguments, streams: &mut Streams) -> Result<(), Failures> {
-    let (_, objects) = sealed_objects::read(&Input::named(&arguments.file))?;
-    let reports: Vec<_> = objects.iter().map(report).collect();
+    let (_, reports) = sealed_objects::read(&Input::named(&arguments.file), |object, _| report(&object))?;
     let text = match arguments.format {
         ReportFormat::Text => reports.iter().map(to_text).collect::<Vec<_>>().join("\n"),
         ReportFormat::Json => to_json(&reports),

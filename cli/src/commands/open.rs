@@ -46,14 +46,15 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
     input::check_stdin_once(arguments.identity.iter().chain([&arguments.file]).chain(arguments.passphrase.file()))?;
     let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
     let input = Input::named(&arguments.file);
-    let (format, mut objects) = sealed_objects::read(&input)?;
-    if let Some(name) = &arguments.name {
-        objects.retain(|object| is_named(object, name));
-        if objects.is_empty() {
-            return Err(CliError::refused("no SealedSecret of that name in it").at(input.place()).into());
-        }
+    let (format, opened) = sealed_objects::read(&input, |object, format| {
+        let is_wanted = arguments.name.as_deref().is_none_or(|name| is_named(&object, name));
+        is_wanted.then(|| open_one(&object, &ring, streams).map(|secret| write_secret(&secret, format)))
+    })?;
+    let opened: Vec<_> = opened.into_iter().flatten().collect();
+    if opened.is_empty() {
+        return Err(CliError::refused("no SealedSecret of that name in it").at(input.place()).into());
     }
-    let text = open_all(&objects, format, &ring, streams)?;
+    let text = joined(opened, format)?;
     // Whoever takes the result may take his time.
     drop(ring);
     match &arguments.output {
@@ -71,18 +72,13 @@ fn is_named(object: &SealedObject, wanted: &str) -> bool {
     }
 }
 
-/// Opens all of them, or none.
-fn open_all(
-    objects: &[SealedObject],
-    format: Format,
-    ring: &KeyRing,
-    streams: &mut Streams,
-) -> Result<Zeroizing<String>, Failures> {
+/// All of them in one text, or why some did not open.
+fn joined(opened: Vec<Result<Zeroizing<String>, CliError>>, format: Format) -> Result<Zeroizing<String>, Failures> {
     let mut texts = Vec::new();
     let mut errors = Vec::new();
-    for object in objects {
-        match open_one(object, ring, streams) {
-            Ok(secret) => texts.push(write_secret(&secret, format)),
+    for result in opened {
+        match result {
+            Ok(text) => texts.push(text),
             Err(error) => errors.push(error),
         }
     }
