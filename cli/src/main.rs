@@ -21,6 +21,7 @@ mod sealed_objects;
 mod sealing;
 mod streams;
 mod terminal;
+mod untrusted_text;
 
 /// Wipes what is freed, whichever library held it.
 #[global_allocator]

@@ -11,6 +11,7 @@ use crate::error::Failures;
 use crate::input::Input;
 use crate::sealed_objects::{self, SealedObject};
 use crate::streams::Streams;
+use crate::untrusted_text::shown;
 
 /// Shows what SealedSecrets are sealed to and bound to. No key is needed, nothing is opened.
 #[derive(Args)]
@@ -132,7 +133,7 @@ fn to_text(report: &Report) -> String {
 fn write_text(text: &mut String, report: &Report) -> std::fmt::Result {
     let immutable = if report.immutable { ", immutable" } else { "" };
     writeln!(text, "{}/{}", report.namespace, report.name)?;
-    writeln!(text, "  scope {}, type {}{immutable}", report.scope, report.type_)?;
+    writeln!(text, "  scope {}, type {}{immutable}", report.scope, shown(&report.type_))?;
     for (id, envelope) in &report.envelopes {
         writeln!(text, "  envelope {id}, bound to {}", bound_to_text(&envelope.bound_to))?;
         for (key, kind) in &envelope.keys {
