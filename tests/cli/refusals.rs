@@ -121,6 +121,7 @@ fn what_is_not_utf_8() {
     seal().stdin(b"\xc3\x28").fails(3, "error: <stdin>: not UTF-8\n");
     let stderr = "error: <stdin>: not UTF-8\nhint: it looks like UTF-16: save it as UTF-8\n";
     seal().stdin(b"\xff\xfea\x00").fails(3, stderr);
+    seal().stdin(b"\xff\xfe\x00\x00a\x00\x00\x00").fails(3, "error: <stdin>: not UTF-8\n");
 }
 
 #[test]
