@@ -187,6 +187,42 @@ fn recipients_that_are_none() {
 }
 
 #[test]
+fn private_keys_on_the_command_line_are_not_shown() {
+    let folder = Folder::with_key();
+    let hint = "hint: the shell's history and the list of processes hold it now: make a new key\n";
+    let open = ["open", "f.yaml", "--identity", "cluster.key"];
+    for key in ["AGE-SECRET-KEY-1HUNTER2", "AGE-SECRET-KEY-PQ-1HUNTER2", "age-secret-key-1hunter2"] {
+        for (arguments, place) in [
+            (&["open", "f.yaml", "--identity", key][..], "--identity: "),
+            (&["open", key, "--identity", "cluster.key"], ""),
+            (&[&open[..], &["-o", key]].concat(), "--output: "),
+            (&[&open[..], &["--passphrase-file", key]].concat(), "--passphrase-file: "),
+            (&["inspect", key], ""),
+            (&["seal", key, "--keys", "cluster.yaml"], ""),
+            (&["seal", "--keys", key], "--keys: "),
+            (&["seal", &format!("--output={key}")], "--output: "),
+            (&["seal", "--output-dir", key], "--output-dir: "),
+            (&["keys", "public", "--identity", key], "--identity: "),
+            (&["keys", "generate", &format!("-o{key}")], "--output: "),
+            (&["keys", "list", "--keys", "cluster.yaml", key], "--keys: "),
+            (&["keys", "fetch", "-o", key], "--output: "),
+            (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", key], "--kubeconfig: "),
+        ] {
+            let stderr = format!("error: {place}this is a private key, and a file name belongs here\n{hint}");
+            folder.waxseal(arguments).fails(2, &stderr);
+        }
+        for arguments in
+            [&["open", "f.yaml", key][..], &["inspect", "x", "--format", key], &["seal", "--scope", key], &[key]]
+        {
+            let stderr = format!("error: a private key, which does not belong on a command line\n{hint}");
+            folder.waxseal(arguments).fails(2, &stderr);
+        }
+    }
+    folder.write("age-secret-key-1.yaml", HEAD);
+    folder.waxseal(&["seal", "./age-secret-key-1.yaml", "--keys", "cluster.yaml"]).succeeds();
+}
+
+#[test]
 fn classic_keys_unless_they_are_allowed() {
     let folder = Folder::with_key();
     folder.generate("classic", &["--classic"]);

@@ -8,6 +8,7 @@ use waxseal_shared::key::KeyKind;
 use waxseal_shared::sealed_secret::BoundTo;
 
 use crate::error::Failures;
+use crate::file_names::file_name;
 use crate::input::Input;
 use crate::sealed_objects::{self, SealedObject};
 use crate::streams::Streams;
@@ -17,6 +18,7 @@ use crate::untrusted_text::shown;
 #[derive(Args)]
 pub(crate) struct InspectArguments {
     /// The file; `-` is stdin
+    #[arg(value_parser = file_name::<OsString>())]
     file: OsString,
     /// How the report is written
     #[arg(long, value_enum, default_value = "text")]

@@ -10,6 +10,7 @@ use waxseal_shared::secret::SecretManifest;
 use zeroize::Zeroizing;
 
 use crate::error::{CliError, Failures};
+use crate::file_names::file_name;
 use crate::identities;
 use crate::input::{self, Input};
 use crate::output;
@@ -24,9 +25,10 @@ use crate::streams::Streams;
 #[derive(Args)]
 pub(crate) struct OpenArguments {
     /// The file; `-` is stdin
+    #[arg(value_parser = file_name::<OsString>())]
     file: OsString,
     /// An age identity file, plain or protected by a passphrase. Repeatable
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>(), required = true)]
     identity: Vec<OsString>,
     #[command(flatten)]
     passphrase: PassphraseArguments,
@@ -34,7 +36,7 @@ pub(crate) struct OpenArguments {
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     name: Option<String>,
     /// Write the Secrets to this new file, which only its owner can read
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>())]
     output: Option<PathBuf>,
 }
 

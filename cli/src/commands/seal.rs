@@ -6,6 +6,7 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealed_secret::Scope;
 
 use crate::error::{CliError, Failures};
+use crate::file_names::file_name;
 use crate::git;
 use crate::input::{self, Input};
 use crate::output;
@@ -21,7 +22,7 @@ use crate::streams::Streams;
 #[derive(Args)]
 pub(crate) struct SealArguments {
     /// Files and folders; `-`, or nothing, is stdin
-    #[arg(value_name = "FILE|DIR|-")]
+    #[arg(value_name = "FILE|DIR|-", value_parser = file_name::<OsString>())]
     inputs: Vec<OsString>,
     #[command(flatten)]
     recipients: RecipientArguments,
@@ -32,10 +33,10 @@ pub(crate) struct SealArguments {
     #[arg(short, long, value_parser = Namespace::parse)]
     namespace: Option<Namespace>,
     /// Write the result to this file
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["output_dir", "in_place"])]
+    #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>(), conflicts_with_all = ["output_dir", "in_place"])]
     output: Option<PathBuf>,
     /// Write each result below this folder: a file under its name, those of a folder under their path in it
-    #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
+    #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), conflicts_with = "in_place")]
     output_dir: Option<PathBuf>,
     /// Replace each file with its result, once all of its documents are sealed
     #[arg(long)]

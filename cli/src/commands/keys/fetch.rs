@@ -9,6 +9,7 @@ use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 use super::list::{role_word, state_word};
 use crate::cluster::{self, ClusterArguments};
 use crate::error::{CliError, Failures, Kind};
+use crate::file_names::file_name;
 use crate::input::Input;
 use crate::output;
 use crate::streams::Streams;
@@ -20,7 +21,7 @@ use crate::streams::Streams;
 #[derive(Args)]
 pub(crate) struct FetchArguments {
     /// The keys file
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>())]
     output: PathBuf,
     #[command(flatten)]
     cluster: ClusterArguments,
