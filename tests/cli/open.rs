@@ -31,6 +31,18 @@ fn a_secret_file_is_new_and_for_its_owner_alone() {
 }
 
 #[test]
+fn a_hyphen_as_the_output_is_stdout() {
+    let folder = Folder::with_key();
+    let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml", "-o", "-"]).stdin(SECRET).succeeds();
+    let open = ["open", "-", "--identity", "cluster.key", "-o"];
+    let opened = folder.waxseal(&[&open[..], &["-"]].concat()).stdin(&sealed).succeeds();
+    assert_eq!(data_of(&opened)["A"], b"a long value");
+    folder.waxseal(&[&open[..], &["./-"]].concat()).stdin(&sealed).writes(&["-"]).prints("");
+    assert_eq!(folder.read("-"), opened);
+    folder.waxseal(&["seal", "--keys", "cluster.yaml", "-o", "./-"]).stdin(SECRET).writes(&["-"]).prints("");
+}
+
+#[test]
 fn a_wrong_identity_is_named_by_what_it_lacks() {
     let folder = Folder::with_key();
     folder.generate("other", &[]);

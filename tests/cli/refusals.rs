@@ -255,10 +255,14 @@ hint: the format is that of the input; for a file of that name write ./{format}
             ),
         );
     }
+    let stderr = "error: --output names a file here, and - stands for stdout\nhint: name the file; for one of that name write ./-\n";
+    folder.waxseal(&["keys", "generate", "-o", "-"]).fails(2, stderr);
+    folder.waxseal(&["keys", "fetch", "-o", "-"]).fails(2, stderr);
     let several =
         "error: several files and folders do not go to one place\nhint: pass `--output-dir DIR` or `--in-place`\n";
     seal(&["a.yaml", "b.yaml"]).fails(2, several);
     seal(&["apps"]).fails(2, several);
+    seal(&["apps", "-o", "-"]).fails(2, several);
     seal(&["apps", "-o", "x.yaml"]).fails(2, several);
     let nameless = "error: stdin has no name to write its result under\nhint: pass `--output FILE`\n";
     seal(&["-", "--in-place"]).fails(2, nameless);

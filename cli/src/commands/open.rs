@@ -13,7 +13,7 @@ use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
 use crate::identities;
 use crate::input::{self, Input};
-use crate::output;
+use crate::output::{self, Output};
 use crate::passphrases::PassphraseArguments;
 use crate::sealed_objects::{self, SealedObject};
 use crate::streams::Streams;
@@ -35,14 +35,14 @@ pub(crate) struct OpenArguments {
     /// Open only this one of several
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     name: Option<String>,
-    /// Write the Secrets to this new file, which only its owner can read
+    /// Write the Secrets to this new file, which only its owner can read; `-` is stdout
     #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>())]
     output: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(), Failures> {
-    if let Some(path) = &arguments.output {
-        output::check_name(path)?;
+    let output = Output::named(arguments.output)?;
+    if let Output::File(path) = &output {
         output::check_private(path)?;
     }
     input::check_stdin_once(arguments.identity.iter().chain([&arguments.file]).chain(arguments.passphrase.file()))?;
@@ -59,9 +59,9 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
     let text = joined(opened, format)?;
     // Whoever takes the result may take his time.
     drop(ring);
-    match &arguments.output {
-        Some(path) => output::create_private(path, &text)?,
-        None => streams.result(&text)?,
+    match &output {
+        Output::File(path) => output::create_private(path, &text)?,
+        Output::Stdout => streams.result(&text)?,
     }
     Ok(())
 }

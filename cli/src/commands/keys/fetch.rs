@@ -37,7 +37,7 @@ pub(crate) struct FetchArguments {
 }
 
 pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<(), Failures> {
-    output::check_name(&arguments.output)?;
+    output::check_file(&arguments.output)?;
     let known = known_keys(&arguments)?;
     let mut fetched = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
     compare(&known, &mut fetched, streams).map_err(|error| error.at(arguments.place()))?;

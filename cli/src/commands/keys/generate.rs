@@ -29,7 +29,7 @@ pub(crate) struct GenerateArguments {
 }
 
 pub(crate) fn run(arguments: GenerateArguments, streams: &mut Streams) -> Result<(), Failures> {
-    output::check_name(&arguments.output)?;
+    output::check_file(&arguments.output)?;
     let kind = if arguments.classic { KeyKind::Classic } else { KeyKind::Hybrid };
     let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
     let created_at = now();
