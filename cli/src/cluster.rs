@@ -13,6 +13,7 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
 
 use crate::error::{CliError, Kind};
+use crate::file_names::file_name;
 
 /// How long the API server may take, from name resolution to the last byte. The client's own timeouts
 /// leave some of that out.
@@ -25,7 +26,7 @@ pub(crate) struct ClusterArguments {
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
     /// The kubeconfig to use
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file_name::<PathBuf>())]
     kubeconfig: Option<PathBuf>,
 }
 

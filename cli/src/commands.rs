@@ -8,6 +8,7 @@ mod seal;
 use clap::{Parser, Subcommand};
 
 use crate::error::Failures;
+use crate::file_names::without_private_key;
 use crate::streams::Streams;
 
 /// Seals Kubernetes Secrets so that they can be committed to Git.
@@ -19,6 +20,13 @@ use crate::streams::Streams;
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+impl Arguments {
+    /// Those that the program was started with; ends it when it cannot be done, or is not asked for.
+    pub(crate) fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| without_private_key(error).exit())
+    }
 }
 
 #[derive(Subcommand)]

@@ -138,10 +138,44 @@ fn read_bounded(mut from: impl Read, expected: usize) -> Result<Zeroizing<Vec<u8
 }
 
 fn into_text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, CliError> {
-    let is_utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|error| {
+        let is_utf16 = is_utf16(error.as_bytes());
         error.into_bytes().zeroize();
         let refused = CliError::refused("not UTF-8");
         if is_utf16 { refused.with_hint("it looks like UTF-16: save it as UTF-8") } else { refused }
     })
+}
+
+/// Whether all of it is UTF-16 behind a byte order mark.
+fn is_utf16(bytes: &[u8]) -> bool {
+    let unit: fn([u8; 2]) -> u16 = match bytes {
+        // The mark of UTF-32.
+        [0xff, 0xfe, 0, 0, ..] => return false,
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return false,
+    };
+    let (units, rest) = bytes.as_chunks();
+    rest.is_empty() && char::decode_utf16(units.iter().map(|bytes| unit(*bytes))).all(|read| read.is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn utf_16_is_told_from_what_only_begins_like_it() {
+        for text in ["", "kind: Secret\n", "é \u{1f9ad}"] {
+            let units = || ['\u{feff}'].into_iter().chain(text.chars()).collect::<String>();
+            for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+                assert!(is_utf16(&units().encode_utf16().flat_map(bytes).collect::<Vec<_>>()), "{text:?}");
+            }
+            let utf_32 = |bytes: fn(u32) -> [u8; 4]| units().chars().map(u32::from).flat_map(bytes).collect::<Vec<_>>();
+            assert!(!is_utf16(&utf_32(u32::to_le_bytes)) && !is_utf16(&utf_32(u32::to_be_bytes)), "{text:?}");
+        }
+        // Of odd length, and half of a surrogate pair.
+        for bytes in [&b"\xff\xfea"[..], b"\xfe\xff\0", b"\xff\xfe\0\xd8a\0", b"\xfe\xff\xdc\0", b"a\0", b"\xff", b""] {
+            assert!(!is_utf16(bytes), "{bytes:?}");
+        }
+    }
 }

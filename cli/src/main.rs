@@ -3,13 +3,13 @@
 use std::alloc::System;
 use std::process::ExitCode;
 
-use clap::Parser;
 use zeroizing_alloc::ZeroAlloc;
 
 mod cluster;
 mod commands;
 mod core_dumps;
 mod error;
+mod file_names;
 mod git;
 mod identities;
 mod input;
@@ -21,6 +21,7 @@ mod sealed_objects;
 mod sealing;
 mod streams;
 mod terminal;
+mod untrusted_text;
 
 /// Wipes what is freed, whichever library held it.
 #[global_allocator]
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     if let Err(error) = core_dumps::forbid() {
         streams.say(&format!("warning: failed to forbid core dumps: {error}"));
     }
-    match commands::run(commands::Arguments::parse(), &mut streams) {
+    match commands::run(commands::Arguments::read(), &mut streams) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failures) => failures.report(&mut streams),
     }

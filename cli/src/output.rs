@@ -9,8 +9,37 @@ use crate::error::CliError;
 use crate::git;
 use crate::input::shown;
 
+/// Where a result goes.
+pub(crate) enum Output {
+    Stdout,
+    File(PathBuf),
+}
+
+impl Output {
+    /// What `--output` says: nothing and `-` are stdout.
+    pub(crate) fn named(name: Option<PathBuf>) -> Result<Self, CliError> {
+        match name.filter(|name| !is_stdout(name)) {
+            None => Ok(Self::Stdout),
+            Some(path) => check_format(&path).map(|()| Self::File(path)),
+        }
+    }
+}
+
+/// Refuses an `--output` that is no file, where it has to be one.
+pub(crate) fn check_file(name: &Path) -> Result<(), CliError> {
+    if is_stdout(name) {
+        let error = CliError::usage("--output names a file here, and - stands for stdout");
+        return Err(error.with_hint("name the file; for one of that name write ./-"));
+    }
+    check_format(name)
+}
+
+fn is_stdout(name: &Path) -> bool {
+    name == Path::new("-")
+}
+
 /// Refuses the names of formats, which people type who think of kubectl.
-pub(crate) fn check_name(path: &Path) -> Result<(), CliError> {
+fn check_format(path: &Path) -> Result<(), CliError> {
     if path != Path::new("yaml") && path != Path::new("json") {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use waxseal_shared::key::{IdentityFile, Passphrase, ProtectedIdentityFile};
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
+use crate::file_names::file_name;
 use crate::input::Input;
 use crate::terminal;
 
@@ -15,7 +16,7 @@ use crate::terminal;
 pub(crate) struct PassphraseArguments {
     /// The file that holds the passphrase of the identity files; one final newline is not part of it. Without it the
     /// terminal asks
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>())]
     passphrase_file: Option<OsString>,
 }
 

@@ -9,6 +9,7 @@ use waxseal_shared::seal::SealError;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, sealing_recipients};
 
 use crate::error::CliError;
+use crate::file_names::file_name;
 use crate::input::Input;
 
 /// Whom to seal to.
@@ -16,7 +17,7 @@ use crate::input::Input;
 pub(crate) struct RecipientArguments {
     /// Seal to the primary and the Active recovery keys of this keys file: what `waxseal keys fetch`
     /// writes, or `kubectl get sealingkeys -o yaml` prints. Repeatable
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>())]
     keys: Vec<OsString>,
     /// Seal to this recipient, `age1pq1…`. Repeatable
     // Parsed here and not by clap, which would show what it refuses: it may be a private key.

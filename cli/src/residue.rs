@@ -10,6 +10,8 @@ use serde_json::Value;
 use waxseal_shared::secret::SecretManifest;
 use zeroize::Zeroizing;
 
+use crate::untrusted_text::shown;
+
 /// Shorter values are everywhere by chance.
 const SHORTEST: usize = 8;
 
@@ -107,7 +109,7 @@ impl Values {
                 for (name, field) in fields {
                     if self.in_text(name).is_empty() {
                         let dot = if path.is_empty() { "" } else { "." };
-                        self.walk(field, &format!("{path}{dot}{name}"), found);
+                        self.walk(field, &format!("{path}{dot}{}", shown(name)), found);
                     } else {
                         // The path itself would show the value.
                         found.extend(self.in_text(name).into_iter().map(|(_, value)| (path.to_owned(), value)));

@@ -1,7 +1,7 @@
 //! The SealedSecrets of a text, decoded.
 
 use waxseal_shared::format::Sealed;
-use waxseal_shared::manifest::{DocumentKind, Format, SealedSecretObject, split};
+use waxseal_shared::manifest::{DocumentKind, Format, SealedSecretObject, Stream, split};
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use crate::error::{CliError, Failures};
@@ -17,32 +17,39 @@ pub(crate) struct SealedObject {
     pub(crate) sealed: Sealed,
 }
 
-/// Reads every SealedSecret of an input, those in lists too; refuses an input without any.
-pub(crate) fn read(input: &Input) -> Result<(Format, Vec<SealedObject>), Failures> {
+/// Reads every SealedSecret of an input, those in lists too, and keeps what `make` makes of each;
+/// refuses an input without any.
+///
+/// Reads all of them before the first is made into something, and then again: objects take many
+/// times the memory of their text, so there is one at a time.
+pub(crate) fn read<T>(
+    input: &Input,
+    mut make: impl FnMut(SealedObject, Format) -> T,
+) -> Result<(Format, Vec<T>), Failures> {
     let text = input.read()?;
-    let manifest = |error| CliError::manifest(&input.place(), &error);
-    let stream = split(&text).map_err(manifest)?;
-    let mut objects = Vec::new();
-    let mut errors = Vec::new();
-    for (document, kind) in stream.kinds() {
-        let place = format!("{}:{}", input.place(), document.line());
-        match kind.map(sealed_secrets_of) {
-            Err(error) => errors.push(manifest(error)),
-            Ok(found) => {
-                for object in found {
-                    match object.read().map_err(manifest).and_then(|object| decode(object, &place)) {
-                        Ok(object) => objects.push(object),
-                        Err(error) => errors.push(error),
-                    }
-                }
-            }
-        }
+    let place = input.place();
+    let stream = split(&text).map_err(|error| CliError::manifest(&place, &error))?;
+    Failures::none_or(objects(&place, &stream).filter_map(Result::err).collect())?;
+    let made: Vec<_> = objects(&place, &stream).flatten().map(|object| make(object, stream.format)).collect();
+    if made.is_empty() {
+        return Err(CliError::refused("no SealedSecret in it").at(place).into());
     }
-    Failures::none_or(errors)?;
-    if objects.is_empty() {
-        return Err(CliError::refused("no SealedSecret in it").at(input.place()).into());
-    }
-    Ok((stream.format, objects))
+    Ok((stream.format, made))
+}
+
+/// The SealedSecrets of a stream, each decoded when it is asked for.
+fn objects<'a>(input: &'a str, stream: &'a Stream<'_>) -> impl Iterator<Item = Result<SealedObject, CliError>> {
+    stream.kinds().flat_map(move |(document, kind)| {
+        let found = match kind {
+            Ok(kind) => sealed_secrets_of(kind).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        };
+        let place = format!("{input}:{}", document.line());
+        found.into_iter().map(move |object| {
+            let object = object.and_then(|object: SealedSecretObject| object.read());
+            decode(object.map_err(|error| CliError::manifest(input, &error))?, &place)
+        })
+    })
 }
 
 fn sealed_secrets_of(kind: DocumentKind) -> Vec<SealedSecretObject> {

@@ -15,6 +15,7 @@ use crate::folder::Folder;
 
 const MIB: usize = 1 << 20;
 const HEAD: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\n";
+const SEALED_HEAD: &str = "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\n";
 const SEAL: [&str; 4] = ["seal", "-", "--keys", "cluster.yaml"];
 const INSPECT: [&str; 2] = ["inspect", "-"];
 const OPEN: [&str; 4] = ["open", "-", "--identity", "cluster.key"];
@@ -205,6 +206,22 @@ fn one_bad_document_behind_many_good_ones() {
     assert_not_sealed(format!("{text}kind: [\n"), ":49996:7: not YAML: a bracket is never closed\n");
     let large = format!("---\n{HEAD}stringData: {{A: {}}}\n", "x".repeat(MIB)).repeat(30);
     assert_not_sealed(format!("{large}---\nkind: [\n"), ":152:7: not YAML: a bracket is never closed\n");
+}
+
+#[test]
+fn one_bad_sealed_secret_behind_many_good_ones() {
+    let annotations = (0..60).map(|n| format!("k{n}: x, ")).collect::<String>();
+    let good = |n: usize| {
+        format!(
+            "---\n{SEALED_HEAD}metadata: {{name: n{n}, namespace: a, annotations: {{{annotations}}}}}\nspec: {{}}\n"
+        )
+    };
+    let text: String = (0..9_999).map(good).collect();
+    let folder = Folder::with_key();
+    for arguments in [&INSPECT[..], &OPEN] {
+        let run = folder.bounded_waxseal(arguments).stdin(format!("{text}---\n{SEALED_HEAD}"));
+        run.fails(3, "error: <stdin>:49997:1: metadata: missing\n");
+    }
 }
 
 /// A SealedSecret with one value, and so one envelope, with a wrap for each of so many recipients.

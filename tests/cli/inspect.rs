@@ -29,6 +29,25 @@ fn a_report_for_people() {
 }
 
 #[test]
+fn a_type_reaches_the_terminal_only_if_it_looks_like_one() {
+    let folder = Folder::with_key();
+    let (sealed, _) = sealed_in(&folder);
+    let line = "    type: kubernetes.io/tls\n";
+    assert!(sealed.contains(line), "{sealed}");
+    let inspect = |type_: &str, format: &str| {
+        let text = sealed.replace(line, &format!("    type: {type_}\n"));
+        folder.waxseal(&["inspect", "-", "--format", format]).stdin(text).succeeds()
+    };
+    let forged = r#""x\nweb/db\n  scope Strict, \e[2K""#;
+    for type_ in [forged, "a b", "é", &"x".repeat(254)] {
+        let report = inspect(type_, "text");
+        assert!(report.starts_with("shop/db\n  scope Namespace, type …, immutable\n  envelope "), "{report:?}");
+    }
+    let report: serde_json::Value = serde_json::from_str(&inspect(forged, "json")).expect("JSON");
+    assert_eq!(report[0]["type"], "x\nweb/db\n  scope Strict, \u{1b}[2K");
+}
+
+#[test]
 fn a_report_for_programs() {
     let folder = Folder::with_key();
     let (sealed, envelope) = sealed_in(&folder);

@@ -31,6 +31,18 @@ fn a_secret_file_is_new_and_for_its_owner_alone() {
 }
 
 #[test]
+fn a_hyphen_as_the_output_is_stdout() {
+    let folder = Folder::with_key();
+    let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml", "-o", "-"]).stdin(SECRET).succeeds();
+    let open = ["open", "-", "--identity", "cluster.key", "-o"];
+    let opened = folder.waxseal(&[&open[..], &["-"]].concat()).stdin(&sealed).succeeds();
+    assert_eq!(data_of(&opened)["A"], b"a long value");
+    folder.waxseal(&[&open[..], &["./-"]].concat()).stdin(&sealed).writes(&["-"]).prints("");
+    assert_eq!(folder.read("-"), opened);
+    folder.waxseal(&["seal", "--keys", "cluster.yaml", "-o", "./-"]).stdin(SECRET).writes(&["-"]).prints("");
+}
+
+#[test]
 fn a_wrong_identity_is_named_by_what_it_lacks() {
     let folder = Folder::with_key();
     folder.generate("other", &[]);
@@ -113,6 +125,22 @@ fn a_broken_wrap_of_another_key_is_warned_of() {
         "warning: <stdin>:1: shop/db: WrapBroken: envelope e{envelope}: the wrap for {id} is broken and would not open\n"
     ));
     assert_eq!(data_of(&opened)["A"], b"a long value");
+}
+
+#[test]
+fn nothing_is_opened_unless_all_can_be_read() {
+    let folder = Folder::with_key();
+    folder.generate("other", &[]);
+    let sealed = sealed_in(&folder);
+    let open = |identity: &str, text: &str| folder.waxseal(&["open", "-", "--identity", identity]).stdin(text);
+    let broken = format!("{sealed}---\n{}", sealed.replace("    A: wax1", "    A: wax2"));
+    let line = sealed.lines().count() + 1;
+    let stderr = format!(
+        "error: <stdin>:{line}: shop/db: Malformed: spec.encryptedData.A: not a sealed value: expected \"wax1.ENVELOPE.…\"\n"
+    );
+    for identity in ["cluster.key", "other.key"] {
+        open(identity, &broken).fails(3, &stderr);
+    }
 }
 
 #[test]

@@ -121,6 +121,7 @@ fn what_is_not_utf_8() {
     seal().stdin(b"\xc3\x28").fails(3, "error: <stdin>: not UTF-8\n");
     let stderr = "error: <stdin>: not UTF-8\nhint: it looks like UTF-16: save it as UTF-8\n";
     seal().stdin(b"\xff\xfea\x00").fails(3, stderr);
+    seal().stdin(b"\xff\xfe\x00\x00a\x00\x00\x00").fails(3, "error: <stdin>: not UTF-8\n");
 }
 
 #[test]
@@ -186,6 +187,42 @@ fn recipients_that_are_none() {
 }
 
 #[test]
+fn private_keys_on_the_command_line_are_not_shown() {
+    let folder = Folder::with_key();
+    let hint = "hint: the shell's history and the list of processes hold it now: make a new key\n";
+    let open = ["open", "f.yaml", "--identity", "cluster.key"];
+    for key in ["AGE-SECRET-KEY-1HUNTER2", "AGE-SECRET-KEY-PQ-1HUNTER2", "age-secret-key-1hunter2"] {
+        for (arguments, place) in [
+            (&["open", "f.yaml", "--identity", key][..], "--identity: "),
+            (&["open", key, "--identity", "cluster.key"], ""),
+            (&[&open[..], &["-o", key]].concat(), "--output: "),
+            (&[&open[..], &["--passphrase-file", key]].concat(), "--passphrase-file: "),
+            (&["inspect", key], ""),
+            (&["seal", key, "--keys", "cluster.yaml"], ""),
+            (&["seal", "--keys", key], "--keys: "),
+            (&["seal", &format!("--output={key}")], "--output: "),
+            (&["seal", "--output-dir", key], "--output-dir: "),
+            (&["keys", "public", "--identity", key], "--identity: "),
+            (&["keys", "generate", &format!("-o{key}")], "--output: "),
+            (&["keys", "list", "--keys", "cluster.yaml", key], "--keys: "),
+            (&["keys", "fetch", "-o", key], "--output: "),
+            (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", key], "--kubeconfig: "),
+        ] {
+            let stderr = format!("error: {place}this is a private key, and a file name belongs here\n{hint}");
+            folder.waxseal(arguments).fails(2, &stderr);
+        }
+        for arguments in
+            [&["open", "f.yaml", key][..], &["inspect", "x", "--format", key], &["seal", "--scope", key], &[key]]
+        {
+            let stderr = format!("error: a private key, which does not belong on a command line\n{hint}");
+            folder.waxseal(arguments).fails(2, &stderr);
+        }
+    }
+    folder.write("age-secret-key-1.yaml", HEAD);
+    folder.waxseal(&["seal", "./age-secret-key-1.yaml", "--keys", "cluster.yaml"]).succeeds();
+}
+
+#[test]
 fn classic_keys_unless_they_are_allowed() {
     let folder = Folder::with_key();
     folder.generate("classic", &["--classic"]);
@@ -218,10 +255,14 @@ hint: the format is that of the input; for a file of that name write ./{format}
             ),
         );
     }
+    let stderr = "error: --output names a file here, and - stands for stdout\nhint: name the file; for one of that name write ./-\n";
+    folder.waxseal(&["keys", "generate", "-o", "-"]).fails(2, stderr);
+    folder.waxseal(&["keys", "fetch", "-o", "-"]).fails(2, stderr);
     let several =
         "error: several files and folders do not go to one place\nhint: pass `--output-dir DIR` or `--in-place`\n";
     seal(&["a.yaml", "b.yaml"]).fails(2, several);
     seal(&["apps"]).fails(2, several);
+    seal(&["apps", "-o", "-"]).fails(2, several);
     seal(&["apps", "-o", "x.yaml"]).fails(2, several);
     let nameless = "error: stdin has no name to write its result under\nhint: pass `--output FILE`\n";
     seal(&["-", "--in-place"]).fails(2, nameless);

@@ -158,6 +158,17 @@ warning: <stdin>:21: the value of A in db still shows
 }
 
 #[test]
+fn a_warning_shows_no_key_that_could_be_anything() {
+    let folder = Folder::with_key();
+    let list = r#"{"apiVersion": "v1", "kind": "List", "items": [
+{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": "shop"}, "stringData": {"A": "hunter2hunter2"}},
+{"apiVersion": "v1", "kind": "ConfigMap", "data": {"a\u001b[2K\nerror": "hunter2hunter2"}}
+]}"#;
+    let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(list);
+    seal.warns("warning: <stdin>:1: the value of A in db still shows in items[1].data.…\n");
+}
+
+#[test]
 fn what_still_shows_is_warned_of() {
     let folder = Folder::with_key();
     let text = "# hunter2hunter2

@@ -8,14 +8,17 @@ use waxseal_shared::key::KeyKind;
 use waxseal_shared::sealed_secret::BoundTo;
 
 use crate::error::Failures;
+use crate::file_names::file_name;
 use crate::input::Input;
 use crate::sealed_objects::{self, SealedObject};
 use crate::streams::Streams;
+use crate::untrusted_text::shown;
 
 /// Shows what SealedSecrets are sealed to and bound to. No key is needed, nothing is opened.
 #[derive(Args)]
 pub(crate) struct InspectArguments {
     /// The file; `-` is stdin
+    #[arg(value_parser = file_name::<OsString>())]
     file: OsString,
     /// How the report is written
     #[arg(long, value_enum, default_value = "text")]
@@ -61,8 +64,7 @@ struct ValueReport {
 }
 
 pub(crate) fn run(arguments: InspectArguments, streams: &mut Streams) -> Result<(), Failures> {
-    let (_, objects) = sealed_objects::read(&Input::named(&arguments.file))?;
-    let reports: Vec<_> = objects.iter().map(report).collect();
+    let (_, reports) = sealed_objects::read(&Input::named(&arguments.file), |object, _| report(&object))?;
     let text = match arguments.format {
         ReportFormat::Text => reports.iter().map(to_text).collect::<Vec<_>>().join("\n"),
         ReportFormat::Json => to_json(&reports),
@@ -133,7 +135,7 @@ fn to_text(report: &Report) -> String {
 fn write_text(text: &mut String, report: &Report) -> std::fmt::Result {
     let immutable = if report.immutable { ", immutable" } else { "" };
     writeln!(text, "{}/{}", report.namespace, report.name)?;
-    writeln!(text, "  scope {}, type {}{immutable}", report.scope, report.type_)?;
+    writeln!(text, "  scope {}, type {}{immutable}", report.scope, shown(&report.type_))?;
     for (id, envelope) in &report.envelopes {
         writeln!(text, "  envelope {id}, bound to {}", bound_to_text(&envelope.bound_to))?;
         for (key, kind) in &envelope.keys {

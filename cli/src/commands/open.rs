@@ -10,9 +10,10 @@ use waxseal_shared::secret::SecretManifest;
 use zeroize::Zeroizing;
 
 use crate::error::{CliError, Failures};
+use crate::file_names::file_name;
 use crate::identities;
 use crate::input::{self, Input};
-use crate::output;
+use crate::output::{self, Output};
 use crate::passphrases::PassphraseArguments;
 use crate::sealed_objects::{self, SealedObject};
 use crate::streams::Streams;
@@ -24,41 +25,43 @@ use crate::streams::Streams;
 #[derive(Args)]
 pub(crate) struct OpenArguments {
     /// The file; `-` is stdin
+    #[arg(value_parser = file_name::<OsString>())]
     file: OsString,
     /// An age identity file, plain or protected by a passphrase. Repeatable
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>(), required = true)]
     identity: Vec<OsString>,
     #[command(flatten)]
     passphrase: PassphraseArguments,
     /// Open only this one of several
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     name: Option<String>,
-    /// Write the Secrets to this new file, which only its owner can read
-    #[arg(short, long, value_name = "FILE")]
+    /// Write the Secrets to this new file, which only its owner can read; `-` is stdout
+    #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>())]
     output: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(), Failures> {
-    if let Some(path) = &arguments.output {
-        output::check_name(path)?;
+    let output = Output::named(arguments.output)?;
+    if let Output::File(path) = &output {
         output::check_private(path)?;
     }
     input::check_stdin_once(arguments.identity.iter().chain([&arguments.file]).chain(arguments.passphrase.file()))?;
     let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
     let input = Input::named(&arguments.file);
-    let (format, mut objects) = sealed_objects::read(&input)?;
-    if let Some(name) = &arguments.name {
-        objects.retain(|object| is_named(object, name));
-        if objects.is_empty() {
-            return Err(CliError::refused("no SealedSecret of that name in it").at(input.place()).into());
-        }
+    let (format, opened) = sealed_objects::read(&input, |object, format| {
+        let is_wanted = arguments.name.as_deref().is_none_or(|name| is_named(&object, name));
+        is_wanted.then(|| open_one(&object, &ring, streams).map(|secret| write_secret(&secret, format)))
+    })?;
+    let opened: Vec<_> = opened.into_iter().flatten().collect();
+    if opened.is_empty() {
+        return Err(CliError::refused("no SealedSecret of that name in it").at(input.place()).into());
     }
-    let text = open_all(&objects, format, &ring, streams)?;
+    let text = joined(opened, format)?;
     // Whoever takes the result may take his time.
     drop(ring);
-    match &arguments.output {
-        Some(path) => output::create_private(path, &text)?,
-        None => streams.result(&text)?,
+    match &output {
+        Output::File(path) => output::create_private(path, &text)?,
+        Output::Stdout => streams.result(&text)?,
     }
     Ok(())
 }
@@ -71,18 +74,13 @@ fn is_named(object: &SealedObject, wanted: &str) -> bool {
     }
 }
 
-/// Opens all of them, or none.
-fn open_all(
-    objects: &[SealedObject],
-    format: Format,
-    ring: &KeyRing,
-    streams: &mut Streams,
-) -> Result<Zeroizing<String>, Failures> {
+/// All of them in one text, or why some did not open.
+fn joined(opened: Vec<Result<Zeroizing<String>, CliError>>, format: Format) -> Result<Zeroizing<String>, Failures> {
     let mut texts = Vec::new();
     let mut errors = Vec::new();
-    for object in objects {
-        match open_one(object, ring, streams) {
-            Ok(secret) => texts.push(write_secret(&secret, format)),
+    for result in opened {
+        match result {
+            Ok(text) => texts.push(text),
             Err(error) => errors.push(error),
         }
     }

@@ -6,9 +6,10 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealed_secret::Scope;
 
 use crate::error::{CliError, Failures};
+use crate::file_names::file_name;
 use crate::git;
 use crate::input::{self, Input};
-use crate::output;
+use crate::output::{self, Output};
 use crate::recipients::RecipientArguments;
 use crate::sealing::{Holds, Sealing};
 use crate::streams::Streams;
@@ -21,7 +22,7 @@ use crate::streams::Streams;
 #[derive(Args)]
 pub(crate) struct SealArguments {
     /// Files and folders; `-`, or nothing, is stdin
-    #[arg(value_name = "FILE|DIR|-")]
+    #[arg(value_name = "FILE|DIR|-", value_parser = file_name::<OsString>())]
     inputs: Vec<OsString>,
     #[command(flatten)]
     recipients: RecipientArguments,
@@ -31,11 +32,11 @@ pub(crate) struct SealArguments {
     /// The namespace of manifests that have none
     #[arg(short, long, value_parser = Namespace::parse)]
     namespace: Option<Namespace>,
-    /// Write the result to this file
-    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["output_dir", "in_place"])]
+    /// Write the result to this file; `-` is stdout
+    #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>(), conflicts_with_all = ["output_dir", "in_place"])]
     output: Option<PathBuf>,
     /// Write each result below this folder: a file under its name, those of a folder under their path in it
-    #[arg(long, value_name = "DIR", conflicts_with = "in_place")]
+    #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), conflicts_with = "in_place")]
     output_dir: Option<PathBuf>,
     /// Replace each file with its result, once all of its documents are sealed
     #[arg(long)]
@@ -92,9 +93,7 @@ pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(),
 
 impl SealArguments {
     fn jobs(&self) -> Result<Vec<Job>, CliError> {
-        if let Some(path) = &self.output {
-            output::check_name(path)?;
-        }
+        let output = Output::named(self.output.clone())?;
         if self.inputs.is_empty() && input::stdin_is_terminal() {
             let error = CliError::usage("nothing to seal: stdin is a terminal");
             return Err(error.with_hint("name a file, or `-` to type a manifest"));
@@ -105,7 +104,7 @@ impl SealArguments {
             return self.jobs_on_files(inputs);
         }
         match <[Input; 1]>::try_from(inputs) {
-            Ok([input]) if !is_folder(&input) => Ok(vec![Job::to_one(input, self.output.as_deref())?]),
+            Ok([input]) if !is_folder(&input) => Ok(vec![Job::to_one(input, output)?]),
             _ => Err(CliError::usage("several files and folders do not go to one place")
                 .with_hint("pass `--output-dir DIR` or `--in-place`")),
         }
@@ -150,11 +149,14 @@ impl SealArguments {
 }
 
 impl Job {
-    fn to_one(input: Input, output: Option<&Path>) -> Result<Self, CliError> {
-        if let (Input::File(file), Some(target)) = (&input, output) {
+    fn to_one(input: Input, output: Output) -> Result<Self, CliError> {
+        if let (Input::File(file), Output::File(target)) = (&input, &output) {
             check_not_itself(file, target)?;
         }
-        let target = output.map_or(Target::Stdout, |path| Target::File(path.to_owned()));
+        let target = match output {
+            Output::Stdout => Target::Stdout,
+            Output::File(path) => Target::File(path),
+        };
         Ok(Self { input, origin: Origin::Named, target })
     }
 

@@ -13,6 +13,10 @@ use crate::stack;
 pub const MAX_WORK_FACTOR: u8 = 22;
 
 const BINARY_MARK: &[u8] = b"age-encryption.org/";
+/// How the first stanza of every age v1 file begins, behind the version.
+const STANZA_MARK: &[u8] = b"age-encryption.org/v1\n-> ";
+/// Within so many bytes the header of one scrypt stanza ends, several times over.
+const MAX_HEADER_BYTES: usize = 1024;
 /// How every age file in ASCII armour begins.
 pub(crate) const ARMOUR_MARK: &[u8] = b"-----BEGIN AGE";
 
@@ -101,13 +105,23 @@ fn decryptor(age_file: &[u8]) -> Result<age::Decryptor<&[u8]>, ProtectedIdentity
     age::Decryptor::new_buffered(age_file).map_err(|_| ProtectedIdentityFileError::Header)
 }
 
+/// Refuses a header that is none of a passphrase, or long: the library's time is quadratic in its
+/// lines.
+fn check_header(age_file: &[u8]) -> Result<(), ProtectedIdentityFileError> {
+    let stanza = age_file.strip_prefix(STANZA_MARK).ok_or(ProtectedIdentityFileError::Header)?;
+    if !stanza.starts_with(b"scrypt ") {
+        return Err(ProtectedIdentityFileError::Recipients);
+    }
+    let start = &age_file[..age_file.len().min(MAX_HEADER_BYTES)];
+    let has_end = start.windows(5).any(|window| window == b"\n--- ");
+    if has_end { Ok(()) } else { Err(ProtectedIdentityFileError::Header) }
+}
+
 /// The work factor that a header asks for. The library tells it only to an identity that allows
 /// less; this one allows none and has no passphrase, so no work is done.
 fn work_factor(age_file: &[u8]) -> Result<u8, ProtectedIdentityFileError> {
+    check_header(age_file)?;
     let decryptor = decryptor(age_file)?;
-    if !decryptor.is_scrypt() {
-        return Err(ProtectedIdentityFileError::Recipients);
-    }
     let mut reader = age::scrypt::Identity::new(SecretString::default());
     reader.set_max_work_factor(0);
     match decryptor.decrypt(std::iter::once(&reader as &dyn age::Identity)) {
@@ -260,6 +274,51 @@ mod tests {
         let recipient = age::x25519::Identity::generate().to_public();
         let file = encrypt(&recipient, IDENTITY.as_bytes(), Format::Binary);
         assert_eq!(recognise(&file).err(), Some(ProtectedIdentityFileError::Recipients));
+    }
+
+    /// In binary form and in armour.
+    fn both_forms(age_file: &[u8]) -> [Vec<u8>; 2] {
+        let mut armour = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor).expect("memory");
+        armour.write_all(age_file).expect("memory");
+        [age_file.to_vec(), armour.finish().expect("memory")]
+    }
+
+    /// The library alone would take hours for each of these.
+    #[test]
+    fn a_long_header_is_refused_in_linear_time() {
+        let grease = "-> a b\n\n".repeat(100_000);
+        let scrypt = "-> scrypt AAAAAAAAAAAAAAAAAAAAAA 2\n";
+        let end = "--- AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n";
+        for (header, error) in [
+            (format!("{grease}{end}"), ProtectedIdentityFileError::Recipients),
+            (format!("{scrypt}\n{grease}{end}"), ProtectedIdentityFileError::Header),
+            (format!("{scrypt}{}{end}", "A".repeat(64).repeat(10_000)), ProtectedIdentityFileError::Header),
+            (format!("{scrypt}{}", format!("{}\n", "A".repeat(64)).repeat(10_000)), ProtectedIdentityFileError::Header),
+            (format!("x\n{grease}"), ProtectedIdentityFileError::Header),
+        ] {
+            for file in both_forms(format!("age-encryption.org/v1\n{header}").as_bytes()) {
+                assert_eq!(recognise(&file).err(), Some(error), "{}", &header[..20]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_of_another_first_line_is_none() {
+        let file = protect(IDENTITY.as_bytes(), Format::Binary);
+        let (version, stanza) = file.split_at(STANZA_MARK.len() - 3);
+        for first in ["", "x", "->scrypt", "--- "] {
+            let file = [version, first.as_bytes(), b"\n", stanza].concat();
+            assert_eq!(recognise(&file).err(), Some(ProtectedIdentityFileError::Header), "{first}");
+        }
+    }
+
+    #[test]
+    fn a_megabyte_of_damaged_armour_is_refused_in_linear_time() {
+        let head = "-----BEGIN AGE ENCRYPTED FILE-----\n";
+        for body in [format!("{}\n", "A".repeat(64)).repeat(16_000), "A".repeat(1 << 20), "\n".repeat(1 << 20)] {
+            let recognised = recognise(format!("{head}{body}").as_bytes());
+            assert_eq!(recognised.err(), Some(ProtectedIdentityFileError::Armour));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 use super::list::{role_word, state_word};
 use crate::cluster::{self, ClusterArguments};
 use crate::error::{CliError, Failures, Kind};
+use crate::file_names::file_name;
 use crate::input::Input;
 use crate::output;
 use crate::streams::Streams;
@@ -20,7 +21,7 @@ use crate::streams::Streams;
 #[derive(Args)]
 pub(crate) struct FetchArguments {
     /// The keys file
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>())]
     output: PathBuf,
     #[command(flatten)]
     cluster: ClusterArguments,
@@ -36,7 +37,7 @@ pub(crate) struct FetchArguments {
 }
 
 pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<(), Failures> {
-    output::check_name(&arguments.output)?;
+    output::check_file(&arguments.output)?;
     let known = known_keys(&arguments)?;
     let mut fetched = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
     compare(&known, &mut fetched, streams).map_err(|error| error.at(arguments.place()))?;

@@ -8,6 +8,7 @@ use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 use crate::error::Failures;
+use crate::file_names::file_name;
 use crate::output;
 use crate::streams::Streams;
 
@@ -17,7 +18,7 @@ use crate::streams::Streams;
 #[derive(Args)]
 pub(crate) struct GenerateArguments {
     /// The new file for the identity, which only its owner can read
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>())]
     output: PathBuf,
     /// Make a recovery key, to be kept offline
     #[arg(long)]
@@ -28,7 +29,7 @@ pub(crate) struct GenerateArguments {
 }
 
 pub(crate) fn run(arguments: GenerateArguments, streams: &mut Streams) -> Result<(), Failures> {
-    output::check_name(&arguments.output)?;
+    output::check_file(&arguments.output)?;
     let kind = if arguments.classic { KeyKind::Classic } else { KeyKind::Hybrid };
     let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
     let created_at = now();

@@ -7,6 +7,7 @@ use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, primary};
 
 use crate::commands::inspect::{ReportFormat, kind_word, to_json};
 use crate::error::{CliError, Failures};
+use crate::file_names::file_name;
 use crate::input::Input;
 use crate::streams::Streams;
 
@@ -14,7 +15,7 @@ use crate::streams::Streams;
 #[derive(Args)]
 pub(crate) struct ListArguments {
     /// The keys files
-    #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
+    #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>(), required = true, num_args = 1..)]
     keys: Vec<OsString>,
     /// How the list is written
     #[arg(long, value_enum, default_value = "text")]

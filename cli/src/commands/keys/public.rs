@@ -5,6 +5,7 @@ use waxseal_shared::manifest::{write_key, write_keys};
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 use crate::error::{CliError, Failures};
+use crate::file_names::file_name;
 use crate::identities;
 use crate::input::{self, Input};
 use crate::passphrases::PassphraseArguments;
@@ -14,7 +15,7 @@ use crate::streams::Streams;
 #[derive(Args)]
 pub(crate) struct PublicArguments {
     /// The age identity file, plain or protected by a passphrase; its `# created:` line says how old the keys are
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>())]
     identity: OsString,
     #[command(flatten)]
     passphrase: PassphraseArguments,
