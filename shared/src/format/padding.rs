@@ -96,6 +96,8 @@ mod tests {
         let mut dirty = padded.to_vec();
         dirty[255] = 1;
         assert_eq!(unpad(&dirty), None);
+        dirty[254] = 1;
+        assert_eq!(unpad(&dirty), None, "two bytes that cancel");
         let mut long = padded.to_vec();
         long.extend_from_slice(&[0; 16]);
         assert_eq!(unpad(&long), None);

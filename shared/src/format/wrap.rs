@@ -278,7 +278,10 @@ mod tests {
             (format!("{file}."), WrapError::Proof(BytesError::Length)),
             (format!("{armour}.{proof}"), WrapError::Armoured),
             (format!(".{proof}"), WrapError::NotAge),
-            (format!("{}.{proof}", "AAAA".repeat(1366)), WrapError::TooLarge),
+            (format!("{}.!", "AAAA".repeat(1366)), WrapError::Proof(BytesError::Encoding)),
+            (format!("{}.!", "AAAA".repeat(1367)), WrapError::TooLarge),
+            (format!("{}.{proof}", base64_text::STANDARD.encode([0; MAX_WRAP_BYTES])), WrapError::NotAge),
+            (format!("{}.{proof}", base64_text::STANDARD.encode([0; MAX_WRAP_BYTES + 1])), WrapError::TooLarge),
         ] {
             assert_eq!(Wrap::parse(&text).err(), Some(error));
         }

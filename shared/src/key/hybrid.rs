@@ -224,6 +224,7 @@ mod tests {
             let library = <XWing as Kem>::PrivateKey::from_bytes(seed.as_ref()).expect("32 bytes");
             let public = XWing::sk_to_pk(&library);
             assert_eq!(public.to_bytes().as_slice(), expanded.public_bytes());
+            assert_eq!(library.to_bytes(), expanded.to_bytes());
             let (_, encapsulation) = XWing::encap_with_rng(&public, None, &mut random).expect("a valid key");
             let theirs = XWing::decap(&library, None, &encapsulation).expect("a valid ciphertext");
             let ours = expanded.decapsulate(&encapsulation.to_bytes()).expect("a valid ciphertext");

@@ -63,12 +63,8 @@ impl IdentityFile {
     pub fn write(identity: &Identity, created_at: Timestamp) -> Zeroizing<String> {
         let secret = identity.expose();
         let recipient = identity.recipient().as_str();
-        let room = secret.len() + recipient.len() + 128;
-        let mut text = Zeroizing::new(String::with_capacity(room));
-        for part in [CREATED, " ", &created_at.to_string(), "\n# public key: ", recipient, "\n", &secret, "\n"] {
-            text.push_str(part);
-        }
-        text
+        let created_at = created_at.to_string();
+        Zeroizing::new([CREATED, " ", &created_at, "\n# public key: ", recipient, "\n", &secret, "\n"].concat())
     }
 }
 

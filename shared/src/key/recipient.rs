@@ -173,8 +173,15 @@ mod tests {
         let recipient = Recipient::parse(CLASSIC).expect("age's own test recipient");
         assert_eq!(recipient.as_str(), CLASSIC);
         assert_eq!(recipient.kind(), KeyKind::Classic);
+        assert_eq!(format!("{recipient} {recipient:?}"), format!("{CLASSIC} {CLASSIC}"));
         assert!(recipient.fingerprint().starts_with("sha256:"));
         assert_eq!(recipient.key_id().as_str()[1..], recipient.fingerprint()[7..23]);
+    }
+
+    #[test]
+    fn recipients_are_the_same_if_their_texts_are() {
+        let [one, other] = [1, 2].map(|byte| Recipient::from_classic(&[byte; 32]).expect("a point"));
+        assert!(one == one.clone() && one != other);
     }
 
     #[test]

@@ -92,6 +92,11 @@ pub(super) fn values() -> Vec<ObjectVector> {
             plaintext[100] = 1;
             replaced(base, &plaintext);
         }),
+        ("padding-cancelling", "the last two bytes are 01", ValuePadding, At::Value, |base| {
+            let mut plaintext = padded(b"hunter2");
+            plaintext[254..].fill(1);
+            replaced(base, &plaintext);
+        }),
         ("padding-too-long", "a short value in 272 bytes", ValuePadding, At::Value, |base| {
             let mut plaintext = padded(b"hunter2");
             plaintext.resize(272, 0);
