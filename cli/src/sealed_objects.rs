@@ -7,6 +7,9 @@ use waxseal_shared::sealed_secret::SealedSecret;
 use crate::error::{CliError, Failures};
 use crate::input::Input;
 
+/// How many failures of one input are told: nobody reads more, and a hostile input has any number.
+const MOST_FAILURES: usize = 100;
+
 /// A SealedSecret and where it stood.
 pub(crate) struct SealedObject {
     /// `FILE:LINE`.
@@ -29,7 +32,7 @@ pub(crate) fn read<T>(
     let text = input.read()?;
     let place = input.place();
     let stream = split(&text).map_err(|error| CliError::manifest(&place, &error))?;
-    Failures::none_or(objects(&place, &stream).filter_map(Result::err).collect())?;
+    Failures::none_or(objects(&place, &stream).filter_map(Result::err).take(MOST_FAILURES).collect())?;
     let made: Vec<_> = objects(&place, &stream).flatten().map(|object| make(object, stream.format)).collect();
     if made.is_empty() {
         return Err(CliError::refused("no SealedSecret in it").at(place).into());

@@ -224,6 +224,20 @@ fn one_bad_sealed_secret_behind_many_good_ones() {
     }
 }
 
+#[test]
+fn of_very_many_bad_sealed_secrets_the_first_hundred_are_told() {
+    let item = "{\"apiVersion\":\"waxseal.dev/v1alpha1\",\"kind\":\"SealedSecret\"}";
+    let list = format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{}]}}\n", vec![item; 15_000].join(","));
+    let folder = Folder::with_key();
+    for arguments in [&INSPECT[..], &OPEN] {
+        let text = list.repeat(20);
+        let said: String = (0..100)
+            .map(|n| format!("error: <stdin>:1:{}: items[{n}].metadata: missing\n", 43 + n * (item.len() + 1)))
+            .collect();
+        folder.bounded_waxseal(arguments).stdin(text).fails(3, &said);
+    }
+}
+
 /// A SealedSecret with one value, and so one envelope, with a wrap for each of so many recipients.
 fn sealed(key: usize, recipients: usize) -> SealedSecret {
     let name = ObjectName::parse("db").expect("a name");
