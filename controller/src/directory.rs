@@ -3,6 +3,7 @@
 //! For one machine. Whoever may write the folder of manifests vouches for names and namespaces.
 
 mod changes;
+mod doubts;
 mod durable_file;
 mod folders;
 mod gaps;

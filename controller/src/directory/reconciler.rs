@@ -164,7 +164,7 @@ impl Reconciler {
         stop: &watch::Receiver<bool>,
     ) -> Option<(Vec<Entry>, Gaps)> {
         let mut entries = Vec::new();
-        let mut gaps = Gaps::of_unreadable(&reading.unreadable);
+        let mut gaps = Gaps::of_reading(reading);
         for found in &reading.objects {
             if *stop.borrow() {
                 return None;
@@ -229,12 +229,17 @@ impl Reconciler {
         entry_of(file, namespace, object, &verdict)
     }
 
-    /// Deletes the Secrets of ours whose SealedSecrets are gone, unless a manifest is at fault.
+    /// Deletes the Secrets of ours whose SealedSecrets are gone, unless a manifest is, or could be,
+    /// at fault.
     /// Returns what is to be said of those that are kept for that.
     fn delete_gone(&mut self, gaps: &Gaps, places: &Places, failures: &mut Vec<String>) -> Option<String> {
         let before = std::mem::take(&mut self.gone);
         let mut missing = secret_folder::ours(&self.folders.secrets, failures);
-        missing.retain(|folder| !places.contains_key(&place(folder)));
+        let doubtful = self.doubtful(gaps);
+        missing.retain(|folder| {
+            let place = place(folder);
+            !places.contains_key(&place) && !doubtful.contains(&place)
+        });
         if let Some(gap) = gaps.first() {
             return missing.first().map(|first| kept(first, missing.len(), gap));
         }
@@ -248,6 +253,12 @@ impl Reconciler {
             }
         }
         None
+    }
+
+    /// The SealedSecrets that stood in a file of which nobody can tell what it holds now.
+    fn doubtful(&self, gaps: &Gaps) -> BTreeSet<Place> {
+        let entries = self.status.report().sealed_secrets.iter();
+        entries.filter(|entry| gaps.is_doubtful(&entry.file)).filter_map(place_of).collect()
     }
 
     /// Logs what was not complained of in the last pass.
