@@ -16,17 +16,18 @@ fn every_fixture_comes_out_byte_for_byte() {
     for fixture in fixtures::secrets().expect("the fixtures") {
         let sealed = machine.sealed(&fixture.text);
         fixture.assert_holds_no_value(&sealed);
-        machine.write_manifest("sealed.yaml", &sealed);
-        machine.once().succeeds();
         let object: Value = serde_saphyr::from_str(&sealed).expect("YAML or JSON");
         let name = object["metadata"]["name"].as_str().expect("a name");
+        machine.write_manifest(&format!("{name}.yaml"), &sealed);
+        machine.once().succeeds();
         machine.assert_reason(name, "Materialised");
         let values = fixture.values().expect("the fixture was read before");
         assert_eq!(machine.values(&format!("shop/{name}")), values, "{}", fixture.name);
-        fs::remove_file(machine.manifest("sealed.yaml")).expect("it is there");
-        machine.once().succeeds();
-        assert!(!machine.secret("shop").exists());
     }
+    fs::remove_dir_all(machine.manifest("")).expect("it is there");
+    fs::create_dir(machine.manifest("")).expect("made");
+    machine.once().succeeds();
+    assert!(!machine.secret("shop").exists());
 }
 
 #[test]
@@ -129,9 +130,42 @@ fn a_secret_goes_with_its_sealed_secret_and_its_namespace_with_the_last() {
     assert_eq!(machine.value("shop/web/password").as_deref(), Some("two"));
     controller.wait_until("the end of what was left of it", || names(&machine.secret("shop")) == ["web"]);
     assert_eq!(controller.stop(Signal::TERM), Some(0));
-    fs::remove_file(machine.manifest("web.yaml")).expect("it is there");
+}
+
+#[test]
+fn a_single_run_waits_before_it_deletes() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    machine.seal(&secret("web", "two"), "web.yaml");
     machine.once().succeeds();
-    assert!(!machine.secret("shop").exists());
+    let text = fs::read_to_string(machine.manifest("web.yaml")).expect("it is there");
+    for file in ["db.yaml", "web.yaml"] {
+        fs::remove_file(machine.manifest(file)).expect("it is there");
+    }
+    let removed = Instant::now();
+    let run = machine.start_once();
+    let message = run.wait_for_reason("web", "ApiUnavailable");
+    assert_eq!(message, "not found; its Secret goes unless it returns");
+    fs::write(machine.manifest("web.yaml"), text).expect("written");
+    assert_eq!(run.ends(), Some(0));
+    assert!(removed.elapsed() > Duration::from_secs(4), "after {:?}", removed.elapsed());
+    assert_eq!(names(&machine.secret("shop")), ["web"]);
+    assert_eq!(machine.ready("db"), None);
+}
+
+#[test]
+fn a_single_run_that_is_told_to_stop_while_it_waits_deletes_nothing() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    machine.once().succeeds();
+    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
+    let run = machine.start_once();
+    run.wait_for_reason("db", "ApiUnavailable");
+    let log = run.log_path();
+    assert_eq!(run.stop(Signal::TERM), Some(1));
+    let log = fs::read_to_string(log).expect("it was created");
+    assert!(log.contains("failed to look at everything: told to stop"), "{log}");
+    assert_eq!(machine.value("shop/db/password").as_deref(), Some("one"));
 }
 
 #[test]
