@@ -6,6 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use waxseal_shared::key::{Identity, KeyKind};
+use waxseal_shared::manifest::{DocumentKind, Format, split, write_sealed_secret};
+use waxseal_shared::names::Namespace;
+use waxseal_shared::randomness;
+use waxseal_shared::seal::seal;
+use waxseal_shared::sealed_secret::Scope;
 use waxseal_tests::fixtures;
 
 use crate::machine::{Machine, mode, names, secret};
@@ -78,6 +84,46 @@ fn type_and_metadata_of_the_secret_lie_beside_its_data() {
     machine.once().fails();
     machine.assert_reason("db", "TypeImmutable");
     assert_eq!(machine.value("shop/db/password").as_deref(), Some("hunter2"));
+}
+
+/// The text with a wrong proof in the wrap for a key.
+fn with_broken_wrap(sealed: &str, key: &str) -> String {
+    let wrap = sealed.lines().find(|line| line.trim().starts_with(key)).expect("its wrap");
+    let (file, proof) = wrap.split_once('.').expect("a proof");
+    let first = if proof.starts_with('A') { "B" } else { "A" };
+    sealed.replace(wrap, &format!("{file}.{first}{}", &proof[1..]))
+}
+
+#[test]
+fn a_broken_wrap_is_reported_once_and_as_long_as_it_is_there() {
+    let machine = Machine::with_key();
+    let generate = || Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+    let (own, recovery) = (generate(), generate());
+    machine.add_identity(&own, "2026-01-01T00:00:00Z");
+    let namespace = Namespace::parse("shop").expect("a namespace");
+    let recipients = [&own, &recovery].map(|identity| identity.recipient().clone());
+    let text = secret("db", "one");
+    let stream = split(&text).expect("YAML");
+    let Ok(DocumentKind::Secret(secret)) = stream.documents[0].kind() else { panic!("a Secret") };
+    let secret = secret.read().expect("it is good");
+    let object = seal(&secret, &namespace, Scope::Strict, &recipients, &mut randomness::system()).expect("it seals");
+    let good = write_sealed_secret(&object, Format::Yaml);
+    let recovery = recovery.recipient().key_id().as_str();
+    machine.write_manifest("db.yaml", &good);
+    machine.once().succeeds();
+    machine.write_manifest("db.yaml", with_broken_wrap(&good, recovery));
+    let log = machine.once().succeeds();
+    let envelope = object.spec.envelopes.keys().next().expect("one envelope");
+    let broken = format!("WrapBroken: envelope {envelope}: the wrap for {recovery} is broken");
+    let message = format!("the Secret is as this SealedSecret says; {broken}");
+    assert!(log.contains("\"level\":\"WARN\"") && log.contains(&message), "{log}");
+    assert_eq!(machine.assert_reason("db", "Materialised"), message);
+    let before = fingerprint(&machine.secret(""));
+    assert_eq!(machine.once().succeeds(), "", "it was said");
+    assert_eq!(fingerprint(&machine.secret("")), before);
+    machine.write_manifest("db.yaml", &good);
+    machine.once().succeeds();
+    assert_eq!(machine.assert_reason("db", "Materialised"), "the Secret is as this SealedSecret says");
 }
 
 #[test]

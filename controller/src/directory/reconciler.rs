@@ -218,10 +218,10 @@ impl Reconciler {
         let is_ready = verdict.reason.standing() == Standing::Ready;
         if has_written || !said || (self.is_first_pass && !is_ready) {
             let (namespace, reason) = (namespace.unwrap_or_default(), verdict.reason.as_str());
-            if is_ready {
-                tracing::info!(namespace, name, reason, "{}", verdict.message);
-            } else {
+            if verdict.is_warning {
                 tracing::warn!(namespace, name, reason, "{}", verdict.message);
+            } else {
+                tracing::info!(namespace, name, reason, "{}", verdict.message);
             }
         }
         entry_of(file, namespace, object, &verdict)
