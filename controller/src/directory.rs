@@ -25,6 +25,7 @@ use tokio::time::sleep_until;
 
 use crate::args;
 use changes::Changes;
+use durable_file::shown;
 use folders::Folders;
 use reconciler::{Outcome, Reconciler};
 
@@ -54,7 +55,7 @@ pub(crate) async fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
         return Ok(once(Reconciler::new(folders), stop).await?);
     }
     let changes = Changes::new(&folders.manifests, &folders.keys);
-    let (manifests, secrets) = (args.manifests.display(), args.secrets.display());
+    let (manifests, secrets) = (shown(&args.manifests), shown(&args.secrets));
     tracing::info!(%manifests, %secrets, version = env!("CARGO_PKG_VERSION"), "started");
     keep_current(Reconciler::new(folders), changes, stop).await;
     tracing::info!("stopped");

@@ -145,6 +145,13 @@ impl Machine {
         Once(command.output().expect("the controller starts"))
     }
 
+    /// Like [`Self::once`], and the log is text for people.
+    pub(crate) fn once_in_text(&self) -> Once {
+        let mut command = self.command();
+        command.arg("--once").env("WAXSEAL_LOG_FORMAT", "text");
+        Once(command.output().expect("the controller starts"))
+    }
+
     /// Like [`Self::once`], and the run dies if it takes more than a refusal may.
     pub(crate) fn bounded_once(&self) -> Once {
         let mut command = self.with_arguments(bounded(&self.programs.waxseal_controller));

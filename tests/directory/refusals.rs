@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::machine::{Machine, names, secret};
+use crate::machine::{Machine, names, secret, write_private};
 
 const VALUE: &str = "hunter2-hunter2";
 
@@ -163,6 +163,31 @@ fn a_sealed_secret_that_was_taken_out_of_its_file_takes_its_secret_along() {
     machine.once().succeeds();
     assert!(!machine.secret("shop").exists());
     assert_eq!((machine.ready("db"), machine.ready("web")), (None, None));
+}
+
+#[test]
+fn no_name_of_a_file_forges_a_line_of_the_log() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", VALUE), "db\nFORGED\u{1b}[31m.yaml");
+    machine.seal(&secret("gone", VALUE), "gone\nFORGED.yaml");
+    machine.once().succeeds();
+    machine.write_manifest("db\nFORGED\u{1b}[31m.yaml", "");
+    fs::remove_file(machine.manifest("gone\nFORGED.yaml")).expect("it is there");
+    machine.write_manifest("bad\rFORGED\u{9b}.yaml", "a: [");
+    machine.write_manifest("plain\nFORGED.yaml", secret("plain", "x"));
+    write_private(&machine.key("k\nFORGED.key"), "");
+    let log = machine.once_in_text().fails();
+    assert_eq!(log.matches("\u{fffd}FORGED").count(), log.matches("FORGED").count(), "{log}");
+    assert!(log.chars().all(|character| character == '\n' || !character.is_control()), "{log:?}");
+    for said in ["bad\u{fffd}FORGED\u{fffd}.yaml:1:", "plain\u{fffd}FORGED.yaml:1", "the key keys/k\u{fffd}FORGED.key"]
+    {
+        assert!(log.contains(said), "no {said} in {log}");
+    }
+    let message = machine.assert_reason("db", "Malformed");
+    let expected = "its manifest cannot be used: db\u{fffd}FORGED\u{fffd}[31m.yaml:1: nothing in it";
+    assert!(message.starts_with(expected), "{message}");
+    assert_eq!(machine.status()["unreadable"][0]["file"], "bad\u{fffd}FORGED\u{fffd}.yaml");
+    assert_last_good_stays(&machine);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use super::doubts::{Doubt, is_void};
-use super::durable_file;
+use super::durable_file::{self, shown};
 
 /// The largest file that is read.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
@@ -229,8 +229,8 @@ impl Reader<'_> {
 
     fn relative(&self, path: &Path) -> String {
         match path.strip_prefix(self.root) {
-            Ok(relative) if relative != Path::new("") => relative.display().to_string(),
-            _ => path.display().to_string(),
+            Ok(relative) if relative != Path::new("") => shown(relative),
+            _ => shown(path),
         }
     }
 }
@@ -357,6 +357,23 @@ mod tests {
         let reading = read(folder.path());
         assert_eq!((found(&reading), reading.unreadable), (vec!["a.yaml:1 a".to_owned()], Vec::new()));
         assert_eq!(reading.plain_secrets, ["a.yaml:5"]);
+    }
+
+    #[test]
+    fn control_characters_in_names_of_files_are_not_shown() {
+        let plain = "apiVersion: v1\nkind: Secret\n";
+        let folder = folder(&[
+            ("a\nb\r/c\u{1b}\u{85}.yaml", &named("a")),
+            ("bad\n.yaml", "a: ["),
+            ("doubt\n.yaml", ""),
+            ("plain\n.yaml", plain),
+        ]);
+        let reading = read(folder.path());
+        assert_eq!(found(&reading), ["a\u{fffd}b\u{fffd}/c\u{fffd}\u{fffd}.yaml:1 a"]);
+        assert!(reading.unreadable[0].to_string().starts_with("bad\u{fffd}.yaml:"), "{}", reading.unreadable[0]);
+        assert!(reading.doubtful[0].text.starts_with("doubt\u{fffd}.yaml:1: "), "{}", reading.doubtful[0].text);
+        assert_eq!(reading.doubtful[0].file, "doubt\u{fffd}.yaml");
+        assert_eq!(reading.plain_secrets, ["plain\u{fffd}.yaml:1"]);
     }
 
     #[test]
