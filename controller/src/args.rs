@@ -68,7 +68,8 @@ pub(crate) struct Directory {
     /// The folder of identities (KEYID.key) and of the public sealing-keys.yaml
     #[arg(long, env = "WAXSEAL_KEYS", value_name = "DIR")]
     pub(crate) keys: PathBuf,
-    /// Do the work once and exit: 0 if every SealedSecret is materialised, 1 otherwise
+    /// Do the work once and exit: 0 if every SealedSecret is materialised, 1 otherwise. Waits 5 seconds before it
+    /// deletes a Secret
     #[arg(long)]
     pub(crate) once: bool,
 }

@@ -3,6 +3,7 @@
 //! For one machine. Whoever may write the folder of manifests vouches for names and namespaces.
 
 mod changes;
+mod doubts;
 mod durable_file;
 mod folders;
 mod gaps;
@@ -15,16 +16,18 @@ mod status_file;
 
 use std::error::Error;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::sleep_until;
 
 use crate::args;
 use changes::Changes;
+use durable_file::shown;
 use folders::Folders;
-use reconciler::{DELETION_DELAY, Outcome, Reconciler};
+use reconciler::{Outcome, Reconciler};
 
 /// Everything is looked at this often, whatever the watch notices.
 const RESCAN: Duration = Duration::from_secs(30);
@@ -49,18 +52,31 @@ pub(crate) async fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
     let stop = stop_signal()?;
     let folders = Folders::open(&args)?;
     if args.once {
-        return Ok(once(Reconciler::new(folders, Duration::ZERO), &stop)?);
+        return Ok(once(Reconciler::new(folders), stop).await?);
     }
     let changes = Changes::new(&folders.manifests, &folders.keys);
-    let (manifests, secrets) = (args.manifests.display(), args.secrets.display());
+    let (manifests, secrets) = (shown(&args.manifests), shown(&args.secrets));
     tracing::info!(%manifests, %secrets, version = env!("CARGO_PKG_VERSION"), "started");
-    keep_current(Reconciler::new(folders, DELETION_DELAY), changes, stop).await;
+    keep_current(Reconciler::new(folders), changes, stop).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-fn once(mut reconciler: Reconciler, stop: &watch::Receiver<bool>) -> Result<(), OnceError> {
-    match reconciler.pass(stop).ok_or(OnceError::Stopped)? {
+/// A single pass, and further ones if Secrets are to be deleted: what is gone must stay gone for as
+/// long as while the folder is watched.
+async fn once(mut reconciler: Reconciler, mut stop: watch::Receiver<bool>) -> Result<(), OnceError> {
+    loop {
+        let outcome = reconciler.pass(&stop).ok_or(OnceError::Stopped)?;
+        let Some(due) = outcome.next_deletion else { return check_done(&outcome) };
+        tokio::select! {
+            () = sleep_until(due.into()) => {}
+            _ = stop.wait_for(|is_told| *is_told) => return Err(OnceError::Stopped),
+        }
+    }
+}
+
+fn check_done(outcome: &Outcome) -> Result<(), OnceError> {
+    match *outcome {
         Outcome { not_ready: 0, unreadable: 0, failures: 0, .. } => Ok(()),
         Outcome { objects, not_ready, unreadable, failures, .. } => {
             Err(OnceError::NotDone { objects, not_ready, unreadable, failures })
@@ -71,15 +87,12 @@ fn once(mut reconciler: Reconciler, stop: &watch::Receiver<bool>) -> Result<(), 
 async fn keep_current(mut reconciler: Reconciler, mut changes: Changes, mut stop: watch::Receiver<bool>) {
     loop {
         let is_watched = changes.renew();
-        let outcome = reconciler.pass(&stop);
-        let wait = match outcome {
-            Some(Outcome { has_doubts: true, .. }) => DELETION_DELAY,
-            Some(_) if is_watched => RESCAN,
-            _ => POLL,
-        };
+        let next_deletion = reconciler.pass(&stop).and_then(|outcome| outcome.next_deletion);
+        let next_look = Instant::now() + if is_watched { RESCAN } else { POLL };
+        let next_pass = next_deletion.map_or(next_look, |due| next_look.min(due));
         tokio::select! {
             () = changes.next() => {}
-            () = tokio::time::sleep(wait) => {}
+            () = sleep_until(next_pass.into()) => {}
             _ = stop.wait_for(|is_told| *is_told) => return,
         }
     }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::Sealed;
 use crate::key_ring::KeyRing;
-use crate::names::ObjectName;
+use crate::names::{EnvelopeId, KeyId, ObjectName};
 use crate::open::open;
 use crate::reason::Reason;
 use crate::sealed_secret::{SealedSecret, Template, TemplateMetadata};
 use crate::secret::SecretData;
-use crate::status::Verdict;
+use crate::status::{Verdict, broken_wrap};
 
 /// The label that marks a Secret as made by Waxseal, or consents to be.
 pub const MARK_LABEL: &str = "waxseal.dev/secret";
@@ -17,6 +17,8 @@ pub const MARK_LABEL: &str = "waxseal.dev/secret";
 pub const MARK_OWNED: &str = "owned";
 /// The type of a Secret whose manifest names none.
 pub const DEFAULT_TYPE: &str = "Opaque";
+/// Whoever edits an object can break a thousand wraps, and the message of a condition has a limit.
+const NAMED_BROKEN_WRAPS: usize = 16;
 
 /// The keys that a controller has at a moment.
 #[derive(Debug, Clone, Copy)]
@@ -113,8 +115,8 @@ fn decide(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecre
     let ring = ring(keys)?;
     let sealed = Sealed::decode(object).map_err(|error| Verdict::new(error.reason(), error.to_string()))?;
     let opened = open(&sealed, ring).map_err(|error| Verdict::new(error.reason(), error.to_string()))?;
+    let done = materialised(&opened.broken_wraps);
     let desired = desired(&sealed, opened.data);
-    let done = materialised();
     let Some(existing) = existing else {
         return Ok(Plan::Write(Box::new(desired), done));
     };
@@ -126,9 +128,17 @@ fn decide(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecre
     Ok(Plan::Write(Box::new(desired), done))
 }
 
-/// The verdict on an object whose Secret is as it should be.
-pub fn materialised() -> Verdict {
-    Verdict::new(Reason::Materialised, "the Secret is as this SealedSecret says")
+/// The verdict on an object whose Secret is as it should be, naming the wraps that are broken: a
+/// wrap that nobody needs today, such as that of a recovery key, must not turn out useless too late.
+fn materialised(broken_wraps: &BTreeMap<EnvelopeId, Vec<KeyId>>) -> Verdict {
+    let wraps = broken_wraps.iter().flat_map(|(envelope, keys)| keys.iter().map(move |key| (envelope, key)));
+    let mut said = vec!["the Secret is as this SealedSecret says".to_owned()];
+    said.extend(wraps.clone().take(NAMED_BROKEN_WRAPS).map(|(envelope, key)| broken_wrap(envelope, key)));
+    let more = wraps.skip(NAMED_BROKEN_WRAPS).count();
+    if more > 0 {
+        said.push(format!("and {more} more"));
+    }
+    Verdict { is_warning: !broken_wraps.is_empty(), ..Verdict::new(Reason::Materialised, said.join("; ")) }
 }
 
 fn ring(keys: Keys<'_>) -> Result<&KeyRing, Verdict> {

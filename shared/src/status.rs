@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::names::{EnvelopeId, KeyId};
 use crate::reason::{Reason, Standing};
 use crate::sealed_secret::{SealedSecret, SealedSecretStatus};
 
@@ -13,13 +14,21 @@ pub struct Verdict {
     pub reason: Reason,
     /// A sentence for people: names, never values.
     pub message: String,
+    /// Whether somebody should look at it: always, unless the object is ready, and then if
+    /// something else was found.
+    pub is_warning: bool,
 }
 
 impl Verdict {
     /// Joins a reason and a message.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), is_warning: reason.standing() != Standing::Ready }
     }
+}
+
+/// What is said of a wrap whose proof failed (FORMAT.md §7.4).
+pub fn broken_wrap(envelope: &EnvelopeId, key: &KeyId) -> String {
+    format!("WrapBroken: envelope {envelope}: the wrap for {key} is broken")
 }
 
 /// The status that an object shall have after a verdict on its present generation.
@@ -96,6 +105,13 @@ mod tests {
         assert_eq!(types(&conditions(Reason::Conflict)), [("Ready", "False"), ("Reconciling", "True")]);
         assert_eq!(types(&conditions(Reason::Moved)), [("Ready", "False"), ("Stalled", "True")]);
         assert_eq!(conditions(Reason::Moved).observed_generation, Some(3));
+    }
+
+    #[test]
+    fn whatever_is_not_ready_is_a_warning() {
+        for (reason, expected) in [(Reason::Materialised, false), (Reason::Conflict, true), (Reason::Moved, true)] {
+            assert_eq!(Verdict::new(reason, "").is_warning, expected, "{reason}");
+        }
     }
 
     #[test]

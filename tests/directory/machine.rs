@@ -133,15 +133,22 @@ impl Machine {
         command
     }
 
-    /// Runs the controller for one pass.
+    /// Runs the controller until it has done its work once.
     pub(crate) fn once(&self) -> Once {
         Once(self.command().arg("--once").output().expect("the controller starts"))
     }
 
-    /// Runs the controller for one pass, and has it say all that it can.
+    /// Like [`Self::once`], and the controller says all that it can.
     pub(crate) fn once_talkative(&self) -> Once {
         let mut command = self.command();
         command.arg("--once").env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full");
+        Once(command.output().expect("the controller starts"))
+    }
+
+    /// Like [`Self::once`], and the log is text for people.
+    pub(crate) fn once_in_text(&self) -> Once {
+        let mut command = self.command();
+        command.arg("--once").env("WAXSEAL_LOG_FORMAT", "text");
         Once(command.output().expect("the controller starts"))
     }
 
@@ -154,6 +161,13 @@ impl Machine {
     /// Starts the controller.
     pub(crate) fn start(&self) -> Controller<'_> {
         self.spawn(self.command())
+    }
+
+    /// Starts the controller for a single run.
+    pub(crate) fn start_once(&self) -> Controller<'_> {
+        let mut command = self.command();
+        command.arg("--once");
+        self.spawn(command)
     }
 
     /// Starts the controller so that its memory can be read.
@@ -256,8 +270,14 @@ impl Controller<'_> {
 
     /// Sends a signal and waits for the end. Gives the exit code.
     #[track_caller]
-    pub(crate) fn stop(mut self, signal: Signal) -> Option<i32> {
+    pub(crate) fn stop(self, signal: Signal) -> Option<i32> {
         kill_process(Pid::from_child(&self.process), signal).expect("it runs");
+        self.ends()
+    }
+
+    /// Waits for the end. Gives the exit code.
+    #[track_caller]
+    pub(crate) fn ends(mut self) -> Option<i32> {
         let ended = waiting::until_blocking("the end", DEADLINE, || self.process.try_wait().expect("our child"));
         ended.unwrap_or_else(|error| panic!("{error}:\n{}", last_lines(&self.log, 20))).code()
     }
@@ -268,6 +288,10 @@ impl Controller<'_> {
         let id = self.process.id();
         self.wait_until("rest", || memory::is_idle(id).expect("it runs"));
         memory::read(id).unwrap_or_else(|error| panic!("{}", waxseal_tests::report(&error)))
+    }
+
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.log.clone()
     }
 
     pub(crate) fn log(&self) -> String {

@@ -6,6 +6,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use waxseal_shared::key::{Identity, KeyKind};
+use waxseal_shared::manifest::{DocumentKind, Format, split, write_sealed_secret};
+use waxseal_shared::names::Namespace;
+use waxseal_shared::randomness;
+use waxseal_shared::seal::seal;
+use waxseal_shared::sealed_secret::Scope;
 use waxseal_tests::fixtures;
 
 use crate::machine::{Machine, mode, names, secret};
@@ -16,17 +22,18 @@ fn every_fixture_comes_out_byte_for_byte() {
     for fixture in fixtures::secrets().expect("the fixtures") {
         let sealed = machine.sealed(&fixture.text);
         fixture.assert_holds_no_value(&sealed);
-        machine.write_manifest("sealed.yaml", &sealed);
-        machine.once().succeeds();
         let object: Value = serde_saphyr::from_str(&sealed).expect("YAML or JSON");
         let name = object["metadata"]["name"].as_str().expect("a name");
+        machine.write_manifest(&format!("{name}.yaml"), &sealed);
+        machine.once().succeeds();
         machine.assert_reason(name, "Materialised");
         let values = fixture.values().expect("the fixture was read before");
         assert_eq!(machine.values(&format!("shop/{name}")), values, "{}", fixture.name);
-        fs::remove_file(machine.manifest("sealed.yaml")).expect("it is there");
-        machine.once().succeeds();
-        assert!(!machine.secret("shop").exists());
     }
+    fs::remove_dir_all(machine.manifest("")).expect("it is there");
+    fs::create_dir(machine.manifest("")).expect("made");
+    machine.once().succeeds();
+    assert!(!machine.secret("shop").exists());
 }
 
 #[test]
@@ -79,6 +86,46 @@ fn type_and_metadata_of_the_secret_lie_beside_its_data() {
     assert_eq!(machine.value("shop/db/password").as_deref(), Some("hunter2"));
 }
 
+/// The text with a wrong proof in the wrap for a key.
+fn with_broken_wrap(sealed: &str, key: &str) -> String {
+    let wrap = sealed.lines().find(|line| line.trim().starts_with(key)).expect("its wrap");
+    let (file, proof) = wrap.split_once('.').expect("a proof");
+    let first = if proof.starts_with('A') { "B" } else { "A" };
+    sealed.replace(wrap, &format!("{file}.{first}{}", &proof[1..]))
+}
+
+#[test]
+fn a_broken_wrap_is_reported_once_and_as_long_as_it_is_there() {
+    let machine = Machine::with_key();
+    let generate = || Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+    let (own, recovery) = (generate(), generate());
+    machine.add_identity(&own, "2026-01-01T00:00:00Z");
+    let namespace = Namespace::parse("shop").expect("a namespace");
+    let recipients = [&own, &recovery].map(|identity| identity.recipient().clone());
+    let text = secret("db", "one");
+    let stream = split(&text).expect("YAML");
+    let Ok(DocumentKind::Secret(secret)) = stream.documents[0].kind() else { panic!("a Secret") };
+    let secret = secret.read().expect("it is good");
+    let object = seal(&secret, &namespace, Scope::Strict, &recipients, &mut randomness::system()).expect("it seals");
+    let good = write_sealed_secret(&object, Format::Yaml);
+    let recovery = recovery.recipient().key_id().as_str();
+    machine.write_manifest("db.yaml", &good);
+    machine.once().succeeds();
+    machine.write_manifest("db.yaml", with_broken_wrap(&good, recovery));
+    let log = machine.once().succeeds();
+    let envelope = object.spec.envelopes.keys().next().expect("one envelope");
+    let broken = format!("WrapBroken: envelope {envelope}: the wrap for {recovery} is broken");
+    let message = format!("the Secret is as this SealedSecret says; {broken}");
+    assert!(log.contains("\"level\":\"WARN\"") && log.contains(&message), "{log}");
+    assert_eq!(machine.assert_reason("db", "Materialised"), message);
+    let before = fingerprint(&machine.secret(""));
+    assert_eq!(machine.once().succeeds(), "", "it was said");
+    assert_eq!(fingerprint(&machine.secret("")), before);
+    machine.write_manifest("db.yaml", &good);
+    machine.once().succeeds();
+    assert_eq!(machine.assert_reason("db", "Materialised"), "the Secret is as this SealedSecret says");
+}
+
 #[test]
 fn a_running_controller_follows_every_change() {
     let machine = Machine::new();
@@ -129,9 +176,42 @@ fn a_secret_goes_with_its_sealed_secret_and_its_namespace_with_the_last() {
     assert_eq!(machine.value("shop/web/password").as_deref(), Some("two"));
     controller.wait_until("the end of what was left of it", || names(&machine.secret("shop")) == ["web"]);
     assert_eq!(controller.stop(Signal::TERM), Some(0));
-    fs::remove_file(machine.manifest("web.yaml")).expect("it is there");
+}
+
+#[test]
+fn a_single_run_waits_before_it_deletes() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    machine.seal(&secret("web", "two"), "web.yaml");
     machine.once().succeeds();
-    assert!(!machine.secret("shop").exists());
+    let text = fs::read_to_string(machine.manifest("web.yaml")).expect("it is there");
+    for file in ["db.yaml", "web.yaml"] {
+        fs::remove_file(machine.manifest(file)).expect("it is there");
+    }
+    let removed = Instant::now();
+    let run = machine.start_once();
+    let message = run.wait_for_reason("web", "ApiUnavailable");
+    assert_eq!(message, "not found; its Secret goes unless it returns");
+    fs::write(machine.manifest("web.yaml"), text).expect("written");
+    assert_eq!(run.ends(), Some(0));
+    assert!(removed.elapsed() > Duration::from_secs(4), "after {:?}", removed.elapsed());
+    assert_eq!(names(&machine.secret("shop")), ["web"]);
+    assert_eq!(machine.ready("db"), None);
+}
+
+#[test]
+fn a_single_run_that_is_told_to_stop_while_it_waits_deletes_nothing() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", "one"), "db.yaml");
+    machine.once().succeeds();
+    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
+    let run = machine.start_once();
+    run.wait_for_reason("db", "ApiUnavailable");
+    let log = run.log_path();
+    assert_eq!(run.stop(Signal::TERM), Some(1));
+    let log = fs::read_to_string(log).expect("it was created");
+    assert!(log.contains("failed to look at everything: told to stop"), "{log}");
+    assert_eq!(machine.value("shop/db/password").as_deref(), Some("one"));
 }
 
 #[test]
@@ -142,16 +222,11 @@ fn a_file_that_is_gone_for_a_moment_deletes_nothing() {
     controller.wait_for_reason("db", "Materialised");
     let text = fs::read_to_string(machine.manifest("db.yaml")).expect("it is there");
     let before = fingerprint(&machine.secret("shop/db"));
-    for emptied in [None, Some("")] {
-        match emptied {
-            Some(text) => fs::write(machine.manifest("db.yaml"), text).expect("written"),
-            None => fs::remove_file(machine.manifest("db.yaml")).expect("it is there"),
-        }
-        let message = controller.wait_for_reason("db", "ApiUnavailable");
-        assert_eq!(message, "not found; its Secret goes unless it returns");
-        fs::write(machine.manifest("db.yaml"), &text).expect("written");
-        controller.wait_for_reason("db", "Materialised");
-    }
+    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
+    let message = controller.wait_for_reason("db", "ApiUnavailable");
+    assert_eq!(message, "not found; its Secret goes unless it returns");
+    fs::write(machine.manifest("db.yaml"), &text).expect("written");
+    controller.wait_for_reason("db", "Materialised");
     assert_eq!(fingerprint(&machine.secret("shop/db")), before);
     assert!(!controller.log().contains("deleted"), "{}", controller.log());
 }

@@ -1,7 +1,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::machine::{Machine, names, secret};
+use crate::machine::{Machine, names, secret, write_private};
 
 const VALUE: &str = "hunter2-hunter2";
 
@@ -91,6 +91,103 @@ fn an_unreadable_file_deletes_nothing() {
     fs::remove_file(machine.manifest("bad.yaml")).expect("it is there");
     machine.once().succeeds();
     assert_eq!(names(&machine.secret("shop")), ["web"]);
+}
+
+/// The text of a ConfigMap that stands in the same file.
+const CONFIG_MAP: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: other}\n";
+
+#[test]
+fn a_manifest_that_is_spoiled_beyond_recognition_deletes_nothing() {
+    let machine = materialised();
+    machine.write_manifest("values.yaml", "replicas: 3\n");
+    let good = fs::read_to_string(machine.manifest("db.yaml")).expect("it was written");
+    let edited = |from: &str, to: &str| good.replacen(from, to, 1);
+    let nothing = "db.yaml:1: nothing in it (delete the file if its Secret should go)";
+    let no_version = "db.yaml:1:1: not a whole object: field \"apiVersion\" is missing";
+    let other_group = "db.yaml:1: a SealedSecret that is not Waxseal's (write `apiVersion: waxseal.dev/v1alpha1`)";
+    for (text, fault) in [
+        (String::new(), nothing),
+        ("# mine\n---\n".to_owned(), nothing),
+        ("apiVersion: v1\nkind: List\nitems:\n".to_owned(), nothing),
+        ("apiVer".to_owned(), "db.yaml:1:1: not a whole object: must be a mapping, not a string"),
+        ("apiVersion: waxseal".to_owned(), "db.yaml:1:1: not a whole object: field \"kind\" is missing"),
+        (edited("apiVersion:", "apiversion:"), no_version),
+        (edited("apiVersion: waxseal.dev/v1alpha1\n", ""), no_version),
+        (edited("waxseal.dev/", "waxsael.dev/"), other_group),
+        (format!("{}---\n{CONFIG_MAP}", edited("waxseal.dev/", "waxsael.dev/")), other_group),
+        (
+            format!("apiVersion: v1\nkind: List\nitems:\n- {}", CONFIG_MAP.replace('\n', "\n  ") + "\n-\n"),
+            "db.yaml:1: an item of the list is empty (remove it)",
+        ),
+    ] {
+        machine.write_manifest("db.yaml", &text);
+        let log = machine.once().fails();
+        let expected = format!("its manifest cannot be used: {fault}; its Secret stays as it is");
+        let line = log.lines().find(|line| line.contains("its manifest cannot be used: db.yaml:")).expect("a line");
+        assert!(line.contains("\"level\":\"WARN\"") && !log.contains("values.yaml"), "{log}");
+        assert_eq!(machine.assert_reason("db", "Malformed"), expected);
+        assert_last_good_stays(&machine);
+    }
+    machine.write_manifest("db.yaml", &good);
+    machine.once().succeeds();
+    machine.assert_reason("db", "Materialised");
+}
+
+#[test]
+fn doubts_about_a_file_hold_back_no_deletion_elsewhere() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("web", VALUE), "web.yaml");
+    machine.seal(&format!("{}---\n{}", secret("db", VALUE), secret("api", VALUE)), "both.yaml");
+    machine.once().succeeds();
+    fs::remove_file(machine.manifest("web.yaml")).expect("it is there");
+    machine.write_manifest("both.yaml", "");
+    machine.once().fails();
+    assert_eq!(names(&machine.secret("shop")), ["api", "db"]);
+    machine.assert_reason("api", "Malformed");
+    // What the message says is what helps.
+    fs::remove_file(machine.manifest("both.yaml")).expect("it is there");
+    machine.write_manifest("values.yaml", "kind: SealedSecret\n");
+    machine.once().succeeds();
+    assert!(!machine.secret("shop").exists());
+}
+
+#[test]
+fn a_sealed_secret_that_was_taken_out_of_its_file_takes_its_secret_along() {
+    let machine = Machine::with_key();
+    let bitnami = "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: db}\n";
+    machine.seal(&secret("db", VALUE), "db.yaml");
+    machine.seal(&secret("web", VALUE), "web.yaml");
+    machine.once().succeeds();
+    machine.write_manifest("db.yaml", format!("# no more\n---\n{CONFIG_MAP}"));
+    machine.write_manifest("web.yaml", bitnami);
+    machine.once().succeeds();
+    assert!(!machine.secret("shop").exists());
+    assert_eq!((machine.ready("db"), machine.ready("web")), (None, None));
+}
+
+#[test]
+fn no_name_of_a_file_forges_a_line_of_the_log() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("db", VALUE), "db\nFORGED\u{1b}[31m.yaml");
+    machine.seal(&secret("gone", VALUE), "gone\nFORGED.yaml");
+    machine.once().succeeds();
+    machine.write_manifest("db\nFORGED\u{1b}[31m.yaml", "");
+    fs::remove_file(machine.manifest("gone\nFORGED.yaml")).expect("it is there");
+    machine.write_manifest("bad\rFORGED\u{9b}.yaml", "a: [");
+    machine.write_manifest("plain\nFORGED.yaml", secret("plain", "x"));
+    write_private(&machine.key("k\nFORGED.key"), "");
+    let log = machine.once_in_text().fails();
+    assert_eq!(log.matches("\u{fffd}FORGED").count(), log.matches("FORGED").count(), "{log}");
+    assert!(log.chars().all(|character| character == '\n' || !character.is_control()), "{log:?}");
+    for said in ["bad\u{fffd}FORGED\u{fffd}.yaml:1:", "plain\u{fffd}FORGED.yaml:1", "the key keys/k\u{fffd}FORGED.key"]
+    {
+        assert!(log.contains(said), "no {said} in {log}");
+    }
+    let message = machine.assert_reason("db", "Malformed");
+    let expected = "its manifest cannot be used: db\u{fffd}FORGED\u{fffd}[31m.yaml:1: nothing in it";
+    assert!(message.starts_with(expected), "{message}");
+    assert_eq!(machine.status()["unreadable"][0]["file"], "bad\u{fffd}FORGED\u{fffd}.yaml");
+    assert_last_good_stays(&machine);
 }
 
 #[test]

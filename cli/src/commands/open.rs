@@ -7,6 +7,7 @@ use waxseal_shared::manifest::{Format, write_secret};
 use waxseal_shared::open::open;
 use waxseal_shared::sealed_secret::TemplateMetadata;
 use waxseal_shared::secret::SecretManifest;
+use waxseal_shared::status::broken_wrap;
 use zeroize::Zeroizing;
 
 use crate::error::{CliError, Failures};
@@ -106,9 +107,7 @@ fn open_one(object: &SealedObject, ring: &KeyRing, streams: &mut Streams) -> Res
     })?;
     for (envelope, keys) in &opened.broken_wraps {
         for key in keys {
-            let text =
-                format!("{title}: WrapBroken: envelope {envelope}: the wrap for {key} is broken and would not open");
-            streams.warn(&object.place, &text);
+            streams.warn(&object.place, &format!("{title}: {}", broken_wrap(envelope, key)));
         }
     }
     let template = sealed.template.clone();

@@ -11,6 +11,7 @@ use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watche
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use super::durable_file::shown;
 use crate::log::chain;
 
 /// How long nothing must happen before a burst of changes is over.
@@ -91,7 +92,7 @@ impl Watched {
         match watcher.watch(&present.path, self.mode) {
             Ok(()) => self.watching = Some(present),
             Err(error) => {
-                let (path, cause) = (present.path.display(), chain(&error));
+                let (path, cause) = (shown(&present.path), chain(&error));
                 tracing::debug!("failed to watch {path}: {cause}");
             }
         }

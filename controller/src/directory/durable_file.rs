@@ -15,12 +15,17 @@ pub(super) const UNFINISHED: &str = "..unfinished-";
 
 /// An operation on a file or folder that failed.
 #[derive(Debug, Error)]
-#[error("failed to {operation} {}", path.display())]
+#[error("failed to {operation} {}", shown(path))]
 pub(super) struct FileError {
     operation: &'static str,
     path: PathBuf,
     #[source]
     pub(super) source: io::Error,
+}
+
+/// A path as the log and the status show it: a line break in a name must not make a line there.
+pub(super) fn shown(path: &Path) -> String {
+    path.display().to_string().replace(char::is_control, "\u{fffd}")
 }
 
 /// Completes an error of the operating system: `failed to read PATH`.

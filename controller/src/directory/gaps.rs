@@ -4,14 +4,18 @@ use waxseal_shared::format::Sealed;
 use waxseal_shared::reason::Reason;
 use waxseal_shared::status::Verdict;
 
-use super::manifests_folder::{Found, Unreadable};
+use super::manifests_folder::{Doubtful, Found, Reading, Unreadable};
 
 /// The manifests of one pass that could be what a SealedSecret became which is not found any more.
 ///
-/// While there is one, nobody can tell whether a SealedSecret is gone or only its manifest spoiled,
-/// and no Secret is deleted.
+/// While there is one that is bad, nobody can tell whether a SealedSecret is gone or only its
+/// manifest spoiled, and no Secret is deleted. One that is only doubtful may be anything, a values
+/// file for a chart for one: it counts for the SealedSecrets that stood in the same file.
 #[derive(Default)]
-pub(super) struct Gaps(Vec<Gap>);
+pub(super) struct Gaps {
+    bad: Vec<Gap>,
+    doubtful: Vec<Gap>,
+}
 
 struct Gap {
     /// The file, relative to the folder of manifests.
@@ -22,32 +26,46 @@ struct Gap {
 }
 
 impl Gaps {
-    /// Those that show before any object is judged: files and documents that could not be read.
-    pub(super) fn of_unreadable(unreadable: &[Unreadable]) -> Self {
-        let gap = |unreadable: &Unreadable| Gap {
+    /// Those that show before any object is judged: files and documents that could not be read, and
+    /// doubtful ones.
+    pub(super) fn of_reading(reading: &Reading) -> Self {
+        let bad = |unreadable: &Unreadable| Gap {
             file: unreadable.file.clone(),
             reason: unreadable.reason(),
             text: unreadable.to_string(),
         };
-        Self(unreadable.iter().map(gap).collect())
+        let doubtful = |Doubtful { file, text }: &Doubtful| Gap {
+            file: file.clone(),
+            reason: Reason::Malformed,
+            text: text.clone(),
+        };
+        Self {
+            bad: reading.unreadable.iter().map(bad).collect(),
+            doubtful: reading.doubtful.iter().map(doubtful).collect(),
+        }
     }
 
     /// Adds an object if the verdict on it, or another look without keys, says that it is bad.
     pub(super) fn add_if_bad(&mut self, found: &Found, verdict: &Verdict) {
         if let Some(fault) = fault(found, verdict) {
             let text = format!("{}:{}: {}", found.file, found.line, fault.message);
-            self.0.push(Gap { file: found.file.clone(), reason: fault.reason, text });
+            self.bad.push(Gap { file: found.file.clone(), reason: fault.reason, text });
         }
     }
 
-    /// The place and the fault of the first.
+    /// The place and the fault of the first manifest that is bad.
     pub(super) fn first(&self) -> Option<&str> {
-        self.0.first().map(|gap| gap.text.as_str())
+        self.bad.first().map(|gap| gap.text.as_str())
+    }
+
+    /// Whether a file could hold what a SealedSecret became that stood in it.
+    pub(super) fn is_doubtful(&self, file: &str) -> bool {
+        self.doubtful.iter().any(|gap| gap.file == file)
     }
 
     /// What to say of a SealedSecret that is not found and stood in `file`; `None` without gaps.
     pub(super) fn verdict_on_missing(&self, file: &str) -> Option<Verdict> {
-        if let Some(gap) = self.0.iter().find(|gap| gap.file == file) {
+        if let Some(gap) = self.bad.iter().chain(&self.doubtful).find(|gap| gap.file == file) {
             let message = format!("its manifest cannot be used: {}; its Secret stays as it is", gap.text);
             return Some(Verdict::new(gap.reason, message));
         }
@@ -72,9 +90,13 @@ fn fault(found: &Found, verdict: &Verdict) -> Option<Verdict> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
     use waxseal_shared::names::ObjectName;
     use waxseal_shared::sealed_secret::{EnvelopeSpec, SealedSecret, SealedSecretSpec};
 
+    use super::super::manifests_folder;
     use super::*;
 
     /// An object without values.
@@ -128,5 +150,53 @@ mod tests {
         let other = "not found, but not every manifest can be used: web.yaml:3: why; its Secret stays as it is";
         assert_eq!(said("api.yaml"), Some((Reason::ApiUnavailable, other.to_owned())));
         assert_eq!(Gaps::default().verdict_on_missing("db.yaml"), None);
+    }
+
+    #[test]
+    fn a_doubt_counts_only_for_what_stood_in_its_file() {
+        let doubtful = vec![Doubtful { file: "db.yaml".to_owned(), text: "db.yaml:1: why".to_owned() }];
+        let gaps = Gaps::of_reading(&Reading { doubtful, ..Reading::default() });
+        let verdict = gaps.verdict_on_missing("db.yaml").expect("a doubt");
+        assert_eq!(verdict.reason, Reason::Malformed);
+        assert_eq!(verdict.message, "its manifest cannot be used: db.yaml:1: why; its Secret stays as it is");
+        assert!(gaps.is_doubtful("db.yaml") && !gaps.is_doubtful("web.yaml"));
+        assert_eq!((gaps.verdict_on_missing("web.yaml"), gaps.first()), (None, None));
+    }
+    /// Whether nobody could take the SealedSecret that stood in a file for deleted.
+    fn is_safe(folder: &TempDir, text: &[u8]) -> bool {
+        fs::write(folder.path().join("db.yaml"), text).expect("written");
+        let reading = manifests_folder::read(folder.path());
+        !reading.objects.is_empty() || Gaps::of_reading(&reading).verdict_on_missing("db.yaml").is_some()
+    }
+
+    #[test]
+    fn no_flipped_bit_of_its_first_lines_makes_a_manifest_look_deleted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let object = "metadata: {name: db, namespace: shop}\nspec: {}\n";
+        let json = r#""metadata": {"name": "db", "namespace": "shop"}, "spec": {}}"#;
+        for (head, rest) in [
+            ("apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\n", object.to_owned()),
+            ("{\"apiVersion\": \"waxseal.dev/v1alpha1\", \"kind\": \"SealedSecret\",\n", json.to_owned()),
+            (
+                "{\"apiVersion\": \"v1\", \"kind\": \"List\",\n",
+                format!(r#""items": [{{"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecret", {json}]}}"#),
+            ),
+        ] {
+            for bit in 0..8 * head.len() {
+                let mut text = format!("{head}{rest}").into_bytes();
+                text[bit / 8] ^= 1 << (bit % 8);
+                assert!(is_safe(&folder, &text), "{}", String::from_utf8_lossy(&text));
+            }
+        }
+    }
+
+    #[test]
+    fn no_manifest_that_was_cut_off_looks_deleted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let object = "metadata: {name: db, namespace: shop}\nspec: {}\n";
+        let text = format!("# mine\napiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\n{object}");
+        for end in 0..text.len() {
+            assert!(is_safe(&folder, &text.as_bytes()[..end]), "{}", &text[..end]);
+        }
     }
 }

@@ -14,7 +14,7 @@ use waxseal_shared::plan::Keys;
 use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
-use super::durable_file::{self, FileError, failed_to};
+use super::durable_file::{self, FileError, failed_to, shown};
 use crate::log;
 
 /// The public half of the keys: the file that `waxseal seal --keys` takes.
@@ -81,9 +81,7 @@ pub(super) fn read(folder: &Path) -> HeldKeys {
     for path in files {
         match read_key(&path) {
             Ok(key) => keys.push(key),
-            Err(error) => {
-                held.complaints.push(format!("the key {} is not used: {}", path.display(), log::chain(&error)))
-            }
+            Err(error) => held.complaints.push(format!("the key {} is not used: {}", shown(&path), log::chain(&error))),
         }
         held.complaints.extend(complaint_about_mode(&path));
     }
@@ -120,7 +118,7 @@ pub(super) fn publish(folder: &Path, held: &HeldKeys) -> Result<(), FileError> {
     }
     durable_file::replace(&path, text.as_bytes(), 0o644)?;
     let primary = held.ring.primary().map(|key| key.recipient.key_id().as_str());
-    tracing::info!(file = %path.display(), primary, keys = keys.len(), "published the sealing keys");
+    tracing::info!(file = %shown(&path), primary, keys = keys.len(), "published the sealing keys");
     Ok(())
 }
 
@@ -158,7 +156,7 @@ fn complaint_about_mode(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.mode() & 0o777;
     let fix = "only its owner should: chmod 600";
     (mode & 0o077 != 0)
-        .then(|| format!("others than its owner can get at the key {} (mode {mode:04o}); {fix}", path.display()))
+        .then(|| format!("others than its owner can get at the key {} (mode {mode:04o}); {fix}", shown(path)))
 }
 
 #[cfg(test)]

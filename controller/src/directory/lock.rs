@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use thiserror::Error;
 
-use super::durable_file::{FileError, failed_to};
+use super::durable_file::{FileError, failed_to, shown};
 
 const LOCK_FILE: &str = "..lock";
 
@@ -16,7 +16,7 @@ pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")
 
 #[derive(Debug, Error)]
 pub(super) enum LockError {
-    #[error("failed to lock {}: another waxseal-controller works on this folder", .0.display())]
+    #[error("failed to lock {}: another waxseal-controller works on this folder", shown(.0))]
     Taken(PathBuf),
     #[error(transparent)]
     File(#[from] FileError),

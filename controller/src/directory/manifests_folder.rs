@@ -10,12 +10,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use waxseal_shared::manifest::{self, Document, DocumentKind, ManifestError};
+use waxseal_shared::manifest::{self, DocumentKind, ManifestError, Stream};
 use waxseal_shared::names::{Namespace, ObjectName};
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::SealedSecret;
 
-use super::durable_file;
+use super::doubts::{Doubt, is_void};
+use super::durable_file::{self, shown};
 
 /// The largest file that is read.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
@@ -30,6 +31,9 @@ pub(super) struct Reading {
     pub(super) objects: Vec<Found>,
     /// The files and documents that could not be read.
     pub(super) unreadable: Vec<Unreadable>,
+    /// The files that could hold what a SealedSecret became, if one stood there: many others are
+    /// among them that never held one.
+    pub(super) doubtful: Vec<Doubtful>,
     /// Where a Secret stands that nobody sealed: file and line.
     pub(super) plain_secrets: Vec<String>,
 }
@@ -58,6 +62,14 @@ pub(super) struct Unreadable {
     message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
+}
+
+/// A file, and the first of what is doubtful about it.
+pub(super) struct Doubtful {
+    /// The file, relative to the folder.
+    pub(super) file: String,
+    /// The place and what is doubtful there.
+    pub(super) text: String,
 }
 
 impl Reading {
@@ -142,15 +154,29 @@ impl Reader<'_> {
             return self.cannot_read(path, &io::Error::other("not UTF-8"));
         };
         match manifest::split(text) {
-            Ok(stream) => stream.kinds().for_each(|(document, kind)| self.read_document(path, document, kind)),
+            Ok(stream) => self.read_documents(path, &stream),
             Err(error) => self.refuse(path, &error),
         }
     }
 
-    fn read_document(&mut self, path: &Path, document: &Document<'_>, kind: Result<DocumentKind, ManifestError>) {
-        match kind {
-            Ok(kind) => self.read_objects(path, document.line(), &kind),
-            Err(error) => self.refuse(path, &error),
+    fn read_documents(&mut self, path: &Path, stream: &Stream<'_>) {
+        let mut doubt = None;
+        let mut is_all_void = true;
+        for (document, kind) in stream.kinds() {
+            is_all_void &= kind.as_ref().is_ok_and(is_void);
+            match kind {
+                Ok(kind) => {
+                    let line = document.line();
+                    doubt = doubt.or_else(|| Some((line, Doubt::about(&kind)?)));
+                    self.read_objects(path, line, &kind);
+                }
+                Err(error) => self.refuse(path, &error),
+            }
+        }
+        if is_all_void {
+            self.doubt(path, 1, &Doubt::Nothing);
+        } else if let Some((line, doubt)) = doubt {
+            self.doubt(path, line, &doubt);
         }
     }
 
@@ -192,10 +218,19 @@ impl Reader<'_> {
         });
     }
 
+    fn doubt(&mut self, path: &Path, line: usize, doubt: &Doubt) {
+        let file = self.relative(path);
+        let text = match doubt.place() {
+            Some((line, column)) => format!("{file}:{line}:{column}: {doubt}"),
+            None => format!("{file}:{line}: {doubt}"),
+        };
+        self.reading.doubtful.push(Doubtful { file, text });
+    }
+
     fn relative(&self, path: &Path) -> String {
         match path.strip_prefix(self.root) {
-            Ok(relative) if relative != Path::new("") => relative.display().to_string(),
-            _ => path.display().to_string(),
+            Ok(relative) if relative != Path::new("") => shown(relative),
+            _ => shown(path),
         }
     }
 }
@@ -322,6 +357,23 @@ mod tests {
         let reading = read(folder.path());
         assert_eq!((found(&reading), reading.unreadable), (vec!["a.yaml:1 a".to_owned()], Vec::new()));
         assert_eq!(reading.plain_secrets, ["a.yaml:5"]);
+    }
+
+    #[test]
+    fn control_characters_in_names_of_files_are_not_shown() {
+        let plain = "apiVersion: v1\nkind: Secret\n";
+        let folder = folder(&[
+            ("a\nb\r/c\u{1b}\u{85}.yaml", &named("a")),
+            ("bad\n.yaml", "a: ["),
+            ("doubt\n.yaml", ""),
+            ("plain\n.yaml", plain),
+        ]);
+        let reading = read(folder.path());
+        assert_eq!(found(&reading), ["a\u{fffd}b\u{fffd}/c\u{fffd}\u{fffd}.yaml:1 a"]);
+        assert!(reading.unreadable[0].to_string().starts_with("bad\u{fffd}.yaml:"), "{}", reading.unreadable[0]);
+        assert!(reading.doubtful[0].text.starts_with("doubt\u{fffd}.yaml:1: "), "{}", reading.doubtful[0].text);
+        assert_eq!(reading.doubtful[0].file, "doubt\u{fffd}.yaml");
+        assert_eq!(reading.plain_secrets, ["plain\u{fffd}.yaml:1"]);
     }
 
     #[test]

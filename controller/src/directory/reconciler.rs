@@ -23,7 +23,7 @@ use crate::log;
 
 /// For how long a manifest must be gone before its Secret goes: whoever changes a file may remove
 /// or empty it for a moment, and a slow disk or network makes the moment long.
-pub(super) const DELETION_DELAY: Duration = Duration::from_secs(5);
+const DELETION_DELAY: Duration = Duration::from_secs(5);
 
 type Place = (Namespace, ObjectName);
 /// The files that hold each object, more than one for an object that is there twice.
@@ -33,7 +33,6 @@ type Places = BTreeMap<Place, Vec<String>>;
 pub(super) struct Reconciler {
     folders: Folders,
     status: StatusFile,
-    deletion_delay: Duration,
     /// Secrets of ours whose manifest is gone, and since when.
     gone: BTreeMap<Place, Instant>,
     /// What was complained of in the last pass.
@@ -50,8 +49,8 @@ pub(super) struct Outcome {
     pub(super) unreadable: usize,
     /// How many other things failed.
     pub(super) failures: usize,
-    /// Whether a Secret is to be deleted if its manifest is still gone in a moment.
-    pub(super) has_doubts: bool,
+    /// When the next Secret is to be deleted if its manifest is still gone then.
+    pub(super) next_deletion: Option<Instant>,
 }
 
 /// What was done for one SealedSecret.
@@ -61,11 +60,10 @@ struct Judgement {
 }
 
 impl Reconciler {
-    pub(super) fn new(folders: Folders, deletion_delay: Duration) -> Self {
+    pub(super) fn new(folders: Folders) -> Self {
         Self {
             status: StatusFile::open(&folders.secrets),
             folders,
-            deletion_delay,
             gone: BTreeMap::new(),
             complaints: BTreeSet::new(),
             is_first_pass: true,
@@ -117,8 +115,8 @@ impl Reconciler {
         failures.extend(self.status.write(report).err().map(|error| log::chain(&error)));
         failures.sort_unstable();
         failures.dedup();
-        let outcome =
-            Outcome { objects, not_ready, unreadable, failures: failures.len(), has_doubts: !self.gone.is_empty() };
+        let next_deletion = self.gone.values().min().map(|since| *since + DELETION_DELAY);
+        let outcome = Outcome { objects, not_ready, unreadable, failures: failures.len(), next_deletion };
         self.complain([not_read, keys.complaints, notices, failures]);
         self.is_first_pass = false;
         outcome
@@ -164,7 +162,7 @@ impl Reconciler {
         stop: &watch::Receiver<bool>,
     ) -> Option<(Vec<Entry>, Gaps)> {
         let mut entries = Vec::new();
-        let mut gaps = Gaps::of_unreadable(&reading.unreadable);
+        let mut gaps = Gaps::of_reading(reading);
         for found in &reading.objects {
             if *stop.borrow() {
                 return None;
@@ -220,34 +218,45 @@ impl Reconciler {
         let is_ready = verdict.reason.standing() == Standing::Ready;
         if has_written || !said || (self.is_first_pass && !is_ready) {
             let (namespace, reason) = (namespace.unwrap_or_default(), verdict.reason.as_str());
-            if is_ready {
-                tracing::info!(namespace, name, reason, "{}", verdict.message);
-            } else {
+            if verdict.is_warning {
                 tracing::warn!(namespace, name, reason, "{}", verdict.message);
+            } else {
+                tracing::info!(namespace, name, reason, "{}", verdict.message);
             }
         }
         entry_of(file, namespace, object, &verdict)
     }
 
-    /// Deletes the Secrets of ours whose SealedSecrets are gone, unless a manifest is at fault.
+    /// Deletes the Secrets of ours whose SealedSecrets are gone, unless a manifest is, or could be,
+    /// at fault.
     /// Returns what is to be said of those that are kept for that.
     fn delete_gone(&mut self, gaps: &Gaps, places: &Places, failures: &mut Vec<String>) -> Option<String> {
         let before = std::mem::take(&mut self.gone);
         let mut missing = secret_folder::ours(&self.folders.secrets, failures);
-        missing.retain(|folder| !places.contains_key(&place(folder)));
+        let doubtful = self.doubtful(gaps);
+        missing.retain(|folder| {
+            let place = place(folder);
+            !places.contains_key(&place) && !doubtful.contains(&place)
+        });
         if let Some(gap) = gaps.first() {
             return missing.first().map(|first| kept(first, missing.len(), gap));
         }
         for folder in missing {
             let place = place(&folder);
             let since = before.get(&place).copied().unwrap_or_else(Instant::now);
-            if since.elapsed() < self.deletion_delay {
+            if since.elapsed() < DELETION_DELAY {
                 self.gone.insert(place, since);
             } else {
                 delete(&folder, failures);
             }
         }
         None
+    }
+
+    /// The SealedSecrets that stood in a file of which nobody can tell what it holds now.
+    fn doubtful(&self, gaps: &Gaps) -> BTreeSet<Place> {
+        let entries = self.status.report().sealed_secrets.iter();
+        entries.filter(|entry| gaps.is_doubtful(&entry.file)).filter_map(place_of).collect()
     }
 
     /// Logs what was not complained of in the last pass.

@@ -12,7 +12,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
-use waxseal_shared::plan::{DesiredSecret, Plan, materialised, plan};
+use waxseal_shared::plan::{DesiredSecret, Plan, plan};
 use waxseal_shared::reason::{Reason, Standing};
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec};
 use waxseal_shared::status::{self, Verdict};
@@ -63,9 +63,9 @@ pub(super) async fn reconcile(watched: Arc<WatchedObject>, context: Arc<Context>
     let key = ObjectRef::from_obj(&object);
     let worked = tokio::time::timeout(DEADLINE, judge_and_say(&watched, &object, &context)).await;
     let standing = match worked {
-        Ok(Some(verdict)) => {
-            context.metrics.record(&key, verdict.reason);
-            verdict.reason.standing()
+        Ok(Some(reason)) => {
+            context.metrics.record(&key, reason);
+            reason.standing()
         }
         Ok(None) => return Ok(Action::await_change()),
         Err(_) => Reason::ApiUnavailable.standing(),
@@ -78,16 +78,17 @@ pub(super) fn on_error(_: Arc<WatchedObject>, error: &Infallible, _: Arc<Context
     match *error {}
 }
 
-/// The verdict once it stands in the status; `None` if there is nothing to say: the object is being
-/// deleted, or settled as it was.
-async fn judge_and_say(watched: &WatchedObject, object: &SealedSecret, context: &Context) -> Option<Verdict> {
+/// How the object stands once its status says so; `None` if there is nothing to say: the object is
+/// being deleted, or gone.
+async fn judge_and_say(watched: &WatchedObject, object: &SealedSecret, context: &Context) -> Option<Reason> {
     context.settled.listed().await;
     let keys = context.keys.borrow().clone();
     if context.settled.is_settled(object, &keys) {
-        return Some(materialised());
+        return Some(Reason::Materialised);
     }
     if keys.is_loading() && is_judged(object) {
-        return Some(Verdict::new(Reason::KeysLoading, "what was said before stands until the keys are read"));
+        // What the status says stands until the keys are read.
+        return Some(Reason::KeysLoading);
     }
     let live = live_object(object, context).await?;
     let object = live.as_ref().unwrap_or(object);
@@ -100,12 +101,12 @@ async fn judge_and_say(watched: &WatchedObject, object: &SealedSecret, context: 
     match status_patch::write(&context.client, object, &status).await {
         Ok(()) => {}
         Err(kube::Error::Api(answer)) if answer.code == 404 => return None,
-        Err(error) => return Some(api_failure::verdict(&error)),
+        Err(error) => return Some(api_failure::verdict(&error).reason),
     }
     if let (Standing::Ready, Some(version)) = (verdict.reason.standing(), secret_version) {
         context.settled.remember(object, &keys, version);
     }
-    Some(verdict)
+    Some(verdict.reason)
 }
 
 /// The object as the API server has it, if its Secret vanished: the watch of Secrets may be ahead
@@ -217,8 +218,9 @@ fn log_change(object: &SealedSecret, verdict: &Verdict) {
     }
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let reason = verdict.reason.as_str();
-    match verdict.reason.standing() {
-        Standing::Ready => tracing::info!(namespace, name, reason, "{}", verdict.message),
-        Standing::Waiting | Standing::Stalled => tracing::warn!(namespace, name, reason, "{}", verdict.message),
+    if verdict.is_warning {
+        tracing::warn!(namespace, name, reason, "{}", verdict.message);
+    } else {
+        tracing::info!(namespace, name, reason, "{}", verdict.message);
     }
 }

@@ -89,6 +89,60 @@ fn a_fresh_object_is_written_and_then_left() {
     assert_left(plan(&object, Keys::Held(&ring), Some(&existing)), Reason::Materialised);
 }
 
+/// The object with a wrong proof in each wrap but those of the ring's key, and how the wraps are said
+/// to be broken.
+fn with_broken_wraps(mut object: SealedSecret, ring: &KeyRing) -> (SealedSecret, Vec<String>) {
+    let own = ring.primary().expect("one key").recipient.key_id().as_str();
+    let mut said = Vec::new();
+    for (envelope, spec) in &mut object.spec.envelopes {
+        for (key, wrap) in spec.wraps.iter_mut().filter(|(key, _)| *key != own) {
+            let (file, proof) = wrap.split_once('.').expect("a proof");
+            let first = if proof.starts_with('A') { "B" } else { "A" };
+            *wrap = format!("{file}.{first}{}", &proof[1..]);
+            said.push(format!("WrapBroken: envelope {envelope}: the wrap for {key} is broken"));
+        }
+    }
+    (object, said)
+}
+
+/// An object with one value for the ring's key and `others` more.
+fn sealed_to_others(ring: &KeyRing, data_key: &str, others: usize) -> SealedSecret {
+    let generate = || Identity::generate(KeyKind::Classic, &mut randomness::system()).recipient().clone();
+    let mut recipients = vec![ring.primary().expect("one key").recipient.clone()];
+    recipients.extend(std::iter::repeat_with(generate).take(others));
+    let namespace = Namespace::parse("shop").expect("a namespace");
+    let secret = secret(&[(data_key, "hunter2")]);
+    let mut object = seal(&secret, &namespace, Scope::Strict, &recipients, &mut randomness::system()).expect("seals");
+    object.metadata.uid = Some(UID.to_owned());
+    object
+}
+
+#[test]
+fn broken_wraps_are_named_with_each_verdict_until_they_are_mended() {
+    let ring = ring();
+    let (object, said) = with_broken_wraps(sealed_to_others(&ring, "PASSWORD", 2), &ring);
+    let message = format!("the Secret is as this SealedSecret says; {}", said.join("; "));
+    assert_eq!(said.len(), 2);
+    let expected = Verdict { reason: Reason::Materialised, message, is_warning: true };
+    let Plan::Write(_, done) = plan(&object, Keys::Held(&ring), None) else { panic!("expected a write") };
+    assert_eq!(done, expected);
+    let existing = as_planned(plan(&object, Keys::Held(&ring), None));
+    assert_eq!(plan(&object, Keys::Held(&ring), Some(&existing)), Plan::Leave(expected));
+}
+
+#[test]
+fn of_many_broken_wraps_some_are_named() {
+    let ring = ring();
+    let mut object = sealed_to_others(&ring, "PASSWORD", 15);
+    let other = sealed_to_others(&ring, "USER", 15);
+    object.spec.envelopes.extend(other.spec.envelopes);
+    object.spec.encrypted_data.extend(other.spec.encrypted_data);
+    let (object, said) = with_broken_wraps(object, &ring);
+    let Plan::Write(_, done) = plan(&object, Keys::Held(&ring), None) else { panic!("expected a write") };
+    let message = format!("the Secret is as this SealedSecret says; {}; and 14 more", said[..16].join("; "));
+    assert_eq!((said.len(), done.message), (30, message));
+}
+
 #[test]
 fn an_empty_type_is_none() {
     let ring = ring();

@@ -9,7 +9,7 @@ use waxseal_shared::plan::{Controller, DEFAULT_TYPE, ExistingSecret, MARK_LABEL,
 use waxseal_shared::secret::{MAX_SECRET_BYTES, SecretBytes, SecretData};
 
 use super::{CURRENT, DESCRIPTION, Present, SecretFolder, VERSION_PREFIX};
-use crate::directory::durable_file::{self, FileError, failed_to};
+use crate::directory::durable_file::{self, FileError, failed_to, shown};
 
 const MAX_DESCRIPTION_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -19,7 +19,7 @@ impl SecretFolder {
         for path in [self.namespace_path(), self.path()] {
             match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) => return Ok(Present::Foreign(format!("{} is not a folder; it stays as it is", path.display()))),
+                Ok(_) => return Ok(Present::Foreign(format!("{} is not a folder; it stays as it is", shown(&path)))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Present::Nothing),
                 Err(error) => return Err(failed_to("look at", &path)(error)),
             }
@@ -28,7 +28,7 @@ impl SecretFolder {
             Some((version, description)) => Ok(Present::Ours(Box::new(existing(&version, description)))),
             None => {
                 let path = self.path();
-                Ok(Present::Foreign(format!("{} was not made by Waxseal; it stays as it is", path.display())))
+                Ok(Present::Foreign(format!("{} was not made by Waxseal; it stays as it is", shown(&path))))
             }
         }
     }
