@@ -191,7 +191,7 @@ fn secrets_at_every_limit() {
     let folder = Folder::with_key();
     let mut text = format!("{HEAD}data:\n");
     for n in 0..256 {
-        writeln!(text, "  k{n}: {}", "A".repeat(4096 / 3 * 4)).expect("a String takes everything");
+        writeln!(text, "  k{n}: {}", "A".repeat(4092 / 3 * 4)).expect("a String takes everything");
     }
     let warning = "warning: <stdin>:1: larger than 200 KiB when sealed: `kubectl apply` needs `--server-side` for it\n";
     let sealed = folder.waxseal(&SEAL).stdin(&text).warns(warning);

@@ -151,7 +151,6 @@ mod tests {
             "apiVersion: waxsael.dev/v1alpha1\nkind: SealedSecret",
             "apiVersion: bitnami.com/v1\nkind: SealedSecret",
             "apiVersion: waxsael.dev/v1alpha1\nkind: SealedSecretList\nitems: []",
-            "apiVersion: waxseal.dev/v1\nkind: SealedSecretList\nitems: []",
             "apiVersion: v1\nkind: List\nitems: [{apiVersion: waxsael.dev/v1alpha1, kind: SealedSecret}]",
         ] {
             assert_eq!(doubt(text).as_deref(), Some(said), "{text}");

@@ -7,7 +7,6 @@ use super::data_key::{COMMITMENT_BYTES, Commitment};
 use super::value::{SealedValue, TokenError};
 use super::wrap::{Wrap, WrapError};
 use super::{Binding, Check, base64_text};
-use crate::key::KeyKind;
 use crate::names::{DataKey, EnvelopeId, InvalidName, KeyId, Namespace, ObjectName};
 use crate::reason::Reason;
 use crate::sealed_secret::{BoundTo, EnvelopeSpec, Scope, SealedSecret, Template};
@@ -235,8 +234,9 @@ fn decode_wraps(id: &EnvelopeId, wraps: &BTreeMap<String, String>) -> Result<BTr
         decoded.insert(key_id, wrap);
     }
     // FORMAT.md §6.6
-    let hybrid = decoded.values().filter(|wrap| wrap.kind() == KeyKind::Hybrid).count();
-    if hybrid != 0 && hybrid != decoded.len() {
+    let mut kinds = decoded.values().map(Wrap::kind);
+    let first = kinds.next();
+    if kinds.any(|kind| Some(kind) != first) {
         return Err(DecodeError::MixedWraps(id.clone()));
     }
     Ok(decoded)
@@ -284,7 +284,7 @@ fn moved(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::Identity;
+    use crate::key::{Identity, KeyKind};
     use crate::randomness;
     use crate::seal::seal;
     use crate::secret::{SecretBytes, SecretManifest};
