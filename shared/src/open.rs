@@ -96,7 +96,7 @@ mod tests {
     use crate::seal::seal;
     use crate::sealed_secret::{Scope, SealedSecret};
     use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
-    use crate::secret::{SecretBytes, SecretManifest};
+    use crate::secret::{MAX_SECRET_BYTES, SecretBytes, SecretManifest};
 
     /// An object of one value.
     fn sealed(identity: &Identity, key: &str, length: usize) -> SealedSecret {
@@ -126,6 +126,7 @@ mod tests {
             object.spec.encrypted_data.extend(other.spec.encrypted_data);
             Sealed::decode(&object)
         });
+        assert!(Sealed::decode(&sealed(&identity, "A", MAX_SECRET_BYTES)).is_ok());
         let opened = open(&fits.expect("both are good"), &ring(identity)).expect("and open together");
         assert_eq!(opened.data.values().map(|value| value.expose().len()).collect::<Vec<_>>(), [507_900, 540_668]);
         assert_eq!(opened.broken_wraps, BTreeMap::new());
