@@ -3,6 +3,9 @@
 //! It is stricter than the age library, which also reads headers that only old versions of itself
 //! wrote, and files with many recipients: what passes here, every implementation of age reads alike.
 
+use std::io::{self, BufRead, Read};
+use std::mem;
+
 use age_core::format::{AgeStanza, read::age_stanza};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -27,6 +30,44 @@ pub(super) fn check(file: &[u8]) -> Result<KeyKind, WrapError> {
         return Err(WrapError::Payload);
     }
     check_stanzas(&stanzas)
+}
+
+/// A file that [`check`] passed, for the library to read.
+///
+/// The library parses a header again from its start with each line that it reads. A wrap full of
+/// grease would cost a thousand times what opening it does, so the header comes as one line.
+pub(super) struct HeaderAtOnce<'a> {
+    rest: &'a [u8],
+    header: usize,
+}
+
+impl<'a> HeaderAtOnce<'a> {
+    pub(super) fn new(file: &'a [u8]) -> Self {
+        Self { rest: file, header: file.len().saturating_sub(PAYLOAD_BYTES) }
+    }
+}
+
+impl Read for HeaderAtOnce<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.rest.read(buffer)
+    }
+}
+
+impl BufRead for HeaderAtOnce<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.rest.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.rest.consume(amount);
+    }
+
+    fn read_until(&mut self, _delimiter: u8, line: &mut Vec<u8>) -> io::Result<usize> {
+        let (header, rest) = self.rest.split_at(mem::take(&mut self.header));
+        line.extend_from_slice(header);
+        self.rest = rest;
+        Ok(header.len())
+    }
 }
 
 /// The stanzas and what follows the header; `None` if the header is not of age's grammar.
@@ -112,6 +153,18 @@ mod tests {
 
     fn file(header: &str, payload: usize) -> Vec<u8> {
         [b"age-encryption.org/v1\n", header.as_bytes(), &vec![1; payload]].concat()
+    }
+
+    #[test]
+    fn a_reader_gets_the_header_in_one_piece_and_then_the_payload() {
+        let header = GREASE.repeat(300) + &classic() + &mac();
+        let file = file(&header, PAYLOAD_BYTES);
+        let mut reader = HeaderAtOnce::new(&file);
+        let (mut line, mut payload) = (Vec::new(), Vec::new());
+        assert_eq!(reader.read_until(b'\n', &mut line).expect("memory"), file.len() - PAYLOAD_BYTES);
+        assert!(line.ends_with(mac().as_bytes()));
+        assert_eq!(reader.read_to_end(&mut payload).expect("memory"), PAYLOAD_BYTES);
+        assert_eq!([line, payload].concat(), file);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use base64::Engine;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-use super::age_file;
+use super::age_file::{self, HeaderAtOnce};
 use super::base64_text::{self, BytesError};
 use super::check::Check;
 use super::data_key::{Dek, PROOF_BYTES};
@@ -147,7 +147,7 @@ impl Wrap {
     /// Opens the wrap (FORMAT.md §7.3). The caller compares the data key with the envelope's
     /// commitment before use.
     pub fn open(&self, identity: &Identity) -> Result<Dek, NotOpened> {
-        let decryptor = age::Decryptor::new_buffered(self.age_file.as_slice()).map_err(|_| NotOpened)?;
+        let decryptor = age::Decryptor::new_buffered(HeaderAtOnce::new(&self.age_file)).map_err(|_| NotOpened)?;
         let identity = Checked(identity);
         let mut payload = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|_| NotOpened)?;
         // The shape has shown that the payload is one chunk, which is a data key to the last byte.
