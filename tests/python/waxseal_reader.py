@@ -1068,7 +1068,7 @@ def _check_tag(node: Node) -> None:
 
 
 def _values_of(root: Map, name: str) -> list[Node]:
-    """§10, an object cannot hide: all values of a field but null, with aliases and merge keys followed."""
+    """§10, an object cannot hide: all values of a field that are strings and not empty, aliases and merge keys followed."""
     values: list[Node] = []
     seen: set[int] = set()
     todo: list[Node] = [root]
@@ -1084,7 +1084,7 @@ def _values_of(root: Map, name: str) -> list[Node]:
                 todo += value.items if isinstance(value, Sequence) else [value]
             elif _has_text(_followed(key), name):
                 _check_tag(value)
-                if not _is_null(value):
+                if isinstance(value, Scalar) and value.is_string and value.text:
                     values.append(value)
     return values
 

@@ -147,8 +147,8 @@ impl<'a> Anchors<'a> {
         Ok(Sort::List(sorts.collect::<Result<_, _>>()?))
     }
 
-    /// The scalars that the field `name` of a mapping may stand for, `null` aside: its own, else
-    /// merged ones.
+    /// The strings that the field `name` of a mapping may stand for, but none that is empty: its own,
+    /// else merged ones. To Kubernetes' clients an object has no kind if it is no string, or empty.
     fn scalars(
         &self,
         entries: &'a [(Node, Node)],
@@ -157,8 +157,8 @@ impl<'a> Anchors<'a> {
     ) -> Result<Vec<&'a str>, ManifestError> {
         let own = self.values(entries, name)?;
         let found = if own.is_empty() { self.merged(entries, name, mapping)? } else { own };
-        let given = found.into_iter().filter(|node| !Field::root(node, "").is_null());
-        Ok(given.filter_map(Node::scalar).collect())
+        let strings = found.into_iter().filter_map(|node| Field::root(node, "").string().ok());
+        Ok(strings.filter(|text| !text.is_empty()).collect())
     }
 
     fn values(&self, entries: &'a [(Node, Node)], name: &str) -> Result<Vec<&'a Node>, ManifestError> {
@@ -322,6 +322,18 @@ mod tests {
     }
 
     #[test]
+    fn an_item_whose_kind_is_no_string_is_what_its_list_says() {
+        for (list, expected) in
+            [("v1\nkind: SecretList", "[secret]"), ("waxseal.dev/v1alpha1\nkind: SealedSecretList", "[sealed]")]
+        {
+            for item in ["", "apiVersion: '', kind: ''", "apiVersion: 1, kind: ~", "apiVersion: {}, kind: []"] {
+                let text = format!("apiVersion: {list}\nitems: [{{{item}}}]");
+                assert_eq!(kind_of(&text), Ok(expected.to_owned()), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn lists_are_sorted_item_by_item() {
         for (text, expected) in [
             (
@@ -394,7 +406,7 @@ mod tests {
             assert_eq!(error.to_string(), "a kind that waxseal.dev does not have", "{text}");
         }
         for item in
-            ["apiVersion: waxseal.dev/v1alpha1", "apiVersion: v1", "kind: SealedSecret", "apiVersion: ~, kind: Pod"]
+            ["apiVersion: waxseal.dev/v1alpha1", "apiVersion: v1", "kind: SealedSecret", "apiVersion: '', kind: Pod"]
         {
             let list = format!("apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecretList\nitems: [{{{item}}}]");
             let error = kind_of(&list).expect_err("half a name").to_string();
