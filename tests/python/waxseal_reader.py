@@ -1077,6 +1077,8 @@ def _values_of(root: Map, name: str) -> list[Node]:
         if id(node) in seen or not isinstance(node, Map):
             continue
         seen.add(id(node))
+        if node is not root:
+            _check_tag(node)
         for key, value in node.entries:
             value = _followed(value)
             _check_tag(_followed(key))
@@ -1124,16 +1126,22 @@ def _sealed_secrets(node: Node, lists: int = 0, of_sealed_secrets: bool = False)
 
     of_our_group = any(isinstance(each, Scalar) and each.text.startswith("waxseal.dev/") for each in versions)
     is_our_list = is_a(_API_VERSION, "SealedSecretList")
+    is_list = is_our_list or is_a("v1", "List") or is_a("v1", "SecretList")
     half_named = of_sealed_secrets and bool(versions) != bool(kinds)
     if half_named or of_our_group and not any(_has_text(each, kind) for each in kinds for kind in _KINDS):
         raise ManifestRefused("kind", "an object of waxseal.dev", node.at)
+    if is_list:
+        for name in ("apiVersion", "kind"):
+            own = [key for key, _ in node.entries if _has_text(_followed(key), name)]
+            if len(own) > 1:
+                raise ManifestRefused("duplicate-key", name, own[1].at)
     if of_our_group and not is_our_list and any(_has_text(each, "SealedSecretList") for each in kinds):
         raise ManifestRefused("version", "a list", node.at)
     if of_our_group and any(_has_text(each, "SealedSecret") for each in kinds):
         yield node
     elif of_sealed_secrets and not versions and not kinds:
         yield node
-    elif is_our_list or is_a("v1", "List") or is_a("v1", "SecretList"):
+    elif is_list:
         if lists == MAX_LISTS:
             raise ManifestRefused("size", "a list in lists", node.at)
         for item in _items_of(node):
@@ -1209,7 +1217,8 @@ def _read_sealed_secret(node: Map) -> SealedSecret:
     _check_whole(node)
     root = _fields(node, "the object", "apiVersion kind metadata spec status")
     version = root.get("apiVersion")  # an item of a SealedSecretList may have none
-    if version is not None and not _has_text(version, _API_VERSION):
+    is_given = isinstance(version, Scalar) and version.is_string and version.text
+    if is_given and not _has_text(version, _API_VERSION):
         raise ManifestRefused("version", "apiVersion", version.at)
     metadata = _check_metadata(_required(root, "metadata", node, "metadata"))
     return _read_object(metadata, _required(root, "spec", node, "spec"))

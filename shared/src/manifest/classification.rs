@@ -49,6 +49,43 @@ struct Position<'p> {
     depth: usize,
 }
 
+/// What an object may be called: of fields given twice, any counts.
+struct Names<'a> {
+    versions: Vec<&'a str>,
+    kinds: Vec<&'a str>,
+}
+
+impl Names<'_> {
+    /// Refuses what could be a SealedSecret but for a slip of the pen, or a newer one: it must not
+    /// become one that nobody looks at.
+    fn check(&self, Position { list, .. }: Position<'_>) -> Result<(), ManifestError> {
+        let is_of_group = self.versions.iter().any(|version| version.starts_with(GROUP));
+        let is_half_named = list == Some("SealedSecretList") && (self.versions.is_empty() || self.kinds.is_empty());
+        if is_half_named || is_of_group && !self.has_kind_of(&KINDS_OF_GROUP) {
+            let error = ManifestError::new("a kind that waxseal.dev does not have");
+            return Err(error.with_hint("write `kind: SealedSecret`, or update waxseal if the kind is newer"));
+        }
+        if is_of_group && self.has_kind_of(&["SealedSecret", "SealedSecretList"]) && !self.versions.contains(&VERSION) {
+            return Err(ManifestError::new("a SealedSecret of a version that is not known").with_hint("update waxseal"));
+        }
+        Ok(())
+    }
+
+    fn has_kind_of(&self, kinds: &[&str]) -> bool {
+        self.kinds.iter().any(|kind| kinds.contains(kind))
+    }
+
+    fn are(&self, version: &str, kind: &str) -> bool {
+        self.versions.contains(&version) && self.kinds.contains(&kind)
+    }
+
+    /// The kind of the list that it is.
+    fn list(&self) -> Option<&'static str> {
+        let lists = [("v1", "SecretList"), (VERSION, "SealedSecretList"), ("v1", "List")];
+        lists.into_iter().find(|(version, kind)| self.are(version, kind)).map(|(_, kind)| kind)
+    }
+}
+
 /// The nodes of a document that aliases can name.
 struct Anchors<'a> {
     nodes: HashMap<usize, &'a Node>,
@@ -82,37 +119,30 @@ impl<'a> Anchors<'a> {
             Content::Scalar(..) if Field::root(node, "").is_null() => return Ok(Sort::Empty),
             _ => return Ok(Sort::Other),
         };
-        let versions = self.scalars(entries, "apiVersion", node)?;
-        let kinds = self.scalars(entries, "kind", node)?;
-        if versions.is_empty() && kinds.is_empty() {
+        let names =
+            Names { versions: self.scalars(entries, "apiVersion", node)?, kinds: self.scalars(entries, "kind", node)? };
+        if names.versions.is_empty() && names.kinds.is_empty() {
             return Ok(match position.list {
                 Some("SecretList") => Sort::Secret,
                 Some("SealedSecretList") => Sort::SealedSecret,
                 _ => Sort::Other,
             });
         }
-        let is_of_group = versions.iter().any(|version| version.starts_with(GROUP));
-        let is_half_named = position.list == Some("SealedSecretList") && (versions.is_empty() || kinds.is_empty());
-        if is_half_named || is_of_group && !kinds.iter().any(|kind| KINDS_OF_GROUP.contains(kind)) {
-            return Err(unknown_kind(node, position));
+        names.check(position).map_err(|error| Field::root(node, position.prefix).locate(error))?;
+        let list = names.list();
+        if list.is_some() && (self.is_given_twice(entries, "apiVersion")? || self.is_given_twice(entries, "kind")?) {
+            return Err(unclear(node, position.prefix));
         }
-        let is = |version, kind| versions.contains(&version) && kinds.contains(&kind);
-        if is("v1", "Secret") {
-            return Ok(Sort::Secret);
-        }
-        if is(VERSION, "SealedSecret") {
-            return Ok(Sort::SealedSecret);
-        }
-        let is_sealed = kinds.contains(&"SealedSecret") || kinds.contains(&"SealedSecretList");
-        if is_of_group && is_sealed && !versions.contains(&VERSION) {
-            let error = Field::root(node, position.prefix).error("a SealedSecret of a version that is not known");
-            return Err(error.with_hint("update waxseal"));
-        }
-        let lists = [("v1", "SecretList"), (VERSION, "SealedSecretList"), ("v1", "List")];
-        match lists.into_iter().find(|(version, kind)| is(version, kind)) {
-            Some((_, kind)) => self.sort_items(node, entries, kind, position),
+        match list {
+            _ if names.are("v1", "Secret") => Ok(Sort::Secret),
+            _ if names.are(VERSION, "SealedSecret") => Ok(Sort::SealedSecret),
+            Some(kind) => self.sort_items(node, entries, kind, position),
             None => Ok(Sort::Other),
         }
+    }
+
+    fn is_given_twice(&self, entries: &'a [(Node, Node)], name: &str) -> Result<bool, ManifestError> {
+        Ok(self.values(entries, name)?.len() > 1)
     }
 
     fn sort_items(
@@ -127,17 +157,20 @@ impl<'a> Anchors<'a> {
         }
         let is_named = |name: &str| entries.iter().any(|(key, _)| key.scalar() == Some(name));
         let mut fields = entries.iter().filter(|(key, _)| self.resolved(key).scalar() == Some("items"));
-        let unclear = |node| Field::root(node, prefix).error("a list whose items cannot be told");
         let items = match (fields.next(), fields.next()) {
             (Some((key, value)), None) if key.scalar().is_some() => undisguised(value)?,
             (None, _) if !is_named("<<") => return Ok(Sort::List(Vec::new())),
-            _ => return Err(unclear(list)),
+            _ => return Err(unclear(list, prefix)),
         };
         let Content::Sequence(nodes) = &items.content else {
-            return if Field::root(items, "").is_null() { Ok(Sort::List(Vec::new())) } else { Err(unclear(items)) };
+            return if Field::root(items, "").is_null() {
+                Ok(Sort::List(Vec::new()))
+            } else {
+                Err(unclear(items, prefix))
+            };
         };
         if let Some(alias) = nodes.iter().find(|node| matches!(node.content, Content::Alias(_))) {
-            return Err(unclear(alias));
+            return Err(unclear(alias, prefix));
         }
         let items = nodes.iter().enumerate();
         let sorts = items.map(|(index, node)| {
@@ -185,7 +218,7 @@ impl<'a> Anchors<'a> {
             if node.anchor.is_some_and(|anchor| !seen.insert(anchor)) {
                 continue;
             }
-            match &node.content {
+            match &undisguised(node)?.content {
                 Content::Mapping(entries) => {
                     self.spend(entries.len(), mapping)?;
                     found.extend(self.values(entries, name)?);
@@ -228,10 +261,8 @@ fn undisguised(node: &Node) -> Result<&Node, ManifestError> {
     }
 }
 
-/// A slip of the pen in `kind` must not make a sealed object one that nobody looks at.
-fn unknown_kind(node: &Node, Position { prefix, .. }: Position<'_>) -> ManifestError {
-    let error = Field::root(node, prefix).error("a kind that waxseal.dev does not have");
-    error.with_hint("write `kind: SealedSecret`, or update waxseal if the kind is newer")
+fn unclear(node: &Node, prefix: &str) -> ManifestError {
+    Field::root(node, prefix).error("a list whose items cannot be told")
 }
 
 #[cfg(test)]
@@ -305,6 +336,8 @@ mod tests {
             ("apiVersion: v1\n!!binary a2luZA==: Secret", tag),
             ("x: &k !!binary U2VjcmV0\napiVersion: v1\nkind: *k", tag),
             ("x: &b {!!binary a2luZA==: Secret}\n<<: *b\napiVersion: v1", tag),
+            ("<<: !x {kind: Secret}\napiVersion: v1", tag),
+            ("<<: [!x {kind: Secret}]\napiVersion: v1", tag),
             ("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: !x Secret}]", tag),
             ("apiVersion: v1\nkind: List\nitems: !!null", tag),
             ("apiVersion: v1\nkind: List\nitems: !x []", tag),
@@ -361,6 +394,8 @@ mod tests {
             "apiVersion: v1\nkind: List\nx: &x {}\nitems: [*x]",
             "apiVersion: v1\nkind: List\n<<: {items: []}",
             "apiVersion: v1\nkind: List\nitems: {}",
+            "apiVersion: v1\nkind: List\nkind: Secret\nitems: []",
+            "apiVersion: v1\nkind: List\napiVersion: v1",
         ] {
             let error = kind_of(text).expect_err(text);
             assert_eq!(error.to_string(), "a list whose items cannot be told", "{text}");

@@ -145,6 +145,19 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecretList\nitems: [{kind: SealedSecret}]\n",
     ),
     (
+        "kind",
+        "kind-empty-in-list",
+        "an item whose kind is empty",
+        "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecretList\nitems: [{apiVersion: v1, kind: ''}]\n",
+    ),
+    (
+        "duplicate-key",
+        "duplicate-kind-of-list",
+        "what is a Secret to some and a list to others",
+        "apiVersion: v1\nkind: List\nkind: Secret\nitems: [JSON]\n",
+    ),
+    ("tag", "merged-with-tag", "a tag before a mapping that is merged", "apiVersion: v1\n<<: !x {kind: ConfigMap}\n"),
+    (
         "tag",
         "kind-binary",
         "SealedSecret in base64, to who knows the tag",

@@ -105,6 +105,7 @@ fn streams() -> Vec<Value> {
         ("json-list", "a list, with another object that has a fault", &["a", "a"], format!("{{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [JSON, {OTHER}, JSON]}}")),
         ("yaml-list", "a list, with another object that has a fault", &["a"], "apiVersion: v1\nkind: List\nitems:\n- {kind: Pod, a: &x b, a: *x}\n- JSON\n".to_owned()),
         ("sealed-secret-list", "items that leave their type to the list", &["a", "a"], "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecretList\nitems:\n- metadata: {name: db}\n  spec: {encryptedData: {A: a}}\n- JSON\n".to_owned()),
+        ("items-of-empty-kind", "items whose type is empty, or no string", &["a", "a"], "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecretList\nitems:\n- {apiVersion: '', kind: '', metadata: {name: db}, spec: {encryptedData: {A: a}}}\n- {apiVersion: 1, kind: ~, metadata: {name: db}, spec: {encryptedData: {A: a}}}\n".to_owned()),
         ("list-in-list", "a list in a list", &["a"], "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: List, items: [JSON]}\n".to_owned()),
         ("list-of-nothing", "lists without items", &[], "apiVersion: v1\nkind: List\n---\napiVersion: v1\nkind: List\nitems: ~\n".to_owned()),
         ("list-of-another-version", "what is no list of Kubernetes", &[], "apiVersion: v2\nkind: List\nitems: [JSON]\n".to_owned()),
