@@ -88,7 +88,6 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::format::DecodeError;
     use crate::key::{Identity, KeyKind};
     use crate::key_ring::HeldKey;
     use crate::names::Namespace;
@@ -130,6 +129,9 @@ mod tests {
         let opened = open(&fits.expect("both are good"), &ring(identity)).expect("and open together");
         assert_eq!(opened.data.values().map(|value| value.expose().len()).collect::<Vec<_>>(), [507_900, 540_668]);
         assert_eq!(opened.broken_wraps, BTreeMap::new());
-        assert_eq!(does_not.err(), Some(DecodeError::TooLarge));
+        let error = does_not.expect_err("more than 1 MiB");
+        assert_eq!((error.check(), error.reason()), (Check::DataSize, Reason::TooLarge));
+        let said = "spec.encryptedData: the values, each as long as its padding allows, come to more than 1 MiB";
+        assert_eq!(error.to_string(), said);
     }
 }

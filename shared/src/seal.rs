@@ -216,6 +216,10 @@ mod tests {
         assert_eq!(outcome(values([507_900, 540_668])), Ok(()));
         assert_eq!(outcome(values([507_901, 540_668])), Err(SealError::TooLarge));
         assert_eq!(outcome(values([507_900, 540_668, 0])), Err(SealError::TooLarge));
+        assert_eq!(
+            SealError::TooLarge.to_string(),
+            "the values, padded to hide their lengths, come to more than 1 MiB: divide them among several Secrets"
+        );
     }
 
     #[test]

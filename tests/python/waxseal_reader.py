@@ -1068,7 +1068,7 @@ def _check_tag(node: Node) -> None:
 
 
 def _values_of(root: Map, name: str) -> list[Node]:
-    """§10, an object cannot hide: all values of a field that are strings and not empty, aliases and merge keys followed."""
+    """§10, an object cannot hide: a field's values that are strings and not empty, aliases and merge keys followed."""
     values: list[Node] = []
     seen: set[int] = set()
     todo: list[Node] = [root]
