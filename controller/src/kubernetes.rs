@@ -51,7 +51,7 @@ use crate::kubernetes::work_queue::WorkQueue;
 /// Looks at this many objects at once: enough to keep an API server busy.
 const WORKERS: usize = 16;
 /// Secrets without a SealedSecret are searched for this often.
-const ORPHAN_INTERVAL: Duration = Duration::from_secs(30);
+const ORPHAN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A task that runs for ever has ended.
 #[derive(Debug, Error)]

@@ -134,7 +134,7 @@ fn decide(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecre
     let Some(existing) = existing else {
         return Ok(Plan::Write(Box::new(desired), done));
     };
-    check_ours(&sealed.name, existing)?;
+    check_ours(&sealed, existing)?;
     if is_as_desired(object, &desired, existing) {
         return Ok(Plan::Keep(done));
     }
@@ -182,15 +182,21 @@ fn desired(sealed: &Sealed, data: SecretData) -> DesiredSecret {
 
 /// Ours is: same name (given), marked as owned, and controlled by nobody or by a SealedSecret of
 /// that name, whatever its UID: one that was deleted and made again takes its Secret over.
-fn check_ours(name: &ObjectName, existing: &ExistingSecret) -> Result<(), Verdict> {
-    let marked = existing.labels.get(MARK_LABEL).is_some_and(|mark| mark == MARK_OWNED);
+fn check_ours(sealed: &Sealed, existing: &ExistingSecret) -> Result<(), Verdict> {
+    let (namespace, name) = (&sealed.namespace, &sealed.name);
+    let label = format!("kubectl label secret {name} -n {namespace} {MARK_LABEL}={MARK_OWNED}");
     let refuse = |message| Err(Verdict::new(Reason::ForeignOwner, message));
     match &existing.controller {
-        _ if !marked => refuse("a Secret of this name exists and was not made by Waxseal; it stays as it is"),
-        Controller::Other => refuse("a Secret of this name exists and another controller owns it; it stays as it is"),
+        Controller::Other => refuse(format!(
+            "a Secret of this name exists and another controller owns it; it stays as it is. To hand it over, delete its \
+             owner with --cascade=orphan, then: {label}"
+        )),
         Controller::SealedSecret { name: owner, .. } if owner != name.as_str() => {
-            refuse("a Secret of this name exists and another SealedSecret owns it; it stays as it is")
+            refuse("a Secret of this name exists and another SealedSecret owns it; it stays as it is".to_owned())
         }
+        _ if existing.labels.get(MARK_LABEL).is_none_or(|mark| mark != MARK_OWNED) => refuse(format!(
+            "a Secret of this name exists without the label of Waxseal; it stays as it is. To hand it over: {label}"
+        )),
         Controller::None | Controller::SealedSecret { .. } => Ok(()),
     }
 }

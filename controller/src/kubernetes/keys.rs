@@ -116,7 +116,7 @@ impl KeySource {
             watcher(Api::<PartialObjectMeta<Secret>>::namespaced(self.client.clone(), &self.namespace), of_our_type());
         let sealing_keys = watcher(
             Api::<PartialObjectMeta<SealingKey>>::namespaced(self.client.clone(), &self.namespace),
-            watcher::Config::default(),
+            watcher::Config::default().timeout(super::connection::WATCH_SECONDS),
         );
         stream::select(changes_of(identities), changes_of(sealing_keys)).boxed()
     }
@@ -276,7 +276,7 @@ impl KeySource {
 const OF_OUR_TYPE: &str = "type=waxseal.dev/sealing-key";
 
 fn of_our_type() -> watcher::Config {
-    watcher::Config::default().fields(OF_OUR_TYPE)
+    watcher::Config::default().fields(OF_OUR_TYPE).timeout(super::connection::WATCH_SECONDS)
 }
 
 fn changes_of<K: Clone + Send + 'static>(

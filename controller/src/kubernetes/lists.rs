@@ -35,7 +35,8 @@ pub(super) enum Content {
 #[derive(Deserialize)]
 struct Page<T> {
     metadata: ListMeta,
-    items: Vec<T>,
+    /// An empty list of metadata has `null` here.
+    items: Option<Vec<T>>,
 }
 
 /// Lists all objects of a selection and hands over each; returns the resourceVersion of the list.
@@ -53,7 +54,7 @@ pub(super) async fn list<T: DeserializeOwned>(
             size = (size / 4).max(1);
             continue;
         };
-        page.items.into_iter().for_each(&mut each);
+        page.items.into_iter().flatten().for_each(&mut each);
         size = (size * 2).min(LARGEST_PAGE);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(next) => token = Some(next),
