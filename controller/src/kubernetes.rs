@@ -66,7 +66,10 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let (keys_sender, keys) = watch::channel(KeyState::Loading);
     let objects = Arc::new(Objects::new());
     let queue = Arc::new(WorkQueue::new());
-    let server_version = Arc::new(ServerVersion::new());
+    let server_version = Arc::new(ServerVersion::new({
+        let objects = Arc::clone(&objects);
+        move || objects.clear()
+    }));
     let metrics = Arc::new(Metrics::new(Arc::clone(&objects), Arc::clone(&last_contact)));
     let context = Arc::new(Context {
         client: client.clone(),
@@ -84,7 +87,7 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     tasks.spawn(KeySource::new(client.clone(), &key_namespace).run(keys_sender));
     tasks.spawn(watch_sealed_secrets(Arc::clone(&context), Arc::clone(&queue), Arc::clone(&server_version)));
     tasks.spawn(watch_secrets(Arc::clone(&context), Arc::clone(&queue), Arc::clone(&server_version)));
-    tasks.spawn(check_server_version(client, Arc::clone(&objects), server_version));
+    tasks.spawn(check_server_version(client, server_version));
     tasks.spawn(look_again_with_new_keys(keys, Arc::clone(&objects), Arc::clone(&queue)));
     tasks.spawn(report_orphans(objects));
     let mut workers = JoinSet::new();
@@ -121,16 +124,12 @@ async fn watch_secrets(context: Arc<Context>, queue: Arc<WorkQueue>, server_vers
     .await;
 }
 
-async fn check_server_version(client: Client, objects: Arc<Objects>, server_version: Arc<ServerVersion>) {
+async fn check_server_version(client: Client, server_version: Arc<ServerVersion>) {
     let path = SealedSecret::url_path(&(), None);
-    server_version.check(&client, &path, || objects.clear()).await;
+    server_version.check(&client, &path).await;
 }
 
-async fn look_again_with_new_keys(
-    mut keys: watch::Receiver<KeyState>,
-    objects: Arc<Objects>,
-    queue: Arc<WorkQueue>,
-) {
+async fn look_again_with_new_keys(mut keys: watch::Receiver<KeyState>, objects: Arc<Objects>, queue: Arc<WorkQueue>) {
     while keys.changed().await.is_ok() {
         queue.add(objects.keys());
     }

@@ -54,7 +54,11 @@ async fn run(cluster: &Cluster, programs: &programs::Programs) -> Outcome<()> {
     let ready = start.elapsed();
     has_verdicts(&controller, "Materialised", HONEST).await?;
     let done = start.elapsed();
-    println!("restart with {HONEST} settled objects: ready in {:.2} s, all looked at in {:.2} s", ready.as_secs_f64(), done.as_secs_f64());
+    println!(
+        "restart with {HONEST} settled objects: ready in {:.2} s, all looked at in {:.2} s",
+        ready.as_secs_f64(),
+        done.as_secs_f64()
+    );
     println!("objects fetched meanwhile: {}", gets(cluster)? - requests);
     report_memory("after that restart", &controller)?;
 

@@ -141,7 +141,7 @@ fn restored(context: &Context) -> TestResult {
         })
         .await?;
         // The restored store is far behind: what is done after the restore must not bring it level by chance.
-        for number in 0..50 {
+        for number in 0..300 {
             create_plain(&namespace, &format!("plain-{number}"), "x").await?;
         }
         Ok::<_, Error>(())
@@ -169,6 +169,7 @@ async fn forged(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("forged").await?;
     let before = context.create_sealed(&namespace, "db", "hunter2").await?;
     let good = before.status.clone().ok_or("no status")?;
+    assert!(good.settled.is_some(), "{good:?}");
     let objects = namespace.api::<SealedSecret>();
     let forgeries = [
         json!({"status": {"conditions": null, "settled": null}}),
@@ -183,7 +184,11 @@ async fn forged(context: &Context) -> TestResult {
         waiting::until("the good status", DEADLINE, async || {
             let status = objects.get("db").await.ok()?.status?;
             let says = |status: &waxseal_shared::sealed_secret::SealedSecretStatus| {
-                status.conditions.iter().map(|condition| (condition.type_.clone(), condition.message.clone())).collect::<Vec<_>>()
+                status
+                    .conditions
+                    .iter()
+                    .map(|condition| (condition.type_.clone(), condition.message.clone()))
+                    .collect::<Vec<_>>()
             };
             (says(&status) == says(&good) && status.settled.is_some() == good.settled.is_some()).then_some(())
         })

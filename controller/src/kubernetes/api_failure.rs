@@ -44,7 +44,10 @@ pub(super) fn verdict(error: &kube::Error, verb: Verb) -> Verdict {
         401 | 429 | 500.. => Verdict::new(Reason::ApiUnavailable, format!("the API server cannot do it now: {said}")),
         403 if is_without_right(status) => Verdict::new(
             Reason::Forbidden,
-            format!("the controller has no right to {} Secrets here: apply the rights in deploy/waxseal.yaml", verb.as_str()),
+            format!(
+                "the controller has no right to {} Secrets here: apply the rights in deploy/waxseal.yaml",
+                verb.as_str()
+            ),
         ),
         403 => Verdict::new(Reason::Forbidden, format!("an admission rule of the cluster refuses the Secret: {said}")),
         _ => Verdict::new(Reason::Forbidden, format!("the API server refuses the Secret: {said}{}", fields(status))),
@@ -125,7 +128,9 @@ mod tests {
         let rbac = "secrets \"db\" is forbidden: User \"u\" cannot patch resource \"secrets\" in API group \"\" in the \
                     namespace \"shop\"";
         let said = |message, verb| verdict(&failure(403, "Forbidden", message), verb).message;
-        let right = |verbs| format!("the controller has no right to {verbs} Secrets here: apply the rights in deploy/waxseal.yaml");
+        let right = |verbs| {
+            format!("the controller has no right to {verbs} Secrets here: apply the rights in deploy/waxseal.yaml")
+        };
         assert_eq!(said(rbac, Verb::Patch), right("create and patch"));
         assert_eq!(said(rbac, Verb::Get), right("get"));
         let policy = "secrets \"db\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: hunter2";
@@ -135,10 +140,16 @@ mod tests {
 
     #[test]
     fn a_refusal_names_fields_and_nothing_else_of_the_servers() {
-        let cause = |field: &str| StatusCause { field: field.to_owned(), message: "hunter2".to_owned(), reason: String::new() };
+        let cause =
+            |field: &str| StatusCause { field: field.to_owned(), message: "hunter2".to_owned(), reason: String::new() };
         let causes = vec![cause("data[tls.crt]"), cause("metadata.labels: hunter2 is invalid"), cause("")];
         let details = StatusDetails {
-            name: String::new(), group: String::new(), kind: String::new(), uid: String::new(), causes, retry_after_seconds: 0,
+            name: String::new(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes,
+            retry_after_seconds: 0,
         };
         let status = Status { code: 422, reason: "Invalid".to_owned(), details: Some(details), ..Status::default() };
         let said = verdict(&kube::Error::Api(Box::new(status)), Verb::Patch).message;

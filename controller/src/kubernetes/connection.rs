@@ -72,7 +72,10 @@ pub(super) fn connect(config: Config) -> kube::Result<(Client, Arc<LastContact>)
 }
 
 impl Connections {
-    async fn send(self: Arc<Self>, request: Request<Body>) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
+    async fn send(
+        self: Arc<Self>,
+        request: Request<Body>,
+    ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
         let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
         let (client, generation) = {
             let current = lock(&self.current);

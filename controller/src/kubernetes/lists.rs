@@ -65,7 +65,8 @@ pub(super) async fn list<T: DeserializeOwned>(
 
 /// The resourceVersion that the API server is at, at the price of one small answer.
 pub(super) async fn current_version(client: &Client, path: &str) -> kube::Result<String> {
-    let request = Request::new(path).list_metadata(&ListParams::default().limit(1)).map_err(kube::Error::BuildRequest)?;
+    let request =
+        Request::new(path).list_metadata(&ListParams::default().limit(1)).map_err(kube::Error::BuildRequest)?;
     let page: Page<serde::de::IgnoredAny> = client.request(request).await?;
     Ok(page.metadata.resource_version.unwrap_or_default())
 }

@@ -57,11 +57,7 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register(
-            "sealed_secrets",
-            "SealedSecrets by the reason of their last verdict",
-            self.verdicts.clone(),
-        );
+        registry.register("sealed_secrets", "SealedSecrets by the reason of their last verdict", self.verdicts.clone());
         registry.register("reconciles", "Reconciles by the reason they ended with", self.reconciles.clone());
         registry.register("secret_writes", "Secrets written", self.writes.clone());
         registry.register("failed_status_writes", "Status writes that failed", self.failed_status_writes.clone());

@@ -1,6 +1,6 @@
 //! What is known of all objects of one kind: a small record each, however large the objects are.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::object_key::ObjectKey;
 
@@ -88,26 +88,19 @@ impl<R: Versioned> Mirror<R> {
         }
     }
 
-    /// Takes a complete list over and returns the keys of the objects that it lacks.
-    pub(super) fn replace(
-        &mut self,
-        listed: Vec<(ObjectKey, R)>,
-        version: Version,
-        mut merge: impl FnMut(&mut R, R),
-    ) -> Vec<ObjectKey> {
-        let keys: HashSet<_> = listed.iter().map(|(key, _)| key.clone()).collect();
-        let is_gone = |(key, known): (&ObjectKey, &R)| {
-            (!keys.contains(key) && !version.is_before(known.version())).then(|| key.clone())
-        };
-        let gone: Vec<_> = self.records.iter().filter_map(is_gone).collect();
-        for key in &gone {
-            self.records.remove(key);
+    /// Takes a complete list over, but for what is known to have happened after it.
+    pub(super) fn replace(&mut self, listed: Vec<(ObjectKey, R)>, version: Version, merge: impl Fn(&mut R, R)) {
+        let mut known = std::mem::take(&mut self.records);
+        for (key, mut record) in listed {
+            match known.remove(&key) {
+                Some(later) if version.is_before(later.version()) => record = later,
+                Some(before) => merge(&mut record, before),
+                None => {}
+            }
+            self.records.insert(key, record);
         }
-        for (key, record) in listed {
-            self.apply(key, record, &mut merge);
-        }
+        self.records.extend(known.into_iter().filter(|(_, known)| version.is_before(known.version())));
         self.is_complete = true;
-        gone
     }
 
     /// Forgets all records: the API server went back in time, and its versions no longer compare.
@@ -162,11 +155,19 @@ mod tests {
     #[test]
     fn a_list_removes_what_it_lacks_but_not_what_came_later() {
         let mut mirror = mirror(&[("gone", Record(1, "")), ("later", Record(9, "")), ("stays", Record(2, "old"))]);
-        let gone = mirror.replace(vec![(key("stays"), Record(3, "new"))], Version(5), |_, _| {});
-        assert_eq!(gone, [key("gone")]);
+        mirror.replace(vec![(key("stays"), Record(3, "new"))], Version(5), |_, _| {});
         assert!(mirror.is_complete());
+        assert!(mirror.get(&key("gone")).is_none());
         assert_eq!(mirror.get(&key("stays")), Some(&Record(3, "new")));
         assert!(mirror.get(&key("later")).is_some());
+    }
+
+    /// After etcd was restored, an object can have an earlier version than before.
+    #[test]
+    fn a_list_is_right_about_everything_before_it() {
+        let mut mirror = mirror(&[("db", Record(7, "before the restore"))]);
+        mirror.replace(vec![(key("db"), Record(3, "restored"))], Version(9), |_, _| {});
+        assert_eq!(mirror.get(&key("db")), Some(&Record(3, "restored")));
     }
 
     #[test]

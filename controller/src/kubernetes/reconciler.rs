@@ -189,20 +189,13 @@ async fn carry_out(
         Ok(None) => act(object, keys, None, context).await,
         Ok(Some(text)) => match serde_json::from_slice(&text) {
             Ok(secret) => act(object, keys, Some(secret), context).await,
-            Err(error) => {
-                Some(Outcome::refused(api_failure::verdict(&kube::Error::SerdeError(error), Verb::Get)))
-            }
+            Err(error) => Some(Outcome::refused(api_failure::verdict(&kube::Error::SerdeError(error), Verb::Get))),
         },
         Err(error) => Some(Outcome::refused(api_failure::verdict(&error, Verb::Get))),
     }
 }
 
-async fn act(
-    object: &SealedSecret,
-    keys: &KeyState,
-    found: Option<Secret>,
-    context: &Context,
-) -> Option<Outcome> {
+async fn act(object: &SealedSecret, keys: &KeyState, found: Option<Secret>, context: &Context) -> Option<Outcome> {
     let version = found.as_ref().map(version_of);
     let existing = found.map(existing);
     match (plan(object, keys.as_keys(), existing.as_ref()), version) {

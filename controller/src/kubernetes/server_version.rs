@@ -18,11 +18,13 @@ const INTERVAL: Duration = Duration::from_secs(15);
 pub(super) struct ServerVersion {
     latest: Mutex<u64>,
     restores: watch::Sender<u64>,
+    restored: Box<dyn Fn() + Send + Sync>,
 }
 
 impl ServerVersion {
-    pub(super) fn new() -> Self {
-        Self { latest: Mutex::new(0), restores: watch::channel(0).0 }
+    /// `restored` is called at each restore, before those who wait for restores go on.
+    pub(super) fn new(restored: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { latest: Mutex::new(0), restores: watch::channel(0).0, restored: Box::new(restored) }
     }
 
     /// Remembers a version that the API server told.
@@ -38,25 +40,32 @@ impl ServerVersion {
         self.restores.subscribe()
     }
 
-    /// Asks for the version now and then, for ever; `restored` is called before those who wait for restores go on.
+    /// Asks for the version now and then, for ever.
     ///
     /// A question that fails is asked again: the watches report failures.
-    pub(super) async fn check(&self, client: &Client, path: &str, restored: impl Fn()) {
+    pub(super) async fn check(&self, client: &Client, path: &str) {
         loop {
             tokio::time::sleep(INTERVAL).await;
             let before = self.latest();
-            let Ok(version) = lists::current_version(client, path).await else {
-                continue;
-            };
-            if self.is_restored(before, &version) {
-                tracing::warn!("the API server went back to an earlier state; everything is listed anew");
-                restored();
-                self.restores.send_modify(|count| *count += 1);
+            if let Ok(version) = lists::current_version(client, path).await {
+                self.listed(before, &version);
             }
         }
     }
 
-    fn latest(&self) -> u64 {
+    /// Takes the version of a list over, given the latest version from before it was asked for.
+    pub(super) fn listed(&self, before: u64, version: &str) {
+        if self.is_restored(before, version) {
+            tracing::warn!("the API server went back to an earlier state; everything is listed anew");
+            (self.restored)();
+            self.restores.send_modify(|count| *count += 1);
+        } else {
+            self.saw(version);
+        }
+    }
+
+    /// The latest version that the API server told.
+    pub(super) fn latest(&self) -> u64 {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_version_before_one_that_was_seen_is_a_restore_and_noticed_once() {
-        let version = ServerVersion::new();
+        let version = ServerVersion::new(|| {});
         for seen in ["7", "9", "8", "not a number"] {
             version.saw(seen);
         }

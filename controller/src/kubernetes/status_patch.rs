@@ -13,7 +13,8 @@ use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus};
 use super::secret_object::FIELD_MANAGER;
 
 /// The object is not sent back: it can be 1.5 MB large.
-const METADATA_ONLY: HeaderValue = HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+const METADATA_ONLY: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
 #[derive(Deserialize)]
 struct Written {

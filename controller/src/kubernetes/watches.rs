@@ -113,9 +113,8 @@ pub(super) async fn follow<N, R>(
             Ok(End::Listed) => failures.ended(),
             Ok(End::ListAgain) => position = None,
             Err(error) => {
-                if matches!(&error, kube::Error::Api(status) if status.code == 410) {
-                    position = None;
-                }
+                // A list also tells what an API server says that was restored to an earlier state meanwhile.
+                position = None;
                 tokio::time::sleep(failures.failed(&error)).await;
             }
         }
@@ -132,8 +131,9 @@ where
     N: DeserializeOwned + Into<(ObjectKey, R)>,
 {
     let mut listed = Vec::new();
+    let before = server_version.latest();
     let version = lists::list(client, selection, |news: N| listed.push(news.into())).await?;
-    server_version.saw(&version);
+    server_version.listed(before, &version);
     on(Event::Listed(listed, Version::parse(&version)));
     Ok(version)
 }
