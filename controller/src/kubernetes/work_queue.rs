@@ -194,14 +194,14 @@ mod tests {
         assert_eq!((turns.take(soon), turns.next_due()), (None, None));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_waiting_worker_gets_what_is_added_and_what_is_due() {
         let queue = Arc::new(WorkQueue::new());
         let worker = tokio::spawn({
             let queue = Arc::clone(&queue);
             async move {
                 let first = queue.next().await;
-                queue.done(first.clone(), Some(Instant::now() + Duration::from_secs(60)));
+                queue.done(first.clone(), Some(Instant::now() + Duration::from_millis(20)));
                 (first, queue.next().await)
             }
         });
