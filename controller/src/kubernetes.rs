@@ -18,7 +18,6 @@ mod server;
 mod server_version;
 mod status_patch;
 mod stopping;
-mod watch_backoff;
 mod watch_failures;
 mod watches;
 mod work_queue;
@@ -30,7 +29,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, Resource};
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use waxseal_shared::plan::MARK_LABEL;
@@ -41,7 +40,7 @@ use crate::kubernetes::fetching::LargeObjects;
 use crate::kubernetes::keys::{KeySource, KeyState};
 use crate::kubernetes::lists::{Content, Selection};
 use crate::kubernetes::metrics::Metrics;
-use crate::kubernetes::objects::{Objects, SealedSecretNews, SecretNews};
+use crate::kubernetes::objects::{Objects, SealedSecretNews, SecretNews, VersionNews};
 use crate::kubernetes::reconciler::Context;
 use crate::kubernetes::server::Readiness;
 use crate::kubernetes::server_version::ServerVersion;
@@ -84,7 +83,21 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let mut tasks = JoinSet::new();
     let readiness = Readiness { objects: Arc::clone(&objects), keys: keys.clone(), last_contact };
     tasks.spawn(server::serve(listener, readiness, Arc::clone(&metrics)));
-    tasks.spawn(KeySource::new(client.clone(), &key_namespace).run(keys_sender));
+    let keys_changed = Arc::new(Notify::new());
+    tasks.spawn(KeySource::new(client.clone(), &key_namespace, Arc::clone(&keys_changed)).run(keys_sender));
+    for (kind, selection) in [
+        ("identity Secrets", keys::identity_secrets(&key_namespace)),
+        ("SealingKeys", keys::sealing_keys(&key_namespace)),
+    ] {
+        let failures = WatchFailures::new(kind, Arc::clone(&metrics));
+        tasks.spawn(watch_keys(
+            client.clone(),
+            selection,
+            Arc::clone(&server_version),
+            failures,
+            Arc::clone(&keys_changed),
+        ));
+    }
     tasks.spawn(watch_sealed_secrets(Arc::clone(&context), Arc::clone(&queue), Arc::clone(&server_version)));
     tasks.spawn(watch_secrets(Arc::clone(&context), Arc::clone(&queue), Arc::clone(&server_version)));
     tasks.spawn(check_server_version(client, server_version));
@@ -122,6 +135,17 @@ async fn watch_secrets(context: Arc<Context>, queue: Arc<WorkQueue>, server_vers
         queue.add(context.objects.see_secrets(event));
     })
     .await;
+}
+
+/// Tells of every change of a selection; what is changed is read by who is told.
+async fn watch_keys(
+    client: Client,
+    selection: Selection,
+    server_version: Arc<ServerVersion>,
+    failures: WatchFailures,
+    changed: Arc<Notify>,
+) {
+    watches::follow::<VersionNews, _>(client, selection, &server_version, failures, |_| changed.notify_one()).await;
 }
 
 async fn check_server_version(client: Client, server_version: Arc<ServerVersion>) {

@@ -7,6 +7,7 @@
 pub mod crds;
 pub mod format;
 pub mod key;
+pub mod key_life;
 pub mod key_ring;
 pub mod manifest;
 pub mod names;

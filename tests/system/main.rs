@@ -5,6 +5,7 @@
 
 mod harness;
 mod hygiene;
+mod keys;
 mod materialise;
 mod peers;
 mod recovery;
@@ -49,6 +50,7 @@ fn tests() -> Vec<Test> {
     let modules = [
         harness::tests(),
         hygiene::tests(),
+        keys::tests(),
         materialise::tests(),
         recovery::tests(),
         refusals::tests(),

@@ -297,6 +297,12 @@ pub(super) struct SecretNews {
     metadata: Metadata,
 }
 
+/// News of an object of which no record is kept.
+#[derive(Deserialize)]
+pub(super) struct VersionNews {
+    metadata: Metadata,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Metadata {
@@ -325,6 +331,12 @@ struct Labels {
 impl Metadata {
     fn key(&self) -> ObjectKey {
         ObjectKey::new(&self.namespace, &self.name)
+    }
+}
+
+impl From<VersionNews> for (ObjectKey, ()) {
+    fn from(news: VersionNews) -> Self {
+        (news.metadata.key(), ())
     }
 }
 
