@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,23 @@ impl PublishedKey {
     }
 }
 
+/// How far a creation time may be ahead of the clock that judges it: the clocks of two machines differ.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// The creation time of a key is in the future.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("its creation time, {0}, is in the future")]
+pub struct FutureCreationTime(pub Timestamp);
+
+/// Refuses a creation time that is more than 10 minutes after `now`: the key would be the primary
+/// until that time has come, and no newer key could replace it.
+///
+/// An old time is not refused, however old. It never makes a key the primary while a newer one is
+/// Active, and a machine without a battery for its clock makes keys in 1970.
+pub fn check_creation_time(created_at: Timestamp, now: Timestamp) -> Result<(), FutureCreationTime> {
+    if created_at.duration_since(now) > CLOCK_TOLERANCE { Err(FutureCreationTime(created_at)) } else { Ok(()) }
+}
+
 /// The primary: the Active key of the cluster with the greatest creation time; among equals the
 /// one with the smaller key id.
 pub fn primary<'a>(keys: impl IntoIterator<Item = &'a PublishedKey>) -> Option<&'a PublishedKey> {
@@ -163,6 +180,21 @@ mod tests {
         keys.sort_by_key(|key| key.recipient.key_id().clone());
         assert_eq!(primary(&keys), Some(&keys[0]));
         assert_eq!(primary(keys.iter().rev()), Some(&keys[0]));
+    }
+
+    #[test]
+    fn a_creation_time_may_be_ten_minutes_ahead_and_no_more() {
+        let now: Timestamp = "2026-11-21T12:00:00Z".parse().expect("a time");
+        let check = |time: &str| check_creation_time(time.parse().expect("a time"), now);
+        for time in ["2026-11-21T12:10:00Z", "2026-11-21T12:00:00Z", "1970-01-01T00:00:00Z", "-009999-01-02T01:59:59Z"] {
+            assert_eq!(check(time), Ok(()), "{time}");
+        }
+        for time in ["2026-11-21T12:10:00.000000001Z", "2026-11-21T11:10:01-01:00", "9999-12-30T22:00:00Z"] {
+            let error = check(time).expect_err(time);
+            assert_eq!(error, FutureCreationTime(time.parse().expect("a time")));
+        }
+        let error = check("2999-01-01T00:00:00Z").expect_err("in the future").to_string();
+        assert_eq!(error, "its creation time, 2999-01-01T00:00:00Z, is in the future");
     }
 
     #[test]
