@@ -21,3 +21,4 @@ pub mod secret;
 mod stack;
 pub mod status;
 pub mod template;
+pub mod visible_text;

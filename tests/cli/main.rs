@@ -17,3 +17,4 @@ mod refusals;
 mod round_trips;
 mod streams;
 mod terminal;
+mod untrusted_names;
