@@ -64,6 +64,27 @@ pub enum KeyState {
     Revoked,
 }
 
+impl KeyRole {
+    /// The word that manifests have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "Cluster",
+            Self::Recovery => "Recovery",
+        }
+    }
+}
+
+impl KeyState {
+    /// The word that manifests have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::Retired => "Retired",
+            Self::Revoked => "Revoked",
+        }
+    }
+}
+
 /// A sealing key whose recipient and creation time were checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedKey {
@@ -186,7 +207,8 @@ mod tests {
     fn a_creation_time_may_be_ten_minutes_ahead_and_no_more() {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().expect("a time");
         let check = |time: &str| check_creation_time(time.parse().expect("a time"), now);
-        for time in ["2026-11-21T12:10:00Z", "2026-11-21T12:00:00Z", "1970-01-01T00:00:00Z", "-009999-01-02T01:59:59Z"] {
+        for time in ["2026-11-21T12:10:00Z", "2026-11-21T12:00:00Z", "1970-01-01T00:00:00Z", "-009999-01-02T01:59:59Z"]
+        {
             assert_eq!(check(time), Ok(()), "{time}");
         }
         for time in ["2026-11-21T12:10:00.000000001Z", "2026-11-21T11:10:01-01:00", "9999-12-30T22:00:00Z"] {
@@ -195,6 +217,16 @@ mod tests {
         }
         let error = check("2999-01-01T00:00:00Z").expect_err("in the future").to_string();
         assert_eq!(error, "its creation time, 2999-01-01T00:00:00Z, is in the future");
+    }
+
+    #[test]
+    fn roles_and_states_are_written_as_in_manifests() {
+        for role in [KeyRole::Cluster, KeyRole::Recovery] {
+            assert_eq!(serde_json::json!(role), role.as_str());
+        }
+        for state in [KeyState::Active, KeyState::Retired, KeyState::Revoked] {
+            assert_eq!(serde_json::json!(state), state.as_str());
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod memory;
 mod open;
 mod passphrases;
 mod readme;
+mod recipients;
 mod refusals;
 mod round_trips;
 mod streams;
