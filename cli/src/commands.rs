@@ -8,7 +8,7 @@ mod seal;
 use clap::{Parser, Subcommand};
 
 use crate::error::Failures;
-use crate::file_names::without_private_key;
+use crate::file_names::fit_to_show;
 use crate::streams::Streams;
 
 /// Seals Kubernetes Secrets so that they can be committed to Git.
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Those that the program was started with; ends it when it cannot be done, or is not asked for.
     pub(crate) fn read() -> Self {
-        Self::try_parse().unwrap_or_else(|error| without_private_key(error).exit())
+        Self::try_parse().unwrap_or_else(|error| fit_to_show(error).exit())
     }
 }
 

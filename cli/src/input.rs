@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
+use waxseal_shared::visible_text::escaped;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::CliError;
@@ -79,7 +80,7 @@ pub(crate) fn stdin_is_terminal() -> bool {
 
 /// A path as a message shows it.
 pub(crate) fn shown(path: &Path) -> String {
-    path.display().to_string().replace(char::is_control, "\u{fffd}")
+    escaped(&path.display().to_string()).into_owned()
 }
 
 /// The `.yaml`, `.yml` and `.json` files below a folder, sorted; hidden and symlinked folders are

@@ -3,21 +3,24 @@
 use std::ffi::OsString;
 
 use clap::Args;
+use jiff::Timestamp;
 use waxseal_shared::key::{KeyKind, Recipient};
 use waxseal_shared::manifest::read_keys;
 use waxseal_shared::seal::SealError;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, sealing_recipients};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, check_creation_time, sealing_recipients};
 
 use crate::error::CliError;
 use crate::file_names::file_name;
 use crate::input::Input;
+use crate::streams::Streams;
 
 /// Whom to seal to.
 #[derive(Args)]
+#[command(next_help_heading = "Recipients")]
 pub(crate) struct RecipientArguments {
     /// Seal to the primary and the Active recovery keys of this keys file: what `waxseal keys fetch`
     /// writes, or `kubectl get sealingkeys -o yaml` prints. Repeatable
-    #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>())]
+    #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>())]
     keys: Vec<OsString>,
     /// Seal to this recipient, `age1pq1…`. Repeatable
     // Parsed here and not by clap, which would show what it refuses: it may be a private key.
@@ -28,41 +31,59 @@ pub(crate) struct RecipientArguments {
     allow_classic: bool,
 }
 
+/// A recipient, and how it came to be one.
+pub(crate) struct ChosenRecipient {
+    pub(crate) recipient: Recipient,
+    /// What the keys files that were read say of it.
+    role: Option<KeyRole>,
+    /// The first keys file, or the option, that gives it.
+    source: String,
+}
+
+/// A keys file that was read.
+struct KeysFile {
+    place: String,
+    keys: Vec<PublishedKey>,
+}
+
 impl RecipientArguments {
-    /// The recipients, each once; refuses none, revoked ones, mixed kinds, and classic ones unless
-    /// they are allowed.
-    pub(crate) fn resolve(&self) -> Result<Vec<Recipient>, CliError> {
+    /// The recipients, each once, those of keys files first.
+    ///
+    /// Refuses an empty choice, revoked keys, recovery keys alone, mixed kinds, classic recipients unless they are
+    /// allowed, and keys files with a creation time in the future.
+    pub(crate) fn resolve(&self) -> Result<Vec<ChosenRecipient>, CliError> {
         if self.keys.is_empty() && self.recipient.is_empty() {
             let error = CliError::usage("nobody to seal to");
             return Err(
                 error.with_hint("pass `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`")
             );
         }
-        let mut recipients = Vec::new();
-        let mut keys = Vec::new();
-        for name in &self.keys {
-            let (mut chosen, mut known) = read_keys_file(name)?;
-            recipients.append(&mut chosen);
-            keys.append(&mut known);
+        let files = self.keys.iter().map(KeysFile::read).collect::<Result<Vec<_>, _>>()?;
+        let mut given = Vec::new();
+        for file in &files {
+            given.extend(file.recipients()?.into_iter().map(|recipient| (recipient, file.place.as_str())));
         }
         for text in &self.recipient {
             let parsed = Recipient::parse(text);
-            recipients.push(parsed.map_err(|error| CliError::usage(error.to_string()).at("--recipient"))?);
+            let recipient = parsed.map_err(|error| CliError::usage(error.to_string()).at("--recipient"))?;
+            given.push((recipient, "--recipient"));
         }
-        let mut unique: Vec<Recipient> = Vec::new();
-        for recipient in recipients {
-            if !unique.contains(&recipient) {
-                unique.push(recipient);
+        let known: Vec<_> = files.iter().flat_map(|file| &file.keys).collect();
+        let mut chosen: Vec<ChosenRecipient> = Vec::new();
+        for (recipient, source) in given {
+            if !chosen.iter().any(|chosen| chosen.recipient == recipient) {
+                let role = known.iter().find(|key| key.recipient == recipient).map(|key| key.role);
+                chosen.push(ChosenRecipient { recipient, role, source: source.to_owned() });
             }
         }
-        self.check(&unique, &keys)?;
-        Ok(unique)
+        self.check(&chosen, &known)?;
+        Ok(chosen)
     }
 
-    fn check(&self, recipients: &[Recipient], keys: &[PublishedKey]) -> Result<(), CliError> {
-        for recipient in recipients {
+    fn check(&self, chosen: &[ChosenRecipient], known: &[&PublishedKey]) -> Result<(), CliError> {
+        for ChosenRecipient { recipient, .. } in chosen {
             let id = recipient.key_id();
-            if keys.iter().any(|key| key.recipient == *recipient && key.state == KeyState::Revoked) {
+            if known.iter().any(|key| key.recipient == *recipient && key.state == KeyState::Revoked) {
                 return Err(CliError::refused(format!("{id} is revoked: nothing is sealed to it")));
             }
             if recipient.kind() == KeyKind::Classic && !self.allow_classic {
@@ -71,32 +92,57 @@ impl RecipientArguments {
                 return Err(error.with_hint("pass `--allow-classic` if the values may be read then"));
             }
         }
-        let is_recovery_only = recipients
-            .iter()
-            .all(|recipient| keys.iter().any(|key| key.recipient == *recipient && key.role == KeyRole::Recovery));
-        if is_recovery_only {
+        if chosen.iter().all(|chosen| chosen.role == Some(KeyRole::Recovery)) {
             let error = CliError::refused("only recovery keys to seal to: no cluster could open it");
             return Err(error.with_hint("pass the keys file of a cluster too"));
         }
-        let first = recipients.first().map(Recipient::kind);
-        if recipients.iter().any(|recipient| Some(recipient.kind()) != first) {
+        let first = chosen.first().map(|chosen| chosen.recipient.kind());
+        if chosen.iter().any(|chosen| Some(chosen.recipient.kind()) != first) {
             return Err(CliError::refused(SealError::MixedRecipients.to_string()));
         }
         Ok(())
     }
 }
 
-/// The recipients that a keys file gives, and all of its keys.
-fn read_keys_file(name: &OsString) -> Result<(Vec<Recipient>, Vec<PublishedKey>), CliError> {
-    let input = Input::named(name);
-    let keys = read_keys(&input.read()?).map_err(|error| CliError::manifest(&input.place(), &error))?;
-    if let Some(recipients) = sealing_recipients(&keys) {
-        return Ok((recipients, keys));
+impl KeysFile {
+    fn read(name: &OsString) -> Result<Self, CliError> {
+        let input = Input::named(name);
+        let place = input.place();
+        let keys = read_keys(&input.read()?).map_err(|error| CliError::manifest(&place, &error))?;
+        check_creation_times(&place, &keys)?;
+        Ok(Self { place, keys })
     }
-    if keys.iter().any(|key| key.role == KeyRole::Cluster) {
-        let error = CliError::refused("no Active key of a cluster in it").at(input.place());
-        return Err(error.with_hint("fetch the keys again: `waxseal keys fetch`"));
+
+    /// Those that the file gives: of a file without a key of a cluster, all that are Active.
+    fn recipients(&self) -> Result<Vec<Recipient>, CliError> {
+        if let Some(recipients) = sealing_recipients(&self.keys) {
+            return Ok(recipients);
+        }
+        if self.keys.iter().any(|key| key.role == KeyRole::Cluster) {
+            let error = CliError::refused("no Active key of a cluster in it").at(&self.place);
+            return Err(error.with_hint("fetch the keys again: `waxseal keys fetch`"));
+        }
+        let active = self.keys.iter().filter(|key| key.state == KeyState::Active);
+        Ok(active.map(|key| key.recipient.clone()).collect())
     }
-    let active = keys.iter().filter(|key| key.state == KeyState::Active);
-    Ok((active.map(|key| key.recipient.clone()).collect(), keys))
+}
+
+/// Refuses keys that were made in the future; `place` is where they stand.
+pub(crate) fn check_creation_times(place: &str, keys: &[PublishedKey]) -> Result<(), CliError> {
+    let now = Timestamp::now();
+    for key in keys {
+        check_creation_time(key.created_at, now).map_err(|error| {
+            let refused = CliError::refused(format!("{}: {error}", key.recipient.key_id())).at(place);
+            refused.with_hint("such a key would stay the primary: find out who published it, or correct the clock")
+        })?;
+    }
+    Ok(())
+}
+
+/// Says whom was sealed to.
+pub(crate) fn announce(recipients: &[ChosenRecipient], streams: &mut Streams) {
+    for ChosenRecipient { recipient, role, source } in recipients {
+        let role = role.map(|role| format!("{}, ", role.as_str())).unwrap_or_default();
+        streams.say(&format!("sealed to {} ({role}from {source})", recipient.key_id()));
+    }
 }

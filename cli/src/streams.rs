@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use waxseal_shared::visible_text::escaped;
+
 use crate::error::CliError;
 
 /// Stdout for results, stderr for everything else. Nothing is coloured.
@@ -51,8 +53,11 @@ impl Streams {
         io::stdin().read_line(&mut answer).is_ok() && answer.trim() == "yes"
     }
 
-    /// Nothing can be done about a stderr that does not take what is said.
-    fn talk(&mut self, text: &str) {
-        let _unheard = self.stderr.write_all(text.as_bytes());
+    /// Writes lines to stderr in which every character shows, wherever they come from.
+    ///
+    /// Nothing can be done about a stderr that does not take them.
+    fn talk(&mut self, lines: &str) {
+        let lines: Vec<_> = lines.split('\n').map(escaped).collect();
+        let _unheard = self.stderr.write_all(lines.join("\n").as_bytes());
     }
 }

@@ -21,4 +21,5 @@ pub(crate) use protected_identity_file::ARMOUR_MARK;
 pub use protected_identity_file::{MAX_WORK_FACTOR, ProtectedIdentityFile, ProtectedIdentityFileError};
 pub(crate) use recipient::{Inner as RecipientInner, hex};
 pub use recipient::{KeyKind, Recipient, RecipientError};
+use share::is_canonical;
 pub(crate) use share::is_low_order;

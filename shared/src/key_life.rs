@@ -118,28 +118,9 @@ pub fn creation_time(now: Timestamp) -> Timestamp {
 }
 
 impl KeyState {
-    /// The word that manifests and identities use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            KeyState::Active => "Active",
-            KeyState::Retired => "Retired",
-            KeyState::Revoked => "Revoked",
-        }
-    }
-
     /// The state of this word; `None` for any other word.
     pub fn parse(word: &str) -> Option<Self> {
         [KeyState::Active, KeyState::Retired, KeyState::Revoked].into_iter().find(|state| state.as_str() == word)
-    }
-}
-
-impl KeyRole {
-    /// The word that manifests use.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            KeyRole::Cluster => "Cluster",
-            KeyRole::Recovery => "Recovery",
-        }
     }
 }
 

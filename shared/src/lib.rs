@@ -23,3 +23,4 @@ pub mod settled;
 mod stack;
 pub mod status;
 pub mod template;
+pub mod visible_text;

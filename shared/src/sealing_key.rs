@@ -64,6 +64,27 @@ pub enum KeyState {
     Revoked,
 }
 
+impl KeyRole {
+    /// The word that manifests have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "Cluster",
+            Self::Recovery => "Recovery",
+        }
+    }
+}
+
+impl KeyState {
+    /// The word that manifests have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::Retired => "Retired",
+            Self::Revoked => "Revoked",
+        }
+    }
+}
+
 /// A sealing key whose recipient and creation time were checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedKey {
@@ -196,6 +217,16 @@ mod tests {
         }
         let error = check("2999-01-01T00:00:00Z").expect_err("in the future").to_string();
         assert_eq!(error, "its creation time, 2999-01-01T00:00:00Z, is in the future");
+    }
+
+    #[test]
+    fn roles_and_states_are_written_as_in_manifests() {
+        for role in [KeyRole::Cluster, KeyRole::Recovery] {
+            assert_eq!(serde_json::json!(role), role.as_str());
+        }
+        for state in [KeyState::Active, KeyState::Retired, KeyState::Revoked] {
+            assert_eq!(serde_json::json!(state), state.as_str());
+        }
     }
 
     #[test]

@@ -147,6 +147,7 @@ HYBRID = "mlkem768x25519"
 _IDENTITY_PARTS = {"age-secret-key-": X25519, "age-secret-key-pq-": HYBRID}
 _RECIPIENT_PARTS = {"age": (X25519, 32), "age1pq": (HYBRID, 1216)}
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+X25519_PRIME = 2**255 - 19
 MLKEM_KEY_LENGTH = 1184
 MLKEM_CIPHERTEXT_LENGTH = 1088
 
@@ -217,6 +218,8 @@ def read_recipient(text: str) -> tuple[str, bytes]:
     kind, length = _RECIPIENT_PARTS[part]
     if len(data) != length:
         raise BadKey("a recipient of another length")
+    if int.from_bytes(data[-32:], "little") >= X25519_PRIME:
+        raise BadKey("an X25519 point that is not canonical")
     if is_low_order(data[-32:]):
         raise BadKey("an X25519 point of low order")
     if kind == HYBRID and not _passes_modulus_check(data[:MLKEM_KEY_LENGTH]):

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use waxseal_shared::key::KeyKind;
 use waxseal_shared::sealed_secret::BoundTo;
+use waxseal_shared::visible_text::escaped_json;
 
 use crate::error::Failures;
 use crate::file_names::file_name;
@@ -72,11 +73,11 @@ pub(crate) fn run(arguments: InspectArguments, streams: &mut Streams) -> Result<
     Ok(streams.result(&text)?)
 }
 
-/// A report as JSON, indented.
+/// A report as JSON, indented; characters that a terminal obeys or hides are escaped.
 pub(crate) fn to_json(report: &impl Serialize) -> String {
     // Reports are made of strings, numbers and maps with strings as keys.
-    let text = serde_json::to_string_pretty(report).expect("a report is JSON");
-    text + "\n"
+    let text = serde_json::to_string_pretty(report).expect("a report is JSON") + "\n";
+    escaped_json(&text).into_owned()
 }
 
 /// The word for a kind of key.

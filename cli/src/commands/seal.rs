@@ -10,7 +10,7 @@ use crate::file_names::file_name;
 use crate::git;
 use crate::input::{self, Input};
 use crate::output::{self, Output};
-use crate::recipients::RecipientArguments;
+use crate::recipients::{self, RecipientArguments};
 use crate::sealing::{Holds, Sealing};
 use crate::streams::Streams;
 
@@ -77,16 +77,22 @@ enum Target {
 
 pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(), Failures> {
     let jobs = arguments.jobs()?;
+    let recipients = arguments.recipients.resolve()?;
     let sealing = Sealing {
-        recipients: arguments.recipients.resolve()?,
+        recipients: recipients.iter().map(|chosen| chosen.recipient.clone()).collect(),
         scope: arguments.scope.into(),
         namespace: arguments.namespace,
     };
     let mut errors = Vec::new();
+    let mut most = Holds::Neither;
     for job in jobs {
-        if let Err(failures) = job.run(&sealing, streams) {
-            errors.extend(failures.into_errors());
+        match job.run(&sealing, streams) {
+            Ok(held) => most = most.max(held),
+            Err(failures) => errors.extend(failures.into_errors()),
         }
+    }
+    if most == Holds::Secrets {
+        recipients::announce(&recipients, streams);
     }
     Failures::none_or(errors)
 }
@@ -160,14 +166,15 @@ impl Job {
         Ok(Self { input, origin: Origin::Named, target })
     }
 
-    fn run(self, sealing: &Sealing, streams: &mut Streams) -> Result<(), Failures> {
+    /// Seals the text to its target, and says what the text held.
+    fn run(self, sealing: &Sealing, streams: &mut Streams) -> Result<Holds, Failures> {
         let place = self.input.place();
         let text = self.input.read()?;
         let sealed = sealing.seal_text(&place, &text)?;
         if sealed.holds == Holds::Neither {
             return match self.origin {
                 Origin::Named => Err(CliError::refused("no Secret in it").at(place).into()),
-                Origin::Found => Ok(()),
+                Origin::Found => Ok(Holds::Neither),
             };
         }
         match &self.target {
@@ -184,7 +191,7 @@ impl Job {
         for (place, text) in &sealed.warnings {
             streams.warn(place, text);
         }
-        Ok(())
+        Ok(sealed.holds)
     }
 }
 

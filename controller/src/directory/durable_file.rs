@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 use thiserror::Error;
+use waxseal_shared::visible_text::is_hidden;
 use zeroize::Zeroizing;
 
 /// What every unfinished file and folder is called: a crash can leave one behind.
@@ -23,9 +24,9 @@ pub(super) struct FileError {
     pub(super) source: io::Error,
 }
 
-/// A path as the log and the status show it: a line break in a name must not make a line there.
+/// A path as the log and the status show it: a name makes no line of its own, and hides or turns no text.
 pub(super) fn shown(path: &Path) -> String {
-    path.display().to_string().replace(char::is_control, "\u{fffd}")
+    path.display().to_string().replace(is_hidden, "\u{fffd}")
 }
 
 /// Completes an error of the operating system: `failed to read PATH`.

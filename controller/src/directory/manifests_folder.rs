@@ -361,20 +361,20 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_in_names_of_files_are_not_shown() {
+    fn hidden_characters_in_names_of_files_are_replaced() {
         let plain = "apiVersion: v1\nkind: Secret\n";
         let folder = folder(&[
             ("a\nb\r/c\u{1b}\u{85}.yaml", &named("a")),
             ("bad\n.yaml", "a: ["),
             ("doubt\n.yaml", ""),
-            ("plain\n.yaml", plain),
+            ("plain\u{202e}\n.yaml", plain),
         ]);
         let reading = read(folder.path());
         assert_eq!(found(&reading), ["a\u{fffd}b\u{fffd}/c\u{fffd}\u{fffd}.yaml:1 a"]);
         assert!(reading.unreadable[0].to_string().starts_with("bad\u{fffd}.yaml:"), "{}", reading.unreadable[0]);
         assert!(reading.doubtful[0].text.starts_with("doubt\u{fffd}.yaml:1: "), "{}", reading.doubtful[0].text);
         assert_eq!(reading.doubtful[0].file, "doubt\u{fffd}.yaml");
-        assert_eq!(reading.plain_secrets, ["plain\u{fffd}.yaml:1"]);
+        assert_eq!(reading.plain_secrets, ["plain\u{fffd}\u{fffd}.yaml:1"]);
     }
 
     #[test]

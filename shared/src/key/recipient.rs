@@ -4,7 +4,7 @@ use hpke::{Deserializable, kem::XWing};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::{bech32, hybrid, is_low_order};
+use super::{bech32, hybrid, is_canonical, is_low_order};
 use crate::names::KeyId;
 
 const HYBRID_PREFIX: &str = "age1pq";
@@ -49,10 +49,14 @@ pub enum RecipientError {
     /// The X25519 point is of low order: whatever is wrapped for it, everybody could open.
     #[error("a recipient with a low-order X25519 point is refused")]
     LowOrder,
+    /// The X25519 point is a number that has a smaller writing: one key would have two recipients.
+    #[error("a recipient with an X25519 point that is not canonical is refused")]
+    PointNotCanonical,
 }
 
 impl Recipient {
-    /// Parses the canonical, lower-case form; refuses low-order points and every other kind.
+    /// Parses the canonical, lower-case form; refuses points that are of low order or not canonical, and every
+    /// other kind.
     pub fn parse(text: &str) -> Result<Self, RecipientError> {
         let lower = text.to_ascii_lowercase();
         if lower.starts_with("age-secret-key-") {
@@ -133,8 +137,8 @@ impl fmt::Debug for Recipient {
 fn parse_hybrid(text: &str) -> Option<Result<Inner, RecipientError>> {
     let bytes = bech32::decode::<{ hybrid::PUBLIC_KEY_BYTES }>(text, HYBRID_PREFIX)?;
     let (_, share) = bytes.split_last_chunk::<32>()?;
-    if is_low_order(share) {
-        return Some(Err(RecipientError::LowOrder));
+    if let Err(error) = check_point(share) {
+        return Some(Err(error));
     }
     let key = <XWing as hpke::Kem>::PublicKey::from_bytes(bytes.as_ref());
     Some(key.map(|key| Inner::Hybrid(Box::new(key))).map_err(|_| RecipientError::Unknown))
@@ -142,11 +146,18 @@ fn parse_hybrid(text: &str) -> Option<Result<Inner, RecipientError>> {
 
 fn parse_classic(text: &str) -> Option<Result<Inner, RecipientError>> {
     let share = bech32::decode::<32>(text, CLASSIC_PREFIX)?;
-    // The age library panics on such a recipient, taking it for a broken generator.
-    if is_low_order(&share) {
-        return Some(Err(RecipientError::LowOrder));
+    // The age library panics on a point of low order, taking it for a broken generator.
+    if let Err(error) = check_point(&share) {
+        return Some(Err(error));
     }
     Some(text.parse().map(Inner::Classic).map_err(|_| RecipientError::Unknown))
+}
+
+fn check_point(point: &[u8; 32]) -> Result<(), RecipientError> {
+    if is_low_order(point) {
+        return Err(RecipientError::LowOrder);
+    }
+    if is_canonical(point) { Ok(()) } else { Err(RecipientError::PointNotCanonical) }
 }
 
 fn key_id(digest: &[u8; 32]) -> KeyId {
@@ -165,6 +176,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::Identity;
+    use crate::randomness;
 
     const CLASSIC: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
 
@@ -200,5 +213,23 @@ mod tests {
         assert_eq!(Recipient::parse(&classic), Err(RecipientError::LowOrder));
         let hybrid = bech32::encode(&[0; hybrid::PUBLIC_KEY_BYTES], HYBRID_PREFIX);
         assert_eq!(Recipient::parse(&hybrid), Err(RecipientError::LowOrder));
+    }
+
+    #[test]
+    fn recipients_with_another_writing_of_a_point_are_refused() {
+        let hybrid = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+        let hybrid = bech32::decode::<{ hybrid::PUBLIC_KEY_BYTES }>(hybrid.recipient().as_str(), HYBRID_PREFIX);
+        let hybrid = hybrid.expect("a hybrid recipient");
+        // The base point, 9: with the bit that X25519 ignores, and with the prime added.
+        let mut high_bit = [0; 32];
+        (high_bit[0], high_bit[31]) = (9, 0x80);
+        let mut prime_and_9 = [0xff; 32];
+        (prime_and_9[0], prime_and_9[31]) = (0xf6, 0x7f);
+        for point in [high_bit, prime_and_9] {
+            let classic = bech32::encode(&point, CLASSIC_PREFIX);
+            assert_eq!(Recipient::parse(&classic), Err(RecipientError::PointNotCanonical));
+            let hybrid = bech32::encode(&[&hybrid[..hybrid.len() - 32], &point].concat(), HYBRID_PREFIX);
+            assert_eq!(Recipient::parse(&hybrid), Err(RecipientError::PointNotCanonical));
+        }
     }
 }

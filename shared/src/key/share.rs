@@ -1,4 +1,5 @@
-//! Low-order X25519 shares, which would make the shared secret the same for everybody.
+//! X25519 points that are refused: those of low order, which make the shared secret the same for everybody, and
+//! those in a writing that is not canonical.
 
 /// 2^255 - 19, the prime of the curve's field.
 const PRIME: [u8; 32] = near_prime(0xed);
@@ -46,6 +47,14 @@ pub(crate) fn is_low_order(share: &[u8; 32]) -> bool {
     LOW_ORDER.contains(&point)
 }
 
+/// Whether the bytes of an X25519 point are a number below the prime, in little-endian order.
+///
+/// X25519 itself ignores the most significant bit and reduces the number (RFC 7748 §5). Without this check
+/// one public key would have several recipients, and so several key ids.
+pub(super) fn is_canonical(point: &[u8; 32]) -> bool {
+    point.iter().rev().lt(PRIME.iter().rev())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +76,19 @@ mod tests {
         for point in LOW_ORDER.iter().flat_map(|point| [*point, with_top_bit(point)]) {
             assert!(product_is_zero(&point), "{point:02x?}");
             assert!(is_low_order(&point), "{point:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_point_is_canonical_below_the_prime() {
+        let mut middle = near_prime(0xff);
+        middle[16] = 0xfe;
+        for point in [small(0), small(9), near_prime(0xec), middle] {
+            assert!(is_canonical(&point), "{point:02x?}");
+            assert!(!is_canonical(&with_top_bit(&point)), "{point:02x?}");
+        }
+        for point in [PRIME, near_prime(0xee), near_prime(0xff)] {
+            assert!(!is_canonical(&point), "{point:02x?}");
         }
     }
 

@@ -113,6 +113,10 @@ pub(super) fn recipients() -> Vec<Value> {
             let changed = [&bytes[..bytes.len() - 32], &point].concat();
             cases.push((format!("{prefix}low-order-{name}"), comment, bech32(human_readable, &changed)));
         }
+        for (name, comment, point) in other_writings(&bytes) {
+            let changed = [&bytes[..bytes.len() - 32], &point].concat();
+            cases.push((format!("{prefix}point-{name}"), comment, bech32(human_readable, &changed)));
+        }
     }
     cases.extend(too_large_coefficients());
     for (name, comment, text) in
@@ -121,6 +125,23 @@ pub(super) fn recipients() -> Vec<Value> {
         cases.push((name.to_owned(), comment, text.to_owned()));
     }
     named("recipient", cases)
+}
+
+/// Points of full order that are not canonical: a number of 256 bits, and numbers from the prime, 2^255 - 19, upwards.
+fn other_writings(public: &[u8]) -> [(&'static str, &'static str, [u8; 32]); 4] {
+    let from_prime = |first: u8| {
+        let mut bytes = [0xff; 32];
+        (bytes[0], bytes[31]) = (first, 0x7f);
+        bytes
+    };
+    let mut high_bit: [u8; 32] = *public.last_chunk().expect("a point at the end");
+    high_bit[31] |= 0x80;
+    [
+        ("high-bit", "the bit of the point that X25519 ignores is set", high_bit),
+        ("prime-and-2", "2, written as the prime and 2", from_prime(0xef)),
+        ("prime-and-9", "the base point, written as the prime and 9", from_prime(0xf6)),
+        ("prime-and-18", "18, written as the prime and 18: the largest of 255 bits", from_prime(0xff)),
+    ]
 }
 
 /// Each coefficient of ML-KEM is below 3329, and two stand in three bytes.
