@@ -18,6 +18,7 @@ pub mod seal;
 pub mod sealed_secret;
 pub mod sealing_key;
 pub mod secret;
+pub mod secret_fault;
 mod stack;
 pub mod status;
 pub mod template;
