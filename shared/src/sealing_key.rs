@@ -64,6 +64,27 @@ pub enum KeyState {
     Revoked,
 }
 
+impl KeyRole {
+    /// The word that manifests have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cluster => "Cluster",
+            Self::Recovery => "Recovery",
+        }
+    }
+}
+
+impl KeyState {
+    /// The word that manifests have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "Active",
+            Self::Retired => "Retired",
+            Self::Revoked => "Revoked",
+        }
+    }
+}
+
 /// A sealing key whose recipient and creation time were checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedKey {
@@ -163,6 +184,16 @@ mod tests {
         keys.sort_by_key(|key| key.recipient.key_id().clone());
         assert_eq!(primary(&keys), Some(&keys[0]));
         assert_eq!(primary(keys.iter().rev()), Some(&keys[0]));
+    }
+
+    #[test]
+    fn roles_and_states_are_written_as_in_manifests() {
+        for role in [KeyRole::Cluster, KeyRole::Recovery] {
+            assert_eq!(serde_json::json!(role), role.as_str());
+        }
+        for state in [KeyState::Active, KeyState::Retired, KeyState::Revoked] {
+            assert_eq!(serde_json::json!(state), state.as_str());
+        }
     }
 
     #[test]
