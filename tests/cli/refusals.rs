@@ -194,6 +194,18 @@ fn what_the_api_server_would_refuse() {
 }
 
 #[test]
+fn subcommands_that_other_tools_have() {
+    let folder = Folder::new();
+    for (word, ours) in [("unseal", "open"), ("decrypt", "open"), ("view", "open"), ("encrypt", "seal")] {
+        let stderr = format!("error: waxseal has no subcommand {word}\nhint: use `waxseal {ours}`\n");
+        folder.waxseal(&[word, "db.yaml"]).fails(2, &stderr);
+    }
+    let outcome = folder.waxseal(&["sael"]).finish();
+    assert_eq!(outcome.status.code(), Some(2));
+    assert!(outcome.stderr.starts_with("error: unrecognized subcommand 'sael'\n"), "{}", outcome.stderr);
+}
+
+#[test]
 fn a_key_that_is_given_twice() {
     let text = format!("{HEAD}stringData:\n  A: x\n  B: y\n  A: z\n");
     assert_refused(&text, ":7:3", "stringData.A: given twice, first on line 5");
@@ -345,9 +357,13 @@ fn private_keys_on_the_command_line_are_not_shown() {
         for (arguments, place) in [
             (&["open", "f.yaml", "--identity", key][..], "--identity: "),
             (&["open", key, "--identity", "cluster.key"], ""),
+            (&["open", "f.yaml", key, "--identity", "cluster.key"], ""),
+            (&[&open[..], &["--keys", key]].concat(), "--keys: "),
             (&[&open[..], &["-o", key]].concat(), "--output: "),
             (&[&open[..], &["--passphrase-file", key]].concat(), "--passphrase-file: "),
             (&["inspect", key], ""),
+            (&["inspect", "f.yaml", key], ""),
+            (&["inspect", "f.yaml", "--keys", key], "--keys: "),
             (&["seal", key, "--keys", "cluster.yaml"], ""),
             (&["seal", "--keys", key], "--keys: "),
             (&["seal", &format!("--output={key}")], "--output: "),
@@ -362,7 +378,7 @@ fn private_keys_on_the_command_line_are_not_shown() {
             folder.waxseal(arguments).fails(2, &stderr);
         }
         for arguments in
-            [&["open", "f.yaml", key][..], &["inspect", "x", "--format", key], &["seal", "--scope", key], &[key]]
+            [&["keys", "fetch", key][..], &["inspect", "x", "--format", key], &["seal", "--scope", key], &[key]]
         {
             let stderr = format!("error: a private key, which does not belong on a command line\n{hint}");
             folder.waxseal(arguments).fails(2, &stderr);
@@ -436,12 +452,19 @@ For more information, try '--help'.
 fn a_terminal_as_stdin() {
     let folder = Folder::with_key();
     let terminal = Terminal::open();
-    let mut command = Command::new(program());
-    command.current_dir(folder.path()).args(["seal", "--keys", "cluster.yaml"]).stdin(terminal.other_end());
-    let output = command.output().expect("waxseal runs");
-    let stderr = "error: nothing to seal: stdin is a terminal\nhint: name a file, or `-` to type a manifest\n";
-    assert_eq!((String::from_utf8_lossy(&output.stderr).as_ref(), output.status.code()), (stderr, Some(2)));
-    assert_eq!(output.stdout, b"");
+    for (arguments, what) in [
+        (&["seal", "--keys", "cluster.yaml"][..], "seal"),
+        (&["inspect"], "read"),
+        (&["open", "--identity", "cluster.key"], "read"),
+    ] {
+        let mut command = Command::new(program());
+        command.current_dir(folder.path()).args(arguments).stdin(terminal.other_end());
+        let output = command.output().expect("waxseal runs");
+        let stderr =
+            format!("error: nothing to {what}: stdin is a terminal\nhint: name a file, or `-` to type a manifest\n");
+        assert_eq!((String::from_utf8_lossy(&output.stderr), output.status.code()), (stderr.into(), Some(2)));
+        assert_eq!(output.stdout, b"");
+    }
 }
 
 #[test]
