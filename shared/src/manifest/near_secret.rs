@@ -85,16 +85,23 @@ impl NearSecrets {
         if signs.are_of_a_near_secret() {
             return Some(typing_error(object, signs, prefix));
         }
-        let mut waiting = Vec::new();
-        push_children(object, &mut waiting, |child| child);
-        while let Some(node) = waiting.pop() {
-            if self.of_mapping(node).are_of_a_secret_with_values() {
-                let error =
-                    ManifestError::new("a Secret inside another object, where its values would stay in plain text");
-                let error = Field::root(node, prefix).locate(error);
-                return Some(error.with_hint("write the Secret as a document of its own"));
+        let inner = self.inner_secret(object)?;
+        let error = ManifestError::new("a Secret inside another object, where its values would stay in plain text");
+        let error = Field::root(inner, prefix).locate(error);
+        Some(error.with_hint("write the Secret as a document of its own"))
+    }
+
+    /// The first Secret with values inside an object: in a list, as kubectl and OpenShift take it, or
+    /// with metadata of its own. Policies that make Secrets name the kind beside other fields.
+    fn inner_secret<'a>(&self, object: &'a Node) -> Option<&'a Node> {
+        let mut waiting = vec![(object, None)];
+        while let Some((node, parent)) = waiting.pop() {
+            let signs = if parent.is_some() { self.of_mapping(node) } else { Signs::default() };
+            let is_item = matches!(parent.map(|parent: &Node| &parent.content), Some(Content::Sequence(_)));
+            if signs.are_of_a_secret_with_values() && (is_item || signs.has_metadata) {
+                return Some(node);
             }
-            push_children(node, &mut waiting, |child| child);
+            push_children(node, &mut waiting, |child| (child, Some(node)));
         }
         None
     }
@@ -106,9 +113,15 @@ impl NearSecrets {
             Content::Mapping(entries) => {
                 let (mut own, mut merged) = (Signs::default(), Signs::default());
                 for (key, value) in entries {
-                    match resolved(key).scalar() {
-                        Some("<<") => merged = merged.and(self.known(resolved(value))),
-                        Some(name) => own.note(name, resolved(value)),
+                    let (key, value) = (resolved(key), resolved(value));
+                    match key.scalar() {
+                        // To go-yaml `!!binary a2luZA==` is the key `kind`.
+                        Some(_) if key.tag == Tag::Other => {
+                            own.note("data", value);
+                            own.kind = Kind::Secret;
+                        }
+                        Some("<<") => merged = merged.and(self.known(value)),
+                        Some(name) => own.note(name, value),
                         None => {}
                     }
                 }
@@ -149,7 +162,7 @@ impl Signs {
             self.has_type |= value.scalar().is_some();
         } else if is("data") {
             self.has_data |= is_filled;
-        } else if is("stringData") {
+        } else if is("stringData") || name.len().abs_diff(10) <= 1 && is_slip_of(name, "stringData") {
             self.has_string_data |= is_filled;
         } else if is("items") {
             self.has_items |= is_filled;
@@ -364,9 +377,11 @@ mod tests {
             ("kind: List\nitems: [SECRET]", (2, 9)),
             ("[SECRET]", (1, 2)),
             ("a: [b, {c: [{d: SECRET}]}]", (1, 17)),
+            ("a: {apiVersion: v1, kind: Secret, metadata: {name: a}, data: {A: aGk=}}", (1, 4)),
             ("apiVersion: v1\nkind: List\nitems: [{kind: Template, objects: [SECRET]}]", (3, 36)),
-            ("a: {kind: secretlist, items: [{data: {A: aGk=}}]}", (1, 4)),
-            ("a: {kind: Secret, apiVersion: example.com/v1, data: {A: aGk=}}", (1, 4)),
+            ("a: [{kind: secretlist, items: [{data: {A: aGk=}}]}]", (1, 5)),
+            ("a: [{kind: Secret, apiVersion: example.com/v1, data: {A: aGk=}}]", (1, 5)),
+            ("a: [{kind: Secret, strinData: {A: b}}]", (1, 5)),
             ("x: &k Secret\na: [{kind: *k, data: {A: aGk=}}]", (2, 5)),
             ("x: &d {A: aGk=}\na: [{kind: Secret, data: *d}]", (2, 5)),
             ("x: &s {kind: Secret}\na: [{<<: *s, data: {A: aGk=}}]", (2, 5)),
@@ -374,6 +389,8 @@ mod tests {
             ("x: &l [{kind: Secret}, {data: {A: aGk=}}]\na: [{<<: *l}]", (2, 5)),
             ("a: [{<<: {<<: {kind: Secret}}, data: {A: aGk=}}]", (1, 5)),
             ("a: [{kind: !!binary U2VjcmV0, data: {A: aGk=}}]", (1, 5)),
+            ("a: [{!!binary a2luZA==: Secret, data: {A: aGk=}}]", (1, 5)),
+            ("a: [{kind: Secret, !!binary ZGF0YQ==: {A: aGk=}}]", (1, 5)),
         ] {
             let text = text.replace("SECRET", SECRET);
             let error = fault(&text).unwrap_or_else(|| panic!("{text} passes"));
@@ -400,6 +417,7 @@ mod tests {
             "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [a.yaml]\npatches: [{target: {version: v1, kind: Secret}, path: b.yaml}]\nreplacements: [{source: {kind: Secret, fieldPath: data.a}}]",
             "resources: [a.yaml]\nsecretGenerator: [{name: a, literals: [b=c]}]",
             "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nspec: {rules: [{generate: {apiVersion: v1, kind: Secret, name: a, clone: {name: a}}}]}",
+            "apiVersion: kyverno.io/v1\nkind: ClusterPolicy\nspec: {rules: [{generate: {apiVersion: v1, kind: Secret, name: a, data: {type: Opaque, data: {A: '{{ a }}'}}}}]}",
             "apiVersion: argoproj.io/v1alpha1\nkind: Application\nspec: {ignoreDifferences: [{kind: Secret, jsonPointers: [/data]}]}",
             "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nspec: {valuesFrom: [{kind: Secret, name: a}]}",
             "apiVersion: v1\nname: chart\ntype: application\nversion: 1.0.0",
@@ -422,10 +440,10 @@ mod tests {
     #[test]
     fn a_document_full_of_merged_mappings_is_looked_at_once() {
         let merges: String = (1..2000).map(|n| format!("m{n}: &m{n} {{<<: *m{}, k{n}: x}}\n", n - 1)).collect();
-        let text = format!("m0: &m0 {{kind: Secret}}\n{merges}a: {{<<: *m1999, data: {{A: aGk=}}}}\n");
-        assert_eq!(fault(&text).and_then(|error| error.place()), Some((2001, 4)));
+        let text = format!("m0: &m0 {{kind: Secret}}\n{merges}a: [{{<<: *m1999, data: {{A: aGk=}}}}]\n");
+        assert_eq!(fault(&text).and_then(|error| error.place()), Some((2001, 5)));
         let depth = 250;
         let nested = format!("{}{{kind: Secret}}{}", "{<<: ".repeat(depth), "}".repeat(depth));
-        assert!(fault(&format!("a: {{<<: {nested}, data: {{A: aGk=}}}}")).is_some());
+        assert!(fault(&format!("a: [{{<<: {nested}, data: {{A: aGk=}}}}]")).is_some());
     }
 }
