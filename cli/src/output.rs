@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::CliError;
-use crate::git;
+use crate::git::{self, Standing};
 use crate::input::shown;
 
 /// Where a result goes.
@@ -56,7 +56,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), CliError> {
 }
 
 /// Makes a file with mode 0600 for what is secret. It is never over an existing one, and never in a
-/// Git work tree unless Git ignores the path.
+/// Git work tree unless every repository whose work tree it is in ignores the path.
 pub(crate) fn create_private(path: &Path, text: &str) -> Result<(), CliError> {
     check_private(path)?;
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -73,17 +73,29 @@ pub(crate) fn check_private(path: &Path) -> Result<(), CliError> {
         let error = CliError::refused("exists already, and secrets are never written over a file");
         return Err(error.at(shown(path)));
     }
-    match git::standing(path) {
-        git::Standing::Outside | git::Standing::Ignored => Ok(()),
-        git::Standing::Exposed => Err(CliError::refused("is in a Git work tree, and Git does not ignore it")
-            .at(shown(path))
-            .with_hint("write it outside the work tree, or add it to .gitignore first")),
-        git::Standing::Unknown => {
-            Err(CliError::refused("is in a Git work tree, and Git does not say if it ignores it")
-                .at(shown(path))
-                .with_hint("write it outside the work tree"))
+    let (text, hint) = match git::standing(path) {
+        Standing::Private => return Ok(()),
+        Standing::Exposed => (
+            "is in a Git work tree, and Git does not ignore it".to_owned(),
+            "write it outside the work tree, or add it to .gitignore first".to_owned(),
+        ),
+        Standing::ExposedTo(root) => (
+            format!("is also in the Git work tree {}, and Git does not ignore it there", shown(&root)),
+            format!("write it outside that work tree, or add it to {} first", shown(&root.join(".gitignore"))),
+        ),
+        Standing::Tracked => (
+            "Git tracks a file of this name, so it does not ignore it".to_owned(),
+            "write it outside the work tree".to_owned(),
+        ),
+        Standing::InsideRepository => {
+            ("is inside the folder of a Git repository itself".to_owned(), "write it to another folder".to_owned())
         }
-    }
+        Standing::Unknown => (
+            "is in a Git work tree, and its repository cannot be read to see if Git ignores it".to_owned(),
+            "write it outside the work tree".to_owned(),
+        ),
+    };
+    Err(CliError::refused(text).at(shown(path)).with_hint(hint))
 }
 
 fn replace_whole(path: &Path, text: &str) -> io::Result<()> {

@@ -7,7 +7,7 @@ use waxseal_shared::sealed_secret::Scope;
 
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
-use crate::git;
+use crate::git::{self, Doubt, Held};
 use crate::input::{self, Input};
 use crate::output::{self, Output};
 use crate::recipients::RecipientArguments;
@@ -83,11 +83,13 @@ pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(),
         namespace: arguments.namespace,
     };
     let mut errors = Vec::new();
+    let mut replaced = Vec::new();
     for job in jobs {
-        if let Err(failures) = job.run(&sealing, streams) {
+        if let Err(failures) = job.run(&sealing, &mut replaced, streams) {
             errors.extend(failures.into_errors());
         }
     }
+    warn_of_history(&replaced, streams);
     Failures::none_or(errors)
 }
 
@@ -160,7 +162,13 @@ impl Job {
         Ok(Self { input, origin: Origin::Named, target })
     }
 
-    fn run(self, sealing: &Sealing, streams: &mut Streams) -> Result<(), Failures> {
+    /// Seals the text; a file that is replaced by its result is added to `replaced`, with its place.
+    fn run(
+        self,
+        sealing: &Sealing,
+        replaced: &mut Vec<(String, PathBuf)>,
+        streams: &mut Streams,
+    ) -> Result<(), Failures> {
         let place = self.input.place();
         let text = self.input.read()?;
         let sealed = sealing.seal_text(&place, &text)?;
@@ -175,9 +183,7 @@ impl Job {
             Target::File(path) => write(path, &sealed.text)?,
             Target::InPlace(path) if sealed.holds == Holds::Secrets => {
                 output::replace(path, &sealed.text)?;
-                if git::holds(path) {
-                    streams.warn(&place, "Git already holds this file, and history keeps it: change the values");
-                }
+                replaced.push((place, path.clone()));
             }
             Target::InPlace(_) => {}
         }
@@ -185,6 +191,24 @@ impl Job {
             streams.warn(place, text);
         }
         Ok(())
+    }
+}
+
+/// Says of which files Git has the plain text, or may have it.
+fn warn_of_history(replaced: &[(String, PathBuf)], streams: &mut Streams) {
+    let files: Vec<_> = replaced.iter().map(|(_, file)| file.clone()).collect();
+    for ((place, _), held) in replaced.iter().zip(git::held(&files)) {
+        let doubt = match held {
+            Held::No => continue,
+            Held::Yes => {
+                streams.warn(place, "Git already holds this file, and history keeps it: change the values");
+                continue;
+            }
+            Held::Perhaps(Doubt::Incomplete) => "part of its history is not here",
+            Held::Perhaps(Doubt::TooLong) => "its history takes too long to read",
+            Held::Perhaps(Doubt::Unreadable) => "its repository cannot be read",
+        };
+        streams.warn(place, &format!("Git may hold this file ({doubt}): change the values if it was ever committed"));
     }
 }
 
