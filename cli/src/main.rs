@@ -16,6 +16,7 @@ mod input;
 mod output;
 mod passphrases;
 mod recipients;
+mod replacement;
 mod residue;
 mod sealed_objects;
 mod sealing;

@@ -29,6 +29,11 @@ pub(crate) struct RecipientArguments {
 }
 
 impl RecipientArguments {
+    /// The keys files that are named.
+    pub(crate) fn keys_files(&self) -> impl Iterator<Item = &OsString> {
+        self.keys.iter()
+    }
+
     /// The recipients, each once; refuses none, revoked ones, mixed kinds, and classic ones unless
     /// they are allowed.
     pub(crate) fn resolve(&self) -> Result<Vec<Recipient>, CliError> {

@@ -10,7 +10,7 @@ use crate::folder::{Folder, Run};
 const SECRET: &str =
     "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
 const WARNING: &str = "warning: db.yaml: Git already holds this file, and history keeps it: change the values\n";
-const SEALED: &str = "";
+const SEALED: &str = "sealed 1 Secret in 1 file\n";
 const SEAL: [&str; 5] = ["seal", "db.yaml", "--in-place", "--keys", "cluster.yaml"];
 
 /// A folder with a key, the work tree of a repository.

@@ -3,6 +3,7 @@
 mod cluster;
 mod fixtures;
 mod folder;
+mod found_files;
 mod git;
 mod hostile;
 mod hygiene;
@@ -14,6 +15,7 @@ mod open;
 mod passphrases;
 mod readme;
 mod refusals;
+mod replacement;
 mod round_trips;
 mod streams;
 mod terminal;
