@@ -97,12 +97,21 @@ impl Folder {
         self.run(command)
     }
 
-    /// Git, with the configuration of nobody.
-    pub(crate) fn git(&self, arguments: &[&str]) {
+    /// Runs Git without anybody's configuration, and gives back the line that it prints.
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("git");
-        command.args(["-c", "user.name=Test", "-c", "user.email=test@example.test"]).args(arguments);
+        command.args([
+            "-c",
+            "user.name=Test",
+            "-c",
+            "user.email=test@example.test",
+            "-c",
+            "protocol.file.allow=always",
+        ]);
+        command.args(arguments);
         let outcome = self.isolated(&mut command).output().expect("git runs");
         assert!(outcome.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&outcome.stderr));
+        String::from_utf8(outcome.stdout).expect("UTF-8").trim_end().to_owned()
     }
 
     fn run(&self, command: Command) -> Run<'_> {
@@ -152,6 +161,12 @@ impl Run<'_> {
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.isolate();
         self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn without_env(mut self, name: &str) -> Self {
+        self.isolate();
+        self.command.env_remove(name);
         self
     }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod fixtures;
 mod folder;
+mod found_files;
 mod git;
 mod hostile;
 mod hygiene;
@@ -15,6 +16,7 @@ mod passphrases;
 mod readme;
 mod recipients;
 mod refusals;
+mod replacement;
 mod round_trips;
 mod streams;
 mod terminal;
