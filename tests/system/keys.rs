@@ -443,7 +443,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Follows all SealingKeys of the key namespace, as long as the cluster's runtime lives.
+    /// Follows all SealingKeys of the key namespace as long as the watch does not fail.
     async fn follow(published: Api<SealingKey>) -> Result<Arc<Mutex<Self>>, Error> {
         let seen = Arc::new(Mutex::new(Self::default()));
         let writing = Arc::clone(&seen);
@@ -456,8 +456,8 @@ impl Seen {
                 match event {
                     Ok(watcher::Event::Apply(key) | watcher::Event::InitApply(key)) => seen.note(&key),
                     Ok(_) => {}
-                    // A watch that was interrupted may have missed something.
-                    Err(error) => drop(seen.revived.insert(format!("{error}"))),
+                    // What follows is not seen.
+                    Err(error) => return drop(seen.revived.insert(error.to_string())),
                 }
             }
         });
