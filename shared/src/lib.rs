@@ -19,6 +19,7 @@ pub mod seal;
 pub mod sealed_secret;
 pub mod sealing_key;
 pub mod secret;
+pub mod settled;
 mod stack;
 pub mod status;
 pub mod template;

@@ -15,6 +15,7 @@ mod rights;
 mod sealing;
 mod second_reader;
 mod startup;
+mod steadiness;
 mod wraps;
 
 use std::error::Error;
@@ -56,6 +57,7 @@ fn tests() -> Vec<Test> {
         rights::tests(),
         second_reader::tests(),
         startup::tests(),
+        steadiness::tests(),
         wraps::tests(),
     ];
     modules.into_iter().flatten().collect()

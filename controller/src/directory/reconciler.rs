@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use waxseal_shared::names::{Namespace, ObjectName};
-use waxseal_shared::plan::{Controller, ExistingSecret, Keys, Plan, plan};
+use waxseal_shared::plan::{Controller, ExistingSecret, Keys, Materialised, Plan, plan};
 use waxseal_shared::reason::{Reason, Standing};
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec, SealedSecretStatus};
 use waxseal_shared::status::{self, Verdict};
@@ -290,18 +290,20 @@ fn carry_out(folder: &SecretFolder, object: &SealedSecret, keys: Keys<'_>) -> Re
     let left = |verdict| Ok(Judgement { verdict, has_written: false });
     match (plan(object, keys, existing), present) {
         (Plan::Write(..), Present::Foreign(message)) => left(Verdict::new(Reason::ForeignOwner, message)),
-        (Plan::Leave(verdict), Present::Foreign(message)) if verdict.reason == Reason::ForeignOwner => {
+        (Plan::Refuse(verdict), Present::Foreign(message)) if verdict.reason == Reason::ForeignOwner => {
             left(Verdict { message, ..verdict })
         }
-        (Plan::Write(desired, verdict), _) => {
+        (Plan::Write(desired, done), _) => {
             folder.write(&desired)?;
-            Ok(Judgement { verdict, has_written: true })
+            Ok(Judgement { verdict: done.verdict, has_written: true })
         }
-        (Plan::Leave(verdict), Present::Ours(_)) => {
+        (Plan::Keep(Materialised { verdict, .. }) | Plan::Refuse(verdict), Present::Ours(_)) => {
             folder.settle()?;
             Ok(Judgement { verdict, has_written: has_restored })
         }
-        (Plan::Leave(verdict), Present::Nothing | Present::Foreign(_)) => left(verdict),
+        (Plan::Keep(Materialised { verdict, .. }) | Plan::Refuse(verdict), Present::Nothing | Present::Foreign(_)) => {
+            left(verdict)
+        }
         (Plan::Nothing, _) => left(Verdict::new(Reason::Conflict, "it is being deleted")),
     }
 }

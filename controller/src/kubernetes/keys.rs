@@ -8,15 +8,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::ListParams;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client};
-use tokio::sync::watch;
+use kube::core::DeserializeGuard;
+use kube::{Client, Resource};
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use waxseal_shared::key_life::{StrictestStates, forbids_first_key};
 use waxseal_shared::key_ring::KeyRing;
@@ -25,9 +21,9 @@ use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
 
 use self::identities::{HeldIdentity, Identities, IdentitySecrets, OF_OUR_TYPE};
-use self::key_error::{KeyError, ask};
+use self::key_error::KeyError;
 use self::publication::{Publication, Requests};
-use super::watch_backoff::WatchBackoff;
+use super::lists::{self, Content, Selection};
 use crate::log::{self, Complaints};
 
 /// The keys are looked at this often, and at every change of an identity Secret or SealingKey.
@@ -37,10 +33,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// For this long what often heals by itself is not complained of.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Objects that tenants make are listed in pages of this size: each can have 1.5 MiB.
-const PAGE: u32 = 20;
-/// So many changes at most cause a single look.
-const BURST: usize = 1000;
 
 /// What the controller knows of its keys.
 #[derive(Clone)]
@@ -72,7 +64,8 @@ impl KeyState {
 /// The identity Secrets and SealingKeys of one namespace.
 pub(super) struct KeySource {
     client: Client,
-    namespace: String,
+    /// Tells of every change of an identity Secret or SealingKey.
+    changed: Arc<Notify>,
     identities: IdentitySecrets,
     publication: Publication,
     /// A state that was used stays in force, even if it cannot be written to the identity.
@@ -88,12 +81,12 @@ struct Troubles {
 }
 
 impl KeySource {
-    pub(super) fn new(client: Client, namespace: &str) -> Self {
+    pub(super) fn new(client: Client, namespace: &str, changed: Arc<Notify>) -> Self {
         Self {
             identities: IdentitySecrets::new(client.clone(), namespace),
             publication: Publication::new(client.clone(), namespace),
-            namespace: namespace.to_owned(),
             client,
+            changed,
             strictest: StrictestStates::default(),
             complaints: Complaints::default(),
         }
@@ -101,7 +94,6 @@ impl KeySource {
 
     /// Reads the keys and keeps them current, for ever.
     pub(super) async fn run(mut self, state: watch::Sender<KeyState>) {
-        let mut changes = self.changes().ready_chunks(BURST);
         let mut retry = PAUSE;
         let mut failing_since = None;
         loop {
@@ -117,20 +109,9 @@ impl KeySource {
             self.complain(troubles, failing_since);
             let pause = sleep(PAUSE);
             // A change, or the end of the wait: either way it looks again.
-            let _ = timeout(wait, changes.next()).await;
+            let _ = timeout(wait, self.changed.notified()).await;
             pause.await;
         }
-    }
-
-    fn changes(&self) -> BoxStream<'static, ()> {
-        let config = watcher::Config::default().page_size(PAGE);
-        let identities = watcher(
-            Api::<PartialObjectMeta<Secret>>::namespaced(self.client.clone(), &self.namespace),
-            config.clone().fields(OF_OUR_TYPE),
-        );
-        let sealing_keys =
-            watcher(Api::<PartialObjectMeta<SealingKey>>::namespaced(self.client.clone(), &self.namespace), config);
-        stream::select(changes_of(identities), changes_of(sealing_keys)).boxed()
     }
 
     /// Brings identities, the key ring and SealingKeys into line.
@@ -177,19 +158,15 @@ impl KeySource {
     }
 
     async fn has_sealed_values(&self) -> Result<bool, KeyError> {
-        let objects = Api::<DeserializeGuard<SealedSecret>>::all(self.client.clone());
-        let mut params = ListParams::default().limit(PAGE);
-        loop {
-            let listed = ask("list the SealedSecrets", objects.list(&params)).await;
-            let page = listed.map_err(KeyError::of_our_kinds)?;
-            if page.items.iter().any(|object| object.0.as_ref().map_or(true, forbids_first_key)) {
-                return Ok(true);
-            }
-            match page.metadata.continue_ {
-                Some(token) if !token.is_empty() => params = params.continue_token(&token),
-                _ => return Ok(false),
-            }
-        }
+        let path = SealedSecret::url_path(&(), None);
+        let selection = Selection { path, labels: None, fields: None, content: Content::Whole };
+        let mut is_found = false;
+        let listed = lists::list(&self.client, &selection, |object: DeserializeGuard<SealedSecret>| {
+            is_found |= object.0.as_ref().map_or(true, forbids_first_key);
+        });
+        let failed = |error| KeyError::Api { operation: "list the SealedSecrets".to_owned(), error };
+        listed.await.map_err(failed).map_err(KeyError::of_our_kinds)?;
+        Ok(is_found)
     }
 
     /// Gives each key the strictest state that its identity has, that its SealingKey asks for, or that
@@ -221,13 +198,16 @@ impl KeySource {
     }
 }
 
-fn changes_of<K: Clone + Send + 'static>(
-    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-) -> impl Stream<Item = ()> + Send + 'static {
-    events
-        .backoff(WatchBackoff::default())
-        .touched_objects()
-        .filter_map(|changed| std::future::ready(changed.ok().map(drop)))
+/// The identity Secrets of the key namespace.
+pub(super) fn identity_secrets(namespace: &str) -> Selection {
+    let path = Secret::url_path(&(), Some(namespace));
+    Selection { path, labels: None, fields: Some(OF_OUR_TYPE), content: Content::Metadata }
+}
+
+/// The SealingKeys of the key namespace.
+pub(super) fn sealing_keys(namespace: &str) -> Selection {
+    let path = SealingKey::url_path(&(), Some(namespace));
+    Selection { path, labels: None, fields: None, content: Content::Metadata }
 }
 
 /// Lets the reconcilers have the keys; they are woken only if these differ from those before.

@@ -13,12 +13,14 @@ use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
 
 use super::super::secret_object::FIELD_MANAGER;
-use super::PAGE;
 use super::key_error::{KeyError, ask, ask_unless};
 
 /// Planted SealingKeys are removed for this long at a time: requests are looked at in between,
 /// however many SealingKeys somebody makes.
 const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
+
+/// SealingKeys are listed in pages of this size: whoever may create them can make each 1.5 MiB large.
+const PAGE: u32 = 20;
 
 /// A SealingKey as the API server has it, even if it does not decode.
 type Published = DeserializeGuard<SealingKey>;
