@@ -18,6 +18,7 @@ use waxseal_shared::randomness;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, SealingKey, SealingKeySpec};
 use waxseal_tests::cluster::{Cluster, Namespace};
+use waxseal_tests::freezing_proxy::FreezingProxy;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
@@ -37,9 +38,11 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_own_cluster("keys::a_key_never_becomes_less_strict", strictness),
         Test::on_own_cluster("keys::a_state_that_cannot_be_written_counts_all_the_same", unwritable),
         Test::on_own_cluster("keys::a_sealing_key_that_no_identity_accounts_for_is_deleted", planted),
+        Test::on_own_cluster("keys::a_planted_sealing_key_that_cannot_be_deleted_saves_no_other", kept),
         Test::on_own_cluster("keys::thousands_of_planted_sealing_keys_hold_nothing_up", crowd),
         Test::on_own_cluster("keys::a_killed_controller_forgets_no_revocation", killed),
         Test::on_own_cluster("keys::two_controllers_agree_on_a_revocation", two),
+        Test::on_own_cluster("keys::a_silent_api_server_is_said_once_and_holds_nothing_up", silent),
         Test::blocking("keys::definitions_that_are_missing_are_named", undefined),
     ]
 }
@@ -323,26 +326,31 @@ async fn refuse_identity_changes(
     cluster: &Cluster,
     keys: &Keys,
 ) -> Result<Api<ValidatingAdmissionPolicyBinding>, Error> {
-    let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
-        "metadata": {"name": "frozen"},
-        "spec": {
-            "matchConstraints": {"resourceRules": [{
-                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["secrets"],
-            }]},
-            "validations": [{"expression": format!("object.type != '{TYPE}'")}],
-        },
-    }))?;
-    let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
-        "metadata": {"name": "frozen"}, "spec": {"policyName": "frozen", "validationActions": ["Deny"]},
-    }))?;
-    Api::all(cluster.client()).create(&PostParams::default(), &policy).await?;
-    let bindings = Api::all(cluster.client());
-    bindings.create(&PostParams::default(), &binding).await?;
+    let operation =
+        json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["secrets"]});
+    refuse(cluster, "frozen", operation, &format!("object.type != '{TYPE}'")).await?;
     let change = Patch::Merge(json!({"metadata": {"labels": {"touched": "true"}}}));
     let params = PatchParams { dry_run: true, ..PatchParams::default() };
     let refused = async || keys.identities.patch("primary", &params, &change).await.is_err().then_some(());
     waiting::until("the policy", DEADLINE, refused).await?;
-    Ok(bindings)
+    Ok(Api::all(cluster.client()))
+}
+
+/// Makes a policy of this name, and its binding: operations that do not meet the condition are refused soon.
+async fn refuse(cluster: &Cluster, name: &str, operation: Value, condition: &str) -> TestResult {
+    let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [operation]},
+            "validations": [{"expression": condition}],
+        },
+    }))?;
+    let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
+        "metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]},
+    }))?;
+    Api::all(cluster.client()).create(&PostParams::default(), &policy).await?;
+    Api::all(cluster.client()).create(&PostParams::default(), &binding).await?;
+    Ok(())
 }
 
 /// Whatever may be wrong with the identities, only keys that one of them holds stay published.
@@ -414,6 +422,31 @@ async fn planted(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
+/// A policy of the cluster keeps one planted SealingKey; the others go all the same.
+async fn kept(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let mut ids = [new_identity(), new_identity()].map(|identity| sealing_key(&identity, KeyState::Active));
+    ids.sort_by_key(ResourceExt::name_any);
+    let [first, other] = ids;
+    let condition = format!("oldObject.metadata.name != '{}'", first.name_any());
+    let operation = json!({
+        "apiGroups": ["waxseal.dev"], "apiVersions": ["v1alpha1"], "operations": ["DELETE"], "resources": ["sealingkeys"],
+    });
+    refuse(cluster, "kept", operation, &condition).await?;
+    for key in [&first, &other] {
+        keys.published.create(&PostParams::default(), key).await?;
+    }
+    let params = DeleteParams { dry_run: true, ..DeleteParams::default() };
+    let refused = async || keys.published.delete(&first.name_any(), &params).await.is_err().then_some(());
+    waiting::until("the policy", DEADLINE, refused).await?;
+    let controller = started(context, cluster, "kept").await?;
+    keys.until_gone(&other.name_any()).await?;
+    until_warned(&controller, "failed to delete a SealingKey: HTTP 422 Invalid; trying again").await?;
+    Api::<ValidatingAdmissionPolicyBinding>::all(cluster.client()).delete("kept", &DeleteParams::default()).await?;
+    keys.until_gone(&first.name_any()).await
+}
+
 /// Somebody plants SealingKeys by the hundred while a key is revoked.
 async fn crowd(context: &Context, cluster: &Cluster) -> TestResult {
     const PLANTED: usize = 2000;
@@ -443,7 +476,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Follows all SealingKeys of the key namespace, as long as the cluster's runtime lives.
+    /// Follows all SealingKeys of the key namespace as long as the watch does not fail.
     async fn follow(published: Api<SealingKey>) -> Result<Arc<Mutex<Self>>, Error> {
         let seen = Arc::new(Mutex::new(Self::default()));
         let writing = Arc::clone(&seen);
@@ -456,8 +489,11 @@ impl Seen {
                 match event {
                     Ok(watcher::Event::Apply(key) | watcher::Event::InitApply(key)) => seen.note(&key),
                     Ok(_) => {}
-                    // A watch that was interrupted may have missed something.
-                    Err(error) => drop(seen.revived.insert(format!("{error}"))),
+                    // What follows is not seen.
+                    Err(error) => {
+                        seen.revived.insert(error.to_string());
+                        return;
+                    }
                 }
             }
         });
@@ -465,10 +501,10 @@ impl Seen {
     }
 
     fn note(&mut self, key: &SealingKey) {
-        match key.spec.state {
-            KeyState::Revoked => drop(self.revoked.insert(key.name_any())),
-            _ if self.revoked.contains(&key.name_any()) => drop(self.revived.insert(key.name_any())),
-            _ => {}
+        if key.spec.state == KeyState::Revoked {
+            self.revoked.insert(key.name_any());
+        } else if self.revoked.contains(&key.name_any()) {
+            self.revived.insert(key.name_any());
         }
     }
 }
@@ -533,6 +569,26 @@ async fn two(context: &Context, cluster: &Cluster) -> TestResult {
     for controller in [&one, &other] {
         assert_eq!(warnings(controller), [""; 0]);
     }
+    Ok(())
+}
+
+/// Every connection is frozen from the start on. The key loop tries again and again, says so once, and goes on
+/// when the API server answers.
+async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let proxy = FreezingProxy::start(cluster.address()).await?;
+    proxy.freeze_everything();
+    let controller = Controller::start_through(cluster, &context.programs, "silent", proxy.address()).await?;
+    let said = "failed to list the identity Secrets: no answer; trying again";
+    waiting::until("three silent connections", 3 * DEADLINE, async || {
+        let silences = warnings(&controller).iter().filter(|warning| warning.contains("fell silent")).count();
+        (silences >= 3).then_some(())
+    })
+    .await?;
+    let warned = warnings(&controller);
+    assert_eq!(warned.iter().filter(|warning| *warning == said).count(), 1, "{warned:?}");
+    proxy.thaw_new_connections();
+    controller.ready().await?;
     Ok(())
 }
 

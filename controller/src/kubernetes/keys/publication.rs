@@ -60,43 +60,60 @@ impl Publication {
         Ok(requests)
     }
 
-    /// Makes the SealingKey of each held key show that key, in its state.
-    pub(super) async fn publish(&self, ring: &KeyRing, requests: &Requests) -> Result<(), KeyError> {
+    /// Makes the SealingKey of each held key show that key, in its state. A failure with one of them does not
+    /// stop the others.
+    pub(super) async fn publish(&self, ring: &KeyRing, requests: &Requests) -> Vec<KeyError> {
+        let mut failures = Vec::new();
         for key in ring.keys().iter().map(|key| &key.published) {
-            let Some(object) = requests.0.get(key.recipient.key_id()) else {
-                self.create(key).await?;
-                continue;
-            };
-            match decode(object) {
-                Some(published) if !publishes(&published, key) => self.replace(object, key).await?,
-                Some(published) if published.state < key.state => self.write_state(object, key.state).await?,
-                Some(_) => {}
-                None => self.replace(object, key).await?,
+            let published = self.publish_one(key, requests.0.get(key.recipient.key_id())).await;
+            failures.extend(published.err());
+            if failures.last().is_some_and(|failure| !failure.is_answer()) {
+                break;
             }
         }
-        Ok(())
+        failures
+    }
+
+    async fn publish_one(&self, key: &PublishedKey, present: Option<&Published>) -> Result<(), KeyError> {
+        let Some(object) = present else { return self.create(key).await };
+        match decode(object) {
+            Some(published) if publishes(&published, key) && published.state < key.state => {
+                self.write_state(object, key.state).await
+            }
+            Some(published) if publishes(&published, key) => Ok(()),
+            _ => {
+                self.remove(object).await?;
+                self.create(key).await
+            }
+        }
     }
 
     /// Deletes the SealingKeys that no held key accounts for: everybody would seal to the key of
-    /// somebody who planted one.
-    pub(super) async fn remove_planted(&self, ring: &KeyRing, broken: usize) -> Result<(), KeyError> {
+    /// somebody who planted one. A failure with one of them does not stop the others.
+    pub(super) async fn remove_planted(&self, ring: &KeyRing, broken: usize) -> Vec<KeyError> {
         let start = Instant::now();
+        let mut failures = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
         loop {
-            let listed = ask("list the SealingKeys", self.published.list(&params)).await;
-            let page = listed.map_err(KeyError::of_our_kinds)?;
+            let page = match ask("list the SealingKeys", self.published.list(&params)).await {
+                Ok(page) => page,
+                Err(error) => {
+                    failures.push(error.of_our_kinds());
+                    return failures;
+                }
+            };
             for object in &page.items {
                 if decode(object).is_none_or(|published| is_planted(&published, ring, broken)) {
-                    self.remove(object).await?;
+                    failures.extend(self.remove(object).await.err());
                 }
                 if start.elapsed() > LONGEST_REMOVAL {
                     // The watch reports the deletions, so the rest is looked at soon.
-                    return Ok(());
+                    return failures;
                 }
             }
             match page.metadata.continue_ {
                 Some(token) if !token.is_empty() => params = params.continue_token(&token),
-                _ => return Ok(()),
+                _ => return failures,
             }
         }
     }
@@ -112,11 +129,6 @@ impl Publication {
             );
         }
         Ok(())
-    }
-
-    async fn replace(&self, object: &Published, key: &PublishedKey) -> Result<(), KeyError> {
-        self.remove(object).await?;
-        self.create(key).await
     }
 
     async fn write_state(&self, object: &Published, state: KeyState) -> Result<(), KeyError> {
