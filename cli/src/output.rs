@@ -61,7 +61,9 @@ pub(crate) fn create_private(path: &Path, text: &str) -> Result<(), CliError> {
     check_private(path)?;
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = created.map_err(|error| CliError::io("make it", &error).at(shown(path)))?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
+    // The umask can have taken rights from the owner, too.
+    let restricted = file.set_permissions(Permissions::from_mode(0o600));
+    restricted.and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_all()).map_err(|error| {
         let _half_written = fs::remove_file(path);
         CliError::io("write it", &error).at(shown(path))
     })
