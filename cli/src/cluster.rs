@@ -1,41 +1,58 @@
 //! The cluster: the only module that names the Kubernetes client.
 
-use std::io;
+mod failures;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use kube::api::ListParams;
+use http::{HeaderValue, Response};
+use http_body_util::Limited;
+use kube::api::{ListParams, ObjectList};
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, Resource};
 use tokio::runtime::Builder;
+use tower::util::MapResponseLayer;
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
+use waxseal_shared::visible_text::escaped;
 
+use self::failures::Server;
 use crate::error::{CliError, Kind};
-use crate::file_names::file_name;
+use crate::file_names::{context_name, file_name};
 
 /// How long the API server may take, from name resolution to the last byte. The client's own timeouts
 /// leave some of that out.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// The greatest size of an answer: 8 MiB. A thousand SealingKeys, the most that a keys file holds, take less than half.
+const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Which cluster, in kubectl's words.
 #[derive(Args)]
 pub(crate) struct ClusterArguments {
-    /// The context of the kubeconfig to use
-    #[arg(long, value_name = "NAME")]
+    /// The context of the kubeconfig to use, instead of its current one
+    #[arg(long, value_name = "CONTEXT", value_parser = context_name(), help_heading = "Cluster")]
     context: Option<String>,
-    /// The kubeconfig to use
-    #[arg(long, value_name = "FILE", value_parser = file_name::<PathBuf>())]
+    /// The kubeconfig to use, instead of `$KUBECONFIG` and `~/.kube/config`
+    #[arg(long, value_name = "KUBECONFIG", value_parser = file_name::<PathBuf>(), help_heading = "Cluster")]
     kubeconfig: Option<PathBuf>,
 }
 
+/// What a cluster publishes.
+pub(crate) struct SealingKeys {
+    /// At least one key.
+    pub(crate) keys: Vec<PublishedKey>,
+    /// Where they are, as errors name it.
+    pub(crate) place: String,
+}
+
 /// The SealingKeys that a cluster publishes, each checked; refuses a cluster without any.
-pub(crate) fn sealing_keys(cluster: &ClusterArguments, namespace: &Namespace) -> Result<Vec<PublishedKey>, CliError> {
+pub(crate) fn sealing_keys(cluster: &ClusterArguments, namespace: &Namespace) -> Result<SealingKeys, CliError> {
     let kubeconfig = kubeconfig(cluster)?;
-    let context = cluster.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
-    let place = format!("context {}", context.replace(char::is_control, "\u{fffd}"));
-    let objects = list(cluster, kubeconfig, namespace).map_err(|error| error.at(&place))?;
+    let context = chosen_context(cluster, &kubeconfig)?;
+    let place = format!("context {}", escaped(&context));
+    let objects = list(kubeconfig, context, namespace).map_err(|error| error.at(&place))?;
     if objects.is_empty() {
         let error = no_cluster(format!("no SealingKey in the namespace {namespace}")).at(&place);
         return Err(error.with_hint("name the namespace of waxseal-controller with `--namespace`"));
@@ -43,7 +60,7 @@ pub(crate) fn sealing_keys(cluster: &ClusterArguments, namespace: &Namespace) ->
     let decoded = objects.iter().map(|object| {
         PublishedKey::decode(object).map_err(|error| CliError::refused(format!("a SealingKey: {error}")).at(&place))
     });
-    decoded.collect()
+    Ok(SealingKeys { keys: decoded.collect::<Result<_, _>>()?, place })
 }
 
 fn kubeconfig(cluster: &ClusterArguments) -> Result<Kubeconfig, CliError> {
@@ -51,30 +68,40 @@ fn kubeconfig(cluster: &ClusterArguments) -> Result<Kubeconfig, CliError> {
         Some(path) => Kubeconfig::read_from(path),
         None => Kubeconfig::read(),
     };
-    // The error's own text can quote the file, which holds tokens.
-    read.map_err(|_| {
-        no_cluster("there is no kubeconfig that can be read")
-            .with_hint("name one with `--kubeconfig FILE`, and see what `kubectl config view` says")
-    })
+    read.map_err(|error| failures::of_reading(&error, cluster.kubeconfig.as_deref()))
 }
 
-fn list(
-    cluster: &ClusterArguments,
-    kubeconfig: Kubeconfig,
-    namespace: &Namespace,
-) -> Result<Vec<SealingKey>, CliError> {
+/// The context that was asked for, or the current one; refuses a name that the kubeconfig does not have.
+fn chosen_context(cluster: &ClusterArguments, kubeconfig: &Kubeconfig) -> Result<String, CliError> {
+    let current = kubeconfig.current_context.as_ref().filter(|name| !name.is_empty());
+    let named = cluster.context.as_ref().or(current);
+    let contexts: Vec<_> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
+    match named {
+        Some(name) if contexts.contains(&name.as_str()) => Ok(name.clone()),
+        Some(name) => Err(failures::no_context(&format!("no context {}", escaped(name)), &contexts)),
+        None => Err(failures::no_context("no current context", &contexts)),
+    }
+}
+
+fn list(kubeconfig: Kubeconfig, context: String, namespace: &Namespace) -> Result<Vec<SealingKey>, CliError> {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| CliError::io("start", &error))?;
     let result = runtime.block_on(async {
+        let config = config(kubeconfig, context).await?;
+        let server = Server::of(&config)?;
+        if !has_possible_token(&config) {
+            return Err(failures::no_credentials());
+        }
         // A plugin that logs in runs here, and people take longer than servers.
-        let client = client(cluster, kubeconfig).await?;
+        let client = client(config).map_err(|error| server.failure(&error, namespace))?;
         let keys: Api<SealingKey> = Api::namespaced(client, namespace.as_str());
         let request = runtime.spawn(async move { keys.list(&ListParams::default()).await });
         match tokio::time::timeout(PATIENCE, request).await {
-            Ok(Ok(Ok(list))) => Ok(list.items),
-            Ok(Ok(Err(error))) => Err(refusal(&error, namespace)),
+            Ok(Ok(Ok(list))) if is_list_of_sealing_keys(&list) => Ok(list.items),
+            Ok(Ok(Ok(_))) => Err(failures::unknown_answer()),
+            Ok(Ok(Err(error))) => Err(server.failure(&error, namespace)),
             Ok(Err(_)) => Err(CliError::new(Kind::Failed, "failed to ask the API server")),
-            Err(_) => Err(no_cluster(format!("the API server did not answer within {} seconds", PATIENCE.as_secs()))),
+            Err(_) => Err(no_cluster(format!("{server} did not answer within {} seconds", PATIENCE.as_secs()))),
         }
     });
     // Name resolution blocks a thread that nothing can interrupt.
@@ -82,43 +109,30 @@ fn list(
     result
 }
 
-async fn client(cluster: &ClusterArguments, kubeconfig: Kubeconfig) -> Result<Client, CliError> {
-    let options = KubeConfigOptions { context: cluster.context.clone(), ..Default::default() };
-    let unusable = || no_cluster("the kubeconfig has no such context, or one that cannot be used");
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|_| unusable())?;
+async fn config(kubeconfig: Kubeconfig, context: String) -> Result<Config, CliError> {
+    let options = KubeConfigOptions { context: Some(context), ..Default::default() };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    let mut config = config.map_err(|error| failures::of_context(&error))?;
     // Retries would hide for minutes that nobody answers.
     config.default_retry = false;
-    Client::try_from(config).map_err(|_| unusable())
+    Ok(config)
 }
 
-fn refusal(error: &kube::Error, namespace: &Namespace) -> CliError {
-    match error {
-        kube::Error::Api(status) if status.code == 404 => no_cluster("the cluster does not know SealingKeys")
-            .with_hint("waxseal-controller and its custom resource definitions are not installed there"),
-        kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-            no_cluster(format!("the API server does not let you list SealingKeys in {namespace} ({})", status.code))
-        }
-        kube::Error::Api(status) => no_cluster(format!("the API server answers with an error ({})", status.code)),
-        kube::Error::SerdeError(_) => {
-            CliError::refused("a SealingKey that this waxseal does not know").with_hint("update waxseal")
-        }
-        error => match io_kind(error) {
-            Some(kind) => no_cluster(format!("the API server cannot be reached: {kind}")),
-            None => no_cluster("the API server cannot be reached"),
-        },
-    }
+/// A client that reads no answer beyond its limit, whatever kind of answer it is.
+fn client(config: Config) -> Result<Client, kube::Error> {
+    let bounded = |response: Response<_>| response.map(|body| Limited::new(body, MAX_ANSWER_BYTES));
+    Ok(ClientBuilder::try_from(config)?.with_layer(&MapResponseLayer::new(bounded)).build())
 }
 
-/// What the operating system said, wherever in the chain it stands.
-fn io_kind(error: &(dyn std::error::Error + 'static)) -> Option<io::ErrorKind> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        match error.downcast_ref::<io::Error>().map(io::Error::kind) {
-            None | Some(io::ErrorKind::Other) => cause = error.source(),
-            found => return found,
-        }
-    }
-    None
+/// Whether the token, if there is one, fits into a header: the client panics if it does not.
+fn has_possible_token(config: &Config) -> bool {
+    let user = serde_json::to_value(&config.auth_info).unwrap_or_default();
+    user["token"].as_str().is_none_or(|token| HeaderValue::try_from(token).is_ok())
+}
+
+fn is_list_of_sealing_keys(list: &ObjectList<SealingKey>) -> bool {
+    list.types.kind == format!("{}List", SealingKey::kind(&()))
+        && list.types.api_version == SealingKey::api_version(&())
 }
 
 fn no_cluster(text: impl Into<String>) -> CliError {

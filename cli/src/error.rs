@@ -81,6 +81,12 @@ impl CliError {
         Self { kind: Kind::Refused, place: Some(place), text: error.to_string(), hint: error.hint().map(str::to_owned) }
     }
 
+    /// The same failure as the reason for another: `WHAT: TEXT`.
+    pub(crate) fn under(mut self, what: &str) -> Self {
+        self.text = format!("{what}: {}", self.text);
+        self
+    }
+
     pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
         self.place = Some(place.into());
         self

@@ -25,6 +25,11 @@ where
     Name { expected: "a file name" }.map(T::from)
 }
 
+/// Takes the name of a context; refuses a private key.
+pub(crate) fn context_name() -> impl TypedValueParser<Value = String> {
+    Name { expected: "the name of a context" }.try_map(|name| name.into_string().map_err(|_| "not UTF-8"))
+}
+
 impl TypedValueParser for Name {
     type Value = OsString;
 

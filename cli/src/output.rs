@@ -1,10 +1,10 @@
 //! Writing files: replaced as a whole, or new and for the owner alone.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, mkdirat, openat, renameat, statat, unlinkat};
@@ -221,7 +221,9 @@ pub(crate) fn create_private(path: &Path, text: &str) -> Result<(), CliError> {
         io::ErrorKind::NotFound => CliError::path("make it", &folder_of(path), &error),
         _ => CliError::path("make it", path, &error),
     })?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| {
+    // The umask can have taken rights from the owner, too.
+    let restricted = file.set_permissions(Permissions::from_mode(0o600));
+    restricted.and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_all()).map_err(|error| {
         let _half_written = fs::remove_file(path);
         CliError::io("write it", &error).at(shown(path))
     })

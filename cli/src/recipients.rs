@@ -16,18 +16,17 @@ use crate::streams::Streams;
 
 /// Whom to seal to.
 #[derive(Args)]
-#[command(next_help_heading = "Recipients")]
 pub(crate) struct RecipientArguments {
     /// Seal to the primary and the Active recovery keys of this keys file: what `waxseal keys fetch`
     /// writes, or `kubectl get sealingkeys -o yaml` prints. Repeatable
-    #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>())]
+    #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>(), help_heading = "Recipients")]
     keys: Vec<OsString>,
     /// Seal to this recipient, `age1pq1…`. Repeatable
     // Parsed here and not by clap, which would show what it refuses: it may be a private key.
-    #[arg(short, long, value_name = "RECIPIENT")]
+    #[arg(short, long, value_name = "RECIPIENT", help_heading = "Recipients")]
     recipient: Vec<String>,
     /// Seal to recipients without post-quantum protection (`age1…`) too
-    #[arg(long)]
+    #[arg(long, help_heading = "Recipients")]
     allow_classic: bool,
 }
 

@@ -2,13 +2,20 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
-use rustix::process::{Signal, getpid, kill_process};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use zeroize::Zeroizing;
 
 /// No terminal gives a longer line at once.
 const MAX_LINE_BYTES: usize = 4096;
+
+/// The terminal that is silent now, and what it was set to before.
+static SILENCED: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
 /// Asks a question whose answer does not show, and gives the answer with its line break; `None`
 /// without a terminal. Ctrl-C ends the program.
@@ -23,7 +30,7 @@ fn ask_at(mut terminal: &File, question: &str) -> io::Result<Zeroizing<String>> 
     let mut buffer = Zeroizing::new([0; MAX_LINE_BYTES]);
     let length = terminal.read(buffer.as_mut())?;
     let line = &buffer[..length];
-    let is_interrupted = line.last() == Some(&silence.interrupt_key());
+    let is_interrupted = line.last() == Some(&silence.interrupt_key);
     let is_ended = line.last() == Some(&b'\n');
     drop(silence);
     if !is_ended {
@@ -31,7 +38,7 @@ fn ask_at(mut terminal: &File, question: &str) -> io::Result<Zeroizing<String>> 
         terminal.write_all(b"\n")?;
     }
     if is_interrupted {
-        kill_process(getpid(), Signal::INT)?;
+        emulate_default_handler(SIGINT)?;
         return Err(io::ErrorKind::Interrupted.into());
     }
     match str::from_utf8(line) {
@@ -40,34 +47,52 @@ fn ask_at(mut terminal: &File, question: &str) -> io::Result<Zeroizing<String>> 
     }
 }
 
-/// A terminal that shows nothing of what is typed until this is dropped.
+/// A terminal that shows nothing of what is typed until this is dropped, or a signal ends the program.
 ///
-/// It delivers the line at Ctrl-C, rather than a signal that would leave it silent for good.
-struct Silence<'a> {
-    terminal: &'a File,
-    before: Termios,
+/// It delivers the line at Ctrl-C, rather than a signal.
+struct Silence {
+    interrupt_key: u8,
 }
 
-impl<'a> Silence<'a> {
-    fn begin(terminal: &'a File) -> io::Result<Self> {
+impl Silence {
+    fn begin(terminal: &File) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
+        let interrupt_key = before.special_codes[SpecialCodeIndex::VINTR];
         let mut during = before.clone();
         during.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
         during.local_modes.insert(LocalModes::ICANON | LocalModes::ECHONL);
-        during.special_codes[SpecialCodeIndex::VEOL] = before.special_codes[SpecialCodeIndex::VINTR];
-        // What was typed before the question is no answer to it.
+        during.special_codes[SpecialCodeIndex::VEOL] = interrupt_key;
+        restore_before_the_end()?;
+        *SILENCED.lock().unwrap_or_else(PoisonError::into_inner) = Some((terminal.try_clone()?, before));
+        let silence = Self { interrupt_key };
+        // What was typed before the question does not answer it.
         tcsetattr(terminal, OptionalActions::Flush, &during)?;
-        Ok(Self { terminal, before })
-    }
-
-    fn interrupt_key(&self) -> u8 {
-        self.before.special_codes[SpecialCodeIndex::VINTR]
+        Ok(silence)
     }
 }
 
-impl Drop for Silence<'_> {
+impl Drop for Silence {
     fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Has the signals that end a program by default, each from now on, restore the terminal first.
+fn restore_before_the_end() -> io::Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+    thread::Builder::new().spawn(move || {
+        for signal in signals.forever() {
+            restore();
+            let _ended = emulate_default_handler(signal);
+        }
+    })?;
+    Ok(())
+}
+
+fn restore() {
+    let silenced = SILENCED.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some((terminal, before)) = silenced {
         // Nothing else can be done for a terminal that is gone.
-        let _unrestored = tcsetattr(self.terminal, OptionalActions::Now, &self.before);
+        let _unrestored = tcsetattr(terminal, OptionalActions::Now, &before);
     }
 }

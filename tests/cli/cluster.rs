@@ -1,96 +1,55 @@
-//! `waxseal keys fetch` against API servers that answer, refuse, or say nothing.
+//! `waxseal keys fetch`: what it takes into a keys file, keeps in it and drops from it.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::folder::{Folder, Run, program};
+use crate::api_server::{fetch, list, list_of, object, point_at, serve};
+use crate::folder::{Folder, program};
 use crate::terminal::Terminal;
-
-/// Longer than this nobody waits for a dead server.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Writes a kubeconfig for a server on this port.
-fn point_at(folder: &Folder, port: u16) {
-    let kubeconfig = json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "test",
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-        "clusters": [{"name": "test", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
-        "users": [{"name": "test", "user": {"token": "a-token-nobody-shall-see"}}],
-    });
-    folder.write("kubeconfig", kubeconfig.to_string());
-}
-
-/// Answers every request with this status and body, until the test process ends.
-fn serve(status: &'static str, body: Value) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("a port").port();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            answer(&stream, status, &body.to_string());
-        }
-    });
-    port
-}
-
-fn answer(mut stream: &TcpStream, status: &str, body: &str) {
-    let lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let request: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
-    let wanted = "GET /apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys";
-    let (status, body) = if request.first().is_some_and(|line| line.starts_with(wanted)) {
-        (status, body)
-    } else {
-        ("500 Unexpected", "{}")
-    };
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    let _gone = stream.write_all(format!("{head}{body}").as_bytes());
-}
-
-/// SealingKeys as the API server lists them, made from files of [`Folder::generate`].
-fn list(folder: &Folder, names: &[&str]) -> Value {
-    let items: Vec<_> = names.iter().map(|name| object(&folder.read(&format!("{name}.yaml")))).collect();
-    json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealingKeyList", "metadata": {"resourceVersion": "7"}, "items": items})
-}
-
-fn object(key: &str) -> Value {
-    let field = |name: &str| {
-        let line = key.lines().find_map(|line| line.trim().strip_prefix(&format!("{name}: ")));
-        line.expect("a field").trim_matches('"').to_owned()
-    };
-    json!({
-        "apiVersion": "waxseal.dev/v1alpha1",
-        "kind": "SealingKey",
-        "metadata": {"name": field("name"), "namespace": "waxseal-system", "uid": "u", "resourceVersion": "5", "generation": 1},
-        "spec": {"recipient": field("recipient"), "role": field("role"), "createdAt": field("createdAt"), "state": field("state")},
-    })
-}
-
-fn fetch<'a>(folder: &'a Folder, options: &[&str]) -> Run<'a> {
-    folder.waxseal(&[&["keys", "fetch", "-o", "prod.yaml", "--kubeconfig", "kubeconfig"], options].concat())
-}
 
 fn fingerprint(folder: &Folder, name: &str) -> String {
     let keys = format!("{name}.yaml");
-    let json = folder.waxseal(&["keys", "list", "--keys", &keys, "--format", "json"]).succeeds();
+    let json = folder.waxseal(&["keys", "list", &keys, "--format", "json"]).succeeds();
     let rows: Value = serde_json::from_str(&json).expect("JSON");
     rows[0]["fingerprint"].as_str().expect("a fingerprint").to_owned()
 }
 
-fn announcement(folder: &Folder, name: &str) -> String {
+/// What is said of a key that changes; `now` is its state afterwards, or before it goes.
+fn change(folder: &Folder, name: &str, now: &str, what: &str) -> String {
     let object = object(&folder.read(&format!("{name}.yaml")));
     let (id, spec) = (&object["metadata"]["name"], &object["spec"]);
     let text = |value: &Value| value.as_str().expect("a string").to_owned();
     let (role, created) = (text(&spec["role"]), text(&spec["createdAt"]));
-    format!("new key {} ({role}, Active, created {created}): {}\n", text(id), fingerprint(folder, name))
+    format!("key {} ({role}, {now}, created {created}){what}: {}\n", text(id), fingerprint(folder, name))
+}
+
+fn announcement(folder: &Folder, name: &str) -> String {
+    format!("new {}", change(folder, name, "Active", ""))
+}
+
+/// What is said when a key was not accepted.
+fn denial(id: &str) -> String {
+    format!(
+        "error: prod.yaml: {id} was not accepted: the file stays as it is
+hint: compare the fingerprint with what the cluster's operator says, then pass `--accept FINGERPRINT`
+"
+    )
+}
+
+/// Writes the keys of these names into `prod.yaml`, as `keys fetch` writes them.
+fn know(folder: &Folder, names: &[&str]) {
+    point_at(folder, serve("200 OK", list(folder, names)));
+    let accept: Vec<_> = names.iter().map(|name| fingerprint(folder, name)).collect();
+    let accept: Vec<_> = accept.iter().flat_map(|fingerprint| ["--accept", fingerprint]).collect();
+    let fetched = fetch(folder, &accept).writes(&["prod.yaml"]).finish();
+    assert_eq!(fetched.status.code(), Some(0), "{}", fetched.stderr);
+}
+
+fn with_state(folder: &Folder, name: &str, state: &str) -> Value {
+    let mut object = object(&folder.read(&format!("{name}.yaml")));
+    object["spec"]["state"] = state.into();
+    object
 }
 
 #[test]
@@ -119,13 +78,7 @@ fn accepted_keys_are_written_and_seal() {
 fn a_key_that_nobody_accepted_is_not_written() {
     let folder = Folder::with_key();
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
-    let refusal = format!(
-        "{}error: prod.yaml: {} was not accepted: the file stays as it is
-hint: compare the fingerprint with what the cluster's operator says, then pass `--accept FINGERPRINT`
-",
-        announcement(&folder, "cluster"),
-        folder.key_id("cluster")
-    );
+    let refusal = announcement(&folder, "cluster") + &denial(&folder.key_id("cluster"));
     fetch(&folder, &[]).fails(3, &refusal);
     fetch(&folder, &["--accept", "sha256:00"]).stdin("yes\n").fails(3, &refusal);
 }
@@ -240,29 +193,212 @@ fn keys_that_are_wrong_are_refused() {
 }
 
 #[test]
-fn no_kubeconfig_and_no_such_context() {
-    let folder = Folder::new();
-    let stderr = "error: there is no kubeconfig that can be read\nhint: name one with `--kubeconfig FILE`, and see what `kubectl config view` says\n";
-    fetch(&folder, &[]).fails(5, stderr);
-    folder.waxseal(&["keys", "fetch", "-o", "prod.yaml"]).fails(5, stderr);
-    point_at(&folder, 1);
-    let stderr = "error: context other: the kubeconfig has no such context, or one that cannot be used\n";
-    fetch(&folder, &["--context", "other"]).fails(5, stderr);
+fn all_fingerprints_are_shown_before_the_first_key_is_refused() {
+    let folder = Folder::with_key();
+    folder.generate("recovery", &["--recovery"]);
+    point_at(&folder, serve("200 OK", list(&folder, &["cluster", "recovery"])));
+    let shown = announcement(&folder, "cluster") + &announcement(&folder, "recovery");
+    fetch(&folder, &[]).fails(3, &(shown.clone() + &denial(&folder.key_id("cluster"))));
+    let accept = ["--accept", &fingerprint(&folder, "cluster")];
+    fetch(&folder, &accept).fails(3, &(shown + &denial(&folder.key_id("recovery"))));
 }
 
 #[test]
-fn a_dead_server_is_noticed() {
-    let folder = Folder::new();
-    // Building it is not what is measured.
-    program();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("a port").port();
-    point_at(&folder, port);
-    let start = Instant::now();
-    fetch(&folder, &[]).fails(5, "error: context test: the API server did not answer within 8 seconds\n");
-    assert!(start.elapsed() < PATIENCE);
-    drop(listener);
-    let start = Instant::now();
-    fetch(&folder, &[]).fails(5, "error: context test: the API server cannot be reached: connection refused\n");
-    assert!(start.elapsed() < PATIENCE);
+fn recovery_keys_and_revoked_keys_outlive_the_cluster() {
+    let folder = Folder::with_key();
+    folder.generate("recovery", &["--recovery"]);
+    folder.generate("revoked", &[]);
+    know(&folder, &["cluster", "recovery", "revoked"]);
+    let revoked = format!("{}    state: Active\n", folder.read("revoked.yaml").lines().nth(4).expect("a line"));
+    assert!(!revoked.is_empty());
+    let keys = [object(&folder.read("cluster.yaml")), object(&folder.read("recovery.yaml"))];
+    let revoked = with_state(&folder, "revoked", "Revoked");
+    point_at(&folder, serve("200 OK", list_of(&[keys[0].clone(), keys[1].clone(), revoked])));
+    let said = change(&folder, "revoked", "Revoked", " was Active in the file");
+    let outcome = fetch(&folder, &[]).writes(&["prod.yaml"]).finish();
+    assert!(outcome.stderr.ends_with(&said), "{}", outcome.stderr);
+    let file = folder.read("prod.yaml");
+
+    point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
+    fetch(&folder, &["--check"]).prints("");
+    fetch(&folder, &[]).prints("");
+    assert_eq!(folder.read("prod.yaml"), file);
+    let shown = folder.waxseal(&["keys", "list", "prod.yaml"]).succeeds();
+    assert_eq!(shown.matches("Recovery  Active").count(), 1, "{shown}");
+    assert_eq!(shown.matches("Cluster   Revoked").count(), 1, "{shown}");
+}
+
+#[test]
+fn a_key_that_goes_is_named_and_wants_a_yes() {
+    let folder = Folder::with_key();
+    folder.generate("gone", &[]);
+    know(&folder, &["cluster", "gone"]);
+    point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
+    let (id, fingerprint) = (folder.key_id("gone"), fingerprint(&folder, "gone"));
+    let said = change(&folder, "gone", "Active", " is not in the cluster, and goes");
+    fetch(&folder, &["--check"]).fails(
+        4,
+        &format!(
+            "error: prod.yaml: differs from the cluster: {id} is gone
+hint: run `waxseal keys fetch` without `--check`, and commit the file
+"
+        ),
+    );
+    let denied = fetch(&folder, &[]).finish();
+    assert_eq!((denied.stderr.ends_with(&(said.clone() + &denial(&id))), denied.status.code()), (true, Some(3)));
+    let accepted = fetch(&folder, &["--accept", &fingerprint]).writes(&["prod.yaml"]).finish();
+    assert_eq!((accepted.stderr.ends_with(&said), accepted.status.code()), (true, Some(0)));
+    assert!(!folder.read("prod.yaml").contains(&id));
+}
+
+#[test]
+fn a_state_is_tightened_with_a_word_and_loosened_with_a_yes() {
+    let folder = Folder::with_key();
+    folder.generate("other", &[]);
+    know(&folder, &["cluster", "other"]);
+    let states = |state: &str| {
+        let other = object(&folder.read("other.yaml"));
+        point_at(&folder, serve("200 OK", list_of(&[with_state(&folder, "cluster", state), other])));
+    };
+    let (id, fingerprint) = (folder.key_id("cluster"), fingerprint(&folder, "cluster"));
+    states("Retired");
+    let tightened = fetch(&folder, &[]).writes(&["prod.yaml"]).finish();
+    let said = change(&folder, "cluster", "Retired", " was Active in the file");
+    assert!(tightened.stderr.ends_with(&said), "{}", tightened.stderr);
+    assert_eq!(tightened.status.code(), Some(0));
+    assert!(folder.read("prod.yaml").contains("state: Retired"));
+
+    states("Active");
+    let said = change(&folder, "cluster", "Active", " was Retired in the file");
+    let denied = fetch(&folder, &[]).finish();
+    assert!(denied.stderr.ends_with(&(said.clone() + &denial(&id))), "{}", denied.stderr);
+    assert_eq!(denied.status.code(), Some(3));
+    let loosened = fetch(&folder, &["--accept", &fingerprint]).writes(&["prod.yaml"]).finish();
+    assert!(loosened.stderr.ends_with(&said), "{}", loosened.stderr);
+    assert!(!folder.read("prod.yaml").contains("state: Retired"));
+}
+
+#[test]
+fn a_key_that_becomes_the_primary_by_a_change_is_named() {
+    let folder = Folder::with_key();
+    folder.generate("newer", &[]);
+    let newer = folder.read("newer.yaml");
+    let line = newer.lines().find(|line| line.contains("createdAt")).expect("a creation time").to_owned();
+    let year = "  createdAt: \"2020-01-01T00:00:00Z\"";
+    folder.write("cluster.yaml", folder.read("cluster.yaml").replace(&line, year));
+    let older = folder.read("cluster.yaml");
+    let line = older.lines().find(|line| line.contains("createdAt")).expect("a creation time").to_owned();
+    folder.write("cluster.yaml", older.replace(&line, year));
+    know(&folder, &["cluster", "newer"]);
+
+    let retired = |name: &str| with_state(&folder, name, "Retired");
+    let older = object(&folder.read("cluster.yaml"));
+    point_at(&folder, serve("200 OK", list_of(&[older, retired("newer")])));
+    let said = format!(
+        "key {} becomes the primary: new values are sealed to it\n{}",
+        folder.key_id("cluster"),
+        change(&folder, "newer", "Retired", " was Active in the file")
+    );
+    fetch(&folder, &[]).writes(&["prod.yaml"]).warns(&said);
+
+    point_at(&folder, serve("200 OK", list_of(&[retired("cluster"), retired("newer")])));
+    let said = format!(
+        "no key of the cluster is Active: nothing can be sealed to it\n{}",
+        change(&folder, "cluster", "Retired", " was Active in the file")
+    );
+    fetch(&folder, &[]).writes(&["prod.yaml"]).warns(&said);
+}
+
+#[test]
+fn the_same_keys_give_the_same_bytes() {
+    let folder = Folder::with_key();
+    folder.generate("recovery", &["--recovery"]);
+    folder.generate("other", &[]);
+    know(&folder, &["cluster", "recovery", "other"]);
+    let file = folder.read("prod.yaml");
+    point_at(&folder, serve("200 OK", list(&folder, &["other", "cluster", "recovery", "cluster"])));
+    fetch(&folder, &[]).prints("");
+    assert_eq!(folder.read("prod.yaml"), file);
+    // Another writing of the same keys becomes that of a fetch.
+    let files = ["other", "recovery", "cluster"].map(|name| folder.read(&format!("{name}.yaml")));
+    folder.write("prod.yaml", files.join("---\n"));
+    fetch(&folder, &["--check"]).prints("");
+    fetch(&folder, &[]).writes(&["prod.yaml"]).prints("");
+    assert_eq!(folder.read("prod.yaml"), file);
+}
+
+#[test]
+fn a_file_that_is_not_a_keys_file_is_never_written_over() {
+    let folder = Folder::with_key();
+    point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
+    let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(secret).succeeds();
+    let line = folder.read("cluster.key").lines().position(|line| line.starts_with("AGE-")).expect("it") + 1;
+    let kubectl = "hint: a keys file is what `kubectl get sealingkeys -o yaml` prints\n";
+    for (text, place, reason, hint) in [
+        (sealed.as_str(), ":1:1".to_owned(), "not a SealingKey", kubectl),
+        (secret, ":1:1".to_owned(), "not a SealingKey", kubectl),
+        ("", String::new(), "no SealingKey in it", kubectl),
+        ("a note\n", ":1:1".to_owned(), "must be a mapping, not a string", ""),
+        (
+            &folder.read("cluster.key"),
+            format!(":{line}:1"),
+            "this is an identity, a private key",
+            "hint: `waxseal keys public --identity FILE` prints its SealingKey\n",
+        ),
+        (
+            &folder.read("cluster.yaml").replace("Active", "Actve"),
+            ":9:10".to_owned(),
+            "spec.state: must be one of Active, Retired, Revoked",
+            "",
+        ),
+    ] {
+        folder.write("prod.yaml", text);
+        let stderr = format!("error: prod.yaml{place}: this file is not a keys file: {reason}\n{hint}");
+        for options in [&[][..], &["--check"], &["--accept", &fingerprint(&folder, "cluster")]] {
+            fetch(&folder, options).fails(3, &stderr);
+        }
+    }
+}
+
+#[test]
+fn a_creation_time_in_the_future_is_refused_by_name() {
+    let folder = Folder::with_key();
+    folder.generate("future", &[]);
+    let mut future = object(&folder.read("future.yaml"));
+    future["spec"]["createdAt"] = "2999-01-01T00:00:00Z".into();
+    let id = folder.key_id("future");
+    let refusal = |place: &str| {
+        format!(
+            "error: {place}: {id}: its creation time, 2999-01-01T00:00:00Z, is in the future
+hint: such a key would stay the primary: find out who published it, or correct the clock
+"
+        )
+    };
+    let cluster = object(&folder.read("cluster.yaml"));
+    point_at(&folder, serve("200 OK", list_of(&[cluster, future])));
+    fetch(&folder, &[]).fails(3, &refusal("context test"));
+
+    // A key of the file that the cluster does not show either goes, or is refused where it stands.
+    know(&folder, &["cluster"]);
+    let line = folder.read("future.yaml");
+    let line = line.lines().find(|line| line.contains("createdAt")).expect("a creation time");
+    let future = folder.read("future.yaml").replace(line, "  createdAt: \"2999-01-01T00:00:00Z\"");
+    folder.write("prod.yaml", format!("{}---\n{future}", folder.read("cluster.yaml")));
+    let accept = ["--accept", &fingerprint(&folder, "future")];
+    let dropped = fetch(&folder, &accept).writes(&["prod.yaml"]).finish();
+    assert_eq!(dropped.status.code(), Some(0), "{}", dropped.stderr);
+    let recovery = future.replace("role: Cluster", "role: Recovery");
+    folder.write("prod.yaml", format!("{}---\n{recovery}", folder.read("cluster.yaml")));
+    fetch(&folder, &accept).fails(3, &refusal("prod.yaml"));
+}
+
+#[test]
+fn keys_that_no_keys_file_can_hold() {
+    let folder = Folder::with_key();
+    let (one, retired) = (object(&folder.read("cluster.yaml")), with_state(&folder, "cluster", "Retired"));
+    point_at(&folder, serve("200 OK", list_of(&[one, retired])));
+    let id = folder.key_id("cluster");
+    let refused = |text: &str| format!("error: context test: no keys file can hold these keys: {text}\n");
+    fetch(&folder, &[]).fails(3, &refused(&format!("items[1]: {id} was given before, with different contents")));
 }

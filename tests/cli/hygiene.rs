@@ -118,7 +118,7 @@ fn success_shows_secrets_where_they_belong_alone() {
     watch.succeeds(&["seal", "db.yaml", "--in-place", "--keys", "cluster.yaml"], "", &["db.yaml"]);
     watch.canaries.assert_absent("the sealed file", watch.folder.read("db.yaml"));
     watch.succeeds(&["keys", "public", "--identity", "cluster.key"], "", &[]);
-    watch.succeeds(&["keys", "list", "--keys", "cluster.yaml"], "", &[]);
+    watch.succeeds(&["keys", "list", "cluster.yaml"], "", &[]);
     let generated = watch.succeeds(&["keys", "generate", "-o", "new.plain"], "", &["new.plain"]);
     let identity = identity_in(&watch.folder, "new.plain");
     Canaries::new(identity.iter().map(|(name, secret)| (*name, secret))).assert_absent("the public key", generated);

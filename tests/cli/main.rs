@@ -1,6 +1,8 @@
 //! Tests of the `waxseal` program as a person uses it: exact output, exact exit codes, real files.
 
+mod api_server;
 mod cluster;
+mod connections;
 mod fixtures;
 mod folder;
 mod found_files;

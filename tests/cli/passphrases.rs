@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use age::armor::{ArmoredWriter, Format};
 use age_core::secrecy::SecretString;
+use rustix::process::Signal;
 
 use crate::folder::{Folder, communicate, data_of};
 use crate::terminal::{Session, without_terminal};
@@ -202,6 +203,29 @@ fn an_answer_that_is_none() {
         assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(3)));
         assert_eq!(shown, "Passphrase of safe.key: \n");
     }
+}
+
+#[test]
+fn a_signal_that_ends_the_program_leaves_the_terminal_as_it_was() {
+    let folder = folder(Format::Binary);
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT] {
+        let mut session = Session::start(&folder, &OPEN);
+        session.signals("Passphrase of safe.key: ", signal);
+        let (outcome, shown) = session.ends();
+        assert_eq!((outcome.stderr.as_str(), outcome.status.signal()), ("", Some(signal.as_raw())));
+        assert_eq!(shown, "Passphrase of safe.key: ");
+    }
+}
+
+#[test]
+fn a_signal_at_the_second_question_does_the_same() {
+    let folder = folder(Format::Binary);
+    let mut session = Session::start(&folder, &[&OPEN[..], &["--identity", "safe.key"]].concat());
+    session.answers("Passphrase of safe.key: ", "correct horse\n");
+    session.signals("\nPassphrase of safe.key: ", Signal::TERM);
+    let (outcome, shown) = session.ends();
+    assert_eq!((outcome.stderr.as_str(), outcome.status.signal()), ("", Some(Signal::TERM.as_raw())));
+    assert_eq!(shown, "Passphrase of safe.key: \nPassphrase of safe.key: ");
 }
 
 #[test]

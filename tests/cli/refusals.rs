@@ -312,7 +312,7 @@ fn keys_files_that_are_none() {
     folder.waxseal(&["seal", "--keys", "cluster.key"]).stdin(HEAD).fails(
         3,
         &format!(
-            "error: cluster.key:{line}:1: this is an identity, a private key, where a keys file belongs
+            "error: cluster.key:{line}:1: this is an identity, a private key
 hint: `waxseal keys public --identity FILE` prints its SealingKey
 "
         ),
@@ -371,7 +371,7 @@ fn private_keys_on_the_command_line_are_not_shown() {
             (&["seal", "--output-dir", key], "--output-dir: "),
             (&["keys", "public", "--identity", key], "--identity: "),
             (&["keys", "generate", &format!("-o{key}")], "--output: "),
-            (&["keys", "list", "--keys", "cluster.yaml", key], "--keys: "),
+            (&["keys", "list", "cluster.yaml", key], ""),
             (&["keys", "fetch", "-o", key], "--output: "),
             (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", key], "--kubeconfig: "),
         ] {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{ioctl_tiocsctty, setsid};
+use rustix::process::{Pid, Signal, ioctl_tiocsctty, kill_process, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use tokio::signal::unix::{SignalKind, signal};
@@ -85,6 +85,15 @@ impl Session {
         self.waits_for(question);
         assert!(!self.is_shown(), "typing shows while {question:?} is asked");
         self.terminal.types(answer);
+    }
+
+    /// Waits until the terminal shows this, and sends the program a signal.
+    pub(crate) fn signals(&mut self, question: &str, signal: Signal) {
+        self.waits_for(question);
+        assert!(!self.is_shown(), "typing shows while {question:?} is asked");
+        let child = self.child.as_ref().expect("it has not ended");
+        let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(process, signal).expect("it lives");
     }
 
     /// Waits until the program ends; gives it, and all that the terminal showed.

@@ -21,7 +21,7 @@ fn names_of_files_are_shown_escaped() {
         &["inspect", &file][..],
         &["open", &file, "--identity", "cluster.key"],
         &["seal", &file, "--keys", "cluster.yaml"],
-        &["keys", "list", "--keys", &file],
+        &["keys", "list", &file],
     ] {
         folder.waxseal(arguments).fails(3, &refused(&format!("{SHOWN}.yaml")));
     }

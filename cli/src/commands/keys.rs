@@ -1,5 +1,6 @@
 //! `waxseal keys`: one subcommand a file.
 
+mod changes;
 mod fetch;
 mod generate;
 mod list;

@@ -27,7 +27,7 @@ const HINT: &str = "a keys file is what `kubectl get sealingkeys -o yaml` prints
 /// with an identity.
 pub fn read_keys(text: &str) -> Result<Vec<PublishedKey>, ManifestError> {
     if let Some(line) = text.lines().position(is_identity) {
-        let error = ManifestError::new("this is an identity, a private key, where a keys file belongs");
+        let error = ManifestError::new("this is an identity, a private key");
         let place = Place { line: u32::try_from(line).unwrap_or(u32::MAX).saturating_add(1), column: 1 };
         return Err(error.with_place(place).with_hint("`waxseal keys public --identity FILE` prints its SealingKey"));
     }

@@ -1,51 +1,61 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use waxseal_shared::key::Recipient;
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::Namespace;
-use waxseal_shared::sealing_key::{KeyState, PublishedKey};
+use waxseal_shared::sealing_key::PublishedKey;
 
-use super::list::{role_word, state_word};
-use crate::cluster::{self, ClusterArguments};
+use super::changes::{Change, ChangeKind, Contradiction, Fetched, NewPrimary};
+use crate::cluster::{self, ClusterArguments, SealingKeys};
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::file_name;
 use crate::input::Input;
 use crate::output;
+use crate::recipients::check_creation_times;
 use crate::streams::Streams;
+
+const EXAMPLES: &str = "\
+Examples:
+  waxseal keys fetch --context prod -o .waxseal/prod.yaml
+  waxseal keys fetch --context prod -o .waxseal/prod.yaml --accept sha256:FINGERPRINT
+  waxseal keys fetch --context prod -o .waxseal/prod.yaml --check";
 
 /// Writes the SealingKeys of a cluster to a keys file, to be committed.
 ///
-/// Each key that the file does not hold yet is shown with its fingerprint and wants a `yes` at the terminal or
-/// `--accept`. The same keys give the same bytes.
+/// A key that is new, goes, or is in a less strict state than before is shown with its fingerprint and wants a `yes`
+/// at the terminal or `--accept`. Recovery keys and Revoked keys stay in the file when the cluster does not show them.
+/// The same keys give the same bytes.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct FetchArguments {
-    /// The keys file
-    #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>())]
+    /// The keys file to write
+    #[arg(short, long, value_name = "KEYS_FILE", value_parser = file_name::<PathBuf>(), help_heading = "Output")]
     output: PathBuf,
+    /// Agree to what happens to the key with this fingerprint. Repeatable
+    #[arg(long, value_name = "FINGERPRINT", help_heading = "Output")]
+    accept: Vec<String>,
+    /// Write nothing; exit with 4 if the keys in the file would change
+    #[arg(long, help_heading = "Output")]
+    check: bool,
     #[command(flatten)]
     cluster: ClusterArguments,
     /// The namespace of the SealingKeys
-    #[arg(short, long, value_parser = Namespace::parse, default_value = "waxseal-system")]
+    #[arg(short, long, value_parser = Namespace::parse, default_value = "waxseal-system", help_heading = "Cluster")]
     namespace: Namespace,
-    /// Take the key with this fingerprint (`sha256:…`) into the file. Repeatable
-    #[arg(long, value_name = "FINGERPRINT")]
-    accept: Vec<String>,
-    /// Write nothing; exit with 4 if the file and the cluster differ
-    #[arg(long)]
-    check: bool,
 }
 
 pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<(), Failures> {
     output::check_file(&arguments.output)?;
     let known = known_keys(&arguments)?;
-    let mut fetched = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
-    compare(&known, &mut fetched, streams).map_err(|error| error.at(arguments.place()))?;
-    if arguments.check {
-        return Ok(check(&arguments, &known, &fetched)?);
+    let fetched = fetch(&arguments, &known)?;
+    for id in &fetched.still_revoked {
+        streams.warn(id.as_str(), "is Revoked in the file and not in the cluster; it stays Revoked in the file");
     }
-    accept(&arguments, &known, &fetched, streams)?;
-    let text = write_keys(&fetched);
+    if arguments.check {
+        return Ok(check(&fetched).map_err(|error| error.at(arguments.place()))?);
+    }
+    agree(&arguments, &fetched, streams).map_err(|error| error.at(arguments.place()))?;
+    let text = write_keys(&fetched.keys);
     if std::fs::read(&arguments.output).is_ok_and(|current| current == text.as_bytes()) {
         return Ok(());
     }
@@ -62,76 +72,100 @@ impl FetchArguments {
     }
 }
 
+/// The keys of the file; refuses a file that holds anything else, which is never written over.
 fn known_keys(arguments: &FetchArguments) -> Result<Vec<PublishedKey>, CliError> {
     if !arguments.output.exists() {
         return Ok(Vec::new());
     }
     let text = arguments.input().read()?;
-    read_keys(&text).map_err(|error| CliError::manifest(&arguments.place(), &error))
+    let refused = |error| CliError::manifest(&arguments.place(), &error).under("this file is not a keys file");
+    read_keys(&text).map_err(refused)
 }
 
-fn find<'a>(keys: &'a [PublishedKey], recipient: &Recipient) -> Option<&'a PublishedKey> {
-    keys.iter().find(|key| key.recipient == *recipient)
+/// What the file holds afterwards, sorted as keys files are.
+fn fetch(arguments: &FetchArguments, known: &[PublishedKey]) -> Result<Fetched, CliError> {
+    let SealingKeys { keys, place } = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
+    as_read_back(&keys, &place)?;
+    check_creation_times(&place, &keys)?;
+    let mut fetched = Fetched::new(known, keys).map_err(|Contradiction(id)| {
+        let error = CliError::refused(format!("{id} has another role or creation time in the cluster"));
+        error.at(arguments.place()).with_hint("they never change: find out who changed them")
+    })?;
+    check_creation_times(&arguments.place(), &fetched.keys)?;
+    fetched.keys = as_read_back(&fetched.keys, &arguments.place())?;
+    Ok(fetched)
 }
 
-/// Refuses changes of what never changes; a key that the file has as Revoked stays so.
-fn compare(known: &[PublishedKey], fetched: &mut [PublishedKey], streams: &mut Streams) -> Result<(), CliError> {
-    for key in fetched {
-        let Some(before) = find(known, &key.recipient) else {
-            continue;
-        };
+/// The keys as a keys file gives them: sorted, each once. Refuses what no keys file holds, such as too many.
+fn as_read_back(keys: &[PublishedKey], place: &str) -> Result<Vec<PublishedKey>, CliError> {
+    let refused = |error| CliError::refused(format!("no keys file can hold these keys: {error}")).at(place);
+    read_keys(&write_keys(keys)).map_err(refused)
+}
+
+fn check(fetched: &Fetched) -> Result<(), CliError> {
+    let difference = |Change { key, kind }: &Change| {
         let id = key.recipient.key_id();
-        if (before.role, before.created_at) != (key.role, key.created_at) {
-            let error = CliError::refused(format!("{id} has another role or creation time in the cluster"));
-            return Err(error.with_hint("they never change: find out who changed them"));
+        match kind {
+            ChangeKind::Added => format!("{id} is new"),
+            ChangeKind::Dropped => format!("{id} is gone"),
+            ChangeKind::Tightened { .. } | ChangeKind::Loosened { .. } => format!("{id} is {} now", key.state.as_str()),
         }
-        if before.state == KeyState::Revoked && key.state != KeyState::Revoked {
-            streams.warn(id.as_str(), "is Revoked in the file and not in the cluster; it stays Revoked in the file");
-            key.state = KeyState::Revoked;
-        }
-    }
-    Ok(())
-}
-
-fn check(arguments: &FetchArguments, known: &[PublishedKey], fetched: &[PublishedKey]) -> Result<(), CliError> {
-    let mut differences: Vec<String> = Vec::new();
-    for key in fetched {
-        let id = key.recipient.key_id();
-        match find(known, &key.recipient) {
-            None => differences.push(format!("{id} is new")),
-            Some(before) if before.state != key.state => {
-                differences.push(format!("{id} is {} now", state_word(key.state)))
-            }
-            Some(_) => {}
-        }
-    }
-    let gone = known.iter().filter(|key| find(fetched, &key.recipient).is_none());
-    differences.extend(gone.map(|key| format!("{} is gone", key.recipient.key_id())));
+    };
+    let differences: Vec<_> = fetched.changes.iter().map(difference).collect();
     if differences.is_empty() {
         return Ok(());
     }
     let error = CliError::new(Kind::Found, format!("differs from the cluster: {}", differences.join(", ")));
-    Err(error.at(arguments.place()).with_hint("run `waxseal keys fetch` without `--check`, and commit the file"))
+    Err(error.with_hint("run `waxseal keys fetch` without `--check`, and commit the file"))
 }
 
-fn accept(
-    arguments: &FetchArguments,
-    known: &[PublishedKey],
-    fetched: &[PublishedKey],
-    streams: &mut Streams,
-) -> Result<(), CliError> {
-    for key in fetched.iter().filter(|key| find(known, &key.recipient).is_none()) {
-        let fingerprint = key.recipient.fingerprint();
-        let (id, role, state) = (key.recipient.key_id(), role_word(key.role), state_word(key.state));
-        streams.say(&format!("new key {id} ({role}, {state}, created {}): {fingerprint}", key.created_at));
-        let is_accepted = arguments.accept.contains(&fingerprint)
-            || streams.can_ask() && streams.is_answered_yes("Take it into the file? Type yes: ");
-        if !is_accepted {
-            let error = CliError::refused(format!("{id} was not accepted: the file stays as it is"));
-            let hint =
-                "compare the fingerprint with what the cluster's operator says, then pass `--accept FINGERPRINT`";
-            return Err(error.at(arguments.place()).with_hint(hint));
+/// Shows every change, and asks for consent to those that need it; stops at the first that is denied.
+fn agree(arguments: &FetchArguments, fetched: &Fetched, streams: &mut Streams) -> Result<(), CliError> {
+    match &fetched.new_primary {
+        Some(NewPrimary::Key(id)) => streams.say(&format!("key {id} becomes the primary: new values are sealed to it")),
+        Some(NewPrimary::Absent) => streams.say("no key of the cluster is Active: nothing can be sealed to it"),
+        None => {}
+    }
+    let mut denied = None;
+    for change in &fetched.changes {
+        streams.say(&announcement(change));
+        let fingerprint = change.key.recipient.fingerprint();
+        if !change.kind.needs_consent() || arguments.accept.contains(&fingerprint) {
+            continue;
+        }
+        if !streams.can_ask() {
+            // The fingerprints of all others are shown, too: they are accepted together.
+            denied = denied.or(Some(change));
+        } else if !streams.is_answered_yes(&question(change)) {
+            denied = Some(change);
+            break;
         }
     }
-    Ok(())
+    let Some(Change { key, .. }) = denied else {
+        return Ok(());
+    };
+    let error = CliError::refused(format!("{} was not accepted: the file stays as it is", key.recipient.key_id()));
+    let hint = "compare the fingerprint with what the cluster's operator says, then pass `--accept FINGERPRINT`";
+    Err(error.with_hint(hint))
+}
+
+fn announcement(Change { key, kind }: &Change) -> String {
+    let (id, role, state) = (key.recipient.key_id(), key.role.as_str(), key.state.as_str());
+    let (new, change) = match kind {
+        ChangeKind::Added => ("new ", String::new()),
+        ChangeKind::Dropped => ("", " is not in the cluster, and goes".to_owned()),
+        ChangeKind::Tightened { from } | ChangeKind::Loosened { from } => {
+            ("", format!(" was {} in the file", from.as_str()))
+        }
+    };
+    let fingerprint = key.recipient.fingerprint();
+    format!("{new}key {id} ({role}, {state}, created {}){change}: {fingerprint}", key.created_at)
+}
+
+fn question(Change { key, kind }: &Change) -> String {
+    match kind {
+        ChangeKind::Dropped => "Drop it from the file? Type yes: ".to_owned(),
+        ChangeKind::Loosened { .. } => format!("Make it {} again? Type yes: ", key.state.as_str()),
+        ChangeKind::Added | ChangeKind::Tightened { .. } => "Take it into the file? Type yes: ".to_owned(),
+    }
 }

@@ -12,19 +12,25 @@ use crate::file_names::file_name;
 use crate::output;
 use crate::streams::Streams;
 
+const EXAMPLES: &str = "\
+Examples:
+  waxseal keys generate --recovery -o recovery.key > recovery.yaml
+  waxseal keys generate -o cluster.key > cluster.yaml";
+
 /// Makes a key: writes its identity to a new file and prints its SealingKey, the public half.
 ///
 /// The identity file is plain, as `age-keygen` writes it; `age -p` protects it with a passphrase.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct GenerateArguments {
     /// The new file for the identity, which only its owner can read
-    #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>())]
+    #[arg(short, long, value_name = "IDENTITY_FILE", value_parser = file_name::<PathBuf>(), help_heading = "Output")]
     output: PathBuf,
     /// Make a recovery key, to be kept offline
-    #[arg(long)]
+    #[arg(long, help_heading = "Key")]
     recovery: bool,
     /// Make a key without post-quantum protection (X25519)
-    #[arg(long)]
+    #[arg(long, help_heading = "Key")]
     classic: bool,
 }
 

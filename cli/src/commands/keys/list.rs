@@ -1,26 +1,34 @@
 use std::ffi::OsString;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 use waxseal_shared::manifest::read_keys;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, primary};
+use waxseal_shared::sealing_key::{PublishedKey, check_creation_time, primary};
 
 use crate::commands::inspect::{ReportFormat, kind_word, to_json};
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
-use crate::input::Input;
+use crate::input::{self, Input};
 use crate::streams::Streams;
 
 /// Shows the keys of keys files. No cluster is asked.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ListArguments {
-    /// The keys files
-    #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>(), required = true, num_args = 1..)]
-    keys: Vec<OsString>,
+    /// The keys files; `-` is stdin
+    #[arg(value_name = "KEYS_FILE|-", value_parser = file_name::<OsString>(), required = true)]
+    files: Vec<OsString>,
     /// How the list is written
     #[arg(long, value_enum, default_value = "text")]
     format: ReportFormat,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  waxseal keys list .waxseal/prod.yaml
+  waxseal keys list --format json -- .waxseal/*.yaml
+  kubectl get sealingkeys -n waxseal-system -o yaml | waxseal keys list -";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -36,12 +44,20 @@ struct Row {
 }
 
 pub(crate) fn run(arguments: ListArguments, streams: &mut Streams) -> Result<(), Failures> {
+    input::check_stdin_once(&arguments.files)?;
+    let now = Timestamp::now();
     let mut rows = Vec::new();
-    for name in &arguments.keys {
+    for name in &arguments.files {
         let input = Input::named(name);
-        let keys = read_keys(&input.read()?).map_err(|error| CliError::manifest(&input.place(), &error))?;
+        let place = input.place();
+        let keys = read_keys(&input.read()?).map_err(|error| CliError::manifest(&place, &error))?;
+        for key in &keys {
+            if let Err(error) = check_creation_time(key.created_at, now) {
+                streams.warn(&place, &format!("{}: {error}: nothing is sealed with this file", key.recipient.key_id()));
+            }
+        }
         let primary = primary(&keys);
-        rows.extend(keys.iter().map(|key| row(input.place(), key, primary == Some(key))));
+        rows.extend(keys.iter().map(|key| row(place.clone(), key, primary == Some(key))));
     }
     let text = match arguments.format {
         ReportFormat::Text => table(&rows),
@@ -50,29 +66,12 @@ pub(crate) fn run(arguments: ListArguments, streams: &mut Streams) -> Result<(),
     Ok(streams.result(&text)?)
 }
 
-/// The word for a role, as manifests have it.
-pub(super) fn role_word(role: KeyRole) -> &'static str {
-    match role {
-        KeyRole::Cluster => "Cluster",
-        KeyRole::Recovery => "Recovery",
-    }
-}
-
-/// The word for a state, as manifests have it.
-pub(super) fn state_word(state: KeyState) -> &'static str {
-    match state {
-        KeyState::Active => "Active",
-        KeyState::Retired => "Retired",
-        KeyState::Revoked => "Revoked",
-    }
-}
-
 fn row(file: String, key: &PublishedKey, primary: bool) -> Row {
     Row {
         file,
         key: key.recipient.key_id().to_string(),
-        role: role_word(key.role),
-        state: state_word(key.state),
+        role: key.role.as_str(),
+        state: key.state.as_str(),
         primary,
         kind: kind_word(key.recipient.kind()),
         created_at: key.created_at.to_string(),

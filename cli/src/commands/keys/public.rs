@@ -1,8 +1,9 @@
 use std::ffi::OsString;
 
 use clap::Args;
+use jiff::Timestamp;
 use waxseal_shared::manifest::{write_key, write_keys};
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, check_creation_time};
 
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
@@ -11,15 +12,22 @@ use crate::input::{self, Input};
 use crate::passphrases::PassphraseArguments;
 use crate::streams::Streams;
 
+const EXAMPLES: &str = "\
+Examples:
+  waxseal keys public --identity recovery.key --recovery > recovery.yaml
+  waxseal keys public --identity - --passphrase-file pass < recovery.key";
+
 /// Prints the SealingKeys, the public halves, of an identity file.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct PublicArguments {
-    /// The age identity file, plain or protected by a passphrase; its `# created:` line says how old the keys are
-    #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>())]
+    /// The age identity file, plain or protected by a passphrase; `-` is stdin. Its `# created:` line says when the
+    /// keys were made
+    #[arg(long, value_name = "IDENTITY_FILE|-", value_parser = file_name::<OsString>())]
     identity: OsString,
     #[command(flatten)]
     passphrase: PassphraseArguments,
-    /// They are recovery keys
+    /// Print recovery keys
     #[arg(long)]
     recovery: bool,
 }
@@ -32,6 +40,9 @@ pub(crate) fn run(arguments: PublicArguments, streams: &mut Streams) -> Result<(
         let hint = "add a line such as `# created: 2026-01-31T09:00:00Z` at its top";
         return Err(error.at(Input::named(&arguments.identity).place()).with_hint(hint).into());
     };
+    let place = Input::named(&arguments.identity).place();
+    check_creation_time(created_at, Timestamp::now())
+        .map_err(|error| CliError::refused(format!("{error}")).at(place).with_hint("correct its `# created:` line"))?;
     let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
     let published = |recipient| PublishedKey { recipient, role, created_at, state: KeyState::Active };
     let keys: Vec<_> = file.identities.iter().map(|identity| published(identity.recipient().clone())).collect();

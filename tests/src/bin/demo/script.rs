@@ -40,7 +40,7 @@ pub(crate) fn play(stage: &mut Stage, place: &mut impl Place) -> Result<()> {
     stage.step("Start the controller: it makes a key of its own and publishes the public half")?;
     begin_repository(stage)?;
     place.start(stage)?;
-    stage.quote(&stage.run(&["waxseal", "keys", "list", "--keys", place.keys_file()])?)?;
+    stage.quote(&stage.run(&["waxseal", "keys", "list", place.keys_file()])?)?;
 
     stage.step("Seal a file of Secrets; whoever seals needs only the public keys")?;
     let first = seal(stage, place, OLD_PASSWORD)?;

@@ -1,0 +1,240 @@
+//! Why a cluster was not asked or did not answer, in our own words: those of the client can quote tokens.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use http_body_util::LengthLimitError;
+use kube::Config;
+use kube::client::AuthError;
+use kube::config::{KubeconfigError, LoadDataError};
+use rustls::pki_types::InvalidDnsNameError;
+use rustls::{AlertDescription, CertificateError};
+use waxseal_shared::names::Namespace;
+use waxseal_shared::visible_text::escaped;
+
+use super::{MAX_ANSWER_BYTES, no_cluster};
+use crate::error::CliError;
+use crate::input::shown;
+
+/// What the client says of a name that is not resolved; it has no type for that.
+const UNRESOLVED: &str = "dns error";
+const NO_URL: &str = "the `server` of its cluster is not a URL with http:// or https://";
+const WITH_KUBECTL: &str = "see if `kubectl` can use the context";
+
+/// The server that is asked, as errors name it: without credentials that the kubeconfig may have in its URL.
+pub(super) struct Server {
+    host: String,
+    port: u16,
+    /// Whether the kubeconfig says which authority signs the server's certificate.
+    has_own_authority: bool,
+}
+
+/// A kubeconfig that is not read; `path` is the one that was named.
+pub(super) fn of_reading(error: &KubeconfigError, path: Option<&Path>) -> CliError {
+    const HINT: &str = "name one with `--kubeconfig FILE`, and see what `kubectl config view` says";
+    let path = match error {
+        KubeconfigError::ReadConfig(_, path) => Some(path.as_path()),
+        _ => path,
+    };
+    let failure = match error {
+        KubeconfigError::ReadConfig(error, _) => no_cluster(reason(error)),
+        KubeconfigError::FindPath => no_cluster("there is no home folder to look for a kubeconfig in"),
+        _ => no_cluster("not a kubeconfig"),
+    };
+    let place = path.map_or_else(|| "kubeconfig".to_owned(), |path| format!("kubeconfig {}", shown(path)));
+    failure.at(place).with_hint(HINT)
+}
+
+/// A kubeconfig without the context that is wanted: `what` is missing.
+pub(super) fn no_context(what: &str, contexts: &[&str]) -> CliError {
+    if contexts.is_empty() {
+        return no_cluster(format!("{what}; the kubeconfig has no contexts"));
+    }
+    let contexts: Vec<_> = contexts.iter().map(|name| escaped(name)).collect();
+    let error = no_cluster(format!("{what}; the kubeconfig has: {}", contexts.join(", ")));
+    error.with_hint("name one with `--context CONTEXT`")
+}
+
+/// A context that cannot be used as the kubeconfig describes it.
+pub(super) fn of_context(error: &KubeconfigError) -> CliError {
+    no_cluster(match error {
+        KubeconfigError::LoadContext(_) => "the kubeconfig has the name of the context and nothing else".to_owned(),
+        KubeconfigError::LoadClusterOfContext(name) => {
+            format!("the kubeconfig does not have its cluster, {}", escaped(name))
+        }
+        KubeconfigError::MissingClusterUrl => "its cluster has no `server`".to_owned(),
+        KubeconfigError::ParseClusterUrl(_) => NO_URL.to_owned(),
+        KubeconfigError::ParseProxyUrl(_) => "the proxy's URL is not a URL".to_owned(),
+        KubeconfigError::LoadCertificateAuthority(error) => unreadable("certificate authority", error),
+        KubeconfigError::ParseCertificates(_) => "the certificate authority is not PEM".to_owned(),
+        KubeconfigError::LoadClientCertificate(error) => unreadable("client certificate", error),
+        KubeconfigError::LoadClientKey(LoadDataError::ReadFile(error, _)) => {
+            // People write the key itself where its path belongs.
+            format!("cannot read the kubeconfig's client key: {}", reason(error))
+        }
+        KubeconfigError::LoadClientKey(error) => unreadable("client key", error),
+        _ => "the kubeconfig's context cannot be used".to_owned(),
+    })
+}
+
+/// An answer that is not what was asked for.
+pub(super) fn unknown_answer() -> CliError {
+    CliError::refused("the answer is not a list of SealingKeys that this waxseal knows")
+        .with_hint("update waxseal, or see what `kubectl get sealingkeys` says")
+}
+
+impl Server {
+    pub(super) fn of(config: &Config) -> Result<Self, CliError> {
+        let url = &config.cluster_url;
+        let usual_port = match url.scheme_str() {
+            Some("https") => 443,
+            Some("http") => 80,
+            _ => return Err(no_cluster(NO_URL)),
+        };
+        let host = url.host().ok_or_else(|| no_cluster(NO_URL))?;
+        Ok(Self {
+            host: escaped(host).into_owned(),
+            port: url.port_u16().unwrap_or(usual_port),
+            has_own_authority: config.root_cert.is_some(),
+        })
+    }
+
+    /// Why the API server was not asked, or what it said instead of listing SealingKeys.
+    pub(super) fn failure(&self, error: &kube::Error, namespace: &Namespace) -> CliError {
+        match error {
+            kube::Error::Api(status) if status.code == 404 => no_cluster("the cluster does not know SealingKeys")
+                .with_hint("waxseal-controller and its custom resource definitions are not installed there"),
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
+                no_cluster(format!("the API server does not let you list SealingKeys in {namespace} ({})", status.code))
+            }
+            kube::Error::Api(status) => no_cluster(format!("the API server answers with an error ({})", status.code)),
+            kube::Error::SerdeError(error) if error.is_data() => unknown_answer(),
+            kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
+                no_cluster(format!("{self} does not answer as an API server does"))
+            }
+            kube::Error::InferKubeconfig(error) => of_context(error),
+            kube::Error::RustlsTls(_) => {
+                no_cluster("the certificates of the context cannot be used").with_hint(WITH_KUBECTL)
+            }
+            kube::Error::ProxyProtocolDisabled { .. } | kube::Error::ProxyProtocolUnsupported { .. } => {
+                no_cluster("`proxy-url` or $HTTPS_PROXY names a proxy, and waxseal connects without one")
+            }
+            error => match causes(error).find_map(|cause| cause.downcast_ref()) {
+                Some(error) => of_login(error),
+                None => no_cluster(self.broken_connection(error)),
+            },
+        }
+    }
+
+    fn broken_connection(&self, error: &kube::Error) -> String {
+        let causes = || causes(error);
+        if causes().any(|cause| cause.is::<LengthLimitError>()) {
+            let limit = MAX_ANSWER_BYTES / (1024 * 1024);
+            return format!("the answer of {self} is larger than {limit} MiB, the most that is read");
+        }
+        if let Some(error) = causes().find_map(|cause| cause.downcast_ref()) {
+            return self.broken_tls(error);
+        }
+        if causes().any(|cause| cause.is::<InvalidDnsNameError>() || cause.to_string() == UNRESOLVED) {
+            return format!("cannot resolve host {}", self.host);
+        }
+        let kind = causes().find_map(|cause| {
+            let kind = cause.downcast_ref::<io::Error>()?.kind();
+            Some(kind).filter(|kind| *kind != io::ErrorKind::Other)
+        });
+        match kind {
+            Some(io::ErrorKind::ConnectionRefused) => format!("connection refused by {self}"),
+            Some(kind) => format!("the connection to {self} failed: {kind}"),
+            None => format!("{self} does not answer as an API server does"),
+        }
+    }
+
+    fn broken_tls(&self, error: &rustls::Error) -> String {
+        match error {
+            rustls::Error::InvalidCertificate(error) => self.bad_certificate(error),
+            rustls::Error::InvalidMessage(_) => format!("{self} does not speak TLS"),
+            rustls::Error::AlertReceived(
+                AlertDescription::BadCertificate
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateRequired
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::UnsupportedCertificate,
+            ) => format!("{self} refuses the client certificate"),
+            _ => format!("the TLS connection to {self} failed"),
+        }
+    }
+
+    fn bad_certificate(&self, error: &CertificateError) -> String {
+        match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "the server's certificate has expired".to_owned()
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "the server's certificate is not valid yet".to_owned()
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!("the server's certificate is for another name than {}", self.host)
+            }
+            CertificateError::UnknownIssuer | CertificateError::BadSignature if self.has_own_authority => {
+                "the server's certificate is not signed by the kubeconfig's CA".to_owned()
+            }
+            CertificateError::UnknownIssuer => {
+                "the server's certificate is not signed by a CA of this machine, and the kubeconfig names none"
+                    .to_owned()
+            }
+            _ => "the server's certificate is not valid".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Credentials that are not there. What a plugin printed is not repeated.
+fn of_login(error: &AuthError) -> CliError {
+    let text = match error {
+        // People write the token itself where its path belongs.
+        AuthError::ReadTokenFile(error, _) => format!("cannot read the kubeconfig's token file: {}", reason(error)),
+        AuthError::AuthExecStart(error) => format!("cannot start the kubeconfig's login plugin: {}", reason(error)),
+        AuthError::AuthExecRun { .. } | AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => {
+            "the kubeconfig's login plugin failed".to_owned()
+        }
+        _ => return no_credentials(),
+    };
+    no_cluster(text).with_hint(WITH_KUBECTL)
+}
+
+/// Credentials of a form that no request can carry.
+pub(super) fn no_credentials() -> CliError {
+    no_cluster("the kubeconfig's credentials cannot be used").with_hint(WITH_KUBECTL)
+}
+
+fn unreadable(what: &str, error: &LoadDataError) -> String {
+    match error {
+        LoadDataError::ReadFile(error, path) => format!("cannot read {what} {}: {}", shown(path), reason(error)),
+        LoadDataError::DecodeBase64(_) => format!("the {what} in the kubeconfig is not base64"),
+        LoadDataError::NoBase64DataOrFile => format!("the kubeconfig has no {what}"),
+    }
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
+/// The error and its causes. Of an error of the operating system that wraps another one, `source` leaves that out.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        wrapped.map(|wrapped| wrapped as &(dyn Error + 'static)).or_else(|| error.source())
+    })
+}

@@ -1,0 +1,219 @@
+//! What the SealingKeys of a cluster change in a keys file.
+
+use waxseal_shared::key::Recipient;
+use waxseal_shared::names::KeyId;
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, primary};
+
+/// A keys file after a fetch, and how it came to be so.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fetched {
+    /// All keys of the file.
+    pub(super) keys: Vec<PublishedKey>,
+    /// Each key that is added, dropped or changed.
+    pub(super) changes: Vec<Change>,
+    /// The keys that are Revoked in the file and not in the cluster, and stay Revoked.
+    pub(super) still_revoked: Vec<KeyId>,
+    /// Whom new values are sealed to instead of the primary so far; `None` if that stays, or if the file is new.
+    pub(super) new_primary: Option<NewPrimary>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NewPrimary {
+    Key(KeyId),
+    /// No key of the cluster is Active.
+    Absent,
+}
+
+/// How one key of the file changes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    /// The key, as it is in the file afterwards, or was before it went.
+    pub(super) key: PublishedKey,
+    pub(super) kind: ChangeKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChangeKind {
+    /// The file does not have the key yet.
+    Added,
+    /// The cluster does not show the key any more.
+    Dropped,
+    /// The state is stricter than before.
+    Tightened { from: KeyState },
+    /// The state is less strict than before.
+    Loosened { from: KeyState },
+}
+
+/// A key whose role or creation time, which never change, are not those of the file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Contradiction(pub(super) KeyId);
+
+impl Fetched {
+    /// Puts what the file has (`known`) and what the cluster shows, perhaps twice, together.
+    ///
+    /// Recovery keys and Revoked keys that the cluster does not show stay as the file has them. A key that is Revoked
+    /// in the file stays Revoked.
+    pub(super) fn new(known: &[PublishedKey], shown: Vec<PublishedKey>) -> Result<Self, Contradiction> {
+        let (mut keys, mut changes, mut still_revoked) = (Vec::new(), Vec::new(), Vec::new());
+        for mut key in shown {
+            if find(&keys, &key.recipient).is_some() {
+                continue;
+            }
+            let before = find(known, &key.recipient);
+            if let Some(before) = before {
+                if (before.role, before.created_at) != (key.role, key.created_at) {
+                    return Err(Contradiction(key.recipient.key_id().clone()));
+                }
+                if before.state == KeyState::Revoked && key.state != KeyState::Revoked {
+                    still_revoked.push(key.recipient.key_id().clone());
+                    key.state = KeyState::Revoked;
+                }
+            }
+            changes.extend(kind_of(before, &key).map(|kind| Change { key: key.clone(), kind }));
+            keys.push(key);
+        }
+        let hidden: Vec<_> = known.iter().filter(|key| find(&keys, &key.recipient).is_none()).cloned().collect();
+        for key in hidden {
+            if key.role == KeyRole::Recovery || key.state == KeyState::Revoked {
+                keys.push(key);
+            } else {
+                changes.push(Change { key, kind: ChangeKind::Dropped });
+            }
+        }
+        let new_primary = new_primary(known, &keys);
+        Ok(Self { keys, changes, still_revoked, new_primary })
+    }
+}
+
+impl ChangeKind {
+    /// Whether a person has to agree: more is trusted afterwards, or less is known.
+    pub(super) fn needs_consent(self) -> bool {
+        !matches!(self, Self::Tightened { .. })
+    }
+}
+
+fn find<'a>(keys: &'a [PublishedKey], recipient: &Recipient) -> Option<&'a PublishedKey> {
+    keys.iter().find(|key| key.recipient == *recipient)
+}
+
+fn kind_of(before: Option<&PublishedKey>, after: &PublishedKey) -> Option<ChangeKind> {
+    match before.map(|before| before.state) {
+        None => Some(ChangeKind::Added),
+        Some(from) if from < after.state => Some(ChangeKind::Tightened { from }),
+        Some(from) if from > after.state => Some(ChangeKind::Loosened { from }),
+        Some(_) => None,
+    }
+}
+
+fn new_primary(before: &[PublishedKey], after: &[PublishedKey]) -> Option<NewPrimary> {
+    let id = |key: &PublishedKey| key.recipient.key_id().clone();
+    let (old, new) = (primary(before).map(id), primary(after).map(id));
+    if old == new || before.is_empty() {
+        return None;
+    }
+    Some(new.map_or(NewPrimary::Absent, NewPrimary::Key))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use waxseal_shared::key::{Identity, KeyKind};
+    use waxseal_shared::randomness;
+
+    use super::*;
+
+    fn key(role: KeyRole, state: KeyState, second: i64) -> PublishedKey {
+        let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
+        let created_at = Timestamp::from_second(second).expect("a small number");
+        PublishedKey { recipient: identity.recipient().clone(), role, created_at, state }
+    }
+
+    fn with_state(key: &PublishedKey, state: KeyState) -> PublishedKey {
+        PublishedKey { state, ..key.clone() }
+    }
+
+    fn fetched(known: &[PublishedKey], shown: &[PublishedKey]) -> Fetched {
+        Fetched::new(known, shown.to_vec()).expect("no contradiction")
+    }
+
+    #[test]
+    fn the_same_keys_change_nothing() {
+        let keys = [key(KeyRole::Cluster, KeyState::Active, 1), key(KeyRole::Recovery, KeyState::Retired, 2)];
+        let expected =
+            Fetched { keys: keys.to_vec(), changes: Vec::new(), still_revoked: Vec::new(), new_primary: None };
+        assert_eq!(fetched(&keys, &keys), expected);
+        assert_eq!(fetched(&keys, &[&keys[..], &keys].concat()), expected);
+    }
+
+    #[test]
+    fn only_recovery_keys_and_revoked_keys_outlive_the_cluster() {
+        let shown = key(KeyRole::Cluster, KeyState::Active, 1);
+        for (role, state, stays) in [
+            (KeyRole::Recovery, KeyState::Active, true),
+            (KeyRole::Recovery, KeyState::Retired, true),
+            (KeyRole::Recovery, KeyState::Revoked, true),
+            (KeyRole::Cluster, KeyState::Revoked, true),
+            (KeyRole::Cluster, KeyState::Retired, false),
+            (KeyRole::Cluster, KeyState::Active, false),
+        ] {
+            let hidden = key(role, state, 0);
+            let Fetched { keys, changes, .. } = fetched(&[shown.clone(), hidden.clone()], std::slice::from_ref(&shown));
+            if stays {
+                assert_eq!((keys, changes), (vec![shown.clone(), hidden], Vec::new()));
+            } else {
+                let dropped = Change { key: hidden, kind: ChangeKind::Dropped };
+                assert_eq!((keys, changes), (vec![shown.clone()], vec![dropped]));
+            }
+        }
+    }
+
+    #[test]
+    fn the_cluster_tightens_and_loosens_but_never_revives() {
+        use KeyState::{Active, Retired, Revoked};
+        for (from, to, kind, after) in [
+            (Active, Retired, Some(ChangeKind::Tightened { from: Active }), Retired),
+            (Retired, Revoked, Some(ChangeKind::Tightened { from: Retired }), Revoked),
+            (Retired, Active, Some(ChangeKind::Loosened { from: Retired }), Active),
+            (Revoked, Active, None, Revoked),
+            (Revoked, Retired, None, Revoked),
+        ] {
+            let before = key(KeyRole::Cluster, from, 1);
+            let result = fetched(std::slice::from_ref(&before), &[with_state(&before, to)]);
+            let after = with_state(&before, after);
+            let changes: Vec<_> = kind.map(|kind| Change { key: after.clone(), kind }).into_iter().collect();
+            assert_eq!((result.keys, result.changes), (vec![after], changes), "{from:?} to {to:?}");
+            assert_eq!(result.still_revoked.len(), usize::from(from == Revoked));
+        }
+    }
+
+    #[test]
+    fn only_what_is_stricter_needs_no_consent() {
+        assert!(!ChangeKind::Tightened { from: KeyState::Active }.needs_consent());
+        for kind in [ChangeKind::Added, ChangeKind::Dropped, ChangeKind::Loosened { from: KeyState::Retired }] {
+            assert!(kind.needs_consent(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_primary_is_named() {
+        let (old, new) = (key(KeyRole::Cluster, KeyState::Active, 1), key(KeyRole::Cluster, KeyState::Active, 2));
+        let primary = |known: &[PublishedKey], shown: &[PublishedKey]| fetched(known, shown).new_primary;
+        let both = [old.clone(), new.clone()];
+        let named = |key: &PublishedKey| Some(NewPrimary::Key(key.recipient.key_id().clone()));
+        assert_eq!(primary(&both[..1], &both), named(&new));
+        assert_eq!(primary(&both, &[old.clone(), with_state(&new, KeyState::Retired)]), named(&old));
+        assert_eq!(primary(&both[..1], &[with_state(&old, KeyState::Retired)]), Some(NewPrimary::Absent));
+        assert_eq!(primary(&[], &[with_state(&old, KeyState::Retired)]), None);
+        assert_eq!(primary(&[], &both), None);
+    }
+
+    #[test]
+    fn another_role_or_creation_time_is_a_contradiction() {
+        let known = key(KeyRole::Cluster, KeyState::Active, 1);
+        let error = Err(Contradiction(known.recipient.key_id().clone()));
+        let shown = PublishedKey { role: KeyRole::Recovery, ..known.clone() };
+        assert_eq!(Fetched::new(std::slice::from_ref(&known), vec![shown]), error);
+        let shown = PublishedKey { created_at: Timestamp::UNIX_EPOCH, ..known.clone() };
+        assert_eq!(Fetched::new(&[known], vec![shown]), error);
+    }
+}

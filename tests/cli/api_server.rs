@@ -1,0 +1,92 @@
+//! API servers that answer what a test wants, and kubeconfigs that point at them.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::folder::{Folder, Run};
+
+/// A kubeconfig with one context, `test`.
+pub(crate) fn kubeconfig(cluster: &Value, user: &Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "test", "user": user}],
+    })
+}
+
+/// Writes a kubeconfig for a server on this port, which speaks plain HTTP.
+pub(crate) fn point_at(folder: &Folder, port: u16) {
+    let cluster = json!({"server": format!("http://127.0.0.1:{port}")});
+    let kubeconfig = kubeconfig(&cluster, &json!({"token": "a-token-nobody-shall-see"}));
+    folder.write("kubeconfig", kubeconfig.to_string());
+}
+
+/// Writes the same answer to every connection, until the test process ends.
+pub(crate) fn serve_with(answer: impl Fn(TcpStream) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("a port").port();
+    thread::spawn(move || listener.incoming().flatten().for_each(answer));
+    port
+}
+
+/// Answers every request with this status and body, until the test process ends.
+pub(crate) fn serve(status: &'static str, body: Value) -> u16 {
+    serve_text(status, body.to_string())
+}
+
+/// Like [`serve`], with a body of any text.
+pub(crate) fn serve_text(status: &'static str, body: impl Into<String>) -> u16 {
+    let body = body.into();
+    serve_with(move |mut stream| {
+        let wanted = "GET /apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys";
+        let is_wanted = request_line(&stream).starts_with(wanted);
+        let (status, body) = if is_wanted { (status, body.as_str()) } else { ("500 Unexpected", "{}") };
+        let head = head(status, &format!("content-length: {}", body.len()));
+        let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+    })
+}
+
+/// Reads a request; gives its first line.
+pub(crate) fn request_line(stream: impl Read) -> String {
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let request: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+    request.into_iter().next().unwrap_or_default()
+}
+
+/// The head of an answer of JSON.
+pub(crate) fn head(status: &str, length: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n{length}\r\n\r\n")
+}
+
+/// SealingKeys as the API server lists them, made from files of [`Folder::generate`].
+pub(crate) fn list(folder: &Folder, names: &[&str]) -> Value {
+    let items: Vec<_> = names.iter().map(|name| object(&folder.read(&format!("{name}.yaml")))).collect();
+    list_of(&items)
+}
+
+pub(crate) fn list_of(items: &[Value]) -> Value {
+    json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealingKeyList", "metadata": {"resourceVersion": "7"}, "items": items})
+}
+
+pub(crate) fn object(key: &str) -> Value {
+    let field = |name: &str| {
+        let line = key.lines().find_map(|line| line.trim().strip_prefix(&format!("{name}: ")));
+        line.expect("a field").trim_matches('"').to_owned()
+    };
+    json!({
+        "apiVersion": "waxseal.dev/v1alpha1",
+        "kind": "SealingKey",
+        "metadata": {"name": field("name"), "namespace": "waxseal-system", "uid": "u", "resourceVersion": "5", "generation": 1},
+        "spec": {"recipient": field("recipient"), "role": field("role"), "createdAt": field("createdAt"), "state": field("state")},
+    })
+}
+
+pub(crate) fn fetch<'a>(folder: &'a Folder, options: &[&str]) -> Run<'a> {
+    folder.waxseal(&[&["keys", "fetch", "-o", "prod.yaml", "--kubeconfig", "kubeconfig"], options].concat())
+}
