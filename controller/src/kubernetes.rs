@@ -62,9 +62,10 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let (store, writer) = reflector::store();
     let (secrets, secrets_writer) = reflector::store();
     let (secrets_listed, secrets_listings) = watch::channel(());
-    let context = Arc::new(Context::new(client.clone(), keys.clone(), secrets, Arc::clone(&metrics)));
+    let (server, address) = server::bind(&args.listen_addresses()).await?;
+    let forbidden = args.forbidden.metadata;
+    let context = Arc::new(Context::new(client.clone(), keys.clone(), forbidden, secrets, Arc::clone(&metrics)));
 
-    let (server, address) = server::bind(args.listen).await?;
     tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
     let serving = tokio::spawn(server::serve(server, store.clone(), keys.clone(), Arc::clone(&metrics)));
     let keeping_keys = tokio::spawn(KeySource::new(client.clone(), &key_namespace).run(keys_sender));

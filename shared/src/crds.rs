@@ -21,6 +21,7 @@ pub fn all() -> [CustomResourceDefinition; 2] {
         });
         let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         allow_unknown_to_be_pruned(schema);
+        unwrap_descriptions(schema);
         if let Some(status) = schema.pointer_mut("/properties/status") {
             // A fresh object has been judged at no generation: kstatus then reads it as in progress.
             status["default"] = json!({"observedGeneration": -1});
@@ -28,6 +29,7 @@ pub fn all() -> [CustomResourceDefinition; 2] {
         schema["x-kubernetes-validations"] = json!([{
             "rule": "!has(self.metadata.generateName)",
             "message": "a generated name is refused: give the object the name that it was sealed for",
+            "reason": "FieldValueForbidden",
         }]);
         serde_json::from_value(value).expect("still a definition")
     })
@@ -51,6 +53,21 @@ fn allow_unknown_to_be_pruned(schema: &mut Value) {
             fields.values_mut().for_each(allow_unknown_to_be_pruned);
         }
         Value::Array(items) => items.iter_mut().for_each(allow_unknown_to_be_pruned),
+        _ => {}
+    }
+}
+
+/// Makes one line of each paragraph: `kubectl explain` breaks lines itself, at the width of the terminal.
+fn unwrap_descriptions(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::String(description)) = fields.get_mut("description") {
+                let paragraphs = description.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+                *description = paragraphs.collect::<Vec<_>>().join("\n\n");
+            }
+            fields.values_mut().for_each(unwrap_descriptions);
+        }
+        Value::Array(items) => items.iter_mut().for_each(unwrap_descriptions),
         _ => {}
     }
 }

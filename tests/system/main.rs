@@ -3,7 +3,9 @@
 //! Own `main`, because the preparation may take minutes and must be seen to progress.
 #![expect(clippy::print_stderr, reason = "the preparation's progress is for people")]
 
+mod admission;
 mod harness;
+mod http;
 mod hygiene;
 mod materialise;
 mod peers;
@@ -46,7 +48,9 @@ fn main() -> ExitCode {
 /// Every module of tests has a line here.
 fn tests() -> Vec<Test> {
     let modules = [
+        admission::tests(),
         harness::tests(),
+        http::tests(),
         hygiene::tests(),
         materialise::tests(),
         recovery::tests(),

@@ -16,6 +16,7 @@ use waxseal_shared::plan::{DesiredSecret, Plan, plan};
 use waxseal_shared::reason::{Reason, Standing};
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec};
 use waxseal_shared::status::{self, Verdict};
+use waxseal_shared::template::ForbiddenPrefix;
 
 use super::keys::KeyState;
 use super::metrics::Metrics;
@@ -32,6 +33,7 @@ const MALFORMED: &str = "spec: not what the format has: a field is unknown or of
 pub(super) struct Context {
     client: Client,
     keys: watch::Receiver<KeyState>,
+    forbidden: Vec<ForbiddenPrefix>,
     settled: SettledObjects,
     metrics: Arc<Metrics>,
     delays: RetryDelays<ObjectRef<SealedSecret>>,
@@ -41,10 +43,11 @@ impl Context {
     pub(super) fn new(
         client: Client,
         keys: watch::Receiver<KeyState>,
+        forbidden: Vec<ForbiddenPrefix>,
         secrets: Store<PartialObjectMeta<Secret>>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { client, keys, settled: SettledObjects::new(secrets), metrics, delays: RetryDelays::new() }
+        Self { client, keys, forbidden, settled: SettledObjects::new(secrets), metrics, delays: RetryDelays::new() }
     }
 
     /// Forgets the objects that are gone.
@@ -159,7 +162,7 @@ async fn act(
 ) -> Option<(Verdict, Option<String>)> {
     let resource_version = found.as_ref().and_then(ResourceExt::resource_version);
     let existing = found.map(existing);
-    match plan(object, keys.as_keys(), existing.as_ref()) {
+    match plan(object, keys.as_keys(), &context.forbidden, existing.as_ref()) {
         Plan::Nothing => None,
         Plan::Leave(verdict) => Some((verdict, resource_version)),
         Plan::Write(desired, done) => {
