@@ -62,7 +62,7 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let (store, writer) = reflector::store();
     let (secrets, secrets_writer) = reflector::store();
     let (secrets_listed, secrets_listings) = watch::channel(());
-    let (server, address) = server::bind(&args.listen_addresses()).await?;
+    let (server, address) = server::bind(&args.listen_addresses())?;
     let forbidden = args.forbidden.metadata;
     let context = Arc::new(Context::new(client.clone(), keys.clone(), forbidden, secrets, Arc::clone(&metrics)));
 

@@ -22,6 +22,7 @@ pub fn all() -> [CustomResourceDefinition; 2] {
         let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         allow_unknown_to_be_pruned(schema);
         unwrap_descriptions(schema);
+        drop_nulls(schema);
         if let Some(status) = schema.pointer_mut("/properties/status") {
             // A fresh object has been judged at no generation: kstatus then reads it as in progress.
             status["default"] = json!({"observedGeneration": -1});
@@ -53,6 +54,20 @@ fn allow_unknown_to_be_pruned(schema: &mut Value) {
             fields.values_mut().for_each(allow_unknown_to_be_pruned);
         }
         Value::Array(items) => items.iter_mut().for_each(allow_unknown_to_be_pruned),
+        _ => {}
+    }
+}
+
+/// Has the API server take a field that is `null` for absent, as the format does.
+fn drop_nulls(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.get("nullable") == Some(&Value::Bool(true)) {
+                fields.remove("nullable");
+            }
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
         _ => {}
     }
 }

@@ -56,9 +56,9 @@ async fn definitions(context: &Context) -> TestResult {
     let wrap = wrap.as_str().ok_or("a wrap")?;
     let value = |value: Value| vec![(vec!["encryptedData", "NEW"], value)];
     let forbidden = |place: &str, text: &str| format!("spec.{place}: Forbidden: {text}");
-    let not_sealed = forbidden("encryptedData.NEW", NOT_SEALED);
-    let wrap_place = format!("envelopes.{id}.wraps.{key_id}");
-    let commitment = forbidden(&format!("envelopes.{id}.commitment"), "a commitment is the base64 of 32 bytes");
+    let not_sealed = forbidden("encryptedData[NEW]", NOT_SEALED);
+    let wrap_place = format!("envelopes[{id}].wraps[{key_id}]");
+    let commitment = forbidden(&format!("envelopes[{id}].commitment"), "a commitment is the base64 of 32 bytes");
     let in_envelope = |field: &'static str, value: Value| vec![(vec!["envelopes", id.as_str(), field], value)];
     let in_wraps = |value: String| vec![(vec!["envelopes", id.as_str(), "wraps", key_id.as_str()], json!(value))];
     let cases: Vec<(Vec<(Vec<&str>, Value)>, String)> = vec![
@@ -67,7 +67,6 @@ async fn definitions(context: &Context) -> TestResult {
         (value(json!(format!("wax1.{}", PLAIN.repeat(30)))), not_sealed.clone()),
         (value(json!(token.replacen("wax1", "wax2", 1))), not_sealed.clone()),
         (value(json!(token.replacen("wax1.e", "wax1.E", 1))), not_sealed.clone()),
-        (value(json!(format!("wax1.eABCDEFABCD.{}", &token[17..]))), not_sealed.clone()),
         (value(json!(format!("{}-{}", &token[..16], &token[17..]))), not_sealed.clone()),
         (value(json!(&token[..token.len() - 1])), not_sealed.clone()),
         (value(json!("")), not_sealed.clone()),
@@ -121,7 +120,7 @@ async fn sizes(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// A vector whose object was opened, or was refused for another reason than its form.
+/// A vector that opens, or is refused for another reason than its form, is admitted.
 async fn vectors(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("vectors").await?;
     let (mut admitted, mut refused) = (0, 0);
@@ -143,11 +142,16 @@ async fn vectors(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// The name, the object and the reason of the refusal of each vector of a whole object.
+/// The name, the object and the reason of the refusal of each vector of a whole object. Those that show the order of
+/// checks have several faults each.
 fn object_vectors() -> Result<Vec<(String, Value, Option<String>)>, Error> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vectors"))? {
-        let file: Value = serde_json::from_str(&std::fs::read_to_string(entry?.path())?)?;
+        let path = entry?.path();
+        if path.ends_with("order-of-checks.json") {
+            continue;
+        }
+        let file: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
         for vector in file["vectors"].as_array().ok_or("vectors")? {
             if vector.get("object").is_none() || vector.get("expected").is_none() {
                 continue;

@@ -73,13 +73,9 @@ async fn few_descriptors(context: &Context, cluster: &Cluster) -> TestResult {
     controller.ready().await?;
     let opened = Arc::new(AtomicUsize::new(0));
     let _clients = hostile_clients(&controller, 200, &opened)?;
-    waiting::until("failing to accept", CLOSED_BY_THEN, async || {
-        controller.log_text().contains("failed to accept a connection for probes and metrics").then_some(())
-    })
-    .await?;
+    waiting::until("the flood", CLOSED_BY_THEN, async || (opened.load(Ordering::Relaxed) >= 1000).then_some(())).await?;
     assert_probes_answer(&controller).await?;
-    let complaints = controller.log_text().matches("failed to accept a connection").count();
-    assert!(complaints <= 2, "it complains {complaints} times within a minute");
+    assert!(!controller.log_text().contains("failed to accept a connection"), "{}", controller.log_text());
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::SealingKey;
-use waxseal_tests::cluster::Cluster;
+use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
@@ -38,15 +38,21 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// The controller's requests so far that have to do with a namespace, or all.
-fn requests(cluster: &Cluster, namespace: &str) -> Result<Vec<Value>, Error> {
+/// The controller's requests so far, of which watches may go on.
+fn requests(cluster: &Cluster) -> Result<Vec<Value>, Error> {
     let log = std::fs::read_to_string(cluster.audit_log())?;
     let user = format!("system:serviceaccount:{KEY_NAMESPACE}:{SERVICE_ACCOUNT}");
-    let complete = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    Ok(complete
-        .filter(|event| event["user"]["username"] == user.as_str() && event["stage"] == "ResponseComplete")
-        .filter(|event| namespace.is_empty() || event["objectRef"]["namespace"] == namespace)
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(events
+        .filter(|event| event["user"]["username"] == user.as_str())
+        .filter(|event| event["stage"] == "ResponseComplete" || event["verb"] == "watch")
         .collect())
+}
+
+fn requests_in(cluster: &Cluster, namespace: &Namespace) -> Result<Vec<Value>, Error> {
+    let mut requests = requests(cluster)?;
+    requests.retain(|event| event["objectRef"]["namespace"] == namespace.name());
+    Ok(requests)
 }
 
 fn writes(requests: &[Value]) -> Vec<String> {
@@ -66,19 +72,19 @@ fn writes(requests: &[Value]) -> Vec<String> {
 async fn cost(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("cost").await?;
     context.create_sealed(&namespace, "db", "first").await?;
-    assert_eq!(writes(&requests(&context.cluster, namespace.name())?), ["patch secrets", "patch sealedsecrets status"]);
+    assert_eq!(writes(&requests_in(&context.cluster, &namespace)?), ["patch secrets", "patch sealedsecrets status"]);
     let changed = context.seal(&opaque("db", &[("PASSWORD", "second")]), &namespace)?;
     replace_spec(&namespace, &changed).await?;
     crate::sealing::judged(&namespace, "db").await?;
     let twice = ["patch secrets", "patch sealedsecrets status"].repeat(2);
-    assert_eq!(writes(&requests(&context.cluster, namespace.name())?), twice);
+    assert_eq!(writes(&requests_in(&context.cluster, &namespace)?), twice);
     Ok(())
 }
 
 async fn nothing_refused(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("refused").await?;
     context.create_sealed(&namespace, "db", "hunter2").await?;
-    let all = requests(&context.cluster, "")?;
+    let all = requests(&context.cluster)?;
     assert!(!all.is_empty());
     let forbidden = |event: &&Value| event["annotations"]["authorization.k8s.io/decision"] == "forbid";
     let refused: Vec<_> = all.iter().filter(forbidden).map(|event| &event["requestURI"]).collect();
@@ -132,21 +138,20 @@ async fn used(context: &Context, cluster: &Cluster) -> TestResult {
     let keys_file = cluster.folder().join("keys.yaml");
     installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
     let namespace = cluster.namespace("used").await?;
-    let mut seal = std::process::Command::new(&context.programs.waxseal);
-    seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
-    let sealed: SealedSecret =
-        serde_json::from_str(&crate::sealing::run(&mut seal, &opaque("db", &[("PASSWORD", "x")]))?)?;
-    create(&namespace, &sealed).await?;
+    let seal = |name: &str| -> Result<SealedSecret, Error> {
+        let mut seal = std::process::Command::new(&context.programs.waxseal);
+        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
+        Ok(serde_json::from_str(&crate::sealing::run(&mut seal, &opaque(name, &[("PASSWORD", "x")]))?)?)
+    };
+    create(&namespace, &seal("db")?).await?;
     with_reason(&namespace, "db", "Materialised").await?;
     // A Secret that vanishes has its SealedSecret looked at again, and a foreign one is read.
     let secrets = namespace.api::<Secret>();
     secrets.delete("db", &DeleteParams::default()).await?;
     waiting::until("the Secret's return", DEADLINE, async || secrets.get_opt("db").await.ok().flatten()).await?;
     create_plain(&namespace, "web", "theirs").await?;
-    let mut renamed = sealed;
-    renamed.metadata.name = Some("web".to_owned());
-    create(&namespace, &renamed).await?;
-    with_reason(&namespace, "web", "Moved").await?;
+    create(&namespace, &seal("web")?).await?;
+    with_reason(&namespace, "web", "ForeignOwner").await?;
     plant_sealing_key(cluster).await?;
 
     let of_a_resource = |event: &Value| -> Option<(String, String)> {
@@ -155,7 +160,7 @@ async fn used(context: &Context, cluster: &Cluster) -> TestResult {
         let subresource = object["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
         Some((format!("{resource}{subresource}"), verb.to_owned()))
     };
-    let used: Rights = requests(cluster, "")?.iter().filter_map(of_a_resource).collect();
+    let used: Rights = requests(cluster)?.iter().filter_map(of_a_resource).collect();
     let mut given = rights(&EVERYWHERE);
     given.extend(rights(&IN_ITS_NAMESPACE));
     let unused: Vec<_> = given.difference(&used).filter(|(resource, verb)| (&**resource, &**verb) != SELDOM_USED).collect();
@@ -205,7 +210,7 @@ async fn openshift(context: &Context, cluster: &Cluster) -> TestResult {
     })
     .await?;
     with_reason(&namespace, "db", "Materialised").await?;
-    let all = requests(cluster, "")?;
+    let all = requests(cluster)?;
     let is_deletion = |event: &&Value| event["verb"] == "delete" && event["objectRef"]["resource"] == "secrets";
     assert_eq!(all.iter().filter(is_deletion).count(), 0);
     Ok(())

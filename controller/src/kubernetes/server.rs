@@ -3,7 +3,7 @@
 //! Every Pod that reaches the port may be hostile. So a connection is short and answers one
 //! request, and a new connection displaces the oldest one: the kubelet always gets in, however many
 //! connections somebody else holds. It loses its place only if [`MAX_CONNECTIONS`] further ones
-//! come in before it has sent its request, which takes it a millisecond.
+//! come in before it has sent its request.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,8 +19,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use kube::runtime::reflector::Store;
+use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use waxseal_shared::reason::Reason;
@@ -33,7 +34,11 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
 /// Each connection costs about 10 KiB.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: u64 = 256;
+/// Connections take up at most this part of the file descriptors that the process may open.
+const SHARE_OF_DESCRIPTORS: u64 = 4;
+/// So many connections may wait to be accepted; Linux takes no more by default.
+const BACKLOG: u32 = 4096;
 /// A connection ends after this time, whatever it is doing. The kubelet waits for 1 s, and
 /// Prometheus for 10 s at most by default.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(5);
@@ -41,7 +46,7 @@ const CONNECTION_DEADLINE: Duration = Duration::from_secs(5);
 /// smaller one.
 const MAX_REQUEST_HEAD: usize = 8 * 1024;
 /// The wait after a connection could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A server that goes on failing to accept connections says so this often.
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -50,18 +55,30 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 #[error("failed to listen on {addresses}")]
 pub(super) struct BindError {
     addresses: String,
-    source: std::io::Error,
+    source: Option<std::io::Error>,
 }
 
 /// Listens on the first of the addresses that the machine has, and says which one it is: port 0
 /// asks for any free port.
-pub(super) async fn bind(addresses: &[SocketAddr]) -> Result<(TcpListener, SocketAddr), BindError> {
-    let failed = |source| {
-        let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-        BindError { addresses: addresses.join(" or "), source }
-    };
-    let listener = TcpListener::bind(addresses).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
+pub(super) fn bind(addresses: &[SocketAddr]) -> Result<(TcpListener, SocketAddr), BindError> {
+    let mut failure = None;
+    for address in addresses {
+        match listen(*address) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => failure = Some(error),
+        }
+    }
+    let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    Err(BindError { addresses: addresses.join(" or "), source: failure })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    // A restarted process takes the port over from connections that have just ended.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(BACKLOG)?;
+    let bound = listener.local_addr()?;
     Ok((listener, bound))
 }
 
@@ -73,43 +90,49 @@ pub(super) async fn serve(
     metrics: Arc<Metrics>,
 ) {
     let state = Arc::new(State { store, keys, metrics });
-    let mut open = OpenConnections::default();
+    let mut open = OpenConnections::new();
     let mut complained: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => open.add(stream, &state),
+            Ok((stream, _)) => {
+                open.add(stream, &state);
+                // The connection is looked at before the next one can displace it.
+                tokio::task::yield_now().await;
+            }
             Err(error) => {
                 if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
                     tracing::warn!("failed to accept a connection for probes and metrics: {error}");
                     complained = Some(Instant::now());
                 }
-                // The process may be out of file descriptors, and these are the ones to spare.
-                open.close_all();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-/// The connections that are open, oldest first.
-#[derive(Default)]
-struct OpenConnections(VecDeque<AbortHandle>);
+/// The connections that are open.
+struct OpenConnections {
+    most: usize,
+    oldest_first: VecDeque<AbortHandle>,
+}
 
 impl OpenConnections {
+    fn new() -> Self {
+        let descriptors = getrlimit(Resource::Nofile).current;
+        let most = descriptors.map_or(MAX_CONNECTIONS, |limit| MAX_CONNECTIONS.min(limit / SHARE_OF_DESCRIPTORS));
+        Self { most: usize::try_from(most).expect("at most 256"), oldest_first: VecDeque::new() }
+    }
+
     /// Serves a connection; closes the oldest one if there are too many.
     fn add(&mut self, stream: TcpStream, state: &Arc<State>) {
-        self.0.retain(|connection| !connection.is_finished());
-        if self.0.len() == MAX_CONNECTIONS
-            && let Some(oldest) = self.0.pop_front()
+        self.oldest_first.retain(|connection| !connection.is_finished());
+        if self.oldest_first.len() >= self.most
+            && let Some(oldest) = self.oldest_first.pop_front()
         {
             oldest.abort();
         }
         let connection = tokio::spawn(serve_connection(stream, Arc::clone(state)));
-        self.0.push_back(connection.abort_handle());
-    }
-
-    fn close_all(&mut self) {
-        self.0.drain(..).for_each(|connection| connection.abort());
+        self.oldest_first.push_back(connection.abort_handle());
     }
 }
 
