@@ -86,3 +86,51 @@ fn unwrap_descriptions(schema: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls for each schema of a field, with the field's path.
+    fn each_field(schema: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            visit(&path, field);
+            each_field(field, &path, visit);
+            each_field(&field["additionalProperties"], &path, visit);
+        }
+    }
+
+    #[test]
+    fn kubectl_explains_every_field() {
+        for definition in all() {
+            let definition = serde_json::to_value(definition).expect("plain data");
+            let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            each_field(schema, "", &mut |path, field| {
+                let description = field["description"].as_str().unwrap_or_default();
+                assert!(description.ends_with('.'), "{path}: {description}");
+                let is_for_rust = description.contains("[`") || description.replace("\n\n", "").contains('\n');
+                assert!(!is_for_rust, "{path}: {description}");
+            });
+        }
+    }
+
+    /// A rule with another reason has its error quote the value.
+    #[test]
+    fn rules_about_values_quote_none() {
+        let definition = serde_json::to_value(&all()[0]).expect("plain data");
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let mut rules = 0;
+        let mut check = |path: &str, field: &Value| {
+            for schema in [field, &field["additionalProperties"]] {
+                for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+                    assert_eq!(rule["reason"], "FieldValueForbidden", "{path}");
+                    rules += 1;
+                }
+                assert!(schema.get("pattern").is_none() && schema.get("minLength").is_none(), "{path}");
+            }
+        };
+        each_field(schema, "", &mut check);
+        assert!(rules >= 8, "{rules}");
+    }
+}

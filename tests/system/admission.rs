@@ -3,17 +3,18 @@
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::plan::MARK_LABEL;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_tests::cluster::Cluster;
-use waxseal_tests::installation::{self, KEY_NAMESPACE, SERVICE_ACCOUNT};
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, opaque};
+use crate::sealing::{DEADLINE, create, opaque, with_reason};
 
 /// What must not show in an answer of the API server, nor in its audit log.
 const PLAIN: &str = "correct-horse-battery-staple";
@@ -26,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("admission::what_no_format_has_is_refused_and_not_quoted", definitions),
         Test::new("admission::sizes_and_counts_are_those_of_the_format", sizes),
         Test::new("admission::the_vectors_are_admitted_unless_the_controller_refuses_their_form", vectors),
+        Test::blocking("admission::what_older_definitions_let_in_still_gets_its_status", upgrade),
         Test::on_own_cluster("admission::the_policy_holds_the_controller_to_its_own_secrets", policy),
         Test::on_own_cluster("admission::the_policy_holds_the_controller_to_the_state_of_its_keys", identities),
         Test::on_own_cluster("admission::the_policy_is_for_the_controller_alone", others),
@@ -79,8 +81,10 @@ async fn definitions(context: &Context) -> TestResult {
         (in_wraps(PLAIN.to_owned()), forbidden(&wrap_place, NOT_A_WRAP)),
         (in_wraps(format!("{wrap}.x")), forbidden(&wrap_place, NOT_A_WRAP)),
         (in_wraps(format!("{wrap}A")), forbidden(&wrap_place, NOT_A_WRAP)),
-        (vec![(vec!["template", "type"], json!("waxseal.dev/sealing-key"))],
-         forbidden("template.type", "Secrets of this type are never made from a SealedSecret")),
+        (
+            vec![(vec!["template", "type"], json!("waxseal.dev/sealing-key"))],
+            forbidden("template.type", "Secrets of this type are never made from a SealedSecret"),
+        ),
     ];
     assert_eq!(refusal(context.cluster.client(), good.clone()).await?, None);
     for (changes, expected) in cases {
@@ -117,6 +121,17 @@ async fn sizes(context: &Context) -> TestResult {
         let said = refusal(context.cluster.client(), good.clone()).await?;
         assert_eq!(said.is_some(), too_many, "{count}: {said:?}");
     }
+    // All that the format has at once, in an object that etcd takes: no rule runs out of its budget.
+    let envelope = good["spec"]["envelopes"].as_object().and_then(|all| all.values().next()).ok_or("no envelope")?;
+    let wrap = envelope["wraps"].as_object().and_then(|all| all.values().next()).ok_or("no wrap")?;
+    let wrap = wrap.as_str().ok_or("no wrap")?;
+    let short = json!(format!("{}{}", &wrap[..1100], &wrap[wrap.len() - 23..]));
+    let wraps: Value = (0..16).map(|number| (format!("k{number:016x}"), short.clone())).collect();
+    let envelope = json!({"commitment": envelope["commitment"], "wraps": wraps});
+    let long_key = |number: usize| format!("{number:0>253}");
+    good["spec"]["envelopes"] = (0..64).map(|number| (format!("e{number:010x}"), envelope.clone())).collect();
+    good["spec"]["encryptedData"] = (0..256).map(|number| (long_key(number), token(401))).collect();
+    assert_eq!(refusal(context.cluster.client(), good).await?, None);
     Ok(())
 }
 
@@ -140,6 +155,45 @@ async fn vectors(context: &Context) -> TestResult {
     }
     assert!(admitted > 100 && refused > 50, "{admitted} admitted, {refused} refused");
     Ok(())
+}
+
+/// An object that was stored before the definitions refused it: the API server takes a status for it,
+/// as what does not change is not refused.
+fn upgrade(context: &Context) -> TestResult {
+    let current = installation::definitions()?;
+    let mut older = current.clone();
+    for version in older.iter_mut().flat_map(|definition| &mut definition.spec.versions) {
+        let mut value = serde_json::to_value(&version.schema)?;
+        if let Some(tokens) = value.pointer_mut("/openAPIV3Schema/properties/spec/properties/encryptedData") {
+            tokens["additionalProperties"] = json!({"type": "string"});
+        }
+        version.schema = serde_json::from_value(value)?;
+    }
+    let cluster = Cluster::start(&context.assets.kubernetes, &older)?;
+    cluster.block_on(async {
+        installation::apply(&cluster).await?;
+        let namespace = cluster.namespace("upgrade").await?;
+        let mut sealed = context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?;
+        sealed.spec.envelopes.clear();
+        sealed.spec.encrypted_data = [("PLAIN".to_owned(), PLAIN.to_owned())].into();
+        create(&namespace, &sealed).await?;
+        let definitions = Api::<CustomResourceDefinition>::all(cluster.client());
+        for definition in &current {
+            let params = PatchParams::apply("upgrade").force();
+            definitions.patch(&definition.name_any(), &params, &Patch::Apply(definition)).await?;
+        }
+        let refused = serde_json::to_value(&sealed)?;
+        waiting::until("the new definitions", DEADLINE, async || {
+            let mut other = refused.clone();
+            other["metadata"] = json!({"name": "other", "namespace": namespace.name()});
+            refusal(cluster.client(), other).await.ok()?.map(drop)
+        })
+        .await?;
+        let controller = Controller::start(&cluster, &context.programs, "upgraded").await?;
+        controller.ready().await?;
+        with_reason(&namespace, "db", "Malformed").await?;
+        Ok(())
+    })
 }
 
 /// The name, the object and the reason of the refusal of each vector of a whole object. Those that show the order of

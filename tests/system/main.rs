@@ -7,6 +7,7 @@ mod admission;
 mod harness;
 mod http;
 mod hygiene;
+mod kubectl;
 mod materialise;
 mod peers;
 mod recovery;
@@ -52,6 +53,7 @@ fn tests() -> Vec<Test> {
         harness::tests(),
         http::tests(),
         hygiene::tests(),
+        kubectl::tests(),
         materialise::tests(),
         recovery::tests(),
         refusals::tests(),

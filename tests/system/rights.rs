@@ -163,7 +163,8 @@ async fn used(context: &Context, cluster: &Cluster) -> TestResult {
     let used: Rights = requests(cluster)?.iter().filter_map(of_a_resource).collect();
     let mut given = rights(&EVERYWHERE);
     given.extend(rights(&IN_ITS_NAMESPACE));
-    let unused: Vec<_> = given.difference(&used).filter(|(resource, verb)| (&**resource, &**verb) != SELDOM_USED).collect();
+    let unused: Vec<_> =
+        given.difference(&used).filter(|(resource, verb)| (&**resource, &**verb) != SELDOM_USED).collect();
     assert!(unused.is_empty(), "{unused:?}");
     Ok(())
 }
@@ -205,7 +206,9 @@ async fn openshift(context: &Context, cluster: &Cluster) -> TestResult {
         if secret.owner_references().first().is_some_and(|owner| Some(&owner.uid) == object.metadata.uid.as_ref()) {
             return Some(());
         }
-        patch(&secrets, "db", json!({"metadata": {"annotations": {"touched": secret.resource_version()}}})).await.ok()?;
+        patch(&secrets, "db", json!({"metadata": {"annotations": {"touched": secret.resource_version()}}}))
+            .await
+            .ok()?;
         None
     })
     .await?;
