@@ -70,15 +70,16 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
         move || objects.clear()
     }));
     let metrics = Arc::new(Metrics::new(Arc::clone(&objects), Arc::clone(&last_contact)));
+    let (listener, address) = server::bind(&args.listen_addresses())?;
     let context = Arc::new(Context {
         client: client.clone(),
         keys: keys.clone(),
+        forbidden: args.forbidden.metadata,
         objects: Arc::clone(&objects),
         metrics: Arc::clone(&metrics),
         large_objects: LargeObjects::new(),
     });
 
-    let (listener, address) = server::bind(args.listen).await?;
     tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
     let mut tasks = JoinSet::new();
     let readiness = Readiness { objects: Arc::clone(&objects), keys: keys.clone(), last_contact };

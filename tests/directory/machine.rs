@@ -145,6 +145,13 @@ impl Machine {
         Once(command.output().expect("the controller starts"))
     }
 
+    /// Like [`Self::once`], and the operator forbids labels and annotations that begin with one of these.
+    pub(crate) fn once_forbidding(&self, prefixes: &str) -> Once {
+        let mut command = self.command();
+        command.arg("--once").env("WAXSEAL_FORBID_METADATA", prefixes);
+        Once(command.output().expect("the controller starts"))
+    }
+
     /// Like [`Self::once`], and the log is text for people.
     pub(crate) fn once_in_text(&self) -> Once {
         let mut command = self.command();

@@ -209,8 +209,9 @@ fn failing_objects(
     let values = [("PASSWORD", known.value.as_str())];
     let mut moved: SealedSecret = serde_json::from_value(known.manifest.clone())?;
     moved.metadata.name = Some("moved".to_owned());
+    // Admission takes a token for a token if it begins as one and is as long.
     let mut plain = changed("plain", "", "")?;
-    plain.spec.encrypted_data.insert("PLAIN".to_owned(), known.value.clone());
+    plain.spec.encrypted_data.insert("PLAIN".to_owned(), format!("wax1.e0123456789.{}", known.value.repeat(40)));
     Ok(vec![
         (seal(typed.to_string())?, "Forbidden"),
         (seal(opaque("quoted", &values))?, "Forbidden"),

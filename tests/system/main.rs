@@ -3,9 +3,12 @@
 //! Own `main`, because the preparation may take minutes and must be seen to progress.
 #![expect(clippy::print_stderr, reason = "the preparation's progress is for people")]
 
+mod admission;
 mod harness;
+mod http;
 mod hygiene;
 mod keys;
+mod kubectl;
 mod materialise;
 mod peers;
 mod recovery;
@@ -48,9 +51,12 @@ fn main() -> ExitCode {
 /// Every module of tests has a line here.
 fn tests() -> Vec<Test> {
     let modules = [
+        admission::tests(),
         harness::tests(),
+        http::tests(),
         hygiene::tests(),
         keys::tests(),
+        kubectl::tests(),
         materialise::tests(),
         recovery::tests(),
         refusals::tests(),
