@@ -7,6 +7,7 @@ mod harness;
 mod hygiene;
 mod materialise;
 mod peers;
+mod readme;
 mod recovery;
 mod refusals;
 mod registration;
@@ -25,7 +26,7 @@ use std::time::Instant;
 use libtest_mimic::{Arguments, Conclusion, Trial};
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::Controller;
-use waxseal_tests::{assets, installation, prerequisites, programs, python, report, typage};
+use waxseal_tests::{assets, installation, prerequisites, programs, python, report, terminal, typage};
 
 use registration::{Context, Test};
 
@@ -33,6 +34,7 @@ use registration::{Context, Test};
 const THREADS: usize = 8;
 
 fn main() -> ExitCode {
+    terminal::become_program_of_session();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     match run(&arguments) {
@@ -50,6 +52,7 @@ fn tests() -> Vec<Test> {
         harness::tests(),
         hygiene::tests(),
         materialise::tests(),
+        readme::tests(),
         recovery::tests(),
         refusals::tests(),
         rights::tests(),
