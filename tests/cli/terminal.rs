@@ -2,28 +2,21 @@
 
 use std::env;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::Duration;
 
 use rustix::termios::{LocalModes, tcgetattr};
-use waxseal_tests::terminal;
 pub(crate) use waxseal_tests::terminal::Terminal;
+use waxseal_tests::terminal::{self, Shown};
 
 use crate::folder::{Folder, program};
-
-/// No answer takes longer, or there is none.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `waxseal` in a session that has a terminal of its own.
 pub(crate) struct Session {
     terminal: Terminal,
     /// Keeps what the terminal is set to, and its reader from ending.
     kept: File,
-    shown: Receiver<u8>,
-    seen: String,
+    shown: Shown,
     child: Option<Child>,
 }
 
@@ -33,13 +26,8 @@ impl Session {
         let kept = terminal.other_end();
         let mut command = in_session(folder, arguments, Some(&terminal));
         let child = Some(command.spawn().expect("the tests can start themselves"));
-        let mut end = terminal.reader();
-        let (sender, shown) = channel();
-        thread::spawn(move || {
-            let mut byte = [0];
-            while end.read_exact(&mut byte).is_ok() && sender.send(byte[0]).is_ok() {}
-        });
-        Self { terminal, kept, shown, seen: String::new(), child }
+        let shown = Shown::of(&terminal);
+        Self { terminal, kept, shown, child }
     }
 
     /// Waits until the terminal shows this, and types an answer.
@@ -57,7 +45,8 @@ impl Session {
         self.kept.write_all(b"\nthe end").expect("a terminal");
         self.waits_for("\nthe end");
         assert!(self.is_shown(), "the terminal is left silent");
-        let shown = self.seen.strip_suffix("\nthe end").expect("it ends so").to_owned();
+        let shown = self.shown.text();
+        let shown = shown.strip_suffix("\nthe end").expect("it ends so").to_owned();
         (outcome, shown)
     }
 
@@ -69,11 +58,7 @@ impl Session {
     }
 
     fn waits_for(&mut self, text: &str) {
-        while !self.seen.ends_with(text) {
-            let byte = self.shown.recv_timeout(PATIENCE);
-            let byte = byte.unwrap_or_else(|_| panic!("the terminal shows {:?} and not {text:?}", self.seen));
-            self.seen.extend(Some(char::from(byte)).filter(|byte| *byte != '\r'));
-        }
+        self.shown.waits_for(text).unwrap_or_else(|error| panic!("{error}"));
     }
 }
 

@@ -10,11 +10,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// No answer takes longer, or there is none.
+const PATIENCE: Duration = Duration::from_secs(120);
 const PROGRAM: &str = "WAXSEAL_TEST_SESSION_PROGRAM";
 const ARGUMENTS: &str = "WAXSEAL_TEST_SESSION_ARGUMENTS";
 const TERMINAL: &str = "WAXSEAL_TEST_SESSION_TERMINAL";
@@ -46,17 +51,63 @@ impl Terminal {
         self.end.write_all(text.as_bytes()).expect("a terminal");
     }
 
-    /// Gives what is shown from now on, byte by byte.
-    pub fn reader(&self) -> File {
-        self.end.try_clone().expect("its end")
-    }
-
     /// What it shows, typing included; waits until every other end is closed.
     pub fn shows(mut self) -> String {
         let mut shown = Vec::new();
         // The last end to be closed shows as an error.
         let _closed = self.end.read_to_end(&mut shown);
         String::from_utf8(shown).expect("UTF-8").replace("\r\n", "\n")
+    }
+}
+
+/// What a terminal shows, as it comes.
+pub struct Shown {
+    bytes: Receiver<u8>,
+    seen: Vec<u8>,
+}
+
+impl Shown {
+    /// What this terminal shows from now on.
+    pub fn of(terminal: &Terminal) -> Self {
+        let mut end = terminal.end.try_clone().expect("its end");
+        let (sender, bytes) = channel();
+        thread::spawn(move || {
+            let mut byte = [0];
+            while end.read_exact(&mut byte).is_ok() && sender.send(byte[0]).is_ok() {}
+        });
+        Self { bytes, seen: Vec::new() }
+    }
+
+    /// Waits until this text is the last that is shown; an error says what is shown instead.
+    pub fn waits_for(&mut self, text: &str) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.seen.ends_with(text.as_bytes()) {
+            self.next(deadline).map_err(|_| format!("the terminal shows {:?} and not {text:?}", self.text()))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every program has closed the terminal; gives all that it showed.
+    pub fn ends(mut self) -> Result<String, String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.next(deadline) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(self.text()),
+                Err(RecvTimeoutError::Timeout) => return Err(format!("after {:?} nothing ends", self.text())),
+            }
+        }
+    }
+
+    /// What was shown so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
+    fn next(&mut self, deadline: Instant) -> Result<(), RecvTimeoutError> {
+        let byte = self.bytes.recv_timeout(deadline.saturating_duration_since(Instant::now()))?;
+        self.seen.extend(Some(byte).filter(|byte| *byte != b'\r'));
+        Ok(())
     }
 }
 

@@ -1,24 +1,23 @@
 //! The README's commands, run as they stand there, as a person pastes them.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::processes::{Process, ProcessGroup};
-use waxseal_tests::terminal::{self, Terminal};
+use waxseal_tests::terminal::{self, Shown, Terminal};
 use waxseal_tests::{target_folder, waiting};
 
 use crate::registration::{Context, Error, Test, TestResult};
 
 const README: &str = include_str!("../../README.md");
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// For one block of commands, or one answer of a program.
+/// For what a controller does by itself.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PASSPHRASE: &str = "correct horse battery staple\n";
 /// The value that the README seals everywhere.
@@ -97,9 +96,9 @@ impl Person {
         terminal::run_in_session(&mut shell, "sh", &["-eu", "-c", block], Some(&terminal));
         shell.stdin(terminal.other_end()).stdout(terminal.other_end()).stderr(terminal.other_end());
         let mut child = self.group.spawn(&mut shell)?;
-        // It holds the other end, too, and the end of the session is when nothing does.
+        // The session ends when nothing holds the other end of the terminal, and the command holds it too.
         drop(shell);
-        let mut shown = Shown { bytes: read_all(terminal.reader()), seen: String::new() };
+        let mut shown = Shown::of(&terminal);
         for (question, answer) in answers {
             shown.waits_for(question).map_err(|error| format!("{error}, after\n{block}"))?;
             terminal.types(answer);
@@ -111,46 +110,6 @@ impl Person {
         }
         Ok(seen)
     }
-}
-
-/// What a terminal shows.
-struct Shown {
-    bytes: Receiver<u8>,
-    seen: String,
-}
-
-impl Shown {
-    fn waits_for(&mut self, text: &str) -> TestResult {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.seen.ends_with(text) {
-            let byte = self.bytes.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-            let byte = byte.map_err(|_| format!("the terminal shows\n{}\nand not {text:?}", self.seen))?;
-            self.seen.extend(Some(char::from(byte)).filter(|byte| *byte != '\r'));
-        }
-        Ok(())
-    }
-
-    fn ends(mut self) -> Result<String, Error> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.bytes.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(byte) => self.seen.extend(Some(char::from(byte)).filter(|byte| *byte != '\r')),
-                Err(RecvTimeoutError::Disconnected) => return Ok(self.seen),
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("the terminal shows\n{}\nand no end", self.seen).into());
-                }
-            }
-        }
-    }
-}
-
-fn read_all(mut terminal: File) -> Receiver<u8> {
-    let (sender, bytes) = channel();
-    thread::spawn(move || {
-        let mut byte = [0];
-        while terminal.read_exact(&mut byte).is_ok() && sender.send(byte[0]).is_ok() {}
-    });
-    bytes
 }
 
 /// The fingerprint that a controller has logged.
@@ -176,6 +135,8 @@ fn quick_start(context: &Context) -> TestResult {
         if block.starts_with("waxseal-controller ") {
             let log = person.starts(block)?;
             fingerprint = logged_fingerprint(&log)?;
+            let published = || person.pastes("kubectl get sealingkeys -n waxseal-system -o name", &[]).ok();
+            waiting::until_blocking("the public key", PATIENCE, || published().filter(|names| names.contains('/')))?;
         } else if block.starts_with("waxseal keys fetch ") {
             let asked = person.pastes(block, &[("Take it into the file? Type yes: ", "yes\n")])?;
             assert!(asked.contains("(Cluster, Active, created "), "{asked}");
@@ -187,6 +148,7 @@ fn quick_start(context: &Context) -> TestResult {
     for part in ["sealedsecret.waxseal.dev/db condition met", "Materialised"] {
         assert!(shown.contains(part), "{part} is not in\n{shown}");
     }
+    assert!(!shown.contains("Warning:"), "{shown}");
     assert!(shown.ends_with(PASSWORD), "{shown}");
     Ok(())
 }
@@ -227,6 +189,6 @@ fn recovery_keys(context: &Context) -> TestResult {
     person.pastes(make, &answers)?;
     person.pastes(seal, &[])?;
     let opened = person.pastes(open, &answers[2..])?;
-    assert!(opened.contains(PASSWORD), "{opened}");
+    assert!(opened.contains(&format!("PASSWORD: {}\n", BASE64_STANDARD.encode(PASSWORD))), "{opened}");
     Ok(())
 }
