@@ -33,6 +33,8 @@ pub struct Settled {
     /// The resourceVersion of the Secret.
     pub secret_resource_version: String,
     /// The version of the controller's rules for what a Secret looks like.
+    // The API server does not know the format `uint32`, and warns of it.
+    #[schemars(with = "i64", range(min = 0))]
     pub plan_version: u32,
     /// The ids of the keys that opened the values.
     #[serde(default)]

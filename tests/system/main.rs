@@ -11,6 +11,7 @@ mod keys;
 mod kubectl;
 mod materialise;
 mod peers;
+mod readme;
 mod recovery;
 mod refusals;
 mod registration;
@@ -29,7 +30,7 @@ use std::time::Instant;
 use libtest_mimic::{Arguments, Conclusion, Trial};
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::Controller;
-use waxseal_tests::{assets, installation, prerequisites, programs, python, report, typage};
+use waxseal_tests::{assets, installation, prerequisites, programs, python, report, terminal, typage};
 
 use registration::{Context, Test};
 
@@ -37,6 +38,7 @@ use registration::{Context, Test};
 const THREADS: usize = 8;
 
 fn main() -> ExitCode {
+    terminal::become_program_of_session();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     match run(&arguments) {
@@ -58,6 +60,7 @@ fn tests() -> Vec<Test> {
         keys::tests(),
         kubectl::tests(),
         materialise::tests(),
+        readme::tests(),
         recovery::tests(),
         refusals::tests(),
         rights::tests(),
