@@ -5,7 +5,8 @@ use crate::folder::Folder;
 
 const SECRET: &str =
     "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
-const JSON: &str = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x","namespace":"shop"}}"#;
+const JSON: &str =
+    r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x","namespace":"shop"},"data":{"A":"aGk="}}"#;
 const OTHER: &str = "apiVersion: v1\nkind: ConfigMap\n";
 
 #[test]

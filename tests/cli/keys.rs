@@ -117,7 +117,7 @@ fn lists_take_files_and_stdin() {
     assert_eq!(both.lines().count(), one.lines().count() + two.lines().count() - 1);
     let stderr = "error: `-` stands for stdin twice, and it can be read once\n";
     folder.waxseal(&["keys", "list", "-", "-"]).fails(2, stderr);
-    let stderr = "error: absent.yaml: failed to read it: no such file or folder\n";
+    let stderr = "error: absent.yaml: no such file or folder\n";
     folder.waxseal(&["keys", "list", "absent.yaml"]).fails(1, stderr);
 }
 

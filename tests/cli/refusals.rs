@@ -96,7 +96,7 @@ fn assert_near_secret(text: &str, line: usize, column: usize, message: &str) {
     folder.write("apps/near.yaml", text);
     folder.write("apps/good.yaml", &good);
     let seal = folder.waxseal(&["seal", "apps", "--in-place", "--keys", "cluster.yaml"]).writes(&["apps/good.yaml"]);
-    seal.fails(3, &format!("error: apps/near.yaml:{line}:{column}: {message}\n"));
+    seal.fails(3, &format!("sealed 1 Secret in 1 file\nerror: apps/near.yaml:{line}:{column}: {message}\n"));
     assert!(folder.read("apps/good.yaml").contains("kind: SealedSecret"), "the others are done");
 }
 

@@ -187,10 +187,8 @@ fn folders_where_files_belong_and_the_reverse() {
     seal(&folder, "cluster.yaml/db.yaml").fails(3, is_file);
     seal(&folder, "cluster.yaml/deep/db.yaml").fails(3, is_file);
     for (arguments, stderr) in [
-        (&["inspect", "apps"][..], is_folder),
-        (&["inspect", "cluster.yaml/db.yaml"], is_file),
+        (&["inspect", "cluster.yaml/db.yaml"][..], is_file),
         (&["inspect", "absent.yaml"], "error: absent.yaml: no such file or folder\n"),
-        (&["open", "apps", "--identity", "cluster.key"], is_folder),
         (&["open", "db.yaml", "--identity", "apps"], is_folder),
         (&["seal", "db.yaml", "--keys", "apps"], is_folder),
         (&["keys", "list", "--keys", "apps"], is_folder),
