@@ -5,7 +5,8 @@ mod keys;
 mod open;
 mod seal;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Error, Parser, Subcommand};
 
 use crate::error::Failures;
 use crate::file_names::fit_to_show;
@@ -25,7 +26,23 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Those that the program was started with; ends it when it cannot be done, or is not asked for.
     pub(crate) fn read() -> Self {
-        Self::try_parse().unwrap_or_else(|error| fit_to_show(error).exit())
+        Self::try_parse().unwrap_or_else(|error| fit_to_show(with_our_word(error)).exit())
+    }
+}
+
+/// The words of other tools, and ours for the same.
+const OTHER_WORDS: [(&str, &str); 4] = [("unseal", "open"), ("decrypt", "open"), ("view", "open"), ("encrypt", "seal")];
+
+/// The error about a command line; for a subcommand that another tool has, one that names ours.
+fn with_our_word(error: Error) -> Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    match OTHER_WORDS.iter().find(|(other, _)| other == word) {
+        Some((other, ours)) => {
+            Error::raw(error.kind(), format!("waxseal has no subcommand {other}\nhint: use `waxseal {ours}`\n"))
+        }
+        None => error,
     }
 }
 

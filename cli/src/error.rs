@@ -62,10 +62,7 @@ impl CliError {
 
     /// A manifest that was not read; `input` is what the text was read from.
     pub(crate) fn manifest(input: &str, error: &ManifestError) -> Self {
-        let place = match error.place() {
-            Some((line, column)) => format!("{input}:{line}:{column}"),
-            None => input.to_owned(),
-        };
+        let place = place_in(input, error.place());
         Self { kind: Kind::Refused, place: Some(place), text: error.to_string(), hint: error.hint().map(str::to_owned) }
     }
 
@@ -83,6 +80,14 @@ impl CliError {
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+/// A place as messages show it: `FILE`, or `FILE:LINE:COLUMN`.
+pub(crate) fn place_in(input: &str, place: Option<(usize, usize)>) -> String {
+    match place {
+        Some((line, column)) => format!("{input}:{line}:{column}"),
+        None => input.to_owned(),
     }
 }
 

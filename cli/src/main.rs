@@ -13,6 +13,7 @@ mod file_names;
 mod git;
 mod identities;
 mod input;
+mod known_keys;
 mod output;
 mod passphrases;
 mod recipients;

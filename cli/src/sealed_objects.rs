@@ -1,11 +1,15 @@
 //! The SealedSecrets of a text, decoded.
 
+use std::ffi::{OsStr, OsString};
+
+use clap::Args;
 use waxseal_shared::format::Sealed;
 use waxseal_shared::manifest::{DocumentKind, Format, SealedSecretObject, Stream, split};
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use crate::error::{CliError, Failures};
-use crate::input::Input;
+use crate::file_names::file_name;
+use crate::input::{self, Input};
 
 /// How many failures of one input are told: nobody reads more, and a hostile input has any number.
 const MOST_FAILURES: usize = 100;
@@ -20,24 +24,88 @@ pub(crate) struct SealedObject {
     pub(crate) sealed: Sealed,
 }
 
-/// Reads every SealedSecret of an input, those in lists too, and keeps what `make` makes of each;
-/// refuses an input without any.
-///
-/// Reads all of them before the first is made into something, and then again: objects take many
-/// times the memory of their text, so there is one at a time.
-pub(crate) fn read<T>(
-    input: &Input,
-    mut make: impl FnMut(SealedObject, Format) -> T,
-) -> Result<(Format, Vec<T>), Failures> {
-    let text = input.read()?;
-    let place = input.place();
-    let stream = split(&text).map_err(|error| CliError::manifest(&place, &error))?;
-    Failures::none_or(objects(&place, &stream).filter_map(Result::err).take(MOST_FAILURES).collect())?;
-    let made: Vec<_> = objects(&place, &stream).flatten().map(|object| make(object, stream.format)).collect();
-    if made.is_empty() {
-        return Err(CliError::refused("no SealedSecret in it").at(place).into());
+/// The manifests that a command reads SealedSecrets from.
+#[derive(Args)]
+pub(crate) struct ManifestArguments {
+    /// Files and folders; `-`, or nothing, is stdin
+    #[arg(value_name = "MANIFEST|DIR|-", value_parser = file_name::<OsString>())]
+    manifests: Vec<OsString>,
+}
+
+/// One text with manifests.
+pub(crate) struct Source {
+    input: Input,
+    is_named: bool,
+}
+
+impl ManifestArguments {
+    /// The names on the command line, and `-` for none; refuses a terminal that nobody named.
+    pub(crate) fn names(&self) -> Result<Vec<OsString>, CliError> {
+        if !self.manifests.is_empty() {
+            return Ok(self.manifests.clone());
+        }
+        if input::stdin_is_terminal() {
+            let error = CliError::usage("nothing to read: stdin is a terminal");
+            return Err(error.with_hint("name a file, or `-` to type a manifest"));
+        }
+        Ok(vec!["-".into()])
     }
-    Ok((stream.format, made))
+}
+
+impl Source {
+    /// What a name on the command line stands for: a file, stdin, or the manifests below a folder.
+    pub(crate) fn all_of(name: &OsStr) -> Result<Vec<Self>, CliError> {
+        match Input::named(name) {
+            Input::File(path) if path.is_dir() => {
+                let files = input::manifests_below(&path)?.into_iter();
+                Ok(files.map(|file| Self { input: Input::File(file), is_named: false }).collect())
+            }
+            input => Ok(vec![Self { input, is_named: true }]),
+        }
+    }
+
+    /// Reads every SealedSecret, those in lists too, and keeps what `make` makes of each. Nothing is made
+    /// unless all of them can be read. A named input without any is refused.
+    ///
+    /// Reads all of them before the first is made into something, and then again: objects take many
+    /// times the memory of their text, so there is one at a time.
+    pub(crate) fn read_all<T>(&self, mut make: impl FnMut(SealedObject, Format) -> T) -> Result<Vec<T>, Failures> {
+        let text = self.input.read()?;
+        let place = self.input.place();
+        let stream = split(&text).map_err(|error| CliError::manifest(&place, &error))?;
+        Failures::none_or(objects(&place, &stream).filter_map(Result::err).take(MOST_FAILURES).collect())?;
+        let made: Vec<_> = objects(&place, &stream).flatten().map(|object| make(object, stream.format)).collect();
+        if made.is_empty() && self.is_named {
+            return Err(nothing_in(place).into());
+        }
+        Ok(made)
+    }
+
+    /// Gives every SealedSecret that can be read to `take`, whatever stands beside it, and then says
+    /// what could not be read. A named input without any is refused.
+    pub(crate) fn read_each(&self, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
+        let text = self.input.read()?;
+        let place = self.input.place();
+        let stream = split(&text).map_err(|error| CliError::manifest(&place, &error))?;
+        let mut is_empty = true;
+        let mut errors = Vec::new();
+        for object in objects(&place, &stream) {
+            is_empty = false;
+            match object {
+                Ok(object) => take(object),
+                Err(error) if errors.len() < MOST_FAILURES => errors.push(error),
+                Err(_) => {}
+            }
+        }
+        if is_empty && self.is_named {
+            return Err(nothing_in(place).into());
+        }
+        Failures::none_or(errors)
+    }
+}
+
+fn nothing_in(place: String) -> CliError {
+    CliError::refused("no SealedSecret in it").at(place)
 }
 
 /// The SealedSecrets of a stream, each decoded when it is asked for.

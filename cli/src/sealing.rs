@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde_json::Value;
 use waxseal_shared::key::Recipient;
 use waxseal_shared::manifest::{
-    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, Object, SecretObject, Stream, split, write_list,
-    write_sealed_secret,
+    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, ManifestError, Object, SecretObject, Stream, split,
+    write_list, write_sealed_secret,
 };
 use waxseal_shared::names::Namespace;
 use waxseal_shared::randomness;
@@ -14,7 +14,7 @@ use waxseal_shared::seal::{self, seal};
 use waxseal_shared::sealed_secret::{Scope, SealedSecret};
 use waxseal_shared::secret::SecretManifest;
 
-use crate::error::{CliError, Failures};
+use crate::error::{CliError, Failures, place_in};
 use crate::residue::Values;
 
 /// Above this size a copy of the object no longer fits into the annotation that client-side apply
@@ -89,7 +89,7 @@ impl Sealing {
         let mut errors = Vec::new();
         for (document, kind) in stream.kinds() {
             let manifest = |error| CliError::manifest(input, &error);
-            match kind.map_err(manifest).and_then(|kind| self.check_document(input, document.line(), &kind)) {
+            match kind.map_err(manifest).and_then(|kind| self.check_document(input, document, &kind)) {
                 Ok(holds) => found = found.max(holds),
                 Err(error) => errors.push(error),
             }
@@ -98,10 +98,11 @@ impl Sealing {
         Ok(found)
     }
 
-    fn check_document(&self, input: &str, line: usize, kind: &DocumentKind) -> Result<Holds, CliError> {
+    fn check_document(&self, input: &str, document: &Document<'_>, kind: &DocumentKind) -> Result<Holds, CliError> {
+        refuse_plain_values(document, kind).map_err(|error| CliError::manifest(input, &error))?;
         let holds = holds(kind);
         if holds == Holds::Secrets {
-            self.check_kind(kind, "", &format!("{input}:{line}"), input)?;
+            self.check_kind(kind, "", &format!("{input}:{}", document.line()), input)?;
         }
         Ok(holds)
     }
@@ -114,10 +115,9 @@ impl Sealing {
                 .iter()
                 .enumerate()
                 .try_for_each(|(index, item)| self.check_kind(item, &format!("{path}items[{index}]."), place, input)),
-            // What stands in a list beside Secrets is written anew.
-            DocumentKind::SealedSecret(object) => object.read().map(|_| ()).map_err(manifest),
+            // Other objects in a list beside Secrets are written anew.
             DocumentKind::Other(object) => object.read::<Value>().map(|_| ()).map_err(manifest),
-            DocumentKind::Empty => Ok(()),
+            DocumentKind::Empty | DocumentKind::SealedSecret(_) => Ok(()),
         }
     }
 
@@ -219,6 +219,9 @@ impl Sealing {
             let text = "larger than 200 KiB when sealed: `kubectl apply` needs `--server-side` for it";
             found.warnings.push((found.place.clone(), format!("{}{text}", item_of(path))));
         }
+        for warning in object.warnings(&secret) {
+            found.warnings.push((place_in(found.input, warning.place()), warning.to_string()));
+        }
         found.objects.push((path.to_owned(), value));
         found.values.add(&secret);
         Ok(sealed)
@@ -282,6 +285,22 @@ impl Part<'_> {
 /// Whether a line may be one that was kept around the manifest: ours have no comments.
 fn can_hold_comment(line: &str) -> bool {
     line.trim_start().starts_with('#') || ["---", "...", "%"].iter().any(|start| line.starts_with(start))
+}
+
+/// Refuses what would leave values in plain text beside what is sealed: a Secret that is not
+/// recognised as one, and plain values in a SealedSecret.
+fn refuse_plain_values(document: &Document<'_>, kind: &DocumentKind) -> Result<(), ManifestError> {
+    document.hidden_secret().map_or(Ok(()), Err)?;
+    refuse_plain_values_of(kind)
+}
+
+fn refuse_plain_values_of(kind: &DocumentKind) -> Result<(), ManifestError> {
+    match kind {
+        DocumentKind::Empty | DocumentKind::Secret(_) => Ok(()),
+        DocumentKind::SealedSecret(object) => object.check_values(),
+        DocumentKind::List(items) => items.iter().try_for_each(refuse_plain_values_of),
+        DocumentKind::Other(object) => object.near_secret().cloned().map_or(Ok(()), Err),
+    }
 }
 
 fn holds(kind: &DocumentKind) -> Holds {

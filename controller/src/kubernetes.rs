@@ -2,226 +2,200 @@
 
 mod api_failure;
 mod client;
+mod connection;
+mod fetching;
 mod identity_secret;
 mod keys;
+mod lists;
 mod metrics;
+mod mirror;
+mod object_key;
+mod objects;
 mod reconciler;
 mod retry_delays;
 mod secret_object;
 mod server;
-mod settled_objects;
+mod server_version;
 mod status_patch;
-mod watch_backoff;
+mod stopping;
+mod watch_failures;
+mod watches;
+mod work_queue;
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::Config;
-use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{Controller, Predicate, PredicateConfig, WatchStreamExt, predicates, reflector, watcher};
-use kube::{Api, Client, ResourceExt};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use kube::{Client, Resource};
+use thiserror::Error;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 use waxseal_shared::plan::MARK_LABEL;
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use crate::args;
-use crate::kubernetes::keys::KeySource;
+use crate::kubernetes::fetching::LargeObjects;
+use crate::kubernetes::keys::{KeySource, KeyState};
+use crate::kubernetes::lists::{Content, Selection};
 use crate::kubernetes::metrics::Metrics;
+use crate::kubernetes::objects::{Objects, SealedSecretNews, SecretNews, VersionNews};
 use crate::kubernetes::reconciler::Context;
-use crate::kubernetes::watch_backoff::WatchBackoff;
+use crate::kubernetes::server::Readiness;
+use crate::kubernetes::server_version::ServerVersion;
+use crate::kubernetes::watch_failures::WatchFailures;
+use crate::kubernetes::work_queue::WorkQueue;
 
-/// A SealedSecret, or what is known of one that does not decode: one bad object must not stop the
-/// watch of all others.
-type WatchedObject = DeserializeGuard<SealedSecret>;
+/// Looks at this many objects at once: enough to keep an API server busy.
+const WORKERS: usize = 16;
+/// Secrets without a SealedSecret are searched for this often.
+const ORPHAN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Reconciles at most this many objects at once: enough to keep an API server busy.
-const CONCURRENCY: u16 = 16;
-
-/// What has begun when the controller is told to stop has this long to end: less than the 30 s that
-/// Kubernetes gives a Pod.
-const GRACE: Duration = Duration::from_secs(20);
-
-/// Objects that are gone are forgotten this often.
-const FORGETTING_INTERVAL: Duration = Duration::from_secs(15);
-
-/// A watch that goes on failing in the same way says so this often.
-const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
+/// A task that runs for ever has ended.
+#[derive(Debug, Error)]
+#[error("a task of the controller ended unexpectedly")]
+struct TaskEnded(#[source] Option<tokio::task::JoinError>);
 
 /// Runs until SIGTERM or SIGINT; finishes what it has begun.
 #[tokio::main]
 pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
-    let (client, key_namespace) = client::connect(&args).await?;
-    let stop = stop_signal()?;
-    let metrics = Arc::new(Metrics::new());
-    let (keys_sender, keys) = watch::channel(keys::KeyState::Loading);
-    let (store, writer) = reflector::store();
-    let (secrets, secrets_writer) = reflector::store();
-    let (secrets_listed, secrets_listings) = watch::channel(());
-    let context = Arc::new(Context::new(client.clone(), keys.clone(), secrets, Arc::clone(&metrics)));
+    let (client, last_contact, key_namespace) = client::connect(&args).await?;
+    let mut stop = stopping::stop_signal()?;
+    let (keys_sender, keys) = watch::channel(KeyState::Loading);
+    let objects = Arc::new(Objects::new());
+    let queue = Arc::new(WorkQueue::new());
+    let server_version = Arc::new(ServerVersion::new({
+        let objects = Arc::clone(&objects);
+        move || objects.clear()
+    }));
+    let metrics = Arc::new(Metrics::new(Arc::clone(&objects), Arc::clone(&last_contact)));
+    let context = Arc::new(Context {
+        client: client.clone(),
+        keys: keys.clone(),
+        objects: Arc::clone(&objects),
+        metrics: Arc::clone(&metrics),
+        large_objects: LargeObjects::new(),
+    });
 
-    let (server, address) = server::bind(args.listen).await?;
+    let (listener, address) = server::bind(args.listen).await?;
     tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
-    let serving = tokio::spawn(server::serve(server, store.clone(), keys.clone(), Arc::clone(&metrics)));
-    let keeping_keys = tokio::spawn(KeySource::new(client.clone(), &key_namespace).run(keys_sender));
-    let forgetting = tokio::spawn(forget_what_is_gone(store.clone(), Arc::clone(&context)));
-
-    let sealed_secrets = sealed_secrets(client.clone(), writer, Arc::clone(&metrics));
-    let marked_secrets = marked_secrets(client, secrets_writer, secrets_listed, metrics);
-    let controller = Controller::for_stream(sealed_secrets, store.clone())
-        .watches_stream(marked_secrets, of_the_same_name)
-        .reconcile_all_on(changes(secrets_listings))
-        .reconcile_all_on(changes(keys))
-        .with_config(Config::default().concurrency(CONCURRENCY))
-        .graceful_shutdown_on(told_to_stop(stop.clone()))
-        .run(reconciler::reconcile, reconciler::on_error, context)
-        .for_each(|_| std::future::ready(()));
-    tokio::select! {
-        () = controller => {}
-        () = out_of_patience(stop, store) => {}
+    let mut tasks = JoinSet::new();
+    let readiness = Readiness { objects: Arc::clone(&objects), keys: keys.clone(), last_contact };
+    tasks.spawn(server::serve(listener, readiness, Arc::clone(&metrics)));
+    let keys_changed = Arc::new(Notify::new());
+    tasks.spawn(KeySource::new(client.clone(), &key_namespace, Arc::clone(&keys_changed)).run(keys_sender));
+    for (kind, selection) in [
+        ("identity Secrets", keys::identity_secrets(&key_namespace)),
+        ("SealingKeys", keys::sealing_keys(&key_namespace)),
+    ] {
+        let failures = WatchFailures::new(kind, Arc::clone(&metrics));
+        tasks.spawn(watch_keys(
+            client.clone(),
+            selection,
+            Arc::clone(&server_version),
+            failures,
+            Arc::clone(&keys_changed),
+        ));
     }
-
-    forgetting.abort();
-    keeping_keys.abort();
-    serving.abort();
+    tasks.spawn(watch_sealed_secrets(Arc::clone(&context), Arc::clone(&queue), Arc::clone(&server_version)));
+    tasks.spawn(watch_secrets(Arc::clone(&context), Arc::clone(&queue), Arc::clone(&server_version)));
+    tasks.spawn(check_server_version(client, server_version));
+    tasks.spawn(look_again_with_new_keys(keys, Arc::clone(&objects), Arc::clone(&queue)));
+    tasks.spawn(report_orphans(objects));
+    let mut workers = JoinSet::new();
+    for _ in 0..WORKERS {
+        workers.spawn(work(Arc::clone(&context), Arc::clone(&queue), stop.clone()));
+    }
+    tokio::select! {
+        ended = tasks.join_next() => return Err(TaskEnded(ended.and_then(Result::err)).into()),
+        ended = first_failure(&mut workers) => return Err(TaskEnded(Some(ended)).into()),
+        () = stopping::told_to_stop(&mut stop) => {}
+    }
+    stopping::wait_for(workers).await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// Every change of a SealedSecret that can change what is to be done; our own status writes are
-/// none.
-fn sealed_secrets(
+async fn watch_sealed_secrets(context: Arc<Context>, queue: Arc<WorkQueue>, server_version: Arc<ServerVersion>) {
+    let path = SealedSecret::url_path(&(), None);
+    let selection = Selection { path, labels: None, fields: None, content: Content::Whole };
+    let failures = WatchFailures::new("SealedSecrets", Arc::clone(&context.metrics));
+    watches::follow::<SealedSecretNews, _>(context.client.clone(), selection, &server_version, failures, |event| {
+        queue.add(context.objects.see_sealed_secrets(event));
+    })
+    .await;
+}
+
+async fn watch_secrets(context: Arc<Context>, queue: Arc<WorkQueue>, server_version: Arc<ServerVersion>) {
+    let path = Secret::url_path(&(), None);
+    let selection = Selection { path, labels: Some(MARK_LABEL), fields: None, content: Content::Metadata };
+    let failures = WatchFailures::new("Secrets", Arc::clone(&context.metrics));
+    watches::follow::<SecretNews, _>(context.client.clone(), selection, &server_version, failures, |event| {
+        queue.add(context.objects.see_secrets(event));
+    })
+    .await;
+}
+
+/// Tells of every change of a selection; what is changed is read by who is told.
+async fn watch_keys(
     client: Client,
-    writer: reflector::store::Writer<WatchedObject>,
-    metrics: Arc<Metrics>,
-) -> impl futures::Stream<Item = Result<WatchedObject, watcher::Error>> {
-    watcher(Api::<WatchedObject>::all(client), watcher::Config::default())
-        .backoff(WatchBackoff::default())
-        .modify(|object| {
-            let metadata = match &mut object.0 {
-                Ok(sealed) => &mut sealed.metadata,
-                Err(invalid) => &mut invalid.metadata,
-            };
-            metadata.managed_fields = None;
-        })
-        .reflect(writer)
-        .applied_objects()
-        .predicate_filter(predicates::generation.combine(predicates::finalizers), PredicateConfig::default())
-        .inspect_err(complain("SealedSecrets", metrics))
-        .filter(is_item)
+    selection: Selection,
+    server_version: Arc<ServerVersion>,
+    failures: WatchFailures,
+    changed: Arc<Notify>,
+) {
+    watches::follow::<VersionNews, _>(client, selection, &server_version, failures, |_| changed.notify_one()).await;
 }
 
-/// Every change and deletion of a Secret that carries the mark; metadata only.
-///
-/// `listed` is told of every complete list: a Secret that was deleted while nothing was watched is
-/// just not in it.
-fn marked_secrets(
-    client: Client,
-    writer: reflector::store::Writer<PartialObjectMeta<Secret>>,
-    listed: watch::Sender<()>,
-    metrics: Arc<Metrics>,
-) -> impl futures::Stream<Item = Result<PartialObjectMeta<Secret>, watcher::Error>> {
-    watcher(Api::<PartialObjectMeta<Secret>>::all(client), watcher::Config::default().labels(MARK_LABEL))
-        .backoff(WatchBackoff::default())
-        .modify(|secret| secret.metadata.managed_fields = None)
-        .reflect(writer)
-        .inspect_ok(move |event| {
-            if matches!(event, watcher::Event::InitDone) {
-                listed.send_replace(());
-            }
-        })
-        .touched_objects()
-        .inspect_err(complain("Secrets", metrics))
-        .filter(is_item)
+async fn check_server_version(client: Client, server_version: Arc<ServerVersion>) {
+    let path = SealedSecret::url_path(&(), None);
+    server_version.check(&client, &path).await;
 }
 
-/// The SealedSecret that a marked Secret is for, whatever its owner references say: they may have
-/// been taken away.
-fn of_the_same_name(secret: PartialObjectMeta<Secret>) -> Option<ObjectRef<WatchedObject>> {
-    let namespace = secret.namespace()?;
-    Some(ObjectRef::new(&secret.name_any()).within(&namespace))
+async fn look_again_with_new_keys(mut keys: watch::Receiver<KeyState>, objects: Arc<Objects>, queue: Arc<WorkQueue>) {
+    while keys.changed().await.is_ok() {
+        queue.add(objects.keys());
+    }
 }
 
-/// Failures end here: for the failure of one watch the library's controller holds up all of them.
-fn is_item<T>(item: &Result<T, watcher::Error>) -> std::future::Ready<bool> {
-    std::future::ready(item.is_ok())
-}
-
-/// Counts every failure of a watch, and logs it if it is news or the last line is a minute old.
-fn complain(kind: &'static str, metrics: Arc<Metrics>) -> impl FnMut(&watcher::Error) {
-    let mut last: Option<(Instant, String)> = None;
-    move |error| {
-        metrics.count_watch_failure(kind);
-        let failure = watch_failure(error);
-        if last.as_ref().is_some_and(|(at, said)| *said == failure && at.elapsed() < COMPLAINT_INTERVAL) {
+/// Looks at one object after the other until it is told to stop.
+async fn work(context: Arc<Context>, queue: Arc<WorkQueue>, mut stop: watch::Receiver<bool>) {
+    context.objects.listed().await;
+    loop {
+        let key = tokio::select! {
+            key = queue.next() => key,
+            () = stopping::told_to_stop(&mut stop) => return,
+        };
+        let delay = reconciler::reconcile(&key, &context).await;
+        queue.done(key, delay.map(|delay| Instant::now() + delay));
+        if *stop.borrow() {
             return;
         }
-        tracing::warn!("watching {kind} failed, trying again: {failure}");
-        last = Some((Instant::now(), failure));
     }
 }
 
-/// Keeps what is remembered of objects from growing with those that are long gone.
-async fn forget_what_is_gone(store: reflector::Store<WatchedObject>, context: Arc<Context>) {
-    let mut interval = tokio::time::interval(FORGETTING_INTERVAL);
+/// A Secret of ours without an owner outlives its SealedSecret, so somebody has to delete it.
+async fn report_orphans(objects: Arc<Objects>) {
     loop {
-        interval.tick().await;
-        context.retain(|key| {
-            let watched = ObjectRef::new(&key.name).within(key.namespace.as_deref().unwrap_or_default());
-            store.get(&watched).is_some()
-        });
-    }
-}
-
-/// What is safe to say of a failed watch: the server's code and reason, or the kind of failure.
-fn watch_failure(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => api_failure::describe(error),
-        watcher::Error::WatchError(status) => format!("HTTP {} {}", status.code, status.reason),
-        watcher::Error::NoResourceVersion => "the API server sent no resourceVersion".to_owned(),
-    }
-}
-
-/// One item for each change of what all objects depend on.
-fn changes<T>(receiver: watch::Receiver<T>) -> impl futures::Stream<Item = ()> {
-    futures::stream::unfold(receiver, |mut receiver| async move {
-        receiver.changed().await.ok()?;
-        Some(((), receiver))
-    })
-}
-
-/// Becomes true at the first SIGTERM or SIGINT.
-fn stop_signal() -> Result<watch::Receiver<bool>, std::io::Error> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        tokio::time::sleep(ORPHAN_INTERVAL).await;
+        for key in objects.new_orphans() {
+            let (namespace, name) = (&*key.namespace, &*key.name);
+            tracing::warn!(
+                namespace,
+                name,
+                "this Secret was made by Waxseal, its SealedSecret is gone, and it has no owner: nothing deletes it"
+            );
         }
-        tracing::info!("stopping: finishing what has begun");
-        sender.send_replace(true);
-    });
-    Ok(receiver)
-}
-
-async fn told_to_stop(mut stop: watch::Receiver<bool>) {
-    // An error means that nobody is left to tell, which ends the program too.
-    let _ = stop.wait_for(|is_told| *is_told).await;
-}
-
-/// Ends when what has begun has had its time, or nothing can have begun: the library waits for the
-/// first list, also of an API server that never answers.
-async fn out_of_patience(stop: watch::Receiver<bool>, store: reflector::Store<WatchedObject>) {
-    told_to_stop(stop).await;
-    if store.wait_until_ready().now_or_never().is_some() {
-        tokio::time::sleep(GRACE).await;
     }
+}
+
+/// Waits for a worker to panic: workers end in no other way before they are told to.
+async fn first_failure(workers: &mut JoinSet<()>) -> tokio::task::JoinError {
+    while let Some(ended) = workers.join_next().await {
+        if let Err(error) = ended {
+            return error;
+        }
+    }
+    std::future::pending().await
 }

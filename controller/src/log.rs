@@ -1,5 +1,6 @@
 //! Log lines, and the one way to say why the program ends.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{IsTerminal, stderr};
 
@@ -8,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use waxseal_shared::sealing_key::PublishedKey;
 
 use crate::args::LogFormat;
 
@@ -50,6 +52,30 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// What was complained of last: a complaint that still stands is not logged again.
+#[derive(Default)]
+pub(crate) struct Complaints(BTreeSet<String>);
+
+impl Complaints {
+    /// Logs the complaints that are new, and forgets those that no longer stand.
+    pub(crate) fn log(&mut self, complaints: BTreeSet<String>) {
+        complaints.difference(&self.0).for_each(|complaint| tracing::warn!("{complaint}"));
+        self.0 = complaints;
+    }
+}
+
+/// One line for a key that is held, so that people can compare its fingerprint.
+pub(crate) fn held_key(key: &PublishedKey) {
+    tracing::info!(
+        key = key.recipient.key_id().as_str(),
+        role = key.role.as_str(),
+        state = key.state.as_str(),
+        created = %key.created_at,
+        fingerprint = key.recipient.fingerprint(),
+        "holds a sealing key"
+    );
 }
 
 #[cfg(test)]

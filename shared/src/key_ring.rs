@@ -3,12 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
+use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::format::{Check, Dek, Envelope};
 use crate::key::Identity;
 use crate::names::KeyId;
-use crate::sealing_key::{self, KeyState, PublishedKey};
+use crate::sealing_key::{self, KeyRole, KeyState, PublishedKey};
 
 /// At most this many wraps of one envelope are tried.
 const MAX_TRIES: usize = 4;
@@ -20,6 +21,14 @@ pub struct HeldKey {
     pub identity: Identity,
     /// What is published of it; its recipient is the identity's.
     pub published: PublishedKey,
+}
+
+impl HeldKey {
+    /// An identity and what is published of it: the recipient is the identity's.
+    pub fn new(identity: Identity, role: KeyRole, created_at: Timestamp, state: KeyState) -> Self {
+        let published = PublishedKey { recipient: identity.recipient().clone(), role, created_at, state };
+        Self { identity, published }
+    }
 }
 
 /// All identities that a program holds, the primary first, then newest first.
@@ -115,18 +124,10 @@ impl KeyRing {
 }
 
 fn each_once(mut keys: Vec<HeldKey>) -> Vec<HeldKey> {
-    keys.sort_by_key(|key| (Reverse(strictness(key.published.state)), key.published.created_at));
+    keys.sort_by_key(|key| (Reverse(key.published.state), key.published.created_at));
     let mut seen = HashSet::new();
     keys.retain(|key| seen.insert(key.published.recipient.as_str().to_owned()));
     keys
-}
-
-fn strictness(state: KeyState) -> u8 {
-    match state {
-        KeyState::Active => 0,
-        KeyState::Retired => 1,
-        KeyState::Revoked => 2,
-    }
 }
 
 fn ids<'a>(keys: impl Iterator<Item = &'a HeldKey>) -> Vec<KeyId> {
@@ -152,23 +153,15 @@ fn open_with(key: &HeldKey, envelope: &Envelope) -> Option<OpenedEnvelope> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use jiff::Timestamp;
-
     use super::*;
     use crate::format::Wrap;
     use crate::key::KeyKind;
     use crate::randomness;
-    use crate::sealing_key::KeyRole;
 
     fn held(state: KeyState, second: i64) -> HeldKey {
         let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
-        let published = PublishedKey {
-            recipient: identity.recipient().clone(),
-            role: KeyRole::Cluster,
-            created_at: Timestamp::from_second(second).expect("a small number"),
-            state,
-        };
-        HeldKey { identity, published }
+        let created_at = Timestamp::from_second(second).expect("a small number");
+        HeldKey::new(identity, KeyRole::Cluster, created_at, state)
     }
 
     fn envelope(keys: &[&HeldKey]) -> Envelope {
@@ -203,7 +196,7 @@ mod tests {
         let again = |key: &HeldKey, state, second| {
             let identity = Identity::parse(&key.identity.expose()).expect("its own text");
             let created_at = Timestamp::from_second(second).expect("a small number");
-            HeldKey { identity, published: PublishedKey { state, created_at, ..key.published.clone() } }
+            HeldKey::new(identity, KeyRole::Cluster, created_at, state)
         };
         let (one, two) = (held(KeyState::Active, 8), held(KeyState::Active, 7));
         let copies =

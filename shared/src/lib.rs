@@ -7,6 +7,7 @@
 pub mod crds;
 pub mod format;
 pub mod key;
+pub mod key_life;
 pub mod key_ring;
 pub mod manifest;
 pub mod names;
@@ -18,6 +19,8 @@ pub mod seal;
 pub mod sealed_secret;
 pub mod sealing_key;
 pub mod secret;
+pub mod secret_fault;
+pub mod settled;
 mod stack;
 pub mod status;
 pub mod template;

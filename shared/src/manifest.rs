@@ -17,12 +17,14 @@ mod field;
 mod json;
 mod keys_file;
 mod metadata;
+mod near_secret;
 mod node;
 mod object;
 mod sealed_secret_reader;
 mod secret_reader;
 mod stream;
 mod typed;
+mod unfinished;
 mod verbatim;
 mod writer;
 mod yaml;
@@ -31,7 +33,7 @@ mod yaml;
 /// (`--max-request-bytes`), with `status`.
 pub const MAX_OBJECT_BYTES: usize = 1536 * 1024;
 
-pub use error::ManifestError;
+pub use error::{ManifestError, ManifestWarning};
 pub use keys_file::{read_keys, write_key, write_keys};
 pub use metadata::ANNOTATIONS_WITH_COPIES;
 pub use object::{DocumentKind, Object, SealedSecretObject, SecretObject};

@@ -130,6 +130,24 @@ fn is_data_key(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
+/// Whether a text can be the key of a label: a name, perhaps behind a DNS subdomain and `/`
+/// (`IsLabelKey` in `k8s.io/apimachinery/pkg/api/validate/content`).
+pub(crate) fn is_label_key(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((prefix, name)) => is_dns_subdomain(prefix) && !name.is_empty() && is_label_value(name),
+        None => !text.is_empty() && is_label_value(text),
+    }
+}
+
+/// Whether a text can be the value of a label (`IsLabelValue`, beside [`is_label_key`]'s source).
+pub(crate) fn is_label_value(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let ends = [bytes.first(), bytes.last()];
+    text.len() <= 63
+        && ends.iter().flatten().all(|byte| byte.is_ascii_alphanumeric())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
 fn is_lower_hex(text: &str, prefix: char, digits: usize) -> bool {
     text.strip_prefix(prefix)
         .is_some_and(|hex| hex.len() == digits && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
@@ -174,6 +192,25 @@ mod tests {
         }
         for bad in ["", ".", "..", "..data", "a/b", "a b", "é", "a\n", &"x".repeat(254)] {
             assert!(DataKey::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn label_keys_and_values_are_those_of_kubernetes() {
+        for good in
+            ["app", "A.b_c-D", "0", "example.com/team", "a.b-c/x", &"x".repeat(63), &format!("a/{}", "x".repeat(63))]
+        {
+            assert!(is_label_key(good), "{good}");
+        }
+        for bad in ["", "/x", "a/", "a/b/c", "A.com/x", "a_b/x", "-x", "x.", "a b", "é", "x\n", &"x".repeat(64)] {
+            assert!(!is_label_key(bad), "{bad}");
+        }
+        assert!(!is_label_key(&format!("{}/x", "a".repeat(254))));
+        for good in ["", "a", "A.b_c-D", "1", &"x".repeat(63)] {
+            assert!(is_label_value(good), "{good}");
+        }
+        for bad in ["-", "a-", "_a", "a b", "a/b", "a:b", "é", &"x".repeat(64)] {
+            assert!(!is_label_value(bad), "{bad}");
         }
     }
 

@@ -17,6 +17,9 @@ pub const MARK_LABEL: &str = "waxseal.dev/secret";
 pub const MARK_OWNED: &str = "owned";
 /// The type of a Secret whose manifest names none.
 pub const DEFAULT_TYPE: &str = "Opaque";
+/// The version of these rules, for `status.settled`: to be raised when the Secret of an unchanged SealedSecret would
+/// look different, so that every object is judged again.
+pub const PLAN_VERSION: u32 = 1;
 /// Whoever edits an object can break a thousand wraps, and the message of a condition has a limit.
 const NAMED_BROKEN_WRAPS: usize = 16;
 
@@ -90,10 +93,21 @@ pub struct DesiredSecret {
 pub enum Plan {
     /// It is being deleted: nothing at all.
     Nothing,
-    /// The Secret stays as it is, whether there is one or not; this is the verdict.
-    Leave(Verdict),
-    /// Write the Secret; once that is done, this is the verdict.
-    Write(Box<DesiredSecret>, Verdict),
+    /// The Secret stays as it is, whether there is one or not; this verdict says why.
+    Refuse(Verdict),
+    /// The Secret is as the object says.
+    Keep(Materialised),
+    /// Write the Secret; once that is done, it is as the object says.
+    Write(Box<DesiredSecret>, Materialised),
+}
+
+/// What holds of an object whose Secret is right.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Materialised {
+    /// The verdict, with the broken wraps that were seen.
+    pub verdict: Verdict,
+    /// The keys whose wraps were opened.
+    pub opened_with: BTreeSet<KeyId>,
 }
 
 /// Decides what to do about an object, given the keys and the Secret that has its name.
@@ -107,7 +121,7 @@ pub fn plan(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSec
     }
     match decide(object, keys, existing) {
         Ok(plan) => plan,
-        Err(verdict) => Plan::Leave(verdict),
+        Err(verdict) => Plan::Refuse(verdict),
     }
 }
 
@@ -115,14 +129,14 @@ fn decide(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecre
     let ring = ring(keys)?;
     let sealed = Sealed::decode(object).map_err(|error| Verdict::new(error.reason(), error.to_string()))?;
     let opened = open(&sealed, ring).map_err(|error| Verdict::new(error.reason(), error.to_string()))?;
-    let done = materialised(&opened.broken_wraps);
+    let done = Materialised { verdict: materialised(&opened.broken_wraps), opened_with: opened.opened_with };
     let desired = desired(&sealed, opened.data);
     let Some(existing) = existing else {
         return Ok(Plan::Write(Box::new(desired), done));
     };
-    check_ours(&sealed.name, existing)?;
+    check_ours(&sealed, existing)?;
     if is_as_desired(object, &desired, existing) {
-        return Ok(Plan::Leave(done));
+        return Ok(Plan::Keep(done));
     }
     check_changeable(&desired, existing)?;
     Ok(Plan::Write(Box::new(desired), done))
@@ -168,15 +182,21 @@ fn desired(sealed: &Sealed, data: SecretData) -> DesiredSecret {
 
 /// Ours is: same name (given), marked as owned, and controlled by nobody or by a SealedSecret of
 /// that name, whatever its UID: one that was deleted and made again takes its Secret over.
-fn check_ours(name: &ObjectName, existing: &ExistingSecret) -> Result<(), Verdict> {
-    let marked = existing.labels.get(MARK_LABEL).is_some_and(|mark| mark == MARK_OWNED);
+fn check_ours(sealed: &Sealed, existing: &ExistingSecret) -> Result<(), Verdict> {
+    let (namespace, name) = (&sealed.namespace, &sealed.name);
+    let label = format!("kubectl label secret {name} -n {namespace} {MARK_LABEL}={MARK_OWNED}");
     let refuse = |message| Err(Verdict::new(Reason::ForeignOwner, message));
     match &existing.controller {
-        _ if !marked => refuse("a Secret of this name exists and was not made by Waxseal; it stays as it is"),
-        Controller::Other => refuse("a Secret of this name exists and another controller owns it; it stays as it is"),
+        Controller::Other => refuse(format!(
+            "a Secret of this name exists and another controller owns it; it stays as it is. To hand it over, delete its \
+             owner with --cascade=orphan, then: {label}"
+        )),
         Controller::SealedSecret { name: owner, .. } if owner != name.as_str() => {
-            refuse("a Secret of this name exists and another SealedSecret owns it; it stays as it is")
+            refuse("a Secret of this name exists and another SealedSecret owns it; it stays as it is".to_owned())
         }
+        _ if existing.labels.get(MARK_LABEL).is_none_or(|mark| mark != MARK_OWNED) => refuse(format!(
+            "a Secret of this name exists without the label of Waxseal; it stays as it is. To hand it over: {label}"
+        )),
         Controller::None | Controller::SealedSecret { .. } => Ok(()),
     }
 }

@@ -10,6 +10,8 @@ use kube_derive::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::settled::Settled;
+
 /// What a SealedSecret holds and what the Secret made from it shall look like.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[kube(
@@ -150,6 +152,9 @@ pub struct SealedSecretStatus {
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// The Secret that was last seen to be right: while it is unchanged, nothing is read or written for this object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settled>,
 }
 
 /// `null` is how Go writes a map that was never made, and the API server drops it.

@@ -7,6 +7,10 @@ use crate::names::{EnvelopeId, KeyId};
 use crate::reason::{Reason, Standing};
 use crate::sealed_secret::{SealedSecret, SealedSecretStatus};
 
+/// `kubectl describe` shows all conditions: the message stands in `Ready`, once.
+const WAITING: &str = "tried again without any action; the condition Ready says what it waits for";
+const STALLED: &str = "does not heal by waiting; the condition Ready says what to change";
+
 /// A judgement of one object: the reason and what a person should know. Never shows a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -39,40 +43,30 @@ pub fn broken_wrap(envelope: &EnvelopeId, key: &KeyId) -> String {
 pub fn after(object: &SealedSecret, verdict: &Verdict, now: Timestamp) -> SealedSecretStatus {
     let standing = verdict.reason.standing();
     let ready = if standing == Standing::Ready { "True" } else { "False" };
-    let mut wanted = vec![("Ready", ready)];
+    let mut wanted = vec![("Ready", ready, verdict.message.as_str())];
     match standing {
         Standing::Ready => {}
-        Standing::Waiting => wanted.push(("Reconciling", "True")),
-        Standing::Stalled => wanted.push(("Stalled", "True")),
+        Standing::Waiting => wanted.push(("Reconciling", "True", WAITING)),
+        Standing::Stalled => wanted.push(("Stalled", "True", STALLED)),
     }
     let previous = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let conditions = wanted
         .into_iter()
-        .map(|(type_, status)| condition(type_, status, verdict, object.metadata.generation, previous, now))
+        .map(|(type_, status, message)| Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: verdict.reason.as_str().to_owned(),
+            message: message.to_owned(),
+            observed_generation: object.metadata.generation,
+            last_transition_time: transition_time(type_, status, previous, now),
+        })
         .collect();
-    SealedSecretStatus { observed_generation: object.metadata.generation, conditions }
+    SealedSecretStatus { observed_generation: object.metadata.generation, conditions, settled: None }
 }
 
-fn condition(
-    type_: &str,
-    status: &str,
-    verdict: &Verdict,
-    generation: Option<i64>,
-    previous: &[Condition],
-    now: Timestamp,
-) -> Condition {
-    let last_transition_time = previous
-        .iter()
-        .find(|condition| condition.type_ == type_ && condition.status == status)
-        .map_or_else(|| Time(whole_seconds(now)), |condition| condition.last_transition_time.clone());
-    Condition {
-        type_: type_.to_owned(),
-        status: status.to_owned(),
-        reason: verdict.reason.as_str().to_owned(),
-        message: verdict.message.clone(),
-        observed_generation: generation,
-        last_transition_time,
-    }
+fn transition_time(type_: &str, status: &str, previous: &[Condition], now: Timestamp) -> Time {
+    let same = previous.iter().find(|condition| condition.type_ == type_ && condition.status == status);
+    same.map_or_else(|| Time(whole_seconds(now)), |condition| condition.last_transition_time.clone())
 }
 
 /// Kubernetes' own times have whole seconds (`metav1.Time`).
@@ -105,6 +99,15 @@ mod tests {
         assert_eq!(types(&conditions(Reason::Conflict)), [("Ready", "False"), ("Reconciling", "True")]);
         assert_eq!(types(&conditions(Reason::Moved)), [("Ready", "False"), ("Stalled", "True")]);
         assert_eq!(conditions(Reason::Moved).observed_generation, Some(3));
+    }
+
+    #[test]
+    fn the_message_stands_in_ready_alone() {
+        for reason in [Reason::Conflict, Reason::Moved] {
+            let status = after(&object(3), &Verdict::new(reason, "what happened"), second(1));
+            let said = status.conditions.iter().filter(|condition| condition.message == "what happened");
+            assert_eq!(said.map(|condition| condition.type_.as_str()).collect::<Vec<_>>(), ["Ready"]);
+        }
     }
 
     #[test]

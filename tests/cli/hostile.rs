@@ -148,7 +148,7 @@ fn aliases_that_would_explode() {
     assert_read(format!("a0: &a0 x\n{bomb}"));
     assert_not_sealed(
         format!("{HEAD}a0: &a0 x\n{bomb}"),
-        ":4:9: a0: anchors are not read here\nhint: write the value out at each place\n",
+        ":4:9: a0: anchors are not read here\nhint: put a value that begins with & or * in quotes, or write the value out at each place\n",
     );
     let wide: String = (0..20_000).map(|n| format!("k{n}: x, ")).collect();
     let merged = format!("x: &w {{{wide}}}\napiVersion: v1\nkind: List\nitems:\n{}", "- {<<: *w}\n".repeat(15_000));
@@ -179,8 +179,11 @@ fn secrets_past_every_limit() {
         assert_not_sealed(format!("{HEAD}stringData: {{A: \"{value}\"}}\n"), too_much);
     }
     assert_not_sealed(format!("{HEAD}data: {{A: {}}}\n", "A".repeat(7 * MIB)), too_much);
-    let annotation = HEAD.replace("shop}", &format!("shop, annotations: {{a: {}}}}}", "x".repeat(2 * MIB)));
-    assert_not_sealed(annotation, ":1: larger than 1.5 MiB when sealed, the most that an object can be\n");
+    let annotated = |bytes: usize| HEAD.replace("shop}", &format!("shop, annotations: {{a: {}}}}}", "x".repeat(bytes)));
+    let message = ":3:52: metadata.annotations: more than the 256 KiB that an object's annotations can be\n";
+    assert_not_sealed(annotated(2 * MIB), message);
+    let large = format!("{}stringData: {{A: {}}}\n", annotated(MIB / 5), "x".repeat(MIB));
+    assert_not_sealed(large, ":1: larger than 1.5 MiB when sealed, the most that an object can be\n");
     let name = HEAD.replace("db", "\"d\\0b\"");
     let message = ":3:18: metadata.name: a name must be 1 to 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit\n";
     assert_not_sealed(name, message);
@@ -217,11 +220,13 @@ fn one_bad_sealed_secret_behind_many_good_ones() {
         )
     };
     let text: String = (0..9_999).map(good).collect();
+    let text = format!("{text}---\n{SEALED_HEAD}");
+    let stderr = "error: <stdin>:49997:1: metadata: missing\n";
     let folder = Folder::with_key();
-    for arguments in [&INSPECT[..], &OPEN] {
-        let run = folder.bounded_waxseal(arguments).stdin(format!("{text}---\n{SEALED_HEAD}"));
-        run.fails(3, "error: <stdin>:49997:1: metadata: missing\n");
-    }
+    folder.bounded_waxseal(&OPEN).stdin(&text).fails(3, stderr);
+    let outcome = folder.bounded_waxseal(&INSPECT).stdin(&text).finish();
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(3)));
+    assert_eq!(outcome.stdout.matches("scope Strict").count(), 9_999);
 }
 
 #[test]

@@ -12,8 +12,8 @@ fn files_of_a_folder_are_replaced() {
     let folder = Folder::with_key();
     folder.write("apps/db.yaml", SECRET);
     folder.write("apps/deep/web.yml", SECRET);
-    folder
-        .write("apps/deep/x.json", r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x","namespace":"shop"}}"#);
+    let json = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x","namespace":"shop"},"data":{"A":"aGk="}}"#;
+    folder.write("apps/deep/x.json", json);
     folder.write("apps/other.yaml", OTHER);
     folder.write("apps/.hidden/db.yaml", SECRET);
     folder.write("apps/notes.txt", SECRET);

@@ -18,9 +18,9 @@ fn a_report_for_people() {
     let (sealed, envelope) = sealed_in(&folder);
     let key = folder.key_id("cluster");
     folder.waxseal(&["inspect", "-"]).stdin(format!("---\n{sealed}")).prints(&format!(
-        "shop/db
+        "shop/db (<stdin>:1)
   scope Namespace, type kubernetes.io/tls, immutable
-  envelope {envelope}, bound to namespace shop
+  envelope {envelope}, claims to be bound to namespace shop
     key {key} (hybrid)
   data tls.crt: envelope {envelope}, up to 1020 bytes
   data tls.key: envelope {envelope}, up to 252 bytes
@@ -41,7 +41,10 @@ fn a_type_reaches_the_terminal_only_if_it_looks_like_one() {
     let forged = r#""x\nweb/db\n  scope Strict, \e[2K""#;
     for type_ in [forged, "a b", "é", &"x".repeat(254)] {
         let report = inspect(type_, "text");
-        assert!(report.starts_with("shop/db\n  scope Namespace, type …, immutable\n  envelope "), "{report:?}");
+        assert!(
+            report.starts_with("shop/db (<stdin>:1)\n  scope Namespace, type …, immutable\n  envelope "),
+            "{report:?}"
+        );
     }
     let report: serde_json::Value = serde_json::from_str(&inspect(forged, "json")).expect("JSON");
     assert_eq!(report[0]["type"], "x\nweb/db\n  scope Strict, \u{1b}[2K");
@@ -60,10 +63,10 @@ fn a_report_for_programs() {
         "scope": "Namespace",
         "type": "kubernetes.io/tls",
         "immutable": true,
-        "envelopes": {&envelope: {"boundTo": {"namespace": "shop"}, "keys": {folder.key_id("cluster"): "hybrid"}}},
+        "envelopes": {&envelope: {"boundTo": {"namespace": "shop"}, "keys": {folder.key_id("cluster"): {"kind": "hybrid"}}}},
         "data": {
-            "tls.crt": {"envelope": &envelope, "paddedBytes": 1024},
-            "tls.key": {"envelope": &envelope, "paddedBytes": 256},
+            "tls.crt": {"envelope": &envelope, "maxBytes": 1020},
+            "tls.key": {"envelope": &envelope, "maxBytes": 252},
         },
     }]);
     assert_eq!(report, expected);
@@ -81,4 +84,111 @@ fn what_is_malformed_is_refused() {
         ),
     );
     folder.waxseal(&["inspect", "-"]).stdin("kind: ConfigMap\n").fails(3, "error: <stdin>: no SealedSecret in it\n");
+}
+
+fn secret(name: &str) -> String {
+    format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: shop}}\nstringData: {{A: x}}\n")
+}
+
+fn seal(folder: &Folder, name: &str, scope: &str) -> String {
+    folder.waxseal(&["seal", "--keys", "cluster.yaml", "--scope", scope]).stdin(secret(name)).succeeds()
+}
+
+/// The first lines of the reports.
+fn heads(report: &str) -> Vec<&str> {
+    report.lines().filter(|line| !line.starts_with(' ') && !line.is_empty()).collect()
+}
+
+#[test]
+fn files_folders_and_stdin_together() {
+    let folder = Folder::with_key();
+    folder.write("apps/deep/a.yaml", seal(&folder, "a", "Strict"));
+    folder.write("apps/b.yml", format!("kind: ConfigMap\n---\n{}", seal(&folder, "b", "Strict")));
+    folder.write("apps/other.yaml", "kind: ConfigMap\n");
+    folder.write("c.yaml", seal(&folder, "c", "Cluster"));
+    let stdin = seal(&folder, "d", "Strict");
+    let report = folder.waxseal(&["inspect", "apps", "c.yaml", "-"]).stdin(&stdin).succeeds();
+    let expected = ["shop/b (apps/b.yml:2)", "shop/a (apps/deep/a.yaml:1)", "shop/c (c.yaml:1)", "shop/d (<stdin>:1)"];
+    assert_eq!(heads(&report), expected);
+    assert!(report.contains(", claims to be bound to shop/a\n"), "{report}");
+    assert!(report.contains(", claims to be bound to no place\n"), "{report}");
+    assert_eq!(heads(&folder.waxseal(&["inspect"]).stdin(stdin).succeeds()), ["shop/d (<stdin>:1)"]);
+    folder.write("none/x.yaml", "kind: ConfigMap\n");
+    folder.waxseal(&["inspect", "none"]).prints("");
+    folder.waxseal(&["inspect", "none", "--format", "json"]).prints("[]\n");
+    let stderr = "error: `-` stands for stdin twice, and it can be read once\n";
+    folder.waxseal(&["inspect", "-", "--keys", "-"]).fails(2, stderr);
+}
+
+#[test]
+fn what_cannot_be_read_does_not_hide_the_rest() {
+    let folder = Folder::with_key();
+    let (good, other) = (seal(&folder, "a", "Strict"), seal(&folder, "b", "Strict"));
+    let moved = other.replacen("namespace: shop", "namespace: web", 1);
+    folder.write("a.yaml", format!("kind: [\n---\n{moved}---\n{good}"));
+    folder.write("b.yaml", &other);
+    let line = moved.lines().count() + 4;
+    let refused = "error: a.yaml:1:7: not YAML: a bracket is never closed
+error: a.yaml:2: web/b: Moved: sealed for shop/b (scope Strict), but this object is web/b (scope Strict)
+";
+    let outcome = folder.waxseal(&["inspect", "a.yaml", "b.yaml"]).finish();
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (refused, Some(3)));
+    assert_eq!(heads(&outcome.stdout), [&format!("shop/a (a.yaml:{})", line - 1), "shop/b (b.yaml:1)"]);
+
+    let outcome = folder.waxseal(&["inspect", "absent.yaml", "a.yaml", "b.yaml", "--format", "json"]).finish();
+    let absent = "error: absent.yaml: failed to read it: no such file or folder\n";
+    assert_eq!((outcome.stderr, outcome.status.code()), (format!("{absent}{refused}"), Some(1)));
+    let report: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    assert_eq!(report.as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn keys_files_say_whose_keys_they_are() {
+    let folder = Folder::with_key();
+    folder.generate("recovery", &["--recovery"]);
+    folder.generate("other", &[]);
+    let keys = ["--keys", "cluster.yaml", "--keys", "recovery.yaml", "-r", &folder.recipient("other")];
+    let sealed = folder.waxseal(&[&["seal"][..], &keys].concat()).stdin(secret("db")).succeeds();
+    let retired = folder.read("cluster.yaml").replace("Active", "Retired");
+    folder.write("both.yaml", format!("{retired}---\n{}", folder.read("recovery.yaml")));
+    let (cluster, recovery, other) = (folder.key_id("cluster"), folder.key_id("recovery"), folder.key_id("other"));
+
+    let keys = ["--keys", "both.yaml", "--keys", "recovery.yaml"];
+    let report = folder.waxseal(&[&["inspect", "-"][..], &keys].concat()).stdin(&sealed).succeeds();
+    for line in [
+        format!("    key {cluster} (hybrid): Cluster, Retired, in both.yaml\n"),
+        format!("    key {recovery} (hybrid): Recovery, Active, in both.yaml; Recovery, Active, in recovery.yaml\n"),
+        format!("    key {other} (hybrid): in none of the keys files\n"),
+    ] {
+        assert!(report.contains(&line), "{report}");
+    }
+    let report = folder.waxseal(&["inspect", "-", "--keys", "both.yaml", "--format", "json"]).stdin(&sealed).succeeds();
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    let envelopes = report[0]["envelopes"].as_object().expect("a map");
+    let keys = &envelopes.values().next().expect("an envelope")["keys"];
+    let known =
+        serde_json::json!({"kind": "hybrid", "known": [{"file": "both.yaml", "role": "Recovery", "state": "Active"}]});
+    assert_eq!(keys[&recovery], known);
+    assert_eq!(keys[&other], serde_json::json!({"kind": "hybrid", "known": []}));
+    folder
+        .waxseal(&["inspect", "-", "--keys", "absent.yaml"])
+        .stdin(&sealed)
+        .fails(1, "error: absent.yaml: failed to read it: no such file or folder\n");
+}
+
+#[test]
+fn help_has_examples_and_says_what_goes_where() {
+    let folder = Folder::new();
+    let help = folder.waxseal(&["inspect", "--help"]).succeeds();
+    for text in ["[MANIFEST|DIR|-]...", "--keys <KEYS_FILE>", "Examples:\n  waxseal inspect db.sealed.yaml\n"] {
+        assert!(help.contains(text), "{help}");
+    }
+    let help = folder.waxseal(&["open", "--help"]).succeeds();
+    for text in [
+        "--identity <IDENTITY_FILE>",
+        "[MANIFEST|DIR|-]...",
+        "Examples:\n  waxseal open db.sealed.yaml --identity recovery.key\n",
+    ] {
+        assert!(help.contains(text), "{help}");
+    }
 }

@@ -50,12 +50,53 @@ fn a_wrong_identity_is_named_by_what_it_lacks() {
     let envelope = sealed.lines().find_map(|line| line.strip_prefix("    e")?.strip_suffix(':')).expect("an envelope");
     let id = folder.key_id("cluster");
     let open = folder.waxseal(&["open", "-", "--identity", "other.key"]).stdin(&sealed);
-    open.fails(
-        3,
-        &format!("error: <stdin>:1: shop/db: KeyMissing: envelope e{envelope}: sealed to {id} only, and none of these keys is here\n"),
-    );
+    let refused = |keys: &str| {
+        format!(
+            "error: <stdin>:1: shop/db: KeyMissing: none of the identities given opens envelope e{envelope}: it needs {keys}\n"
+        )
+    };
+    open.fails(3, &format!("{}hint: pass `--keys KEYS_FILE` to see whose keys these are\n", refused(&id)));
+    let open = folder.waxseal(&["open", "-", "--identity", "other.key", "--keys", "cluster.yaml"]).stdin(&sealed);
+    open.fails(3, &refused(&format!("{id} (Cluster)")));
     let open = folder.waxseal(&["open", "-", "--identity", "other.key", "--identity", "cluster.key"]).stdin(&sealed);
     assert_eq!(data_of(&open.succeeds())["A"], b"a long value");
+}
+
+#[test]
+fn every_key_that_would_open_it_is_named() {
+    let folder = Folder::with_key();
+    folder.generate("recovery", &["--recovery"]);
+    folder.generate("other", &[]);
+    let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml", "--keys", "recovery.yaml"]);
+    let sealed = seal.stdin(SECRET).succeeds();
+    let mut keys = [folder.key_id("cluster"), format!("{} (Recovery)", folder.key_id("recovery"))];
+    keys.sort();
+    let open = ["open", "-", "--identity", "other.key", "--keys", "recovery.yaml"];
+    let outcome = folder.waxseal(&open).stdin(&sealed).finish();
+    assert!(outcome.stderr.ends_with(&format!(": it needs {}\n", keys.join(" or "))), "{}", outcome.stderr);
+}
+
+#[test]
+fn files_folders_and_stdin_are_opened_together() {
+    let folder = Folder::with_key();
+    let secret = |name: &str| SECRET.replace("name: db", &format!("name: {name}"));
+    let seal = |name: &str| folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(secret(name)).succeeds();
+    folder.write("apps/a.yaml", seal("a"));
+    folder.write("apps/other.yaml", "kind: ConfigMap\n");
+    folder.write("b.yaml", seal("b"));
+    let json =
+        r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"c","namespace":"shop"},"stringData":{"A":"x"}}"#;
+    let json = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(json).succeeds();
+    let open = |inputs: &[&str], stdin: &str| {
+        folder.waxseal(&[&["open", "--identity", "cluster.key"], inputs].concat()).stdin(stdin).succeeds()
+    };
+    let opened = open(&["apps", "b.yaml", "-"], &json);
+    let names: Vec<_> = opened.split("---\n").map(|document| document.contains("kind: Secret")).collect();
+    assert_eq!(names, [true, true, false], "{opened}");
+    assert!(opened.ends_with("}\n") && opened.contains("\"name\": \"c\""), "{opened}");
+    assert_eq!(open(&[], &json), open(&["-"], &json));
+    folder.write("none/x.yaml", "kind: ConfigMap\n");
+    folder.waxseal(&["open", "none", "--identity", "cluster.key"]).fails(3, "error: none: no SealedSecret in it\n");
 }
 
 #[test]

@@ -21,13 +21,14 @@ fn assert_survives(body: &str, expected: &[(&str, &[u8])], warning: &str) {
 #[test]
 fn data_and_string_data_together() {
     let body = "data: {A: b2xkIHZhbHVl, B: a2VwdA==}\nstringData: {A: new value, C: third value}\n";
-    assert_survives(body, &[("A", b"new value"), ("B", b"kept"), ("C", b"third value")], "");
+    let warning = "warning: db.yaml:4:8: data.A: not sealed: stringData has this key too, and wins, as in Kubernetes\n";
+    assert_survives(body, &[("A", b"new value"), ("B", b"kept"), ("C", b"third value")], warning);
 }
 
 #[test]
 fn an_empty_value_and_no_values() {
     assert_survives("stringData: {EMPTY: ''}\n", &[("EMPTY", b"")], "");
-    assert_survives("", &[], "");
+    assert_survives("", &[], "warning: db.yaml:1:1: this Secret has no values\n");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn json_in_json_out() {
 #[test]
 fn the_secrets_of_a_list_are_sealed() {
     let folder = Folder::with_key();
-    let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: db, namespace: shop}, stringData: {A: a long value}}\n- {apiVersion: v1, kind: Secret, metadata: {name: web, namespace: shop}}\n";
+    let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: db, namespace: shop}, stringData: {A: a long value}}\n- {apiVersion: v1, kind: Secret, metadata: {name: web, namespace: shop}, stringData: {A: b}}\n";
     let sealed = seal(&folder, list);
     assert!(
         sealed.starts_with(
@@ -103,7 +103,8 @@ fn the_secrets_of_a_list_are_sealed() {
 fn other_items_of_a_list_keep_their_order_and_every_digit() {
     let folder = Folder::with_key();
     let other = r#"{"kind":"Widget","apiVersion":"v1","spec":[100000000000000000000000000,1.10,-0.0,1e3]}"#;
-    let secret = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db","namespace":"shop"}}"#;
+    let secret =
+        r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db","namespace":"shop"},"stringData":{"A":"b"}}"#;
     let list = format!(r#"{{"apiVersion":"v1","kind":"List","items":[{secret},{other}]}}"#);
     let sealed: String = seal(&folder, &list).split_whitespace().collect();
     assert!(sealed.contains(other), "{sealed}");
@@ -191,4 +192,83 @@ warning: db.yaml:10: the value of A in db still shows
 ",
     );
     assert!(sealed.contains("kind: SealedSecret"), "{sealed}");
+}
+
+#[test]
+fn objects_of_others_pass_beside_a_secret() {
+    let others = [
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {kind: Secret, A: b}\n",
+        "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {name: a}\nspec: {target: {template: {type: Opaque, data: {A: '{{ .a }}'}}}}\n",
+        "apiVersion: external-secrets.io/v1\nkind: SecretStore\nmetadata: {name: a}\n",
+        "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: a}\nspec: {encryptedData: {A: AgBy3i}, template: {data: {b: c}}}\n",
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\npatches: [{target: {kind: Secret}, path: a.yaml}]\n",
+        "secret: {kind: Secret, data: ~}\nimage: {tag: 1.10}\n",
+        "- plays: !vault x\n",
+        "just text\n",
+    ];
+    let folder = Folder::with_key();
+    let rest: String = others.iter().map(|other| format!("---\n{other}")).collect();
+    let sealed = seal(&folder, &format!("{SECRET}{rest}"));
+    assert!(sealed.starts_with(SEALED) && sealed.ends_with(&rest), "{sealed}");
+    folder.write("apps/others.yaml", &rest);
+    folder.waxseal(&["seal", "apps", "--in-place", "--keys", "cluster.yaml"]).prints("");
+}
+
+#[test]
+fn values_that_look_unrendered_are_warned_of_and_sealed() {
+    let folder = Folder::with_key();
+    let text = "apiVersion: v1
+kind: Secret
+metadata: {name: db, namespace: shop}
+data:
+  HELM: e3sgLlZhbHVlcy5wYXNzd29yZCB9fQo=
+stringData:
+  FLUX: ${PASSWORD}
+  VAULT: <path:secret/data/db#password>
+  SHELL: $(PASSWORD)
+  FILE: |
+    {{ define \"x\" }}
+    {{ end }}
+  PART: a${b}c
+";
+    let warning = |place: &str, key: &str| {
+        format!(
+            "warning: <stdin>:{place}: {key}: looks like a template that was not rendered, and is sealed as it stands\n"
+        )
+    };
+    let stderr = [
+        warning("5:9", "data.HELM"),
+        warning("7:9", "stringData.FLUX"),
+        warning("8:10", "stringData.VAULT"),
+        warning("9:10", "stringData.SHELL"),
+    ];
+    let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(text).warns(&stderr.concat());
+    let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(sealed).succeeds();
+    assert_eq!(data_of(&opened)["FLUX"], b"${PASSWORD}");
+}
+
+#[test]
+fn a_secret_without_values_is_warned_of() {
+    let folder = Folder::with_key();
+    let seal = |text: &str, stderr: &str| {
+        folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(text).warns(stderr);
+    };
+    let empty = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\n";
+    seal(&format!("---\n{empty}"), "warning: <stdin>:2:1: this Secret has no values\n");
+    seal(
+        &format!("apiVersion: v1\nkind: List\nitems:\n- {}", empty.replace('\n', "\n  ")),
+        "warning: <stdin>:4:3: items[0]: this Secret has no values\n",
+    );
+}
+
+#[test]
+fn a_key_in_data_and_string_data_is_warned_of() {
+    let folder = Folder::with_key();
+    let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\ndata: {A: b2xkIHZhbHVl}\nstringData: {A: new value}\n";
+    let sealed = folder
+        .waxseal(&["seal", "--keys", "cluster.yaml"])
+        .stdin(text)
+        .warns("warning: <stdin>:4:8: data.A: not sealed: stringData has this key too, and wins, as in Kubernetes\n");
+    let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(sealed).succeeds();
+    assert_eq!(data_of(&opened)["A"], b"new value");
 }

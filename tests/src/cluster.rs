@@ -6,6 +6,7 @@ mod namespace;
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use crate::assets::Kubernetes;
 use crate::processes::{self, Process};
 use crate::{target_folder, waiting};
 use access::Server;
-use control_plane::ControlPlane;
+use control_plane::{ControlPlane, STORE};
 
 pub use access::Credential;
 pub use namespace::Namespace;
@@ -150,6 +151,24 @@ impl Cluster {
         self.server().write_kubeconfig(path, context, credential, namespace)
     }
 
+    /// Like [`write_kubeconfig`](Self::write_kubeconfig), for a proxy that listens on this machine.
+    pub fn write_kubeconfig_through(
+        &self,
+        proxy: SocketAddr,
+        path: &Path,
+        context: &str,
+        credential: &Credential,
+    ) -> Result<(), Error> {
+        let server = self.server();
+        let through = Server { url: format!("https://{proxy}"), ca: server.ca.clone(), ca_der: server.ca_der.clone() };
+        through.write_kubeconfig(path, context, credential, "default")
+    }
+
+    /// The address that the API server listens at.
+    pub fn address(&self) -> SocketAddr {
+        self.control_plane.address()
+    }
+
     /// One JSON object of the kind `Event` in `audit.k8s.io/v1` a line, level `Metadata`.
     ///
     /// An event is written before the client gets its response.
@@ -172,6 +191,36 @@ impl Cluster {
     /// Must not be called from within an async runtime.
     pub fn kill_api_server(&mut self) {
         self.control_plane.kill_api_server();
+    }
+
+    /// Kills API server and etcd, and copies what etcd has stored into a folder.
+    ///
+    /// Must not be called from within an async runtime.
+    pub fn stop_and_back_up(&mut self, backup: &Path) -> Result<(), Error> {
+        self.control_plane.kill_store();
+        self.control_plane.copy_store(&self.folder().join(STORE), backup)
+    }
+
+    /// Kills API server and etcd.
+    ///
+    /// Must not be called from within an async runtime.
+    pub fn stop_store(&mut self) {
+        self.control_plane.kill_store();
+    }
+
+    /// Replaces what etcd has stored by a backup, while API server and etcd are stopped.
+    ///
+    /// Must not be called from within an async runtime.
+    pub fn restore(&mut self, backup: &Path) -> Result<(), Error> {
+        self.control_plane.copy_store(backup, &self.folder().join(STORE))
+    }
+
+    /// Starts etcd and the API server again, at the same addresses.
+    ///
+    /// Must not be called from within an async runtime.
+    pub fn restart_store(&mut self, programs: &Kubernetes) -> Result<(), Error> {
+        self.control_plane.start_api_server(programs)?;
+        self.runtime.block_on(self.control_plane.api_server_is_ready(&self.client))
     }
 
     /// Starts the API server again, at the same address and with what etcd holds.

@@ -4,6 +4,7 @@
 //! with the rights that `deploy/` gives it.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -105,12 +106,31 @@ impl Controller {
         Self::start_command(cluster, command, name).await
     }
 
+    /// Like [`start`](Self::start), reaching the API server through a proxy.
+    pub async fn start_through(
+        cluster: &Cluster,
+        programs: &Programs,
+        name: &str,
+        proxy: SocketAddr,
+    ) -> Result<Self, Error> {
+        let kubeconfig = cluster.folder().join(format!("{name}.kubeconfig"));
+        let credential = cluster.service_account_token(KEY_NAMESPACE, SERVICE_ACCOUNT).await?;
+        cluster.write_kubeconfig_through(proxy, &kubeconfig, CONTEXT, &credential)?;
+        let mut command = Command::new(&programs.waxseal_controller);
+        command.env_clear();
+        Self::start_with(cluster, command, name, kubeconfig)
+    }
+
     /// Like [`start`](Self::start), with a command that runs the program in some other way.
-    pub async fn start_command(cluster: &Cluster, mut command: Command, name: &str) -> Result<Self, Error> {
-        let folder = cluster.folder();
-        let (kubeconfig, log) = (folder.join(format!("{name}.kubeconfig")), folder.join(format!("{name}.log")));
+    pub async fn start_command(cluster: &Cluster, command: Command, name: &str) -> Result<Self, Error> {
+        let kubeconfig = cluster.folder().join(format!("{name}.kubeconfig"));
         let credential = cluster.service_account_token(KEY_NAMESPACE, SERVICE_ACCOUNT).await?;
         cluster.write_kubeconfig(&kubeconfig, CONTEXT, &credential, "default")?;
+        Self::start_with(cluster, command, name, kubeconfig)
+    }
+
+    fn start_with(cluster: &Cluster, mut command: Command, name: &str, kubeconfig: PathBuf) -> Result<Self, Error> {
+        let log = cluster.folder().join(format!("{name}.log"));
         command.args(["kubernetes", "--context", CONTEXT, "--listen", "127.0.0.1:0", "--kubeconfig"]);
         command.arg(&kubeconfig).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(&log).map_err(Error::Log)?);

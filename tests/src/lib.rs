@@ -13,6 +13,7 @@ pub mod canaries;
 mod certificates;
 pub mod cluster;
 pub mod fixtures;
+pub mod freezing_proxy;
 #[path = "../fuzz/src/lib.rs"]
 pub mod fuzz;
 mod go_build;

@@ -52,6 +52,15 @@ fn holds_ptrace(status: &str) -> bool {
     bits >> CAP_SYS_PTRACE & 1 == 1
 }
 
+/// The most memory that a process has had at once, in KiB (`VmHWM` of proc(5)).
+pub fn most_resident(process: u32) -> Result<u64, Error> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"));
+    let status = status.map_err(|source| Error::Read { process, source })?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+    kibibytes.ok_or(Error::Map { process })
+}
+
 /// Everything that a process can write and has written: heaps, stacks, static variables.
 pub fn read(process: u32) -> Result<Vec<Mapping>, Error> {
     let failed = |source: io::Error| match source.kind() {

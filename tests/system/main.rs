@@ -5,6 +5,7 @@
 
 mod harness;
 mod hygiene;
+mod keys;
 mod materialise;
 mod peers;
 mod recovery;
@@ -14,6 +15,7 @@ mod rights;
 mod sealing;
 mod second_reader;
 mod startup;
+mod steadiness;
 mod wraps;
 
 use std::error::Error;
@@ -48,12 +50,14 @@ fn tests() -> Vec<Test> {
     let modules = [
         harness::tests(),
         hygiene::tests(),
+        keys::tests(),
         materialise::tests(),
         recovery::tests(),
         refusals::tests(),
         rights::tests(),
         second_reader::tests(),
         startup::tests(),
+        steadiness::tests(),
         wraps::tests(),
     ];
     modules.into_iter().flatten().collect()

@@ -217,7 +217,7 @@ async fn invalid(context: &Context) -> TestResult {
     create(&namespace, &context.seal(&manifest.to_string(), &namespace)?).await?;
     let object = with_reason(&namespace, "pull", "Forbidden").await?;
     let message = condition(&object, "Ready").ok_or("no Ready condition")?.2;
-    assert_eq!(message, "the API server refuses the Secret: HTTP 422 Invalid");
+    assert_eq!(message, "the API server refuses the Secret: HTTP 422 Invalid in data[.dockerconfigjson]");
     let log = context.controller.log_text();
     assert!(!log.contains("invalid character") && !log.contains("hunter2"));
     assert!(namespace.api::<Secret>().get_opt("pull").await?.is_none());

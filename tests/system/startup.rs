@@ -84,6 +84,8 @@ async fn restart(context: &Context, cluster: &Cluster) -> TestResult {
     create(&namespace, &serde_json::from_str(&sealed)?).await?;
     with_reason(&namespace, "db", "Materialised").await?;
     assert_eq!(first.stop().await?, Some(0));
+    let fetched = fetches(cluster)?;
+    assert!(fetched > 0);
 
     let versions = async || -> Result<_, crate::registration::Error> {
         let object = namespace.api::<SealedSecret>().get("db").await?.resource_version();
@@ -98,10 +100,22 @@ async fn restart(context: &Context, cluster: &Cluster) -> TestResult {
     })
     .await?;
     assert_eq!(versions().await?, before);
+    assert_eq!(fetches(cluster)?, fetched, "a settled object is not even read");
     let (_, metrics) = second.get("/metrics").await.ok_or("no metrics")?;
     assert!(metrics.contains("waxseal_secret_writes_total 0"), "{metrics}");
     assert_eq!(second.stop().await?, Some(0));
     Ok(())
+}
+
+/// How many SealedSecrets the controllers of a cluster have fetched so far, by the API server's audit log.
+fn fetches(cluster: &Cluster) -> Result<usize, crate::registration::Error> {
+    let log = std::fs::read_to_string(cluster.audit_log())?;
+    let is_fetch = |line: &&str| {
+        line.contains("\"verb\":\"get\"")
+            && line.contains("\"resource\":\"sealedsecrets\"")
+            && line.contains(installation::SERVICE_ACCOUNT)
+    };
+    Ok(log.lines().filter(is_fetch).count())
 }
 
 /// Several attempts fail, so that the waits between them have grown; then a restarted API server,

@@ -53,7 +53,7 @@ const RULES: [(&str, &[&str]); 16] = [
             "must be a ",
             "must be true",
             "must be one of",
-            "a key that is no string",
+            "this key is not a string",
             "a list whose items",
             "invalid type",
             "invalid value",

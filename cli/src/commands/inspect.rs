@@ -1,30 +1,42 @@
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fmt::Write;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use waxseal_shared::key::KeyKind;
 use waxseal_shared::sealed_secret::BoundTo;
+use waxseal_shared::secret::MAX_SECRET_BYTES;
 use waxseal_shared::visible_text::escaped_json;
 
 use crate::error::Failures;
-use crate::file_names::file_name;
-use crate::input::Input;
-use crate::sealed_objects::{self, SealedObject};
+use crate::input;
+use crate::known_keys::{KnownKey, KnownKeys, KnownKeysArguments};
+use crate::sealed_objects::{ManifestArguments, SealedObject, Source};
 use crate::streams::Streams;
 use crate::untrusted_text::shown;
 
-/// Shows what SealedSecrets are sealed to and bound to. No key is needed, nothing is opened.
+/// Shows which keys SealedSecrets are sealed to, and where they claim to belong.
+///
+/// Needs no identity and opens nothing. What it shows of a place is what the manifest says: only opening proves it. A
+/// manifest that cannot be read does not keep the others from being shown.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct InspectArguments {
-    /// The file; `-` is stdin
-    #[arg(value_parser = file_name::<OsString>())]
-    file: OsString,
+    #[command(flatten)]
+    manifests: ManifestArguments,
+    #[command(flatten)]
+    known_keys: KnownKeysArguments,
     /// How the report is written
     #[arg(long, value_enum, default_value = "text")]
     format: ReportFormat,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  waxseal inspect db.sealed.yaml
+  waxseal inspect apps/ --keys .waxseal/prod.yaml
+  kubectl get sealedsecrets -A -o yaml | waxseal inspect --format json";
 
 /// How a report is written.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,25 +64,52 @@ struct Report {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct EnvelopeReport {
+    /// What the manifest claims.
     bound_to: BoundTo,
-    keys: BTreeMap<String, &'static str>,
+    keys: BTreeMap<String, KeyReport>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct KeyReport {
+    kind: &'static str,
+    /// What the keys files say, if any were given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<Vec<KnownKey>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ValueReport {
     envelope: String,
-    /// The length inside the encryption: a size class, not the value's own length.
-    padded_bytes: usize,
+    /// The most that the value can be long: the upper end of its size class, as its own length is hidden.
+    max_bytes: usize,
 }
 
 pub(crate) fn run(arguments: InspectArguments, streams: &mut Streams) -> Result<(), Failures> {
-    let (_, reports) = sealed_objects::read(&Input::named(&arguments.file), |object, _| report(&object))?;
+    let names = arguments.manifests.names()?;
+    input::check_stdin_once(names.iter().chain(arguments.known_keys.names()))?;
+    let known_keys = arguments.known_keys.read()?;
+    let mut reports = Vec::new();
+    let mut errors = Vec::new();
+    for name in &names {
+        let outcome = inspect(name, |object| reports.push(report(&object, known_keys.as_ref())));
+        errors.extend(outcome.err().into_iter().flat_map(Failures::into_errors));
+    }
     let text = match arguments.format {
         ReportFormat::Text => reports.iter().map(to_text).collect::<Vec<_>>().join("\n"),
         ReportFormat::Json => to_json(&reports),
     };
-    Ok(streams.result(&text)?)
+    streams.result(&text)?;
+    Failures::none_or(errors)
+}
+
+fn inspect(name: &OsStr, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
+    let mut errors = Vec::new();
+    for source in Source::all_of(name)? {
+        errors.extend(source.read_each(&mut take).err().into_iter().flat_map(Failures::into_errors));
+    }
+    Failures::none_or(errors)
 }
 
 /// A report as JSON, indented; characters that a terminal obeys or hides are escaped.
@@ -88,7 +127,7 @@ pub(crate) fn kind_word(kind: KeyKind) -> &'static str {
     }
 }
 
-fn report(object: &SealedObject) -> Report {
+fn report(object: &SealedObject, known_keys: Option<&KnownKeys>) -> Report {
     let sealed = &object.sealed;
     let template = &sealed.template;
     Report {
@@ -98,32 +137,39 @@ fn report(object: &SealedObject) -> Report {
         scope: sealed.scope.as_str(),
         type_: template.type_.clone().unwrap_or_else(|| "Opaque".to_owned()),
         immutable: template.immutable.unwrap_or_default(),
-        envelopes: envelopes(object),
+        envelopes: envelopes(object, known_keys),
         data: sealed
             .data_keys()
             .map(|(key, envelope)| {
                 let token = &object.object.spec.encrypted_data[key.as_str()];
-                (key.to_string(), ValueReport { envelope: envelope.to_string(), padded_bytes: padded_bytes(token) })
+                (key.to_string(), ValueReport { envelope: envelope.to_string(), max_bytes: max_bytes(token) })
             })
             .collect(),
     }
 }
 
-fn envelopes(object: &SealedObject) -> BTreeMap<String, EnvelopeReport> {
+fn envelopes(object: &SealedObject, known_keys: Option<&KnownKeys>) -> BTreeMap<String, EnvelopeReport> {
     let envelopes = object.sealed.envelopes().iter();
     envelopes
         .map(|(id, envelope)| {
             let bound_to = object.object.spec.envelopes[id.as_str()].bound_to.clone();
-            let keys = envelope.wraps.iter().map(|(id, wrap)| (id.to_string(), kind_word(wrap.kind()))).collect();
+            let wraps = envelope.wraps.iter();
+            let keys = wraps
+                .map(|(id, wrap)| {
+                    let known = known_keys.map(|known_keys| known_keys.of(id).to_vec());
+                    (id.to_string(), KeyReport { kind: kind_word(wrap.kind()), known })
+                })
+                .collect();
             (id.to_string(), EnvelopeReport { bound_to, keys })
         })
         .collect()
 }
 
-/// The length of the ciphertext in a token that was decoded: without salt and tag, 16 bytes each.
-fn padded_bytes(token: &str) -> usize {
+/// The most that a value can be long whose token was decoded: without salt and tag, 16 bytes each, and the
+/// length, 4 bytes.
+fn max_bytes(token: &str) -> usize {
     let encoded = token.rsplit('.').next().unwrap_or_default();
-    (encoded.len() * 3 / 4).saturating_sub(32)
+    (encoded.len() * 3 / 4).saturating_sub(36).min(MAX_SECRET_BYTES)
 }
 
 fn to_text(report: &Report) -> String {
@@ -135,18 +181,30 @@ fn to_text(report: &Report) -> String {
 
 fn write_text(text: &mut String, report: &Report) -> std::fmt::Result {
     let immutable = if report.immutable { ", immutable" } else { "" };
-    writeln!(text, "{}/{}", report.namespace, report.name)?;
+    writeln!(text, "{}/{} ({})", report.namespace, report.name, report.place)?;
     writeln!(text, "  scope {}, type {}{immutable}", report.scope, shown(&report.type_))?;
     for (id, envelope) in &report.envelopes {
-        writeln!(text, "  envelope {id}, bound to {}", bound_to_text(&envelope.bound_to))?;
-        for (key, kind) in &envelope.keys {
-            writeln!(text, "    key {key} ({kind})")?;
+        writeln!(text, "  envelope {id}, claims to be bound to {}", bound_to_text(&envelope.bound_to))?;
+        for (id, key) in &envelope.keys {
+            writeln!(text, "    key {id} ({}){}", key.kind, known_text(key.known.as_deref()))?;
         }
     }
     for (key, value) in &report.data {
-        writeln!(text, "  data {key}: envelope {}, up to {} bytes", value.envelope, value.padded_bytes - 4)?;
+        writeln!(text, "  data {key}: envelope {}, up to {} bytes", value.envelope, value.max_bytes)?;
     }
     Ok(())
+}
+
+/// What keys files say of a key, to be put behind its id; nothing if no keys file was given.
+fn known_text(known: Option<&[KnownKey]>) -> String {
+    let Some(known) = known else {
+        return String::new();
+    };
+    if known.is_empty() {
+        return ": in none of the keys files".to_owned();
+    }
+    let said = known.iter().map(|key| format!("{}, {}, in {}", key.role.as_str(), key.state.as_str(), key.file));
+    format!(": {}", said.collect::<Vec<_>>().join("; "))
 }
 
 fn bound_to_text(bound_to: &BoundTo) -> String {

@@ -2,9 +2,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use waxseal_shared::key_ring::KeyRing;
+use waxseal_shared::key_ring::{EnvelopeError, KeyRing};
 use waxseal_shared::manifest::{Format, write_secret};
-use waxseal_shared::open::open;
+use waxseal_shared::open::{OpenError, open};
 use waxseal_shared::sealed_secret::TemplateMetadata;
 use waxseal_shared::secret::SecretManifest;
 use waxseal_shared::status::broken_wrap;
@@ -14,25 +14,28 @@ use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
 use crate::identities;
 use crate::input::{self, Input};
+use crate::known_keys::{KnownKeys, KnownKeysArguments};
 use crate::output::{self, Output};
 use crate::passphrases::PassphraseArguments;
-use crate::sealed_objects::{self, SealedObject};
+use crate::sealed_objects::{ManifestArguments, SealedObject, Source};
 use crate::streams::Streams;
 
 /// Turns SealedSecrets back into Secret manifests.
 ///
-/// For emergencies and migrations: it takes an identity, a private key. Prints all SealedSecrets of the file; other
-/// documents are left out.
+/// For emergencies and migrations: it takes an identity, a private key. Prints all Secrets or, if one does not open,
+/// none; other documents are left out.
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct OpenArguments {
-    /// The file; `-` is stdin
-    #[arg(value_parser = file_name::<OsString>())]
-    file: OsString,
+    #[command(flatten)]
+    manifests: ManifestArguments,
     /// An age identity file, plain or protected by a passphrase. Repeatable
-    #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>(), required = true)]
+    #[arg(long, value_name = "IDENTITY_FILE", value_parser = file_name::<OsString>(), required = true)]
     identity: Vec<OsString>,
     #[command(flatten)]
     passphrase: PassphraseArguments,
+    #[command(flatten)]
+    known_keys: KnownKeysArguments,
     /// Open only this one of several
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     name: Option<String>,
@@ -41,21 +44,43 @@ pub(crate) struct OpenArguments {
     output: Option<PathBuf>,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  waxseal open db.sealed.yaml --identity recovery.key
+  waxseal open apps/ --identity recovery.key -o /dev/shm/secrets.yaml
+  kubectl get sealedsecret db -o yaml | waxseal open --identity recovery.key";
+
 pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(), Failures> {
     let output = Output::named(arguments.output)?;
     if let Output::File(path) = &output {
         output::check_private(path)?;
     }
-    input::check_stdin_once(arguments.identity.iter().chain([&arguments.file]).chain(arguments.passphrase.file()))?;
+    let names = arguments.manifests.names()?;
+    let others = arguments.identity.iter().chain(arguments.passphrase.file()).chain(arguments.known_keys.names());
+    input::check_stdin_once(names.iter().chain(others))?;
+    let known_keys = arguments.known_keys.read()?;
     let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
-    let input = Input::named(&arguments.file);
-    let (format, opened) = sealed_objects::read(&input, |object, format| {
-        let is_wanted = arguments.name.as_deref().is_none_or(|name| is_named(&object, name));
-        is_wanted.then(|| open_one(&object, &ring, streams).map(|secret| write_secret(&secret, format)))
-    })?;
+    let mut opened = Vec::new();
+    let mut format = Format::Json;
+    for source in sources(&names)? {
+        opened.extend(source.read_all(|object, format_of_source| {
+            let is_wanted = arguments.name.as_deref().is_none_or(|name| is_named(&object, name));
+            is_wanted.then(|| {
+                // JSON is YAML, and the other way round it is not.
+                if format_of_source == Format::Yaml {
+                    format = Format::Yaml;
+                }
+                open_one(&object, &ring, known_keys.as_ref(), streams)
+                    .map(|secret| write_secret(&secret, format_of_source))
+            })
+        })?);
+    }
     let opened: Vec<_> = opened.into_iter().flatten().collect();
     if opened.is_empty() {
-        return Err(CliError::refused("no SealedSecret of that name in it").at(input.place()).into());
+        let text =
+            if arguments.name.is_some() { "no SealedSecret of that name in it" } else { "no SealedSecret in it" };
+        let places: Vec<_> = names.iter().map(|name| Input::named(name).place()).collect();
+        return Err(CliError::refused(text).at(places.join(", ")).into());
     }
     let text = joined(opened, format)?;
     // Whoever takes the result may take his time.
@@ -65,6 +90,11 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
         Output::Stdout => streams.result(&text)?,
     }
     Ok(())
+}
+
+fn sources(names: &[OsString]) -> Result<Vec<Source>, CliError> {
+    let sources = names.iter().map(|name| Source::all_of(name)).collect::<Result<Vec<_>, _>>()?;
+    Ok(sources.into_iter().flatten().collect())
 }
 
 fn is_named(object: &SealedObject, wanted: &str) -> bool {
@@ -98,13 +128,15 @@ fn joined(opened: Vec<Result<Zeroizing<String>, CliError>>, format: Format) -> R
     Ok(joined)
 }
 
-fn open_one(object: &SealedObject, ring: &KeyRing, streams: &mut Streams) -> Result<SecretManifest, CliError> {
+fn open_one(
+    object: &SealedObject,
+    ring: &KeyRing,
+    known_keys: Option<&KnownKeys>,
+    streams: &mut Streams,
+) -> Result<SecretManifest, CliError> {
     let sealed = &object.sealed;
     let title = format!("{}/{}", sealed.namespace, sealed.name);
-    let opened = open(sealed, ring).map_err(|error| {
-        let reason = error.reason();
-        CliError::refused(format!("{title}: {reason}: {error}")).at(&object.place)
-    })?;
+    let opened = open(sealed, ring).map_err(|error| refusal(&error, &title, known_keys).at(&object.place))?;
     for (envelope, keys) in &opened.broken_wraps {
         for key in keys {
             streams.warn(&object.place, &format!("{title}: {}", broken_wrap(envelope, key)));
@@ -121,4 +153,20 @@ fn open_one(object: &SealedObject, ring: &KeyRing, streams: &mut Streams) -> Res
         immutable: template.immutable,
         data: opened.data,
     })
+}
+
+fn refusal(error: &OpenError, title: &str, known_keys: Option<&KnownKeys>) -> CliError {
+    let reason = error.reason();
+    let OpenError::Envelope(envelope, EnvelopeError::KeyMissing(keys)) = error else {
+        return CliError::refused(format!("{title}: {reason}: {error}"));
+    };
+    let role = |id| known_keys.and_then(|known_keys| known_keys.of(id).first()).map(|key| key.role);
+    let keys = keys.iter().map(|id| match role(id) {
+        Some(role) => format!("{id} ({})", role.as_str()),
+        None => id.to_string(),
+    });
+    let keys = keys.collect::<Vec<_>>().join(" or ");
+    let text = format!("{title}: {reason}: none of the identities given opens envelope {envelope}: it needs {keys}");
+    let error = CliError::refused(text);
+    if known_keys.is_some() { error } else { error.with_hint("pass `--keys KEYS_FILE` to see whose keys these are") }
 }

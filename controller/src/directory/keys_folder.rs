@@ -6,22 +6,36 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use thiserror::Error;
-use waxseal_shared::key::{Identity, IdentityFile, IdentityFileError, KeyKind};
+use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
+use waxseal_shared::key_life::{HeldKeyError, StrictestStates, creation_time, held_key, is_planted, with_state};
 use waxseal_shared::key_ring::{HeldKey, KeyRing};
-use waxseal_shared::manifest::write_keys;
+use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::plan::Keys;
 use waxseal_shared::randomness;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::sealing_key::{KeyState, PublishedKey};
+use zeroize::Zeroizing;
 
 use super::durable_file::{self, FileError, failed_to, shown};
 use crate::log;
 
-/// The public half of the keys: the file that `waxseal seal --keys` takes.
+/// The public half of the keys: the file that `waxseal seal --keys` takes. The states that a person
+/// writes into it are requests.
 const PUBLISHED_FILE: &str = "sealing-keys.yaml";
 const KEY_EXTENSION: &str = "key";
 /// The largest file that is read here.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
+/// The largest file of published keys that is read: room for more keys than it may hold.
+const MAX_PUBLISHED_BYTES: u64 = 8 * 1024 * 1024;
+
+/// A folder of keys, and what was seen in it since the start.
+pub(super) struct KeysFolder {
+    path: PathBuf,
+    /// A state that was used stays in force, even if it cannot be written to the identity.
+    strictest: StrictestStates,
+    /// The keys that were logged last.
+    logged: Vec<PublishedKey>,
+}
 
 /// The keys that the folder holds at one moment.
 #[derive(Default)]
@@ -29,8 +43,10 @@ pub(super) struct HeldKeys {
     ring: KeyRing,
     /// What a person should know of the folder: broken files, modes that are too wide.
     pub(super) complaints: Vec<String>,
-    /// Whether there is any key file, broken ones included.
-    has_files: bool,
+    /// How many key files are not used.
+    broken: usize,
+    /// What the file of published keys says now.
+    published: Vec<PublishedKey>,
 }
 
 /// Why a key file is not used. Never quotes it.
@@ -39,13 +55,27 @@ enum KeyFileError {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
-    Content(#[from] IdentityFileError),
-    #[error("{0} identities in it; a key file holds one")]
-    SeveralIdentities(usize),
-    #[error("it has no comment \"# created: TIME\" with an RFC 3339 time, by which keys are ordered")]
-    NoCreationTime,
+    Content(#[from] HeldKeyError),
     #[error("it must be named {0}.{KEY_EXTENSION}, after the id of its key")]
     Name(KeyId),
+}
+
+/// Why a state is not written to a key file.
+#[derive(Debug, Error)]
+enum StateError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("it is not UTF-8")]
+    NotText,
+    #[error("it is a symlink; write the line \"# state: {}\" into the file that it leads to", .0.as_str())]
+    Symlink(KeyState),
+}
+
+/// A key file whose identity is held.
+struct KeyFile {
+    path: PathBuf,
+    text: Zeroizing<Vec<u8>>,
+    key: HeldKey,
 }
 
 impl HeldKeys {
@@ -56,100 +86,176 @@ impl HeldKeys {
 
     /// Whether there are key files, and none of them can be used.
     pub(super) fn is_broken(&self) -> bool {
-        self.has_files && self.ring.keys().is_empty()
+        self.broken > 0 && self.ring.keys().is_empty()
     }
 
     /// Whether there is not even a broken key.
     pub(super) fn is_without_files(&self) -> bool {
-        !self.has_files
+        self.broken == 0 && self.ring.keys().is_empty()
+    }
+
+    /// The keys to publish: those that are held, and what may be a request for a broken one.
+    fn to_publish(&self) -> Vec<PublishedKey> {
+        let held = self.ring.keys().iter().map(|key| &key.published);
+        let is_held = |key: &PublishedKey| held.clone().any(|held| held.recipient == key.recipient);
+        let requests = self.published.iter().filter(|key| !is_held(key) && !is_planted(key, &self.ring, self.broken));
+        held.clone().chain(requests).cloned().collect()
     }
 }
 
-/// Reads every identity in the folder. What cannot be used is skipped with a complaint.
-pub(super) fn read(folder: &Path) -> HeldKeys {
-    let mut held = HeldKeys::default();
-    let mut keys = Vec::new();
-    let files = match key_files(folder) {
-        Ok(files) => files,
-        Err(error) => {
-            held.has_files = true;
-            held.complaints.push(log::chain(&error));
-            return held;
+impl KeysFolder {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, strictest: StrictestStates::default(), logged: Vec::new() }
+    }
+
+    /// Reads every identity in the folder, and gives each key the strictest state that its identity
+    /// has, that is asked for, or that it ever had. What cannot be used is skipped with a complaint.
+    ///
+    /// A stricter state is written to the identity before the key is used: it must outlive the file of
+    /// published keys and this process. If that fails, the state counts all the same.
+    pub(super) fn read(&mut self, now: Timestamp) -> HeldKeys {
+        let mut held = HeldKeys::default();
+        let paths = match key_paths(&self.path) {
+            Ok(paths) => paths,
+            Err(error) => {
+                held.broken = 1;
+                held.complaints.push(log::chain(&error));
+                return held;
+            }
+        };
+        let mut files = Vec::new();
+        for path in paths {
+            held.complaints.extend(complaint_about_mode(&path));
+            match read_key(&path, now) {
+                Ok(file) => files.push(file),
+                Err(error) => {
+                    held.broken += 1;
+                    held.complaints.push(format!("the key {} is not used: {}", shown(&path), log::chain(&error)));
+                }
+            }
         }
-    };
-    held.has_files = !files.is_empty();
-    for path in files {
-        match read_key(&path) {
-            Ok(key) => keys.push(key),
-            Err(error) => held.complaints.push(format!("the key {} is not used: {}", shown(&path), log::chain(&error))),
+        held.published = self.read_published(&mut held.complaints);
+        self.make_stricter(&mut files, &held.published, &mut held.complaints);
+        held.ring = KeyRing::new(files.into_iter().map(|file| file.key).collect());
+        self.log_changes(&held.ring);
+        held
+    }
+
+    /// Makes the first key of a folder that has none.
+    pub(super) fn make_first(&self, now: Timestamp) -> Result<(), FileError> {
+        let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+        let recipient = identity.recipient();
+        let path = self.path.join(format!("{}.{KEY_EXTENSION}", recipient.key_id()));
+        durable_file::add(&path, IdentityFile::write(&identity, creation_time(now)).as_bytes(), 0o600)?;
+        tracing::info!(
+            key = recipient.key_id().as_str(),
+            fingerprint = recipient.fingerprint(),
+            "made the first sealing key"
+        );
+        Ok(())
+    }
+
+    /// Writes the public half of the keys, if it differs from what is there.
+    pub(super) fn publish(&self, held: &HeldKeys) -> Result<(), FileError> {
+        if held.ring.keys().is_empty() {
+            return Ok(());
         }
-        held.complaints.extend(complaint_about_mode(&path));
+        let keys = held.to_publish();
+        let path = self.published_path();
+        let text = write_keys(&keys);
+        let present = durable_file::read_itself(&path, MAX_PUBLISHED_BYTES);
+        if present.is_ok_and(|present| *present == text.as_bytes()) {
+            return Ok(());
+        }
+        durable_file::replace(&path, text.as_bytes(), 0o644)?;
+        let primary = held.ring.primary().map(|key| key.recipient.key_id().as_str());
+        tracing::info!(file = %shown(&path), primary, keys = keys.len(), "published the sealing keys");
+        Ok(())
     }
-    held.ring = KeyRing::new(keys);
-    held
+
+    /// The keys that are published now; none if the file is absent or cannot be read.
+    fn read_published(&self, complaints: &mut Vec<String>) -> Vec<PublishedKey> {
+        let path = self.published_path();
+        if fs::symlink_metadata(&path).is_err() {
+            return Vec::new();
+        }
+        let unusable = match durable_file::read_itself(&path, MAX_PUBLISHED_BYTES) {
+            Err(error) => log::chain(&error),
+            Ok(bytes) => match str::from_utf8(&bytes).map(read_keys) {
+                Ok(Ok(keys)) => return keys,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "it is not UTF-8".to_owned(),
+            },
+        };
+        complaints.push(format!("what {} asks for is not known: {unusable}", shown(&path)));
+        Vec::new()
+    }
+
+    fn make_stricter(&mut self, files: &mut [KeyFile], published: &[PublishedKey], complaints: &mut Vec<String>) {
+        for KeyFile { path, text, key } in files {
+            let (recipient, durable) = (&key.published.recipient, key.published.state);
+            let asked = published.iter().filter(|request| request.recipient == *recipient).map(|request| request.state);
+            let state = self.strictest.note(recipient, asked.fold(durable, KeyState::max));
+            if state == durable {
+                continue;
+            }
+            let id = recipient.key_id().as_str();
+            match write_state(path, text, state) {
+                Ok(()) => {
+                    tracing::info!(key = id, state = state.as_str(), "wrote the state of a sealing key to its file")
+                }
+                Err(error) => {
+                    let (path, state, cause) = (shown(path), state.as_str(), log::chain(&error));
+                    complaints.push(format!("failed to write the state {state} to the key {path}: {cause}"));
+                }
+            }
+            key.published.state = state;
+        }
+    }
+
+    /// Logs the keys that are new, and those whose state changed.
+    fn log_changes(&mut self, ring: &KeyRing) {
+        let keys: Vec<_> = ring.keys().iter().map(|key| key.published.clone()).collect();
+        keys.iter().filter(|key| !self.logged.contains(key)).for_each(log::held_key);
+        self.logged = keys;
+    }
+
+    fn published_path(&self) -> PathBuf {
+        self.path.join(PUBLISHED_FILE)
+    }
 }
 
-/// Makes the first key of a folder that has none.
-pub(super) fn make_first(folder: &Path, now: Timestamp) -> Result<(), FileError> {
-    let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
-    let created_at = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let path = folder.join(format!("{}.{KEY_EXTENSION}", identity.recipient().key_id()));
-    durable_file::add(&path, IdentityFile::write(&identity, created_at).as_bytes(), 0o600)?;
-    let recipient = identity.recipient();
-    tracing::info!(
-        key = recipient.key_id().as_str(),
-        fingerprint = recipient.fingerprint(),
-        "made the first sealing key"
-    );
-    Ok(())
-}
-
-/// Writes the public half of the keys, if it differs from what is there.
-pub(super) fn publish(folder: &Path, held: &HeldKeys) -> Result<(), FileError> {
-    let keys: Vec<_> = held.ring.keys().iter().map(|key| key.published.clone()).collect();
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let path = folder.join(PUBLISHED_FILE);
-    let text = write_keys(&keys);
-    let is_same = durable_file::read_itself(&path, MAX_FILE_BYTES).is_ok_and(|present| *present == text.as_bytes());
-    if is_same {
-        return Ok(());
-    }
-    durable_file::replace(&path, text.as_bytes(), 0o644)?;
-    let primary = held.ring.primary().map(|key| key.recipient.key_id().as_str());
-    tracing::info!(file = %shown(&path), primary, keys = keys.len(), "published the sealing keys");
-    Ok(())
-}
-
-fn key_files(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let mut files = Vec::new();
+fn key_paths(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
+    let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed_to("read", folder))? {
         let name = entry.map_err(failed_to("read", folder))?.file_name();
         let is_key = Path::new(&name).extension().is_some_and(|extension| extension == KEY_EXTENSION);
         if is_key && !name.as_encoded_bytes().starts_with(b".") {
-            files.push(folder.join(name));
+            paths.push(folder.join(name));
         }
     }
-    files.sort_unstable();
-    Ok(files)
+    paths.sort_unstable();
+    Ok(paths)
 }
 
-fn read_key(path: &Path) -> Result<HeldKey, KeyFileError> {
-    let bytes = durable_file::read(path, MAX_FILE_BYTES)?;
-    let IdentityFile { created_at, mut identities } = IdentityFile::parse(&bytes)?;
-    let count = identities.len();
-    let identity = match identities.pop() {
-        Some(identity) if count == 1 => identity,
-        _ => return Err(KeyFileError::SeveralIdentities(count)),
-    };
-    let created_at = created_at.ok_or(KeyFileError::NoCreationTime)?;
-    let recipient = identity.recipient().clone();
-    if path.file_stem().is_none_or(|stem| stem != recipient.key_id().as_str()) {
-        return Err(KeyFileError::Name(recipient.key_id().clone()));
+fn read_key(path: &Path, now: Timestamp) -> Result<KeyFile, KeyFileError> {
+    let text = durable_file::read(path, MAX_FILE_BYTES)?;
+    let key = held_key(&text, now)?;
+    let id = key.published.recipient.key_id();
+    if path.file_stem().is_none_or(|stem| stem != id.as_str()) {
+        return Err(KeyFileError::Name(id.clone()));
     }
-    let published = PublishedKey { recipient, role: KeyRole::Cluster, created_at, state: KeyState::Active };
-    Ok(HeldKey { identity, published })
+    Ok(KeyFile { path: path.to_owned(), text, key })
+}
+
+/// Writes a state into a key file. Never in the place of a symlink: the private key may be where it is
+/// because it must not be on this disk.
+fn write_state(path: &Path, text: &[u8], state: KeyState) -> Result<(), StateError> {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink()) {
+        return Err(StateError::Symlink(state));
+    }
+    let text = str::from_utf8(text).map_err(|_| StateError::NotText)?;
+    Ok(durable_file::replace(path, with_state(text, state).as_bytes(), 0o600)?)
 }
 
 fn complaint_about_mode(path: &Path) -> Option<String> {
@@ -161,9 +267,9 @@ fn complaint_about_mode(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
-    use waxseal_shared::manifest::read_keys;
+    use waxseal_shared::manifest::write_key;
 
     use super::*;
 
@@ -173,6 +279,14 @@ mod tests {
 
     fn second(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("a small number")
+    }
+
+    fn read(folder: &Path) -> HeldKeys {
+        opened(folder).read(second(100))
+    }
+
+    fn opened(folder: &Path) -> KeysFolder {
+        KeysFolder::new(folder.to_owned())
     }
 
     fn write(folder: &Path, name: &str, text: &str) {
@@ -186,11 +300,22 @@ mod tests {
         id
     }
 
+    /// Changes the first key's state in the file of published keys, as a person does.
+    fn ask_for(folder: &Path, state: KeyState) {
+        let path = folder.join(PUBLISHED_FILE);
+        let text = fs::read_to_string(&path).expect("published");
+        fs::write(path, text.replacen("state: Active", &format!("state: {}", state.as_str()), 1)).expect("written");
+    }
+
+    fn states(held: &HeldKeys) -> Vec<KeyState> {
+        held.ring.keys().iter().map(|key| key.published.state).collect()
+    }
+
     #[test]
     fn the_first_key_is_a_file_like_every_other() {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(read(folder.path()).is_without_files());
-        make_first(folder.path(), second(7)).expect("made");
+        opened(folder.path()).make_first(second(7)).expect("made");
         let held = read(folder.path());
         assert_eq!((held.ring.keys().len(), held.complaints.len()), (1, 0));
         let published = &held.ring.keys()[0].published;
@@ -207,9 +332,9 @@ mod tests {
         let held = read(folder.path());
         assert_eq!(held.ring.primary().map(|key| key.recipient.key_id().clone()), Some(new));
         let path = folder.path().join(PUBLISHED_FILE);
-        publish(folder.path(), &held).expect("written");
+        opened(folder.path()).publish(&held).expect("written");
         let written = fs::metadata(&path).expect("it is there");
-        publish(folder.path(), &held).expect("left");
+        opened(folder.path()).publish(&read(folder.path())).expect("left");
         assert_eq!(fs::metadata(&path).expect("it is there").ino(), written.ino());
         assert_eq!(written.mode() & 0o777, 0o644);
         let text = fs::read_to_string(&path).expect("text");
@@ -229,6 +354,7 @@ mod tests {
         write(folder.path(), id, &format!("{}{}\n", one_text.as_str(), other.expose().as_str()));
         write(folder.path(), ".d", "hidden");
         write(folder.path(), "e", "age-encryption.org/v1\n-> scrypt");
+        write(folder.path(), "f", &IdentityFile::write(&identity(), second(701)));
         let held = read(folder.path());
         assert!(matches!(held.as_keys(), Keys::Awaiting));
         assert!(!held.is_without_files() && held.is_broken());
@@ -241,9 +367,11 @@ mod tests {
             format!("is not used: it must be named {}.key, after the id of its key", one.recipient().key_id());
         assert!(complaints("b.key").ends_with(&renamed), "{}", complaints("b.key"));
         assert!(complaints("c.key").contains("it has no comment \"# created: TIME\""));
-        assert!(complaints(id).ends_with("is not used: 2 identities in it; a key file holds one"));
+        assert!(complaints(id).ends_with("is not used: 2 identities in it, where there must be one"));
         assert!(complaints("e.key").ends_with("it is encrypted, and only a plain identity file is read here"));
-        assert_eq!(held.complaints.len(), 5);
+        let ahead = "is not used: its creation time, 1970-01-01T00:11:41Z, is in the future";
+        assert!(complaints("f.key").ends_with(ahead), "{}", complaints("f.key"));
+        assert_eq!(held.complaints.len(), 6);
         assert!(held.complaints.iter().all(|text| !text.contains("hunter2") && !text.contains("AGE-SECRET")));
     }
 
@@ -256,5 +384,98 @@ mod tests {
         let held = read(folder.path());
         assert_eq!(held.ring.keys().len(), 1);
         assert!(held.complaints[0].contains("(mode 0640); only its owner should: chmod 600"), "{}", held.complaints[0]);
+    }
+
+    #[test]
+    fn a_requested_state_is_written_to_the_identity_and_outlives_the_published_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let id = add_key(folder.path(), second(1));
+        let path = folder.path().join(format!("{id}.key"));
+        let before = fs::read_to_string(&path).expect("an identity");
+        opened(folder.path()).publish(&read(folder.path())).expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("an identity"), before);
+        ask_for(folder.path(), KeyState::Revoked);
+        assert_eq!(states(&read(folder.path())), [KeyState::Revoked]);
+        assert_eq!(fs::read_to_string(&path).expect("an identity"), format!("# state: Revoked\n{before}"));
+        let written = fs::metadata(&path).expect("it is there");
+        assert_eq!(written.mode() & 0o777, 0o600);
+        fs::remove_file(folder.path().join(PUBLISHED_FILE)).expect("removed");
+        let held = read(folder.path());
+        assert_eq!((states(&held), held.complaints), (vec![KeyState::Revoked], Vec::new()));
+        assert_eq!(fs::metadata(&path).expect("it is there").ino(), written.ino());
+    }
+
+    #[test]
+    fn no_key_becomes_less_strict() {
+        let folder = tempfile::tempdir().expect("a folder");
+        add_key(folder.path(), second(1));
+        opened(folder.path()).publish(&read(folder.path())).expect("written");
+        ask_for(folder.path(), KeyState::Retired);
+        assert_eq!(states(&read(folder.path())), [KeyState::Retired]);
+        let path = folder.path().join(PUBLISHED_FILE);
+        let retired = fs::read_to_string(&path).expect("published");
+        fs::write(&path, retired.replace("Retired", "Active")).expect("written");
+        let held = read(folder.path());
+        assert_eq!(states(&held), [KeyState::Retired]);
+        opened(folder.path()).publish(&held).expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("published"), retired);
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_written_counts_as_long_as_the_process_runs() {
+        let (folder, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let id = add_key(folder.path(), second(1));
+        let (path, target) = (folder.path().join(format!("{id}.key")), elsewhere.path().join("identity"));
+        fs::rename(&path, &target).expect("moved");
+        symlink(&target, &path).expect("linked");
+        let mut keys = opened(folder.path());
+        let held = keys.read(second(100));
+        keys.publish(&held).expect("written");
+        ask_for(folder.path(), KeyState::Revoked);
+        let held = keys.read(second(100));
+        let complaint = format!(
+            "failed to write the state Revoked to the key {}: it is a symlink; write the line \"# state: Revoked\" into \
+             the file that it leads to",
+            path.display()
+        );
+        assert_eq!((states(&held), held.complaints), (vec![KeyState::Revoked], vec![complaint]));
+        fs::remove_file(folder.path().join(PUBLISHED_FILE)).expect("removed");
+        let held = keys.read(second(100));
+        assert_eq!(states(&held), [KeyState::Revoked]);
+        keys.publish(&held).expect("written");
+        assert_eq!(states(&read(folder.path())), [KeyState::Revoked]);
+        assert!(path.is_symlink());
+    }
+
+    #[test]
+    fn a_published_file_that_cannot_be_read_is_complained_of() {
+        let folder = tempfile::tempdir().expect("a folder");
+        add_key(folder.path(), second(1));
+        let path = folder.path().join(PUBLISHED_FILE);
+        fs::write(&path, "hunter2\n").expect("written");
+        let held = read(folder.path());
+        let complaint = format!("what {} asks for is not known: ", path.display());
+        assert!(held.complaints[0].starts_with(&complaint) && !held.complaints[0].contains("hunter2"));
+        opened(folder.path()).publish(&held).expect("written");
+        assert_eq!(read(folder.path()).complaints, [""; 0]);
+    }
+
+    #[test]
+    fn a_request_for_a_broken_key_stands_until_it_is_mended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        add_key(folder.path(), second(1));
+        let mended = identity();
+        let text = IdentityFile::write(&mended, second(2));
+        let id = mended.recipient().key_id().as_str();
+        write(folder.path(), id, text.trim_start_matches("# created:"));
+        let key = held_key(text.as_bytes(), second(100)).expect("an identity").published;
+        let request = PublishedKey { state: KeyState::Revoked, ..key };
+        let path = folder.path().join(PUBLISHED_FILE);
+        fs::write(&path, write_key(&request)).expect("written");
+        opened(folder.path()).publish(&read(folder.path())).expect("written");
+        let published = read_keys(&fs::read_to_string(&path).expect("text")).expect("a keys file");
+        assert!(published.len() == 2 && published.contains(&request));
+        fs::write(folder.path().join(format!("{id}.key")), text.as_bytes()).expect("written");
+        assert_eq!(states(&read(folder.path())), [KeyState::Active, KeyState::Revoked]);
     }
 }

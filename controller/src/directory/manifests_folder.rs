@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use waxseal_shared::key_life::forbids_first_key;
 use waxseal_shared::manifest::{self, DocumentKind, ManifestError, Stream};
 use waxseal_shared::names::{Namespace, ObjectName};
 use waxseal_shared::reason::Reason;
@@ -75,7 +76,7 @@ pub(super) struct Doubtful {
 impl Reading {
     /// Whether any value is sealed, to whatever key.
     pub(super) fn names_keys(&self) -> bool {
-        self.objects.iter().any(|found| !found.object.spec.envelopes.is_empty())
+        self.objects.iter().any(|found| forbids_first_key(&found.object))
     }
 }
 

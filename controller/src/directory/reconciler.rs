@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use waxseal_shared::names::{Namespace, ObjectName};
-use waxseal_shared::plan::{Controller, ExistingSecret, Keys, Plan, plan};
+use waxseal_shared::plan::{Controller, ExistingSecret, Keys, Materialised, Plan, plan};
 use waxseal_shared::reason::{Reason, Standing};
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec, SealedSecretStatus};
 use waxseal_shared::status::{self, Verdict};
@@ -15,11 +15,11 @@ use waxseal_shared::status::{self, Verdict};
 use super::durable_file::{self, FileError};
 use super::folders::Folders;
 use super::gaps::Gaps;
-use super::keys_folder::{self, HeldKeys};
+use super::keys_folder::{HeldKeys, KeysFolder};
 use super::manifests_folder::{self, Found, NO_NAMESPACE, Reading};
 use super::secret_folder::{self, Present, SecretFolder};
 use super::status_file::{Entry, Report, StatusFile};
-use crate::log;
+use crate::log::{self, Complaints};
 
 /// For how long a manifest must be gone before its Secret goes: whoever changes a file may remove
 /// or empty it for a moment, and a slow disk or network makes the moment long.
@@ -32,11 +32,11 @@ type Places = BTreeMap<Place, Vec<String>>;
 /// What a run remembers from pass to pass.
 pub(super) struct Reconciler {
     folders: Folders,
+    keys: KeysFolder,
     status: StatusFile,
     /// Secrets of ours whose manifest is gone, and since when.
     gone: BTreeMap<Place, Instant>,
-    /// What was complained of in the last pass.
-    complaints: BTreeSet<String>,
+    complaints: Complaints,
     is_first_pass: bool,
 }
 
@@ -63,9 +63,10 @@ impl Reconciler {
     pub(super) fn new(folders: Folders) -> Self {
         Self {
             status: StatusFile::open(&folders.secrets),
+            keys: KeysFolder::new(folders.keys.clone()),
             folders,
             gone: BTreeMap::new(),
-            complaints: BTreeSet::new(),
+            complaints: Complaints::default(),
             is_first_pass: true,
         }
     }
@@ -117,7 +118,7 @@ impl Reconciler {
         failures.dedup();
         let next_deletion = self.gone.values().min().map(|since| *since + DELETION_DELAY);
         let outcome = Outcome { objects, not_ready, unreadable, failures: failures.len(), next_deletion };
-        self.complain([not_read, keys.complaints, notices, failures]);
+        self.complaints.log([not_read, keys.complaints, notices, failures].into_iter().flatten().collect());
         self.is_first_pass = false;
         outcome
     }
@@ -131,9 +132,9 @@ impl Reconciler {
     }
 
     /// The keys at hand. The first is made only if no value can depend on one that is lacking.
-    fn keys(&self, reading: &Reading, failures: &mut Vec<String>) -> HeldKeys {
-        let folder = &self.folders.keys;
-        let mut keys = keys_folder::read(folder);
+    fn keys(&mut self, reading: &Reading, failures: &mut Vec<String>) -> HeldKeys {
+        let now = Timestamp::now();
+        let mut keys = self.keys.read(now);
         if keys.is_broken() {
             failures.push("there is no key to work with: none is made beside key files that are not used".to_owned());
         }
@@ -142,13 +143,13 @@ impl Reconciler {
                 Some(unreadable) => {
                     failures.push(format!("no first key is made, as not every manifest was read: {unreadable}"))
                 }
-                None => match keys_folder::make_first(folder, Timestamp::now()) {
-                    Ok(()) => keys = keys_folder::read(folder),
+                None => match self.keys.make_first(now) {
+                    Ok(()) => keys = self.keys.read(now),
                     Err(error) => failures.push(log::chain(&error)),
                 },
             }
         }
-        failures.extend(keys_folder::publish(folder, &keys).err().map(|error| log::chain(&error)));
+        failures.extend(self.keys.publish(&keys).err().map(|error| log::chain(&error)));
         keys
     }
 
@@ -258,13 +259,6 @@ impl Reconciler {
         let entries = self.status.report().sealed_secrets.iter();
         entries.filter(|entry| gaps.is_doubtful(&entry.file)).filter_map(place_of).collect()
     }
-
-    /// Logs what was not complained of in the last pass.
-    fn complain(&mut self, complaints: [Vec<String>; 4]) {
-        let complaints: BTreeSet<_> = complaints.into_iter().flatten().collect();
-        complaints.difference(&self.complaints).for_each(|complaint| tracing::warn!("{complaint}"));
-        self.complaints = complaints;
-    }
 }
 
 fn delete(folder: &SecretFolder, failures: &mut Vec<String>) {
@@ -296,18 +290,20 @@ fn carry_out(folder: &SecretFolder, object: &SealedSecret, keys: Keys<'_>) -> Re
     let left = |verdict| Ok(Judgement { verdict, has_written: false });
     match (plan(object, keys, existing), present) {
         (Plan::Write(..), Present::Foreign(message)) => left(Verdict::new(Reason::ForeignOwner, message)),
-        (Plan::Leave(verdict), Present::Foreign(message)) if verdict.reason == Reason::ForeignOwner => {
+        (Plan::Refuse(verdict), Present::Foreign(message)) if verdict.reason == Reason::ForeignOwner => {
             left(Verdict { message, ..verdict })
         }
-        (Plan::Write(desired, verdict), _) => {
+        (Plan::Write(desired, done), _) => {
             folder.write(&desired)?;
-            Ok(Judgement { verdict, has_written: true })
+            Ok(Judgement { verdict: done.verdict, has_written: true })
         }
-        (Plan::Leave(verdict), Present::Ours(_)) => {
+        (Plan::Keep(Materialised { verdict, .. }) | Plan::Refuse(verdict), Present::Ours(_)) => {
             folder.settle()?;
             Ok(Judgement { verdict, has_written: has_restored })
         }
-        (Plan::Leave(verdict), Present::Nothing | Present::Foreign(_)) => left(verdict),
+        (Plan::Keep(Materialised { verdict, .. }) | Plan::Refuse(verdict), Present::Nothing | Present::Foreign(_)) => {
+            left(verdict)
+        }
         (Plan::Nothing, _) => left(Verdict::new(Reason::Conflict, "it is being deleted")),
     }
 }

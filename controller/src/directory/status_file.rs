@@ -93,7 +93,7 @@ mod tests {
             file: "db.yaml".to_owned(),
             namespace: Some(namespace.to_owned()),
             name: name.to_owned(),
-            status: SealedSecretStatus { observed_generation: Some(1), conditions: Vec::new() },
+            status: SealedSecretStatus { observed_generation: Some(1), ..SealedSecretStatus::default() },
         }
     }
 

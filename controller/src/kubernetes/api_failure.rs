@@ -5,18 +5,28 @@ use kube::core::Status;
 use waxseal_shared::reason::Reason;
 use waxseal_shared::status::Verdict;
 
+const MOST_FIELDS: usize = 5;
+
+/// What was asked of the API server for a Secret.
+#[derive(Clone, Copy)]
+pub(super) enum Verb {
+    Get,
+    Patch,
+}
+
 /// A failure in our own words: the HTTP code and the reason word, or the kind of failure.
 pub(super) fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("HTTP {} {}", status.code, known_reason(status)),
         kube::Error::SerdeError(_) => "the answer could not be read".to_owned(),
         kube::Error::Auth(_) => "the credentials could not be used".to_owned(),
+        kube::Error::ReadEvents(_) => "the answer broke off".to_owned(),
         _ => "no answer".to_owned(),
     }
 }
 
 /// The verdict on an object whose Secret could not be read or written.
-pub(super) fn verdict(error: &kube::Error) -> Verdict {
+pub(super) fn verdict(error: &kube::Error, verb: Verb) -> Verdict {
     let said = describe(error);
     let kube::Error::Api(status) = error else {
         return Verdict::new(Reason::ApiUnavailable, format!("the API server could not be asked: {said}"));
@@ -32,8 +42,41 @@ pub(super) fn verdict(error: &kube::Error) -> Verdict {
         422 if status.message.contains("Too long") => too_large(),
         500 if status.message.contains("request is too large") => too_large(),
         401 | 429 | 500.. => Verdict::new(Reason::ApiUnavailable, format!("the API server cannot do it now: {said}")),
-        _ => Verdict::new(Reason::Forbidden, format!("the API server refuses the Secret: {said}")),
+        403 if is_without_right(status) => Verdict::new(
+            Reason::Forbidden,
+            format!(
+                "the controller has no right to {} Secrets here: apply the rights in deploy/waxseal.yaml",
+                verb.as_str()
+            ),
+        ),
+        403 => Verdict::new(Reason::Forbidden, format!("an admission rule of the cluster refuses the Secret: {said}")),
+        _ => Verdict::new(Reason::Forbidden, format!("the API server refuses the Secret: {said}{}", fields(status))),
     }
+}
+
+impl Verb {
+    fn as_str(self) -> &'static str {
+        match self {
+            Verb::Get => "get",
+            Verb::Patch => "create and patch",
+        }
+    }
+}
+
+/// RBAC refuses in this form (`k8s.io/apiserver`, `handlers/responsewriters.Forbidden`); admission does not.
+fn is_without_right(status: &Status) -> bool {
+    status.message.contains("cannot ") && status.message.contains(" resource \"secrets\" in API group")
+}
+
+/// The fields that the API server finds fault with, if their paths look like such; never its text.
+fn fields(status: &Status) -> String {
+    let is_path = |field: &&str| {
+        (1..=300).contains(&field.len())
+            && field.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_[]/".contains(&byte))
+    };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let fields: Vec<_> = causes.map(|cause| cause.field.as_str()).filter(is_path).take(MOST_FIELDS).collect();
+    if fields.is_empty() { String::new() } else { format!(" in {}", fields.join(", ")) }
 }
 
 fn too_large() -> Verdict {
@@ -53,6 +96,8 @@ fn known_reason(status: &Status) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::response::{StatusCause, StatusDetails};
+
     use super::*;
 
     fn failure(code: u16, reason: &str, message: &str) -> kube::Error {
@@ -74,13 +119,46 @@ mod tests {
             (503, "ServiceUnavailable", "", Reason::ApiUnavailable),
             (429, "TooManyRequests", "", Reason::ApiUnavailable),
         ] {
-            assert_eq!(verdict(&failure(code, reason, message)).reason, expected, "{code} {message}");
+            assert_eq!(verdict(&failure(code, reason, message), Verb::Patch).reason, expected, "{code} {message}");
         }
     }
 
     #[test]
+    fn a_missing_right_names_the_verb_and_an_admission_rule_does_not() {
+        let rbac = "secrets \"db\" is forbidden: User \"u\" cannot patch resource \"secrets\" in API group \"\" in the \
+                    namespace \"shop\"";
+        let said = |message, verb| verdict(&failure(403, "Forbidden", message), verb).message;
+        let right = |verbs| {
+            format!("the controller has no right to {verbs} Secrets here: apply the rights in deploy/waxseal.yaml")
+        };
+        assert_eq!(said(rbac, Verb::Patch), right("create and patch"));
+        assert_eq!(said(rbac, Verb::Get), right("get"));
+        let policy = "secrets \"db\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: hunter2";
+        let refused = "an admission rule of the cluster refuses the Secret: HTTP 403 Forbidden";
+        assert_eq!(said(policy, Verb::Patch), refused);
+    }
+
+    #[test]
+    fn a_refusal_names_fields_and_nothing_else_of_the_servers() {
+        let cause =
+            |field: &str| StatusCause { field: field.to_owned(), message: "hunter2".to_owned(), reason: String::new() };
+        let causes = vec![cause("data[tls.crt]"), cause("metadata.labels: hunter2 is invalid"), cause("")];
+        let details = StatusDetails {
+            name: String::new(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes,
+            retry_after_seconds: 0,
+        };
+        let status = Status { code: 422, reason: "Invalid".to_owned(), details: Some(details), ..Status::default() };
+        let said = verdict(&kube::Error::Api(Box::new(status)), Verb::Patch).message;
+        assert_eq!(said, "the API server refuses the Secret: HTTP 422 Invalid in data[tls.crt]");
+    }
+
+    #[test]
     fn the_servers_text_never_shows() {
-        let said = verdict(&failure(422, "Invalid", "invalid character 'h' looking for hunter2")).message;
+        let said = verdict(&failure(422, "Invalid", "invalid character 'h' looking for hunter2"), Verb::Patch).message;
         assert_eq!(said, "the API server refuses the Secret: HTTP 422 Invalid");
         assert_eq!(describe(&failure(422, "hunter2 !", "")), "HTTP 422 ");
     }

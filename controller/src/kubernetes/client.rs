@@ -1,11 +1,13 @@
 //! The one place that knows how the API server is reached.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use thiserror::Error;
 
+use super::connection::{self, LastContact};
 use crate::args;
 
 const DEFAULT_KEY_NAMESPACE: &str = "waxseal-system";
@@ -24,9 +26,9 @@ pub(super) enum ConnectError {
     NoCluster,
 }
 
-/// A client for the cluster that was named, or for the one that this Pod is in, and the namespace
-/// of the keys.
-pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, String), ConnectError> {
+/// A client for the cluster that was named, or for the one that this Pod is in, the time of its last contact, and the
+/// namespace of the keys.
+pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, Arc<LastContact>, String), ConnectError> {
     let mut config = config(args).await?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // Retries of our own are bounded by a deadline; the library's make a call hang for minutes.
@@ -34,8 +36,8 @@ pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, String),
     let pod_namespace = is_in_cluster(args).then(|| config.default_namespace.clone());
     let key_namespace =
         args.key_namespace.clone().or(pod_namespace).unwrap_or_else(|| DEFAULT_KEY_NAMESPACE.to_owned());
-    let client = Client::try_from(config).map_err(ConnectError::Client)?;
-    Ok((client, key_namespace))
+    let (client, last_contact) = connection::connect(config).map_err(ConnectError::Client)?;
+    Ok((client, last_contact, key_namespace))
 }
 
 async fn config(args: &args::Kubernetes) -> Result<Config, ConnectError> {

@@ -1,35 +1,38 @@
 //! The controller's keys: read from identity Secrets, published as SealingKeys.
 
+mod identities;
+mod key_error;
+mod publication;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::stream::{self, BoxStream};
-use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
-use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
-use thiserror::Error;
-use tokio::sync::watch;
-use waxseal_shared::key::{Identity, KeyKind};
-use waxseal_shared::key_ring::{HeldKey, KeyRing};
+use kube::core::DeserializeGuard;
+use kube::{Client, Resource};
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+use waxseal_shared::key_life::{StrictestStates, forbids_first_key};
+use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::plan::Keys;
-use waxseal_shared::randomness;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
 
-use super::watch_backoff::WatchBackoff;
-use super::{api_failure, identity_secret};
+use self::identities::{HeldIdentity, Identities, IdentitySecrets, OF_OUR_TYPE};
+use self::key_error::KeyError;
+use self::publication::{Publication, Requests};
+use super::lists::{self, Content, Selection};
+use crate::log::{self, Complaints};
 
-/// Looked at again this often, beside every change of an identity Secret or SealingKey.
-const INTERVAL: Duration = Duration::from_mins(5);
-const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// The keys are looked at this often, and at every change of an identity Secret or SealingKey.
+const INTERVAL: Duration = Duration::from_mins(1);
+/// The shortest time between two looks: somebody who changes SealingKeys in a loop does not set the pace.
+const PAUSE: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// SealedSecrets are listed in pages of this size.
-const PAGE: u32 = 500;
+/// For this long what often heals by itself is not complained of.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the controller knows of its keys.
 #[derive(Clone)]
@@ -51,256 +54,171 @@ impl KeyState {
             KeyState::Held(ring) => Keys::Held(ring),
         }
     }
-}
 
-#[derive(Debug, Error)]
-enum KeyError {
-    #[error("failed to {what}: {}", api_failure::describe(error))]
-    Api { what: &'static str, error: kube::Error },
-    #[error(
-        "failed to make the first sealing key: a Secret {} that holds none is in its way",
-        identity_secret::FIRST_NAME
-    )]
-    FirstNameTaken,
+    fn published(&self) -> impl Iterator<Item = &PublishedKey> {
+        let ring = if let KeyState::Held(ring) = self { Some(ring) } else { None };
+        ring.into_iter().flat_map(|ring| ring.keys()).map(|key| &key.published)
+    }
 }
 
 /// The identity Secrets and SealingKeys of one namespace.
 pub(super) struct KeySource {
     client: Client,
-    namespace: String,
-    identities: Api<Secret>,
-    sealing_keys: Api<DeserializeGuard<SealingKey>>,
-    publishing: Api<SealingKey>,
+    /// Tells of every change of an identity Secret or SealingKey.
+    changed: Arc<Notify>,
+    identities: IdentitySecrets,
+    publication: Publication,
+    /// A state that was used stays in force, even if it cannot be written to the identity.
+    strictest: StrictestStates,
+    complaints: Complaints,
 }
 
-/// The identity Secrets, read.
-struct Identities {
-    held: Vec<HeldKey>,
-    broken: usize,
+/// What went wrong in one look at the keys: what is tried again, and identities that are not used.
+#[derive(Default)]
+struct Troubles {
+    failures: Vec<KeyError>,
+    broken: Vec<String>,
 }
 
 impl KeySource {
-    pub(super) fn new(client: Client, namespace: &str) -> Self {
+    pub(super) fn new(client: Client, namespace: &str, changed: Arc<Notify>) -> Self {
         Self {
-            identities: Api::namespaced(client.clone(), namespace),
-            sealing_keys: Api::namespaced(client.clone(), namespace),
-            publishing: Api::namespaced(client.clone(), namespace),
-            namespace: namespace.to_owned(),
+            identities: IdentitySecrets::new(client.clone(), namespace),
+            publication: Publication::new(client.clone(), namespace),
             client,
+            changed,
+            strictest: StrictestStates::default(),
+            complaints: Complaints::default(),
         }
     }
 
     /// Reads the keys and keeps them current, for ever.
-    pub(super) async fn run(self, state: watch::Sender<KeyState>) {
-        let mut changes = self.changes();
-        let mut retry = FIRST_RETRY;
+    pub(super) async fn run(mut self, state: watch::Sender<KeyState>) {
+        let mut retry = PAUSE;
+        let mut failing_since = None;
         loop {
-            let wait = match self.sync(&state).await {
-                Ok(()) => {
-                    retry = FIRST_RETRY;
-                    INTERVAL
-                }
-                Err(error) => {
-                    tracing::warn!("{error}; trying again");
-                    retry = (retry * 2).min(LAST_RETRY);
-                    retry
-                }
+            let troubles = self.look(&state).await;
+            let wait = if troubles.failures.is_empty() {
+                (retry, failing_since) = (PAUSE, None);
+                INTERVAL
+            } else {
+                failing_since = failing_since.or_else(|| Some(Instant::now()));
+                retry = (retry * 2).min(LAST_RETRY);
+                retry
             };
+            self.complain(troubles, failing_since);
+            let pause = sleep(PAUSE);
             // A change, or the end of the wait: either way it looks again.
-            let _ = tokio::time::timeout(wait, changes.next()).await;
+            let _ = timeout(wait, self.changed.notified()).await;
+            pause.await;
         }
     }
 
-    fn changes(&self) -> BoxStream<'static, ()> {
-        let identities =
-            watcher(Api::<PartialObjectMeta<Secret>>::namespaced(self.client.clone(), &self.namespace), of_our_type());
-        let sealing_keys = watcher(
-            Api::<PartialObjectMeta<SealingKey>>::namespaced(self.client.clone(), &self.namespace),
-            watcher::Config::default(),
-        );
-        stream::select(changes_of(identities), changes_of(sealing_keys)).boxed()
+    /// Brings identities, the key ring and SealingKeys into line.
+    async fn look(&mut self, state: &watch::Sender<KeyState>) -> Troubles {
+        let mut troubles = Troubles::default();
+        let outcome = self.try_look(state, &mut troubles).await;
+        troubles.failures.extend(outcome.err());
+        troubles
     }
 
-    async fn sync(&self, state: &watch::Sender<KeyState>) -> Result<(), KeyError> {
-        let mut identities = self.read_identities().await?;
-        if identities.held.is_empty() {
-            if identities.broken > 0 || self.has_sealed_values().await? {
-                state.send_if_modified(|state| {
-                    !matches!(std::mem::replace(state, KeyState::Awaiting), KeyState::Awaiting)
-                });
-                return Ok(());
-            }
-            self.create_first().await?;
-            identities = self.read_identities().await?;
-            if identities.held.is_empty() {
-                return Err(KeyError::FirstNameTaken);
-            }
-        }
-        self.honour_requests(&mut identities).await?;
-        let ring = KeyRing::new(identities.held);
-        self.publish(&ring).await?;
-        if identities.broken == 0 {
-            self.remove_strangers(&ring).await?;
-        }
-        hold(state, ring);
-        Ok(())
-    }
-
-    async fn read_identities(&self) -> Result<Identities, KeyError> {
-        let secrets = self.identities.list(&ListParams::default().fields(OF_OUR_TYPE)).await;
-        let secrets = secrets.map_err(|error| KeyError::Api { what: "list the identity Secrets", error })?;
-        let mut identities = Identities { held: Vec::new(), broken: 0 };
-        for secret in secrets {
-            if identity_secret::is_materialised(&secret.metadata) {
-                continue;
-            }
-            let name = secret.name_any();
-            match identity_secret::decode(secret) {
-                Ok(key) => identities.held.push(key),
-                Err(error) => {
-                    identities.broken += 1;
-                    tracing::warn!(name, "this identity Secret is not used: {error}");
-                }
-            }
-        }
-        Ok(identities)
-    }
-
-    /// Whether any SealedSecret is sealed to a key: as long as none is held, to one that is lacking.
-    async fn has_sealed_values(&self) -> Result<bool, KeyError> {
-        let objects = Api::<DeserializeGuard<SealedSecret>>::all(self.client.clone());
-        let mut params = ListParams::default().limit(PAGE);
-        loop {
-            let page =
-                objects.list(&params).await.map_err(|error| KeyError::Api { what: "list the SealedSecrets", error })?;
-            let sealed = |object: &DeserializeGuard<SealedSecret>| match &object.0 {
-                Ok(object) => !object.spec.envelopes.is_empty(),
-                Err(_) => true,
-            };
-            if page.items.iter().any(sealed) {
-                return Ok(true);
-            }
-            match page.metadata.continue_ {
-                Some(token) if !token.is_empty() => params = params.continue_token(&token),
-                _ => return Ok(false),
-            }
-        }
-    }
-
-    /// Makes the first key; another instance that was quicker has made it then.
-    async fn create_first(&self) -> Result<(), KeyError> {
-        let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+    async fn try_look(&mut self, state: &watch::Sender<KeyState>, troubles: &mut Troubles) -> Result<(), KeyError> {
         let now = Timestamp::now();
-        let created_at = now.round(jiff::Unit::Second).unwrap_or(now);
-        let secret = identity_secret::first(&identity, created_at);
-        match self.identities.create(&PostParams::default(), &secret).await {
-            Ok(_) => {
-                let recipient = identity.recipient();
-                tracing::info!(
-                    key = recipient.key_id().as_str(),
-                    fingerprint = recipient.fingerprint(),
-                    "made the first sealing key"
-                );
-                Ok(())
+        let Identities { mut held, broken } = self.identities_or_first(now, troubles).await?;
+        let broken_count = broken.len();
+        troubles.broken = broken;
+        let ids = held.iter().map(|identity| identity.key.published.recipient.key_id().clone()).collect();
+        let requests = self.publication.requests(ids).await?;
+        self.make_stricter(&mut held, &requests, troubles).await;
+        let ring = Arc::new(KeyRing::new(held.into_iter().map(|identity| identity.key).collect()));
+        let holds_keys = matches!(*state.borrow(), KeyState::Held(_));
+        if holds_keys {
+            hold(state, &ring);
+        }
+        // A controller that becomes ready has tried to publish its keys: people wait for one and fetch the others.
+        let published = self.publication.publish(&ring, &requests).await;
+        hold(state, &ring);
+        published?;
+        self.publication.remove_planted(&ring, broken_count).await
+    }
+
+    /// The identities. The first is made if there is none, not even a broken one, and no value can
+    /// depend on one that is lacking.
+    async fn identities_or_first(&self, now: Timestamp, troubles: &mut Troubles) -> Result<Identities, KeyError> {
+        let present = self.identities.read(now).await?;
+        if !present.is_empty() || self.has_sealed_values().await? {
+            return Ok(present);
+        }
+        self.identities.create_first(now).await?;
+        let made = self.identities.read(now).await?;
+        if made.is_empty() {
+            troubles.failures.push(KeyError::FirstNameTaken);
+        }
+        Ok(made)
+    }
+
+    async fn has_sealed_values(&self) -> Result<bool, KeyError> {
+        let path = SealedSecret::url_path(&(), None);
+        let selection = Selection { path, labels: None, fields: None, content: Content::Whole };
+        let mut is_found = false;
+        let listed = lists::list(&self.client, &selection, |object: DeserializeGuard<SealedSecret>| {
+            is_found |= object.0.as_ref().map_or(true, forbids_first_key);
+        });
+        let failed = |error| KeyError::Api { operation: "list the SealedSecrets".to_owned(), error };
+        listed.await.map_err(failed).map_err(KeyError::of_our_kinds)?;
+        Ok(is_found)
+    }
+
+    /// Gives each key the strictest state that its identity has, that its SealingKey asks for, or that
+    /// it ever had. A stricter state is written to the identity before anybody uses it: what is used
+    /// must outlive the SealingKey and this process. If that fails, the state counts all the same, for
+    /// a key must not open anything after its revocation was requested, and the write is tried again.
+    async fn make_stricter(&mut self, held: &mut [HeldIdentity], requests: &Requests, troubles: &mut Troubles) {
+        for HeldIdentity { key, .. } in held.iter() {
+            let asked = requests.state(&key.published).unwrap_or(key.published.state);
+            self.strictest.note(&key.published.recipient, asked.max(key.published.state));
+        }
+        for identity in held {
+            let durable = identity.key.published.state;
+            let state = self.strictest.note(&identity.key.published.recipient, durable);
+            if state > durable {
+                troubles.failures.extend(self.identities.write_state(identity, state).await.err());
+                identity.key.published.state = state;
             }
-            Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(()),
-            Err(error) => Err(KeyError::Api { what: "create the first identity Secret", error }),
         }
     }
 
-    /// Takes the stricter of an identity's state and what its SealingKey asks for.
-    async fn honour_requests(&self, identities: &mut Identities) -> Result<(), KeyError> {
-        for object in self.published().await? {
-            let Some(request) = object.0.ok().and_then(|object| PublishedKey::decode(&object).ok()) else {
-                continue;
-            };
-            let keys = identities.held.iter_mut().map(|key| &mut key.published);
-            for key in keys.filter(|key| key.recipient == request.recipient) {
-                key.state = key.state.max(request.state);
-            }
-        }
-        Ok(())
-    }
-
-    async fn published(&self) -> Result<Vec<DeserializeGuard<SealingKey>>, KeyError> {
-        let list = self.sealing_keys.list(&ListParams::default()).await;
-        Ok(list.map_err(|error| KeyError::Api { what: "list the SealingKeys", error })?.items)
-    }
-
-    /// Publishes every key that has no SealingKey.
-    async fn publish(&self, ring: &KeyRing) -> Result<(), KeyError> {
-        let present: BTreeSet<String> = self.published().await?.iter().map(ResourceExt::name_any).collect();
-        for key in ring.keys().iter().map(|key| &key.published) {
-            if present.contains(key.recipient.key_id().as_str()) {
-                continue;
-            }
-            match self.publishing.create(&PostParams::default(), &key.to_object()).await {
-                Ok(_) => tracing::info!(key = key.recipient.key_id().as_str(), "published the sealing key"),
-                Err(kube::Error::Api(answer)) if answer.code == 409 => {}
-                Err(error) => return Err(KeyError::Api { what: "publish a SealingKey", error }),
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletes SealingKeys that follow from no identity: whoever planted one would have everybody
-    /// seal to him.
-    async fn remove_strangers(&self, ring: &KeyRing) -> Result<(), KeyError> {
-        for object in self.published().await? {
-            let is_ours = |object: &SealingKey| {
-                let published = PublishedKey::decode(object).ok();
-                published.is_some_and(|seen| {
-                    ring.keys().iter().any(|key| {
-                        key.published.recipient == seen.recipient
-                            && key.published.role == seen.role
-                            && key.published.created_at == seen.created_at
-                    })
-                })
-            };
-            if object.0.as_ref().is_ok_and(is_ours) {
-                continue;
-            }
-            let name = object.name_any();
-            let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
-            let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-            match self.sealing_keys.delete(&name, &params).await {
-                Ok(_) => tracing::warn!(name, "deleted a SealingKey that belongs to no identity of this controller"),
-                Err(kube::Error::Api(answer)) if matches!(answer.code, 404 | 409) => {}
-                Err(error) => return Err(KeyError::Api { what: "delete a foreign SealingKey", error }),
-            }
-        }
-        Ok(())
+    /// Logs what is new among the troubles.
+    fn complain(&mut self, troubles: Troubles, failing_since: Option<Instant>) {
+        let is_patient = failing_since.is_none_or(|since| since.elapsed() < PATIENCE);
+        let failures = troubles.failures.iter().filter(|failure| !(is_patient && failure.is_passing()));
+        let complaints: BTreeSet<_> =
+            failures.map(|failure| format!("{failure}; trying again")).chain(troubles.broken).collect();
+        self.complaints.log(complaints);
     }
 }
 
-const OF_OUR_TYPE: &str = "type=waxseal.dev/sealing-key";
-
-fn of_our_type() -> watcher::Config {
-    watcher::Config::default().fields(OF_OUR_TYPE)
+/// The identity Secrets of the key namespace.
+pub(super) fn identity_secrets(namespace: &str) -> Selection {
+    let path = Secret::url_path(&(), Some(namespace));
+    Selection { path, labels: None, fields: Some(OF_OUR_TYPE), content: Content::Metadata }
 }
 
-fn changes_of<K: Clone + Send + 'static>(
-    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-) -> impl Stream<Item = ()> + Send + 'static {
-    events
-        .backoff(WatchBackoff::default())
-        .touched_objects()
-        .filter_map(|changed| std::future::ready(changed.ok().map(drop)))
+/// The SealingKeys of the key namespace.
+pub(super) fn sealing_keys(namespace: &str) -> Selection {
+    let path = SealingKey::url_path(&(), Some(namespace));
+    Selection { path, labels: None, fields: None, content: Content::Metadata }
 }
 
-/// Lets the reconcilers have a ring; they are woken only if it holds other keys than before.
-fn hold(state: &watch::Sender<KeyState>, ring: KeyRing) {
+/// Lets the reconcilers have the keys; they are woken only if these differ from those before.
+fn hold(state: &watch::Sender<KeyState>, ring: &Arc<KeyRing>) {
+    let new = if ring.keys().is_empty() { KeyState::Awaiting } else { KeyState::Held(Arc::clone(ring)) };
     state.send_if_modified(|state| {
-        if let KeyState::Held(held) = state
-            && published(held).eq(published(&ring))
-        {
+        if !state.is_loading() && state.published().eq(new.published()) {
             return false;
         }
-        *state = KeyState::Held(Arc::new(ring));
+        new.published().filter(|key| state.published().all(|known| known != *key)).for_each(log::held_key);
+        *state = new;
         true
     });
-}
-
-fn published(ring: &KeyRing) -> impl Iterator<Item = &PublishedKey> {
-    ring.keys().iter().map(|key| &key.published)
 }

@@ -1,17 +1,18 @@
 //! What the controller counts; names and reasons only.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use kube::runtime::reflector::ObjectRef;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use waxseal_shared::reason::Reason;
-use waxseal_shared::sealed_secret::SealedSecret;
+
+use super::connection::LastContact;
+use super::objects::Objects;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabel {
@@ -26,29 +27,57 @@ struct KindLabel {
 /// The metrics and the registry that prints them.
 pub(super) struct Metrics {
     registry: Registry,
-    verdicts: Mutex<HashMap<ObjectRef<SealedSecret>, Reason>>,
-    objects: Family<ReasonLabel, Gauge>,
+    objects: Arc<Objects>,
+    last_contact: Arc<LastContact>,
+    verdicts: Family<ReasonLabel, Gauge>,
+    silence: Gauge<f64, AtomicU64>,
     reconciles: Family<ReasonLabel, Counter>,
     writes: Counter,
+    failed_status_writes: Counter,
     watch_failures: Family<KindLabel, Counter>,
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
-        let mut registry = Registry::with_prefix("waxseal");
-        let (objects, reconciles, writes) = (Family::default(), Family::default(), Counter::default());
-        registry.register("sealed_secrets", "SealedSecrets by the reason of their last verdict", objects.clone());
-        registry.register("reconciles", "Reconciles by the reason they ended with", reconciles.clone());
-        registry.register("secret_writes", "Secrets written", writes.clone());
-        let watch_failures = Family::default();
-        registry.register("watch_failures", "Failed attempts to watch, by kind", watch_failures.clone());
-        Self { registry, verdicts: Mutex::default(), objects, reconciles, writes, watch_failures }
+    /// Metrics of these objects and of the API server's silence.
+    pub(super) fn new(objects: Arc<Objects>, last_contact: Arc<LastContact>) -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("waxseal"),
+            objects,
+            last_contact,
+            verdicts: Family::default(),
+            silence: Gauge::default(),
+            reconciles: Family::default(),
+            writes: Counter::default(),
+            failed_status_writes: Counter::default(),
+            watch_failures: Family::default(),
+        };
+        metrics.register();
+        metrics
     }
 
-    /// Remembers the last verdict on an object.
-    pub(super) fn record(&self, key: &ObjectRef<SealedSecret>, reason: Reason) {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("sealed_secrets", "SealedSecrets by the reason of their last verdict", self.verdicts.clone());
+        registry.register("reconciles", "Reconciles by the reason they ended with", self.reconciles.clone());
+        registry.register("secret_writes", "Secrets written", self.writes.clone());
+        registry.register("failed_status_writes", "Status writes that failed", self.failed_status_writes.clone());
+        registry.register("watch_failures", "Failed attempts to watch, by kind", self.watch_failures.clone());
+        registry.register_with_unit(
+            "api_silence",
+            "How long ago the API server last sent anything",
+            Unit::Seconds,
+            self.silence.clone(),
+        );
+    }
+
+    /// Counts one reconcile.
+    pub(super) fn count_reconcile(&self, reason: Reason) {
         self.reconciles.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), reason);
+    }
+
+    /// Counts one status write that failed.
+    pub(super) fn count_failed_status_write(&self) {
+        self.failed_status_writes.inc();
     }
 
     /// Counts one written Secret.
@@ -61,18 +90,13 @@ impl Metrics {
         self.watch_failures.get_or_create(&KindLabel { kind }).inc();
     }
 
-    /// Forgets the objects that are gone.
-    pub(super) fn retain(&self, is_there: impl Fn(&ObjectRef<SealedSecret>) -> bool) {
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| is_there(key));
-    }
-
     /// The metrics in the OpenMetrics text format.
     pub(super) fn to_text(&self) -> String {
-        let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
-        self.objects.clear();
-        for reason in verdicts.values() {
-            self.objects.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+        self.verdicts.clear();
+        for (reason, count) in self.objects.verdicts() {
+            self.verdicts.get_or_create(&ReasonLabel { reason: reason.as_str() }).set(count);
         }
+        self.silence.set(self.last_contact.age().as_secs_f64());
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text

@@ -1,28 +1,30 @@
 //! Reconciling one object: look, decide, do, say.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
-use kube::core::PartialObjectMeta;
-use kube::runtime::controller::Action;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Deserialize;
 use tokio::sync::watch;
-use waxseal_shared::plan::{DesiredSecret, Plan, plan};
-use waxseal_shared::reason::{Reason, Standing};
-use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec};
+use waxseal_shared::names::KeyId;
+use waxseal_shared::plan::{DesiredSecret, Materialised, Plan, plan};
+use waxseal_shared::reason::Reason;
+use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec, SealedSecretStatus};
+use waxseal_shared::settled;
 use waxseal_shared::status::{self, Verdict};
 
+use super::api_failure::{self, Verb};
+use super::fetching::{LargeObjects, Room};
 use super::keys::KeyState;
 use super::metrics::Metrics;
-use super::retry_delays::RetryDelays;
+use super::object_key::ObjectKey;
+use super::objects::{Objects, SealedSecretNews};
+use super::retry_delays;
 use super::secret_object::{CREATE_ONLY, FIELD_MANAGER, SecretApply, existing, removal, surplus_keys};
-use super::settled_objects::SettledObjects;
-use super::{WatchedObject, api_failure, status_patch};
+use super::status_patch;
 
 /// One reconcile takes at most this long, whatever the API server does.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -30,183 +32,231 @@ const MALFORMED: &str = "spec: not what the format has: a field is unknown or of
 
 /// What every reconcile needs.
 pub(super) struct Context {
-    client: Client,
-    keys: watch::Receiver<KeyState>,
-    settled: SettledObjects,
-    metrics: Arc<Metrics>,
-    delays: RetryDelays<ObjectRef<SealedSecret>>,
+    pub(super) client: Client,
+    pub(super) keys: watch::Receiver<KeyState>,
+    pub(super) objects: Arc<Objects>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) large_objects: LargeObjects,
 }
 
-impl Context {
-    pub(super) fn new(
-        client: Client,
-        keys: watch::Receiver<KeyState>,
-        secrets: Store<PartialObjectMeta<Secret>>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self { client, keys, settled: SettledObjects::new(secrets), metrics, delays: RetryDelays::new() }
+/// What came of an object.
+struct Outcome {
+    verdict: Verdict,
+    /// The Secret, if it is right.
+    right_secret: Option<RightSecret>,
+}
+
+/// A Secret that is as its SealedSecret says.
+struct RightSecret {
+    version: SecretVersion,
+    opened_with: Vec<KeyId>,
+}
+
+/// A state of a Secret.
+struct SecretVersion {
+    uid: String,
+    resource_version: String,
+}
+
+impl Outcome {
+    fn refused(verdict: Verdict) -> Self {
+        Self { verdict, right_secret: None }
     }
 
-    /// Forgets the objects that are gone.
-    pub(super) fn retain(&self, is_there: impl Fn(&ObjectRef<SealedSecret>) -> bool) {
-        self.settled.retain(&is_there);
-        self.metrics.retain(&is_there);
-        self.delays.retain(&is_there);
+    fn right(done: Materialised, version: SecretVersion) -> Self {
+        let opened_with = done.opened_with.into_iter().collect();
+        Self { verdict: done.verdict, right_secret: Some(RightSecret { version, opened_with }) }
     }
 }
 
 /// Brings one object's Secret to where the object says, and says in its status what came of it.
 ///
-/// Assumes nothing about why it was called; without a difference it writes nothing.
-pub(super) async fn reconcile(watched: Arc<WatchedObject>, context: Arc<Context>) -> Result<Action, Infallible> {
-    let object = judged_object(&watched);
-    let key = ObjectRef::from_obj(&object);
-    let worked = tokio::time::timeout(DEADLINE, judge_and_say(&watched, &object, &context)).await;
-    let standing = match worked {
-        Ok(Some(reason)) => {
-            context.metrics.record(&key, reason);
-            reason.standing()
-        }
-        Ok(None) => return Ok(Action::await_change()),
-        Err(_) => Reason::ApiUnavailable.standing(),
+/// Assumes nothing about why it was called; without a difference it writes nothing. Returns when to look again, beside
+/// every change.
+pub(super) async fn reconcile(key: &ObjectKey, context: &Context) -> Option<Duration> {
+    let looked = tokio::time::timeout(DEADLINE, look(key, context)).await;
+    let result = looked.unwrap_or_else(|_| Err(format!("not done within {} s", DEADLINE.as_secs())));
+    let (reason, failure) = match result {
+        Ok(None) => return None,
+        Ok(Some(reason)) => (reason, None),
+        Err(failure) => (Reason::ApiUnavailable, Some(failure)),
     };
-    Ok(context.delays.next(key, standing).map_or_else(Action::await_change, Action::requeue))
+    context.metrics.count_reconcile(reason);
+    let repetitions = context.objects.judged(key, reason);
+    if let Some(failure) = failure.filter(|_| repetitions == 0) {
+        let (namespace, name) = (&*key.namespace, &*key.name);
+        tracing::warn!(namespace, name, "{failure}; trying again");
+    }
+    retry_delays::delay(reason, repetitions)
 }
 
-/// Never called: reconciling says what went wrong in the status instead of failing.
-pub(super) fn on_error(_: Arc<WatchedObject>, error: &Infallible, _: Arc<Context>) -> Action {
-    match *error {}
-}
-
-/// How the object stands once its status says so; `None` if there is nothing to say: the object is
-/// being deleted, or gone.
-async fn judge_and_say(watched: &WatchedObject, object: &SealedSecret, context: &Context) -> Option<Reason> {
-    context.settled.listed().await;
+/// How the object stands once its status says so; `None` if there is nothing to say: the object is being deleted, or
+/// gone. The error says in our words why its status could not be read or written.
+async fn look(key: &ObjectKey, context: &Context) -> Result<Option<Reason>, String> {
+    let Some(known) = context.objects.known(key).filter(|known| !known.is_being_deleted()) else {
+        return Ok(None);
+    };
     let keys = context.keys.borrow().clone();
-    if context.settled.is_settled(object, &keys) {
-        return Some(Reason::Materialised);
+    if matches!(&keys, KeyState::Held(ring) if known.is_settled(ring)) {
+        return Ok(Some(Reason::Materialised));
     }
-    if keys.is_loading() && is_judged(object) {
+    if keys.is_loading() && known.is_judged() {
         // What the status says stands until the keys are read.
-        return Some(Reason::KeysLoading);
+        return Ok(Some(Reason::KeysLoading));
     }
-    let live = live_object(object, context).await?;
-    let object = live.as_ref().unwrap_or(object);
-    let (verdict, secret_version) = match &watched.0 {
-        Ok(_) => carry_out(object, &keys, context).await?,
-        Err(_) => (Verdict::new(Reason::Malformed, MALFORMED), None),
+    let mut room = context.large_objects.room();
+    let Some((object, is_readable)) = fetch(key, context, &mut room).await? else {
+        return Ok(None);
     };
-    log_change(object, &verdict);
-    let status = status::after(object, &verdict, Timestamp::now());
-    match status_patch::write(&context.client, object, &status).await {
-        Ok(()) => {}
-        Err(kube::Error::Api(answer)) if answer.code == 404 => return None,
-        Err(error) => return Some(api_failure::verdict(&error).reason),
+    let outcome = if is_readable {
+        carry_out(&object, &keys, known.has_marked_secret(), context, &mut room).await
+    } else {
+        Some(Outcome::refused(Verdict::new(Reason::Malformed, MALFORMED)))
+    };
+    let Some(outcome) = outcome else {
+        return Ok(None);
+    };
+    if let Some(right) = &outcome.right_secret {
+        context.objects.wrote_secret(key, &right.version.uid, &right.version.resource_version);
     }
-    if let (Standing::Ready, Some(version)) = (verdict.reason.standing(), secret_version) {
-        context.settled.remember(object, &keys, version);
+    log_change(&object, &outcome.verdict);
+    let status = new_status(&object, &outcome, &keys);
+    match status_patch::write(&context.client, &object, &status).await {
+        Ok(version) => {
+            let version = version.or_else(|| object.resource_version()).unwrap_or_default();
+            context.objects.wrote_status(key, &object.uid().unwrap_or_default(), &version, &status);
+            Ok(Some(outcome.verdict.reason))
+        }
+        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
+        // The object changed meanwhile: it is looked at again.
+        Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(Some(Reason::Conflict)),
+        Err(error) => {
+            context.metrics.count_failed_status_write();
+            Err(format!("failed to patch sealedsecrets/status: {}", api_failure::describe(&error)))
+        }
     }
-    Some(verdict.reason)
 }
 
-/// The object as the API server has it, if its Secret vanished: the watch of Secrets may be ahead
-/// of the watch of SealedSecrets, and a Secret that went with its object must not come back.
+/// Every object has metadata, whether its spec is readable or not.
+#[derive(Deserialize)]
+struct MetadataAndStatus {
+    metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    status: Option<SealedSecretStatus>,
+}
+
+/// The object as the API server has it now, and whether its spec is readable; `None` if it is gone. What is known of it
+/// is brought up to date.
+async fn fetch(
+    key: &ObjectKey,
+    context: &Context,
+    room: &mut Room<'_>,
+) -> Result<Option<(SealedSecret, bool)>, String> {
+    let path = SealedSecret::url_path(&(), Some(&key.namespace));
+    let fetched = room.fetch(&context.client, &path, &key.name).await;
+    let fetched = fetched.map_err(|error| format!("failed to get the object: {}", api_failure::describe(&error)))?;
+    let Some(text) = fetched else {
+        return Ok(None);
+    };
+    let unreadable = |_| "failed to get the object: the answer could not be read".to_owned();
+    let news: SealedSecretNews = serde_json::from_slice(&text).map_err(unreadable)?;
+    context.objects.fetched(news);
+    if let Ok(object) = serde_json::from_slice(&text) {
+        return Ok(Some((object, true)));
+    }
+    let MetadataAndStatus { metadata, status } = serde_json::from_slice(&text).map_err(unreadable)?;
+    Ok(Some((SealedSecret { metadata, spec: SealedSecretSpec::default(), status }, false)))
+}
+
+/// What came of the object; `None` if it is being deleted.
 ///
-/// `None`: the object is gone. `Some(None)`: the Secret did not vanish, what is known will do.
-async fn live_object(object: &SealedSecret, context: &Context) -> Option<Option<SealedSecret>> {
-    if !context.settled.has_vanished(object) {
-        return Some(None);
-    }
-    let objects = Api::<SealedSecret>::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
-    match objects.get_opt(&object.name_any()).await {
-        Ok(live) => live.map(Some),
-        Err(_) => Some(None),
-    }
-}
-
-/// Whether the status speaks of the present generation.
-fn is_judged(object: &SealedSecret) -> bool {
-    let status = object.status.as_ref();
-    object.metadata.generation.is_some()
-        && status.and_then(|status| status.observed_generation) == object.metadata.generation
-}
-
-/// The verdict, and the resourceVersion of the Secret that is as it should be; `None` if the object
-/// is being deleted.
-///
-/// A Secret that the watch does not know is taken for absent without asking: creating conflicts if
-/// there is one after all, and then it is looked at.
-async fn carry_out(object: &SealedSecret, keys: &KeyState, context: &Context) -> Option<(Verdict, Option<String>)> {
-    let secrets = Api::<Secret>::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
-    if !context.settled.has_marked_secret(object) {
-        let created = act(object, keys, None, &secrets, context).await?;
-        if created.0.reason != Reason::Conflict {
+/// A Secret that the watch does not know counts as absent without a read: creation conflicts if there is one after
+/// all, and then it is fetched.
+async fn carry_out(
+    object: &SealedSecret,
+    keys: &KeyState,
+    has_marked_secret: bool,
+    context: &Context,
+    room: &mut Room<'_>,
+) -> Option<Outcome> {
+    if !has_marked_secret {
+        let created = act(object, keys, None, context).await?;
+        if created.verdict.reason != Reason::Conflict {
             return Some(created);
         }
     }
-    match secrets.get_opt(&object.name_any()).await {
-        Ok(found) => act(object, keys, found, &secrets, context).await,
-        Err(error) => Some((api_failure::verdict(&error), None)),
+    let path = Secret::url_path(&(), object.namespace().as_deref());
+    match room.fetch(&context.client, &path, &object.name_any()).await {
+        Ok(None) => act(object, keys, None, context).await,
+        Ok(Some(text)) => match serde_json::from_slice(&text) {
+            Ok(secret) => act(object, keys, Some(secret), context).await,
+            Err(error) => Some(Outcome::refused(api_failure::verdict(&kube::Error::SerdeError(error), Verb::Get))),
+        },
+        Err(error) => Some(Outcome::refused(api_failure::verdict(&error, Verb::Get))),
     }
 }
 
-async fn act(
-    object: &SealedSecret,
-    keys: &KeyState,
-    found: Option<Secret>,
-    secrets: &Api<Secret>,
-    context: &Context,
-) -> Option<(Verdict, Option<String>)> {
-    let resource_version = found.as_ref().and_then(ResourceExt::resource_version);
+async fn act(object: &SealedSecret, keys: &KeyState, found: Option<Secret>, context: &Context) -> Option<Outcome> {
+    let version = found.as_ref().map(version_of);
     let existing = found.map(existing);
-    match plan(object, keys.as_keys(), existing.as_ref()) {
-        Plan::Nothing => None,
-        Plan::Leave(verdict) => Some((verdict, resource_version)),
-        Plan::Write(desired, done) => {
-            let base = resource_version.as_deref().unwrap_or(CREATE_ONLY);
-            match write_secret(secrets, object, &desired, base).await {
-                Ok(version) => {
+    match (plan(object, keys.as_keys(), existing.as_ref()), version) {
+        (Plan::Nothing, _) => None,
+        (Plan::Refuse(verdict), _) => Some(Outcome::refused(verdict)),
+        (Plan::Keep(done), version) => Some(Outcome::right(done, version?)),
+        (Plan::Write(desired, done), version) => {
+            let base = version.as_ref().map_or(CREATE_ONLY, |version| &version.resource_version);
+            match write_secret(&context.client, object, &desired, base).await {
+                Ok(written) => {
                     context.metrics.count_write();
-                    Some((done, Some(version)))
+                    Some(Outcome::right(done, written))
                 }
-                Err(error) => Some((api_failure::verdict(&error), None)),
+                Err(error) => Some(Outcome::refused(api_failure::verdict(&error, Verb::Patch))),
             }
         }
     }
 }
 
-/// Applies the Secret to the version that was judged, then removes data keys that the plan lacks:
-/// apply leaves those that others wrote. Gives the resourceVersion of the result.
+/// Applies the Secret to the version that was judged, then removes data keys that the plan lacks: apply leaves those
+/// that others wrote.
 async fn write_secret(
-    secrets: &Api<Secret>,
+    client: &Client,
     owner: &SealedSecret,
     desired: &DesiredSecret,
     resource_version: &str,
-) -> kube::Result<String> {
+) -> kube::Result<SecretVersion> {
+    let secrets = Api::<Secret>::namespaced(client.clone(), &owner.namespace().unwrap_or_default());
     let name = desired.name.as_str();
     let apply = SecretApply { owner, desired, resource_version };
     let written = secrets.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(apply)).await?;
     let surplus = surplus_keys(&written, desired);
-    let version = written.resource_version().unwrap_or_default();
+    let version = version_of(&written);
     drop(existing(written));
     if surplus.is_empty() {
         return Ok(version);
     }
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let pruned = secrets.patch(name, &params, &Patch::Merge(removal(&surplus, &version))).await?;
-    let version = pruned.resource_version().unwrap_or_default();
+    let patch = Patch::Merge(removal(&surplus, &version.resource_version));
+    let pruned = secrets.patch(name, &params, &patch).await?;
+    let version = version_of(&pruned);
     drop(existing(pruned));
     Ok(version)
 }
 
-/// The object to judge; of one that does not decode, what is known.
-fn judged_object(watched: &WatchedObject) -> SealedSecret {
-    match &watched.0 {
-        Ok(object) => object.clone(),
-        Err(invalid) => {
-            SealedSecret { metadata: invalid.metadata.clone(), spec: SealedSecretSpec::default(), status: None }
-        }
+fn version_of(secret: &Secret) -> SecretVersion {
+    SecretVersion {
+        uid: secret.uid().unwrap_or_default(),
+        resource_version: secret.resource_version().unwrap_or_default(),
     }
+}
+
+fn new_status(object: &SealedSecret, outcome: &Outcome, keys: &KeyState) -> SealedSecretStatus {
+    let mut status = status::after(object, &outcome.verdict, Timestamp::now());
+    if let (KeyState::Held(ring), Some(RightSecret { version, opened_with })) = (keys, &outcome.right_secret) {
+        let uid = object.uid().unwrap_or_default();
+        let generation = object.metadata.generation.unwrap_or_default();
+        let secret = (version.uid.as_str(), version.resource_version.as_str());
+        settled::record(&mut status, &uid, generation, secret, opened_with.iter().cloned(), ring);
+    }
+    status
 }
 
 /// One line when what an object's status says changes.

@@ -1,24 +1,50 @@
-//! Writing a verdict into an object's status, and nothing else.
+//! Writing an object's status, and nothing else.
 
+use http::HeaderValue;
+use http::header::ACCEPT;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::core::Request;
+use kube::{Client, Resource, ResourceExt};
+use serde::Deserialize;
 use serde_json::json;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus};
 
 use super::secret_object::FIELD_MANAGER;
 
-/// Writes a status under the resourceVersion that was judged, so that a late one never lands on a
-/// successor of the same name. Does nothing if the object already says so.
-pub(super) async fn write(client: &Client, object: &SealedSecret, status: &SealedSecretStatus) -> kube::Result<()> {
+/// The object is not sent back: it can be 1.5 MB large.
+const METADATA_ONLY: HeaderValue =
+    HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+
+#[derive(Deserialize)]
+struct Written {
+    metadata: ObjectMeta,
+}
+
+/// Writes a status under the resourceVersion that was judged, so that a late one never lands on a successor of the same
+/// name. Returns the new resourceVersion; `None` if the object already said so and nothing was written.
+pub(super) async fn write(
+    client: &Client,
+    object: &SealedSecret,
+    status: &SealedSecretStatus,
+) -> kube::Result<Option<String>> {
     if object.status.as_ref() == Some(status) {
-        return Ok(());
+        return Ok(None);
     }
+    // In a merge patch, what is absent stays as it was.
     let patch = json!({
         "metadata": {"resourceVersion": object.resource_version()},
-        "status": status,
+        "status": {
+            "observedGeneration": status.observed_generation,
+            "conditions": status.conditions,
+            "settled": status.settled,
+        },
     });
-    let objects = Api::<SealedSecret>::namespaced(client.clone(), &object.namespace().unwrap_or_default());
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    objects.patch_status(&object.name_any(), &params, &Patch::Merge(patch)).await?;
-    Ok(())
+    let request = Request::new(SealedSecret::url_path(&(), object.namespace().as_deref()));
+    let request = request.patch_subresource("status", &object.name_any(), &params, &Patch::Merge(patch));
+    let mut request = request.map_err(kube::Error::BuildRequest)?;
+    request.headers_mut().insert(ACCEPT, METADATA_ONLY);
+    let written: Written = client.request(request).await?;
+    Ok(written.metadata.resource_version)
 }

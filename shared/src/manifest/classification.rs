@@ -1,10 +1,11 @@
 //! What an object is, by its apiVersion and kind alone.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{HashMap, HashSet};
 
 use super::error::ManifestError;
 use super::field::Field;
+use super::near_secret::NearSecrets;
 use super::node::{Content, Node, Tag};
 
 const GROUP: &str = "waxseal.dev/";
@@ -22,7 +23,8 @@ pub(super) enum Sort {
     Secret,
     SealedSecret,
     List(Vec<Sort>),
-    Other,
+    /// Anything else, and why sealing must not leave it as it is if it looks like a Secret.
+    Other(Option<Box<ManifestError>>),
 }
 
 /// Says what the object of a tree is. Looks only at apiVersion, kind and items, and forgives
@@ -88,7 +90,10 @@ impl Names<'_> {
 
 /// The nodes of a document that aliases can name.
 struct Anchors<'a> {
+    root: &'a Node,
     nodes: HashMap<usize, &'a Node>,
+    /// Found when the first object is something else.
+    near_secrets: OnceCell<NearSecrets>,
     /// How many more entries of merged mappings will be looked at, as a list can merge one large
     /// mapping into each of its items: a few for each node, so that the time stays linear.
     budget: Cell<usize>,
@@ -108,7 +113,7 @@ impl<'a> Anchors<'a> {
                 Content::Mapping(entries) => waiting.extend(entries.iter().flat_map(|(key, value)| [key, value])),
             }
         }
-        Self { nodes, budget: Cell::new(MERGED_FOR_EACH_NODE * count) }
+        Self { root, nodes, near_secrets: OnceCell::new(), budget: Cell::new(MERGED_FOR_EACH_NODE * count) }
     }
 
     /// An item that says nothing of itself is what its list says: the API server leaves the kind
@@ -117,7 +122,7 @@ impl<'a> Anchors<'a> {
         let entries = match &node.content {
             Content::Mapping(entries) => entries,
             Content::Scalar(..) if Field::root(node, "").is_null() => return Ok(Sort::Empty),
-            _ => return Ok(Sort::Other),
+            _ => return Ok(self.other(node, position)),
         };
         let names =
             Names { versions: self.scalars(entries, "apiVersion", node)?, kinds: self.scalars(entries, "kind", node)? };
@@ -125,7 +130,7 @@ impl<'a> Anchors<'a> {
             return Ok(match position.list {
                 Some("SecretList") => Sort::Secret,
                 Some("SealedSecretList") => Sort::SealedSecret,
-                _ => Sort::Other,
+                _ => self.other(node, position),
             });
         }
         names.check(position).map_err(|error| Field::root(node, position.prefix).locate(error))?;
@@ -137,8 +142,13 @@ impl<'a> Anchors<'a> {
             _ if names.are("v1", "Secret") => Ok(Sort::Secret),
             _ if names.are(VERSION, "SealedSecret") => Ok(Sort::SealedSecret),
             Some(kind) => self.sort_items(node, entries, kind, position),
-            None => Ok(Sort::Other),
+            None => Ok(self.other(node, position)),
         }
+    }
+
+    fn other(&self, node: &'a Node, position: Position<'_>) -> Sort {
+        let near_secrets = self.near_secrets.get_or_init(|| NearSecrets::of(self.root, &self.nodes));
+        Sort::Other(near_secrets.fault(node, position.prefix).map(Box::new))
     }
 
     fn is_given_twice(&self, entries: &'a [(Node, Node)], name: &str) -> Result<bool, ManifestError> {

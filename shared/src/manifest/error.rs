@@ -19,6 +19,29 @@ pub struct ManifestError {
     hint: Option<Cow<'static, str>>,
 }
 
+/// What a person should know of a manifest that was read. Its text is like that of a [`ManifestError`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestWarning(ManifestError);
+
+impl ManifestWarning {
+    /// The line and the column, as [`ManifestError::place`] gives them.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        self.0.place()
+    }
+}
+
+impl From<ManifestError> for ManifestWarning {
+    fn from(error: ManifestError) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for ManifestWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl ManifestError {
     pub(super) fn new(text: impl Into<Cow<'static, str>>) -> Self {
         Self { place: None, path: String::new(), text: text.into(), hint: None }
@@ -83,7 +106,7 @@ pub(super) fn shown(name: &str) -> &str {
 }
 
 /// Whether `name` is `known` but for letter case or one letter missing, added, changed or swapped.
-fn is_slip_of(name: &str, known: &str) -> bool {
+pub(super) fn is_slip_of(name: &str, known: &str) -> bool {
     let (name, known) = (name.to_ascii_lowercase(), known.to_ascii_lowercase());
     let (name, known) = (name.as_bytes(), known.as_bytes());
     let start = name.iter().zip(known).take_while(|(a, b)| a == b).count();

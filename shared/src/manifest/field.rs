@@ -8,9 +8,13 @@ use std::rc::Rc;
 use super::ambiguity::{Reading, reading};
 use super::error::{ManifestError, shown};
 use super::node::{Content, Node, Place, Style, Tag};
+use super::unfinished::RENDER_IT;
 
 const QUOTE_IT: &str = "write it in quotes";
+const QUOTE_OR_WRITE_OUT: &str = "put a value that begins with & or * in quotes, or write the value out at each place";
 const WRITE_IT_OUT: &str = "write the value out at each place";
+/// For a sign at the beginning of a value that means something in YAML.
+pub(super) const QUOTE_THE_SIGN: &str = "a value that begins with a sign such as @, %, *, !, & or ` belongs in quotes";
 
 /// A node and the path that leads to it. It has no `Debug`: its scalars may be secret.
 #[derive(Clone)]
@@ -32,6 +36,7 @@ enum Step<'a> {
 }
 
 /// The entries of a mapping whose keys are strings.
+#[derive(Clone)]
 pub(super) struct Mapping<'a> {
     field: Field<'a>,
     entries: Vec<Entry<'a>>,
@@ -76,7 +81,9 @@ impl<'a> Field<'a> {
             return Ok(text);
         }
         Err(match reading(text) {
-            Reading::Null => self.not_a("string").with_hint("write \"\" for an empty one"),
+            Reading::Null => self
+                .not_a("string")
+                .with_hint("write \"\" for an empty value; one that begins with # belongs in quotes"),
             _ => self.not_a("string").with_hint(QUOTE_IT),
         })
     }
@@ -176,13 +183,13 @@ impl<'a> Field<'a> {
 
     fn refuse_adornments(&self) -> Result<(), ManifestError> {
         if matches!(self.node.content, Content::Alias(_)) {
-            return Err(self.error("aliases are not read here").with_hint(WRITE_IT_OUT));
+            return Err(self.error("aliases are not read here").with_hint(QUOTE_OR_WRITE_OUT));
         }
         if self.node.anchor.is_some() {
-            return Err(self.error("anchors are not read here").with_hint(WRITE_IT_OUT));
+            return Err(self.error("anchors are not read here").with_hint(QUOTE_OR_WRITE_OUT));
         }
         if self.node.tag == Tag::Other {
-            return Err(self.error("tags other than !!str are not read here"));
+            return Err(self.error("tags other than !!str are not read here").with_hint(QUOTE_THE_SIGN));
         }
         Ok(())
     }
@@ -192,7 +199,7 @@ impl<'a> Field<'a> {
         for (key, _) in entries {
             let field = Field { node: key, path: self.path.clone() };
             field.refuse_adornments()?;
-            let name = key.scalar().ok_or_else(|| field.no_string_as_key())?;
+            let name = key.scalar().ok_or_else(|| field.key_error())?;
             if field.plain() == Some("<<") {
                 return Err(field.error("merge keys are not read here").with_hint(WRITE_IT_OUT));
             }
@@ -204,10 +211,10 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    fn no_string_as_key(&self) -> ManifestError {
-        let error = self.error("a key that is no string");
+    fn key_error(&self) -> ManifestError {
+        let error = self.error("this key is not a string");
         match &self.node.content {
-            Content::Mapping(_) => error.with_hint("if these are the braces of a template, render it first"),
+            Content::Mapping(_) => error.with_hint(RENDER_IT),
             _ => error,
         }
     }
@@ -368,7 +375,7 @@ mod tests {
             ("a: !!str [b]", "a: tags other than !!str are not read here"),
             ("a: ! b", "a: tags other than !!str are not read here"),
             ("a: {<<: {b: c}}", "a: merge keys are not read here"),
-            ("a: {? [b] : c}", "a: a key that is no string"),
+            ("a: {? [b] : c}", "a: this key is not a string"),
             ("a:\n  b: 1\n  c: 2\n  \"b\": 3", "a.b: given twice, first on line 2"),
             ("a: {my key: 1, my key: 2}", "a.…: given twice, first on line 1"),
         ] {
@@ -380,10 +387,14 @@ mod tests {
             let error = with_root(text, |root| root.refuse_what_is_not_plain_data()).expect_err(text);
             error.hint().map(str::to_owned)
         };
-        let template = Some("if these are the braces of a template, render it first".to_owned());
+        let template = Some("this looks like a template: render it first".to_owned());
         assert_eq!((hint("a: {{ .Values.x }}"), hint("a: {? [b] : c}")), (template, None));
-        for text in ["a: &x 1", "a: {<<: {b: c}}"] {
-            assert_eq!(hint(text).as_deref(), Some("write the value out at each place"), "{text}");
+        for (text, expected) in [
+            ("a: &x 1", "put a value that begins with & or * in quotes, or write the value out at each place"),
+            ("a: {<<: {b: c}}", "write the value out at each place"),
+            ("a: !x 1", "a value that begins with a sign such as @, %, *, !, & or ` belongs in quotes"),
+        ] {
+            assert_eq!(hint(text).as_deref(), Some(expected), "{text}");
         }
         let plain = "a: {b: !!str 1, \"<<\": [c, {d: e}]}\nf: 'g'";
         assert_eq!(with_root(plain, |root| root.refuse_what_is_not_plain_data()), Ok(()));

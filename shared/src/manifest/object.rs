@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::classification::{Sort, item_path, sort_of};
-use super::error::ManifestError;
+use super::error::{ManifestError, ManifestWarning};
 use super::field::Field;
 use super::node::{Content, Node};
 use super::typed;
@@ -32,6 +32,18 @@ pub enum DocumentKind {
     Other(Object),
 }
 
+impl DocumentKind {
+    /// Whether it is a Secret, or has one in it, or what looks like one.
+    pub(super) fn holds_secret(&self) -> bool {
+        match self {
+            DocumentKind::Secret(_) => true,
+            DocumentKind::List(items) => items.iter().any(Self::holds_secret),
+            DocumentKind::Other(object) => object.near_secret.is_some(),
+            DocumentKind::Empty | DocumentKind::SealedSecret(_) => false,
+        }
+    }
+}
+
 /// A Secret that was recognised and not yet read.
 pub struct SecretObject(Object);
 
@@ -46,6 +58,8 @@ pub struct Object {
     /// Why nothing in its document can be read, though the document is YAML. Shared by the items
     /// of a list, which may be many.
     obstacle: Option<Rc<ManifestError>>,
+    /// Why it looks like a Secret, if it does.
+    near_secret: Option<Box<ManifestError>>,
 }
 
 impl SecretObject {
@@ -56,8 +70,20 @@ impl SecretObject {
     /// base64 other than RFC 4648 §4 with padding (line breaks are ignored, as Go does; unused bits
     /// that are not zero, which Go ignores, are refused: a value has one spelling), names out
     /// of their canonical form, `generateName`, and more or larger data than a Secret takes.
+    ///
+    /// Refuses also a Secret that is encrypted with SOPS, one with a conflict that Git marked in a
+    /// value, and what the API server would refuse ([`crate::secret_fault`]).
     pub fn read(&self) -> Result<SecretManifest, ManifestError> {
         secret_reader::read(self.0.plain_root()?)
+    }
+
+    /// What a person should know before this Secret, which was read as `manifest`, is sealed: that it
+    /// has no values, that a value looks like a template that was not rendered, or that a data key is
+    /// given in both `data` and `stringData`.
+    pub fn warnings(&self, manifest: &SecretManifest) -> Vec<ManifestWarning> {
+        // There is no error: the Secret was read from the same tree.
+        let found = self.0.plain_root().and_then(|root| secret_reader::warnings(&root, manifest));
+        found.unwrap_or_default().into_iter().map(ManifestWarning::from).collect()
     }
 }
 
@@ -73,6 +99,12 @@ impl SealedSecretObject {
             return Err(root.error("larger than 1.5 MiB, the most that an object can be"));
         }
         sealed_secret_reader::read(root)
+    }
+
+    /// Refuses values in plain text, where people write them by mistake, and what [`Self::read`] does.
+    pub fn check_values(&self) -> Result<(), ManifestError> {
+        sealed_secret_reader::refuse_plain_values(&self.0.plain_root()?)?;
+        self.read().map(|_| ())
     }
 }
 
@@ -99,8 +131,14 @@ impl Object {
         says("apiVersion", api_version) && says("kind", kind)
     }
 
+    /// Why the object looks like a Secret, or holds one, so that its values would stay in plain text
+    /// beside what is sealed: a typing error in `kind`, say, or a Secret in an OpenShift `Template`.
+    pub fn near_secret(&self) -> Option<&ManifestError> {
+        self.near_secret.as_deref()
+    }
+
     pub(super) fn new(node: Node, obstacle: Option<ManifestError>) -> Self {
-        Self { node, prefix: String::new(), obstacle: obstacle.map(Rc::new) }
+        Self { node, prefix: String::new(), obstacle: obstacle.map(Rc::new), near_secret: None }
     }
 
     /// Says what the object is, and keeps its tree for whoever reads it.
@@ -134,7 +172,7 @@ impl Object {
             Sort::Secret => DocumentKind::Secret(SecretObject(self)),
             Sort::SealedSecret => DocumentKind::SealedSecret(SealedSecretObject(self)),
             Sort::List(sorts) => DocumentKind::List(self.of_sorts(sorts)),
-            Sort::Other => DocumentKind::Other(self),
+            Sort::Other(near_secret) => DocumentKind::Other(Self { near_secret, ..self }),
         }
     }
 
@@ -143,7 +181,7 @@ impl Object {
         let items = items_of(self.node).into_iter().zip(sorts).enumerate();
         let object = |(index, (node, sort))| {
             let (prefix, obstacle) = (item_path(&prefix, index), obstacle.clone());
-            Self { node, prefix, obstacle }.of_sort(sort)
+            Self { node, prefix, obstacle, near_secret: None }.of_sort(sort)
         };
         items.map(object).collect()
     }

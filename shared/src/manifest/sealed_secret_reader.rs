@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::error::ManifestError;
-use super::field::Field;
+use super::field::{Field, Mapping};
 use super::{metadata, typed};
+use crate::format::TokenError;
 use crate::sealed_secret::SealedSecret;
 
+const SEAL_THEM: &str = "put plain values into a Secret, and seal that";
 const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 
 /// Reads a SealedSecret whose tree is plain data.
@@ -20,6 +22,27 @@ pub(super) fn read(root: Field<'_>) -> Result<SealedSecret, ManifestError> {
     sealed.metadata.labels = not_empty(metadata.labels);
     sealed.metadata.annotations = not_empty(metadata.annotations);
     Ok(sealed)
+}
+
+/// Refuses what should have been sealed: `data` and `stringData`, and what is not a token under
+/// `encryptedData`.
+pub(super) fn refuse_plain_values(root: &Field<'_>) -> Result<(), ManifestError> {
+    let object = root.mapping()?;
+    let spec = object.field("spec").filter(Field::is_mapping).map(|spec| spec.mapping()).transpose()?;
+    let mappings = std::iter::once(&object).chain(&spec);
+    if let Some(entry) = mappings.flat_map(Mapping::entries).find(|entry| ["data", "stringData"].contains(&entry.name))
+    {
+        return Err(entry.name_field.error("these values are not sealed").with_hint(SEAL_THEM));
+    }
+    let Some(sealed) = spec.and_then(|spec| spec.field("encryptedData")).filter(Field::is_mapping) else {
+        return Ok(());
+    };
+    for entry in sealed.mapping()?.entries() {
+        if !entry.value.string()?.starts_with("wax1.") {
+            return Err(entry.value.error(TokenError::Version.to_string()).with_hint(SEAL_THEM));
+        }
+    }
+    Ok(())
 }
 
 fn not_empty(strings: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
@@ -125,6 +148,40 @@ status: {anything: [1]}
             assert_eq!(error.to_string(), expected, "{spec}");
             assert_eq!(error.place().map(|(line, _)| line), Some(line), "{spec}");
         }
+    }
+
+    #[test]
+    fn values_in_plain_text_are_found_with_their_place() {
+        let check = |spec: &str| {
+            let text = format!("apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\nmetadata: {{name: db}}\n{spec}");
+            let stream = split(&text)?;
+            let DocumentKind::SealedSecret(sealed) = stream.documents[0].kind()? else {
+                panic!("{text} is no SealedSecret");
+            };
+            sealed.check_values()
+        };
+        let token = "not a sealed value: expected \"wax1.ENVELOPE.…\"";
+        for (spec, expected, place) in [
+            ("stringData: {A: b}", "stringData: these values are not sealed".to_owned(), (4, 1)),
+            ("spec: {data: {A: aGk=}}", "spec.data: these values are not sealed".to_owned(), (4, 8)),
+            ("spec:\n  stringData: {A: b}", "spec.stringData: these values are not sealed".to_owned(), (5, 3)),
+            ("spec: {encryptedData: {A: wax1.x, B: b}}", format!("spec.encryptedData.B: {token}"), (4, 38)),
+            ("spec: {encryptedData: {A: ''}}", format!("spec.encryptedData.A: {token}"), (4, 27)),
+        ] {
+            let error = check(spec).expect_err(spec);
+            assert_eq!((error.to_string(), error.place()), (expected, Some(place)), "{spec}");
+            assert_eq!(error.hint(), Some("put plain values into a Secret, and seal that"));
+        }
+        for (spec, expected) in [
+            ("spec: {template: {data: {A: b}}}", "spec.template: unknown field \"data\""),
+            ("spec: {encryptedData: {A: 5}}", "spec.encryptedData.A: must be a string, not a number"),
+            ("spec: [a]", "spec: must be a mapping, not a list"),
+            ("", "spec: missing"),
+        ] {
+            assert_eq!(check(spec).expect_err(spec).to_string(), expected);
+        }
+        assert_eq!(check("spec: {encryptedData: {A: wax1.x}}"), Ok(()));
+        assert_eq!(check("spec: {}"), Ok(()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! A Secret, read strictly into types that wipe themselves.
 
+use std::collections::HashSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
@@ -7,18 +9,25 @@ use zeroize::Zeroizing;
 use super::error::ManifestError;
 use super::field::{Entry, Field, Mapping};
 use super::metadata;
+use super::unfinished::{RENDER_IT, RESOLVE_IT, holds_conflict, looks_unrendered};
 use crate::format::MAX_DATA_KEYS;
 use crate::names::DataKey;
 use crate::secret::{MAX_SECRET_BYTES, SecretBytes, SecretData, SecretManifest};
+use crate::secret_fault::{self, SecretFault};
 
+const UNRENDERED: &str = "looks like a template that was not rendered, and is sealed as it stands";
 const KNOWN: [&str; 7] = ["apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData"];
 
 /// Reads a Secret whose tree is plain data.
 pub(super) fn read(root: Field<'_>) -> Result<SecretManifest, ManifestError> {
     let secret = root.mapping()?;
+    if let Some(sops) = secret.field("sops") {
+        let error = sops.error("this Secret is encrypted with SOPS already");
+        return Err(error.with_hint("pass what `sops decrypt` prints to `waxseal seal`"));
+    }
     secret.refuse_unknown(&KNOWN)?;
     let metadata = metadata::read(&secret)?;
-    Ok(SecretManifest {
+    let manifest = SecretManifest {
         name: metadata.name,
         namespace: metadata.namespace,
         labels: metadata.labels,
@@ -26,7 +35,60 @@ pub(super) fn read(root: Field<'_>) -> Result<SecretManifest, ManifestError> {
         type_: secret.field("type").map(|field| field.string().map(str::to_owned)).transpose()?,
         immutable: secret.field("immutable").map(|field| field.boolean()).transpose()?,
         data: data(&root, &secret)?,
-    })
+    };
+    match secret_fault::check(&manifest) {
+        Ok(()) => Ok(manifest),
+        Err(fault) => Err(located(&fault, &root, &secret)),
+    }
+}
+
+/// What a person should know of a Secret that was read from `root`.
+pub(super) fn warnings(root: &Field<'_>, manifest: &SecretManifest) -> Result<Vec<ManifestError>, ManifestError> {
+    if manifest.data.is_empty() {
+        return Ok(vec![root.error("this Secret has no values")]);
+    }
+    let secret = root.mapping()?;
+    let mapping = |section| secret.field(section).map(|field| field.mapping()).transpose();
+    let (data, string_data) = (mapping("data")?, mapping("stringData")?);
+    let names: HashSet<_> = string_data.iter().flat_map(Mapping::entries).map(|entry| entry.name).collect();
+    let mut warnings = Vec::new();
+    for entry in data.iter().flat_map(Mapping::entries) {
+        if names.contains(entry.name) {
+            let text = "not sealed: stringData has this key too, and wins, as in Kubernetes";
+            warnings.push(entry.name_field.error(text));
+        } else if looks_unrendered(manifest.data[&key(entry)?].expose()) {
+            warnings.push(entry.value.error(UNRENDERED));
+        }
+    }
+    for entry in string_data.iter().flat_map(Mapping::entries) {
+        if looks_unrendered(manifest.data[&key(entry)?].expose()) {
+            warnings.push(entry.value.error(UNRENDERED));
+        }
+    }
+    Ok(warnings)
+}
+
+/// Gives a fault its place, which is that of the document where there is no better one.
+fn located(fault: &SecretFault, root: &Field<'_>, secret: &Mapping<'_>) -> ManifestError {
+    let entry_of = |path: &[&str]| -> Option<Entry<'_>> {
+        let (name, sections) = path.split_last()?;
+        let mut mapping = secret.clone();
+        for section in sections {
+            mapping = mapping.field(section)?.mapping().ok()?;
+        }
+        mapping.into_entries().find(|entry| entry.name == *name)
+    };
+    let value = |path: &[&str]| entry_of(path).map(|entry| entry.value);
+    let name = |path: &[&str]| entry_of(path).map(|entry| entry.name_field);
+    let field = match fault {
+        SecretFault::MissingData(_) => value(&["type"]),
+        SecretFault::NotJson(key) => value(&["stringData", key]).or_else(|| value(&["data", key])),
+        SecretFault::LabelKey(key) => name(&["metadata", "labels", key]),
+        SecretFault::LabelValue(key) => value(&["metadata", "labels", key]),
+        SecretFault::AnnotationKey(key) => name(&["metadata", "annotations", key]),
+        SecretFault::AnnotationSize => value(&["metadata", "annotations"]),
+    };
+    field.as_ref().unwrap_or(root).error(fault.to_string())
 }
 
 /// The values of `data`, and over them those of `stringData`, as the API server does it.
@@ -39,8 +101,11 @@ fn data(root: &Field<'_>, secret: &Mapping<'_>) -> Result<SecretData, ManifestEr
     }
     if let Some(field) = secret.field("stringData") {
         for entry in field.mapping()?.entries() {
-            let text = entry.value.string()?.as_bytes();
-            data.insert(key(entry)?, SecretBytes::new(text.to_vec()));
+            let text = entry.value.string()?;
+            if holds_conflict(text) {
+                return Err(entry.value.error("a Git conflict is in this value").with_hint(RESOLVE_IT));
+            }
+            data.insert(key(entry)?, SecretBytes::new(text.as_bytes().to_vec()));
         }
     }
     if data.len() > MAX_DATA_KEYS {
@@ -64,6 +129,7 @@ fn decoded(field: &Field<'_>) -> Result<SecretBytes, ManifestError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(line.len() / 4 * 3 + 3));
     match STANDARD.decode_vec(&*line, &mut bytes) {
         Ok(()) => Ok(SecretBytes::from(bytes)),
+        Err(_) if looks_unrendered(text.as_bytes()) => Err(field.error("not base64").with_hint(RENDER_IT)),
         Err(_) => Err(field.error("not base64").with_hint("plain text belongs under stringData")),
     }
 }
@@ -193,11 +259,101 @@ stringData:
             ("immutable: yes\n", "immutable: must be true or false", None),
             ("type: 1\n", "type: must be a string, not a number", Some("write it in quotes")),
             ("data: x\n", "data: must be a mapping, not a string", None),
-            ("x: &a 1\n", "x: anchors are not read here", Some("write the value out at each place")),
+            (
+                "x: &a 1\n",
+                "x: anchors are not read here",
+                Some("put a value that begins with & or * in quotes, or write the value out at each place"),
+            ),
         ] {
             let error = refusal(body);
             assert_eq!((error.to_string().as_str(), error.hint()), (expected, hint), "{body}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_sops_encrypted_is_refused_as_that() {
+        let error = refusal("data: {A: 'ENC[AES256_GCM,data:x,type:str]'}\nsops:\n  version: 3.9.0\n");
+        assert_eq!(error.to_string(), "sops: this Secret is encrypted with SOPS already");
+        assert_eq!(
+            (error.place(), error.hint()),
+            (Some((6, 3)), Some("pass what `sops decrypt` prints to `waxseal seal`"))
+        );
+    }
+
+    #[test]
+    fn a_conflict_in_a_value_is_refused() {
+        let error = refusal("stringData: {A:\n<<<<<<< HEAD\n x\n=======\n y\n>>>>>>> main\n}\n");
+        assert_eq!(error.to_string(), "stringData.A: a Git conflict is in this value");
+        assert_eq!((error.place(), error.hint()), (Some((5, 1)), Some("resolve the conflict first")));
+    }
+
+    #[test]
+    fn what_the_api_server_refuses_has_its_place() {
+        let head = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: db\n";
+        let labels = "1 to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, perhaps after a DNS name and '/'";
+        let long = "x".repeat(256 * 1024);
+        for (body, expected, place) in [
+            (
+                "type: kubernetes.io/tls\ndata: {tls.crt: ''}",
+                "type: a Secret of this type needs the data keys tls.crt and tls.key".to_owned(),
+                (5, 7),
+            ),
+            (
+                "type: kubernetes.io/dockerconfigjson\nstringData:\n  .dockerconfigjson: hunter2",
+                "stringData..dockerconfigjson: must be a JSON object in a Secret of this type".to_owned(),
+                (7, 22),
+            ),
+            (
+                "type: kubernetes.io/dockercfg\ndata:\n  .dockercfg: aHVudGVyMg==",
+                "data..dockercfg: must be a JSON object in a Secret of this type".to_owned(),
+                (7, 15),
+            ),
+            ("  labels: {my app: x}", format!("metadata.labels.…: the key of a label must be {labels}"), (5, 12)),
+            (
+                "  labels:\n    app: my app",
+                "metadata.labels.app: the value of a label must be at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit".to_owned(),
+                (6, 10),
+            ),
+            ("  annotations: {/x: z}", format!("metadata.annotations./x: the key of an annotation must be {labels}"), (5, 17)),
+            (
+                &format!("  annotations:\n    a: {long}"),
+                "metadata.annotations: more than the 256 KiB that an object's annotations can be".to_owned(),
+                (6, 5),
+            ),
+        ] {
+            let error = read_text(&format!("{head}{body}\n")).expect_err("refused");
+            assert_eq!((error.to_string(), error.place()), (expected, Some(place)));
+        }
+        let dropped = format!("  annotations: {{kubectl.kubernetes.io/last-applied-configuration: {long}}}\n");
+        assert!(read_text(&format!("{head}{dropped}")).is_ok());
+    }
+
+    #[test]
+    fn what_a_person_should_know_is_told_with_its_place() {
+        let warnings = |body: &str| {
+            let text = format!("{HEAD}{body}");
+            let stream = split(&text).expect("a stream");
+            let Ok(DocumentKind::Secret(secret)) = stream.documents[0].kind() else {
+                panic!("{text} is no Secret");
+            };
+            let warnings = secret.warnings(&secret.read().expect("a good Secret"));
+            warnings.iter().map(|warning| (warning.to_string(), warning.place())).collect::<Vec<_>>()
+        };
+        let empty = [("this Secret has no values".to_owned(), Some((1, 1)))];
+        assert_eq!(warnings(""), empty);
+        assert_eq!(warnings("data: {}\nstringData: ~\n"), empty);
+        assert_eq!(warnings("stringData: {A: ''}\n"), []);
+        let unrendered = "looks like a template that was not rendered, and is sealed as it stands";
+        let rendered = "{}: not sealed: stringData has this key too, and wins, as in Kubernetes";
+        assert_eq!(
+            warnings("data:\n  A: e3sgLmEgfX0=\n  B: aGk=\nstringData:\n  B: ${B}\n  C: plain\n"),
+            [
+                (format!("data.A: {unrendered}"), Some((5, 6))),
+                (rendered.replace("{}", "data.B"), Some((6, 3))),
+                (format!("stringData.B: {unrendered}"), Some((8, 6))),
+            ]
+        );
+        assert_eq!(refusal("data: {A: '<path:a#b>'}\n").hint(), Some("this looks like a template: render it first"));
     }
 
     #[test]

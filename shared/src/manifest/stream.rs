@@ -3,11 +3,13 @@
 use std::ops::Range;
 
 use serde::de::IgnoredAny;
+use zeroize::Zeroizing;
 
 use super::error::ManifestError;
 use super::json;
 use super::node::{LISTS_CAN_BE_SPLIT, Limits, Place, STREAMS_CAN_BE_SPLIT};
 use super::object::{DocumentKind, Object};
+use super::unfinished::{RESOLVE_IT, conflict_marker};
 use super::yaml;
 
 /// The greatest number of documents in one stream: 10,000. Sealing that many takes seconds; a
@@ -21,6 +23,8 @@ pub const MAX_DOCUMENTS: usize = 10_000;
 pub const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
+/// Characters that end a line in YAML 1.1 (§4.1.4) and not in YAML 1.2 (§5.4).
+const LINE_BREAKS_OF_YAML_1_1: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 /// How a stream is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +130,17 @@ impl<'a> Document<'a> {
         kind(self.object(&mut Limits::of_a_stream())?)
     }
 
+    /// Why the document must not stay as it is beside what is sealed, though no Secret is in it: to
+    /// YAML 1.1, as kubectl reads it, a line ends where none ends here, and a Secret follows.
+    pub fn hidden_secret(&self) -> Option<ManifestError> {
+        if self.format == Format::Json || !self.text.contains(LINE_BREAKS_OF_YAML_1_1) {
+            return None;
+        }
+        let broken = Zeroizing::new(self.text.replace(LINE_BREAKS_OF_YAML_1_1, "\n"));
+        let is_found = split(&broken).ok()?.kinds().any(|(_, kind)| kind.is_ok_and(|kind| kind.holds_secret()));
+        if is_found { self.obstacle(self.text.trim_start_matches(BYTE_ORDER_MARK)) } else { None }
+    }
+
     /// The text of this document with another manifest in place of its own.
     ///
     /// Kept are the markers, the comments above the first line, and the kind of line break.
@@ -141,11 +156,19 @@ impl<'a> Document<'a> {
         let node = match self.format {
             Format::Json => json::parse(text, self.place, limits)?,
             Format::Yaml if !self.holds.content && !self.holds.directive => None,
-            Format::Yaml => {
-                yaml::parse(text, self.place.line, limits).map_err(|error| self.json_fault(text).unwrap_or(error))?
-            }
+            Format::Yaml => yaml::parse(text, self.place.line, limits).map_err(|error| self.explained(text, error))?,
         };
         Ok(node.map(|node| Object::new(node, self.obstacle(text))))
+    }
+
+    /// The error about a document that is not YAML, or a better one.
+    fn explained(&self, text: &str, error: ManifestError) -> ManifestError {
+        if let Some(offset) = conflict_marker(text) {
+            let error =
+                ManifestError::new("not YAML: a conflict marker of Git").with_place(self.place.after(&text[..offset]));
+            return error.with_hint(RESOLVE_IT);
+        }
+        self.json_fault(text).unwrap_or(error)
     }
 
     /// What is wrong with a document that looks as if it were meant to be JSON: YAML reads JSON on for
@@ -165,7 +188,7 @@ impl<'a> Document<'a> {
     }
 
     /// What makes the document unreadable though it is YAML: directives, and characters that end a
-    /// line in YAML 1.1 (§4.1.4) and not in YAML 1.2 (§5.4).
+    /// line to some readers only.
     fn obstacle(&self, text: &str) -> Option<ManifestError> {
         let at = |offset| self.place.after(&text[..offset]);
         if self.format == Format::Json {
@@ -176,7 +199,7 @@ impl<'a> Document<'a> {
             let error = ManifestError::new("YAML directives are not read here").with_place(at(before));
             return Some(error.with_hint("remove the lines that begin with \"%\""));
         }
-        let offset = text.find(['\u{85}', '\u{2028}', '\u{2029}'])?;
+        let offset = text.find(LINE_BREAKS_OF_YAML_1_1)?;
         let error = ManifestError::new("YAML versions disagree on whether a line ends here").with_place(at(offset));
         Some(error.with_hint("write the character as an escape in double quotes"))
     }
@@ -399,6 +422,43 @@ mod tests {
     fn flow_style_yaml_is_no_json() {
         for text in ["{a: 1}", "{\"a\": 1}\n---\n{\"b\": 2}\n", "{\"a\": 1,}", "\"text\"", "{} # c"] {
             assert_eq!(split(text).map(|stream| stream.format), Ok(Format::Yaml), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_behind_a_line_break_of_yaml_1_1_is_found() {
+        let hidden = |text: &str| split(text).expect("a stream").documents[0].hidden_secret();
+        for text in [
+            "# c\u{2028}apiVersion: v1\u{85}kind: Secret",
+            "\u{feff}apiVersion: v1 # c\u{2029}kind: secret",
+            "a: b # c\u{2028}---\u{2028}apiVersion: v1\u{2028}kind: Secret",
+            "a: | # c\u{2028}apiVersion: v1\u{2028}kind: Secret",
+        ] {
+            let error = hidden(text).expect(text);
+            assert_eq!(error.to_string(), "YAML versions disagree on whether a line ends here", "{text:?}");
+            assert_eq!(error.place().map(|(line, _)| line), Some(1), "{text:?}");
+        }
+        for text in [
+            "kind: ConfigMap # c\u{2028}",
+            "kind: ConfigMap\ndata: {a: \"Secret\u{2028}x\"}",
+            "# c\nkind: Secret",
+            "{\"a\": \"\u{2028}kind: Secret\u{2028}apiVersion: v1\"}",
+            "a: |\n  b\u{2028}  apiVersion: v1\u{2028}  kind: Secret",
+        ] {
+            assert_eq!(hidden(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn conflict_markers_are_called_so() {
+        for (text, place) in [
+            ("a: b\n---\nc: d\n<<<<<<< HEAD\ne: f\n=======\ng: h\n>>>>>>> main\n", (4, 1)),
+            ("{\"a\": 1,\n<<<<<<< HEAD\n\"b\": 1\n=======\n\"b\": 2\n>>>>>>> main\n}", (2, 1)),
+        ] {
+            let stream = split(text).expect("a stream");
+            let error = stream.kinds().find_map(|(_, kind)| kind.err()).expect(text);
+            assert_eq!(error.to_string(), "not YAML: a conflict marker of Git");
+            assert_eq!((error.place(), error.hint()), (Some(place), Some("resolve the conflict first")));
         }
     }
 

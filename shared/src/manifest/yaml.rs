@@ -4,7 +4,11 @@ use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, S
 use zeroize::Zeroizing;
 
 use super::error::ManifestError;
+use super::field::QUOTE_THE_SIGN;
 use super::node::{Content, Limits, Node, Place, Style, Tag, TreeBuilder, too_deep};
+use super::unfinished::{RENDER_IT, has_braces};
+
+const SECOND_COLON: &str = "not YAML: a second \": \" on one line";
 
 /// Reads the one document of a text whose first line has the number `first_line`.
 ///
@@ -15,7 +19,7 @@ pub(super) fn parse(text: &str, first_line: u32, limits: &mut Limits) -> Result<
     let mut builder = TreeBuilder::new(limits);
     let mut documents = 0;
     for next in parser(text) {
-        let (event, span) = next.map_err(|error| refusal(&error, first_line))?;
+        let (event, span) = next.map_err(|error| refusal(&error, text, first_line))?;
         let place = absolute(&span, first_line);
         if matches!(event, Event::DocumentStart(..)) {
             documents += 1;
@@ -82,9 +86,9 @@ fn at(line: usize, column: usize, first_line: u32) -> Place {
 }
 
 /// Says in our own words what the parser found: its own may quote the text.
-fn refusal(error: &ScanError, first_line: u32) -> ManifestError {
+fn refusal(error: &ScanError, text: &str, first_line: u32) -> ManifestError {
     let place = at(error.marker().line(), error.marker().col(), first_line);
-    let text = match error.kind() {
+    let fault = match error.kind() {
         ErrorKind::RecursionLimitExceeded => return too_deep(place),
         ErrorKind::TabNotAllowed | ErrorKind::TabInBlockIndentation | ErrorKind::TabInIndentation => {
             "not YAML: a tab stands where only spaces may"
@@ -95,11 +99,38 @@ fn refusal(error: &ScanError, first_line: u32) -> ManifestError {
         }
         ErrorKind::UnknownAnchor => "not YAML: an alias names no anchor before it",
         ErrorKind::UndeclaredTagHandle => "not YAML: a tag's handle is not declared",
-        ErrorKind::MappingValueNotAllowed => "not YAML: a second \": \" on one line",
+        ErrorKind::MappingValueNotAllowed => SECOND_COLON,
         ErrorKind::UnknownQuotedScalarEscape => "not YAML: an escape that YAML does not have",
         _ => "not YAML",
     };
-    ManifestError::new(text).with_place(place)
+    let line = text.lines().nth(error.marker().line().saturating_sub(1)).unwrap_or_default();
+    let error = ManifestError::new(fault).with_place(place);
+    match hint(fault, line, text) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// What is most likely to be done about a text that is not YAML on this line.
+fn hint(fault: &str, line: &str, text: &str) -> Option<&'static str> {
+    if has_braces(line) {
+        return Some(RENDER_IT);
+    }
+    if fault == SECOND_COLON {
+        return Some("a value with \": \" in it belongs in quotes");
+    }
+    if has_value_that_begins_with_a_sign(line) {
+        return Some(QUOTE_THE_SIGN);
+    }
+    has_braces(text).then_some(RENDER_IT)
+}
+
+/// Whether a value on the line begins with a character that means something in YAML (1.2.2, §5.3).
+fn has_value_that_begins_with_a_sign(line: &str) -> bool {
+    line.match_indices(['@', '%', '*', '!', '&', '`', '|', '>']).any(|(at, _)| {
+        let before = line[..at].trim_end_matches(' ');
+        before.ends_with(['[', '{']) || before.len() < at && before.ends_with([':', '-', ','])
+    })
 }
 
 #[cfg(test)]
@@ -161,6 +192,31 @@ mod tests {
             assert_eq!(error.to_string(), expected, "{text}");
             assert!(error.place().is_some(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_that_needs_quotes_gets_a_hint() {
+        for value in ["@x", "%x", "*x", "`x", "!x!y", "!<x", "&", "|x", ">x", "[a, @x]", "{a: @x}", "{@x}", "[&]"] {
+            assert_eq!(refused(&format!("a: {value}")).hint(), Some(QUOTE_THE_SIGN), "{value}");
+        }
+        assert_eq!(refused("- @x").hint(), Some(QUOTE_THE_SIGN));
+        assert_eq!(refused("a: b: c").hint(), Some("a value with \": \" in it belongs in quotes"));
+        for text in ["a: 'x", "a: \"x\"@y", "a: x\n b: @"] {
+            assert_ne!(refused(text).hint(), Some(RENDER_IT), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_template_that_was_not_rendered_gets_a_hint() {
+        for text in [
+            "a: {{ .b }}-c",
+            "{{- if .a }}\nb: c\n{{- end }}",
+            "a: b\n{{ include \"c\" . | indent 2 }}",
+            "{% if a %}\nb: c\n",
+        ] {
+            assert_eq!(refused(text).hint(), Some(RENDER_IT), "{text}");
+        }
+        assert_eq!(refused("a: b\n c: {{ d }}\ne\nf: g").hint(), Some(RENDER_IT));
     }
 
     #[test]

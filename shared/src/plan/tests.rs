@@ -63,7 +63,10 @@ fn as_planned(plan: Plan) -> ExistingSecret {
 
 #[track_caller]
 fn assert_left(plan: Plan, reason: Reason) -> String {
-    let Plan::Leave(verdict) = plan else { panic!("expected {reason} and nothing written") };
+    let verdict = match plan {
+        Plan::Refuse(verdict) | Plan::Keep(Materialised { verdict, .. }) => verdict,
+        Plan::Nothing | Plan::Write(..) => panic!("expected {reason} and nothing written"),
+    };
     assert_eq!(verdict.reason, reason, "{}", verdict.message);
     assert!(!verdict.message.contains("hunter2"));
     verdict.message
@@ -71,8 +74,8 @@ fn assert_left(plan: Plan, reason: Reason) -> String {
 
 #[track_caller]
 fn assert_written(plan: Plan) -> DesiredSecret {
-    let Plan::Write(desired, verdict) = plan else { panic!("expected a write") };
-    assert_eq!(verdict.reason, Reason::Materialised);
+    let Plan::Write(desired, done) = plan else { panic!("expected a write") };
+    assert_eq!(done.verdict.reason, Reason::Materialised);
     *desired
 }
 
@@ -123,11 +126,13 @@ fn broken_wraps_are_named_with_each_verdict_until_they_are_mended() {
     let (object, said) = with_broken_wraps(sealed_to_others(&ring, "PASSWORD", 2), &ring);
     let message = format!("the Secret is as this SealedSecret says; {}", said.join("; "));
     assert_eq!(said.len(), 2);
-    let expected = Verdict { reason: Reason::Materialised, message, is_warning: true };
+    let verdict = Verdict { reason: Reason::Materialised, message, is_warning: true };
+    let primary = ring.primary().expect("one key").recipient.key_id().clone();
+    let expected = Materialised { verdict, opened_with: BTreeSet::from([primary]) };
     let Plan::Write(_, done) = plan(&object, Keys::Held(&ring), None) else { panic!("expected a write") };
     assert_eq!(done, expected);
     let existing = as_planned(plan(&object, Keys::Held(&ring), None));
-    assert_eq!(plan(&object, Keys::Held(&ring), Some(&existing)), Plan::Leave(expected));
+    assert_eq!(plan(&object, Keys::Held(&ring), Some(&existing)), Plan::Keep(expected));
 }
 
 #[test]
@@ -140,7 +145,7 @@ fn of_many_broken_wraps_some_are_named() {
     let (object, said) = with_broken_wraps(object, &ring);
     let Plan::Write(_, done) = plan(&object, Keys::Held(&ring), None) else { panic!("expected a write") };
     let message = format!("the Secret is as this SealedSecret says; {}; and 14 more", said[..16].join("; "));
-    assert_eq!((said.len(), done.message), (30, message));
+    assert_eq!((said.len(), done.verdict.message), (30, message));
 }
 
 #[test]

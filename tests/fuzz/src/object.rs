@@ -27,16 +27,16 @@ pub fn object(data: &[u8]) {
 
 fn judge(object: &SealedSecret) {
     match (plan(object, Keys::Held(ring()), None), Sealed::decode(object)) {
-        (Plan::Leave(verdict), Err(error)) => assert_says(&verdict, error.reason(), &error.to_string()),
-        (Plan::Leave(verdict), Ok(sealed)) => {
+        (Plan::Refuse(verdict), Err(error)) => assert_says(&verdict, error.reason(), &error.to_string()),
+        (Plan::Refuse(verdict), Ok(sealed)) => {
             let error = open(&sealed, ring()).expect_err("what opens is written");
             assert_says(&verdict, error.reason(), &error.to_string());
         }
-        (Plan::Write(desired, verdict), Ok(sealed)) => {
+        (Plan::Write(desired, done), Ok(sealed)) => {
             let opened = open(&sealed, ring()).expect("what is written opens");
             genuine::assert_genuine(&sealed, &opened);
             assert!(desired.data == opened.data && desired.name == sealed.name);
-            assert_eq!(verdict.reason, Reason::Materialised);
+            assert_eq!(done.verdict.reason, Reason::Materialised);
         }
         (plan, sealed) => panic!("{plan:?} for {sealed:?}"),
     }

@@ -1,6 +1,6 @@
 use std::fs::{self, File};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -19,8 +19,11 @@ use crate::processes::{self, Process, ProcessGroup, last_lines};
 use crate::waiting;
 
 pub(super) const AUDIT_LOG: &str = "audit.log";
+/// The folder of etcd's data, in the cluster's.
+pub(super) const STORE: &str = "etcd";
 const ADMIN_KUBECONFIG: &str = "admin.kubeconfig";
 const API_SERVER_NAME: &str = "kube-apiserver";
+const ETCD_NAME: &str = "etcd";
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -139,7 +142,7 @@ impl ControlPlane {
             .arg(format!("--listen-peer-urls={ETCD_PEERS}"))
             .arg(format!("--initial-advertise-peer-urls={ETCD_PEERS}"))
             .arg(format!("--initial-cluster=tests={ETCD_PEERS}"));
-        self.start("etcd", etcd)?;
+        self.start(ETCD_NAME, etcd)?;
         self.start_api_server_alone(programs)
     }
 
@@ -155,6 +158,25 @@ impl ControlPlane {
     /// Kills it; etcd goes on, and so do the controllers.
     pub(super) fn kill_api_server(&mut self) {
         self.parts.retain(|part| part.name != API_SERVER_NAME);
+    }
+
+    /// Kills the API server and etcd.
+    pub(super) fn kill_store(&mut self) {
+        self.kill_api_server();
+        self.parts.retain(|part| part.name != ETCD_NAME);
+    }
+
+    /// Replaces a folder of etcd's by a copy of another.
+    pub(super) fn copy_store(&self, from: &Path, to: &Path) -> Result<(), Error> {
+        let failed = |source| Error::Write { path: to.to_owned(), source };
+        if to.exists() {
+            fs::remove_dir_all(to).map_err(failed)?;
+        }
+        copy_folder(from, to).map_err(failed)
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        SocketAddr::new(LOCALHOST, self.port)
     }
 
     /// Must wait for the API server: without the RBAC rules that it makes at its start, the
@@ -260,6 +282,20 @@ fn write_files(folder: &Path, authority: &Authority) -> Result<(), Error> {
     ] {
         let path = folder.join(name);
         fs::write(&path, content).map_err(|source| Error::Write { path, source })?;
+    }
+    Ok(())
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
     }
     Ok(())
 }

@@ -1,0 +1,162 @@
+//! The SealingKeys of the key namespace: what they ask for, and what they show.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::DeserializeGuard;
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use waxseal_shared::key_life::{is_planted, publishes};
+use waxseal_shared::key_ring::KeyRing;
+use waxseal_shared::names::KeyId;
+use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
+
+use super::super::secret_object::FIELD_MANAGER;
+use super::key_error::{KeyError, ask, ask_unless};
+
+/// Planted SealingKeys are removed for this long at a time: requests are looked at in between,
+/// however many SealingKeys somebody makes.
+const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
+
+/// SealingKeys are listed in pages of this size: whoever may create them can make each 1.5 MiB large.
+const PAGE: u32 = 20;
+
+/// A SealingKey as the API server has it, even if it does not decode.
+type Published = DeserializeGuard<SealingKey>;
+
+pub(super) struct Publication {
+    published: Api<Published>,
+    sealing_keys: Api<SealingKey>,
+}
+
+/// The SealingKeys that were found under the names of held keys.
+#[derive(Default)]
+pub(super) struct Requests(BTreeMap<KeyId, Published>);
+
+impl Requests {
+    /// The state that the SealingKey of a held key asks for. The SealingKey counts even if its role or
+    /// creation time differs: refusing to use a key is the safe side.
+    pub(super) fn state(&self, held: &PublishedKey) -> Option<KeyState> {
+        let object = self.0.get(held.recipient.key_id())?.0.as_ref().ok()?;
+        (object.spec.recipient == held.recipient.as_str()).then_some(object.spec.state)
+    }
+}
+
+impl Publication {
+    pub(super) fn new(client: Client, namespace: &str) -> Self {
+        Self { published: Api::namespaced(client.clone(), namespace), sealing_keys: Api::namespaced(client, namespace) }
+    }
+
+    /// Reads the SealingKeys of these names, each by itself: a list would take longer the more
+    /// SealingKeys somebody makes.
+    pub(super) async fn requests(&self, ids: Vec<KeyId>) -> Result<Requests, KeyError> {
+        let mut requests = Requests::default();
+        for id in ids {
+            let request = self.published.get_opt(id.as_str());
+            let found = ask(&format!("read the SealingKey {id}"), request).await?;
+            requests.0.extend(found.map(|object| (id, object)));
+        }
+        Ok(requests)
+    }
+
+    /// Makes the SealingKey of each held key show that key, in its state.
+    pub(super) async fn publish(&self, ring: &KeyRing, requests: &Requests) -> Result<(), KeyError> {
+        for key in ring.keys().iter().map(|key| &key.published) {
+            let Some(object) = requests.0.get(key.recipient.key_id()) else {
+                self.create(key).await?;
+                continue;
+            };
+            match decode(object) {
+                Some(published) if !publishes(&published, key) => self.replace(object, key).await?,
+                Some(published) if published.state < key.state => self.write_state(object, key.state).await?,
+                Some(_) => {}
+                None => self.replace(object, key).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the SealingKeys that no held key accounts for: everybody would seal to the key of
+    /// somebody who planted one.
+    pub(super) async fn remove_planted(&self, ring: &KeyRing, broken: usize) -> Result<(), KeyError> {
+        let start = Instant::now();
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let listed = ask("list the SealingKeys", self.published.list(&params)).await;
+            let page = listed.map_err(KeyError::of_our_kinds)?;
+            for object in &page.items {
+                if decode(object).is_none_or(|published| is_planted(&published, ring, broken)) {
+                    self.remove(object).await?;
+                }
+                if start.elapsed() > LONGEST_REMOVAL {
+                    // The watch reports the deletions, so the rest is looked at soon.
+                    return Ok(());
+                }
+            }
+            match page.metadata.continue_ {
+                Some(token) if !token.is_empty() => params = params.continue_token(&token),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    async fn create(&self, key: &PublishedKey) -> Result<(), KeyError> {
+        let (params, object) = (PostParams::default(), key.to_object());
+        let created = ask_unless(&[409], "publish a SealingKey", self.sealing_keys.create(&params, &object)).await;
+        if created.map_err(KeyError::of_our_kinds)?.is_some() {
+            tracing::info!(
+                key = key.recipient.key_id().as_str(),
+                state = key.state.as_str(),
+                "published the sealing key"
+            );
+        }
+        Ok(())
+    }
+
+    async fn replace(&self, object: &Published, key: &PublishedKey) -> Result<(), KeyError> {
+        self.remove(object).await?;
+        self.create(key).await
+    }
+
+    async fn write_state(&self, object: &Published, state: KeyState) -> Result<(), KeyError> {
+        let (key, state) = (object.name_any(), state.as_str());
+        let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "spec": {"state": state}});
+        let operation = format!("write the state {state} to the SealingKey {key}");
+        // After a conflict or a deletion the watch makes the controller look again.
+        if ask_unless(&[404, 409], &operation, self.patch(&key, patch)).await?.is_some() {
+            tracing::info!(key, state, "published the state of a sealing key");
+        }
+        Ok(())
+    }
+
+    /// Deletes the version of a SealingKey that was judged.
+    async fn remove(&self, object: &Published) -> Result<(), KeyError> {
+        let name = object.name_any();
+        let mut resource_version = object.resource_version();
+        if !object.finalizers().is_empty() {
+            // Whoever planted it could keep it with a finalizer.
+            let patch = json!({"metadata": {"resourceVersion": resource_version, "finalizers": null}});
+            let patched =
+                ask_unless(&[404, 409], "free a SealingKey of its finalizers", self.patch(&name, patch)).await?;
+            let Some(patched) = patched else { return Ok(()) };
+            resource_version = patched.resource_version();
+        }
+        let preconditions = Preconditions { uid: object.uid(), resource_version };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let deletion = self.sealing_keys.delete(&name, &params);
+        if ask_unless(&[404, 409], "delete a SealingKey", deletion).await?.is_some() {
+            tracing::warn!(name, "deleted a SealingKey that belongs to no identity of this controller");
+        }
+        Ok(())
+    }
+
+    async fn patch(&self, name: &str, patch: serde_json::Value) -> kube::Result<Published> {
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.published.patch(name, &params, &Patch::Merge(patch)).await
+    }
+}
+
+fn decode(object: &Published) -> Option<PublishedKey> {
+    PublishedKey::decode(object.0.as_ref().ok()?).ok()
+}

@@ -1,0 +1,205 @@
+//! Following all objects of one kind: a complete list, then watches that continue it.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
+
+use futures::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
+use kube::Client;
+use kube::core::params::WatchParams;
+use kube::core::{Request, Status};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::connection::WATCH_SECONDS;
+use super::lists::{self, Content, Selection};
+use super::mirror::{Event, Version};
+use super::object_key::ObjectKey;
+use super::server_version::ServerVersion;
+use super::watch_failures::WatchFailures;
+
+/// A complete list follows after this time, up to a tenth later: it heals whatever a watch has missed.
+const LIST_INTERVAL: Duration = Duration::from_mins(10);
+/// Watches follow each other no faster than this.
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
+/// etcd holds no object of more than 1.5 MiB; a longer line is not an event.
+const LONGEST_EVENT: u64 = 8 * 1024 * 1024;
+
+/// One line of a watch.
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(rename = "type")]
+    kind: EventKind,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum EventKind {
+    Added,
+    Modified,
+    Deleted,
+    Bookmark,
+    Error,
+}
+
+/// The only part of a bookmark that says something, and a part of every object.
+#[derive(Deserialize)]
+struct Versioned {
+    metadata: VersionedMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VersionedMetadata {
+    #[serde(default)]
+    resource_version: String,
+}
+
+/// How a list or a watch ended.
+enum End {
+    /// The list is complete.
+    Listed,
+    /// The API server ended the watch, as it was asked to.
+    Done,
+    /// It is time for a complete list: the API server no longer knows the version, or was restored to an earlier one.
+    ListAgain,
+}
+
+/// Follows all objects of a selection and hands over every event, for ever.
+///
+/// `N` decides what is kept of each object. A failure is counted, logged once, and tried again after a while.
+pub(super) async fn follow<N, R>(
+    client: Client,
+    selection: Selection,
+    server_version: &ServerVersion,
+    mut failures: WatchFailures,
+    mut on: impl FnMut(Event<R>),
+) where
+    N: DeserializeOwned + Into<(ObjectKey, R)>,
+{
+    let mut position: Option<String> = None;
+    let mut list_at = Instant::now();
+    let mut restores = server_version.restores();
+    loop {
+        let started = Instant::now();
+        let outcome = match &mut position {
+            Some(version) if Instant::now() < list_at => {
+                let watch = watch::<N, R>(&client, &selection, version, server_version, &mut on);
+                tokio::select! {
+                    outcome = watch => outcome,
+                    Ok(()) = restores.changed() => Ok(End::ListAgain),
+                    () = tokio::time::sleep_until(list_at) => Ok(End::ListAgain),
+                }
+            }
+            _ => {
+                restores.mark_unchanged();
+                let listed = list::<N, R>(&client, &selection, server_version, &mut on).await;
+                listed.map(|version| {
+                    position = Some(version);
+                    list_at = Instant::now() + LIST_INTERVAL + jitter(LIST_INTERVAL / 10);
+                    End::Listed
+                })
+            }
+        };
+        match outcome {
+            Ok(End::Done) => {
+                failures.ended();
+                // An API server, or a proxy, may end each watch at once.
+                tokio::time::sleep_until(started + SHORTEST_WATCH).await;
+            }
+            Ok(End::Listed) => failures.ended(),
+            Ok(End::ListAgain) => position = None,
+            Err(error) => {
+                // A list also tells what an API server says that was restored to an earlier state meanwhile.
+                position = None;
+                tokio::time::sleep(failures.failed(&error)).await;
+            }
+        }
+    }
+}
+
+async fn list<N, R>(
+    client: &Client,
+    selection: &Selection,
+    server_version: &ServerVersion,
+    on: &mut impl FnMut(Event<R>),
+) -> kube::Result<String>
+where
+    N: DeserializeOwned + Into<(ObjectKey, R)>,
+{
+    let mut listed = Vec::new();
+    let before = server_version.latest();
+    let version = lists::list(client, selection, |news: N| listed.push(news.into())).await?;
+    server_version.listed(before, &version);
+    on(Event::Listed(listed, Version::parse(&version)));
+    Ok(version)
+}
+
+/// Watches from a version on, and moves it along with the events.
+async fn watch<N, R>(
+    client: &Client,
+    selection: &Selection,
+    version: &mut String,
+    server_version: &ServerVersion,
+    on: &mut impl FnMut(Event<R>),
+) -> kube::Result<End>
+where
+    N: DeserializeOwned + Into<(ObjectKey, R)>,
+{
+    let params = WatchParams {
+        label_selector: selection.labels.map(str::to_owned),
+        field_selector: selection.fields.map(str::to_owned),
+        timeout: Some(WATCH_SECONDS),
+        bookmarks: true,
+        send_initial_events: false,
+    };
+    let request = Request::new(&selection.path);
+    let request = match selection.content {
+        Content::Whole => request.watch(&params, version),
+        Content::Metadata => request.watch_metadata(&params, version),
+    };
+    let mut lines = Box::pin(client.request_stream(request.map_err(kube::Error::BuildRequest)?).await?);
+    let mut text = Vec::new();
+    while next_line(&mut lines, &mut text).await? {
+        let line: Line<'_> = serde_json::from_slice(&text).map_err(kube::Error::SerdeError)?;
+        if matches!(line.kind, EventKind::Error) {
+            let status: Status = read(line.object)?;
+            if status.code == 410 {
+                return Ok(End::ListAgain);
+            }
+            return Err(kube::Error::Api(Box::new(status)));
+        }
+        *version = read::<Versioned>(line.object)?.metadata.resource_version;
+        server_version.saw(version);
+        if matches!(line.kind, EventKind::Bookmark) {
+            continue;
+        }
+        let (key, record) = read::<N>(line.object)?.into();
+        on(match line.kind {
+            EventKind::Deleted => Event::Deleted(key, record),
+            _ => Event::Applied(key, record),
+        });
+    }
+    Ok(End::Done)
+}
+
+fn read<T: DeserializeOwned>(object: &RawValue) -> kube::Result<T> {
+    serde_json::from_str(object.get()).map_err(kube::Error::SerdeError)
+}
+
+/// Reads the next line; false at the end.
+async fn next_line(lines: &mut (impl AsyncBufRead + Unpin), text: &mut Vec<u8>) -> kube::Result<bool> {
+    text.clear();
+    lines.take(LONGEST_EVENT).read_until(b'\n', text).await.map_err(kube::Error::ReadEvents)?;
+    // What a connection that breaks off leaves of a line comes again with the next watch.
+    Ok(text.last() == Some(&b'\n'))
+}
+
+/// A random time up to a limit, so that many controllers do not list at once.
+fn jitter(limit: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    limit.mul_f64(random as f64 / u64::MAX as f64)
+}

@@ -1,0 +1,224 @@
+//! What a status records of an object whose Secret is right, so that nothing is read, opened or
+//! written for it until something changes, across restarts of the controller too.
+//!
+//! Whoever may write a status could claim such a record. So it carries a proof under an identity
+//! of the controller, over the whole status: a record that another party wrote, or that stands in
+//! a changed status, counts as absent.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hkdf::Hkdf;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::key_ring::{HeldKey, KeyRing};
+use crate::names::KeyId;
+use crate::plan::PLAN_VERSION;
+use crate::sealed_secret::SealedSecretStatus;
+use crate::sealing_key::KeyState;
+use crate::stack;
+
+const PROOF_BYTES: usize = 16;
+
+/// The Secret that was right, and what it was made with (`status.settled`).
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Settled {
+    /// The UID of the Secret.
+    #[serde(rename = "secretUID")]
+    pub secret_uid: String,
+    /// The resourceVersion of the Secret.
+    pub secret_resource_version: String,
+    /// The version of the controller's rules for what a Secret looks like.
+    pub plan_version: u32,
+    /// The ids of the keys that opened the values.
+    #[serde(default)]
+    pub opened_with: Vec<String>,
+    /// Shows that a controller that holds the cluster's keys wrote this status: base64url of 16 bytes.
+    #[serde(default)]
+    pub proof: String,
+}
+
+/// The SHA-256 of a status without the proof in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusDigest([u8; 32]);
+
+/// The state of an object that a record of it must fit.
+#[derive(Debug, Clone, Copy)]
+pub struct JudgedObject<'a> {
+    /// The object's UID.
+    pub uid: &'a str,
+    /// The object's generation.
+    pub generation: i64,
+    /// The digest of the object's whole status.
+    pub status: StatusDigest,
+}
+
+impl StatusDigest {
+    /// Digests a status. Fields that this version does not know do not count.
+    pub fn of(status: &SealedSecretStatus) -> Self {
+        let mut status = status.clone();
+        if let Some(settled) = &mut status.settled {
+            settled.proof.clear();
+        }
+        let text = serde_json::to_vec(&status).expect("a status is plain data");
+        Self(Sha256::digest(text).into())
+    }
+}
+
+/// Records in a status that the object's Secret is right, and proves it with the ring's first usable key.
+///
+/// `status` must be complete otherwise: the proof covers all of it. Without a usable key nothing
+/// is recorded, and the object is judged again at the next restart.
+pub fn record(
+    status: &mut SealedSecretStatus,
+    uid: &str,
+    generation: i64,
+    (secret_uid, secret_resource_version): (&str, &str),
+    opened_with: impl IntoIterator<Item = KeyId>,
+    ring: &KeyRing,
+) {
+    let Some(key) = usable(ring).next() else {
+        return;
+    };
+    let settled = status.settled.insert(Settled {
+        secret_uid: secret_uid.to_owned(),
+        secret_resource_version: secret_resource_version.to_owned(),
+        plan_version: PLAN_VERSION,
+        opened_with: opened_with.into_iter().map(|id| id.as_str().to_owned()).collect(),
+        proof: String::new(),
+    });
+    settled.proof.clear();
+    let object = JudgedObject { uid, generation, status: StatusDigest::of(status) };
+    let proof = BASE64_URL_SAFE_NO_PAD.encode(proof(key, &object));
+    if let Some(settled) = &mut status.settled {
+        settled.proof = proof;
+    }
+}
+
+impl Settled {
+    /// Whether the object still needs nothing: this very Secret is there unchanged, the rules are the same, every key
+    /// that opened a value is held and not Revoked, and the proof fits the object.
+    pub fn holds(&self, object: &JudgedObject<'_>, secret: Option<(&str, &str)>, ring: &KeyRing) -> bool {
+        secret == Some((&self.secret_uid, &self.secret_resource_version))
+            && self.plan_version == PLAN_VERSION
+            && self.opened_with.iter().all(|id| usable(ring).any(|key| key.published.recipient.key_id().as_str() == id))
+            && self.is_proven(object, ring)
+    }
+
+    fn is_proven(&self, object: &JudgedObject<'_>, ring: &KeyRing) -> bool {
+        let Ok(claimed) = BASE64_URL_SAFE_NO_PAD.decode(&self.proof) else {
+            return false;
+        };
+        usable(ring).any(|key| proof(key, object).ct_eq(claimed.as_slice()).into())
+    }
+}
+
+fn usable(ring: &KeyRing) -> impl Iterator<Item = &HeldKey> {
+    ring.keys().iter().filter(|key| key.published.state != KeyState::Revoked)
+}
+
+/// HKDF-SHA256 (RFC 5869) as a message authentication code, with the identity as its key.
+fn proof(key: &HeldKey, object: &JudgedObject<'_>) -> [u8; PROOF_BYTES] {
+    stack::wiped_after(|| {
+        let mut proof = [0; PROOF_BYTES];
+        let uid = Sha256::digest(object.uid);
+        let info: [&[u8]; 4] = [b"waxseal/v1/settled", &uid, &object.generation.to_be_bytes(), &object.status.0];
+        Hkdf::<Sha256>::new(None, key.identity.expose().as_bytes())
+            .expand_multi_info(&info, &mut proof)
+            .expect("16 bytes are asked for, of the 8,160 that RFC 5869 allows");
+        proof
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::key::{Identity, KeyKind};
+    use crate::randomness;
+    use crate::reason::Reason;
+    use crate::sealed_secret::{SealedSecret, SealedSecretSpec};
+    use crate::sealing_key::{KeyRole, PublishedKey};
+    use crate::status::{self, Verdict};
+
+    const UID: &str = "0b8f7a1c";
+    const SECRET: (&str, &str) = ("5ec4e7", "42");
+
+    fn held(state: KeyState) -> HeldKey {
+        let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
+        let (recipient, role) = (identity.recipient().clone(), KeyRole::Cluster);
+        HeldKey { identity, published: PublishedKey { recipient, role, created_at: Timestamp::UNIX_EPOCH, state } }
+    }
+
+    fn settled_status(ring: &KeyRing) -> SealedSecretStatus {
+        let mut object = SealedSecret::new("db", SealedSecretSpec::default());
+        object.metadata.generation = Some(3);
+        let mut status = status::after(&object, &Verdict::new(Reason::Materialised, "done"), Timestamp::UNIX_EPOCH);
+        let keys: Vec<_> = ring.keys().iter().map(|key| key.published.recipient.key_id().clone()).collect();
+        record(&mut status, UID, 3, SECRET, keys, ring);
+        status
+    }
+
+    fn holds(status: &SealedSecretStatus, uid: &str, generation: i64, secret: (&str, &str), ring: &KeyRing) -> bool {
+        let object = JudgedObject { uid, generation, status: StatusDigest::of(status) };
+        status.settled.as_ref().is_some_and(|settled| settled.holds(&object, Some(secret), ring))
+    }
+
+    #[test]
+    fn a_record_holds_until_object_secret_keys_or_status_change() {
+        let ring = KeyRing::new(vec![held(KeyState::Active)]);
+        let status = settled_status(&ring);
+        assert!(holds(&status, UID, 3, SECRET, &ring));
+        assert!(!holds(&status, "another", 3, SECRET, &ring));
+        assert!(!holds(&status, UID, 4, SECRET, &ring));
+        assert!(!holds(&status, UID, 3, ("5ec4e7", "43"), &ring));
+        assert!(!holds(&status, UID, 3, ("another", "42"), &ring));
+        let others = KeyRing::new(vec![held(KeyState::Active)]);
+        assert!(!holds(&status, UID, 3, SECRET, &others));
+        assert!(!holds(&status, UID, 3, SECRET, &KeyRing::default()));
+    }
+
+    #[test]
+    fn a_record_does_not_hold_in_a_changed_status() {
+        let ring = KeyRing::new(vec![held(KeyState::Active)]);
+        let changes: [fn(&mut SealedSecretStatus); 5] = [
+            |status| status.conditions[0].message = "forged".to_owned(),
+            |status| status.conditions.clear(),
+            |status| status.observed_generation = Some(9),
+            |status| status.settled.as_mut().expect("recorded").plan_version += 1,
+            |status| status.settled.as_mut().expect("recorded").opened_with.clear(),
+        ];
+        for change in changes {
+            let mut status = settled_status(&ring);
+            change(&mut status);
+            assert!(!holds(&status, UID, 3, SECRET, &ring));
+        }
+    }
+
+    #[test]
+    fn a_forged_record_does_not_hold() {
+        let ring = KeyRing::new(vec![held(KeyState::Active)]);
+        let mut status = settled_status(&ring);
+        let settled = status.settled.as_mut().expect("recorded");
+        settled.secret_resource_version = "43".to_owned();
+        assert!(!holds(&status, UID, 3, ("5ec4e7", "43"), &ring));
+    }
+
+    #[test]
+    fn a_revoked_key_ends_what_it_opened_and_what_it_proved() {
+        let (mut revoked, other) = (held(KeyState::Active), held(KeyState::Active));
+        let again = Identity::parse(&revoked.identity.expose()).expect("its own text");
+        let status = settled_status(&KeyRing::new(vec![HeldKey { identity: again, ..held(KeyState::Active) }]));
+        revoked.published.state = KeyState::Revoked;
+        assert!(!holds(&status, UID, 3, SECRET, &KeyRing::new(vec![revoked, other])));
+    }
+
+    #[test]
+    fn without_a_usable_key_nothing_is_recorded() {
+        assert_eq!(settled_status(&KeyRing::new(vec![held(KeyState::Revoked)])).settled, None);
+    }
+}

@@ -1,0 +1,559 @@
+//! The life of the controller's keys: states that never fade, and SealingKeys that nobody may plant.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
+use waxseal_shared::randomness;
+use waxseal_shared::sealed_secret::SealedSecret;
+use waxseal_shared::sealing_key::{KeyRole, KeyState, SealingKey, SealingKeySpec};
+use waxseal_tests::cluster::{Cluster, Namespace};
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
+use waxseal_tests::waiting;
+
+use crate::registration::{Context, Error, Test, TestResult};
+use crate::sealing::{DEADLINE, create, opaque, patch, with_reason};
+
+const TYPE: &str = "waxseal.dev/sealing-key";
+const MADE: &str = "2026-01-01T00:00:00Z";
+/// How often the trial that kills the controller does so.
+const KILLS: u64 = 30;
+/// How often a SealingKey is deleted under two controllers.
+const DELETIONS: usize = 10;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::on_own_cluster("keys::a_revocation_outlives_sealing_key_definition_and_controller", revocation),
+        Test::on_own_cluster("keys::a_key_never_becomes_less_strict", strictness),
+        Test::on_own_cluster("keys::a_state_that_cannot_be_written_counts_all_the_same", unwritable),
+        Test::on_own_cluster("keys::a_sealing_key_that_no_identity_accounts_for_is_deleted", planted),
+        Test::on_own_cluster("keys::thousands_of_planted_sealing_keys_hold_nothing_up", crowd),
+        Test::on_own_cluster("keys::a_killed_controller_forgets_no_revocation", killed),
+        Test::on_own_cluster("keys::two_controllers_agree_on_a_revocation", two),
+        Test::blocking("keys::definitions_that_are_missing_are_named", undefined),
+    ]
+}
+
+/// The key namespace as an administrator sees it.
+struct Keys {
+    identities: Api<Secret>,
+    published: Api<SealingKey>,
+}
+
+impl Keys {
+    fn of(cluster: &Cluster) -> Self {
+        Self {
+            identities: Api::namespaced(cluster.client(), KEY_NAMESPACE),
+            published: Api::namespaced(cluster.client(), KEY_NAMESPACE),
+        }
+    }
+
+    /// Creates an identity Secret for a new identity. Returns the key id.
+    async fn add(&self, name: &str) -> Result<String, Error> {
+        let identity = new_identity();
+        self.identities.create(&PostParams::default(), &secret(name, &identity, MADE)).await?;
+        Ok(identity.recipient().key_id().to_string())
+    }
+
+    /// What a person does who wants a key in another state.
+    async fn ask_for(&self, key: &str, state: &str) -> Result<SealingKey, Error> {
+        patch(&self.published, key, json!({"spec": {"state": state}})).await
+    }
+
+    async fn delete(&self, key: &str) -> TestResult {
+        self.published.delete(key, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// The state in an identity Secret.
+    async fn durable(&self, secret: &str) -> Option<String> {
+        let data = self.identities.get_opt(secret).await.ok()??.data?;
+        String::from_utf8(data.get("state")?.0.clone()).ok()
+    }
+
+    async fn until_durable(&self, secret: &str, state: &str) -> TestResult {
+        let what = format!("the state {state} of the identity Secret {secret}");
+        let is_durable = async || (self.durable(secret).await? == state).then_some(());
+        Ok(waiting::until(&what, DEADLINE, is_durable).await?)
+    }
+
+    async fn until_published(&self, key: &str, state: KeyState) -> Result<SealingKey, Error> {
+        let what = format!("the state {state:?} of the SealingKey {key}");
+        let published = async || {
+            let found = self.published.get_opt(key).await.ok()??;
+            (found.spec.state == state && found.metadata.deletion_timestamp.is_none()).then_some(found)
+        };
+        Ok(waiting::until(&what, DEADLINE, published).await?)
+    }
+
+    async fn until_gone(&self, key: &str) -> TestResult {
+        let what = format!("the end of the SealingKey {key}");
+        let gone = async || self.published.get_opt(key).await.ok()?.is_none().then_some(());
+        Ok(waiting::until(&what, DEADLINE, gone).await?)
+    }
+
+    /// The name of the first key, once it is published.
+    async fn first(&self) -> Result<String, Error> {
+        let published =
+            async || Some(self.published.list(&ListParams::default()).await.ok()?.items.first()?.name_any());
+        Ok(waiting::until("the first key", DEADLINE, published).await?)
+    }
+}
+
+fn new_identity() -> Identity {
+    Identity::generate(KeyKind::Hybrid, &mut randomness::system())
+}
+
+/// An identity Secret as an operator makes one.
+fn secret(name: &str, identity: &Identity, made: &str) -> Secret {
+    let text = IdentityFile::write(identity, made.parse().expect("a time"));
+    identity_secret(name, text.as_bytes())
+}
+
+fn identity_secret(name: &str, identity: &[u8]) -> Secret {
+    let mut secret = Secret { type_: Some(TYPE.to_owned()), ..Secret::default() };
+    secret.metadata.name = Some(name.to_owned());
+    secret.data = Some([("identity".to_owned(), ByteString(identity.to_vec()))].into());
+    secret
+}
+
+/// The SealingKey of an identity.
+fn sealing_key(identity: &Identity, state: KeyState) -> SealingKey {
+    let recipient = identity.recipient();
+    let spec =
+        SealingKeySpec { recipient: recipient.to_string(), role: KeyRole::Cluster, created_at: MADE.to_owned(), state };
+    SealingKey::new(recipient.key_id().as_str(), spec)
+}
+
+/// The warnings of a controller, from its log.
+fn warnings(controller: &Controller) -> Vec<String> {
+    let log = controller.log_text();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let warnings = lines.filter(|line| line["level"] == "WARN");
+    warnings.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+async fn until_warned(controller: &Controller, text: &str) -> TestResult {
+    let said = async || warnings(controller).iter().any(|warning| warning == text).then_some(());
+    let outcome = waiting::until(&format!("the warning {text:?}"), DEADLINE, said).await;
+    outcome.map_err(|error| format!("{error}; there are {:?}", warnings(controller)).into())
+}
+
+async fn started(context: &Context, cluster: &Cluster, name: &str) -> Result<Controller, Error> {
+    let controller = Controller::start(cluster, &context.programs, name).await?;
+    controller.ready().await?;
+    Ok(controller)
+}
+
+/// A SealedSecret for the primary key of a cluster.
+fn sealed(
+    context: &Context,
+    cluster: &Cluster,
+    controller: &Controller,
+    namespace: &Namespace,
+) -> Result<SealedSecret, Error> {
+    let keys_file = cluster.folder().join("keys.yaml");
+    let fetched = installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
+    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+    let mut seal = std::process::Command::new(&context.programs.waxseal);
+    seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
+    Ok(serde_json::from_str(&crate::sealing::run(&mut seal, &opaque("db", &[("PASSWORD", "hunter2")]))?)?)
+}
+
+/// The line about a held key, which people compare fingerprints with.
+fn assert_logs_key(controller: &Controller, key: &str, state: &str) {
+    let log = controller.log_text();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let lines: Vec<_> = lines.filter(|line| line["message"] == "holds a sealing key").collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    assert_eq!(
+        (&lines[0]["key"], &lines[0]["role"], &lines[0]["state"]),
+        (&json!(key), &json!("Cluster"), &json!(state))
+    );
+    let fingerprint = lines[0]["fingerprint"].as_str().unwrap_or_default();
+    assert!(fingerprint.starts_with(&format!("sha256:{}", &key[1..])) && fingerprint.len() == 71, "{fingerprint}");
+    assert!(lines[0]["created"].is_string());
+}
+
+/// The key's SealingKey is deleted, made again as Active by hand, and lost with its definition: what
+/// was revoked opens nothing, and is published as Revoked again.
+async fn revocation(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let namespace = cluster.namespace("revocation").await?;
+    let controller = started(context, cluster, "one").await?;
+    let key = keys.first().await?;
+    assert_logs_key(&controller, &key, "Active");
+    create(&namespace, &sealed(context, cluster, &controller, &namespace)?).await?;
+    with_reason(&namespace, "db", "Materialised").await?;
+    let active = SealingKey::new(&key, keys.published.get(&key).await?.spec);
+    let identity = keys.identities.get("first-sealing-key").await?.data.ok_or("no data")?["identity"].clone();
+
+    keys.ask_for(&key, "Revoked").await?;
+    with_reason(&namespace, "db", "KeyRevoked").await?;
+    keys.until_durable("first-sealing-key", "Revoked").await?;
+    keys.delete(&key).await?;
+    keys.until_published(&key, KeyState::Revoked).await?;
+    drop(controller);
+
+    keys.delete(&key).await?;
+    keys.published.create(&PostParams::default(), &active).await?;
+    let controller = started(context, cluster, "two").await?;
+    assert_logs_key(&controller, &key, "Revoked");
+    keys.until_published(&key, KeyState::Revoked).await?;
+    redefine_sealing_keys(cluster).await?;
+    keys.until_published(&key, KeyState::Revoked).await?;
+    with_reason(&namespace, "db", "KeyRevoked").await?;
+    let data = keys.identities.get("first-sealing-key").await?.data.ok_or("no data")?;
+    assert_eq!(data["identity"], identity);
+    Ok(())
+}
+
+/// Deletes the definition of SealingKeys, and every SealingKey with it, and makes it again.
+async fn redefine_sealing_keys(cluster: &Cluster) -> TestResult {
+    let definitions = Api::<CustomResourceDefinition>::all(cluster.client());
+    let shipped = installation::definitions()?;
+    let definition = shipped.iter().find(|found| found.spec.names.kind == "SealingKey").ok_or("no definition")?;
+    let name = definition.name_any();
+    definitions.delete(&name, &DeleteParams::default()).await?;
+    let gone = async || definitions.get_opt(&name).await.ok()?.is_none().then_some(());
+    waiting::until("the end of the definition", DEADLINE, gone).await?;
+    definitions.create(&PostParams::default(), definition).await?;
+    Ok(())
+}
+
+async fn strictness(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let copied = new_identity();
+    for name in ["one", "copy"] {
+        keys.identities.create(&PostParams::default(), &secret(name, &copied, MADE)).await?;
+    }
+    let copied = copied.recipient().key_id().to_string();
+    let other = keys.add("other").await?;
+    let _controller = started(context, cluster, "strictness").await?;
+
+    keys.until_published(&copied, KeyState::Active).await?;
+    keys.ask_for(&copied, "Retired").await?;
+    // A copy of the identity must not bring the key back once the other Secret is gone.
+    keys.until_durable("one", "Retired").await?;
+    keys.until_durable("copy", "Retired").await?;
+    keys.ask_for(&copied, "Active").await?;
+    keys.until_published(&copied, KeyState::Retired).await?;
+
+    // A state that is written to the identity itself counts, and what is less strict does not.
+    patch(&keys.identities, "other", json!({"stringData": {"state": "Revoked"}})).await?;
+    keys.until_published(&other, KeyState::Revoked).await?;
+    patch(&keys.identities, "other", json!({"stringData": {"state": "Active"}})).await?;
+    keys.until_durable("other", "Revoked").await?;
+
+    // A forged SealingKey under the key's own name: its request counts, and it is replaced.
+    let genuine = keys.published.get(&copied).await?;
+    let mut forged = SealingKey::new(&copied, genuine.spec.clone());
+    forged.spec.created_at = "2026-09-09T00:00:00Z".to_owned();
+    forged.spec.state = KeyState::Revoked;
+    let forge = async || {
+        keys.published.delete(&copied, &DeleteParams::default()).await.ok()?;
+        keys.published.create(&PostParams::default(), &forged).await.ok().map(drop)
+    };
+    waiting::until("a forged SealingKey", DEADLINE, forge).await?;
+    keys.until_durable("one", "Revoked").await?;
+    let replaced = async || (keys.published.get_opt(&copied).await.ok()??.spec.created_at == MADE).then_some(());
+    waiting::until("the genuine SealingKey", DEADLINE, replaced).await?;
+    assert_eq!(keys.published.get(&copied).await?.spec.state, KeyState::Revoked);
+    Ok(())
+}
+
+/// A policy of the cluster refuses every change of an identity Secret; another one is immutable.
+async fn unwritable(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let namespace = cluster.namespace("unwritable").await?;
+    let primary = keys.add("primary").await?;
+    let controller = started(context, cluster, "unwritable").await?;
+    create(&namespace, &sealed(context, cluster, &controller, &namespace)?).await?;
+    with_reason(&namespace, "db", "Materialised").await?;
+
+    let bindings = refuse_identity_changes(cluster, &keys).await?;
+    keys.ask_for(&primary, "Revoked").await?;
+    with_reason(&namespace, "db", "KeyRevoked").await?;
+    until_warned(
+        &controller,
+        "failed to write the state Revoked to the identity Secret primary: HTTP 422 Invalid; trying again",
+    )
+    .await?;
+    keys.delete(&primary).await?;
+    keys.until_published(&primary, KeyState::Revoked).await?;
+    bindings.delete("frozen", &DeleteParams::default()).await?;
+    keys.until_durable("primary", "Revoked").await?;
+
+    let frozen_identity = new_identity();
+    let frozen = frozen_identity.recipient().key_id().to_string();
+    let mut frozen_secret = secret("frozen", &frozen_identity, MADE);
+    frozen_secret.immutable = Some(true);
+    keys.identities.create(&PostParams::default(), &frozen_secret).await?;
+    keys.until_published(&frozen, KeyState::Active).await?;
+    keys.ask_for(&frozen, "Revoked").await?;
+    let immutable = "failed to write the state Revoked to the identity Secret frozen: it is immutable; replace it by one \
+                     that is not, with \"Revoked\" under the data key \"state\"; trying again";
+    until_warned(&controller, immutable).await?;
+    keys.delete(&frozen).await?;
+    keys.until_published(&frozen, KeyState::Revoked).await?;
+    keys.identities.delete("frozen", &DeleteParams::default()).await?;
+    keys.identities.create(&PostParams::default(), &secret("frozen", &frozen_identity, MADE)).await?;
+    keys.until_durable("frozen", "Revoked").await?;
+    keys.until_published(&frozen, KeyState::Revoked).await?;
+    let warned = warnings(&controller);
+    assert_eq!(warned.iter().filter(|warning| warning.contains("immutable")).count(), 1, "{warned:?}");
+    Ok(())
+}
+
+/// Has the API server refuse every change of an identity Secret until the binding `frozen` is deleted.
+async fn refuse_identity_changes(
+    cluster: &Cluster,
+    keys: &Keys,
+) -> Result<Api<ValidatingAdmissionPolicyBinding>, Error> {
+    let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
+        "metadata": {"name": "frozen"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["secrets"],
+            }]},
+            "validations": [{"expression": format!("object.type != '{TYPE}'")}],
+        },
+    }))?;
+    let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
+        "metadata": {"name": "frozen"}, "spec": {"policyName": "frozen", "validationActions": ["Deny"]},
+    }))?;
+    Api::all(cluster.client()).create(&PostParams::default(), &policy).await?;
+    let bindings = Api::all(cluster.client());
+    bindings.create(&PostParams::default(), &binding).await?;
+    let change = Patch::Merge(json!({"metadata": {"labels": {"touched": "true"}}}));
+    let params = PatchParams { dry_run: true, ..PatchParams::default() };
+    let refused = async || keys.identities.patch("primary", &params, &change).await.is_err().then_some(());
+    waiting::until("the policy", DEADLINE, refused).await?;
+    Ok(bindings)
+}
+
+/// Whatever may be wrong with the identities, only keys that one of them holds stay published.
+async fn planted(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let plant = async |key: &SealingKey| keys.published.create(&PostParams::default(), key).await.map(drop);
+    let add = async |secret: &Secret| keys.identities.create(&PostParams::default(), secret).await.map(drop);
+    let [stranger, recovery, finalized, materialised, future, broken, broken_revoked] =
+        std::array::from_fn(|_| new_identity());
+    let id = |identity: &Identity| identity.recipient().key_id().to_string();
+
+    // No identity can be used, and none may be made beside those that are broken.
+    add(&identity_secret("broken", b"hunter2")).await?;
+    add(&secret("future", &future, "2100-01-01T00:00:00Z")).await?;
+    let mut made_by_us = secret("materialised", &materialised, MADE);
+    made_by_us.metadata.labels = Some([("waxseal.dev/secret".to_owned(), "owned".to_owned())].into());
+    add(&made_by_us).await?;
+    let mut in_future = sealing_key(&future, KeyState::Active);
+    in_future.spec.created_at = "2100-01-01T00:00:00Z".to_owned();
+    let mut for_recovery = sealing_key(&recovery, KeyState::Active);
+    for_recovery.spec.role = KeyRole::Recovery;
+    let mut with_finalizer = sealing_key(&finalized, KeyState::Active);
+    with_finalizer.metadata.finalizers = Some(vec!["example.com/stay".to_owned()]);
+    plant(&sealing_key(&broken_revoked, KeyState::Revoked)).await?;
+    for key in [&in_future, &for_recovery, &with_finalizer, &sealing_key(&materialised, KeyState::Active)] {
+        plant(key).await?;
+    }
+    let controller = Controller::start(cluster, &context.programs, "planted").await?;
+    for identity in [&future, &recovery, &finalized, &materialised] {
+        keys.until_gone(&id(identity)).await?;
+    }
+    assert_eq!(controller.get("/readyz").await, Some((503, "AwaitingKeys".to_owned())));
+    plant(&sealing_key(&stranger, KeyState::Active)).await?;
+    keys.until_gone(&id(&stranger)).await?;
+    until_warned(
+        &controller,
+        "this identity Secret is not used: future: the identity: its creation time, 2100-01-01T00:00:00Z, is in the future",
+    )
+    .await?;
+    until_warned(
+        &controller,
+        "this identity Secret is not used: broken: the identity: line 1: neither an identity nor a comment",
+    )
+    .await?;
+
+    // A held key beside them changes nothing about that.
+    add(&secret("held", &broken, MADE)).await?;
+    controller.ready().await?;
+    plant(&sealing_key(&stranger, KeyState::Active)).await?;
+    keys.until_gone(&id(&stranger)).await?;
+    keys.until_published(&id(&broken), KeyState::Active).await?;
+
+    // A held identity that is damaged takes its SealingKey along, and brings it back when it is mended.
+    let good = keys.identities.get("held").await?.data.ok_or("no data")?["identity"].clone();
+    patch(&keys.identities, "held", json!({"stringData": {"identity": "hunter2"}})).await?;
+    keys.until_gone(&id(&broken)).await?;
+    patch(&keys.identities, "held", json!({"data": {"identity": good}})).await?;
+    keys.until_published(&id(&broken), KeyState::Active).await?;
+
+    // A request for an identity that is broken stands until that is mended.
+    keys.until_published(&id(&broken_revoked), KeyState::Revoked).await?;
+    let mended = IdentityFile::write(&broken_revoked, MADE.parse()?);
+    patch(&keys.identities, "broken", json!({"stringData": {"identity": mended.as_str()}})).await?;
+    keys.until_durable("broken", "Revoked").await?;
+    keys.until_published(&id(&broken_revoked), KeyState::Revoked).await?;
+    let warned = warnings(&controller);
+    assert_eq!(warned.iter().filter(|warning| warning.contains("not used: future")).count(), 1, "{warned:?}");
+    Ok(())
+}
+
+/// Somebody plants SealingKeys by the hundred while a key is revoked.
+async fn crowd(context: &Context, cluster: &Cluster) -> TestResult {
+    const PLANTED: usize = 2000;
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let key = keys.add("held").await?;
+    let _controller = started(context, cluster, "crowd").await?;
+    keys.until_published(&key, KeyState::Active).await?;
+    let planted: Vec<_> = (0..PLANTED).map(|_| sealing_key(&new_identity(), KeyState::Active)).collect();
+    let params = PostParams::default();
+    let creations = planted.iter().map(|object| keys.published.create(&params, object));
+    let mut creations = futures::stream::iter(creations).buffer_unordered(32);
+    while creations.try_next().await?.is_some() {}
+    keys.ask_for(&key, "Revoked").await?;
+    keys.until_durable("held", "Revoked").await?;
+    let alone = async || (keys.published.list(&ListParams::default()).await.ok()?.items.len() == 1).then_some(());
+    waiting::until("the end of the planted SealingKeys", 4 * DEADLINE, alone).await?;
+    assert_eq!(keys.first().await?, key);
+    Ok(())
+}
+
+/// What a watch of SealingKeys has seen: which keys were Revoked, and which were Active after that.
+#[derive(Default)]
+struct Seen {
+    revoked: BTreeSet<String>,
+    revived: BTreeSet<String>,
+}
+
+impl Seen {
+    /// Follows all SealingKeys of the key namespace, as long as the cluster's runtime lives.
+    async fn follow(published: Api<SealingKey>) -> Result<Arc<Mutex<Self>>, Error> {
+        let seen = Arc::new(Mutex::new(Self::default()));
+        let writing = Arc::clone(&seen);
+        let mut events = watcher(published, watcher::Config::default()).boxed();
+        // The watch is on once its first list has ended.
+        while !matches!(events.try_next().await?, Some(watcher::Event::InitDone)) {}
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                let mut seen = writing.lock().unwrap_or_else(PoisonError::into_inner);
+                match event {
+                    Ok(watcher::Event::Apply(key) | watcher::Event::InitApply(key)) => seen.note(&key),
+                    Ok(_) => {}
+                    // A watch that was interrupted may have missed something.
+                    Err(error) => drop(seen.revived.insert(format!("{error}"))),
+                }
+            }
+        });
+        Ok(seen)
+    }
+
+    fn note(&mut self, key: &SealingKey) {
+        match key.spec.state {
+            KeyState::Revoked => drop(self.revoked.insert(key.name_any())),
+            _ if self.revoked.contains(&key.name_any()) => drop(self.revived.insert(key.name_any())),
+            _ => {}
+        }
+    }
+}
+
+/// Each round revokes a key and kills the controller, as soon as the identity says Revoked or a little
+/// later than in the round before. What the identity says outlives the SealingKey, which is deleted
+/// then. After that, a controller is killed while it starts.
+async fn killed(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let mut ids = Vec::new();
+    for round in 0..KILLS {
+        ids.push(keys.add(&format!("key-{round}")).await?);
+    }
+    let mut controller = started(context, cluster, "start").await?;
+    for id in &ids {
+        keys.until_published(id, KeyState::Active).await?;
+    }
+    let seen = Seen::follow(keys.published.clone()).await?;
+    for (round, id) in (0..KILLS).zip(&ids) {
+        let name = format!("key-{round}");
+        keys.ask_for(id, "Revoked").await?;
+        let is_durable = async || keys.durable(&name).await.as_deref() == Some("Revoked");
+        match round % 2 {
+            0 => tokio::time::timeout(DEADLINE, async { while !is_durable().await {} }).await?,
+            _ => tokio::time::sleep(Duration::from_millis(20 * round)).await,
+        }
+        drop(controller);
+        if is_durable().await {
+            keys.delete(id).await?;
+        }
+        let starting = Controller::start(cluster, &context.programs, &format!("{name}-killed")).await?;
+        tokio::time::sleep(Duration::from_millis(5 * round)).await;
+        drop(starting);
+        controller = Controller::start(cluster, &context.programs, &name).await?;
+        keys.until_durable(&name, "Revoked").await?;
+        keys.until_published(id, KeyState::Revoked).await?;
+    }
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!((seen.revoked.len(), &seen.revived), (ids.len(), &BTreeSet::new()));
+    Ok(())
+}
+
+/// Both controllers work on the same objects while the SealingKey is deleted over and over.
+async fn two(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let key = keys.add("held").await?;
+    let one = started(context, cluster, "one").await?;
+    let other = started(context, cluster, "other").await?;
+    keys.until_published(&key, KeyState::Active).await?;
+    let seen = Seen::follow(keys.published.clone()).await?;
+    keys.ask_for(&key, "Revoked").await?;
+    keys.until_durable("held", "Revoked").await?;
+    for _ in 0..DELETIONS {
+        keys.until_published(&key, KeyState::Revoked).await?;
+        keys.delete(&key).await?;
+    }
+    keys.until_published(&key, KeyState::Revoked).await?;
+    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!((seen.revoked.len(), &seen.revived), (1, &BTreeSet::new()));
+    for controller in [&one, &other] {
+        assert_eq!(warnings(controller), [""; 0]);
+    }
+    Ok(())
+}
+
+/// A controller that is started before the definitions says what to apply, once, and goes on.
+fn undefined(context: &Context) -> TestResult {
+    let cluster = Cluster::start(&context.assets.kubernetes, &[])?;
+    cluster.block_on(async {
+        installation::apply(&cluster).await?;
+        let controller = Controller::start(&cluster, &context.programs, "undefined").await?;
+        let said = "failed to list the SealedSecrets: the cluster does not know this kind; apply deploy/crds.yaml; trying again";
+        until_warned(&controller, said).await?;
+        let definitions = Api::all(cluster.client());
+        for definition in installation::definitions()? {
+            definitions.create(&PostParams::default(), &definition).await?;
+        }
+        controller.ready().await?;
+        let key = Keys::of(&cluster).first().await?;
+        Keys::of(&cluster).until_published(&key, KeyState::Active).await?;
+        let of_keys: Vec<_> = warnings(&controller).into_iter().filter(|said| said.starts_with("failed to")).collect();
+        assert_eq!(of_keys.iter().filter(|warning| *warning == said).count(), 1, "{of_keys:?}");
+        assert!(of_keys.iter().all(|warning| !warning.contains("429")), "{of_keys:?}");
+        Ok(())
+    })
+}

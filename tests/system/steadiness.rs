@@ -1,0 +1,333 @@
+//! What the controller does while the API server is silent, was restored, or is flooded, and when others change what it
+//! wrote.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use waxseal_shared::plan::MARK_LABEL;
+use waxseal_shared::sealed_secret::SealedSecret;
+use waxseal_tests::cluster::{Cluster, Namespace};
+use waxseal_tests::freezing_proxy::FreezingProxy;
+use waxseal_tests::installation::{self, Controller};
+use waxseal_tests::waiting;
+
+use crate::registration::{Context, Error, Test, TestResult};
+use crate::sealing::{
+    DEADLINE, condition, create, create_plain, opaque, patch, replace_spec, run, values, with_reason,
+};
+
+/// A frozen watch is noticed after 35 s, and the objects are listed within seconds then.
+const HEALED_AFTER_A_FREEZE: Duration = Duration::from_secs(60);
+/// The version of the API server is asked for every 15 s.
+const HEALED_AFTER_A_RESTORE: Duration = Duration::from_secs(60);
+/// Two searches of 10 s each.
+const REPORTED: Duration = Duration::from_secs(60);
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::on_own_cluster("steadiness::frozen_connections_are_replaced", frozen),
+        Test::on_own_cluster("steadiness::a_server_that_is_silent_from_the_start_is_said_to_be", silent),
+        Test::blocking("steadiness::a_restored_store_is_noticed", restored),
+        Test::new("steadiness::a_removed_or_forged_status_is_put_right", forged),
+        Test::new("steadiness::a_foreign_secret_that_goes_makes_way", foreign),
+        Test::new("steadiness::a_secret_that_is_handed_over_is_taken", handed_over),
+        Test::on_own_cluster("steadiness::a_missing_right_is_named", rights),
+        Test::new("steadiness::a_secret_that_nothing_deletes_is_reported", orphan),
+        Test::on_own_cluster("steadiness::large_objects_do_not_fill_the_memory", flood),
+    ]
+}
+
+/// A controller on an own cluster, its keys in a file, and a namespace.
+struct Installation<'a> {
+    context: &'a Context,
+    keys_file: std::path::PathBuf,
+}
+
+impl<'a> Installation<'a> {
+    fn new(context: &'a Context, cluster: &Cluster, controller: &Controller) -> Result<Self, Error> {
+        let keys_file = cluster.folder().join("keys.yaml");
+        installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
+        Ok(Self { context, keys_file })
+    }
+
+    fn seal(&self, namespace: &Namespace, name: &str, value: &str) -> Result<SealedSecret, Error> {
+        let mut seal = std::process::Command::new(&self.context.programs.waxseal);
+        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&self.keys_file).arg("-");
+        Ok(serde_json::from_str(&run(&mut seal, &opaque(name, &[("PASSWORD", value)]))?)?)
+    }
+}
+
+async fn secret_appears(namespace: &Namespace, name: &str, deadline: Duration) -> Result<Secret, Error> {
+    let secrets = namespace.api::<Secret>();
+    let what = format!("the Secret {name}");
+    Ok(waiting::until(&what, deadline, async || secrets.get_opt(name).await.ok().flatten()).await?)
+}
+
+async fn frozen(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let proxy = FreezingProxy::start(cluster.address()).await?;
+    let controller = Controller::start_through(cluster, &context.programs, "frozen", proxy.address()).await?;
+    controller.ready().await?;
+    let installation = Installation::new(context, cluster, &controller)?;
+    let namespace = cluster.namespace("frozen").await?;
+    create(&namespace, &installation.seal(&namespace, "before", "hunter2")?).await?;
+    with_reason(&namespace, "before", "Materialised").await?;
+
+    proxy.freeze_open_connections();
+    namespace.api::<Secret>().delete("before", &DeleteParams::default()).await?;
+    create(&namespace, &installation.seal(&namespace, "after", "hunter2")?).await?;
+    let (before, after) = tokio::join!(
+        secret_appears(&namespace, "before", HEALED_AFTER_A_FREEZE),
+        secret_appears(&namespace, "after", HEALED_AFTER_A_FREEZE),
+    );
+    before.and(after)?;
+    assert!(controller.log_text().contains("a connection to the API server fell silent"), "it is logged");
+    Ok(())
+}
+
+async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let proxy = FreezingProxy::start(cluster.address()).await?;
+    proxy.freeze_everything();
+    let controller = Controller::start_through(cluster, &context.programs, "silent", proxy.address()).await?;
+    waiting::until("a line about the silence", HEALED_AFTER_A_FREEZE, async || {
+        controller.log_text().contains("watching SealedSecrets failed").then_some(())
+    })
+    .await?;
+    assert_eq!(controller.get("/readyz").await.map(|(code, _)| code), Some(503));
+    proxy.thaw_new_connections();
+    waiting::until("readiness", HEALED_AFTER_A_FREEZE, async || {
+        (controller.get("/readyz").await?.0 == 200).then_some(())
+    })
+    .await?;
+    proxy.freeze_everything();
+    waiting::until("the end of readiness", 2 * HEALED_AFTER_A_FREEZE, async || {
+        let (code, text) = controller.get("/readyz").await?;
+        (code == 503 && text.starts_with("ApiUnavailable: the API server has sent nothing for ")).then_some(())
+    })
+    .await?;
+    let (_, metrics) = controller.get("/metrics").await.ok_or("no metrics")?;
+    let silence = metrics.lines().find_map(|line| line.strip_prefix("waxseal_api_silence_seconds "));
+    assert!(silence.ok_or("no such metric")?.parse::<f64>()? > 30.0, "{silence:?}");
+    Ok(())
+}
+
+/// etcd goes back to a backup, in which one Secret has another value and another object does not exist yet, while the
+/// controller goes on.
+fn restored(context: &Context) -> TestResult {
+    let mut cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
+    let backup = cluster.folder().join("backup");
+    let (controller, namespace, installation) = cluster.block_on(async {
+        installation::apply(&cluster).await?;
+        let controller = Controller::start(&cluster, &context.programs, "restored").await?;
+        controller.ready().await?;
+        let installation = Installation::new(context, &cluster, &controller)?;
+        let namespace = cluster.namespace("restored").await?;
+        create(&namespace, &installation.seal(&namespace, "db", "old")?).await?;
+        with_reason(&namespace, "db", "Materialised").await?;
+        Ok::<_, Error>((controller, namespace, installation))
+    })?;
+    cluster.stop_and_back_up(&backup)?;
+    cluster.restart_store(&context.assets.kubernetes)?;
+    cluster.block_on(async {
+        replace_spec(&namespace, &installation.seal(&namespace, "db", "new")?).await?;
+        waiting::until("the new value", DEADLINE, async || {
+            let secret = namespace.api::<Secret>().get("db").await.ok()?;
+            (values(&secret) == [("PASSWORD".to_owned(), "new".to_owned())]).then_some(())
+        })
+        .await?;
+        // The restored store is far behind: what is done after the restore must not bring it level by chance.
+        for number in 0..300 {
+            create_plain(&namespace, &format!("plain-{number}"), "x").await?;
+        }
+        Ok::<_, Error>(())
+    })?;
+    cluster.stop_store();
+    cluster.restore(&backup)?;
+    cluster.restart_store(&context.assets.kubernetes)?;
+    cluster.block_on(async {
+        // The watches continue at versions from the future: nothing of this reaches them.
+        namespace.api::<Secret>().delete("db", &DeleteParams::default()).await?;
+        create(&namespace, &installation.seal(&namespace, "later", "hunter2")?).await?;
+        let (db, later) = tokio::join!(
+            secret_appears(&namespace, "db", HEALED_AFTER_A_RESTORE),
+            secret_appears(&namespace, "later", HEALED_AFTER_A_RESTORE),
+        );
+        later.map_err(|error| format!("{error}; the log: {}", controller.log_text()))?;
+        assert_eq!(values(&db?), [("PASSWORD".to_owned(), "old".to_owned())]);
+        assert!(controller.log_text().contains("went back to an earlier state"), "it is logged");
+        assert_eq!(controller.stop().await?, Some(0));
+        Ok(())
+    })
+}
+
+async fn forged(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("forged").await?;
+    let before = context.create_sealed(&namespace, "db", "hunter2").await?;
+    let good = before.status.clone().ok_or("no status")?;
+    assert!(good.settled.is_some(), "{good:?}");
+    let objects = namespace.api::<SealedSecret>();
+    let forgeries = [
+        json!({"status": {"conditions": null, "settled": null}}),
+        json!({"status": {"conditions": [{
+            "type": "Ready", "status": "False", "reason": "Moved", "message": "forged", "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]}}),
+        json!({"status": {"settled": {"secretResourceVersion": "1"}}}),
+    ];
+    for forgery in forgeries {
+        objects.patch_status("db", &PatchParams::default(), &Patch::Merge(&forgery)).await?;
+        waiting::until("the good status", DEADLINE, async || {
+            let status = objects.get("db").await.ok()?.status?;
+            let says = |status: &waxseal_shared::sealed_secret::SealedSecretStatus| {
+                status
+                    .conditions
+                    .iter()
+                    .map(|condition| (condition.type_.clone(), condition.message.clone()))
+                    .collect::<Vec<_>>()
+            };
+            (says(&status) == says(&good) && status.settled.is_some() == good.settled.is_some()).then_some(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// The watch of marked Secrets tells nothing of this one.
+async fn foreign(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("makes-way").await?;
+    create_plain(&namespace, "db", "theirs").await?;
+    create(&namespace, &context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?).await?;
+    let object = with_reason(&namespace, "db", "ForeignOwner").await?;
+    let (_, _, message) = condition(&object, "Ready").ok_or("no Ready condition")?;
+    let command = format!("kubectl label secret db -n {} waxseal.dev/secret=owned", namespace.name());
+    assert!(message.ends_with(&command), "{message}");
+    namespace.api::<Secret>().delete("db", &DeleteParams::default()).await?;
+    with_reason(&namespace, "db", "Materialised").await?;
+    Ok(())
+}
+
+async fn handed_over(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("handed-over").await?;
+    create_plain(&namespace, "db", "theirs").await?;
+    create(&namespace, &context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?).await?;
+    with_reason(&namespace, "db", "ForeignOwner").await?;
+    patch(&namespace.api::<Secret>(), "db", json!({"metadata": {"labels": {MARK_LABEL: "owned"}}})).await?;
+    with_reason(&namespace, "db", "Materialised").await?;
+    let secret = namespace.api::<Secret>().get("db").await?;
+    assert_eq!(values(&secret), [("PASSWORD".to_owned(), "hunter2".to_owned())]);
+    Ok(())
+}
+
+async fn rights(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let controller = Controller::start(cluster, &context.programs, "rights").await?;
+    controller.ready().await?;
+    let installation = Installation::new(context, cluster, &controller)?;
+    let namespace = cluster.namespace("rights").await?;
+
+    without_verb(cluster, "secrets", "patch").await?;
+    create(&namespace, &installation.seal(&namespace, "db", "hunter2")?).await?;
+    let object = with_reason(&namespace, "db", "Forbidden").await?;
+    let (_, _, message) = condition(&object, "Ready").ok_or("no Ready condition")?;
+    let said = "the controller has no right to create and patch Secrets here: apply the rights in deploy/waxseal.yaml";
+    assert_eq!(message, said);
+
+    without_verb(cluster, "sealedsecrets/status", "patch").await?;
+    create(&namespace, &installation.seal(&namespace, "web", "hunter2")?).await?;
+    let line = "failed to patch sealedsecrets/status: HTTP 403 Forbidden; trying again";
+    waiting::until("a line about the status", DEADLINE, async || controller.log_text().contains(line).then_some(()))
+        .await?;
+    let (_, metrics) = controller.get("/metrics").await.ok_or("no metrics")?;
+    assert!(!metrics.contains("waxseal_failed_status_writes_total 0"), "{metrics}");
+    Ok(())
+}
+
+/// Takes a verb from the controller's ClusterRole.
+async fn without_verb(cluster: &Cluster, resource: &str, verb: &str) -> TestResult {
+    let roles = Api::<ClusterRole>::all(cluster.client());
+    let mut role = roles.get("waxseal-controller").await?;
+    let rules = role.rules.iter_mut().flatten();
+    for rule in rules.filter(|rule| rule.resources.iter().flatten().any(|name| name == resource)) {
+        rule.verbs.retain(|granted| granted != verb);
+    }
+    role.rules.iter_mut().for_each(|rules| rules.retain(|rule| !rule.verbs.is_empty()));
+    roles.replace("waxseal-controller", &PostParams::default(), &role).await?;
+    Ok(())
+}
+
+async fn orphan(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("orphan").await?;
+    context.create_sealed(&namespace, "db", "hunter2").await?;
+    let orphaning = DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
+    namespace.api::<SealedSecret>().delete("db", &orphaning).await?;
+    let namespace_field = format!("\"namespace\":\"{}\"", namespace.name());
+    waiting::until("a line about the Secret", REPORTED, async || {
+        let log = context.controller.log_text();
+        let mut lines = log.lines().filter(|line| line.contains(&namespace_field));
+        lines.any(|line| line.contains("its SealedSecret is gone, and it has no owner")).then_some(())
+    })
+    .await?;
+    let secret = namespace.api::<Secret>().get("db").await?;
+    assert_eq!(values(&secret), [("PASSWORD".to_owned(), "hunter2".to_owned())]);
+    Ok(())
+}
+
+/// A tenant without a key makes objects as large as the API server takes. The controller is started on them, and then
+/// they are changed under it.
+async fn flood(context: &Context, cluster: &Cluster) -> TestResult {
+    const OBJECTS: usize = 100;
+    const MEMORY: u64 = 96 * 1024;
+    installation::apply(cluster).await?;
+    let first = Controller::start(cluster, &context.programs, "first").await?;
+    first.ready().await?;
+    let installation = Installation::new(context, cluster, &first)?;
+    first.stop().await?;
+
+    let flooded = cluster.namespace("flooded").await?;
+    let objects = flooded.api::<SealedSecret>();
+    for number in 0..OBJECTS {
+        objects.create(&PostParams::default(), &large_object(number, "A")).await?;
+    }
+    let controller = Controller::start(cluster, &context.programs, "flooded").await?;
+    controller.ready().await?;
+    let innocent = cluster.namespace("innocent").await?;
+    create(&innocent, &installation.seal(&innocent, "db", "hunter2")?).await?;
+    with_reason(&innocent, "db", "Materialised").await?;
+    all_judged(&objects, 1).await?;
+    for number in 0..OBJECTS {
+        let name = format!("large-{number}");
+        let change = json!({"spec": large_object(number, "B").spec});
+        objects.patch(&name, &PatchParams::default(), &Patch::Merge(&change)).await?;
+    }
+    all_judged(&objects, 2).await?;
+    let most = waxseal_tests::memory::most_resident(controller.process_id())?;
+    assert!(most < MEMORY, "{most} KiB were in memory at once, of {MEMORY}");
+    Ok(())
+}
+
+/// A token in which every part but its content is as the format says.
+fn large_object(number: usize, content: &str) -> SealedSecret {
+    let token = format!("wax1.e0123456789.{}", content.repeat(1_400_000));
+    let object = json!({
+        "apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecret", "metadata": {"name": format!("large-{number}")},
+        "spec": {"encryptedData": {"A": token}},
+    });
+    serde_json::from_value(object).expect("it has the fields of a SealedSecret")
+}
+
+async fn all_judged(objects: &Api<SealedSecret>, generation: i64) -> TestResult {
+    for object in objects.list_metadata(&ListParams::default()).await? {
+        let name = object.name_any();
+        waiting::until(&format!("the judgement of {name}"), 2 * DEADLINE, async || {
+            let status = objects.get_status(&name).await.ok()?.status?;
+            (status.observed_generation == Some(generation)).then_some(())
+        })
+        .await?;
+    }
+    Ok(())
+}
