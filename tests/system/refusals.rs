@@ -220,7 +220,12 @@ async fn invalid(context: &Context) -> TestResult {
     let Err(kube::Error::Api(status)) = quoted else { return Err("the API server took it".into()) };
     assert!(status.message.contains("invalid character 'h'"), "{}", status.message);
 
-    create(&namespace, &context.seal(&manifest.to_string(), &namespace)?).await?;
+    // `waxseal seal` refuses a Secret of this type with such a value; the type is no part of what is sealed.
+    let mut opaque = manifest;
+    opaque["type"] = json!("Opaque");
+    let mut sealed = context.seal(&opaque.to_string(), &namespace)?;
+    sealed.spec.template.get_or_insert_default().type_ = Some("kubernetes.io/dockerconfigjson".to_owned());
+    create(&namespace, &sealed).await?;
     let object = with_reason(&namespace, "pull", "Forbidden").await?;
     let message = condition(&object, "Ready").ok_or("no Ready condition")?.2;
     assert_eq!(message, "the API server refuses the Secret: HTTP 422 Invalid in data[.dockerconfigjson]");
