@@ -110,7 +110,9 @@ impl Sealing {
         let mut errors = Vec::new();
         for (document, kind) in stream.kinds() {
             let manifest = |error| CliError::manifest(input, &error);
-            match kind.map_err(manifest).and_then(|kind| self.check_document(input, document, &kind)) {
+            let counts = kind.map_err(manifest).and_then(|kind| self.check_document(input, document.line(), &kind));
+            // The document's tree is gone by now: this reads another one.
+            match counts.and_then(|counts| document.hidden_secret().map_or(Ok(counts), |error| Err(manifest(error)))) {
                 Ok(counts) => found.push(counts),
                 Err(error) => errors.push(error),
             }
@@ -119,11 +121,11 @@ impl Sealing {
         Ok(found.into_iter().sum())
     }
 
-    fn check_document(&self, input: &str, document: &Document<'_>, kind: &DocumentKind) -> Result<Counts, CliError> {
-        refuse_plain_values(document, kind).map_err(|error| CliError::manifest(input, &error))?;
+    fn check_document(&self, input: &str, line: usize, kind: &DocumentKind) -> Result<Counts, CliError> {
+        refuse_plain_values(kind).map_err(|error| CliError::manifest(input, &error))?;
         let counts = Counts::of(kind);
         if counts.secrets > 0 {
-            self.check_kind(kind, "", &format!("{input}:{}", document.line()), input)?;
+            self.check_kind(kind, "", &format!("{input}:{line}"), input)?;
         }
         Ok(counts)
     }
@@ -310,16 +312,11 @@ fn can_hold_comment(line: &str) -> bool {
 
 /// Refuses what would leave values in plain text beside what is sealed: a Secret that is not
 /// recognised as one, and plain values in a SealedSecret.
-fn refuse_plain_values(document: &Document<'_>, kind: &DocumentKind) -> Result<(), ManifestError> {
-    document.hidden_secret().map_or(Ok(()), Err)?;
-    refuse_plain_values_of(kind)
-}
-
-fn refuse_plain_values_of(kind: &DocumentKind) -> Result<(), ManifestError> {
+fn refuse_plain_values(kind: &DocumentKind) -> Result<(), ManifestError> {
     match kind {
         DocumentKind::Empty | DocumentKind::Secret(_) => Ok(()),
         DocumentKind::SealedSecret(object) => object.check_values(),
-        DocumentKind::List(items) => items.iter().try_for_each(refuse_plain_values_of),
+        DocumentKind::List(items) => items.iter().try_for_each(refuse_plain_values),
         DocumentKind::Other(object) => object.near_secret().cloned().map_or(Ok(()), Err),
     }
 }

@@ -51,6 +51,7 @@ fn a_template_that_was_not_rendered() {
     assert_refused(text, ":4:28", &format!("not YAML\n{HINT}"));
     assert_refused("{{- if .Values.db }}\nkind: ConfigMap\n{{- end }}\n", ":1:3", &format!("not YAML\n{HINT}"));
     assert_refused("{% if db %}\nkind: ConfigMap\n{% endif %}\n", ":1:2", &format!("not YAML\n{HINT}"));
+    assert_refused("{\"kind\": \"ConfigMap\" {{ .Values.db }}}", ":1:22", &format!("not JSON\n{HINT}"));
     let text = format!("{HEAD}data: {{A: '<path:secret/db#a>'}}\n");
     assert_refused(&text, ":4:11", &format!("data.A: not base64\n{HINT}"));
 }
