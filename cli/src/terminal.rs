@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
@@ -63,35 +63,41 @@ impl Silence {
         during.local_modes.insert(LocalModes::ICANON | LocalModes::ECHONL);
         during.special_codes[SpecialCodeIndex::VEOL] = interrupt_key;
         restore_before_the_end()?;
-        *SILENCED.lock().unwrap_or_else(PoisonError::into_inner) = Some((terminal.try_clone()?, before));
-        let silence = Self { interrupt_key };
+        // Held until the terminal is silent: a signal restores it afterwards.
+        let mut silenced = silenced();
+        *silenced = Some((terminal.try_clone()?, before));
         // What was typed before the question does not answer it.
         tcsetattr(terminal, OptionalActions::Flush, &during)?;
-        Ok(silence)
+        Ok(Self { interrupt_key })
     }
 }
 
 impl Drop for Silence {
     fn drop(&mut self) {
-        restore();
+        restore(&mut silenced());
     }
 }
 
-/// Has the signals that end a program by default, each from now on, restore the terminal first.
+/// Has the signals that end a program by default restore the terminal first, from now on.
 fn restore_before_the_end() -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
     thread::Builder::new().spawn(move || {
         for signal in signals.forever() {
-            restore();
+            // Held until the end: no other question silences the terminal again.
+            let mut silenced = silenced();
+            restore(&mut silenced);
             let _ended = emulate_default_handler(signal);
         }
     })?;
     Ok(())
 }
 
-fn restore() {
-    let silenced = SILENCED.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some((terminal, before)) = silenced {
+fn silenced() -> MutexGuard<'static, Option<(File, Termios)>> {
+    SILENCED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn restore(silenced: &mut Option<(File, Termios)>) {
+    if let Some((terminal, before)) = silenced.take() {
         // Nothing else can be done for a terminal that is gone.
         let _unrestored = tcsetattr(terminal, OptionalActions::Now, &before);
     }

@@ -402,3 +402,16 @@ fn keys_that_no_keys_file_can_hold() {
     let refused = |text: &str| format!("error: context test: no keys file can hold these keys: {text}\n");
     fetch(&folder, &[]).fails(3, &refused(&format!("items[1]: {id} was given before, with different contents")));
 }
+
+#[test]
+fn the_folder_of_a_new_keys_file_is_made() {
+    let folder = Folder::with_key();
+    point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
+    let accept = ["--accept", &fingerprint(&folder, "cluster")];
+    let fetch = ["keys", "fetch", "-o", ".waxseal/prod.yaml", "--kubeconfig", "kubeconfig"];
+    let denied = announcement(&folder, "cluster") + &denial(&folder.key_id("cluster")).replace("prod", ".waxseal/prod");
+    folder.waxseal(&fetch).fails(3, &denied);
+    assert!(!folder.path().join(".waxseal").exists());
+    let run = folder.waxseal(&[&fetch[..], &accept].concat());
+    run.writes(&[".waxseal/prod.yaml"]).warns(&announcement(&folder, "cluster"));
+}

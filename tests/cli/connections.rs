@@ -312,6 +312,15 @@ fn contexts_that_are_not_there() {
         folder.write("kubeconfig", config.to_string());
         fails(&[], &format!("error: no current context; {have}"));
     }
+    let entries = config["contexts"].clone();
+    config["contexts"] = json!([{"name": "test"}]);
+    folder.write("kubeconfig", config.to_string());
+    fails(&["--context", "test"], "error: context test: its entry in the kubeconfig is empty\n");
+    config["contexts"] = json!([{"name": "test", "context": {"cluster": "oth\u{202e}er"}}]);
+    folder.write("kubeconfig", config.to_string());
+    let stderr = "error: context test: the kubeconfig does not have its cluster, oth\\u{202e}er\n";
+    fails(&["--context", "test"], stderr);
+    config["contexts"] = entries;
     config["current-context"] = "gone".into();
     folder.write("kubeconfig", config.to_string());
     fails(&[], &format!("error: no context gone; {have}"));
@@ -349,7 +358,8 @@ fn contexts_that_cannot_be_used() {
         (json!({"server": "ftp://127.0.0.1"}), no_url),
         (
             with("proxy-url", "http://127.0.0.1:1"),
-            "`proxy-url` or $HTTPS_PROXY names a proxy, and waxseal connects without one",
+            "`proxy-url` or $HTTPS_PROXY names a proxy, and waxseal connects without one
+hint: what `kubectl get sealingkeys -o yaml` prints is a keys file, too",
         ),
         (with("proxy-url", "a b"), "the proxy's URL is not a URL"),
         (

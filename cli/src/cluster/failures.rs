@@ -60,7 +60,7 @@ pub(super) fn no_context(what: &str, contexts: &[&str]) -> CliError {
 /// A context that cannot be used as the kubeconfig describes it.
 pub(super) fn of_context(error: &KubeconfigError) -> CliError {
     no_cluster(match error {
-        KubeconfigError::LoadContext(_) => "the kubeconfig has the name of the context and nothing else".to_owned(),
+        KubeconfigError::LoadContext(_) => "its entry in the kubeconfig is empty".to_owned(),
         KubeconfigError::LoadClusterOfContext(name) => {
             format!("the kubeconfig does not have its cluster, {}", escaped(name))
         }
@@ -75,7 +75,7 @@ pub(super) fn of_context(error: &KubeconfigError) -> CliError {
             format!("cannot read the kubeconfig's client key: {}", reason(error))
         }
         KubeconfigError::LoadClientKey(error) => unreadable("client key", error),
-        _ => "the kubeconfig's context cannot be used".to_owned(),
+        _ => "it cannot be used".to_owned(),
     })
 }
 
@@ -120,6 +120,7 @@ impl Server {
             }
             kube::Error::ProxyProtocolDisabled { .. } | kube::Error::ProxyProtocolUnsupported { .. } => {
                 no_cluster("`proxy-url` or $HTTPS_PROXY names a proxy, and waxseal connects without one")
+                    .with_hint("what `kubectl get sealingkeys -o yaml` prints is a keys file, too")
             }
             error => match causes(error).find_map(|cause| cause.downcast_ref()) {
                 Some(error) => of_login(error),
