@@ -63,7 +63,8 @@ async fn definitions(context: &Context) -> TestResult {
     let commitment = forbidden(&format!("envelopes[{id}].commitment"), "a commitment is the base64 of 32 bytes");
     let in_envelope = |field: &'static str, value: Value| vec![(vec!["envelopes", id.as_str(), field], value)];
     let in_wraps = |value: String| vec![(vec!["envelopes", id.as_str(), "wraps", key_id.as_str()], json!(value))];
-    let cases: Vec<(Vec<(Vec<&str>, Value)>, String)> = vec![
+    type Change<'a> = (Vec<&'a str>, Value);
+    let cases: Vec<(Vec<Change<'_>>, String)> = vec![
         (value(json!(PLAIN)), not_sealed.clone()),
         (value(json!(format!("{PLAIN}{}", "x".repeat(1_400_000)))), not_sealed.clone()),
         (value(json!(format!("wax1.{}", PLAIN.repeat(30)))), not_sealed.clone()),

@@ -214,16 +214,17 @@ impl SealArguments {
         let Some(existing) = destination.existing()? else {
             return destination.write(text);
         };
-        let refused = |text: &str| Err(CliError::refused(text).at(destination.place()));
+        let refused = |text: &str| CliError::refused(text).at(destination.place());
         if holds_identity(&existing.content) {
-            return refused("holds an identity, and is never written over");
+            return Err(refused("holds an identity, and is never written over"));
         }
         if self.recipients.keys_files().any(|file| existing.is_at(file.as_ref())) {
-            return refused("is a keys file of this command, and is never written over");
+            return Err(refused("is a keys file of this command, and is never written over"));
         }
-        if !self.force && !(existing.is_whole && is_covered(&existing.content, text)) {
-            return refused("exists already, and holds something that the result does not")
-                .map_err(|error: CliError| error.with_hint("name another file, or pass `--force` to replace it"));
+        let may_replace = self.force || existing.is_whole && is_covered(&existing.content, text);
+        if !may_replace {
+            let error = refused("exists already, and holds something that the result does not");
+            return Err(error.with_hint("name another file, or pass `--force` to replace it"));
         }
         destination.write(text)
     }
