@@ -191,7 +191,7 @@ fn folders_where_files_belong_and_the_reverse() {
         (&["inspect", "absent.yaml"], "error: absent.yaml: no such file or folder\n"),
         (&["open", "db.yaml", "--identity", "apps"], is_folder),
         (&["seal", "db.yaml", "--keys", "apps"], is_folder),
-        (&["keys", "list", "--keys", "apps"], is_folder),
+        (&["keys", "list", "apps"], is_folder),
         (&["keys", "public", "--identity", "apps"], is_folder),
         (&["keys", "generate", "-o", "cluster.yaml/new.key"], is_file),
         (&["keys", "generate", "-o", "absent/new.key"], "error: absent: no such file or folder\n"),
