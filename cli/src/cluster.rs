@@ -14,6 +14,7 @@ use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
 
 use crate::error::{CliError, Kind};
 use crate::file_names::file_name;
+use crate::input::check_file;
 
 /// How long the API server may take, from name resolution to the last byte. The client's own timeouts
 /// leave some of that out.
@@ -48,7 +49,10 @@ pub(crate) fn sealing_keys(cluster: &ClusterArguments, namespace: &Namespace) ->
 
 fn kubeconfig(cluster: &ClusterArguments) -> Result<Kubeconfig, CliError> {
     let read = match &cluster.kubeconfig {
-        Some(path) => Kubeconfig::read_from(path),
+        Some(path) => {
+            check_file(path)?;
+            Kubeconfig::read_from(path)
+        }
         None => Kubeconfig::read(),
     };
     // The error's own text can quote the file, which holds tokens.

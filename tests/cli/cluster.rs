@@ -242,7 +242,9 @@ fn keys_that_are_wrong_are_refused() {
 #[test]
 fn no_kubeconfig_and_no_such_context() {
     let folder = Folder::new();
+    fetch(&folder, &[]).fails(1, "error: kubeconfig: no such file or folder\n");
     let stderr = "error: there is no kubeconfig that can be read\nhint: name one with `--kubeconfig FILE`, and see what `kubectl config view` says\n";
+    folder.write("kubeconfig", "clusters: {}\n");
     fetch(&folder, &[]).fails(5, stderr);
     folder.waxseal(&["keys", "fetch", "-o", "prod.yaml"]).fails(5, stderr);
     point_at(&folder, 1);
