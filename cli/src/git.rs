@@ -5,6 +5,7 @@
 //! such as a bare one in a folder, is never opened.
 
 mod history;
+mod ignore_rules;
 mod repository;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use crate::output::folder_of;
 use repository::{Judgement, Repository};
 
 /// How long repositories are read: a history can be long, and a damaged repository can block.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Where a path stands with Git.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,13 +64,13 @@ pub(crate) fn standing(path: &Path) -> Standing {
         // Without its folder no file can be made there.
         return Standing::Private;
     };
-    if folder.ancestors().any(is_repository_itself) {
+    let path = folder.join(name);
+    if path.ancestors().any(is_repository_itself) {
         return Standing::InsideRepository;
     }
-    let path = folder.join(name);
     let (sender, receiver) = mpsc::channel();
-    // Nobody waits for the thread if it takes too long.
-    thread::spawn(move || sender.send(standing_in_work_trees(&path)));
+    // Nobody waits for the thread if it takes too long, and without a thread nobody answers.
+    let _not_started = thread::Builder::new().spawn(move || sender.send(standing_in_work_trees(&path)));
     receiver.recv_timeout(PATIENCE).unwrap_or(Standing::Unknown)
 }
 
@@ -107,8 +108,8 @@ pub(crate) fn held(files: &[PathBuf]) -> Vec<Held> {
         let indexes: Vec<_> = files.iter().map(|(index, _)| *index).collect();
         let mut doubt = None;
         let (sender, receiver) = mpsc::channel();
-        // Nobody waits for the thread if it takes too long.
-        thread::spawn(move || history::search(&root, &files, &sender));
+        // As above.
+        let _not_started = thread::Builder::new().spawn(move || history::search(&root, &files, &sender));
         loop {
             match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Finding::Holds(index)) => held[index] = Held::Yes,
@@ -144,10 +145,12 @@ fn work_trees(path: &Path) -> impl Iterator<Item = &Path> {
     path.ancestors().skip(1).filter(|folder| exists(&folder.join(".git")))
 }
 
-/// Whether a folder is a repository: one is called `.git` or looks like a bare one.
-fn is_repository_itself(folder: &Path) -> bool {
-    let is_called_so = folder.file_name().is_some_and(|name| name.eq_ignore_ascii_case(".git"));
-    is_called_so || ["HEAD", "objects", "refs"].iter().all(|name| exists(&folder.join(name)))
+/// Whether a path is that of a repository: it is called `.git`, or looks to Git like a bare
+/// repository or like the part of one that belongs to a linked work tree.
+fn is_repository_itself(path: &Path) -> bool {
+    let holds = |name: &str| exists(&path.join(name));
+    let is_called_so = path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(".git"));
+    is_called_so || holds("HEAD") && (holds("commondir") || holds("objects") && holds("refs"))
 }
 
 /// Whether something has this name; if nobody can say, something has.

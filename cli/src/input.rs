@@ -139,13 +139,17 @@ pub(crate) fn shown(path: &Path) -> String {
 }
 
 /// Searches a folder for `.yaml`, `.yml` and `.json` files, in upper or lower case. Hidden and
-/// linked folders are not entered, links out of the folder are not followed, and what is not a
-/// regular file is not opened.
-pub(crate) fn manifests_below(root: &Path) -> Result<FoundFiles, CliError> {
+/// linked folders are not entered, nor is the one that results go to; links out of the folder are
+/// not followed, and what is not a regular file is not opened.
+pub(crate) fn manifests_below(root: &Path, results: Option<&Path>) -> Result<FoundFiles, CliError> {
     let canonical = root.canonicalize().map_err(|error| CliError::path("read the folder", root, &error))?;
+    let results = results.and_then(|results| results.canonicalize().ok());
     let mut found = FoundFiles::default();
     let mut waiting = vec![PathBuf::new()];
     while let Some(folder) = waiting.pop() {
+        if folder != Path::new("") && results.as_ref().is_some_and(|results| *results == canonical.join(&folder)) {
+            continue;
+        }
         if let Err(error) = found.add_folder(root, &canonical, &folder, &mut waiting) {
             // Its components, because the root joined with nothing ends with a slash.
             let folder: PathBuf = root.join(folder).components().collect();
@@ -262,6 +266,14 @@ fn is_utf16(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_found_file_that_became_something_else_is_refused() {
+        let file = |target: &str| FoundFile { path: "x.yaml".into(), target: target.into(), is_link: false };
+        for target in ["/dev/null", "/dev", "/dev/stdin", "/"] {
+            assert!(Input::Found(file(target)).read_bytes().is_err(), "{target}");
+        }
+    }
 
     #[test]
     fn utf_16_is_told_from_what_only_begins_like_it() {

@@ -6,13 +6,14 @@ use serde_json::Value;
 use waxseal_shared::key::ProtectedIdentityFile;
 use waxseal_shared::manifest::{DocumentKind, Object, SealedSecretObject, split};
 
-/// How an identity begins, and how it does in the `data` of a Secret.
-const IDENTITY_STARTS: [&str; 3] = ["AGE-SECRET-KEY-1", "AGE-SECRET-KEY-PQ-1", "QUdFLVNFQ1JFVC1LRVkt"];
-
-/// Whether a file holds an identity, or is encrypted by age, as an identity file with a passphrase is.
+/// Whether a file holds an identity, plain or in the `data` of a Secret, or is encrypted by age, as an
+/// identity file with a passphrase is.
 pub(crate) fn holds_identity(file: &[u8]) -> bool {
-    let holds = |start: &str| file.windows(start.len()).any(|part| part == start.as_bytes());
-    ProtectedIdentityFile::recognise(file).is_some() || IDENTITY_STARTS.into_iter().any(holds)
+    let text = String::from_utf8_lossy(file);
+    let mut starts = text.match_indices("AGE-SECRET-KEY-").map(|(at, start)| &text[at + start.len()..]);
+    ProtectedIdentityFile::recognise(file).is_some()
+        || starts.any(|rest| rest.starts_with('1') || rest.starts_with("PQ-1"))
+        || text.contains("QUdFLVNFQ1JFVC1LRVkt")
 }
 
 /// Whether the result has everything that a file has: every document of the file stands in the

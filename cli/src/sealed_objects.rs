@@ -63,7 +63,7 @@ impl Source {
     ) -> Result<Vec<Self>, CliError> {
         match Input::named(name) {
             Input::File(path) if path.is_dir() => {
-                let found = input::manifests_below(&path)?;
+                let found = input::manifests_below(&path, None)?;
                 found.warn_of_links_out(&path, streams);
                 errors.extend(found.errors);
                 let files = found.files.into_iter();

@@ -1,13 +1,17 @@
 //! Which files of a folder `seal` takes.
 
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::getuid;
 
-use crate::folder::{Folder, Run};
+use crate::folder::{Folder, Run, program};
 
 const SECRET: &str =
     "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
@@ -41,10 +45,22 @@ fn odd_names_are_names() {
     let seal = folder.waxseal(&["seal", "--output-dir", "out", "--keys", "cluster.yaml", "--", "-apps", "-y.yaml"]);
     let run = seal.writes(&["out/-x.yaml", "out/-y.yaml"]);
     assert_eq!(run.warns("sealed 0 Secrets in 0 files, 2 already sealed\n"), "");
-    let name = std::ffi::OsStr::from_bytes(b"apps/\xff.yaml");
+    let name = OsStr::from_bytes(b"apps/\xff.yaml");
     fs::write(folder.path().join(name), SECRET).expect("a file");
     let run = seal_in_place(&folder, "apps").writes(&["apps/\u{fffd}.yaml"]);
     assert_eq!(run.warns("sealed 1 Secret in 1 file, 5 already sealed\n"), "");
+}
+
+#[test]
+fn results_of_an_earlier_run_are_not_found() {
+    let folder = Folder::with_key();
+    folder.write("apps/db.yaml", SECRET);
+    folder.write("apps/deep/web.yaml", SECRET);
+    for _ in 0..2 {
+        let seal = folder.waxseal(&["seal", "apps", "--output-dir", "apps/deep/out", "--keys", "cluster.yaml"]);
+        let run = seal.writes(&["apps/deep/out/db.yaml", "apps/deep/out/deep/web.yaml"]);
+        assert_eq!(run.warns("sealed 2 Secrets in 2 files\n"), "");
+    }
 }
 
 #[test]
@@ -101,9 +117,9 @@ fn what_is_not_a_regular_file_is_not_opened() {
     let _socket = UnixListener::bind(folder.path().join("apps/socket.yaml")).expect("a socket");
     let run = seal_in_place(&folder, "apps").writes(&["apps/db.yaml"]);
     assert_eq!(run.warns("sealed 1 Secret in 1 file\n"), "");
-    // What somebody names is opened; it is not replaced, because nothing would be left to read it from.
-    let stderr = "sealed 0 Secrets in 0 files\nerror: /dev/null: no Secret in it\n";
-    seal_in_place(&folder, "/dev/null").fails(3, stderr);
+    // What somebody names is opened, but there is nothing to replace.
+    let stderr = "sealed 0 Secrets in 0 files\nerror: /dev/stdin: is not a regular file, so it is not replaced\n";
+    seal_in_place(&folder, "/dev/stdin").stdin(SECRET).fails(3, stderr);
 }
 
 #[test]
@@ -137,22 +153,38 @@ sealed 1 Secret in 1 file
 
 #[test]
 fn a_folder_that_cannot_be_read_leaves_the_others_done() {
-    use std::os::unix::fs::PermissionsExt;
     let folder = Folder::with_key();
     folder.write("apps/db.yaml", SECRET);
     folder.write("apps/closed/db.yaml", SECRET);
+    fs::create_dir(folder.path().join("out")).expect("a folder");
     let closed = folder.path().join("apps/closed");
-    let mode = |mode| fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).expect("ours");
-    mode(0o300);
-    // Root reads every folder.
-    let is_root = fs::read_dir(&closed).is_ok();
-    let outcome = folder.waxseal(&["seal", "apps", "--output-dir", "out", "--keys", "cluster.yaml"]);
-    if is_root {
-        let written = ["out/db.yaml", "out/closed/db.yaml"];
-        assert_eq!(outcome.writes(&written).warns("sealed 2 Secrets in 2 files\n"), "");
-    } else {
-        let stderr = "sealed 1 Secret in 1 file\nerror: apps/closed: failed to read the folder: permission denied\n";
-        outcome.writes(&["out/db.yaml"]).fails(1, stderr);
+    let set_mode = |mode| fs::set_permissions(&closed, Permissions::from_mode(mode)).expect("ours");
+    set_mode(0o300);
+    let mut command = as_ordinary_user(&folder);
+    command.args(["seal", "apps", "--output-dir", "out", "--keys", "cluster.yaml"]);
+    let output = command.output().expect("waxseal runs");
+    set_mode(0o700);
+    let stderr = "sealed 1 Secret in 1 file\nerror: apps/closed: failed to read the folder: permission denied\n";
+    assert_eq!((String::from_utf8_lossy(&output.stderr).as_ref(), output.status.code()), (stderr, Some(1)));
+    assert!(folder.read("out/db.yaml").starts_with("apiVersion: waxseal.dev/"));
+}
+
+/// The program on a folder that belongs to the user who runs it, who is not root.
+fn as_ordinary_user(folder: &Folder) -> Command {
+    const NOBODY: u32 = 65534;
+    let copy = folder.path().join("waxseal");
+    fs::copy(program(), &copy).expect("room for a copy");
+    let mut command = Command::new(copy);
+    folder.isolated(&mut command).stdin(Stdio::null());
+    if getuid().is_root() {
+        let mut waiting = vec![folder.path().to_owned()];
+        while let Some(path) = waiting.pop() {
+            chown(&path, Some(NOBODY), Some(NOBODY)).expect("root may");
+            if path.is_dir() {
+                waiting.extend(fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+            }
+        }
+        command.uid(NOBODY).gid(NOBODY);
     }
-    mode(0o700);
+    command
 }

@@ -448,6 +448,31 @@ fn ignore_rules_that_git_does_not_read_do_not_count() {
     assert_unknown(&folder, "new.key");
 }
 
+/// Each of these rules protects a name until the next one takes that back.
+#[test]
+fn rules_that_take_back_others_count() {
+    for (rules, exclude) in [
+        ("*.key\n!*.key\r", ""),
+        ("*\n!*.key\n", ""),
+        ("!*.key\n", "*.key\n"),
+        ("", "*\n!*.key\n"),
+        ("", "*/\n**/\n/\n"),
+        ("", "*/*\n"),
+        ("\u{feff}!*.key", "*\n"),
+    ] {
+        let folder = work_tree();
+        folder.write(".gitignore", rules);
+        folder.write(".git/info/exclude", exclude);
+        assert_exposed(&folder, "new.key");
+    }
+    let folder = work_tree();
+    folder.write(".gitignore", "*\n");
+    folder.write("apps/.gitignore", "!*.key\n");
+    assert_written(&folder, "apps/new.key");
+    folder.write(".gitignore", "*\n!apps/\n");
+    assert_exposed(&folder, "apps/other.key");
+}
+
 #[test]
 fn rules_of_files_that_a_sparse_checkout_leaves_out_count() {
     let folder = work_tree();

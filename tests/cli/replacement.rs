@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use age::armor::Format;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::folder::{Folder, Run};
 use crate::passphrases::protect;
@@ -193,6 +194,9 @@ fn folders_where_files_belong_and_the_reverse() {
         (&["seal", "db.yaml", "--keys", "apps"], is_folder),
         (&["keys", "list", "apps"], is_folder),
         (&["keys", "public", "--identity", "apps"], is_folder),
+        (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", "apps"], is_folder),
+        (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", "absent"], "error: absent: no such file or folder\n"),
+        (&["keys", "fetch", "-o", "apps"], is_folder),
         (&["keys", "generate", "-o", "cluster.yaml/new.key"], is_file),
         (&["keys", "generate", "-o", "absent/new.key"], "error: absent: no such file or folder\n"),
     ] {
@@ -204,6 +208,11 @@ fn folders_where_files_belong_and_the_reverse() {
     folder.write("out/db.yaml/x", "");
     let seal = ["seal", "db.yaml", "--output-dir", "out", "--keys", "cluster.yaml"];
     folder.waxseal(&seal).fails(3, "sealed 0 Secrets in 0 files\nerror: out/db.yaml: is a folder, not a file\n");
+    fs::remove_dir_all(folder.path().join("out")).expect("a folder");
+    fs::create_dir(folder.path().join("out")).expect("a folder");
+    let pipe = folder.path().join("out/db.yaml");
+    mknodat(CWD, pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe");
+    folder.waxseal(&seal).fails(3, "sealed 0 Secrets in 0 files\nerror: out/db.yaml: is not a regular file\n");
     let seal = ["seal", "cluster.yaml/x", "absent", "--in-place", "--keys", "cluster.yaml"];
     folder
         .waxseal(&seal)

@@ -157,7 +157,7 @@ impl SealArguments {
                 files.push((Input::File(path), name));
                 continue;
             }
-            let found = input::manifests_below(&path)?;
+            let found = input::manifests_below(&path, self.output_dir.as_deref())?;
             found.warn_of_links_out(&path, streams);
             done.errors.extend(found.errors);
             files.extend(found.files.into_iter().map(|file| {
@@ -215,16 +215,21 @@ impl SealArguments {
             return destination.write(text);
         };
         let refused = |text: &str| CliError::refused(text).at(destination.place());
+        let unlike = || {
+            let error = refused("exists already, and holds something that the result does not");
+            error.with_hint("name another file, or pass `--force` to replace it")
+        };
+        if !self.force && !existing.is_whole {
+            return Err(unlike());
+        }
         if holds_identity(&existing.content) {
             return Err(refused("holds an identity, and is never written over"));
         }
         if self.recipients.keys_files().any(|file| existing.is_at(file.as_ref())) {
             return Err(refused("is a keys file of this command, and is never written over"));
         }
-        let may_replace = self.force || existing.is_whole && is_covered(&existing.content, text);
-        if !may_replace {
-            let error = refused("exists already, and holds something that the result does not");
-            return Err(error.with_hint("name another file, or pass `--force` to replace it"));
+        if !self.force && !is_covered(&existing.content, text) {
+            return Err(unlike());
         }
         destination.write(text)
     }
@@ -301,12 +306,13 @@ fn replace_input(input: &Input, text: &str, done: &mut Done, streams: &mut Strea
     let Some(file) = input.file() else {
         return Ok(());
     };
-    let destination = Destination::at(file)?;
+    let placed = |error: CliError| error.at(input.place());
+    let destination = Destination::at(file).map_err(placed)?;
     if destination.is_stream() {
-        return Err(CliError::refused("is not a regular file, so it is not replaced").at(input.place()));
+        return Err(placed(CliError::refused("is not a regular file, so it is not replaced")));
     }
     let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
-    destination.write(text)?;
+    destination.write(text).map_err(placed)?;
     if has_second_name {
         streams.warn(&input.place(), "another name of the file, a hard link, still holds the plain values");
     }

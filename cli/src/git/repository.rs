@@ -9,10 +9,8 @@ use gix::bstr::BStr;
 use gix::index::entry::Mode;
 use gix::open::{Options, Permissions, permissions};
 use gix::sec::Permission;
-use gix::worktree::stack::state::ignore::Source;
 
-/// The largest `.gitignore` that is read. Git reads larger ones, but nobody writes them.
-const MAX_IGNORE_FILE_BYTES: u64 = 1024 * 1024;
+use super::ignore_rules;
 
 /// Objects of more than 64 MiB are not read: the commits and trees of real repositories are smaller.
 const ALLOCATION_LIMIT: &str = "gitoxide.objects.allocLimit=67108864";
@@ -85,11 +83,7 @@ impl Repository {
                 return None;
             }
         }
-        if !has_readable_ignore_files(work_tree, path) {
-            return None;
-        }
-        let mut rules = self.git.excludes(&self.index, None, Source::WorktreeThenIdMappingIfNotSkipped).ok()?;
-        let is_ignored = rules.at_path(relative, Some(Mode::FILE)).ok()?.is_excluded();
+        let is_ignored = ignore_rules::ignores(&self.git, &self.index, work_tree, relative)?;
         Some(if is_ignored { Judgement::Ignored } else { Judgement::Exposed })
     }
 
@@ -161,16 +155,4 @@ fn index(git: &gix::Repository) -> Option<gix::index::File> {
         return Some(gix::index::File::from_state(gix::index::State::new(git.object_hash()), path));
     }
     gix::index::File::at(path, git.object_hash(), false, Default::default()).ok()
-}
-
-/// Whether the files of ignore rules on the way to a path are ones that Git reads, too.
-fn has_readable_ignore_files(work_tree: &Path, path: &Path) -> bool {
-    path.ancestors().skip(1).take_while(|folder| folder.starts_with(work_tree)).all(|folder| {
-        match folder.join(".gitignore").symlink_metadata() {
-            Ok(file) if file.is_file() => file.len() <= MAX_IGNORE_FILE_BYTES,
-            // Neither does Git follow a link or read a folder.
-            Ok(other) => other.is_symlink() || other.is_dir(),
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-        }
-    })
 }
