@@ -47,7 +47,7 @@ pub(crate) enum Held {
     Yes,
 }
 
-/// Why nobody can say whether Git has a file.
+/// Why it is not known whether Git has a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Doubt {
     /// Commits or trees are missing, as in a shallow or partial clone.
@@ -91,7 +91,8 @@ fn standing_in_work_trees(path: &Path) -> Standing {
     Standing::Private
 }
 
-/// Says for each file whether the index or a commit of any branch or tag holds it.
+/// Says for each of some different files whether the index or a commit that a reference leads to
+/// holds it, in any repository whose work tree it is in.
 pub(crate) fn held(files: &[PathBuf]) -> Vec<Held> {
     let deadline = Instant::now() + PATIENCE;
     let mut by_root: BTreeMap<PathBuf, Vec<(usize, PathBuf)>> = BTreeMap::new();
@@ -108,7 +109,7 @@ pub(crate) fn held(files: &[PathBuf]) -> Vec<Held> {
         let indexes: Vec<_> = files.iter().map(|(index, _)| *index).collect();
         let mut doubt = None;
         let (sender, receiver) = mpsc::channel();
-        // As above.
+        // Here, too, nobody waits for the thread.
         let _not_started = thread::Builder::new().spawn(move || history::search(&root, &files, &sender));
         loop {
             match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {

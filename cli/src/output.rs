@@ -88,6 +88,9 @@ impl Destination {
             Ok(metadata) if metadata.is_dir() => Err(failed(Errno::ISDIR.into())),
             Ok(metadata) if !metadata.is_file() => Ok(Self::Stream { path: path.to_owned() }),
             Ok(_) => Self::in_folder_of(&path.canonicalize().map_err(failed)?, path),
+            Err(_) if path.is_symlink() => {
+                Err(CliError::refused("is a symbolic link that leads nowhere").at(shown(path)))
+            }
             Err(_) => Self::in_folder_of(path, path),
         }
     }

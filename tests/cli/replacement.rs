@@ -122,6 +122,19 @@ hint: name the file that it leads to
 }
 
 #[test]
+fn a_link_that_leads_nowhere_is_not_replaced() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", SECRET);
+    symlink("nowhere", folder.path().join("link.yaml")).expect("a link");
+    symlink("loop.yaml", folder.path().join("loop.yaml")).expect("a link");
+    for name in ["link.yaml", "loop.yaml"] {
+        let stderr = format!("error: {name}: is a symbolic link that leads nowhere\n");
+        seal(&folder, name).fails(3, &stderr);
+        seal_by_force(&folder, name).fails(3, &stderr);
+    }
+}
+
+#[test]
 fn force_belongs_to_an_output() {
     let folder = Folder::with_key();
     folder.write("db.yaml", SECRET);

@@ -90,7 +90,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Goes from the newest commits to the oldest: a file is found soonest where it is now.
+    /// Reads the newest commits first, because a file is most likely in them.
     fn walk(mut self, mut waiting: VecDeque<ObjectId>) -> Option<Doubt> {
         let mut seen: HashSet<ObjectId> = waiting.iter().copied().collect();
         let mut is_complete = true;

@@ -27,7 +27,8 @@ pub(super) fn ignores(git: &gix::Repository, index: &gix::index::State, work_tre
     let config = git.config_snapshot();
     let case = if config.boolean("core.ignoreCase") == Some(true) { Case::Fold } else { Case::Sensitive };
     let personal = match config.trusted_path("core.excludesFile").ok()? {
-        Some(file) => Some(file),
+        // Git runs at the root of the work tree.
+        Some(file) => Some(work_tree.join(file)),
         None => default_excludes_file(),
     };
     // The last rule that matches decides.

@@ -15,7 +15,8 @@ use super::ignore_rules;
 /// Objects of more than 64 MiB are not read: the commits and trees of real repositories are smaller.
 const ALLOCATION_LIMIT: &str = "gitoxide.objects.allocLimit=67108864";
 
-/// The extensions that Git 2.52 knows; it refuses repositories that have another one.
+/// The extensions of repositories that change nothing here, or are heeded. Git itself refuses a
+/// repository with one that it does not know.
 const KNOWN_EXTENSIONS: [&str; 8] = [
     "noop",
     "preciousobjects",
@@ -43,8 +44,9 @@ pub(super) enum Judgement {
 }
 
 impl Repository {
-    /// The repository of the folder that holds `.git`. `None` if it cannot be read, belongs to
-    /// another user, is of a kind that nobody knows, or has its work tree elsewhere.
+    /// The repository of a folder that holds `.git`. `None` if it cannot be read, belongs to another
+    /// user and is not in `safe.directory`, has an extension that is not known here, or has its work
+    /// tree elsewhere.
     pub(super) fn of(root: &Path) -> Option<Self> {
         let git = options().open(root.join(".git")).ok()?.to_thread_local();
         let work_tree = match git.workdir() {
@@ -58,9 +60,8 @@ impl Repository {
         Some(Self { git, work_tree, index })
     }
 
-    /// Says whether the repository would add a path in its work tree. `nested` are the roots of
-    /// the repositories between: one that this repository has as a submodule keeps it out.
-    /// `None` if it cannot be told.
+    /// Says whether the repository would add a path. `nested` are the work trees between its own and
+    /// the path: Git adds nothing below one that is a submodule. `None` if rules cannot be read.
     pub(super) fn judge(&self, path: &Path, nested: &[&Path]) -> Option<Judgement> {
         let Some(work_tree) = &self.work_tree else {
             return Some(Judgement::Ignored);
@@ -119,9 +120,9 @@ impl Repository {
     }
 }
 
-/// The user's own configuration counts, because it can name a file of ignore rules; so do the
-/// variables that replace it. Every program that a configuration names stays unused: the library
-/// has no code for transports, filters and hooks in it.
+/// The configuration of the person counts, because it can name a file of ignore rules, and so do the
+/// variables that replace it. No program that a configuration names is started: the library is
+/// built without its transports, filters and credential helpers, and it knows no hooks.
 fn options() -> Options {
     let environment = permissions::Environment {
         home: Permission::Allow,
@@ -139,7 +140,7 @@ fn options() -> Options {
         .config_overrides([ALLOCATION_LIMIT])
 }
 
-/// Repositories of a newer kind may have rules that are not known here.
+/// Whether the repository has no extension that could change what its files mean.
 fn has_known_extensions(git: &gix::Repository) -> bool {
     let config = git.config_snapshot();
     let mut sections = config.sections_by_name("extensions").into_iter().flatten();
