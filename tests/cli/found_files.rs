@@ -164,8 +164,12 @@ fn a_folder_that_cannot_be_read_leaves_the_others_done() {
     command.args(["seal", "apps", "--output-dir", "out", "--keys", "cluster.yaml"]);
     let output = command.output().expect("waxseal runs");
     set_mode(0o700);
-    let stderr = "sealed 1 Secret in 1 file\nerror: apps/closed: failed to read the folder: permission denied\n";
-    assert_eq!((String::from_utf8_lossy(&output.stderr).as_ref(), output.status.code()), (stderr, Some(1)));
+    let stderr = format!(
+        "sealed to {} (Cluster, from cluster.yaml)\nsealed 1 Secret in 1 file\nerror: apps/closed: failed to read the \
+         folder: permission denied\n",
+        folder.key_id("cluster")
+    );
+    assert_eq!((String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code()), (stderr, Some(1)));
     assert!(folder.read("out/db.yaml").starts_with("apiVersion: waxseal.dev/"));
 }
 

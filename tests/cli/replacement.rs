@@ -207,8 +207,6 @@ fn folders_where_files_belong_and_the_reverse() {
         (&["seal", "db.yaml", "--keys", "apps"], is_folder),
         (&["keys", "list", "apps"], is_folder),
         (&["keys", "public", "--identity", "apps"], is_folder),
-        (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", "apps"], is_folder),
-        (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", "absent"], "error: absent: no such file or folder\n"),
         (&["keys", "fetch", "-o", "apps"], is_folder),
         (&["keys", "generate", "-o", "cluster.yaml/new.key"], is_file),
         (&["keys", "generate", "-o", "absent/new.key"], "error: absent: no such file or folder\n"),
