@@ -162,7 +162,10 @@ async fn look_again_with_new_keys(mut keys: watch::Receiver<KeyState>, objects: 
 
 /// Looks at one object after the other until it is told to stop.
 async fn work(context: Arc<Context>, queue: Arc<WorkQueue>, mut stop: watch::Receiver<bool>) {
-    context.objects.listed().await;
+    tokio::select! {
+        () = context.objects.listed() => {}
+        () = stopping::told_to_stop(&mut stop) => return,
+    }
     loop {
         let key = tokio::select! {
             key = queue.next() => key,
