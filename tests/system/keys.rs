@@ -9,7 +9,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("keys::a_revocation_outlives_sealing_key_definition_and_controller", revocation),
         Test::on_own_cluster("keys::a_key_never_becomes_less_strict", strictness),
+        Test::on_own_cluster("keys::a_sealing_key_with_a_field_of_a_newer_definition_is_read", newer),
         Test::on_own_cluster("keys::a_state_that_cannot_be_written_counts_all_the_same", unwritable),
         Test::on_own_cluster("keys::a_sealing_key_that_no_identity_accounts_for_is_deleted", planted),
         Test::on_own_cluster("keys::a_planted_sealing_key_that_cannot_be_deleted_saves_no_other", kept),
@@ -274,6 +275,35 @@ async fn strictness(context: &Context, cluster: &Cluster) -> TestResult {
     let replaced = async || (keys.published.get_opt(&copied).await.ok()??.spec.created_at == MADE).then_some(());
     waiting::until("the genuine SealingKey", DEADLINE, replaced).await?;
     assert_eq!(keys.published.get(&copied).await?.spec.state, KeyState::Revoked);
+    Ok(())
+}
+
+/// The definition of a newer Waxseal has a field that this controller does not know: a SealingKey that uses it
+/// stays, and so does what it asks for.
+async fn newer(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let key = keys.add("held").await?;
+    let _controller = started(context, cluster, "newer").await?;
+    let made = keys.until_published(&key, KeyState::Active).await?;
+    let definitions = Api::<CustomResourceDefinition>::all(cluster.client());
+    let mut definition = serde_json::to_value(definitions.get("sealingkeys.waxseal.dev").await?)?;
+    let fields = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties");
+    fields.ok_or("no schema")?["note"] = json!({"type": "string"});
+    let definition = serde_json::from_value(definition)?;
+    definitions.replace("sealingkeys.waxseal.dev", &PostParams::default(), &definition).await?;
+    let resource = ApiResource::erase::<SealingKey>(&());
+    let published = Api::<DynamicObject>::namespaced_with(cluster.client(), KEY_NAMESPACE, &resource);
+    let noted = async || {
+        let noted = patch(&published, &key, json!({"spec": {"note": "new", "state": "Retired"}})).await.ok()?;
+        (noted.data["spec"]["note"] == "new").then_some(())
+    };
+    waiting::until("the new field", DEADLINE, noted).await?;
+    keys.until_durable("held", "Retired").await?;
+    patch(&published, &key, json!({"spec": {"state": "Revoked"}})).await?;
+    keys.until_durable("held", "Revoked").await?;
+    let object = published.get(&key).await?;
+    assert_eq!((object.uid(), &object.data["spec"]["note"]), (made.uid(), &json!("new")));
     Ok(())
 }
 

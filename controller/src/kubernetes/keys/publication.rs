@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::DeserializeGuard;
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use waxseal_shared::key_life::{is_planted, publishes};
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::names::KeyId;
@@ -22,8 +22,8 @@ const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
 /// SealingKeys are listed in pages of this size: whoever may create them can make each 1.5 MiB large.
 const PAGE: u32 = 20;
 
-/// A SealingKey as the API server has it, even if it does not decode.
-type Published = DeserializeGuard<SealingKey>;
+/// A SealingKey as the API server has it. A newer definition can have more fields than this program knows.
+type Published = DynamicObject;
 
 pub(super) struct Publication {
     published: Api<Published>,
@@ -38,8 +38,9 @@ impl Requests {
     /// The state that the SealingKey of a held key asks for. The SealingKey counts even if its role or
     /// creation time differs: refusing to use a key is the safe side.
     pub(super) fn state(&self, held: &PublishedKey) -> Option<KeyState> {
-        let object = self.0.get(held.recipient.key_id())?.0.as_ref().ok()?;
-        (object.spec.recipient == held.recipient.as_str()).then_some(object.spec.state)
+        let spec = &self.0.get(held.recipient.key_id())?.data["spec"];
+        let is_of_this_key = spec["recipient"] == held.recipient.as_str();
+        is_of_this_key.then(|| KeyState::parse(spec["state"].as_str()?)).flatten()
     }
 }
 
@@ -163,12 +164,15 @@ impl Publication {
         Ok(())
     }
 
-    async fn patch(&self, name: &str, patch: serde_json::Value) -> kube::Result<Published> {
+    async fn patch(&self, name: &str, patch: Value) -> kube::Result<Published> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.published.patch(name, &params, &Patch::Merge(patch)).await
     }
 }
 
 fn decode(object: &Published) -> Option<PublishedKey> {
-    PublishedKey::decode(object.0.as_ref().ok()?).ok()
+    let known = ["recipient", "role", "createdAt", "state"];
+    let fields = known.map(|field| (field.to_owned(), object.data["spec"][field].clone()));
+    let spec = serde_json::from_value(Value::Object(fields.into_iter().collect())).ok()?;
+    PublishedKey::decode(&SealingKey::new(&object.name_any(), spec)).ok()
 }
