@@ -47,8 +47,8 @@ use crate::kubernetes::server_version::ServerVersion;
 use crate::kubernetes::watch_failures::WatchFailures;
 use crate::kubernetes::work_queue::WorkQueue;
 
-/// Looks at this many objects at once: enough to keep an API server busy.
-const WORKERS: usize = 16;
+/// Looks at this many objects at once. No namespace can take all of it: see the work queue.
+const WORKERS: usize = 32;
 /// Secrets without a SealedSecret are searched for this often.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(10);
 

@@ -46,7 +46,11 @@ impl Requests {
 
 impl Publication {
     pub(super) fn new(client: Client, namespace: &str) -> Self {
-        Self { published: Api::namespaced(client.clone(), namespace), sealing_keys: Api::namespaced(client, namespace) }
+        let kind = ApiResource::erase::<SealingKey>(&());
+        Self {
+            published: Api::namespaced_with(client.clone(), namespace, &kind),
+            sealing_keys: Api::namespaced(client, namespace),
+        }
     }
 
     /// Reads the SealingKeys of these names, each by itself: a list would take longer the more
