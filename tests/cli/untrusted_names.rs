@@ -38,6 +38,7 @@ fn names_that_the_shell_made_options_are_shown_escaped() {
         run.fails(2, &format!("error: the argument '{name}' is not understood\n"));
     }
     let stderr = format!("error: the argument '{SHOWN}.yaml' is not understood\n");
+    folder.waxseal(&["keys", "public", "--identity", "a.key", &format!("{NAME}.yaml")]).fails(2, &stderr);
     folder.waxseal(&["inspect", "a.yaml", "--format", &format!("{NAME}.yaml")]).fails(2, &stderr);
     folder.waxseal(&[&format!("{NAME}.yaml")]).fails(2, &stderr);
 }

@@ -48,7 +48,7 @@ const EXAMPLES: &str = "\
 Examples:
   waxseal open db.sealed.yaml --identity recovery.key
   waxseal open apps/ --identity recovery.key -o /dev/shm/secrets.yaml
-  kubectl get sealedsecret db -o yaml | waxseal open --identity recovery.key";
+  kubectl get wax db -o yaml | waxseal open --identity recovery.key";
 
 pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(), Failures> {
     let output = Output::named(arguments.output)?;
