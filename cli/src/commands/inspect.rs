@@ -35,7 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   waxseal inspect db.sealed.yaml
   waxseal inspect apps/ --keys .waxseal/prod.yaml
-  kubectl get sealedsecrets -A -o yaml | waxseal inspect --format json";
+  kubectl get wax -A -o yaml | waxseal inspect --format json";
 
 /// How a report is written.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
