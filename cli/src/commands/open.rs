@@ -60,30 +60,18 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
     input::check_stdin_once(names.iter().chain(others))?;
     let known_keys = arguments.known_keys.read()?;
     let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
-    let mut opened = Vec::new();
-    let mut format = Format::Json;
+    let wanted = arguments.name.as_deref();
+    let mut opened = Opened { format: Format::Json, results: Vec::new() };
     for source in sources(&names, streams)? {
-        opened.extend(source.read_all(|object, format_of_source| {
-            let is_wanted = arguments.name.as_deref().is_none_or(|name| is_named(&object, name));
-            is_wanted.then(|| {
-                // JSON is YAML, and the other way round it is not.
-                if format_of_source == Format::Yaml {
-                    format = Format::Yaml;
-                }
-                open_one(&object, &ring, known_keys.as_ref(), streams)
-                    .map(|secret| write_secret(&secret, format_of_source))
-            })
-        })?);
+        opened.add(&source, wanted, |object| open_one(object, &ring, known_keys.as_ref(), streams))?;
     }
-    let opened: Vec<_> = opened.into_iter().flatten().collect();
-    if opened.is_empty() {
-        let text =
-            if arguments.name.is_some() { "no SealedSecret of that name in it" } else { "no SealedSecret in it" };
+    if opened.results.is_empty() {
+        let text = if wanted.is_some() { "no SealedSecret of that name in it" } else { "no SealedSecret in it" };
         let places: Vec<_> = names.iter().map(|name| Input::named(name).place()).collect();
         return Err(CliError::refused(text).at(places.join(", ")).into());
     }
-    let text = joined(opened, format)?;
-    // Whoever takes the result may take his time.
+    let text = opened.joined()?;
+    // Nobody knows how long it takes until the result is taken.
     drop(ring);
     match &output {
         Output::File(path) => output::create_private(path, &text)?,
@@ -101,35 +89,64 @@ fn sources(names: &[OsString], streams: &mut Streams) -> Result<Vec<Source>, Fai
     Ok(sources)
 }
 
+/// What opening gave, in the order of the manifests.
+struct Opened {
+    /// YAML if a manifest is: a YAML stream can hold JSON documents, and not the other way round.
+    format: Format,
+    results: Vec<Result<Zeroizing<String>, CliError>>,
+}
+
+impl Opened {
+    /// Opens the SealedSecrets of a source, or the one of them that is wanted.
+    fn add(
+        &mut self,
+        source: &Source,
+        wanted: Option<&str>,
+        mut open_object: impl FnMut(&SealedObject) -> Result<SecretManifest, CliError>,
+    ) -> Result<(), Failures> {
+        let results = source.read_all(|object, format| {
+            let is_wanted = wanted.is_none_or(|name| is_named(&object, name));
+            is_wanted.then(|| (format, open_object(&object).map(|secret| write_secret(&secret, format))))
+        })?;
+        for (format, result) in results.into_iter().flatten() {
+            if format == Format::Yaml {
+                self.format = format;
+            }
+            self.results.push(result);
+        }
+        Ok(())
+    }
+
+    /// All of them in one text, or why some did not open.
+    fn joined(self) -> Result<Zeroizing<String>, Failures> {
+        let mut texts = Vec::new();
+        let mut errors = Vec::new();
+        for result in self.results {
+            match result {
+                Ok(text) => texts.push(text),
+                Err(error) => errors.push(error),
+            }
+        }
+        Failures::none_or(errors)?;
+        let separator = if self.format == Format::Yaml { "---\n" } else { "" };
+        let length = texts.iter().map(|text| text.len() + separator.len()).sum();
+        let mut joined = Zeroizing::new(String::with_capacity(length));
+        for text in &texts {
+            if !joined.is_empty() {
+                joined.push_str(separator);
+            }
+            joined.push_str(text);
+        }
+        Ok(joined)
+    }
+}
+
 fn is_named(object: &SealedObject, wanted: &str) -> bool {
     let sealed = &object.sealed;
     match wanted.split_once('/') {
         Some((namespace, name)) => sealed.namespace.as_str() == namespace && sealed.name.as_str() == name,
         None => sealed.name.as_str() == wanted,
     }
-}
-
-/// All of them in one text, or why some did not open.
-fn joined(opened: Vec<Result<Zeroizing<String>, CliError>>, format: Format) -> Result<Zeroizing<String>, Failures> {
-    let mut texts = Vec::new();
-    let mut errors = Vec::new();
-    for result in opened {
-        match result {
-            Ok(text) => texts.push(text),
-            Err(error) => errors.push(error),
-        }
-    }
-    Failures::none_or(errors)?;
-    let separator = if format == Format::Yaml { "---\n" } else { "" };
-    let length = texts.iter().map(|text| text.len() + separator.len()).sum();
-    let mut joined = Zeroizing::new(String::with_capacity(length));
-    for text in &texts {
-        if !joined.is_empty() {
-            joined.push_str(separator);
-        }
-        joined.push_str(text);
-    }
-    Ok(joined)
 }
 
 fn open_one(
