@@ -141,6 +141,32 @@ enum Finding {
     End,
 }
 
+/// The first symbolic link on a path that lies in a work tree and leads out of it, or to nothing.
+///
+/// Whoever can commit such a link decides where a path leads that somebody else types.
+pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
+    let mut walked = PathBuf::new();
+    for component in path.components() {
+        walked.push(component);
+        if !walked.is_symlink() {
+            continue;
+        }
+        let Ok(folder) = folder_of(&walked).canonicalize() else {
+            return Some(walked);
+        };
+        let Some(root) = folder.ancestors().find(|folder| exists(&folder.join(".git"))) else {
+            continue;
+        };
+        let is_inside = |target: PathBuf| {
+            target.strip_prefix(root).is_ok_and(|inside| inside.components().all(|part| part.as_os_str() != ".git"))
+        };
+        if !walked.canonicalize().is_ok_and(is_inside) {
+            return Some(walked);
+        }
+    }
+    None
+}
+
 /// The folders above a path that hold `.git`, nearest first.
 fn work_trees(path: &Path) -> impl Iterator<Item = &Path> {
     path.ancestors().skip(1).filter(|folder| exists(&folder.join(".git")))

@@ -83,6 +83,7 @@ pub(crate) struct Existing {
 impl Destination {
     /// The file at a path, or the one that a symbolic link there leads to.
     pub(crate) fn at(path: &Path) -> Result<Self, CliError> {
+        check_links(path)?;
         let failed = |error: io::Error| CliError::path("write it", path, &error);
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Err(failed(Errno::ISDIR.into())),
@@ -104,6 +105,7 @@ impl Destination {
     /// The file at a path below a folder; the folders on the way are made. Refuses symbolic links
     /// below the folder, and what is not a regular file.
     pub(crate) fn below(root: &Path, relative: &Path) -> Result<Self, CliError> {
+        check_links(root)?;
         make_folder(root)?;
         let mut folder = open_folder(root)?;
         let mut path = root.to_owned();
@@ -182,6 +184,15 @@ impl Existing {
     }
 }
 
+/// Refuses a path with a symbolic link that somebody committed to lead it elsewhere.
+pub(crate) fn check_links(path: &Path) -> Result<(), CliError> {
+    let Some(link) = git::link_out_of_work_tree(path) else {
+        return Ok(());
+    };
+    let error = CliError::refused("is a symbolic link that does not lead to a file of its Git work tree");
+    Err(error.at(shown(&link)).with_hint("nothing is written through it: name the file or folder that it leads to"))
+}
+
 /// Makes a folder and those above it, as far as there are none.
 pub(crate) fn make_folder(path: &Path) -> Result<(), CliError> {
     fs::create_dir_all(path).map_err(|error| match error.kind() {
@@ -238,6 +249,7 @@ pub(crate) fn check_private(path: &Path) -> Result<(), CliError> {
         let error = CliError::refused("exists already, and secrets are never written over a file");
         return Err(error.at(shown(path)));
     }
+    check_links(path)?;
     let (text, hint) = match git::standing(path) {
         Standing::Private => return Ok(()),
         Standing::Exposed => (

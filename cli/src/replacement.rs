@@ -29,8 +29,13 @@ pub(crate) fn is_covered(file: &[u8], result: &str) -> bool {
     };
     let mut documents = file.kinds();
     documents.all(|(document, kind)| {
-        let is_kept = || result.documents.contains(document.text().trim());
-        kind.is_ok_and(|kind| result.objects_cover(&kind)) || is_kept()
+        let text = document.text().trim();
+        let is_blank = || text.lines().all(|line| matches!(line.trim(), "" | "---" | "..."));
+        match kind {
+            Ok(DocumentKind::Empty) => is_blank() || result.documents.contains(text),
+            Ok(kind) => result.objects_cover(&kind) || result.documents.contains(text),
+            Err(_) => result.documents.contains(text),
+        }
     })
 }
 
@@ -121,7 +126,7 @@ mod tests {
             format!("{}---\n{}---\n{other}data: {{a: b}}\n---\n&a nameless: *a\n", sealed("db"), sealed("web"));
         for file in [
             "",
-            "# a comment\n",
+            "---\n\n",
             &sealed("db"),
             &format!("---\n# sealed\n{}---\n{}...\n", sealed("web"), sealed("db")),
             other,
@@ -138,6 +143,7 @@ mod tests {
         let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
         let result = format!("{}---\n{other}", sealed("db"));
         for file in [
+            "# only a comment\n",
             "text",
             "\tkind: [",
             "kind: ConfigMap\n",

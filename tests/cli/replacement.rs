@@ -229,3 +229,44 @@ fn folders_where_files_belong_and_the_reverse() {
         .waxseal(&seal)
         .fails(1, &format!("sealed 0 Secrets in 0 files\n{is_file}error: absent: no such file or folder\n"));
 }
+
+/// A committed link decides nothing about where somebody's results go.
+#[test]
+fn links_that_lead_out_of_a_work_tree() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", SECRET);
+    folder.write("elsewhere/empty", "");
+    folder.write("elsewhere/plain.yaml", SECRET);
+    folder.write("checkout/.git/HEAD", "ref: refs/heads/main\n");
+    folder.write("checkout/real/db.yaml", SECRET);
+    for (target, link) in [
+        ("../elsewhere/empty", "file.yaml"),
+        ("../elsewhere", "folder"),
+        ("../elsewhere/plain.yaml", "plain.yaml"),
+        (".git", "repository"),
+        ("real", "inside"),
+    ] {
+        symlink(target, folder.path().join("checkout").join(link)).expect("a link");
+    }
+    let refused = |link: &str| {
+        format!(
+            "error: checkout/{link}: is a symbolic link that does not lead to a file of its Git work tree\nhint: nothing is \
+             written through it: name the file or folder that it leads to\n"
+        )
+    };
+    seal(&folder, "checkout/file.yaml").fails(3, &refused("file.yaml"));
+    seal(&folder, "checkout/folder/new.yaml").fails(3, &refused("folder"));
+    seal(&folder, "checkout/repository/new.yaml").fails(3, &refused("repository"));
+    let keys = ["--keys", "cluster.yaml"];
+    let nothing = "sealed 0 Secrets in 0 files\n";
+    let below = ["seal", "db.yaml", "--output-dir", "checkout/folder"];
+    folder.waxseal(&[&below[..], &keys].concat()).fails(3, &format!("{nothing}{}", refused("folder")));
+    let in_place = |name: &str| folder.waxseal(&[&["seal", "--in-place", name], &keys[..]].concat());
+    in_place("checkout/plain.yaml").fails(3, &format!("{nothing}{}", refused("plain.yaml")));
+    in_place("checkout/folder").fails(3, &refused("folder"));
+    let doubt = "warning: checkout/inside/db.yaml: Git may hold this file (its repository cannot be read): change the \
+                 values if it was ever committed\nsealed 1 Secret in 1 file\n";
+    in_place("checkout/inside").writes(&["checkout/real/db.yaml", "checkout/inside/db.yaml"]).warns(doubt);
+    let open = ["open", "checkout/real/db.yaml", "--identity", "cluster.key", "-o", "checkout/folder/plain.yaml"];
+    folder.waxseal(&open).fails(3, &refused("folder"));
+}

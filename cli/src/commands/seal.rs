@@ -157,6 +157,9 @@ impl SealArguments {
                 files.push((Input::File(path), name));
                 continue;
             }
+            if self.in_place {
+                output::check_links(&path)?;
+            }
             let found = input::manifests_below(&path, self.output_dir.as_deref())?;
             found.warn_of_links_out(&path, streams);
             done.errors.extend(found.errors);
