@@ -267,6 +267,6 @@ fn links_that_lead_out_of_a_work_tree() {
     let doubt = "warning: checkout/inside/db.yaml: Git may hold this file (its repository cannot be read): change the \
                  values if it was ever committed\nsealed 1 Secret in 1 file\n";
     in_place("checkout/inside").writes(&["checkout/real/db.yaml", "checkout/inside/db.yaml"]).warns(doubt);
-    let open = ["open", "checkout/real/db.yaml", "--identity", "cluster.key", "-o", "checkout/folder/plain.yaml"];
+    let open = ["open", "checkout/real/db.yaml", "--identity", "cluster.key", "-o", "checkout/folder/opened.yaml"];
     folder.waxseal(&open).fails(3, &refused("folder"));
 }
