@@ -55,7 +55,7 @@ pub(crate) fn sealing_keys(cluster: &ClusterArguments, namespace: &Namespace) ->
     let objects = list(kubeconfig, context, namespace).map_err(|error| error.at(&place))?;
     if objects.is_empty() {
         let error = no_cluster(format!("no SealingKey in the namespace {namespace}")).at(&place);
-        return Err(error.with_hint("name the namespace of waxseal-controller with `--namespace`"));
+        return Err(error.with_hint("wait until waxseal-controller logs \"published the sealing key\", or name its namespace with `--namespace`"));
     }
     let decoded = objects.iter().map(|object| {
         PublishedKey::decode(object).map_err(|error| CliError::refused(format!("a SealingKey: {error}")).at(&place))

@@ -1,10 +1,12 @@
 //! What went wrong, for whom to fix, and with which exit code.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use waxseal_shared::manifest::ManifestError;
 
+use crate::input::shown;
 use crate::streams::Streams;
 
 /// What kind of failure it is: the exit code.
@@ -54,9 +56,22 @@ impl CliError {
     pub(crate) fn io(what: &str, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::new(Kind::ClosedPipe, ""),
-            io::ErrorKind::NotFound => Self::new(Kind::Failed, format!("failed to {what}: no such file or folder")),
             // The operating system's own words, without its number.
             kind => Self::new(Kind::Failed, format!("failed to {what}: {kind}")),
+        }
+    }
+
+    /// A failure of the operating system to do `what` with the file or folder at a path.
+    pub(crate) fn path(what: &str, path: &Path, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::new(Kind::Failed, "no such file or folder").at(shown(path)),
+            io::ErrorKind::IsADirectory => Self::refused("is a folder, not a file").at(shown(path)),
+            io::ErrorKind::NotADirectory => {
+                let is_file = |path: &&Path| path.metadata().is_ok_and(|metadata| !metadata.is_dir());
+                let file = path.ancestors().find(is_file).unwrap_or(path);
+                Self::refused("is a file, not a folder").at(shown(file))
+            }
+            _ => Self::io(what, error).at(shown(path)),
         }
     }
 

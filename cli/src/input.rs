@@ -1,23 +1,52 @@
 //! Reading files and stdin: bounded, and wiped after use.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use waxseal_shared::visible_text::escaped;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::CliError;
+use crate::streams::Streams;
 
 /// The greatest size of a file or stream: 32 MiB.
-const MAX_INPUT_BYTES: usize = 32 * 1024 * 1024;
+pub(crate) const MAX_INPUT_BYTES: usize = 32 * 1024 * 1024;
 
 /// Where a text comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
     Stdin,
+    /// A file that somebody named.
     File(PathBuf),
+    /// A file that was found in a folder.
+    Found(FoundFile),
+}
+
+/// A file in a folder that somebody named.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct FoundFile {
+    /// Where it was found.
+    pub(crate) path: PathBuf,
+    /// Where it is; no part of that is a symbolic link.
+    pub(crate) target: PathBuf,
+    /// Whether a symbolic link was found that leads to it.
+    pub(crate) is_link: bool,
+}
+
+/// What a search of a folder found.
+#[derive(Default)]
+pub(crate) struct FoundFiles {
+    /// The files, sorted.
+    pub(crate) files: Vec<FoundFile>,
+    /// The symbolic links that lead out of the folder, sorted. They were not followed.
+    pub(crate) links_out: Vec<PathBuf>,
+    /// Why some folders were not searched.
+    pub(crate) errors: Vec<CliError>,
 }
 
 impl Input {
@@ -30,7 +59,15 @@ impl Input {
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Stdin => "<stdin>".to_owned(),
-            Self::File(path) => shown(path),
+            Self::File(path) | Self::Found(FoundFile { path, .. }) => shown(path),
+        }
+    }
+
+    /// The file that it is.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Stdin => None,
+            Self::File(path) | Self::Found(FoundFile { target: path, .. }) => Some(path),
         }
     }
 
@@ -41,27 +78,45 @@ impl Input {
 
     /// Reads all of it, text or not; refuses more than 32 MiB while reading.
     pub(crate) fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
-        self.read_all().map_err(|error| error.at(self.place()))
+        let placed = |error: CliError| error.at(self.place());
+        match self {
+            Self::Stdin => read_bounded(io::stdin().lock(), 0).map_err(placed),
+            Self::File(path) => {
+                let failed = |error| CliError::path("read it", path, &error);
+                let file = File::open(path).map_err(failed)?;
+                let metadata = file.metadata().map_err(failed)?;
+                if metadata.is_dir() {
+                    return Err(failed(Errno::ISDIR.into()));
+                }
+                read_bounded(file, metadata.len()).map_err(placed)
+            }
+            Self::Found(file) => file.read().map_err(placed),
+        }
     }
 
     /// What was read from it, as text; refuses what is not UTF-8.
     pub(crate) fn text(&self, bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, CliError> {
         into_text(bytes).map_err(|error| error.at(self.place()))
     }
+}
 
-    fn read_all(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
+impl FoundFile {
+    /// Reads the file; refuses one with a second name, which can be anywhere.
+    fn read(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
         let failed = |error| CliError::io("read it", &error);
-        match self {
-            Self::Stdin => read_bounded(io::stdin().lock(), 0),
-            Self::File(path) => {
-                let file = File::open(path).map_err(failed)?;
-                let metadata = file.metadata().map_err(failed)?;
-                if metadata.is_dir() {
-                    return Err(CliError::refused("a folder, where a file belongs"));
-                }
-                read_bounded(file, usize::try_from(metadata.len()).unwrap_or(usize::MAX))
-            }
+        // Something else can have taken its place: a link, or a pipe, which would block.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+        let file =
+            OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(&self.target).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Err(CliError::refused("is not a regular file"));
         }
+        if metadata.nlink() > 1 {
+            let error = CliError::refused("has a second name, a hard link, which can lead out of the folder");
+            return Err(error.with_hint("name the file itself to seal it, or make a copy"));
+        }
+        read_bounded(file, metadata.len())
     }
 }
 
@@ -83,36 +138,84 @@ pub(crate) fn shown(path: &Path) -> String {
     escaped(&path.display().to_string()).into_owned()
 }
 
-/// The `.yaml`, `.yml` and `.json` files below a folder, sorted; hidden and symlinked folders are
-/// not entered, and what is no file is not opened.
-pub(crate) fn manifests_below(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
-    let mut found = Vec::new();
-    let mut waiting = vec![folder.to_owned()];
+/// Searches a folder for `.yaml`, `.yml` and `.json` files, in upper or lower case. Hidden and
+/// linked folders are not entered, nor is the one that results go to; links out of the folder are
+/// not followed, and what is not a regular file is not opened.
+pub(crate) fn manifests_below(root: &Path, results: Option<&Path>) -> Result<FoundFiles, CliError> {
+    let canonical = root.canonicalize().map_err(|error| CliError::path("read the folder", root, &error))?;
+    let results = results.and_then(|results| results.canonicalize().ok());
+    let mut found = FoundFiles::default();
+    let mut waiting = vec![PathBuf::new()];
     while let Some(folder) = waiting.pop() {
-        let failed = |error| CliError::io("read the folder", &error).at(shown(&folder));
-        for entry in std::fs::read_dir(&folder).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let path = entry.path();
-            if entry.file_type().map_err(failed)?.is_dir() {
-                let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-                waiting.extend((!is_hidden).then_some(path));
-            } else if is_manifest(&path) {
-                found.push(path);
-            }
+        if folder != Path::new("") && results.as_ref().is_some_and(|results| *results == canonical.join(&folder)) {
+            continue;
+        }
+        if let Err(error) = found.add_folder(root, &canonical, &folder, &mut waiting) {
+            // Its components, because the root joined with nothing ends with a slash.
+            let folder: PathBuf = root.join(folder).components().collect();
+            found.errors.push(CliError::path("read the folder", &folder, &error));
         }
     }
-    found.sort();
+    found.files.sort();
+    found.links_out.sort();
     Ok(found)
 }
 
+impl FoundFiles {
+    /// Warns of each link that was not followed.
+    pub(crate) fn warn_of_links_out(&self, root: &Path, streams: &mut Streams) {
+        for link in &self.links_out {
+            let text = format!("left out, because it is a link that leads out of {}", shown(root));
+            streams.warn(&shown(link), &text);
+        }
+    }
+
+    /// Adds what a folder holds; `folder` is its path in the root, and `waiting` gets the folders in it.
+    fn add_folder(
+        &mut self,
+        root: &Path,
+        canonical: &Path,
+        folder: &Path,
+        waiting: &mut Vec<PathBuf>,
+    ) -> io::Result<()> {
+        for entry in std::fs::read_dir(canonical.join(folder))? {
+            let entry = entry?;
+            let name = folder.join(entry.file_name());
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+                waiting.extend((!is_hidden).then_some(name));
+            } else if is_manifest(&name) && kind.is_file() {
+                self.files.push(FoundFile { path: root.join(&name), target: canonical.join(name), is_link: false });
+            } else if is_manifest(&name) && kind.is_symlink() {
+                self.add_link(root.join(&name), canonical, &canonical.join(name));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_link(&mut self, path: PathBuf, root: &Path, link: &Path) {
+        // One that leads nowhere, or to a folder, is no file of the folder.
+        let Some(target) = link.canonicalize().ok().filter(|target| target.is_file()) else {
+            return;
+        };
+        if target.starts_with(root) {
+            self.files.push(FoundFile { path, target, is_link: true });
+        } else {
+            self.links_out.push(path);
+        }
+    }
+}
+
 fn is_manifest(path: &Path) -> bool {
-    let extension = path.extension().and_then(OsStr::to_str);
-    extension.is_some_and(|extension| ["yaml", "yml", "json"].contains(&extension)) && path.is_file()
+    let extension = path.extension().unwrap_or_default();
+    ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Reads to the end; a buffer that grows is wiped before it is given back.
-fn read_bounded(mut from: impl Read, expected: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
+fn read_bounded(mut from: impl Read, expected: u64) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let too_large = || CliError::refused("larger than 32 MiB, the most that is read");
+    let expected = usize::try_from(expected).unwrap_or(usize::MAX);
     if expected > MAX_INPUT_BYTES {
         return Err(too_large());
     }
@@ -163,6 +266,14 @@ fn is_utf16(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_found_file_that_became_something_else_is_refused() {
+        let file = |target: &str| FoundFile { path: "x.yaml".into(), target: target.into(), is_link: false };
+        for target in ["/dev/null", "/dev", "/dev/stdin", "/"] {
+            assert!(Input::Found(file(target)).read_bytes().is_err(), "{target}");
+        }
+    }
 
     #[test]
     fn utf_16_is_told_from_what_only_begins_like_it() {

@@ -17,6 +17,7 @@ mod known_keys;
 mod output;
 mod passphrases;
 mod recipients;
+mod replacement;
 mod residue;
 mod sealed_objects;
 mod sealing;

@@ -1,13 +1,22 @@
 //! Writing files: replaced as a whole, or new and for the owner alone.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 use crate::error::CliError;
-use crate::git;
-use crate::input::shown;
+use crate::git::{self, Standing};
+use crate::input::{MAX_INPUT_BYTES, shown};
+
+/// How a folder is opened.
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Where a result goes.
 pub(crate) enum Output {
@@ -48,19 +57,173 @@ fn check_format(path: &Path) -> Result<(), CliError> {
     Err(error.with_hint(format!("the format is that of the input; for a file of that name write ./{name}")))
 }
 
-/// Replaces a file, or makes it: written beside it, synced, renamed. Mode and symlinks stay.
-///
-/// What is no regular file, such as a pipe, is written to as it is.
+/// Replaces a file, or makes it, as [`Destination::write`] does.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), CliError> {
-    replace_whole(path, text).map_err(|error| CliError::io("write it", &error).at(shown(path)))
+    Destination::at(path)?.write(text)
+}
+
+/// A file to be written, by the open folder that it is in: nothing that becomes of the path while
+/// the program runs leads elsewhere.
+pub(crate) enum Destination {
+    /// A regular file, or none yet.
+    File { folder: OwnedFd, name: OsString, shown: String },
+    /// What is there and not a regular file, such as a pipe.
+    Stream { path: PathBuf },
+}
+
+/// A regular file that is there already.
+pub(crate) struct Existing {
+    /// Its first 32 MiB.
+    pub(crate) content: Zeroizing<Vec<u8>>,
+    /// Whether that is all of it.
+    pub(crate) is_whole: bool,
+    file: fs::Metadata,
+}
+
+impl Destination {
+    /// The file at a path, or the one that a symbolic link there leads to.
+    pub(crate) fn at(path: &Path) -> Result<Self, CliError> {
+        let failed = |error: io::Error| CliError::path("write it", path, &error);
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Err(failed(Errno::ISDIR.into())),
+            Ok(metadata) if !metadata.is_file() => Ok(Self::Stream { path: path.to_owned() }),
+            Ok(_) => Self::in_folder_of(&path.canonicalize().map_err(failed)?, path),
+            Err(_) if path.is_symlink() => {
+                Err(CliError::refused("is a symbolic link that leads nowhere").at(shown(path)))
+            }
+            Err(_) => Self::in_folder_of(path, path),
+        }
+    }
+
+    fn in_folder_of(target: &Path, path: &Path) -> Result<Self, CliError> {
+        let folder = folder_of(target);
+        let name = target.file_name().ok_or_else(|| CliError::path("write it", path, &Errno::ISDIR.into()))?;
+        Ok(Self::File { folder: open_folder(&folder)?, name: name.to_owned(), shown: shown(path) })
+    }
+
+    /// The file at a path below a folder; the folders on the way are made. Refuses symbolic links
+    /// below the folder, and what is not a regular file.
+    pub(crate) fn below(root: &Path, relative: &Path) -> Result<Self, CliError> {
+        make_folder(root)?;
+        let mut folder = open_folder(root)?;
+        let mut path = root.to_owned();
+        let mut names = relative.components().filter_map(|component| match component {
+            Component::Normal(name) => Some(name),
+            _ => None,
+        });
+        let name = names.next_back().unwrap_or_default();
+        for name in names {
+            path.push(name);
+            folder = folder_in(&folder, name, &path)?;
+        }
+        path.push(name);
+        match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|file| FileType::from_raw_mode(file.st_mode)) {
+            Ok(FileType::Symlink) => return Err(link_below(&path)),
+            Ok(FileType::Directory) => return Err(CliError::path("write it", &path, &Errno::ISDIR.into())),
+            Ok(FileType::RegularFile) | Err(Errno::NOENT) => {}
+            Ok(_) => return Err(CliError::refused("is not a regular file").at(shown(&path))),
+            Err(error) => return Err(CliError::path("write it", &path, &error.into())),
+        }
+        Ok(Self::File { folder, name: name.to_owned(), shown: shown(&path) })
+    }
+
+    /// Whether it is not a regular file.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream { .. })
+    }
+
+    /// The name that errors show.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::File { shown, .. } => shown.clone(),
+            Self::Stream { path } => shown(path),
+        }
+    }
+
+    /// Reads the file that is there already.
+    pub(crate) fn existing(&self) -> Result<Option<Existing>, CliError> {
+        let Self::File { folder, name, shown } = self else {
+            return Ok(None);
+        };
+        let failed = |error: io::Error| CliError::io("read it", &error).at(shown);
+        // A pipe that takes its place would block.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(folder, name, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(failed(error.into())),
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        let mut content = Zeroizing::new(Vec::new());
+        let mut first = file.take(MAX_INPUT_BYTES as u64 + 1);
+        first.read_to_end(&mut content).map_err(failed)?;
+        let is_whole = content.len() <= MAX_INPUT_BYTES;
+        Ok(Some(Existing { content, is_whole, file: metadata }))
+    }
+
+    /// Replaces the file, or makes it: written beside it, synced, renamed. Its mode stays.
+    ///
+    /// What is not a regular file, such as a pipe, is written to as it is.
+    pub(crate) fn write(&self, text: &str) -> Result<(), CliError> {
+        let written = match self {
+            Self::File { folder, name, .. } => replace_whole(folder, name, text),
+            Self::Stream { path } => {
+                OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()))
+            }
+        };
+        written.map_err(|error| CliError::io("write it", &error).at(self.place()))
+    }
+}
+
+impl Existing {
+    /// Whether it is the file that a path leads to.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|other| (other.dev(), other.ino()) == (self.file.dev(), self.file.ino()))
+    }
+}
+
+/// Makes a folder and those above it, as far as there are none.
+pub(crate) fn make_folder(path: &Path) -> Result<(), CliError> {
+    fs::create_dir_all(path).map_err(|error| match error.kind() {
+        // Something that is not a folder is there.
+        io::ErrorKind::AlreadyExists => CliError::path("make the folder", path, &Errno::NOTDIR.into()),
+        _ => CliError::path("make the folder", path, &error),
+    })
+}
+
+fn open_folder(path: &Path) -> Result<OwnedFd, CliError> {
+    let opened = openat(CWD, path, FOLDER, Mode::empty());
+    opened.map_err(|error| CliError::path("write into it", path, &error.into()))
+}
+
+/// Opens a folder in a folder, and makes it if there is none.
+fn folder_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, CliError> {
+    match mkdirat(folder, name, Mode::from_raw_mode(0o777)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(CliError::path("make the folder", path, &error.into())),
+    }
+    openat(folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| {
+        match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|file| FileType::from_raw_mode(file.st_mode)) {
+            Ok(FileType::Symlink) => link_below(path),
+            _ => CliError::path("write into it", path, &error.into()),
+        }
+    })
+}
+
+fn link_below(path: &Path) -> CliError {
+    let error = CliError::refused("is a symbolic link, and nothing is written through one below --output-dir");
+    error.at(shown(path)).with_hint("remove the link")
 }
 
 /// Makes a file with mode 0600 for what is secret. It is never over an existing one, and never in a
-/// Git work tree unless Git ignores the path.
+/// Git work tree unless every repository whose work tree it is in ignores the path.
 pub(crate) fn create_private(path: &Path, text: &str) -> Result<(), CliError> {
     check_private(path)?;
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = created.map_err(|error| CliError::io("make it", &error).at(shown(path)))?;
+    let mut file = created.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => CliError::path("make it", &folder_of(path), &error),
+        _ => CliError::path("make it", path, &error),
+    })?;
     // The umask can have taken rights from the owner, too.
     let restricted = file.set_permissions(Permissions::from_mode(0o600));
     restricted.and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_all()).map_err(|error| {
@@ -75,49 +238,83 @@ pub(crate) fn check_private(path: &Path) -> Result<(), CliError> {
         let error = CliError::refused("exists already, and secrets are never written over a file");
         return Err(error.at(shown(path)));
     }
-    match git::standing(path) {
-        git::Standing::Outside | git::Standing::Ignored => Ok(()),
-        git::Standing::Exposed => Err(CliError::refused("is in a Git work tree, and Git does not ignore it")
-            .at(shown(path))
-            .with_hint("write it outside the work tree, or add it to .gitignore first")),
-        git::Standing::Unknown => {
-            Err(CliError::refused("is in a Git work tree, and Git does not say if it ignores it")
-                .at(shown(path))
-                .with_hint("write it outside the work tree"))
+    let (text, hint) = match git::standing(path) {
+        Standing::Private => return Ok(()),
+        Standing::Exposed => (
+            "is in a Git work tree, and Git does not ignore it".to_owned(),
+            "write it outside the work tree, or add it to .gitignore first".to_owned(),
+        ),
+        Standing::ExposedTo(root) => (
+            format!("is also in the Git work tree {}, and Git does not ignore it there", shown(&root)),
+            format!("write it outside that work tree, or add it to {} first", shown(&root.join(".gitignore"))),
+        ),
+        Standing::Tracked => (
+            "Git tracks a file of this name, so it does not ignore it".to_owned(),
+            "write it outside the work tree".to_owned(),
+        ),
+        Standing::InsideRepository => {
+            ("is inside the folder of a Git repository itself".to_owned(), "write it to another folder".to_owned())
         }
-    }
-}
-
-fn replace_whole(path: &Path, text: &str) -> io::Result<()> {
-    let Ok(metadata) = fs::metadata(path) else {
-        return write_beside(path, Permissions::from_mode(0o666), text)?.finish(path);
+        Standing::Unknown => (
+            "is in a Git work tree, and its repository cannot be read to see if Git ignores it".to_owned(),
+            "write it outside the work tree".to_owned(),
+        ),
     };
-    if !metadata.is_file() {
-        return OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+    Err(CliError::refused(text).at(shown(path)).with_hint(hint))
+}
+
+fn replace_whole(folder: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {
+    let mode = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(file) if FileType::from_raw_mode(file.st_mode) == FileType::RegularFile => {
+            Some(Mode::from_raw_mode(file.st_mode))
+        }
+        _ => None,
+    };
+    // Until it has the mode of the file that it replaces, nobody else reads it.
+    let mut beside = Beside::new(folder, Mode::from_raw_mode(if mode.is_some() { 0o600 } else { 0o666 }))?;
+    beside.file.write_all(text.as_bytes())?;
+    mode.map_or(Ok(()), |mode| fchmod(&beside.file, mode))?;
+    beside.file.sync_all()?;
+    beside.rename(name)?;
+    File::from(folder.as_fd().try_clone_to_owned()?).sync_all()
+}
+
+/// A file that is written beside the one that it is to replace; it is removed unless it is renamed.
+struct Beside<'a> {
+    folder: &'a OwnedFd,
+    name: String,
+    file: File,
+    is_renamed: bool,
+}
+
+impl<'a> Beside<'a> {
+    fn new(folder: &'a OwnedFd, mode: Mode) -> io::Result<Self> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let process = std::process::id();
+        for attempt in 0..u32::MAX {
+            let name = format!(".waxseal-{process}-{attempt}");
+            match openat(folder, &name, flags, mode) {
+                Ok(file) => return Ok(Self { folder, name, file: file.into(), is_renamed: false }),
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Errno::EXIST.into())
     }
-    let target = path.canonicalize()?;
-    let beside = write_beside(&target, Permissions::from_mode(0o600), text)?;
-    beside.file.as_file().set_permissions(metadata.permissions())?;
-    beside.finish(&target)
+
+    fn rename(&mut self, name: &OsStr) -> io::Result<()> {
+        renameat(self.folder, &self.name, self.folder, name)?;
+        self.is_renamed = true;
+        Ok(())
+    }
 }
 
-struct Beside {
-    file: tempfile::NamedTempFile,
-    folder: PathBuf,
-}
-
-fn write_beside(path: &Path, permissions: Permissions, text: &str) -> io::Result<Beside> {
-    let folder = folder_of(path);
-    let mut file = tempfile::Builder::new().prefix(".waxseal-").permissions(permissions).tempfile_in(&folder)?;
-    file.write_all(text.as_bytes())?;
-    Ok(Beside { file, folder })
-}
-
-impl Beside {
-    fn finish(self, path: &Path) -> io::Result<()> {
-        self.file.as_file().sync_all()?;
-        self.file.persist(path)?;
-        File::open(self.folder)?.sync_all()
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        if !self.is_renamed {
+            // Nothing else can be done about it.
+            let _left_behind = unlinkat(self.folder, &self.name, AtFlags::empty());
+        }
     }
 }
 

@@ -46,6 +46,11 @@ struct KeysFile {
 }
 
 impl RecipientArguments {
+    /// The keys files that are named.
+    pub(crate) fn keys_files(&self) -> impl Iterator<Item = &OsString> {
+        self.keys.iter()
+    }
+
     /// The recipients, each once, those of keys files first.
     ///
     /// Refuses an empty choice, revoked keys, recovery keys alone, mixed kinds, classic recipients unless they are

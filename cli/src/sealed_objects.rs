@@ -10,6 +10,7 @@ use waxseal_shared::sealed_secret::SealedSecret;
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
 use crate::input::{self, Input};
+use crate::streams::Streams;
 
 /// How many failures of one input are told: nobody reads more, and a hostile input has any number.
 const MOST_FAILURES: usize = 100;
@@ -53,12 +54,20 @@ impl ManifestArguments {
 }
 
 impl Source {
-    /// What a name on the command line stands for: a file, stdin, or the manifests below a folder.
-    pub(crate) fn all_of(name: &OsStr) -> Result<Vec<Self>, CliError> {
+    /// What a name on the command line stands for: a file, stdin, or the manifests below a folder. `errors` gets why
+    /// some folders were not searched.
+    pub(crate) fn all_of(
+        name: &OsStr,
+        errors: &mut Vec<CliError>,
+        streams: &mut Streams,
+    ) -> Result<Vec<Self>, CliError> {
         match Input::named(name) {
             Input::File(path) if path.is_dir() => {
-                let files = input::manifests_below(&path)?.into_iter();
-                Ok(files.map(|file| Self { input: Input::File(file), is_named: false }).collect())
+                let found = input::manifests_below(&path, None)?;
+                found.warn_of_links_out(&path, streams);
+                errors.extend(found.errors);
+                let files = found.files.into_iter();
+                Ok(files.map(|file| Self { input: Input::Found(file), is_named: false }).collect())
             }
             input => Ok(vec![Self { input, is_named: true }]),
         }

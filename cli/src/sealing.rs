@@ -1,6 +1,7 @@
 //! A text with Secrets becomes a text with SealedSecrets; every other document stays byte for byte.
 
 use std::borrow::Cow;
+use std::iter::Sum;
 
 use serde_json::Value;
 use waxseal_shared::key::Recipient;
@@ -32,20 +33,40 @@ pub(crate) struct Sealing {
 /// A text after sealing.
 pub(crate) struct Sealed<'a> {
     pub(crate) text: Cow<'a, str>,
-    pub(crate) holds: Holds,
+    pub(crate) counts: Counts,
     /// Where and what a person should know.
     pub(crate) warnings: Vec<(String, String)>,
 }
 
-/// What a text held before it was sealed; later is more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Holds {
-    /// Neither Secret nor SealedSecret.
-    Neither,
-    /// SealedSecrets and no Secret: the text has not changed.
-    SealedSecrets,
-    /// Secrets.
-    Secrets,
+/// What a text held before it was sealed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) secrets: usize,
+    pub(crate) sealed_secrets: usize,
+}
+
+impl Counts {
+    fn of(kind: &DocumentKind) -> Self {
+        match kind {
+            DocumentKind::Secret(_) => Self { secrets: 1, sealed_secrets: 0 },
+            DocumentKind::SealedSecret(_) => Self { secrets: 0, sealed_secrets: 1 },
+            DocumentKind::List(items) => items.iter().map(Self::of).sum(),
+            DocumentKind::Empty | DocumentKind::Other(_) => Self::default(),
+        }
+    }
+
+    pub(crate) fn is_zero(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
+        counts.fold(Self::default(), |sum, counts| Self {
+            secrets: sum.secrets + counts.secrets,
+            sealed_secrets: sum.sealed_secrets + counts.sealed_secrets,
+        })
+    }
 }
 
 /// One document after sealing, and the objects in it that are new.
@@ -62,9 +83,9 @@ impl Sealing {
     /// Looks at all of them before it seals the first, which takes a hundred times as long.
     pub(crate) fn seal_text<'a>(&self, input: &str, text: &'a str) -> Result<Sealed<'a>, Failures> {
         let stream = split(text).map_err(|error| CliError::manifest(input, &error))?;
-        let holds = self.check(input, &stream)?;
-        if holds < Holds::Secrets {
-            return Ok(Sealed { text: text.into(), holds, warnings: Vec::new() });
+        let counts = self.check(input, &stream)?;
+        if counts.secrets == 0 {
+            return Ok(Sealed { text: text.into(), counts, warnings: Vec::new() });
         }
         let mut values = Values::default();
         let mut parts = Vec::new();
@@ -79,32 +100,34 @@ impl Sealing {
         Failures::none_or(errors)?;
         warnings.extend(parts.iter().flat_map(|part| part.residue(input, &values)));
         let text = parts.into_iter().map(|part| part.text).collect::<String>().into();
-        Ok(Sealed { text, holds, warnings })
+        Ok(Sealed { text, counts, warnings })
     }
 
     /// Says what documents hold; refuses those that would be refused when they are sealed, but for
     /// their size then.
-    fn check(&self, input: &str, stream: &Stream<'_>) -> Result<Holds, Failures> {
-        let mut found = Holds::Neither;
+    fn check(&self, input: &str, stream: &Stream<'_>) -> Result<Counts, Failures> {
+        let mut found = Vec::new();
         let mut errors = Vec::new();
         for (document, kind) in stream.kinds() {
             let manifest = |error| CliError::manifest(input, &error);
-            match kind.map_err(manifest).and_then(|kind| self.check_document(input, document, &kind)) {
-                Ok(holds) => found = found.max(holds),
+            let counts = kind.map_err(manifest).and_then(|kind| self.check_document(input, document.line(), &kind));
+            // The document's tree is gone by now: this reads another one.
+            match counts.and_then(|counts| document.hidden_secret().map_or(Ok(counts), |error| Err(manifest(error)))) {
+                Ok(counts) => found.push(counts),
                 Err(error) => errors.push(error),
             }
         }
         Failures::none_or(errors)?;
-        Ok(found)
+        Ok(found.into_iter().sum())
     }
 
-    fn check_document(&self, input: &str, document: &Document<'_>, kind: &DocumentKind) -> Result<Holds, CliError> {
-        refuse_plain_values(document, kind).map_err(|error| CliError::manifest(input, &error))?;
-        let holds = holds(kind);
-        if holds == Holds::Secrets {
-            self.check_kind(kind, "", &format!("{input}:{}", document.line()), input)?;
+    fn check_document(&self, input: &str, line: usize, kind: &DocumentKind) -> Result<Counts, CliError> {
+        refuse_plain_values(kind).map_err(|error| CliError::manifest(input, &error))?;
+        let counts = Counts::of(kind);
+        if counts.secrets > 0 {
+            self.check_kind(kind, "", &format!("{input}:{line}"), input)?;
         }
-        Ok(holds)
+        Ok(counts)
     }
 
     fn check_kind(&self, kind: &DocumentKind, path: &str, place: &str, input: &str) -> Result<(), CliError> {
@@ -129,7 +152,7 @@ impl Sealing {
         warnings: &mut Vec<(String, String)>,
     ) -> Result<Part<'a>, CliError> {
         let kind = document.kind().map_err(|error| CliError::manifest(input, &error))?;
-        let holds = holds(&kind);
+        let counts = Counts::of(&kind);
         let place = format!("{input}:{}", document.line());
         let mut found = Found { input, place, values, warnings, objects: Vec::new() };
         let text = match kind {
@@ -137,7 +160,7 @@ impl Sealing {
                 let sealed = self.seal_secret(&secret, "", &mut found)?;
                 document.replaced_by(&write_sealed_secret(&sealed, document.format())).into()
             }
-            DocumentKind::List(items) if holds == Holds::Secrets => {
+            DocumentKind::List(items) if counts.secrets > 0 => {
                 document.replaced_by(&self.seal_list(items, document.format(), &mut found)?).into()
             }
             _ => document.text().into(),
@@ -289,26 +312,12 @@ fn can_hold_comment(line: &str) -> bool {
 
 /// Refuses what would leave values in plain text beside what is sealed: a Secret that is not
 /// recognised as one, and plain values in a SealedSecret.
-fn refuse_plain_values(document: &Document<'_>, kind: &DocumentKind) -> Result<(), ManifestError> {
-    document.hidden_secret().map_or(Ok(()), Err)?;
-    refuse_plain_values_of(kind)
-}
-
-fn refuse_plain_values_of(kind: &DocumentKind) -> Result<(), ManifestError> {
+fn refuse_plain_values(kind: &DocumentKind) -> Result<(), ManifestError> {
     match kind {
         DocumentKind::Empty | DocumentKind::Secret(_) => Ok(()),
         DocumentKind::SealedSecret(object) => object.check_values(),
-        DocumentKind::List(items) => items.iter().try_for_each(refuse_plain_values_of),
+        DocumentKind::List(items) => items.iter().try_for_each(refuse_plain_values),
         DocumentKind::Other(object) => object.near_secret().cloned().map_or(Ok(()), Err),
-    }
-}
-
-fn holds(kind: &DocumentKind) -> Holds {
-    match kind {
-        DocumentKind::Secret(_) => Holds::Secrets,
-        DocumentKind::SealedSecret(_) => Holds::SealedSecrets,
-        DocumentKind::List(items) => items.iter().map(holds).max().unwrap_or(Holds::Neither),
-        DocumentKind::Empty | DocumentKind::Other(_) => Holds::Neither,
     }
 }
 

@@ -1,7 +1,8 @@
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use waxseal_shared::template::ForbiddenPrefix;
 
 /// Turns SealedSecrets into Secrets, in a cluster or on a folder.
 #[derive(Parser)]
@@ -45,9 +46,32 @@ pub(crate) struct Kubernetes {
     /// and waxseal-system outside
     #[arg(long, env = "WAXSEAL_KEY_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) key_namespace: Option<String>,
-    /// Where probes and metrics are served
-    #[arg(long, env = "WAXSEAL_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
-    pub(crate) listen: SocketAddr,
+    /// The address and port of probes and metrics: unless given, port 8080 on every address in a cluster, and
+    /// 127.0.0.1:8080 outside
+    #[arg(long, env = "WAXSEAL_LISTEN", value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) forbidden: Forbidden,
+}
+
+impl Kubernetes {
+    /// Whether this is a Pod that works on its own cluster.
+    pub(crate) fn is_in_cluster(&self) -> bool {
+        self.kubeconfig.is_none() && self.context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+    }
+
+    /// The addresses to try to listen on, the first first. `[::]` takes IPv4 connections too, but a
+    /// machine may lack IPv6.
+    pub(crate) fn listen_addresses(&self) -> Vec<SocketAddr> {
+        const PORT: u16 = 8080;
+        match self.listen {
+            Some(address) => vec![address],
+            None if self.is_in_cluster() => {
+                vec![(Ipv6Addr::UNSPECIFIED, PORT).into(), (Ipv4Addr::UNSPECIFIED, PORT).into()]
+            }
+            None => vec![(Ipv4Addr::LOCALHOST, PORT).into()],
+        }
+    }
 }
 
 impl Default for Command {
@@ -72,4 +96,15 @@ pub(crate) struct Directory {
     /// deletes a Secret
     #[arg(long)]
     pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) forbidden: Forbidden,
+}
+
+/// What SealedSecrets may not ask for, beside what Waxseal never allows.
+#[derive(clap::Args, Default)]
+pub(crate) struct Forbidden {
+    /// Refuse SealedSecrets whose template has a label or annotation that begins with PREFIX, beside those of known
+    /// replicators; may be given several times, and in the variable separated by commas
+    #[arg(long = "forbid-metadata", env = "WAXSEAL_FORBID_METADATA", value_name = "PREFIX", value_delimiter = ',')]
+    pub(crate) metadata: Vec<ForbiddenPrefix>,
 }

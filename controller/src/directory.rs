@@ -52,12 +52,12 @@ pub(crate) async fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
     let stop = stop_signal()?;
     let folders = Folders::open(&args)?;
     if args.once {
-        return Ok(once(Reconciler::new(folders), stop).await?);
+        return Ok(once(Reconciler::new(folders, args.forbidden.metadata), stop).await?);
     }
     let changes = Changes::new(&folders.manifests, &folders.keys);
     let (manifests, secrets) = (shown(&args.manifests), shown(&args.secrets));
     tracing::info!(%manifests, %secrets, version = env!("CARGO_PKG_VERSION"), "started");
-    keep_current(Reconciler::new(folders), changes, stop).await;
+    keep_current(Reconciler::new(folders, args.forbidden.metadata), changes, stop).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -47,8 +47,8 @@ use crate::kubernetes::server_version::ServerVersion;
 use crate::kubernetes::watch_failures::WatchFailures;
 use crate::kubernetes::work_queue::WorkQueue;
 
-/// Looks at this many objects at once: enough to keep an API server busy.
-const WORKERS: usize = 16;
+/// Looks at this many objects at once. No namespace can take all of it: see the work queue.
+const WORKERS: usize = 32;
 /// Secrets without a SealedSecret are searched for this often.
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -70,15 +70,16 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
         move || objects.clear()
     }));
     let metrics = Arc::new(Metrics::new(Arc::clone(&objects), Arc::clone(&last_contact)));
+    let (listener, address) = server::bind(&args.listen_addresses())?;
     let context = Arc::new(Context {
         client: client.clone(),
         keys: keys.clone(),
+        forbidden: args.forbidden.metadata,
         objects: Arc::clone(&objects),
         metrics: Arc::clone(&metrics),
         large_objects: LargeObjects::new(),
     });
 
-    let (listener, address) = server::bind(args.listen).await?;
     tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
     let mut tasks = JoinSet::new();
     let readiness = Readiness { objects: Arc::clone(&objects), keys: keys.clone(), last_contact };
@@ -161,7 +162,10 @@ async fn look_again_with_new_keys(mut keys: watch::Receiver<KeyState>, objects: 
 
 /// Looks at one object after the other until it is told to stop.
 async fn work(context: Arc<Context>, queue: Arc<WorkQueue>, mut stop: watch::Receiver<bool>) {
-    context.objects.listed().await;
+    tokio::select! {
+        () = context.objects.listed() => {}
+        () = stopping::told_to_stop(&mut stop) => return,
+    }
     loop {
         let key = tokio::select! {
             key = queue.next() => key,

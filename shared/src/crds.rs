@@ -21,6 +21,8 @@ pub fn all() -> [CustomResourceDefinition; 2] {
         });
         let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         allow_unknown_to_be_pruned(schema);
+        unwrap_descriptions(schema);
+        drop_nulls(schema);
         if let Some(status) = schema.pointer_mut("/properties/status") {
             // A fresh object has been judged at no generation: kstatus then reads it as in progress.
             status["default"] = json!({"observedGeneration": -1});
@@ -28,6 +30,7 @@ pub fn all() -> [CustomResourceDefinition; 2] {
         schema["x-kubernetes-validations"] = json!([{
             "rule": "!has(self.metadata.generateName)",
             "message": "a generated name is refused: give the object the name that it was sealed for",
+            "reason": "FieldValueForbidden",
         }]);
         serde_json::from_value(value).expect("still a definition")
     })
@@ -52,5 +55,82 @@ fn allow_unknown_to_be_pruned(schema: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(allow_unknown_to_be_pruned),
         _ => {}
+    }
+}
+
+/// Has the API server take a field that is `null` for absent, as the format does.
+fn drop_nulls(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.get("nullable") == Some(&Value::Bool(true)) {
+                fields.remove("nullable");
+            }
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+/// Makes one line of each paragraph: `kubectl explain` breaks lines itself, at the width of the terminal.
+fn unwrap_descriptions(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::String(description)) = fields.get_mut("description") {
+                let paragraphs = description.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+                *description = paragraphs.collect::<Vec<_>>().join("\n\n");
+            }
+            fields.values_mut().for_each(unwrap_descriptions);
+        }
+        Value::Array(items) => items.iter_mut().for_each(unwrap_descriptions),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls for each schema of a field, with the field's path.
+    fn each_field(schema: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            visit(&path, field);
+            each_field(field, &path, visit);
+            each_field(&field["additionalProperties"], &path, visit);
+        }
+    }
+
+    #[test]
+    fn kubectl_explains_every_field() {
+        for definition in all() {
+            let definition = serde_json::to_value(definition).expect("plain data");
+            let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            each_field(schema, "", &mut |path, field| {
+                let description = field["description"].as_str().unwrap_or_default();
+                assert!(description.ends_with('.'), "{path}: {description}");
+                let is_for_rust = description.contains("[`") || description.replace("\n\n", "").contains('\n');
+                assert!(!is_for_rust, "{path}: {description}");
+            });
+        }
+    }
+
+    /// A rule with another reason has its error quote the value.
+    #[test]
+    fn rules_about_values_quote_none() {
+        let definition = serde_json::to_value(&all()[0]).expect("plain data");
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let mut rules = 0;
+        let mut check = |path: &str, field: &Value| {
+            for schema in [field, &field["additionalProperties"]] {
+                for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+                    assert_eq!(rule["reason"], "FieldValueForbidden", "{path}");
+                    rules += 1;
+                }
+                assert!(schema.get("pattern").is_none() && schema.get("minLength").is_none(), "{path}");
+            }
+        };
+        each_field(schema, "", &mut check);
+        assert!(rules >= 8, "{rules}");
     }
 }

@@ -22,6 +22,7 @@ pub use check::Check;
 pub use data_key::{COMMITMENT_BYTES, Commitment, Dek};
 pub use decode::{DecodeError, Envelope, MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS, Sealed, bound_to_for};
 pub(crate) use padding::{counted_length, padded_length};
-pub(crate) use value::seal_value;
 pub use value::{TokenError, ValueError};
+pub(crate) use value::{longest_token, seal_value, shortest_token};
+pub(crate) use wrap::longest_wrap;
 pub use wrap::{MAX_WRAP_BYTES, NotOpened, Wrap, WrapError};

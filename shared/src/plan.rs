@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::Sealed;
+use crate::format::{DecodeError, Sealed};
 use crate::key_ring::KeyRing;
 use crate::names::{EnvelopeId, KeyId, ObjectName};
 use crate::open::open;
@@ -10,6 +10,7 @@ use crate::reason::Reason;
 use crate::sealed_secret::{SealedSecret, Template, TemplateMetadata};
 use crate::secret::SecretData;
 use crate::status::{Verdict, broken_wrap};
+use crate::template::{self, ForbiddenPrefix};
 
 /// The label that marks a Secret as made by Waxseal, or consents to be.
 pub const MARK_LABEL: &str = "waxseal.dev/secret";
@@ -110,24 +111,37 @@ pub struct Materialised {
     pub opened_with: BTreeSet<KeyId>,
 }
 
-/// Decides what to do about an object, given the keys and the Secret that has its name.
+/// Decides what to do about an object, given the keys, the metadata that the operator forbids and the Secret that has
+/// its name.
 ///
 /// The checks come in this order: being deleted, keys, format, forbidden template, opening,
 /// ownership, what Kubernetes never changes. The first that fails decides; nothing is written
 /// then.
-pub fn plan(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecret>) -> Plan {
+pub fn plan(
+    object: &SealedSecret,
+    keys: Keys<'_>,
+    forbidden: &[ForbiddenPrefix],
+    existing: Option<&ExistingSecret>,
+) -> Plan {
     if object.metadata.deletion_timestamp.is_some() {
         return Plan::Nothing;
     }
-    match decide(object, keys, existing) {
+    match decide(object, keys, forbidden, existing) {
         Ok(plan) => plan,
         Err(verdict) => Plan::Refuse(verdict),
     }
 }
 
-fn decide(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecret>) -> Result<Plan, Verdict> {
+fn decide(
+    object: &SealedSecret,
+    keys: Keys<'_>,
+    forbidden: &[ForbiddenPrefix],
+    existing: Option<&ExistingSecret>,
+) -> Result<Plan, Verdict> {
     let ring = ring(keys)?;
-    let sealed = Sealed::decode(object).map_err(|error| Verdict::new(error.reason(), error.to_string()))?;
+    let refused = |error: DecodeError| Verdict::new(error.reason(), error.to_string());
+    let sealed = Sealed::decode(object).map_err(refused)?;
+    template::check_configured(&sealed.template, forbidden).map_err(|error| refused(error.into()))?;
     let opened = open(&sealed, ring).map_err(|error| Verdict::new(error.reason(), error.to_string()))?;
     let done = Materialised { verdict: materialised(&opened.broken_wraps), opened_with: opened.opened_with };
     let desired = desired(&sealed, opened.data);

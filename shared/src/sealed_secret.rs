@@ -9,10 +9,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_derive::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Value, json};
 
+use crate::format::{self, MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS};
 use crate::settled::Settled;
 
-/// What a SealedSecret holds and what the Secret made from it shall look like.
+/// The sealed values, and what else the Secret has.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[kube(
     group = "waxseal.dev",
@@ -22,43 +24,62 @@ use crate::settled::Settled;
     shortname = "wax",
     status = "SealedSecretStatus",
     derive = "PartialEq",
-    doc = "A Secret that is safe to commit: the controller of the cluster it was sealed for turns it back into a Secret of the same name.",
+    doc = "A Secret that is safe to commit to Git. The controller of the cluster that it was sealed for makes a Secret of the same name from it. `waxseal seal` makes a SealedSecret from the manifest of a Secret.",
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    ),
     crates(kube_core = "::kube_core")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SealedSecretSpec {
-    /// What the values are bound to beside their data key: `Strict` (default) to namespace and
-    /// name, `Namespace` to the namespace, `Cluster` to neither.
+    /// The place that the sealed values are bound to; see [`Scope`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
-    /// The envelopes by their ids (`e` and 10 hex digits).
-    #[schemars(extend("maxProperties" = 64, "x-kubernetes-validations" = [{
-        "rule": "self.all(id, id.matches('^e[0-9a-f]{10}$'))",
-        "message": "an envelope id is 'e' and 10 lower-case hex digits"
-    }]))]
+    /// The envelopes by their ids (`e` and 10 hex digits). Each holds the key that some of the values are encrypted
+    /// with. `waxseal seal` writes them; there is nothing in them to edit.
+    #[schemars(extend("maxProperties" = MAX_ENVELOPES, "x-kubernetes-validations" = [rule(
+        "self.all(id, id.matches('^e[0-9a-f]{10}$'))",
+        "an envelope id is 'e' and 10 lower-case hex digits"
+    )]))]
     #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub envelopes: BTreeMap<String, EnvelopeSpec>,
-    /// The sealed values by data key: `wax1.ENVELOPE.TOKEN`.
+    /// The sealed values by data key, which is the key in the Secret's `data`. Each is `wax1.`, the id of its envelope, a
+    /// dot and the encrypted value. `waxseal seal` makes them.
     #[schemars(schema_with = "encrypted_data_schema")]
     #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub encrypted_data: BTreeMap<String, String>,
-    /// What else the Secret holds.
+    /// What the Secret has beside its sealed values, taken literally.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
 }
 
-/// What sealed values are bound to, beside their data key.
+/// The place that the sealed values are bound to. A value opens only in the place that it was sealed for, and only under
+/// its own data key; anywhere else the status says `Moved` or `Unreadable`.
+///
+/// `Strict` (the default) binds values to the namespace and the name of the SealedSecret. Use it unless you need another
+/// scope.
+///
+/// `Namespace` binds values to the namespace alone: a tool may rename the SealedSecret. Everyone who may create
+/// SealedSecrets in the namespace can open the values under another name.
+///
+/// `Cluster` binds values to no place: one SealedSecret serves several namespaces. Everyone who may create
+/// SealedSecrets anywhere in a cluster that the values were sealed for can open them there.
+///
+/// The scope is chosen when the values are sealed (`waxseal seal --scope`). To change it, seal the values again.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// Namespace and name of the object.
+    /// Bound to namespace and name.
     #[default]
     Strict,
-    /// The namespace alone: whoever may create SealedSecrets there can materialise the value.
+    /// Bound to the namespace.
     Namespace,
-    /// Neither: the value opens anywhere in any recipient cluster.
+    /// Bound to no place.
     Cluster,
 }
 
@@ -73,30 +94,35 @@ impl Scope {
     }
 }
 
-/// One data key, wrapped once for each recipient.
+/// The key that some of the values are encrypted with, itself encrypted to every recipient.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnvelopeSpec {
-    /// What the values were sealed for, for people and for offline checks.
+    /// The place that the envelope's values were sealed for: namespace and name for the scope `Strict`, the namespace for
+    /// `Namespace`, nothing for `Cluster`. It explains why a moved value does not open; the encryption is what stops it.
     #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BoundTo::is_empty")]
     pub bound_to: BoundTo,
-    /// Base64 of the 32-byte commitment to the data key.
-    #[schemars(length(equal = 44))]
+    /// Base64 of the 32-byte commitment to the envelope's key. With it, all recipients see the same values.
+    #[schemars(length(max = 44), extend("x-kubernetes-validations" = [rule(
+        "self.matches('^[+/0-9A-Za-z]{42}[048AEIMQUYcgkosw]=$')",
+        "a commitment is the base64 of 32 bytes"
+    )]))]
     pub commitment: String,
-    /// The wraps by key id: base64 of an age file, a dot, and the proof.
+    /// The envelope's key, encrypted once to each recipient, by the key id of the recipient (`k` and 16 hex digits, the
+    /// name of its SealingKey). Each is the base64 of an age file, a dot, and a proof that the sealer knew the key.
     #[schemars(schema_with = "wraps_schema")]
     pub wraps: BTreeMap<String, String>,
 }
 
-/// What values were sealed for: both fields for `Strict`, `namespace` for `Namespace`, none for
-/// `Cluster`.
+/// The place that the values of an envelope were sealed for: both fields for `Strict`, `namespace` for `Namespace`,
+/// neither for `Cluster`.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BoundTo {
-    /// The namespace.
+    /// The namespace of the SealedSecret that the values were sealed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// The name.
+    /// The name of the SealedSecret that the values were sealed for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
@@ -108,34 +134,35 @@ impl BoundTo {
     }
 }
 
-/// What the Secret holds beside its sealed values; literal, never rendered.
+/// What the Secret has beside its sealed values, taken literally.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Template {
-    /// The Secret's type; `Opaque` when absent or empty.
-    #[schemars(length(max = 253), extend("x-kubernetes-validations" = [{
-        "rule": "!self.startsWith('waxseal.dev/') && !(self in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])",
-        "message": "Secrets of this type are never made from a SealedSecret"
-    }]))]
+    /// The Secret's type; `Opaque` when absent or empty. Kubernetes never changes the type of an existing Secret.
+    #[schemars(extend("x-kubernetes-validations" = [rule(
+        "!self.startsWith('waxseal.dev/') && !(self in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])",
+        "Secrets of this type are never made from a SealedSecret"
+    )]))]
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub type_: Option<String>,
-    /// Whether the Secret's data shall be immutable.
+    /// Whether the Secret is immutable: Kubernetes then refuses every change of its data, also when the SealedSecret
+    /// changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub immutable: Option<bool>,
-    /// Labels and annotations of the Secret.
+    /// Labels and annotations of the Secret. Those of the SealedSecret itself do not go to the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
 }
 
-/// Labels and annotations of the Secret that is made.
+/// Labels and annotations of the Secret. Those of the SealedSecret itself do not go to the Secret.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TemplateMetadata {
-    /// The labels.
+    /// The labels of the Secret.
     #[schemars(schema_with = "template_metadata_schema")]
     #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// The annotations.
+    /// The annotations of the Secret.
     #[schemars(schema_with = "template_metadata_schema")]
     #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -145,10 +172,11 @@ pub struct TemplateMetadata {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SealedSecretStatus {
-    /// The generation that was judged; −1 before the first judgement.
+    /// The generation of the SealedSecret that the conditions speak of; −1 before the controller has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Stalled` and `Reconciling`.
+    /// `Ready` says whether the Secret is as the SealedSecret says. `Stalled` is there while waiting will not help, and
+    /// `Reconciling` while the controller tries again.
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
@@ -162,41 +190,62 @@ fn absent_if_null<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(dese
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+/// A rule of admission with a fixed text. An error of this reason does not quote the value, which
+/// may be a plain password; errors of `pattern` and `minLength` do.
+fn rule(rule: &str, message: &str) -> Value {
+    json!({"rule": rule, "message": message, "reason": "FieldValueForbidden"})
+}
+
+/// Admission looks at the length of a token and at a few of its characters: a rule over all of it would exceed the cost
+/// that the API server allows, and each further character costs it a copy of the token. The same holds for a wrap.
 fn encrypted_data_schema(_: &mut SchemaGenerator) -> Schema {
+    let shortest = format::shortest_token();
     json_schema!({
         "type": "object",
-        "description": "The sealed values by data key: `wax1.ENVELOPE.TOKEN`.",
-        "maxProperties": 256,
-        "additionalProperties": {"type": "string", "maxLength": 1_500_000},
-        "x-kubernetes-validations": [{
-            "rule": "self.all(key, key.matches('^[-._a-zA-Z0-9]{1,253}$') && key != '.' && !key.startsWith('..'))",
-            "message": "a data key is 1 to 253 letters, digits, '-', '_' and '.', not '.' and not beginning with '..'"
-        }]
+        "maxProperties": MAX_DATA_KEYS,
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": format::longest_token(),
+            "x-kubernetes-validations": [rule(
+                &format!("self.size() >= {shortest} && self.startsWith('wax1.e') && self.charAt(16) == '.'"),
+                "this is not a sealed value, which is \"wax1.ENVELOPE.…\": seal the plain value with `waxseal seal`",
+            )],
+        },
+        "x-kubernetes-validations": [rule(
+            "self.all(key, key.matches('^[-._a-zA-Z0-9]{1,253}$') && key != '.' && !key.startsWith('..'))",
+            "a data key is 1 to 253 letters, digits, '-', '_' and '.', not '.' and not beginning with '..'",
+        )],
     })
 }
 
 fn wraps_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "description": "The wraps by key id: base64 of an age file, a dot, and the proof.",
         "minProperties": 1,
-        "maxProperties": 16,
-        "additionalProperties": {"type": "string", "maxLength": 6_000},
-        "x-kubernetes-validations": [{
-            "rule": "self.all(id, id.matches('^k[0-9a-f]{16}$'))",
-            "message": "a key id is 'k' and 16 lower-case hex digits"
-        }]
+        "maxProperties": MAX_WRAPS,
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": format::longest_wrap(),
+            // The beginning is the base64 of "age-encryption.org/v1".
+            "x-kubernetes-validations": [rule(
+                "self.startsWith('YWdlLWVuY3J5cHRpb24ub3JnL3Yx') && self.charAt(self.size() - 23) == '.'",
+                "a wrap is the base64 of an age file, a dot, and the base64url of a proof of 16 bytes",
+            )],
+        },
+        "x-kubernetes-validations": [rule(
+            "self.all(id, id.matches('^k[0-9a-f]{16}$'))",
+            "a key id is 'k' and 16 lower-case hex digits",
+        )],
     })
 }
 
 fn template_metadata_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "maxProperties": 128,
         "additionalProperties": {"type": "string"},
-        "x-kubernetes-validations": [{
-            "rule": "self.all(key, !key.startsWith('waxseal.dev/'))",
-            "message": "labels and annotations under waxseal.dev/ are Waxseal's own"
-        }]
+        "x-kubernetes-validations": [rule(
+            "self.all(key, !key.startsWith('waxseal.dev/'))",
+            "labels and annotations under waxseal.dev/ are Waxseal's own",
+        )],
     })
 }

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::key::{Recipient, RecipientError};
 use crate::names::KeyId;
 
-/// A recipient that a cluster publishes; public material only.
+/// A recipient, and what it is used for.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
 #[kube(
     group = "waxseal.dev",
@@ -20,7 +20,7 @@ use crate::names::KeyId;
     kind = "SealingKey",
     namespaced,
     derive = "PartialEq",
-    doc = "A public key that values are sealed to for this cluster. `kubectl get sealingkeys -o yaml` is the file that `waxseal seal --keys` takes.",
+    doc = "A public key that values are sealed to for this cluster. The controller publishes a SealingKey for each of its identities, under the key id, and deletes every other one. `waxseal keys fetch` writes them to the file that `waxseal seal --keys` takes, and shows the fingerprint of each: compare it with the controller's log. No column shows it, because a column shows what somebody wrote, and a fingerprint must be computed from the recipient.",
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.role"),
     printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
     printcolumn(name = "Created", type_ = "date", json_path = ".spec.createdAt"),
@@ -28,23 +28,26 @@ use crate::names::KeyId;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SealingKeySpec {
-    /// The recipient in age's writing: `age1pq1…` or `age1…`.
+    /// The recipient as age writes it: `age1pq1…` or `age1…`.
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the recipient of a SealingKey never changes"}]))]
     #[schemars(length(max = 2048))]
     pub recipient: String,
-    /// Whose key it is.
+    /// Who holds the identity. `Cluster`: the controller of this cluster. `Recovery`: an operator keeps it offline, to
+    /// open what was sealed for the cluster when the cluster is gone.
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the role of a SealingKey never changes"}]))]
     pub role: KeyRole,
-    /// When the key was made (RFC 3339): the newest Active key is the primary.
+    /// When the key was made (RFC 3339). The newest Active key of the role `Cluster` is the primary: new values are sealed
+    /// to it.
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the creation time of a SealingKey never changes"}]))]
     #[schemars(extend("format" = "date-time"))]
     pub created_at: String,
-    /// What the key is still used for.
+    /// What the key is still used for. `Active`: new values are sealed to the newest such key. `Retired`: nothing new is
+    /// sealed to it, and it still opens. `Revoked`: it neither opens nor is sealed to, and that is final.
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "oldSelf != 'Revoked' || self == 'Revoked'", "message": "a revoked key stays revoked"}]))]
     pub state: KeyState,
 }
 
-/// Whose key it is.
+/// Who holds the identity of a key.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyRole {
     /// The cluster's own: its controller holds the identity.

@@ -19,6 +19,7 @@ use crate::plan::PLAN_VERSION;
 use crate::sealed_secret::SealedSecretStatus;
 use crate::sealing_key::KeyState;
 use crate::stack;
+use crate::template::ForbiddenPrefix;
 
 const PROOF_BYTES: usize = 16;
 
@@ -32,6 +33,8 @@ pub struct Settled {
     /// The resourceVersion of the Secret.
     pub secret_resource_version: String,
     /// The version of the controller's rules for what a Secret looks like.
+    // The API server does not know the format `uint32`, and warns of it.
+    #[schemars(with = "i64", range(min = 0))]
     pub plan_version: u32,
     /// The ids of the keys that opened the values.
     #[serde(default)]
@@ -45,15 +48,15 @@ pub struct Settled {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusDigest([u8; 32]);
 
-/// The state of an object that a record of it must fit.
+/// What a verdict on an object depends on, beside keys and Secret.
 #[derive(Debug, Clone, Copy)]
 pub struct JudgedObject<'a> {
     /// The object's UID.
     pub uid: &'a str,
     /// The object's generation.
     pub generation: i64,
-    /// The digest of the object's whole status.
-    pub status: StatusDigest,
+    /// The labels and annotations that the operator forbids.
+    pub forbidden: &'a [ForbiddenPrefix],
 }
 
 impl StatusDigest {
@@ -74,8 +77,7 @@ impl StatusDigest {
 /// is recorded, and the object is judged again at the next restart.
 pub fn record(
     status: &mut SealedSecretStatus,
-    uid: &str,
-    generation: i64,
+    object: &JudgedObject<'_>,
     (secret_uid, secret_resource_version): (&str, &str),
     opened_with: impl IntoIterator<Item = KeyId>,
     ring: &KeyRing,
@@ -83,16 +85,14 @@ pub fn record(
     let Some(key) = usable(ring).next() else {
         return;
     };
-    let settled = status.settled.insert(Settled {
+    status.settled = Some(Settled {
         secret_uid: secret_uid.to_owned(),
         secret_resource_version: secret_resource_version.to_owned(),
         plan_version: PLAN_VERSION,
         opened_with: opened_with.into_iter().map(|id| id.as_str().to_owned()).collect(),
         proof: String::new(),
     });
-    settled.proof.clear();
-    let object = JudgedObject { uid, generation, status: StatusDigest::of(status) };
-    let proof = BASE64_URL_SAFE_NO_PAD.encode(proof(key, &object));
+    let proof = BASE64_URL_SAFE_NO_PAD.encode(proof(key, object, StatusDigest::of(status)));
     if let Some(settled) = &mut status.settled {
         settled.proof = proof;
     }
@@ -101,18 +101,24 @@ pub fn record(
 impl Settled {
     /// Whether the object still needs nothing: this very Secret is there unchanged, the rules are the same, every key
     /// that opened a value is held and not Revoked, and the proof fits the object.
-    pub fn holds(&self, object: &JudgedObject<'_>, secret: Option<(&str, &str)>, ring: &KeyRing) -> bool {
+    pub fn holds(
+        &self,
+        object: &JudgedObject<'_>,
+        status: StatusDigest,
+        secret: Option<(&str, &str)>,
+        ring: &KeyRing,
+    ) -> bool {
         secret == Some((&self.secret_uid, &self.secret_resource_version))
             && self.plan_version == PLAN_VERSION
             && self.opened_with.iter().all(|id| usable(ring).any(|key| key.published.recipient.key_id().as_str() == id))
-            && self.is_proven(object, ring)
+            && self.is_proven(object, status, ring)
     }
 
-    fn is_proven(&self, object: &JudgedObject<'_>, ring: &KeyRing) -> bool {
+    fn is_proven(&self, object: &JudgedObject<'_>, status: StatusDigest, ring: &KeyRing) -> bool {
         let Ok(claimed) = BASE64_URL_SAFE_NO_PAD.decode(&self.proof) else {
             return false;
         };
-        usable(ring).any(|key| proof(key, object).ct_eq(claimed.as_slice()).into())
+        usable(ring).any(|key| proof(key, object, status).ct_eq(claimed.as_slice()).into())
     }
 }
 
@@ -121,11 +127,16 @@ fn usable(ring: &KeyRing) -> impl Iterator<Item = &HeldKey> {
 }
 
 /// HKDF-SHA256 (RFC 5869) as a message authentication code, with the identity as its key.
-fn proof(key: &HeldKey, object: &JudgedObject<'_>) -> [u8; PROOF_BYTES] {
+fn proof(key: &HeldKey, object: &JudgedObject<'_>, status: StatusDigest) -> [u8; PROOF_BYTES] {
     stack::wiped_after(|| {
         let mut proof = [0; PROOF_BYTES];
         let uid = Sha256::digest(object.uid);
-        let info: [&[u8]; 4] = [b"waxseal/v1/settled", &uid, &object.generation.to_be_bytes(), &object.status.0];
+        let mut forbidden = Sha256::new();
+        for prefix in object.forbidden {
+            forbidden.update(Sha256::digest(prefix.as_str()));
+        }
+        let generation = object.generation.to_be_bytes();
+        let info: [&[u8]; 5] = [b"waxseal/v1/settled", &uid, &generation, &forbidden.finalize(), &status.0];
         Hkdf::<Sha256>::new(None, key.identity.expose().as_bytes())
             .expand_multi_info(&info, &mut proof)
             .expect("16 bytes are asked for, of the 8,160 that RFC 5869 allows");
@@ -159,13 +170,22 @@ mod tests {
         object.metadata.generation = Some(3);
         let mut status = status::after(&object, &Verdict::new(Reason::Materialised, "done"), Timestamp::UNIX_EPOCH);
         let keys: Vec<_> = ring.keys().iter().map(|key| key.published.recipient.key_id().clone()).collect();
-        record(&mut status, UID, 3, SECRET, keys, ring);
+        record(&mut status, &JudgedObject { uid: UID, generation: 3, forbidden: &[] }, SECRET, keys, ring);
         status
     }
 
     fn holds(status: &SealedSecretStatus, uid: &str, generation: i64, secret: (&str, &str), ring: &KeyRing) -> bool {
-        let object = JudgedObject { uid, generation, status: StatusDigest::of(status) };
-        status.settled.as_ref().is_some_and(|settled| settled.holds(&object, Some(secret), ring))
+        holds_under(status, &JudgedObject { uid, generation, forbidden: &[] }, secret, ring)
+    }
+
+    fn holds_under(
+        status: &SealedSecretStatus,
+        object: &JudgedObject<'_>,
+        secret: (&str, &str),
+        ring: &KeyRing,
+    ) -> bool {
+        let digest = StatusDigest::of(status);
+        status.settled.as_ref().is_some_and(|settled| settled.holds(object, digest, Some(secret), ring))
     }
 
     #[test]
@@ -177,6 +197,8 @@ mod tests {
         assert!(!holds(&status, UID, 4, SECRET, &ring));
         assert!(!holds(&status, UID, 3, ("5ec4e7", "43"), &ring));
         assert!(!holds(&status, UID, 3, ("another", "42"), &ring));
+        let forbidden = ["mirror/".parse().expect("a prefix")];
+        assert!(!holds_under(&status, &JudgedObject { uid: UID, generation: 3, forbidden: &forbidden }, SECRET, &ring));
         let others = KeyRing::new(vec![held(KeyState::Active)]);
         assert!(!holds(&status, UID, 3, SECRET, &others));
         assert!(!holds(&status, UID, 3, SECRET, &KeyRing::default()));

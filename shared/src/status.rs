@@ -8,8 +8,8 @@ use crate::reason::{Reason, Standing};
 use crate::sealed_secret::{SealedSecret, SealedSecretStatus};
 
 /// `kubectl describe` shows all conditions: the message stands in `Ready`, once.
-const WAITING: &str = "tried again without any action; the condition Ready says what it waits for";
-const STALLED: &str = "does not heal by waiting; the condition Ready says what to change";
+const WAITING: &str = "the controller tries again by itself; the condition Ready says what it waits for";
+const STALLED: &str = "this SealedSecret does not heal by waiting; the condition Ready says what is wrong";
 
 /// A judgement of one object: the reason and what a person should know. Never shows a value.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! What a SealedSecret may ask of the Secret beside its values.
 
+use std::str::FromStr;
+
 use thiserror::Error;
 
 use crate::format::Check;
@@ -13,12 +15,39 @@ pub const FORBIDDEN_TYPES: [&str; 2] = ["kubernetes.io/service-account-token", "
 
 /// Prefixes of the labels and annotations by which known replicators copy a Secret elsewhere: with
 /// them, whoever edits the file would carry a value out of its namespace.
-pub const REPLICATOR_PREFIXES: [&str; 4] = [
+pub const REPLICATOR_PREFIXES: [&str; 7] = [
     "reflector.v1.k8s.emberstack.com/",
     "replicator.v1.mittwald.de/",
     "kubed.appscode.com/",
     "cluster.open-cluster-management.io/",
+    "propagate.hnc.x-k8s.io/",
+    "replicator.nadundesilva.github.io/",
+    "management.cattle.io/",
 ];
+
+/// The beginning of labels and annotations that an operator forbids beside [`REPLICATOR_PREFIXES`]; not empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForbiddenPrefix(String);
+
+impl ForbiddenPrefix {
+    /// The prefix itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A prefix that is empty: it would forbid all labels and annotations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("an empty prefix would forbid all labels and annotations")]
+pub struct EmptyPrefix;
+
+impl FromStr for ForbiddenPrefix {
+    type Err = EmptyPrefix;
+
+    fn from_str(text: &str) -> Result<Self, EmptyPrefix> {
+        if text.is_empty() { Err(EmptyPrefix) } else { Ok(Self(text.to_owned())) }
+    }
+}
 
 /// Why a template is refused. The names it shows were checked to be short and plain.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -32,6 +61,9 @@ pub enum TemplateError {
     /// A label or annotation that tells a replicator to copy the Secret.
     #[error("labels and annotations under {0} would copy the Secret to other places")]
     Replicator(&'static str),
+    /// A label or annotation that the operator of this controller forbids.
+    #[error("labels and annotations that begin with {0} are forbidden by the configuration of this controller")]
+    Configured(String),
 }
 
 impl TemplateError {
@@ -40,7 +72,7 @@ impl TemplateError {
         match self {
             TemplateError::Type => Check::TemplateType,
             TemplateError::OwnMetadata => Check::TemplateOwnMetadata,
-            TemplateError::Replicator(_) => Check::TemplateReplicator,
+            TemplateError::Replicator(_) | TemplateError::Configured(_) => Check::TemplateReplicator,
         }
     }
 }
@@ -51,10 +83,17 @@ pub fn check(template: &Template) -> Result<(), TemplateError> {
     if FORBIDDEN_TYPES.contains(&type_) || type_.starts_with(OWN_PREFIX) {
         return Err(TemplateError::Type);
     }
-    let Some(metadata) = &template.metadata else {
-        return Ok(());
-    };
-    metadata.labels.keys().chain(metadata.annotations.keys()).try_for_each(|key| check_key(key))
+    metadata_keys(template).try_for_each(|key| check_key(key))
+}
+
+/// Refuses labels and annotations that the operator forbids.
+pub fn check_configured(template: &Template, forbidden: &[ForbiddenPrefix]) -> Result<(), TemplateError> {
+    let found = forbidden.iter().find(|prefix| metadata_keys(template).any(|key| key.starts_with(&prefix.0)));
+    found.map_or(Ok(()), |prefix| Err(TemplateError::Configured(prefix.0.clone())))
+}
+
+fn metadata_keys(template: &Template) -> impl Iterator<Item = &String> {
+    template.metadata.iter().flat_map(|metadata| metadata.labels.keys().chain(metadata.annotations.keys()))
 }
 
 fn check_key(key: &str) -> Result<(), TemplateError> {
@@ -97,5 +136,24 @@ mod tests {
             assert_eq!(check(&annotated(&format!("{prefix}x"))), Err(TemplateError::Replicator(prefix)));
         }
         assert_eq!(check(&annotated("team")), Ok(()));
+    }
+
+    #[test]
+    fn an_operator_can_forbid_more_metadata() {
+        let forbidden: Vec<ForbiddenPrefix> =
+            ["copier.example.com/", "mirror"].iter().map(|prefix| prefix.parse().expect("a prefix")).collect();
+        for (key, prefix) in [("copier.example.com/to", "copier.example.com/"), ("mirror-to", "mirror")] {
+            let error = check_configured(&annotated(key), &forbidden).expect_err("forbidden");
+            let said = format!(
+                "labels and annotations that begin with {prefix} are forbidden by the configuration of this controller"
+            );
+            assert_eq!(error.to_string(), said);
+            assert_eq!(check_configured(&annotated(key), &[]), Ok(()));
+        }
+        let labels = BTreeMap::from([("mirror".to_owned(), String::new())]);
+        let metadata = Some(TemplateMetadata { labels, ..Default::default() });
+        assert!(check_configured(&Template { metadata, ..Default::default() }, &forbidden).is_err());
+        assert_eq!(check_configured(&annotated("example.com/mirror"), &forbidden), Ok(()));
+        assert_eq!("".parse::<ForbiddenPrefix>(), Err(EmptyPrefix));
     }
 }

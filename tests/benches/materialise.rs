@@ -1,5 +1,5 @@
 //! How long the controller takes from its start until 1,000 SealedSecrets of 5 values each are
-//! materialised and say so, beside the same writes by the same client with nothing else to do.
+//! materialised and say so, beside the same requests by the same client with nothing else to do.
 //!
 //! Both figures come from one run on one API server; what counts is their ratio.
 #![expect(clippy::print_stdout, reason = "a benchmark's figures are its output")]
@@ -56,7 +56,7 @@ async fn run(cluster: &Cluster, programs: &programs::Programs) -> Outcome<()> {
     let peer = cluster.namespace("peer").await?;
     create_sealed(&peer, &keys).await?;
     let writes = same_writes(&peer).await?;
-    report("the same writes, no crypto", writes);
+    report("the same requests, no crypto", writes);
     report("waxseal-controller, from its start", materialised);
     println!("ratio: {:.2}", materialised.as_secs_f64() / writes.as_secs_f64());
     Ok(())
@@ -99,7 +99,7 @@ fn secret(number: usize) -> SecretManifest {
     }
 }
 
-/// Applies a Secret and patches a status for each object, as the controller does.
+/// Gets each object, applies a Secret and patches a status, as the controller does.
 async fn same_writes(namespace: &Namespace) -> Outcome<Duration> {
     let (secrets, objects) = (namespace.api::<Secret>(), namespace.api::<SealedSecret>());
     let existing = objects.list(&ListParams::default()).await?.items;
@@ -111,6 +111,7 @@ async fn same_writes(namespace: &Namespace) -> Outcome<Duration> {
 
 async fn write(secrets: &Api<Secret>, objects: &Api<SealedSecret>, object: SealedSecret) -> kube::Result<()> {
     let name = object.name_any();
+    let object = objects.get(&name).await?;
     let data: serde_json::Map<_, _> =
         (0..VALUES).map(|index| (format!("KEY_{index}"), json!("dmFsdWUgMSBvZiBvYmplY3QgMQ=="))).collect();
     let secret = json!({

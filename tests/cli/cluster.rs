@@ -172,7 +172,7 @@ fn a_server_that_says_no() {
         (
             "200 OK",
             json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealingKeyList", "metadata": {}, "items": []}),
-            "error: context test: no SealingKey in the namespace waxseal-system\nhint: name the namespace of waxseal-controller with `--namespace`\n",
+            "error: context test: no SealingKey in the namespace waxseal-system\nhint: wait until waxseal-controller logs \"published the sealing key\", or name its namespace with `--namespace`\n",
         ),
     ] {
         point_at(&folder, serve(head, body));

@@ -94,6 +94,21 @@ fn documents_as_large_as_may_be() {
 }
 
 #[test]
+fn documents_that_are_read_in_two_ways() {
+    let line = format!("{}\n ", "x".repeat(1000));
+    let large = |mebibytes: usize| format!("---\na: |\n {}# \u{2028}\n", line.repeat(mebibytes * MIB / 1002 - 1));
+    let padding = format!("---\n#{}\n", "x".repeat(7 * MIB)).repeat(3);
+    let refused =
+        "YAML versions disagree on whether a line ends here\nhint: write the character as an escape in double quotes\n";
+    assert_not_sealed(format!("{padding}{}", large(8)), &format!(":8379:4: {refused}"));
+    let folder = Folder::with_key();
+    let text = format!("{padding}{}", large(3));
+    folder.bounded_waxseal(&SEAL).stdin(text).fails(3, "error: <stdin>: no Secret in it\n");
+    let breaks = format!("---\n#{}\n", "\u{2028}".repeat(MIB - 100)).repeat(8);
+    folder.bounded_waxseal(&SEAL).stdin(breaks).fails(3, "error: <stdin>: no Secret in it\n");
+}
+
+#[test]
 fn too_many_documents() {
     let refused =
         |place: &str| format!(":{place}: a stream of more than 10000 documents is not read\nhint: split it\n");

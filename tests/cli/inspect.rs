@@ -136,7 +136,7 @@ error: a.yaml:2: web/b: Moved: sealed for shop/b (scope Strict), but this object
     assert_eq!(heads(&outcome.stdout), [&format!("shop/a (a.yaml:{})", line - 1), "shop/b (b.yaml:1)"]);
 
     let outcome = folder.waxseal(&["inspect", "absent.yaml", "a.yaml", "b.yaml", "--format", "json"]).finish();
-    let absent = "error: absent.yaml: failed to read it: no such file or folder\n";
+    let absent = "error: absent.yaml: no such file or folder\n";
     assert_eq!((outcome.stderr, outcome.status.code()), (format!("{absent}{refused}"), Some(1)));
     let report: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON");
     assert_eq!(report.as_array().map(Vec::len), Some(2));
@@ -173,7 +173,7 @@ fn keys_files_say_whose_keys_they_are() {
     folder
         .waxseal(&["inspect", "-", "--keys", "absent.yaml"])
         .stdin(&sealed)
-        .fails(1, "error: absent.yaml: failed to read it: no such file or folder\n");
+        .fails(1, "error: absent.yaml: no such file or folder\n");
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn passphrase_files_that_do_not_do() {
         folder.waxseal(&with_file(&OPEN)).fails(3, "error: pass: the passphrase is empty\n");
     }
     let absent = folder.waxseal(&[&OPEN[..], &["--passphrase-file", "absent"]].concat());
-    absent.fails(1, "error: absent: failed to read it: no such file or folder\n");
+    absent.fails(1, "error: absent: no such file or folder\n");
 }
 
 #[test]

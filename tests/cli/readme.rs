@@ -4,6 +4,8 @@ use std::process::Command;
 
 use waxseal_tests::programs;
 
+use crate::folder::Folder;
+
 const README: &str = include_str!("../../README.md");
 
 /// The words of each command line in the README that runs a program of ours.
@@ -42,6 +44,28 @@ fn every_command_in_the_readme_is_one() {
     let programs = programs::build().expect("the programs");
     assert_known("waxseal", &programs.waxseal, 4);
     assert_known("waxseal-controller", &programs.waxseal_controller, 2);
+}
+
+/// The text of the first blocks of YAML.
+fn manifests() -> [&'static str; 2] {
+    let blocks = README.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```\n"));
+    let blocks: Vec<_> = blocks.map(|(block, _)| block).take(2).collect();
+    blocks.try_into().expect("the README shows two manifests")
+}
+
+#[test]
+fn the_first_manifest_becomes_the_second() {
+    let [secret, shortened] = manifests();
+    let folder = Folder::with_key();
+    let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(secret).finish().stdout;
+    let mut lines = sealed.lines();
+    for shown in shortened.lines() {
+        // Every token is another one.
+        let start = shown.split('…').next().unwrap_or(shown).trim_end();
+        let start = start.split_once("wax1.").map_or(start, |(name, _)| &shown[..name.len() + "wax1.".len()]);
+        assert!(lines.any(|line| line.starts_with(start)), "{shown:?} is not in its place in\n{sealed}");
+    }
+    assert_eq!(lines.next(), None, "the README leaves out the end");
 }
 
 #[test]

@@ -57,7 +57,7 @@ sealed to {stranger} (from --recipient)
     folder.write("a.yaml", SECRET);
     folder.write("b.yaml", SECRET);
     let run = folder.waxseal(&[&seal[..], &["a.yaml", "b.yaml", "--in-place"]].concat());
-    assert_says(run.writes(&["a.yaml", "b.yaml"]), &said);
+    assert_says(run.writes(&["a.yaml", "b.yaml"]), &format!("{said}sealed 2 Secrets in 2 files\n"));
 }
 
 #[test]
@@ -68,7 +68,8 @@ fn a_keys_file_that_the_shell_made_an_option_is_named() {
     let run = folder.waxseal(&["seal", "--keys", "cluster.yaml", "--in-place", "shop/db.yaml", "--keys=shop/.x.yaml"]);
     let (cluster, stranger) = (folder.key_id("cluster"), folder.key_id("stranger"));
     let said = format!(
-        "sealed to {cluster} (Cluster, from cluster.yaml)\nsealed to {stranger} (Cluster, from shop/.x.yaml)\n"
+        "sealed to {cluster} (Cluster, from cluster.yaml)\nsealed to {stranger} (Cluster, from shop/.x.yaml)\nsealed 1 \
+         Secret in 1 file\n"
     );
     assert_says(run.writes(&["shop/db.yaml"]), &said);
 }
@@ -90,7 +91,7 @@ fn nobody_is_named_when_nothing_was_sealed() {
     assert_eq!(assert_says(seal(&[]).stdin(&sealed), ""), sealed);
     folder.write("apps/sealed.yaml", &sealed);
     folder.write("apps/other.yaml", "kind: ConfigMap\n");
-    assert_says(seal(&["apps", "--in-place"]), "");
+    assert_says(seal(&["apps", "--in-place"]), "sealed 0 Secrets in 0 files, 1 already sealed\n");
     let outcome = seal(&[]).stdin("kind: ConfigMap\n").finish();
     assert_eq!(outcome.stderr, "error: <stdin>: no Secret in it\n");
     // Some were sealed, and others were not.
@@ -98,7 +99,8 @@ fn nobody_is_named_when_nothing_was_sealed() {
     folder.write("apps/db.yaml", SECRET);
     let outcome = seal(&["apps", "--in-place"]).writes(&["apps/db.yaml"]).finish();
     let said = format!(
-        "sealed to {} (Cluster, from cluster.yaml)\nerror: apps/bad.yaml:3:11: metadata.name: missing\n",
+        "sealed to {} (Cluster, from cluster.yaml)\nsealed 1 Secret in 1 file, 1 already sealed\nerror: \
+         apps/bad.yaml:3:11: metadata.name: missing\n",
         folder.key_id("cluster")
     );
     assert_eq!(outcome.stderr, said);

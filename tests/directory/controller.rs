@@ -1,7 +1,7 @@
 //! What the controller says before it works, whatever it works on.
 
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -60,6 +60,38 @@ fn a_port_that_is_taken_is_named() {
     let kubeconfig = kubeconfig.to_str().expect("a plain path");
     let message = format!("failed to listen on {address}: Address already in use (os error 98)");
     assert_fails(&["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead", "--listen", &address], &message);
+}
+
+/// Port 8080 may be taken on this machine; then the controller names where it wanted to listen.
+#[test]
+fn outside_a_cluster_it_listens_on_loopback_unless_told() {
+    let folder = TempDir::new().expect("a folder");
+    let kubeconfig = folder.path().join("kubeconfig");
+    fs::write(&kubeconfig, KUBECONFIG).expect("written");
+    let kubeconfig = kubeconfig.to_str().expect("a plain path");
+    let mut child =
+        controller(&["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead"]).spawn().expect("the program runs");
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().expect("stderr is piped")).read_line(&mut line).expect("a log");
+    child.kill().expect("it is ours");
+    child.wait().expect("it is ours");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
+    let address = line["address"].as_str().map(str::to_owned);
+    let failure = line["message"].as_str().unwrap_or_default();
+    assert!(
+        address.as_deref() == Some("127.0.0.1:8080") || failure.starts_with("failed to listen on 127.0.0.1:8080: "),
+        "{line}"
+    );
+}
+
+#[test]
+fn an_empty_prefix_of_metadata_is_refused() {
+    for command in [&["kubernetes", "--context", "x"][..], &["directory"]] {
+        let output = controller(command).args(["--forbid-metadata", ""]).output().expect("the program runs");
+        let said = String::from_utf8(output.stderr).expect("text");
+        let expected = "invalid value '' for '--forbid-metadata <PREFIX>': an empty prefix would forbid all labels and annotations";
+        assert!(output.status.code() == Some(2) && said.contains(expected), "{said}");
+    }
 }
 
 #[test]

@@ -145,6 +145,13 @@ impl Machine {
         Once(command.output().expect("the controller starts"))
     }
 
+    /// Like [`Self::once`], and the operator forbids labels and annotations that begin with one of these.
+    pub(crate) fn once_forbidding(&self, prefixes: &str) -> Once {
+        let mut command = self.command();
+        command.arg("--once").env("WAXSEAL_FORBID_METADATA", prefixes);
+        Once(command.output().expect("the controller starts"))
+    }
+
     /// Like [`Self::once`], and the log is text for people.
     pub(crate) fn once_in_text(&self) -> Once {
         let mut command = self.command();
@@ -245,6 +252,13 @@ impl Once {
 
     pub(crate) fn log(&self) -> String {
         String::from_utf8(self.0.stderr.clone()).expect("text")
+    }
+
+    /// The log of a run that succeeds, without the lines about held keys, which each start has.
+    #[track_caller]
+    pub(crate) fn news(self) -> String {
+        let log = self.succeeds();
+        log.split_inclusive('\n').filter(|line| !line.contains("holds a sealing key")).collect()
     }
 }
 

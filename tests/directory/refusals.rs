@@ -352,3 +352,20 @@ fn a_secret_that_cannot_be_written_is_named() {
     machine.once().succeeds();
     assert_eq!(machine.value("shop/db/password").as_deref(), Some("new"));
 }
+
+#[test]
+fn metadata_that_the_operator_forbids_is_refused_and_the_last_good_secret_stays() {
+    let machine = materialised();
+    let annotated = secret("db", "another").replace("name: db", "name: db, annotations: {mirror/to: all}");
+    machine.seal(&annotated, "db.yaml");
+    machine.once_forbidding("example.com/,mirror/").fails();
+    let message = machine.assert_reason("db", "TypeForbidden");
+    assert_eq!(
+        message,
+        "spec.template: labels and annotations that begin with mirror/ are forbidden by the configuration of this \
+         controller"
+    );
+    assert_last_good_stays(&machine);
+    machine.once_forbidding("example.com/").succeeds();
+    assert_eq!(machine.value("shop/db/password").as_deref(), Some("another"));
+}

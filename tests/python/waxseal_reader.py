@@ -1260,6 +1260,9 @@ _REPLICATORS = (
     "replicator.v1.mittwald.de/",
     "kubed.appscode.com/",
     "cluster.open-cluster-management.io/",
+    "propagate.hnc.x-k8s.io/",
+    "replicator.nadundesilva.github.io/",
+    "management.cattle.io/",
 )
 
 

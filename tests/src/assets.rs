@@ -1,4 +1,4 @@
-//! The programs of other projects that the tests run: Kubernetes' control plane, etcd and age.
+//! The programs of other projects that the tests run: Kubernetes' control plane and kubectl, etcd and age.
 //!
 //! `kube-apiserver`, `kube-controller-manager` and `etcd` come from the first of
 //!
@@ -6,13 +6,13 @@
 //! 2. the project's own cache, `test-assets` in Cargo's target folder;
 //! 3. `go build` from the modules pinned below `tests/go`, into that cache.
 //!
-//! `age`, `age-keygen` and `age-plugin-batchpass` come from 2 or 3. The official envtest archive is no source: it holds no
-//! `kube-controller-manager`, so it could never suffice.
+//! `kubectl`, `age`, `age-keygen` and `age-plugin-batchpass` come from 2 or 3. The official envtest archive is not a
+//! source: it lacks `kube-controller-manager`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::go_build::{self, AGE, Cache, ETCD, KUBERNETES, MODULES, Module};
+use crate::go_build::{self, AGE, Cache, ETCD, KUBECTL, KUBERNETES, MODULES, Module};
 use crate::target_folder;
 
 const GIVEN: &str = "KUBEBUILDER_ASSETS";
@@ -21,6 +21,7 @@ const GIVEN: &str = "KUBEBUILDER_ASSETS";
 #[derive(Clone, Debug)]
 pub struct Assets {
     pub kubernetes: Kubernetes,
+    pub kubectl: PathBuf,
     pub age: PathBuf,
     pub age_keygen: PathBuf,
     /// Beside `age`, which finds it through `PATH`.
@@ -99,6 +100,7 @@ impl Sources {
                 Some(folder) => given(folder)?,
                 None => self.pinned()?,
             },
+            kubectl: self.program(&KUBECTL, "kubectl")?,
             age: self.program(&AGE, "age")?,
             age_keygen: self.program(&AGE, "age-keygen")?,
             age_plugin_batchpass: self.program(&AGE, "age-plugin-batchpass")?,
@@ -180,16 +182,16 @@ mod tests {
     }
 
     #[test]
-    fn with_a_given_folder_only_age_is_built() {
+    fn with_a_given_folder_only_kubectl_and_age_are_built() {
         let target = tempfile::tempdir().expect("a folder");
         let titles = |given: Option<&str>| {
             let sources = Sources::new(given.map(OsString::from), target.path());
             let modules = sources.to_build();
             modules.iter().map(|module| module.title()).collect::<Vec<_>>()
         };
-        assert_eq!(titles(Some("/given")), ["age and age-keygen and age-plugin-batchpass v1.3.2"]);
-        assert_eq!(titles(Some("")).len(), 3);
-        assert_eq!(titles(None).len(), 3);
+        assert_eq!(titles(Some("/given")), ["kubectl v1.36.3", "age and age-keygen and age-plugin-batchpass v1.3.2"]);
+        assert_eq!(titles(Some("")).len(), 4);
+        assert_eq!(titles(None).len(), 4);
     }
 
     #[test]

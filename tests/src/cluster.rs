@@ -28,6 +28,7 @@ pub use access::Credential;
 pub use namespace::Namespace;
 
 const ATTEMPTS: usize = 5;
+const AS_IN_OPENSHIFT: &[&str] = &["--enable-admission-plugins=OwnerReferencesPermissionEnforcement"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -68,8 +69,7 @@ impl Error {
 
 /// A running cluster: etcd, kube-apiserver and kube-controller-manager.
 ///
-/// Authorization is RBAC, every response is in the audit log, and the admission plugin
-/// `OwnerReferencesPermissionEnforcement` is on, as in OpenShift. Of the controllers there are
+/// Authorization is RBAC, and every response is in the audit log. Of the controllers there are
 /// garbage collection, namespaces and ServiceAccounts. There are no nodes: Pods never run.
 ///
 /// Its processes and files vanish on drop, and with this process however that ends (see
@@ -90,12 +90,25 @@ impl Cluster {
     ///
     /// Must not be called from within an async runtime: the cluster has its own.
     pub fn start(programs: &Kubernetes, definitions: &[CustomResourceDefinition]) -> Result<Self, Error> {
-        while_ports_are_taken(|| Self::start_once(programs, definitions))
+        while_ports_are_taken(|| Self::start_once(programs, definitions, &[]))
     }
 
-    fn start_once(programs: &Kubernetes, definitions: &[CustomResourceDefinition]) -> Result<Self, Error> {
+    /// Like [`start`](Self::start), with the admission plugin `OwnerReferencesPermissionEnforcement`,
+    /// as in OpenShift.
+    pub fn start_as_in_openshift(
+        programs: &Kubernetes,
+        definitions: &[CustomResourceDefinition],
+    ) -> Result<Self, Error> {
+        while_ports_are_taken(|| Self::start_once(programs, definitions, AS_IN_OPENSHIFT))
+    }
+
+    fn start_once(
+        programs: &Kubernetes,
+        definitions: &[CustomResourceDefinition],
+        api_server_flags: &'static [&'static str],
+    ) -> Result<Self, Error> {
         let runtime = Runtime::new().map_err(Error::Runtime)?;
-        let mut control_plane = ControlPlane::prepare(&target_folder::find()?)?;
+        let mut control_plane = ControlPlane::prepare(&target_folder::find()?, api_server_flags)?;
         let admin_kubeconfig = control_plane.admin_kubeconfig();
         let client = runtime.block_on(async {
             control_plane.start_api_server(programs)?;

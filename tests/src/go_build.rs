@@ -48,6 +48,17 @@ pub(crate) const KUBERNETES: Module = Module {
     duration: "about 5 minutes on two cores",
 };
 
+/// A module apart from [`KUBERNETES`]: `KUBEBUILDER_ASSETS` replaces only the programs of that one.
+pub(crate) const KUBECTL: Module = Module {
+    name: "kubectl",
+    go_mod: include_str!("../go/kubectl/go.mod"),
+    go_sum: include_str!("../go/kubectl/go.sum"),
+    origin: "k8s.io/kubernetes",
+    programs: &[Program { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl" }],
+    is_kubernetes: false,
+    duration: "about 30 seconds",
+};
+
 pub(crate) const ETCD: Module = Module {
     name: "etcd",
     go_mod: include_str!("../go/etcd/go.mod"),
@@ -73,7 +84,7 @@ pub(crate) const AGE: Module = Module {
     duration: "about 20 seconds",
 };
 
-pub(crate) const MODULES: [&Module; 3] = [&KUBERNETES, &ETCD, &AGE];
+pub(crate) const MODULES: [&Module; 4] = [&KUBERNETES, &KUBECTL, &ETCD, &AGE];
 
 impl Module {
     /// The version of the programs, such as `v1.36.3`.
@@ -258,7 +269,7 @@ mod tests {
     #[test]
     fn versions_come_from_go_mod() {
         let versions = MODULES.map(Module::version);
-        assert_eq!(versions, ["v1.36.3", "v3.6.16", "v1.3.2"]);
+        assert_eq!(versions, ["v1.36.3", "v1.36.3", "v3.6.16", "v1.3.2"]);
         assert_eq!(KUBERNETES.go_version(), "1.26.0");
     }
 

@@ -30,6 +30,8 @@ pub const CONTEXT: &str = "waxseal-test";
 
 const DEFINITIONS: &str = include_str!("../../deploy/crds.yaml");
 const INSTALLATION: &str = include_str!("../../deploy/waxseal.yaml");
+const ADMISSION_POLICY: &str = include_str!("../../deploy/admission-policy.yaml");
+const OWNER_REFERENCES_RIGHTS: &str = include_str!("../../deploy/owner-references-rights.yaml");
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +55,19 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, Error> {
     objects(DEFINITIONS)
 }
 
-/// Applies `deploy/waxseal.yaml`.
+/// Applies `deploy/waxseal.yaml` and `deploy/admission-policy.yaml`.
 pub async fn apply(cluster: &Cluster) -> Result<(), Error> {
-    for object in objects::<DynamicObject>(INSTALLATION)? {
+    apply_all(cluster, INSTALLATION).await?;
+    apply_all(cluster, ADMISSION_POLICY).await
+}
+
+/// Applies `deploy/owner-references-rights.yaml`.
+pub async fn apply_owner_references_rights(cluster: &Cluster) -> Result<(), Error> {
+    apply_all(cluster, OWNER_REFERENCES_RIGHTS).await
+}
+
+async fn apply_all(cluster: &Cluster, manifests: &str) -> Result<(), Error> {
+    for object in objects::<DynamicObject>(manifests)? {
         let types = object.types.clone().unwrap_or_default();
         let failed =
             |source| Error::Apply { kind: types.kind.clone(), name: object.name_any(), source: Box::new(source) };
@@ -181,7 +193,8 @@ impl Controller {
         Ok(status.code())
     }
 
-    fn address(&self) -> Option<String> {
+    /// Where its HTTP server listens; `None` as long as it does not.
+    pub fn address(&self) -> Option<String> {
         let log = self.log_text();
         let started = log.lines().find(|line| line.contains("\"started\""))?;
         let line: serde_json::Value = serde_json::from_str(started).ok()?;

@@ -24,6 +24,7 @@ pub mod processes;
 pub mod programs;
 pub mod python;
 pub mod target_folder;
+pub mod terminal;
 pub mod typage;
 pub mod vectors;
 pub mod waiting;

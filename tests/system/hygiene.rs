@@ -204,15 +204,19 @@ fn failing_objects(
     };
     let typed = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "typed"},
-        "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": known.value},
+        "stringData": {".dockerconfigjson": known.value},
     });
+    // `waxseal seal` refuses a Secret of this type with such a value; the type is no part of what is sealed.
+    let mut typed = seal(typed.to_string())?;
+    typed.spec.template.get_or_insert_default().type_ = Some("kubernetes.io/dockerconfigjson".to_owned());
     let values = [("PASSWORD", known.value.as_str())];
     let mut moved: SealedSecret = serde_json::from_value(known.manifest.clone())?;
     moved.metadata.name = Some("moved".to_owned());
+    // Admission takes a token for a token if it begins as one and is as long.
     let mut plain = changed("plain", "", "")?;
-    plain.spec.encrypted_data.insert("PLAIN".to_owned(), known.value.clone());
+    plain.spec.encrypted_data.insert("PLAIN".to_owned(), format!("wax1.e0123456789.{}", known.value.repeat(40)));
     Ok(vec![
-        (seal(typed.to_string())?, "Forbidden"),
+        (typed, "Forbidden"),
         (seal(opaque("quoted", &values))?, "Forbidden"),
         (seal(opaque("foreign", &values))?, "ForeignOwner"),
         (changed("unreadable", "PASSWORD", "PASSWORT")?, "Unreadable"),

@@ -9,7 +9,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use waxseal_shared::randomness;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, SealingKey, SealingKeySpec};
 use waxseal_tests::cluster::{Cluster, Namespace};
+use waxseal_tests::freezing_proxy::FreezingProxy;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
@@ -35,11 +36,14 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("keys::a_revocation_outlives_sealing_key_definition_and_controller", revocation),
         Test::on_own_cluster("keys::a_key_never_becomes_less_strict", strictness),
+        Test::on_own_cluster("keys::a_sealing_key_with_a_field_of_a_newer_definition_is_read", newer),
         Test::on_own_cluster("keys::a_state_that_cannot_be_written_counts_all_the_same", unwritable),
         Test::on_own_cluster("keys::a_sealing_key_that_no_identity_accounts_for_is_deleted", planted),
+        Test::on_own_cluster("keys::a_planted_sealing_key_that_cannot_be_deleted_saves_no_other", kept),
         Test::on_own_cluster("keys::thousands_of_planted_sealing_keys_hold_nothing_up", crowd),
         Test::on_own_cluster("keys::a_killed_controller_forgets_no_revocation", killed),
         Test::on_own_cluster("keys::two_controllers_agree_on_a_revocation", two),
+        Test::on_own_cluster("keys::a_silent_api_server_is_said_once_and_holds_nothing_up", silent),
         Test::blocking("keys::definitions_that_are_missing_are_named", undefined),
     ]
 }
@@ -274,6 +278,35 @@ async fn strictness(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
+/// The definition of a newer Waxseal has a field that this controller does not know: a SealingKey that uses it
+/// stays, and so does what it asks for.
+async fn newer(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let key = keys.add("held").await?;
+    let _controller = started(context, cluster, "newer").await?;
+    let made = keys.until_published(&key, KeyState::Active).await?;
+    let definitions = Api::<CustomResourceDefinition>::all(cluster.client());
+    let mut definition = serde_json::to_value(definitions.get("sealingkeys.waxseal.dev").await?)?;
+    let fields = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties");
+    fields.ok_or("no schema")?["note"] = json!({"type": "string"});
+    let definition = serde_json::from_value(definition)?;
+    definitions.replace("sealingkeys.waxseal.dev", &PostParams::default(), &definition).await?;
+    let resource = ApiResource::erase::<SealingKey>(&());
+    let published = Api::<DynamicObject>::namespaced_with(cluster.client(), KEY_NAMESPACE, &resource);
+    let noted = async || {
+        let noted = patch(&published, &key, json!({"spec": {"note": "new", "state": "Retired"}})).await.ok()?;
+        (noted.data["spec"]["note"] == "new").then_some(())
+    };
+    waiting::until("the new field", DEADLINE, noted).await?;
+    keys.until_durable("held", "Retired").await?;
+    patch(&published, &key, json!({"spec": {"state": "Revoked"}})).await?;
+    keys.until_durable("held", "Revoked").await?;
+    let object = published.get(&key).await?;
+    assert_eq!((object.uid(), &object.data["spec"]["note"]), (made.uid(), &json!("new")));
+    Ok(())
+}
+
 /// A policy of the cluster refuses every change of an identity Secret; another one is immutable.
 async fn unwritable(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
@@ -323,26 +356,31 @@ async fn refuse_identity_changes(
     cluster: &Cluster,
     keys: &Keys,
 ) -> Result<Api<ValidatingAdmissionPolicyBinding>, Error> {
-    let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
-        "metadata": {"name": "frozen"},
-        "spec": {
-            "matchConstraints": {"resourceRules": [{
-                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["secrets"],
-            }]},
-            "validations": [{"expression": format!("object.type != '{TYPE}'")}],
-        },
-    }))?;
-    let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
-        "metadata": {"name": "frozen"}, "spec": {"policyName": "frozen", "validationActions": ["Deny"]},
-    }))?;
-    Api::all(cluster.client()).create(&PostParams::default(), &policy).await?;
-    let bindings = Api::all(cluster.client());
-    bindings.create(&PostParams::default(), &binding).await?;
+    let operation =
+        json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["secrets"]});
+    refuse(cluster, "frozen", operation, &format!("object.type != '{TYPE}'")).await?;
     let change = Patch::Merge(json!({"metadata": {"labels": {"touched": "true"}}}));
     let params = PatchParams { dry_run: true, ..PatchParams::default() };
     let refused = async || keys.identities.patch("primary", &params, &change).await.is_err().then_some(());
     waiting::until("the policy", DEADLINE, refused).await?;
-    Ok(bindings)
+    Ok(Api::all(cluster.client()))
+}
+
+/// Makes a policy of this name, and its binding: operations that do not meet the condition are refused soon.
+async fn refuse(cluster: &Cluster, name: &str, operation: Value, condition: &str) -> TestResult {
+    let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [operation]},
+            "validations": [{"expression": condition}],
+        },
+    }))?;
+    let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
+        "metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]},
+    }))?;
+    Api::all(cluster.client()).create(&PostParams::default(), &policy).await?;
+    Api::all(cluster.client()).create(&PostParams::default(), &binding).await?;
+    Ok(())
 }
 
 /// Whatever may be wrong with the identities, only keys that one of them holds stay published.
@@ -414,6 +452,31 @@ async fn planted(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
+/// A policy of the cluster keeps one planted SealingKey; the others go all the same.
+async fn kept(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let mut ids = [new_identity(), new_identity()].map(|identity| sealing_key(&identity, KeyState::Active));
+    ids.sort_by_key(ResourceExt::name_any);
+    let [first, other] = ids;
+    let condition = format!("oldObject.metadata.name != '{}'", first.name_any());
+    let operation = json!({
+        "apiGroups": ["waxseal.dev"], "apiVersions": ["v1alpha1"], "operations": ["DELETE"], "resources": ["sealingkeys"],
+    });
+    refuse(cluster, "kept", operation, &condition).await?;
+    for key in [&first, &other] {
+        keys.published.create(&PostParams::default(), key).await?;
+    }
+    let params = DeleteParams { dry_run: true, ..DeleteParams::default() };
+    let refused = async || keys.published.delete(&first.name_any(), &params).await.is_err().then_some(());
+    waiting::until("the policy", DEADLINE, refused).await?;
+    let controller = started(context, cluster, "kept").await?;
+    keys.until_gone(&other.name_any()).await?;
+    until_warned(&controller, "failed to delete a SealingKey: HTTP 422 Invalid; trying again").await?;
+    Api::<ValidatingAdmissionPolicyBinding>::all(cluster.client()).delete("kept", &DeleteParams::default()).await?;
+    keys.until_gone(&first.name_any()).await
+}
+
 /// Somebody plants SealingKeys by the hundred while a key is revoked.
 async fn crowd(context: &Context, cluster: &Cluster) -> TestResult {
     const PLANTED: usize = 2000;
@@ -443,7 +506,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Follows all SealingKeys of the key namespace, as long as the cluster's runtime lives.
+    /// Follows all SealingKeys of the key namespace as long as the watch does not fail.
     async fn follow(published: Api<SealingKey>) -> Result<Arc<Mutex<Self>>, Error> {
         let seen = Arc::new(Mutex::new(Self::default()));
         let writing = Arc::clone(&seen);
@@ -456,8 +519,11 @@ impl Seen {
                 match event {
                     Ok(watcher::Event::Apply(key) | watcher::Event::InitApply(key)) => seen.note(&key),
                     Ok(_) => {}
-                    // A watch that was interrupted may have missed something.
-                    Err(error) => drop(seen.revived.insert(format!("{error}"))),
+                    // What follows is not seen.
+                    Err(error) => {
+                        seen.revived.insert(error.to_string());
+                        return;
+                    }
                 }
             }
         });
@@ -465,10 +531,10 @@ impl Seen {
     }
 
     fn note(&mut self, key: &SealingKey) {
-        match key.spec.state {
-            KeyState::Revoked => drop(self.revoked.insert(key.name_any())),
-            _ if self.revoked.contains(&key.name_any()) => drop(self.revived.insert(key.name_any())),
-            _ => {}
+        if key.spec.state == KeyState::Revoked {
+            self.revoked.insert(key.name_any());
+        } else if self.revoked.contains(&key.name_any()) {
+            self.revived.insert(key.name_any());
         }
     }
 }
@@ -533,6 +599,26 @@ async fn two(context: &Context, cluster: &Cluster) -> TestResult {
     for controller in [&one, &other] {
         assert_eq!(warnings(controller), [""; 0]);
     }
+    Ok(())
+}
+
+/// Every connection is frozen from the start on. The key loop tries again and again, says so once, and goes on
+/// when the API server answers.
+async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let proxy = FreezingProxy::start(cluster.address()).await?;
+    proxy.freeze_everything();
+    let controller = Controller::start_through(cluster, &context.programs, "silent", proxy.address()).await?;
+    let said = "failed to list the identity Secrets: no answer; trying again";
+    waiting::until("three silent connections", 3 * DEADLINE, async || {
+        let silences = warnings(&controller).iter().filter(|warning| warning.contains("fell silent")).count();
+        (silences >= 3).then_some(())
+    })
+    .await?;
+    let warned = warnings(&controller);
+    assert_eq!(warned.iter().filter(|warning| *warning == said).count(), 1, "{warned:?}");
+    proxy.thaw_new_connections();
+    controller.ready().await?;
     Ok(())
 }
 

@@ -3,11 +3,15 @@
 //! Own `main`, because the preparation may take minutes and must be seen to progress.
 #![expect(clippy::print_stderr, reason = "the preparation's progress is for people")]
 
+mod admission;
 mod harness;
+mod http;
 mod hygiene;
 mod keys;
+mod kubectl;
 mod materialise;
 mod peers;
+mod readme;
 mod recovery;
 mod refusals;
 mod registration;
@@ -26,7 +30,7 @@ use std::time::Instant;
 use libtest_mimic::{Arguments, Conclusion, Trial};
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::Controller;
-use waxseal_tests::{assets, installation, prerequisites, programs, python, report, typage};
+use waxseal_tests::{assets, installation, prerequisites, programs, python, report, terminal, typage};
 
 use registration::{Context, Test};
 
@@ -34,6 +38,7 @@ use registration::{Context, Test};
 const THREADS: usize = 8;
 
 fn main() -> ExitCode {
+    terminal::become_program_of_session();
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(THREADS);
     match run(&arguments) {
@@ -48,10 +53,14 @@ fn main() -> ExitCode {
 /// Every module of tests has a line here.
 fn tests() -> Vec<Test> {
     let modules = [
+        admission::tests(),
         harness::tests(),
+        http::tests(),
         hygiene::tests(),
         keys::tests(),
+        kubectl::tests(),
         materialise::tests(),
+        readme::tests(),
         recovery::tests(),
         refusals::tests(),
         rights::tests(),

@@ -18,10 +18,10 @@ const SECRET: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstring
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::blocking("recovery::the_readme_finds_the_data_key", data_key),
-        Test::blocking("recovery::the_readme_notices_a_wrong_data_key", wrong_data_key),
+        Test::blocking("recovery::the_readme_finds_the_dek", dek),
+        Test::blocking("recovery::the_readme_notices_a_wrong_dek", wrong_dek),
         Test::blocking("recovery::the_readme_opens_the_values_with_python", values),
-        Test::blocking("recovery::the_readme_gives_no_value_for_a_wrong_data_key_with_python", values_of_another_key),
+        Test::blocking("recovery::the_readme_gives_no_value_for_a_wrong_dek_with_python", values_of_another_dek),
     ]
 }
 
@@ -57,8 +57,8 @@ fn follow(context: &Context, heading: &str, folder: &Path) -> Result<Output, Err
     Ok(shell.output()?)
 }
 
-fn find_data_key(context: &Context, folder: &Path) -> Result<Output, Error> {
-    follow(context, "\n### The data key\n", folder)
+fn find_dek(context: &Context, folder: &Path) -> Result<Output, Error> {
+    follow(context, "\n### The DEK\n", folder)
 }
 
 /// The prepared environment takes the place of the one that the README makes.
@@ -68,9 +68,9 @@ fn open_values(context: &Context, folder: &Path) -> Result<Output, Error> {
     follow(context, "\n### The values\n", folder)
 }
 
-fn data_key(context: &Context) -> TestResult {
+fn dek(context: &Context) -> TestResult {
     let folder = sealed(context)?;
-    let found = find_data_key(context, folder.path())?;
+    let found = find_dek(context, folder.path())?;
     assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
     let dek = std::fs::read(folder.path().join("dek"))?;
     assert_eq!(dek.len(), 32);
@@ -78,14 +78,14 @@ fn data_key(context: &Context) -> TestResult {
     Ok(())
 }
 
-fn wrong_data_key(context: &Context) -> TestResult {
+fn wrong_dek(context: &Context) -> TestResult {
     let folder = sealed(context)?;
     let file = folder.path().join("db.sealed.yaml");
     let text = std::fs::read_to_string(&file)?;
     let (before, after) = text.split_once("commitment: ").ok_or("no commitment")?;
     let first = if after.starts_with('A') { "B" } else { "A" };
     std::fs::write(&file, format!("{before}commitment: {first}{}", &after[1..]))?;
-    let found = find_data_key(context, folder.path())?;
+    let found = find_dek(context, folder.path())?;
     assert_eq!((found.status.code(), found.stdout.as_slice()), (Some(1), &b""[..]));
     assert_eq!(std::fs::metadata(folder.path().join("dek"))?.len(), 32);
     Ok(())
@@ -93,7 +93,7 @@ fn wrong_data_key(context: &Context) -> TestResult {
 
 fn values(context: &Context) -> TestResult {
     let folder = sealed(context)?;
-    assert!(find_data_key(context, folder.path())?.status.success());
+    assert!(find_dek(context, folder.path())?.status.success());
     let opened = open_values(context, folder.path())?;
     assert!(opened.status.success(), "{}", String::from_utf8_lossy(&opened.stderr));
     let once = format!("{{\n  \"PASSWORD\": \"{}\"\n}}\n", BASE64_STANDARD.encode("hunter2"));
@@ -102,7 +102,7 @@ fn values(context: &Context) -> TestResult {
     Ok(())
 }
 
-fn values_of_another_key(context: &Context) -> TestResult {
+fn values_of_another_dek(context: &Context) -> TestResult {
     let folder = sealed(context)?;
     std::fs::write(folder.path().join("dek"), [7; 32])?;
     let opened = open_values(context, folder.path())?;

@@ -1,11 +1,15 @@
 //! What is refused, with what word, and that nothing is written then.
 
+use std::process::Command;
+
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 use waxseal_shared::plan::MARK_LABEL;
 use waxseal_shared::sealed_secret::{Scope, SealedSecret};
+use waxseal_tests::cluster::Cluster;
+use waxseal_tests::installation::{self, Controller};
 
 use crate::registration::{Context, Test, TestResult};
 use crate::sealing::{condition, create, create_plain, opaque, patch, replace_spec, values, with_reason};
@@ -21,6 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("refusals::an_object_that_is_malformed_says_so_and_the_secret_stays", malformed),
         Test::new("refusals::the_api_server_refuses_what_needs_no_looking", admission),
         Test::new("refusals::a_secret_that_the_api_server_refuses_quotes_nothing", invalid),
+        Test::on_own_cluster("refusals::metadata_that_the_operator_forbids_is_refused", forbidden_metadata),
     ]
 }
 
@@ -157,11 +162,12 @@ async fn malformed(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("malformed").await?;
     let mut sealed = context.create_sealed(&namespace, "db", "hunter2").await?;
     let before = namespace.api::<Secret>().get("db").await?;
-    sealed.spec.encrypted_data.insert("PASSWORD".to_owned(), "hunter2".to_owned());
+    let token = sealed.spec.encrypted_data.get_mut("PASSWORD").ok_or("no value")?;
+    token.push('=');
     replace_spec(&namespace, &sealed).await?;
     let object = with_reason(&namespace, "db", "Malformed").await?;
     let message = condition(&object, "Ready").ok_or("no Ready condition")?.2;
-    assert_eq!(message, "spec.encryptedData.PASSWORD: not a sealed value: expected \"wax1.ENVELOPE.…\"");
+    assert_eq!(message, "spec.encryptedData.PASSWORD: the sealed value is not canonical base64url");
     let after = namespace.api::<Secret>().get("db").await?;
     assert_eq!(before.resource_version(), after.resource_version());
     Ok(())
@@ -214,12 +220,41 @@ async fn invalid(context: &Context) -> TestResult {
     let Err(kube::Error::Api(status)) = quoted else { return Err("the API server took it".into()) };
     assert!(status.message.contains("invalid character 'h'"), "{}", status.message);
 
-    create(&namespace, &context.seal(&manifest.to_string(), &namespace)?).await?;
+    // `waxseal seal` refuses a Secret of this type with such a value; the type is no part of what is sealed.
+    let mut opaque = manifest;
+    opaque["type"] = json!("Opaque");
+    let mut sealed = context.seal(&opaque.to_string(), &namespace)?;
+    sealed.spec.template.get_or_insert_default().type_ = Some("kubernetes.io/dockerconfigjson".to_owned());
+    create(&namespace, &sealed).await?;
     let object = with_reason(&namespace, "pull", "Forbidden").await?;
     let message = condition(&object, "Ready").ok_or("no Ready condition")?.2;
     assert_eq!(message, "the API server refuses the Secret: HTTP 422 Invalid in data[.dockerconfigjson]");
     let log = context.controller.log_text();
     assert!(!log.contains("invalid character") && !log.contains("hunter2"));
     assert!(namespace.api::<Secret>().get_opt("pull").await?.is_none());
+    Ok(())
+}
+
+async fn forbidden_metadata(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let mut command = Command::new(&context.programs.waxseal_controller);
+    command.env_clear().env("WAXSEAL_FORBID_METADATA", "example.com/,mirror/");
+    let controller = Controller::start_command(cluster, command, "forbidding").await?;
+    controller.ready().await?;
+    let keys_file = cluster.folder().join("keys.yaml");
+    installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
+    let namespace = cluster.namespace("forbidden").await?;
+    for (name, reason) in [("mirror/to", "TypeForbidden"), ("mirrored", "Materialised")] {
+        let manifest = json!({
+            "apiVersion": "v1", "kind": "Secret", "stringData": {"PASSWORD": "hunter2"},
+            "metadata": {"name": reason.to_lowercase(), "annotations": {name: "all"}},
+        });
+        let mut seal = Command::new(&context.programs.waxseal);
+        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
+        let sealed: SealedSecret = serde_json::from_str(&crate::sealing::run(&mut seal, &manifest.to_string())?)?;
+        create(&namespace, &sealed).await?;
+        with_reason(&namespace, &sealed.name_any(), reason).await?;
+    }
+    assert!(namespace.api::<Secret>().get_opt("typeforbidden").await?.is_none());
     Ok(())
 }

@@ -52,6 +52,17 @@ impl Test {
         })
     }
 
+    /// Like [`on_own_cluster`](Self::on_own_cluster), with the admission plugin that OpenShift has on.
+    pub(crate) fn on_cluster_as_in_openshift(
+        name: &'static str,
+        run: impl AsyncFnOnce(&Context, &Cluster) -> TestResult + Send + 'static,
+    ) -> Self {
+        Self::blocking(name, |context| {
+            let cluster = Cluster::start_as_in_openshift(&context.assets.kubernetes, &installation::definitions()?)?;
+            cluster.block_on(run(context, &cluster))
+        })
+    }
+
     /// A test outside of any async runtime.
     pub(crate) fn blocking(name: &'static str, run: impl FnOnce(&Context) -> TestResult + Send + 'static) -> Self {
         Self { name, run: Box::new(run) }

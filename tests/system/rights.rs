@@ -1,28 +1,58 @@
 //! What the controller does with its rights, by the API server's own record.
 
-use serde_json::Value;
-use waxseal_tests::installation::{KEY_NAMESPACE, SERVICE_ACCOUNT};
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use waxseal_shared::sealed_secret::SealedSecret;
+use waxseal_shared::sealing_key::SealingKey;
+use waxseal_tests::cluster::{Cluster, Namespace};
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
+use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{opaque, replace_spec};
+use crate::sealing::{DEADLINE, create, create_plain, opaque, patch, replace_spec, with_reason};
+
+/// The rights that `deploy/waxseal.yaml` gives the controller everywhere: resource and verbs.
+const EVERYWHERE: [(&str, &[&str]); 3] = [
+    ("sealedsecrets", &["get", "list", "watch"]),
+    ("sealedsecrets/status", &["patch"]),
+    ("secrets", &["create", "get", "list", "patch", "watch"]),
+];
+/// And those in its own namespace, beside reading SealingKeys, which everybody may.
+const IN_ITS_NAMESPACE: [(&str, &[&str]); 1] = [("sealingkeys", &["create", "delete", "list", "patch", "watch"])];
+/// The controller patches a SealingKey only to make it as strict as its identity.
+const SELDOM_USED: (&str, &str) = ("sealingkeys", "patch");
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("rights::one_object_costs_one_secret_write_and_one_status_write", cost),
         Test::new("rights::the_controller_asks_for_nothing_it_has_no_right_to", nothing_refused),
+        Test::new("rights::the_controller_has_these_rights_and_no_others", golden),
+        Test::on_own_cluster("rights::the_controller_uses_all_rights_that_it_has", used),
+        Test::on_cluster_as_in_openshift("rights::owners_are_given_back_where_that_takes_a_further_right", openshift),
         Test::new("rights::anybody_who_is_logged_in_can_read_the_sealing_keys_and_no_identity", readers),
     ]
 }
 
-/// The controller's requests so far that have to do with a namespace.
-fn requests(context: &Context, namespace: &str) -> Result<Vec<Value>, Error> {
-    let log = std::fs::read_to_string(context.cluster.audit_log())?;
+/// The controller's requests so far, of which watches may go on.
+fn requests(cluster: &Cluster) -> Result<Vec<Value>, Error> {
+    let log = std::fs::read_to_string(cluster.audit_log())?;
     let user = format!("system:serviceaccount:{KEY_NAMESPACE}:{SERVICE_ACCOUNT}");
-    let complete = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    Ok(complete
-        .filter(|event| event["user"]["username"] == user.as_str() && event["stage"] == "ResponseComplete")
-        .filter(|event| namespace.is_empty() || event["objectRef"]["namespace"] == namespace)
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(events
+        .filter(|event| event["user"]["username"] == user.as_str())
+        .filter(|event| event["stage"] == "ResponseComplete" || event["verb"] == "watch")
         .collect())
+}
+
+fn requests_in(cluster: &Cluster, namespace: &Namespace) -> Result<Vec<Value>, Error> {
+    let mut requests = requests(cluster)?;
+    requests.retain(|event| event["objectRef"]["namespace"] == namespace.name());
+    Ok(requests)
 }
 
 fn writes(requests: &[Value]) -> Vec<String> {
@@ -42,19 +72,19 @@ fn writes(requests: &[Value]) -> Vec<String> {
 async fn cost(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("cost").await?;
     context.create_sealed(&namespace, "db", "first").await?;
-    assert_eq!(writes(&requests(context, namespace.name())?), ["patch secrets", "patch sealedsecrets status"]);
+    assert_eq!(writes(&requests_in(&context.cluster, &namespace)?), ["patch secrets", "patch sealedsecrets status"]);
     let changed = context.seal(&opaque("db", &[("PASSWORD", "second")]), &namespace)?;
     replace_spec(&namespace, &changed).await?;
     crate::sealing::judged(&namespace, "db").await?;
     let twice = ["patch secrets", "patch sealedsecrets status"].repeat(2);
-    assert_eq!(writes(&requests(context, namespace.name())?), twice);
+    assert_eq!(writes(&requests_in(&context.cluster, &namespace)?), twice);
     Ok(())
 }
 
 async fn nothing_refused(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("refused").await?;
     context.create_sealed(&namespace, "db", "hunter2").await?;
-    let all = requests(context, "")?;
+    let all = requests(&context.cluster)?;
     assert!(!all.is_empty());
     let forbidden = |event: &&Value| event["annotations"]["authorization.k8s.io/decision"] == "forbid";
     let refused: Vec<_> = all.iter().filter(forbidden).map(|event| &event["requestURI"]).collect();
@@ -64,12 +94,132 @@ async fn nothing_refused(context: &Context) -> TestResult {
     Ok(())
 }
 
-async fn readers(context: &Context) -> TestResult {
-    use k8s_openapi::api::core::v1::Secret;
-    use kube::Api;
-    use kube::api::ListParams;
-    use waxseal_shared::sealing_key::SealingKey;
+type Rights = BTreeSet<(String, String)>;
 
+fn rights(listed: &[(&str, &[&str])]) -> Rights {
+    let pairs = listed.iter().flat_map(|(resource, verbs)| verbs.iter().map(move |verb| (resource, verb)));
+    pairs.map(|(resource, verb)| ((*resource).to_owned(), (*verb).to_owned())).collect()
+}
+
+/// The rights on Secrets and on Waxseal's kinds, as the API server tells the controller's account.
+async fn granted(cluster: &Cluster, namespace: &str) -> Result<Rights, Error> {
+    let token = cluster.service_account_token(KEY_NAMESPACE, SERVICE_ACCOUNT).await?;
+    let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
+    let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
+    let reviews = Api::<SelfSubjectRulesReview>::all(cluster.client_as(&token)?);
+    let status = reviews.create(&PostParams::default(), &review).await?.status.ok_or("no status")?;
+    let of_everybody = ["authentication.k8s.io", "authorization.k8s.io", "certificates.k8s.io"];
+    let mut rights = Rights::new();
+    for rule in status.resource_rules {
+        let groups = rule.api_groups.unwrap_or_default();
+        if !groups.iter().all(|group| of_everybody.contains(&group.as_str())) {
+            for resource in rule.resources.unwrap_or_default() {
+                rights.extend(rule.verbs.iter().map(|verb| (resource.clone(), verb.clone())));
+            }
+        }
+    }
+    Ok(rights)
+}
+
+async fn golden(context: &Context) -> TestResult {
+    assert_eq!(granted(&context.cluster, "default").await?, rights(&EVERYWHERE));
+    let mut in_its_namespace = rights(&EVERYWHERE);
+    in_its_namespace.extend(rights(&IN_ITS_NAMESPACE));
+    in_its_namespace.extend(rights(&[("sealingkeys", &["get", "list"])]));
+    assert_eq!(granted(&context.cluster, KEY_NAMESPACE).await?, in_its_namespace);
+    Ok(())
+}
+
+/// A right that nothing uses is one too many.
+async fn used(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let controller = Controller::start(cluster, &context.programs, "used").await?;
+    controller.ready().await?;
+    let keys_file = cluster.folder().join("keys.yaml");
+    installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
+    let namespace = cluster.namespace("used").await?;
+    let seal = |name: &str| -> Result<SealedSecret, Error> {
+        let mut seal = std::process::Command::new(&context.programs.waxseal);
+        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
+        Ok(serde_json::from_str(&crate::sealing::run(&mut seal, &opaque(name, &[("PASSWORD", "x")]))?)?)
+    };
+    create(&namespace, &seal("db")?).await?;
+    with_reason(&namespace, "db", "Materialised").await?;
+    // A Secret that vanishes has its SealedSecret looked at again, and a foreign one is read.
+    let secrets = namespace.api::<Secret>();
+    secrets.delete("db", &DeleteParams::default()).await?;
+    waiting::until("the Secret's return", DEADLINE, async || secrets.get_opt("db").await.ok().flatten()).await?;
+    create_plain(&namespace, "web", "theirs").await?;
+    create(&namespace, &seal("web")?).await?;
+    with_reason(&namespace, "web", "ForeignOwner").await?;
+    plant_sealing_key(cluster).await?;
+
+    let of_a_resource = |event: &Value| -> Option<(String, String)> {
+        let (object, verb) = (&event["objectRef"], event["verb"].as_str()?);
+        let resource = object["resource"].as_str()?;
+        let subresource = object["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
+        Some((format!("{resource}{subresource}"), verb.to_owned()))
+    };
+    let used: Rights = requests(cluster)?.iter().filter_map(of_a_resource).collect();
+    let mut given = rights(&EVERYWHERE);
+    given.extend(rights(&IN_ITS_NAMESPACE));
+    let unused: Vec<_> =
+        given.difference(&used).filter(|(resource, verb)| (&**resource, &**verb) != SELDOM_USED).collect();
+    assert!(unused.is_empty(), "{unused:?}");
+    Ok(())
+}
+
+/// Returns once the controller has deleted a SealingKey that is not its own.
+async fn plant_sealing_key(cluster: &Cluster) -> TestResult {
+    let keys = Api::<SealingKey>::namespaced(cluster.client(), KEY_NAMESPACE);
+    let planted: SealingKey = serde_json::from_value(json!({
+        "apiVersion": "waxseal.dev/v1alpha1", "kind": "SealingKey", "metadata": {"name": "planted"},
+        "spec": {"recipient": "age1x", "role": "Cluster", "createdAt": "2026-01-01T00:00:00Z", "state": "Active"},
+    }))?;
+    keys.create(&PostParams::default(), &planted).await?;
+    let gone = async || keys.get_opt("planted").await.ok()?.is_none().then_some(());
+    Ok(waiting::until("the planted key's end", DEADLINE, gone).await?)
+}
+
+/// With the plugin, the right to delete a Secret is what allows its owner to be changed.
+async fn openshift(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let controller = Controller::start(cluster, &context.programs, "openshift").await?;
+    controller.ready().await?;
+    let keys_file = cluster.folder().join("keys.yaml");
+    installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
+    let namespace = cluster.namespace("openshift").await?;
+    let mut seal = std::process::Command::new(&context.programs.waxseal);
+    seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
+    let sealed = crate::sealing::run(&mut seal, &opaque("db", &[("PASSWORD", "hunter2")]))?;
+    create(&namespace, &serde_json::from_str(&sealed)?).await?;
+    let object = with_reason(&namespace, "db", "Materialised").await?;
+
+    let secrets = namespace.api::<Secret>();
+    let take_owner_away = async || patch(&secrets, "db", json!({"metadata": {"ownerReferences": null}})).await;
+    take_owner_away().await?;
+    with_reason(&namespace, "db", "Forbidden").await?;
+    installation::apply_owner_references_rights(cluster).await?;
+    // The API server learns of a right a moment after it was given.
+    waiting::until("the owner reference's return", DEADLINE, async || {
+        let secret = secrets.get("db").await.ok()?;
+        if secret.owner_references().first().is_some_and(|owner| Some(&owner.uid) == object.metadata.uid.as_ref()) {
+            return Some(());
+        }
+        patch(&secrets, "db", json!({"metadata": {"annotations": {"touched": secret.resource_version()}}}))
+            .await
+            .ok()?;
+        None
+    })
+    .await?;
+    with_reason(&namespace, "db", "Materialised").await?;
+    let all = requests(cluster)?;
+    let is_deletion = |event: &&Value| event["verb"] == "delete" && event["objectRef"]["resource"] == "secrets";
+    assert_eq!(all.iter().filter(is_deletion).count(), 0);
+    Ok(())
+}
+
+async fn readers(context: &Context) -> TestResult {
     let somebody = context.cluster.client_as(&context.cluster.user("somebody", "developers")?)?;
     let keys = Api::<SealingKey>::namespaced(somebody.clone(), KEY_NAMESPACE).list(&ListParams::default()).await?;
     assert_eq!(keys.items.iter().filter(|key| key.spec.recipient.starts_with("age1pq1")).count(), 1);

@@ -76,12 +76,19 @@ pub(crate) async fn create(namespace: &Namespace, sealed: &SealedSecret) -> Resu
     Ok(())
 }
 
-/// Replaces the spec of an existing object, as `kubectl replace` does.
+/// Replaces the spec of an existing object, as `kubectl replace` does; again if its status changed meanwhile.
 pub(crate) async fn replace_spec(namespace: &Namespace, sealed: &SealedSecret) -> Result<(), Error> {
     let objects = namespace.api::<SealedSecret>();
-    let mut current = objects.get(&sealed.name_any()).await?;
-    current.spec = sealed.spec.clone();
-    objects.replace(&sealed.name_any(), &PostParams::default(), &current).await?;
+    let replace = async || {
+        let mut current = objects.get(&sealed.name_any()).await?;
+        current.spec = sealed.spec.clone();
+        objects.replace(&sealed.name_any(), &PostParams::default(), &current).await
+    };
+    let replaced = waiting::until("the replacement of the spec", DEADLINE, async || match replace().await {
+        Err(kube::Error::Api(status)) if status.code == 409 => None,
+        result => Some(result),
+    });
+    replaced.await??;
     Ok(())
 }
 

@@ -128,8 +128,19 @@ fn the_kubernetes_path_parses_no_yaml() {
 }
 
 #[test]
-fn the_controller_runs_no_program() {
+fn no_code_of_ours_starts_a_program() {
     assert_nowhere(&sources("controller/src"), "process::Command");
+    assert_nowhere(&sources("cli/src"), "process::Command");
+}
+
+#[test]
+fn only_the_git_module_of_the_cli_reads_repositories() {
+    assert!(dependencies("waxseal").contains("gix"));
+    assert_none_of("waxseal-controller", &["gix"]);
+    assert_none_of("waxseal-shared", &["gix"]);
+    let is_git = |path: &Path| path == root().join("cli/src/git.rs") || path.starts_with(root().join("cli/src/git"));
+    let outside: Vec<_> = sources("cli/src").into_iter().filter(|(path, _)| !is_git(path)).collect();
+    assert_nowhere(&outside, "gix");
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub(crate) fn run(arguments: InspectArguments, streams: &mut Streams) -> Result<
     let mut reports = Vec::new();
     let mut errors = Vec::new();
     for name in &names {
-        let outcome = inspect(name, |object| reports.push(report(&object, known_keys.as_ref())));
+        let outcome = inspect(name, streams, |object| reports.push(report(&object, known_keys.as_ref())));
         errors.extend(outcome.err().into_iter().flat_map(Failures::into_errors));
     }
     let text = match arguments.format {
@@ -104,9 +104,9 @@ pub(crate) fn run(arguments: InspectArguments, streams: &mut Streams) -> Result<
     Failures::none_or(errors)
 }
 
-fn inspect(name: &OsStr, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
+fn inspect(name: &OsStr, streams: &mut Streams, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
     let mut errors = Vec::new();
-    for source in Source::all_of(name)? {
+    for source in Source::all_of(name, &mut errors, streams)? {
         errors.extend(source.read_each(&mut take).err().into_iter().flat_map(Failures::into_errors));
     }
     Failures::none_or(errors)

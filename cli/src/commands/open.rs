@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
     let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
     let mut opened = Vec::new();
     let mut format = Format::Json;
-    for source in sources(&names)? {
+    for source in sources(&names, streams)? {
         opened.extend(source.read_all(|object, format_of_source| {
             let is_wanted = arguments.name.as_deref().is_none_or(|name| is_named(&object, name));
             is_wanted.then(|| {
@@ -92,9 +92,13 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
     Ok(())
 }
 
-fn sources(names: &[OsString]) -> Result<Vec<Source>, CliError> {
-    let sources = names.iter().map(|name| Source::all_of(name)).collect::<Result<Vec<_>, _>>()?;
-    Ok(sources.into_iter().flatten().collect())
+fn sources(names: &[OsString], streams: &mut Streams) -> Result<Vec<Source>, Failures> {
+    let (mut sources, mut errors) = (Vec::new(), Vec::new());
+    for name in names {
+        sources.extend(Source::all_of(name, &mut errors, streams)?);
+    }
+    Failures::none_or(errors)?;
+    Ok(sources)
 }
 
 fn is_named(object: &SealedObject, wanted: &str) -> bool {

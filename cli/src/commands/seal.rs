@@ -1,25 +1,30 @@
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealed_secret::Scope;
 
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
-use crate::git;
+use crate::git::{self, Doubt, Held};
 use crate::input::{self, Input};
-use crate::output::{self, Output};
+use crate::output::{self, Destination, Output};
 use crate::recipients::{self, RecipientArguments};
-use crate::sealing::{Holds, Sealing};
+use crate::replacement::{holds_identity, is_covered};
+use crate::sealing::{Counts, Sealing};
 use crate::streams::Streams;
 
 /// Turns Secret manifests into SealedSecrets.
 ///
 /// Takes YAML and JSON, files with several documents, and lists. What is sealed already and all other kinds stay as
 /// they are, byte for byte; sealed documents are written anew, without comments. One file or stdin goes to stdout;
-/// several files and folders need `--output-dir` or `--in-place`. Folders are searched for .yaml, .yml and .json.
+/// several files and folders need `--output-dir` or `--in-place`. Folders are searched for .yaml, .yml and .json;
+/// links that lead out of them are not followed.
 #[derive(Args)]
+#[command(group = ArgGroup::new("written").args(["output", "output_dir"]), after_help = EXAMPLES)]
 pub(crate) struct SealArguments {
     /// Files and folders; `-`, or nothing, is stdin
     #[arg(value_name = "FILE|DIR|-", value_parser = file_name::<OsString>())]
@@ -32,16 +37,27 @@ pub(crate) struct SealArguments {
     /// The namespace of manifests that have none
     #[arg(short, long, value_parser = Namespace::parse)]
     namespace: Option<Namespace>,
-    /// Write the result to this file; `-` is stdout
+    /// Write the result to this file; `-` is stdout. A file that is there is replaced if the result has all of its
+    /// objects
     #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>(), conflicts_with_all = ["output_dir", "in_place"])]
     output: Option<PathBuf>,
-    /// Write each result below this folder: a file under its name, those of a folder under their path in it
+    /// Write each result below this folder: a file under its name, those of a folder under their path in it. Files
+    /// are replaced as with `--output`, and links are not followed
     #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), conflicts_with = "in_place")]
     output_dir: Option<PathBuf>,
+    /// Replace files that hold other objects, too, but never an identity file or one of `--keys`
+    #[arg(long, requires = "written")]
+    force: bool,
     /// Replace each file with its result, once all of its documents are sealed
     #[arg(long)]
     in_place: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  waxseal seal --keys prod.yaml db.yaml -o db.sealed.yaml
+  waxseal seal --keys prod.yaml apps --output-dir sealed
+  waxseal seal --keys prod.yaml --in-place -- apps/*.yaml";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum ScopeArgument {
@@ -56,49 +72,61 @@ enum ScopeArgument {
 /// One text to seal.
 struct Job {
     input: Input,
-    origin: Origin,
     target: Target,
-}
-
-/// How an input came to be sealed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    /// Someone named it: then there has to be something to seal.
-    Named,
-    /// It was found in a folder.
-    Found,
 }
 
 enum Target {
     Stdout,
+    /// This file, which is made or replaced.
     File(PathBuf),
-    InPlace(PathBuf),
+    /// The file with this path below `--output-dir`.
+    Below(PathBuf),
+    /// The file that the input is.
+    Input,
+}
+
+/// What is done so far.
+#[derive(Default)]
+struct Done {
+    counts: Counts,
+    /// In how many files Secrets were sealed.
+    files: usize,
+    /// The files that held plain Secrets until now, each with the name that messages show.
+    replaced: Vec<(String, PathBuf)>,
+    errors: Vec<CliError>,
 }
 
 pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(), Failures> {
-    let jobs = arguments.jobs()?;
+    let mut done = Done::default();
+    let jobs = arguments.jobs(&mut done, streams)?;
     let recipients = arguments.recipients.resolve()?;
     let sealing = Sealing {
         recipients: recipients.iter().map(|chosen| chosen.recipient.clone()).collect(),
         scope: arguments.scope.into(),
-        namespace: arguments.namespace,
+        namespace: arguments.namespace.clone(),
     };
-    let mut errors = Vec::new();
-    let mut most = Holds::Neither;
     for job in jobs {
-        match job.run(&sealing, streams) {
-            Ok(held) => most = most.max(held),
-            Err(failures) => errors.extend(failures.into_errors()),
+        if let Err(failures) = arguments.run_job(&job, &sealing, &mut done, streams) {
+            done.errors.extend(failures.into_errors());
         }
     }
-    if most == Holds::Secrets {
+    warn_of_history(&done.replaced, streams);
+    if done.counts.secrets > 0 {
         recipients::announce(&recipients, streams);
     }
-    Failures::none_or(errors)
+    if arguments.writes_many() {
+        streams.say(&done.summary());
+    }
+    Failures::none_or(done.errors)
 }
 
 impl SealArguments {
-    fn jobs(&self) -> Result<Vec<Job>, CliError> {
+    /// Whether there can be any number of results.
+    fn writes_many(&self) -> bool {
+        self.in_place || self.output_dir.is_some()
+    }
+
+    fn jobs(&self, done: &mut Done, streams: &mut Streams) -> Result<Vec<Job>, CliError> {
         let output = Output::named(self.output.clone())?;
         if self.inputs.is_empty() && input::stdin_is_terminal() {
             let error = CliError::usage("nothing to seal: stdin is a terminal");
@@ -106,8 +134,8 @@ impl SealArguments {
         }
         let inputs: Vec<_> = self.inputs.iter().map(|name| Input::named(name)).collect();
         let inputs = if inputs.is_empty() { vec![Input::Stdin] } else { inputs };
-        if self.in_place || self.output_dir.is_some() {
-            return self.jobs_on_files(inputs);
+        if self.writes_many() {
+            return self.jobs_on_files(inputs, done, streams);
         }
         match <[Input; 1]>::try_from(inputs) {
             Ok([input]) if !is_folder(&input) => Ok(vec![Job::to_one(input, output)?]),
@@ -116,41 +144,94 @@ impl SealArguments {
         }
     }
 
-    fn jobs_on_files(&self, inputs: Vec<Input>) -> Result<Vec<Job>, CliError> {
-        let mut jobs = Vec::new();
+    fn jobs_on_files(&self, inputs: Vec<Input>, done: &mut Done, streams: &mut Streams) -> Result<Vec<Job>, CliError> {
+        let mut files = Vec::new();
         for input in inputs {
             let Input::File(path) = input else {
                 return Err(
                     CliError::usage("stdin has no name to write its result under").with_hint("pass `--output FILE`")
                 );
             };
-            let (origin, root, files) = if path.is_dir() {
-                (Origin::Found, path.clone(), input::manifests_below(&path)?)
-            } else {
-                (Origin::Named, output::folder_of(&path), vec![path])
-            };
-            for file in files {
-                let target = self.target(&root, &file, &jobs)?;
-                jobs.push(Job { input: Input::File(file), origin, target });
+            if !path.is_dir() {
+                let name = path.file_name().unwrap_or_default().into();
+                files.push((Input::File(path), name));
+                continue;
             }
+            let found = input::manifests_below(&path, self.output_dir.as_deref())?;
+            found.warn_of_links_out(&path, streams);
+            done.errors.extend(found.errors);
+            files.extend(found.files.into_iter().map(|file| {
+                let name = file.path.strip_prefix(&path).unwrap_or(&file.path).to_owned();
+                (Input::Found(file), name)
+            }));
         }
-        Ok(jobs)
+        match &self.output_dir {
+            Some(folder) => jobs_below(folder, files),
+            None => Ok(jobs_in_place(files.into_iter().map(|(input, _)| input).collect())),
+        }
     }
 
-    fn target(&self, root: &Path, file: &Path, jobs: &[Job]) -> Result<Target, CliError> {
-        let Some(folder) = &self.output_dir else {
-            return Ok(Target::InPlace(file.to_owned()));
-        };
-        let target = folder.join(file.strip_prefix(root).unwrap_or(file));
-        check_not_itself(file, &target)?;
-        let taken = |job: &&Job| matches!(&job.target, Target::File(other) if *other == target);
-        match jobs.iter().find(taken) {
-            None => Ok(Target::File(target)),
-            Some(job) => {
-                let (one, other) = (job.input.place(), input::shown(file));
-                Err(CliError::usage(format!("{one} and {other} would both become {}", input::shown(&target))))
-            }
+    fn run_job(&self, job: &Job, sealing: &Sealing, done: &mut Done, streams: &mut Streams) -> Result<(), Failures> {
+        let place = job.input.place();
+        let text = job.input.read()?;
+        let sealed = sealing.seal_text(&place, &text)?;
+        if sealed.counts.is_zero() {
+            return match job.input {
+                Input::Found(_) => Ok(()),
+                // Somebody named it, so there has to be something to seal.
+                Input::Stdin | Input::File(_) => Err(CliError::refused("no Secret in it").at(place).into()),
+            };
         }
+        match &job.target {
+            Target::Stdout => streams.result(&sealed.text)?,
+            Target::File(path) => self.write_file(path, &sealed.text)?,
+            Target::Below(path) => {
+                let root = self.output_dir.as_deref().unwrap_or(Path::new("."));
+                self.write(&Destination::below(root, path)?, &sealed.text)?;
+            }
+            Target::Input if sealed.counts.secrets > 0 => replace_input(&job.input, &sealed.text, done, streams)?,
+            Target::Input => {}
+        }
+        done.add(sealed.counts);
+        for (place, text) in &sealed.warnings {
+            streams.warn(place, text);
+        }
+        Ok(())
+    }
+
+    fn write_file(&self, path: &Path, text: &str) -> Result<(), CliError> {
+        output::make_folder(&output::folder_of(path))?;
+        let destination = Destination::at(path)?;
+        if self.force && path.is_symlink() && !destination.is_stream() {
+            let error = CliError::refused("is a symbolic link, and `--force` does not follow links");
+            return Err(error.at(input::shown(path)).with_hint("name the file that it leads to"));
+        }
+        self.write(&destination, text)
+    }
+
+    /// Writes a result; replaces only what holds nothing else, unless that is forced.
+    fn write(&self, destination: &Destination, text: &str) -> Result<(), CliError> {
+        let Some(existing) = destination.existing()? else {
+            return destination.write(text);
+        };
+        let refused = |text: &str| CliError::refused(text).at(destination.place());
+        let unlike = || {
+            let error = refused("exists already, and holds something that the result does not");
+            error.with_hint("name another file, or pass `--force` to replace it")
+        };
+        if !self.force && !existing.is_whole {
+            return Err(unlike());
+        }
+        if holds_identity(&existing.content) {
+            return Err(refused("holds an identity, and is never written over"));
+        }
+        if self.recipients.keys_files().any(|file| existing.is_at(file.as_ref())) {
+            return Err(refused("is a keys file of this command, and is never written over"));
+        }
+        if !self.force && !is_covered(&existing.content, text) {
+            return Err(unlike());
+        }
+        destination.write(text)
     }
 }
 
@@ -163,35 +244,97 @@ impl Job {
             Output::Stdout => Target::Stdout,
             Output::File(path) => Target::File(path),
         };
-        Ok(Self { input, origin: Origin::Named, target })
+        Ok(Self { input, target })
+    }
+}
+
+impl Done {
+    fn add(&mut self, counts: Counts) {
+        self.counts = [self.counts, counts].into_iter().sum();
+        self.files += usize::from(counts.secrets > 0);
     }
 
-    /// Seals the text to its target, and says what the text held.
-    fn run(self, sealing: &Sealing, streams: &mut Streams) -> Result<Holds, Failures> {
-        let place = self.input.place();
-        let text = self.input.read()?;
-        let sealed = sealing.seal_text(&place, &text)?;
-        if sealed.holds == Holds::Neither {
-            return match self.origin {
-                Origin::Named => Err(CliError::refused("no Secret in it").at(place).into()),
-                Origin::Found => Ok(Holds::Neither),
-            };
+    fn summary(&self) -> String {
+        let Counts { secrets, sealed_secrets } = self.counts;
+        let secrets = counted(secrets, "Secret");
+        let files = counted(self.files, "file");
+        let before = if sealed_secrets == 0 { String::new() } else { format!(", {sealed_secrets} already sealed") };
+        format!("sealed {secrets} in {files}{before}")
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+/// Jobs that write each result below a folder, under a name of its own.
+fn jobs_below(folder: &Path, files: Vec<(Input, PathBuf)>) -> Result<Vec<Job>, CliError> {
+    let mut taken: HashMap<PathBuf, String> = HashMap::new();
+    let mut jobs = Vec::new();
+    for (input, name) in files {
+        let target = folder.join(&name);
+        if let Some(file) = input.file() {
+            check_not_itself(file, &target)?;
         }
-        match &self.target {
-            Target::Stdout => streams.result(&sealed.text)?,
-            Target::File(path) => write(path, &sealed.text)?,
-            Target::InPlace(path) if sealed.holds == Holds::Secrets => {
-                output::replace(path, &sealed.text)?;
-                if git::holds(path) {
-                    streams.warn(&place, "Git already holds this file, and history keeps it: change the values");
-                }
+        let place = input.place();
+        if let Some(other) = taken.insert(name.clone(), place.clone()) {
+            let target = input::shown(&target);
+            return Err(CliError::usage(format!("{other} and {place} would both become {target}")));
+        }
+        jobs.push(Job { input, target: Target::Below(name) });
+    }
+    Ok(jobs)
+}
+
+/// Jobs that replace each file once, whatever leads to it.
+fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
+    let is_link = |input: &Input| matches!(input, Input::Found(file) if file.is_link);
+    let real = |input: &Input| input.file().and_then(|file| file.canonicalize().ok());
+    let files: HashSet<_> = inputs.iter().filter(|input| !is_link(input)).filter_map(real).collect();
+    let mut seen = HashSet::new();
+    let is_first = |input: &Input| match real(input) {
+        Some(file) => !(is_link(input) && files.contains(&file)) && seen.insert(file),
+        None => true,
+    };
+    inputs.into_iter().filter(is_first).map(|input| Job { input, target: Target::Input }).collect()
+}
+
+/// Replaces an input by its result.
+fn replace_input(input: &Input, text: &str, done: &mut Done, streams: &mut Streams) -> Result<(), CliError> {
+    // Stdin is never sealed in place.
+    let Some(file) = input.file() else {
+        return Ok(());
+    };
+    let placed = |error: CliError| error.at(input.place());
+    let destination = Destination::at(file).map_err(placed)?;
+    if destination.is_stream() {
+        return Err(placed(CliError::refused("is not a regular file, so it is not replaced")));
+    }
+    let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
+    destination.write(text).map_err(placed)?;
+    if has_second_name {
+        streams.warn(&input.place(), "another name of the file, a hard link, still holds the plain values");
+    }
+    done.replaced.push((input.place(), file.to_owned()));
+    Ok(())
+}
+
+/// Says of which files Git has the plain text, or may have it.
+fn warn_of_history(replaced: &[(String, PathBuf)], streams: &mut Streams) {
+    let files: Vec<_> = replaced.iter().map(|(_, file)| file.clone()).collect();
+    for ((place, _), held) in replaced.iter().zip(git::held(&files)) {
+        let doubt = match held {
+            Held::No => continue,
+            Held::Yes => {
+                streams.warn(place, "Git already holds this file, and history keeps it: change the values");
+                continue;
             }
-            Target::InPlace(_) => {}
-        }
-        for (place, text) in &sealed.warnings {
-            streams.warn(place, text);
-        }
-        Ok(sealed.holds)
+            Held::Perhaps(Doubt::Incomplete) => "part of its history is not here",
+            Held::Perhaps(Doubt::TooLong) => "its history takes too long to read",
+            Held::Perhaps(Doubt::Unreadable) => "its repository cannot be read",
+        };
+        streams.warn(place, &format!("Git may hold this file ({doubt}): change the values if it was ever committed"));
     }
 }
 
@@ -207,13 +350,6 @@ fn check_not_itself(file: &Path, target: &Path) -> Result<(), CliError> {
         }
         _ => Ok(()),
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<(), CliError> {
-    let folder = output::folder_of(path);
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| CliError::io("make the folder", &error).at(input::shown(&folder)))?;
-    output::replace(path, text)
 }
 
 impl From<ScopeArgument> for Scope {

@@ -70,7 +70,7 @@ mod tests {
 
     fn open(root: &Path, manifests: &str, secrets: &str, keys: &str) -> Result<Folders, FoldersError> {
         let [manifests, secrets, keys] = [manifests, secrets, keys].map(|name| root.join(name));
-        Folders::open(&args::Directory { manifests, secrets, keys, once: true })
+        Folders::open(&args::Directory { manifests, secrets, keys, once: true, forbidden: args::Forbidden::default() })
     }
 
     #[test]

@@ -11,6 +11,7 @@ use waxseal_shared::plan::{Controller, ExistingSecret, Keys, Materialised, Plan,
 use waxseal_shared::reason::{Reason, Standing};
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec, SealedSecretStatus};
 use waxseal_shared::status::{self, Verdict};
+use waxseal_shared::template::ForbiddenPrefix;
 
 use super::durable_file::{self, FileError};
 use super::folders::Folders;
@@ -33,6 +34,7 @@ type Places = BTreeMap<Place, Vec<String>>;
 pub(super) struct Reconciler {
     folders: Folders,
     keys: KeysFolder,
+    forbidden: Vec<ForbiddenPrefix>,
     status: StatusFile,
     /// Secrets of ours whose manifest is gone, and since when.
     gone: BTreeMap<Place, Instant>,
@@ -60,11 +62,12 @@ struct Judgement {
 }
 
 impl Reconciler {
-    pub(super) fn new(folders: Folders) -> Self {
+    pub(super) fn new(folders: Folders, forbidden: Vec<ForbiddenPrefix>) -> Self {
         Self {
             status: StatusFile::open(&folders.secrets),
             keys: KeysFolder::new(folders.keys.clone()),
             folders,
+            forbidden,
             gone: BTreeMap::new(),
             complaints: Complaints::default(),
             is_first_pass: true,
@@ -187,7 +190,7 @@ impl Reconciler {
             return left(Verdict::new(Reason::Malformed, message));
         }
         let folder = SecretFolder::new(&self.folders.secrets, place.0, place.1);
-        carry_out(&folder, &found.object, keys).unwrap_or_else(|error| left(failed(&error)))
+        carry_out(&folder, &found.object, keys, &self.forbidden).unwrap_or_else(|error| left(failed(&error)))
     }
 
     /// What was there in the last pass and is not found, as long as its Secret may still be there.
@@ -278,7 +281,12 @@ fn kept(first: &SecretFolder, count: usize, gap: &str) -> String {
     format!("no Secret is deleted ({namespace}/{name}{others} would be) while a manifest cannot be used: {gap}")
 }
 
-fn carry_out(folder: &SecretFolder, object: &SealedSecret, keys: Keys<'_>) -> Result<Judgement, FileError> {
+fn carry_out(
+    folder: &SecretFolder,
+    object: &SealedSecret,
+    keys: Keys<'_>,
+    forbidden: &[ForbiddenPrefix],
+) -> Result<Judgement, FileError> {
     let present = folder.read()?;
     let has_restored = matches!(present, Present::Ours(_)) && folder.restore_modes()?;
     let foreign = foreign_secret();
@@ -288,7 +296,7 @@ fn carry_out(folder: &SecretFolder, object: &SealedSecret, keys: Keys<'_>) -> Re
         Present::Ours(existing) => Some(&**existing),
     };
     let left = |verdict| Ok(Judgement { verdict, has_written: false });
-    match (plan(object, keys, existing), present) {
+    match (plan(object, keys, forbidden, existing), present) {
         (Plan::Write(..), Present::Foreign(message)) => left(Verdict::new(Reason::ForeignOwner, message)),
         (Plan::Refuse(verdict), Present::Foreign(message)) if verdict.reason == Reason::ForeignOwner => {
             left(Verdict { message, ..verdict })

@@ -33,7 +33,7 @@ pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, Arc<Last
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // Retries of our own are bounded by a deadline; the library's make a call hang for minutes.
     config.default_retry = false;
-    let pod_namespace = is_in_cluster(args).then(|| config.default_namespace.clone());
+    let pod_namespace = args.is_in_cluster().then(|| config.default_namespace.clone());
     let key_namespace =
         args.key_namespace.clone().or(pod_namespace).unwrap_or_else(|| DEFAULT_KEY_NAMESPACE.to_owned());
     let (client, last_contact) = connection::connect(config).map_err(ConnectError::Client)?;
@@ -41,7 +41,7 @@ pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, Arc<Last
 }
 
 async fn config(args: &args::Kubernetes) -> Result<Config, ConnectError> {
-    if is_in_cluster(args) {
+    if args.is_in_cluster() {
         return Config::incluster().map_err(ConnectError::InCluster);
     }
     // Never whatever context happens to be current: a controller writes.
@@ -55,8 +55,4 @@ async fn config(args: &args::Kubernetes) -> Result<Config, ConnectError> {
         (None, None) => return Err(ConnectError::NoCluster),
     };
     config.map_err(|_| ConnectError::Kubeconfig)
-}
-
-fn is_in_cluster(args: &args::Kubernetes) -> bool {
-    args.kubeconfig.is_none() && args.context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }

@@ -22,8 +22,10 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(super) const WATCH_SECONDS: u32 = 25;
 /// A watch of a quiet kind sends nothing before its end.
 const SILENCE_OF_A_WATCH: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
-/// No answer is larger than this, but for that of a watch.
-const LARGEST_ANSWER: usize = 32 * 1024 * 1024;
+/// No answer is larger than this, but for that of a watch: objects have 1.5 MiB, and lists come in pages.
+const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
+/// What the API server says of a failure is shorter.
+const LARGEST_FAILURE: usize = 64 * 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -53,6 +55,17 @@ struct Connections {
     last_contact: Arc<LastContact>,
 }
 
+/// What the API server answers.
+#[derive(Clone, Copy)]
+enum Answer {
+    /// Events, until the watch ends.
+    Watch,
+    /// One object or list.
+    Whole,
+    /// Why it does not do what was asked.
+    Failure,
+}
+
 struct Current {
     client: Client,
     generation: u64,
@@ -76,7 +89,8 @@ impl Connections {
         self: Arc<Self>,
         request: Request<Body>,
     ) -> Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError> {
-        let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
+        let asks_to_watch =
+            request.uri().query().is_some_and(|query| query.split('&').any(|pair| pair == "watch=true"));
         let (client, generation) = {
             let current = lock(&self.current);
             (current.client.clone(), current.generation)
@@ -87,24 +101,34 @@ impl Connections {
         };
         let answer = answer?;
         self.last_contact.note();
-        Ok(answer.map(|body| self.guard(body, is_watch, generation)))
+        let kind = match (answer.status().is_success(), asks_to_watch) {
+            (true, true) => Answer::Watch,
+            (true, false) => Answer::Whole,
+            (false, _) => Answer::Failure,
+        };
+        Ok(answer.map(|body| self.guard(body, kind, generation)))
     }
 
     /// The body, which ends with an error once it pauses for too long or is too large.
-    fn guard(self: Arc<Self>, body: Body, is_watch: bool, generation: u64) -> UnsyncBoxBody<Bytes, BoxError> {
+    fn guard(self: Arc<Self>, body: Body, kind: Answer, generation: u64) -> UnsyncBoxBody<Bytes, BoxError> {
         let last_contact = Arc::clone(&self.last_contact);
         let body = body.map_frame(move |frame| {
             last_contact.note();
             frame
         });
-        let silence = if is_watch { SILENCE_OF_A_WATCH } else { SILENCE };
+        let silence = if matches!(kind, Answer::Watch) { SILENCE_OF_A_WATCH } else { SILENCE };
         let body = TimeoutBody::new(silence, body).map_err(move |error| {
             if error.is::<TimeoutError>() {
                 self.replace(generation);
             }
             error
         });
-        if is_watch { body.boxed_unsync() } else { Limited::new(body, LARGEST_ANSWER).boxed_unsync() }
+        match kind {
+            // Whoever reads it bounds each line.
+            Answer::Watch => body.boxed_unsync(),
+            Answer::Whole => Limited::new(body, LARGEST_ANSWER).boxed_unsync(),
+            Answer::Failure => Limited::new(body, LARGEST_FAILURE).boxed_unsync(),
+        }
     }
 
     /// Makes the next requests start on new connections, unless another request has done so already.
@@ -125,4 +149,50 @@ impl Connections {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use kube::core::Request;
+    use kube::core::params::WatchParams;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// An API server that answers every request with this status and a body without an end.
+    async fn endless_server(status: &'static str) -> Config {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let _request = stream.read(&mut [0; 8192]).await;
+                    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\n\r\n");
+                    let mut sent = stream.write_all(head.as_bytes()).await;
+                    while sent.is_ok() {
+                        sent = stream.write_all(&[b' '; 4096]).await;
+                    }
+                });
+            }
+        });
+        Config::new(format!("http://{address}").parse().expect("a URL"))
+    }
+
+    async fn ends_with_an_error(status: &'static str, request: http::Request<Vec<u8>>) -> bool {
+        let (client, _) = connect(endless_server(status).await).expect("a client");
+        let answer = tokio::time::timeout(Duration::from_secs(30), client.request_text(request)).await;
+        answer.expect("it ends").is_err()
+    }
+
+    #[tokio::test]
+    async fn no_answer_has_a_body_without_an_end() {
+        let get = || Request::new("/api").get("x", &Default::default()).expect("a request");
+        let watch = Request::new("/api").watch(&WatchParams::default(), "1").expect("a request");
+        assert!(ends_with_an_error("200 OK", get()).await);
+        assert!(ends_with_an_error("500 Internal Server Error", get()).await);
+        assert!(ends_with_an_error("500 Internal Server Error", watch).await);
+    }
 }

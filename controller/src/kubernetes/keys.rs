@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
@@ -135,11 +136,11 @@ impl KeySource {
         if holds_keys {
             hold(state, &ring);
         }
-        // A controller that becomes ready has tried to publish its keys: people wait for one and fetch the others.
-        let published = self.publication.publish(&ring, &requests).await;
+        // People wait until the controller is ready, and then fetch its keys: these are published by then.
+        troubles.failures.extend(self.publication.publish(&ring, &requests).await);
         hold(state, &ring);
-        published?;
-        self.publication.remove_planted(&ring, broken_count).await
+        troubles.failures.extend(self.publication.remove_planted(&ring, broken_count).await);
+        Ok(())
     }
 
     /// The identities. The first is made if there is none, not even a broken one, and no value can
@@ -160,13 +161,19 @@ impl KeySource {
     async fn has_sealed_values(&self) -> Result<bool, KeyError> {
         let path = SealedSecret::url_path(&(), None);
         let selection = Selection { path, labels: None, fields: None, content: Content::Whole };
-        let mut is_found = false;
+        let found = Notify::new();
         let listed = lists::list(&self.client, &selection, |object: DeserializeGuard<SealedSecret>| {
-            is_found |= object.0.as_ref().map_or(true, forbids_first_key);
+            if object.0.as_ref().map_or(true, forbids_first_key) {
+                found.notify_one();
+            }
         });
         let failed = |error| KeyError::Api { operation: "list the SealedSecrets".to_owned(), error };
-        listed.await.map_err(failed).map_err(KeyError::of_our_kinds)?;
-        Ok(is_found)
+        tokio::select! {
+            // The pages that follow are not read.
+            () = found.notified() => return Ok(true),
+            listed = listed => listed.map_err(failed).map_err(KeyError::of_our_kinds)?,
+        };
+        Ok(found.notified().now_or_never().is_some())
     }
 
     /// Gives each key the strictest state that its identity has, that its SealingKey asks for, or that

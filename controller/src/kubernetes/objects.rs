@@ -12,6 +12,7 @@ use waxseal_shared::plan::MARK_OWNED;
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::SealedSecretStatus;
 use waxseal_shared::settled::{JudgedObject, Settled, StatusDigest};
+use waxseal_shared::template::ForbiddenPrefix;
 
 use super::mirror::{Event, Mirror, Version, Versioned};
 use super::object_key::ObjectKey;
@@ -112,14 +113,14 @@ impl Known {
     }
 
     /// Whether object, Secret, status and keys are what they were when the Secret was last seen to be right.
-    pub(super) fn is_settled(&self, ring: &KeyRing) -> bool {
+    pub(super) fn is_settled(&self, ring: &KeyRing, forbidden: &[ForbiddenPrefix]) -> bool {
         let record = &self.sealed_secret;
         let (Some(settled), Some(status)) = (&record.settled, record.status) else {
             return false;
         };
-        let object = JudgedObject { uid: &record.uid, generation: record.generation, status };
+        let object = JudgedObject { uid: &record.uid, generation: record.generation, forbidden };
         let secret = self.secret.as_ref().map(|secret| (&*secret.uid, &*secret.resource_version));
-        !record.is_being_deleted && settled.holds(&object, secret, ring)
+        !record.is_being_deleted && settled.holds(&object, status, secret, ring)
     }
 }
 

@@ -13,8 +13,9 @@ use waxseal_shared::names::KeyId;
 use waxseal_shared::plan::{DesiredSecret, Materialised, Plan, plan};
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec, SealedSecretStatus};
-use waxseal_shared::settled;
+use waxseal_shared::settled::{self, JudgedObject};
 use waxseal_shared::status::{self, Verdict};
+use waxseal_shared::template::ForbiddenPrefix;
 
 use super::api_failure::{self, Verb};
 use super::fetching::{LargeObjects, Room};
@@ -34,6 +35,7 @@ const MALFORMED: &str = "spec: not what the format has: a field is unknown or of
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) keys: watch::Receiver<KeyState>,
+    pub(super) forbidden: Vec<ForbiddenPrefix>,
     pub(super) objects: Arc<Objects>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) large_objects: LargeObjects,
@@ -97,7 +99,7 @@ async fn look(key: &ObjectKey, context: &Context) -> Result<Option<Reason>, Stri
         return Ok(None);
     };
     let keys = context.keys.borrow().clone();
-    if matches!(&keys, KeyState::Held(ring) if known.is_settled(ring)) {
+    if matches!(&keys, KeyState::Held(ring) if known.is_settled(ring, &context.forbidden)) {
         return Ok(Some(Reason::Materialised));
     }
     if keys.is_loading() && known.is_judged() {
@@ -120,7 +122,7 @@ async fn look(key: &ObjectKey, context: &Context) -> Result<Option<Reason>, Stri
         context.objects.wrote_secret(key, &right.version.uid, &right.version.resource_version);
     }
     log_change(&object, &outcome.verdict);
-    let status = new_status(&object, &outcome, &keys);
+    let status = new_status(&object, &outcome, &keys, context);
     match status_patch::write(&context.client, &object, &status).await {
         Ok(version) => {
             let version = version.or_else(|| object.resource_version()).unwrap_or_default();
@@ -198,7 +200,7 @@ async fn carry_out(
 async fn act(object: &SealedSecret, keys: &KeyState, found: Option<Secret>, context: &Context) -> Option<Outcome> {
     let version = found.as_ref().map(version_of);
     let existing = found.map(existing);
-    match (plan(object, keys.as_keys(), existing.as_ref()), version) {
+    match (plan(object, keys.as_keys(), &context.forbidden, existing.as_ref()), version) {
         (Plan::Nothing, _) => None,
         (Plan::Refuse(verdict), _) => Some(Outcome::refused(verdict)),
         (Plan::Keep(done), version) => Some(Outcome::right(done, version?)),
@@ -248,13 +250,14 @@ fn version_of(secret: &Secret) -> SecretVersion {
     }
 }
 
-fn new_status(object: &SealedSecret, outcome: &Outcome, keys: &KeyState) -> SealedSecretStatus {
+fn new_status(object: &SealedSecret, outcome: &Outcome, keys: &KeyState, context: &Context) -> SealedSecretStatus {
     let mut status = status::after(object, &outcome.verdict, Timestamp::now());
     if let (KeyState::Held(ring), Some(RightSecret { version, opened_with })) = (keys, &outcome.right_secret) {
         let uid = object.uid().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
+        let judged = JudgedObject { uid: &uid, generation, forbidden: &context.forbidden };
         let secret = (version.uid.as_str(), version.resource_version.as_str());
-        settled::record(&mut status, &uid, generation, secret, opened_with.iter().cloned(), ring);
+        settled::record(&mut status, &judged, secret, opened_with.iter().cloned(), ring);
     }
     status
 }

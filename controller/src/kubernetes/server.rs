@@ -1,15 +1,27 @@
-//! Probes and metrics over HTTP. Nothing here decrypts, and nothing takes input.
+//! Probes and metrics over HTTP. The server decrypts nothing, and reads no body.
+//!
+//! Every Pod that reaches the port may be hostile. So a connection is short and answers one
+//! request, and a new connection displaces the oldest one: the kubelet always gets in, however many
+//! connections somebody else holds. It loses its place only if [`MAX_CONNECTIONS`] further ones
+//! come in before it has sent its request.
 
+use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use waxseal_shared::reason::Reason;
 
 use super::connection::LastContact;
@@ -20,20 +32,54 @@ use super::objects::Objects;
 /// While all is well, the API server is asked something every 15 s.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
+/// Each connection costs about 10 KiB.
+const MAX_CONNECTIONS: u64 = 256;
+/// Connections take up at most this part of the file descriptors that the process may open.
+const SHARE_OF_DESCRIPTORS: u64 = 4;
+/// So many connections may wait to be accepted; Linux takes no more by default.
+const BACKLOG: u32 = 4096;
+/// A connection ends after this time, whatever it is doing. The kubelet waits for 1 s, and
+/// Prometheus for 10 s at most by default.
+const CONNECTION_DEADLINE: Duration = Duration::from_secs(5);
+/// A request's line and headers fit into this buffer, or the request is refused. hyper takes no
+/// smaller one.
+const MAX_REQUEST_HEAD: usize = 8 * 1024;
+/// The wait after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A server that goes on failing to accept connections says so this often.
+const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why probes and metrics cannot be served.
 #[derive(Debug, Error)]
-#[error("failed to listen on {address}")]
+#[error("failed to listen on {addresses}")]
 pub(super) struct BindError {
-    address: SocketAddr,
-    source: std::io::Error,
+    addresses: String,
+    source: Option<std::io::Error>,
 }
 
-/// Listens, and says where: port 0 asks for any that is free.
-pub(super) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindError> {
-    let failed = |source| BindError { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
+/// Listens on the first of the addresses that the machine has, and says which one it is: port 0
+/// asks for any free port.
+pub(super) fn bind(addresses: &[SocketAddr]) -> Result<(TcpListener, SocketAddr), BindError> {
+    let mut failure = None;
+    for address in addresses {
+        match listen(*address) {
+            Ok(bound) => return Ok(bound),
+            Err(error) => failure = Some(error),
+        }
+    }
+    let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    Err(BindError { addresses: addresses.join(" or "), source: failure })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    // A restarted process takes the port over from connections that have just ended.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(BACKLOG)?;
+    let bound = listener.local_addr()?;
     Ok((listener, bound))
 }
 
@@ -46,32 +92,106 @@ pub(super) struct Readiness {
 
 /// Serves `/livez`, `/readyz` and `/metrics` until it is dropped.
 pub(super) async fn serve(listener: TcpListener, readiness: Readiness, metrics: Arc<Metrics>) {
-    let readiness = Arc::new(readiness);
-    let router = Router::new()
-        .route("/livez", get(|| async { "ok" }))
-        .route("/readyz", get(move || async move { readiness.answer() }))
-        .route("/metrics", get(move || async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], metrics.to_text()) }));
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!("serving probes and metrics failed: {error}");
+    let state = Arc::new(State { readiness, metrics });
+    let mut open = OpenConnections::new();
+    let mut complained: Option<Instant> = None;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                open.add(stream, &state);
+                // The connection is looked at before the next one can displace it.
+                tokio::task::yield_now().await;
+            }
+            Err(error) => {
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+                    tracing::warn!("failed to accept a connection for probes and metrics: {error}");
+                    complained = Some(Instant::now());
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The connections that are open.
+struct OpenConnections {
+    most: usize,
+    oldest_first: VecDeque<AbortHandle>,
+}
+
+impl OpenConnections {
+    fn new() -> Self {
+        let descriptors = getrlimit(Resource::Nofile).current;
+        let most = descriptors.map_or(MAX_CONNECTIONS, |limit| MAX_CONNECTIONS.min(limit / SHARE_OF_DESCRIPTORS));
+        Self { most: usize::try_from(most).expect("at most 256"), oldest_first: VecDeque::new() }
+    }
+
+    /// Serves a connection; closes the oldest one if there are too many.
+    fn add(&mut self, stream: TcpStream, state: &Arc<State>) {
+        self.oldest_first.retain(|connection| !connection.is_finished());
+        if self.oldest_first.len() >= self.most
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            oldest.abort();
+        }
+        let connection = tokio::spawn(serve_connection(stream, Arc::clone(state)));
+        self.oldest_first.push_back(connection.abort_handle());
+    }
+}
+
+/// Answers one request. A client that breaks off or breaks the protocol is nothing to report.
+async fn serve_connection(stream: TcpStream, state: Arc<State>) {
+    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(state.answer(&request))));
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(MAX_REQUEST_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    let _ = tokio::time::timeout(CONNECTION_DEADLINE, connection).await;
+}
+
+/// What the answers come from.
+struct State {
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+}
+
+impl State {
+    fn answer(&self, request: &Request<Incoming>) -> Response<String> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return response(StatusCode::METHOD_NOT_ALLOWED, (ALLOW, "GET, HEAD"), String::new());
+        }
+        let text = |code, said: &str| response(code, (CONTENT_TYPE, PLAIN_TEXT), said.to_owned());
+        match request.uri().path() {
+            "/livez" => text(StatusCode::OK, "ok"),
+            "/readyz" => match self.readiness.waits_for() {
+                None => text(StatusCode::OK, "ok"),
+                Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &reason),
+            },
+            "/metrics" => response(StatusCode::OK, (CONTENT_TYPE, OPEN_METRICS), self.metrics.to_text()),
+            _ => text(StatusCode::NOT_FOUND, "not found"),
+        }
     }
 }
 
 impl Readiness {
-    /// Ready while the keys are held, all objects have been listed and the API server answers; else says what it waits
-    /// for.
-    fn answer(&self) -> (StatusCode, String) {
+    /// What the controller waits for: its keys, the first list of all objects, or an API server that fell silent.
+    fn waits_for(&self) -> Option<String> {
         let silence = self.last_contact.age();
-        let waits_for = match &*self.keys.borrow() {
-            KeyState::Loading => Reason::KeysLoading.as_str().to_owned(),
-            KeyState::Awaiting => Reason::AwaitingKeys.as_str().to_owned(),
-            KeyState::Held(_) if !self.objects.are_listed() => "SealedSecretsLoading".to_owned(),
+        match &*self.keys.borrow() {
+            KeyState::Loading => Some(Reason::KeysLoading.as_str().to_owned()),
+            KeyState::Awaiting => Some(Reason::AwaitingKeys.as_str().to_owned()),
+            KeyState::Held(_) if !self.objects.are_listed() => Some("SealedSecretsLoading".to_owned()),
             KeyState::Held(_) if silence > LONGEST_SILENCE => {
-                format!("ApiUnavailable: the API server has sent nothing for {} s", silence.as_secs())
+                Some(format!("ApiUnavailable: the API server has sent nothing for {} s", silence.as_secs()))
             }
-            KeyState::Held(_) => {
-                return (StatusCode::OK, format!("ok; the API server last answered {} s ago", silence.as_secs()));
-            }
-        };
-        (StatusCode::SERVICE_UNAVAILABLE, waits_for)
+            KeyState::Held(_) => None,
+        }
     }
+}
+
+fn response(code: StatusCode, (name, value): (HeaderName, &'static str), body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
 }

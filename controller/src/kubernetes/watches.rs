@@ -24,7 +24,7 @@ const LIST_INTERVAL: Duration = Duration::from_mins(10);
 /// Watches follow each other no faster than this.
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 /// etcd holds no object of more than 1.5 MiB; a longer line is not an event.
-const LONGEST_EVENT: u64 = 8 * 1024 * 1024;
+const LONGEST_EVENT: u64 = 4 * 1024 * 1024;
 
 /// One line of a watch.
 #[derive(Deserialize)]

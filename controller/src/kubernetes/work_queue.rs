@@ -11,6 +11,10 @@ use tokio::time::Instant;
 
 use super::object_key::ObjectKey;
 
+/// So many objects of a namespace are looked at at once: enough to keep an API server busy, and half of the workers. The
+/// other workers do not have to wait for a namespace whose objects are large.
+const MOST_OF_A_NAMESPACE: usize = 16;
+
 /// The queue that the watches fill and the workers empty.
 pub(super) struct WorkQueue {
     turns: Mutex<Turns>,
@@ -73,6 +77,8 @@ struct Turns {
     queued: HashSet<ObjectKey>,
     /// The objects that are looked at now, and whether they were added again meanwhile.
     active: HashMap<ObjectKey, bool>,
+    /// How many objects of each namespace are looked at now.
+    busy: HashMap<Arc<str>, usize>,
     /// When objects are to be looked at again; an entry of `by_time` that differs from `later` is void.
     later: HashMap<ObjectKey, Instant>,
     by_time: BinaryHeap<Reverse<(Instant, ObjectKey)>>,
@@ -97,7 +103,9 @@ impl Turns {
 
     fn take(&mut self, now: Instant) -> Option<ObjectKey> {
         self.add_due(now);
-        let namespace = self.namespaces.pop_front()?;
+        let has_room = |namespace: &Arc<str>| self.busy.get(namespace).is_none_or(|busy| *busy < MOST_OF_A_NAMESPACE);
+        let turn = self.namespaces.iter().position(has_room)?;
+        let namespace = self.namespaces.remove(turn)?;
         let waiting = self.waiting.get_mut(&namespace)?;
         let key = waiting.pop_front()?;
         if waiting.is_empty() {
@@ -106,11 +114,18 @@ impl Turns {
             self.namespaces.push_back(namespace);
         }
         self.queued.remove(&key);
+        *self.busy.entry(Arc::clone(&key.namespace)).or_default() += 1;
         self.active.insert(key.clone(), false);
         Some(key)
     }
 
     fn done(&mut self, key: ObjectKey, again: Option<Instant>) {
+        if let Some(busy) = self.busy.get_mut(&key.namespace) {
+            *busy -= 1;
+            if *busy == 0 {
+                self.busy.remove(&key.namespace);
+            }
+        }
         if self.active.remove(&key) == Some(true) {
             self.add(key);
         } else if let Some(again) = again {
@@ -163,6 +178,17 @@ mod tests {
     fn namespaces_take_turns_and_the_first_to_come_is_first() {
         let mut turns = turns(&["flood/1", "flood/2", "flood/3", "shop/1", "flood/4", "shop/2"]);
         assert_eq!(take_all(&mut turns), ["flood/1", "shop/1", "flood/2", "shop/2", "flood/3", "flood/4"]);
+    }
+
+    #[test]
+    fn a_namespace_leaves_workers_to_others() {
+        let flood: Vec<_> = (0..MOST_OF_A_NAMESPACE + 2).map(|number| format!("flood/{number}")).collect();
+        let mut turns = turns(&flood.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(take_all(&mut turns).len(), MOST_OF_A_NAMESPACE);
+        turns.add(key("shop/db"));
+        assert_eq!(take_all(&mut turns), ["shop/db"]);
+        turns.done(key("flood/0"), None);
+        assert_eq!(take_all(&mut turns), [format!("flood/{MOST_OF_A_NAMESPACE}")]);
     }
 
     #[test]

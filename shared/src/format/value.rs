@@ -16,6 +16,8 @@ use crate::secret::{MAX_SECRET_BYTES, SecretBytes};
 
 const SALT_BYTES: usize = 16;
 const TAG_BYTES: usize = 16;
+/// The length of the first two parts of a sealed value, with their dots.
+const BEFORE_TOKEN: usize = "wax1.e0123456789.".len();
 
 /// A value token in its parts: `wax1.ENVELOPE.base64url(salt ‖ ciphertext ‖ tag)`.
 #[derive(Debug, Clone)]
@@ -90,7 +92,7 @@ impl SealedValue {
         let rest = text.strip_prefix("wax1.").ok_or(TokenError::Version)?;
         let (envelope, token) = rest.split_once('.').ok_or(TokenError::Parts)?;
         let envelope = EnvelopeId::parse(envelope).map_err(|_| TokenError::EnvelopeId)?;
-        if token.len() > longest_token() {
+        if token.len() > token_length(MAX_SECRET_BYTES) {
             return Err(TokenError::Size);
         }
         let bytes = base64_text::URL.decode(token).map_err(|_| TokenError::Base64)?;
@@ -154,8 +156,19 @@ fn cipher(dek: &Dek, salt: &[u8; SALT_BYTES], binding: Binding<'_>) -> (Aes256Gc
     (Aes256Gcm::new(key), Nonce::from(nonce))
 }
 
-fn longest_token() -> usize {
-    let bytes = SALT_BYTES + padded_length(MAX_SECRET_BYTES) + TAG_BYTES;
+/// The length of the shortest text that a sealed value can be.
+pub(crate) fn shortest_token() -> usize {
+    BEFORE_TOKEN + token_length(0)
+}
+
+/// The length of the longest text that a sealed value can be.
+pub(crate) fn longest_token() -> usize {
+    BEFORE_TOKEN + token_length(MAX_SECRET_BYTES)
+}
+
+/// The length of the last part of a sealed value.
+fn token_length(value_length: usize) -> usize {
+    let bytes = SALT_BYTES + padded_length(value_length) + TAG_BYTES;
     base64::encoded_len(bytes, false).expect("about 1.4 million fits")
 }
 

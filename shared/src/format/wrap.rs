@@ -17,6 +17,13 @@ use crate::randomness::CryptoRng;
 
 /// The greatest size of a wrap's age file in bytes, checked before it is parsed.
 pub const MAX_WRAP_BYTES: usize = 4096;
+/// The length of the longest age file in base64.
+const LONGEST_AGE_FILE: usize = MAX_WRAP_BYTES.div_ceil(3) * 4;
+
+/// The length of the longest text that a wrap can be: an age file, a dot and a proof.
+pub(crate) fn longest_wrap() -> usize {
+    LONGEST_AGE_FILE + 1 + (PROOF_BYTES * 4).div_ceil(3)
+}
 
 /// The data key wrapped for one recipient: an age file of the checked shape, and a proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +126,7 @@ impl Wrap {
         if proof.contains('.') {
             return Err(WrapError::Parts);
         }
-        if age_file.len() > MAX_WRAP_BYTES.div_ceil(3) * 4 {
+        if age_file.len() > LONGEST_AGE_FILE {
             return Err(WrapError::TooLarge);
         }
         let proof = base64_text::decode_exact(&base64_text::URL, proof).map_err(WrapError::Proof)?;

@@ -57,7 +57,7 @@ struct Signs {
 pub(super) struct NearSecrets(HashMap<*const Node, Signs>);
 
 impl NearSecrets {
-    /// Looks at every mapping of a document once, those before that it merges first.
+    /// Looks at every mapping of a document once, after the mappings that it merges.
     pub(super) fn of(root: &Node, anchors: &HashMap<usize, &Node>) -> Self {
         let mut near = Self(HashMap::new());
         let mut waiting = vec![(root, false)];
@@ -254,19 +254,19 @@ fn typing_error(object: &Node, signs: Signs, prefix: &str) -> ManifestError {
         (SECRET, "looks like a Secret with a typing error: its values would stay in plain text")
     };
     let Spelling { version, kind } = spelling;
+    let is_wrong = |key: &Node, value: &Node| {
+        key.scalar().is_some_and(|text| {
+            let is_wrong_as =
+                |name, expected| is_spelled_like(text, name) && (text != name || value.scalar() != Some(expected));
+            is_wrong_as("apiVersion", version) || is_wrong_as("kind", kind)
+        })
+    };
     let wrong = match &object.content {
-        Content::Mapping(entries) => entries.iter().find(|(key, value)| {
-            let is_wrong = |name, expected| {
-                let (name_is_near, name_is_right) =
-                    (key.scalar().is_some_and(|text| is_spelled_like(text, name)), key.scalar() == Some(name));
-                name_is_near && !(name_is_right && value.scalar() == Some(expected))
-            };
-            is_wrong("apiVersion", version) || is_wrong("kind", kind)
-        }),
+        Content::Mapping(entries) => entries.iter().find(|(key, value)| is_wrong(key, value)),
         _ => None,
     };
-    let error = Field::root(object, prefix).error(text);
-    let error = wrong.map_or(error.clone(), |(key, _)| error.with_place(key.place));
+    let place = wrong.map_or(object.place, |(key, _)| key.place);
+    let error = Field::root(object, prefix).error(text).with_place(place);
     error.with_hint(format!("write `apiVersion: {version}` and `kind: {kind}`"))
 }
 

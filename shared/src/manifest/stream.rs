@@ -5,11 +5,12 @@ use std::ops::Range;
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
+use super::MAX_OBJECT_BYTES;
 use super::error::ManifestError;
 use super::json;
 use super::node::{LISTS_CAN_BE_SPLIT, Limits, Place, STREAMS_CAN_BE_SPLIT};
 use super::object::{DocumentKind, Object};
-use super::unfinished::{RESOLVE_IT, conflict_marker};
+use super::unfinished::{RENDER_IT, RESOLVE_IT, conflict_marker, has_braces};
 use super::yaml;
 
 /// The greatest number of documents in one stream: 10,000. Sealing that many takes seconds; a
@@ -21,6 +22,10 @@ pub const MAX_DOCUMENTS: usize = 10_000;
 /// list of some. The tree of a document holds its scalars a second time, and while they are read
 /// twice that, so next to a stream of 32 MiB no larger document stays within 64 MiB.
 pub const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
+
+/// The greatest size of a document that is read in two ways, as there is little memory left beside it: 3
+/// MiB. No object that a cluster takes is larger.
+const MAX_DOCUMENT_READ_TWICE: usize = 2 * MAX_OBJECT_BYTES;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Characters that end a line in YAML 1.1 (§4.1.4) and not in YAML 1.2 (§5.4).
@@ -131,14 +136,22 @@ impl<'a> Document<'a> {
     }
 
     /// Why the document must not stay as it is beside what is sealed, though no Secret is in it: to
-    /// YAML 1.1, as kubectl reads it, a line ends where none ends here, and a Secret follows.
+    /// YAML 1.1, as kubectl reads it, a line ends where none ends here, and a Secret follows. Of a document
+    /// larger than any object it is not known, and so assumed.
     pub fn hidden_secret(&self) -> Option<ManifestError> {
         if self.format == Format::Json || !self.text.contains(LINE_BREAKS_OF_YAML_1_1) {
             return None;
         }
-        let broken = Zeroizing::new(self.text.replace(LINE_BREAKS_OF_YAML_1_1, "\n"));
-        let is_found = split(&broken).ok()?.kinds().any(|(_, kind)| kind.is_ok_and(|kind| kind.holds_secret()));
-        if is_found { self.obstacle(self.text.trim_start_matches(BYTE_ORDER_MARK)) } else { None }
+        let is_found = || {
+            let broken = Zeroizing::new(self.text.replace(LINE_BREAKS_OF_YAML_1_1, "\n"));
+            let stream = split(&broken);
+            stream.is_ok_and(|stream| stream.kinds().any(|(_, kind)| kind.is_ok_and(|kind| kind.holds_secret())))
+        };
+        if self.text.len() > MAX_DOCUMENT_READ_TWICE || is_found() {
+            self.obstacle(self.text.trim_start_matches(BYTE_ORDER_MARK))
+        } else {
+            None
+        }
     }
 
     /// The text of this document with another manifest in place of its own.
@@ -168,7 +181,11 @@ impl<'a> Document<'a> {
                 ManifestError::new("not YAML: a conflict marker of Git").with_place(self.place.after(&text[..offset]));
             return error.with_hint(RESOLVE_IT);
         }
-        self.json_fault(text).unwrap_or(error)
+        match self.json_fault(text) {
+            Some(fault) if has_braces(text) => fault.with_hint(RENDER_IT),
+            Some(fault) => fault,
+            None => error,
+        }
     }
 
     /// What is wrong with a document that looks as if it were meant to be JSON: YAML reads JSON on for
@@ -438,6 +455,9 @@ mod tests {
             assert_eq!(error.to_string(), "YAML versions disagree on whether a line ends here", "{text:?}");
             assert_eq!(error.place().map(|(line, _)| line), Some(1), "{text:?}");
         }
+        let large = format!("# \u{2028}\n{}", "x".repeat(MAX_DOCUMENT_READ_TWICE - 6));
+        assert_eq!(hidden(&large), None);
+        assert!(hidden(&format!("{large}x")).is_some());
         for text in [
             "kind: ConfigMap # c\u{2028}",
             "kind: ConfigMap\ndata: {a: \"Secret\u{2028}x\"}",

@@ -13,6 +13,11 @@ use crate::secret::{SecretBytes, SecretManifest};
 
 const UID: &str = "0b8f7a1c";
 
+/// The plan where the operator forbids nothing.
+fn plan(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecret>) -> Plan {
+    super::plan(object, keys, &[], existing)
+}
+
 fn ring() -> KeyRing {
     let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
     let published = PublishedKey {
@@ -293,4 +298,16 @@ fn malformed_and_forbidden_objects_are_left() {
     forbidden.spec.template = Some(Template { type_, ..Template::default() });
     assert_left(plan(&forbidden, Keys::Held(&ring), None), Reason::TypeForbidden);
     assert_left(plan(&sealed(&ring), Keys::Held(&KeyRing::default()), None), Reason::KeyMissing);
+}
+
+#[test]
+fn metadata_that_the_operator_forbids_is_refused() {
+    let ring = ring();
+    let forbidden = ["team".parse().expect("a prefix")];
+    let message = assert_left(super::plan(&sealed(&ring), Keys::Held(&ring), &forbidden, None), Reason::TypeForbidden);
+    assert_eq!(
+        message,
+        "spec.template: labels and annotations that begin with team are forbidden by the configuration of this controller"
+    );
+    assert_written(super::plan(&sealed(&ring), Keys::Held(&ring), &["shop".parse().expect("a prefix")], None));
 }

@@ -23,6 +23,7 @@ pub fn manifest(data: &[u8]) {
     assert!(texts(&stream).concat() == text, "the documents are not the text");
     for (index, document) in stream.documents.iter().enumerate() {
         assert!(&text[document.range()] == document.text(), "a document elsewhere");
+        let _ = told(text, document.hidden_secret().map_or(Ok(()), Err));
         let Ok(kind) = told(text, document.kind()) else {
             continue;
         };
@@ -38,14 +39,21 @@ pub fn manifest(data: &[u8]) {
 
 fn judge(text: &str, kind: DocumentKind) {
     match kind {
-        DocumentKind::Empty | DocumentKind::Other(_) => {}
+        DocumentKind::Empty => {}
+        DocumentKind::Other(object) => {
+            let _ = told(text, object.near_secret().cloned().map_or(Ok(()), Err));
+        }
         DocumentKind::List(items) => items.into_iter().for_each(|item| judge(text, item)),
         DocumentKind::Secret(object) => {
             if let Ok(secret) = told(text, object.read()) {
+                for warning in object.warnings(&secret) {
+                    assert!(!warning.to_string().contains(char::is_control) && warning.place().is_some());
+                }
                 both_formats(|format| assert_is_secret(&write_secret(&secret, format), &secret));
             }
         }
         DocumentKind::SealedSecret(object) => {
+            let _ = told(text, object.check_values());
             if let Ok(sealed) = told(text, object.read()) {
                 both_formats(|format| assert_is_sealed_secret(&write_sealed_secret(&sealed, format), &sealed));
             }

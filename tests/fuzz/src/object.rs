@@ -26,7 +26,7 @@ pub fn object(data: &[u8]) {
 }
 
 fn judge(object: &SealedSecret) {
-    match (plan(object, Keys::Held(ring()), None), Sealed::decode(object)) {
+    match (plan(object, Keys::Held(ring()), &[], None), Sealed::decode(object)) {
         (Plan::Refuse(verdict), Err(error)) => assert_says(&verdict, error.reason(), &error.to_string()),
         (Plan::Refuse(verdict), Ok(sealed)) => {
             let error = open(&sealed, ring()).expect_err("what opens is written");

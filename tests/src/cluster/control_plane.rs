@@ -56,7 +56,6 @@ const API_SERVER: &[&str] = &[
     "--service-account-key-file=service-account.pub",
     "--service-account-signing-key-file=service-account.key",
     "--service-cluster-ip-range=10.0.0.0/24",
-    "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
     "--audit-policy-file=audit-policy.yaml",
     "--audit-log-path=audit.log",
     // Rotation would hide events from the tests that read the log.
@@ -84,6 +83,7 @@ pub(super) struct ControlPlane {
     parts: Vec<Part>,
     server: Server,
     port: u16,
+    api_server_flags: &'static [&'static str],
     authority: Authority,
     admin: Credential,
 }
@@ -95,8 +95,8 @@ struct Part {
 }
 
 impl ControlPlane {
-    /// Writes all files, and starts nothing yet.
-    pub(super) fn prepare(target: &Path) -> Result<Self, Error> {
+    /// Writes all files, and starts nothing yet. The API server will have these flags too.
+    pub(super) fn prepare(target: &Path, api_server_flags: &'static [&'static str]) -> Result<Self, Error> {
         let authority = Authority::new()?;
         let admin = Credential::from(authority.client("admin", "system:masters")?);
         let port = free_port().map_err(Error::Port)?;
@@ -106,7 +106,7 @@ impl ControlPlane {
         write_files(group.folder(), &authority)?;
         let kubeconfig = group.folder().join(ADMIN_KUBECONFIG);
         server.write_kubeconfig(&kubeconfig, "admin", &admin, "default")?;
-        Ok(Self { group, parts: Vec::new(), server, port, authority, admin })
+        Ok(Self { group, parts: Vec::new(), server, port, api_server_flags, authority, admin })
     }
 
     pub(super) fn server(&self) -> &Server {
@@ -150,6 +150,7 @@ impl ControlPlane {
         let mut api_server = Command::new(&programs.kube_apiserver);
         api_server
             .args(API_SERVER)
+            .args(self.api_server_flags)
             .arg(format!("--etcd-servers={ETCD_CLIENTS}"))
             .arg(format!("--secure-port={}", self.port));
         self.start(API_SERVER_NAME, api_server)

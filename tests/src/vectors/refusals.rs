@@ -332,5 +332,14 @@ pub(super) fn templates() -> Vec<ObjectVector> {
         ("replicator-open-cluster-management", "would be copied", TemplateReplicator, At::Object, |base| {
             annotated(base, "cluster.open-cluster-management.io/backup");
         }),
+        ("replicator-hierarchical-namespaces", "would be copied", TemplateReplicator, At::Object, |base| {
+            annotated(base, "propagate.hnc.x-k8s.io/all");
+        }),
+        ("replicator-nadundesilva", "would be copied", TemplateReplicator, At::Object, |base| {
+            annotated(base, "replicator.nadundesilva.github.io/object-type");
+        }),
+        ("replicator-rancher", "would be copied", TemplateReplicator, At::Object, |base| {
+            annotated(base, "management.cattle.io/project-scoped-secret");
+        }),
     ])
 }

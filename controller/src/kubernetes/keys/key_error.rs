@@ -6,15 +6,16 @@ use thiserror::Error;
 
 use super::super::{api_failure, identity_secret};
 
-/// No request takes longer: an API server that is silent must not hold up the next look.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// No request takes longer, also if its answer comes drop by drop: it must not hold up the next look. The client
+/// itself gives up a silent connection before, and uses another one from then on.
+const DEADLINE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Error)]
 pub(super) enum KeyError {
     #[error("failed to {operation}: {}", api_failure::describe(error))]
     Api { operation: String, error: kube::Error },
-    #[error("failed to {operation}: no answer within {} s", DEADLINE.as_secs())]
-    Silence { operation: String },
+    #[error("failed to {operation}: no complete answer within {} s", DEADLINE.as_secs())]
+    TooSlow { operation: String },
     #[error("failed to {operation}: the cluster does not know this kind; apply deploy/crds.yaml")]
     UnknownKind { operation: String },
     #[error(
@@ -36,6 +37,12 @@ impl KeyError {
         matches!(self, KeyError::Api { error: kube::Error::Api(answer), .. } if matches!(answer.code, 409 | 410 | 429))
     }
 
+    /// Whether the API server answered, so that the next request may well succeed.
+    pub(super) fn is_answer(&self) -> bool {
+        !matches!(self, KeyError::TooSlow { .. })
+            && !matches!(self, KeyError::Api { error, .. } if !matches!(error, kube::Error::Api(_)))
+    }
+
     /// The same for an operation that HTTP 404 can only mean a missing definition for.
     pub(super) fn of_our_kinds(self) -> Self {
         match self {
@@ -53,7 +60,7 @@ pub(super) async fn ask<T>(operation: &str, request: impl Future<Output = kube::
     match tokio::time::timeout(DEADLINE, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(KeyError::Api { operation: operation(), error }),
-        Err(_) => Err(KeyError::Silence { operation: operation() }),
+        Err(_) => Err(KeyError::TooSlow { operation: operation() }),
     }
 }
 
@@ -66,5 +73,68 @@ pub(super) async fn ask_unless<T>(
     match ask(operation, request).await {
         Err(KeyError::Api { error: kube::Error::Api(answer), .. }) if codes.contains(&answer.code) => Ok(None),
         answer => answer.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answer(code: u16, reason: &str) -> KeyError {
+        let status = Status { code, reason: reason.to_owned(), message: "hunter2".to_owned(), ..Status::default() };
+        KeyError::Api { operation: "list the SealingKeys".to_owned(), error: kube::Error::Api(Box::new(status)) }
+    }
+
+    fn too_slow() -> KeyError {
+        KeyError::TooSlow { operation: "list the SealingKeys".to_owned() }
+    }
+
+    fn no_answer() -> KeyError {
+        let error = kube::Error::Service("hunter2".into());
+        KeyError::Api { operation: "list the SealingKeys".to_owned(), error }
+    }
+
+    #[test]
+    fn every_failure_has_its_text() {
+        let immutable = KeyError::Immutable { name: "old".to_owned(), state: "Revoked" };
+        for (error, text) in [
+            (answer(403, "Forbidden"), "failed to list the SealingKeys: HTTP 403 Forbidden"),
+            (answer(404, "NotFound"), "failed to list the SealingKeys: HTTP 404 NotFound"),
+            (
+                answer(404, "NotFound").of_our_kinds(),
+                "failed to list the SealingKeys: the cluster does not know this kind; apply deploy/crds.yaml",
+            ),
+            (answer(403, "Forbidden").of_our_kinds(), "failed to list the SealingKeys: HTTP 403 Forbidden"),
+            (no_answer(), "failed to list the SealingKeys: no answer"),
+            (too_slow(), "failed to list the SealingKeys: no complete answer within 15 s"),
+            (
+                KeyError::FirstNameTaken,
+                "failed to make the first sealing key: a Secret first-sealing-key of another type exists; delete or \
+                 rename it",
+            ),
+            (
+                immutable,
+                "failed to write the state Revoked to the identity Secret old: it is immutable; replace it by one that \
+                 is not, with \"Revoked\" under the data key \"state\"",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn conflicts_and_a_kind_that_is_not_served_yet_pass_and_others_do_not() {
+        for (code, is_passing) in [(409, true), (410, true), (429, true), (403, false), (404, false), (500, false)] {
+            assert_eq!(answer(code, "").is_passing(), is_passing, "{code}");
+        }
+        assert!(!too_slow().is_passing() && !no_answer().is_passing());
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_and_silence_is_not() {
+        assert!(answer(500, "").is_answer() && answer(404, "").of_our_kinds().is_answer());
+        assert!(!too_slow().is_answer() && !no_answer().is_answer());
     }
 }

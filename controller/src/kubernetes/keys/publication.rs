@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::DeserializeGuard;
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use waxseal_shared::key_life::{is_planted, publishes};
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::names::KeyId;
@@ -22,8 +22,8 @@ const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
 /// SealingKeys are listed in pages of this size: whoever may create them can make each 1.5 MiB large.
 const PAGE: u32 = 20;
 
-/// A SealingKey as the API server has it, even if it does not decode.
-type Published = DeserializeGuard<SealingKey>;
+/// A SealingKey as the API server has it. A newer definition can have more fields than this program knows.
+type Published = DynamicObject;
 
 pub(super) struct Publication {
     published: Api<Published>,
@@ -38,14 +38,19 @@ impl Requests {
     /// The state that the SealingKey of a held key asks for. The SealingKey counts even if its role or
     /// creation time differs: refusing to use a key is the safe side.
     pub(super) fn state(&self, held: &PublishedKey) -> Option<KeyState> {
-        let object = self.0.get(held.recipient.key_id())?.0.as_ref().ok()?;
-        (object.spec.recipient == held.recipient.as_str()).then_some(object.spec.state)
+        let spec = &self.0.get(held.recipient.key_id())?.data["spec"];
+        let is_of_this_key = spec["recipient"] == held.recipient.as_str();
+        is_of_this_key.then(|| KeyState::parse(spec["state"].as_str()?)).flatten()
     }
 }
 
 impl Publication {
     pub(super) fn new(client: Client, namespace: &str) -> Self {
-        Self { published: Api::namespaced(client.clone(), namespace), sealing_keys: Api::namespaced(client, namespace) }
+        let kind = ApiResource::erase::<SealingKey>(&());
+        Self {
+            published: Api::namespaced_with(client.clone(), namespace, &kind),
+            sealing_keys: Api::namespaced(client, namespace),
+        }
     }
 
     /// Reads the SealingKeys of these names, each by itself: a list would take longer the more
@@ -60,43 +65,60 @@ impl Publication {
         Ok(requests)
     }
 
-    /// Makes the SealingKey of each held key show that key, in its state.
-    pub(super) async fn publish(&self, ring: &KeyRing, requests: &Requests) -> Result<(), KeyError> {
+    /// Makes the SealingKey of each held key show that key, in its state. A failure with one of them does not
+    /// stop the others.
+    pub(super) async fn publish(&self, ring: &KeyRing, requests: &Requests) -> Vec<KeyError> {
+        let mut failures = Vec::new();
         for key in ring.keys().iter().map(|key| &key.published) {
-            let Some(object) = requests.0.get(key.recipient.key_id()) else {
-                self.create(key).await?;
-                continue;
-            };
-            match decode(object) {
-                Some(published) if !publishes(&published, key) => self.replace(object, key).await?,
-                Some(published) if published.state < key.state => self.write_state(object, key.state).await?,
-                Some(_) => {}
-                None => self.replace(object, key).await?,
+            let published = self.publish_one(key, requests.0.get(key.recipient.key_id())).await;
+            failures.extend(published.err());
+            if failures.last().is_some_and(|failure| !failure.is_answer()) {
+                break;
             }
         }
-        Ok(())
+        failures
+    }
+
+    async fn publish_one(&self, key: &PublishedKey, present: Option<&Published>) -> Result<(), KeyError> {
+        let Some(object) = present else { return self.create(key).await };
+        match decode(object) {
+            Some(published) if publishes(&published, key) && published.state < key.state => {
+                self.write_state(object, key.state).await
+            }
+            Some(published) if publishes(&published, key) => Ok(()),
+            _ => {
+                self.remove(object).await?;
+                self.create(key).await
+            }
+        }
     }
 
     /// Deletes the SealingKeys that no held key accounts for: everybody would seal to the key of
-    /// somebody who planted one.
-    pub(super) async fn remove_planted(&self, ring: &KeyRing, broken: usize) -> Result<(), KeyError> {
+    /// somebody who planted one. A failure with one of them does not stop the others.
+    pub(super) async fn remove_planted(&self, ring: &KeyRing, broken: usize) -> Vec<KeyError> {
         let start = Instant::now();
+        let mut failures = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
         loop {
-            let listed = ask("list the SealingKeys", self.published.list(&params)).await;
-            let page = listed.map_err(KeyError::of_our_kinds)?;
+            let page = match ask("list the SealingKeys", self.published.list(&params)).await {
+                Ok(page) => page,
+                Err(error) => {
+                    failures.push(error.of_our_kinds());
+                    return failures;
+                }
+            };
             for object in &page.items {
                 if decode(object).is_none_or(|published| is_planted(&published, ring, broken)) {
-                    self.remove(object).await?;
+                    failures.extend(self.remove(object).await.err());
                 }
                 if start.elapsed() > LONGEST_REMOVAL {
                     // The watch reports the deletions, so the rest is looked at soon.
-                    return Ok(());
+                    return failures;
                 }
             }
             match page.metadata.continue_ {
                 Some(token) if !token.is_empty() => params = params.continue_token(&token),
-                _ => return Ok(()),
+                _ => return failures,
             }
         }
     }
@@ -112,11 +134,6 @@ impl Publication {
             );
         }
         Ok(())
-    }
-
-    async fn replace(&self, object: &Published, key: &PublishedKey) -> Result<(), KeyError> {
-        self.remove(object).await?;
-        self.create(key).await
     }
 
     async fn write_state(&self, object: &Published, state: KeyState) -> Result<(), KeyError> {
@@ -151,12 +168,15 @@ impl Publication {
         Ok(())
     }
 
-    async fn patch(&self, name: &str, patch: serde_json::Value) -> kube::Result<Published> {
+    async fn patch(&self, name: &str, patch: Value) -> kube::Result<Published> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         self.published.patch(name, &params, &Patch::Merge(patch)).await
     }
 }
 
 fn decode(object: &Published) -> Option<PublishedKey> {
-    PublishedKey::decode(object.0.as_ref().ok()?).ok()
+    let known = ["recipient", "role", "createdAt", "state"];
+    let fields = known.map(|field| (field.to_owned(), object.data["spec"][field].clone()));
+    let spec = serde_json::from_value(Value::Object(fields.into_iter().collect())).ok()?;
+    PublishedKey::decode(&SealingKey::new(&object.name_any(), spec)).ok()
 }

@@ -1,0 +1,178 @@
+//! Looking for files in the index and in every commit that the references of a repository lead to.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+
+use gix::ObjectId;
+use gix::bstr::{BStr, BString, ByteSlice};
+use gix::objs::{CommitRefIter, Kind, TagRefIter, TreeRefIter};
+use gix::prelude::FindExt;
+
+use super::repository::Repository;
+use super::{Doubt, Finding};
+
+/// Where the tree of the work tree's root stands among the folders of a search.
+const ROOT: usize = 0;
+
+/// Looks for files in the repository of the folder that holds `.git`, each with its number, and
+/// sends what it finds. It sends the end last, or is gone before.
+pub(super) fn search(root: &Path, files: &[(usize, PathBuf)], findings: &Sender<Finding>) {
+    let doubt = match Repository::of(root) {
+        None => Some(Doubt::Unreadable),
+        Some(mut repository) => {
+            // A replacement hides a commit here; what is pushed is the commit itself.
+            repository.git.objects.ignore_replacements = true;
+            repository.git.refs.namespace = None;
+            Search::new(&repository, findings).run(files)
+        }
+    };
+    // Nobody listens any more when it took too long.
+    let _unheard = doubt.map(|doubt| findings.send(Finding::Doubt(doubt))).transpose();
+    let _unheard = findings.send(Finding::End);
+}
+
+struct Search<'a> {
+    repository: &'a Repository,
+    findings: &'a Sender<Finding>,
+    /// The folders of the files that are looked for; the first is the root.
+    folders: Vec<Folder>,
+    /// How many files are not found yet.
+    missing: usize,
+    /// The trees that were read, each with the folder it was read as.
+    read: HashSet<(ObjectId, usize)>,
+    buffer: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Folder {
+    /// Where those in it stand among all folders, by their names.
+    folders: HashMap<BString, usize>,
+    /// The numbers of the files in it that are not found yet, by their names.
+    files: HashMap<BString, usize>,
+}
+
+/// Where an object leads.
+struct Step {
+    /// The tree to look into.
+    tree: Option<ObjectId>,
+    /// The objects to read after it.
+    next: Vec<ObjectId>,
+}
+
+impl<'a> Search<'a> {
+    fn new(repository: &'a Repository, findings: &'a Sender<Finding>) -> Self {
+        let folders = vec![Folder::default()];
+        Self { repository, findings, folders, missing: 0, read: HashSet::new(), buffer: Vec::new() }
+    }
+
+    /// Looks everywhere until all files are found; says why some may not have been.
+    fn run(mut self, files: &[(usize, PathBuf)]) -> Option<Doubt> {
+        for (number, file) in files {
+            let Some(path) = self.repository.relative(file) else {
+                continue;
+            };
+            if self.repository.index.entry_range(path).is_some() {
+                self.report(*number);
+            } else {
+                self.add(path, *number);
+            }
+        }
+        if self.missing == 0 {
+            return None;
+        }
+        if !self.repository.has_references_in_files() {
+            return Some(Doubt::Unreadable);
+        }
+        match self.repository.tips() {
+            Some(tips) => self.walk(tips.into_iter().collect()),
+            None => Some(Doubt::Unreadable),
+        }
+    }
+
+    /// Reads the newest commits first, because a file is most likely in them.
+    fn walk(mut self, mut waiting: VecDeque<ObjectId>) -> Option<Doubt> {
+        let mut seen: HashSet<ObjectId> = waiting.iter().copied().collect();
+        let mut is_complete = true;
+        while let Some(id) = waiting.pop_front() {
+            let Some(Step { tree, next }) = self.step(id) else {
+                is_complete = false;
+                continue;
+            };
+            is_complete &= tree.is_none_or(|tree| self.look_into(tree));
+            if self.missing == 0 {
+                return None;
+            }
+            waiting.extend(next.into_iter().filter(|next| seen.insert(*next)));
+        }
+        (!is_complete).then_some(Doubt::Incomplete)
+    }
+
+    fn add(&mut self, path: &BStr, number: usize) {
+        let mut names: Vec<_> = path.split_str("/").map(BString::from).collect();
+        let Some(file) = names.pop() else {
+            return;
+        };
+        let mut at = ROOT;
+        for name in names {
+            let next = self.folders.len();
+            at = *self.folders[at].folders.entry(name).or_insert(next);
+            if at == next {
+                self.folders.push(Folder::default());
+            }
+        }
+        self.folders[at].files.insert(file, number);
+        self.missing += 1;
+    }
+
+    fn report(&self, number: usize) {
+        // Nobody listens any more when it took too long.
+        let _unheard = self.findings.send(Finding::Holds(number));
+    }
+
+    /// Reads an object that a reference or a commit names; `None` if it is missing or damaged.
+    fn step(&mut self, id: ObjectId) -> Option<Step> {
+        let hash = self.repository.git.object_hash();
+        let object = self.repository.git.objects.find(&id, &mut self.buffer).ok()?;
+        let (tree, next) = match object.kind {
+            Kind::Commit => {
+                let tree = CommitRefIter::from_bytes(object.data, hash).tree_id().ok()?;
+                (Some(tree), CommitRefIter::from_bytes(object.data, hash).parent_ids().collect())
+            }
+            Kind::Tag => (None, vec![TagRefIter::from_bytes(object.data, hash).target_id().ok()?]),
+            Kind::Tree => (Some(id), Vec::new()),
+            Kind::Blob => (None, Vec::new()),
+        };
+        Some(Step { tree, next })
+    }
+
+    /// Looks for the files in the tree of a commit; whether all that it needed was there.
+    fn look_into(&mut self, tree: ObjectId) -> bool {
+        let mut is_complete = true;
+        let mut waiting = vec![(tree, ROOT)];
+        while let Some((tree, at)) = waiting.pop() {
+            if !self.read.insert((tree, at)) {
+                continue;
+            }
+            let hash = self.repository.git.object_hash();
+            let Ok(object) = self.repository.git.objects.find(&tree, &mut self.buffer) else {
+                is_complete = false;
+                continue;
+            };
+            let folder = &mut self.folders[at];
+            for entry in TreeRefIter::from_bytes(object.data, hash) {
+                let Ok(entry) = entry else {
+                    is_complete = false;
+                    break;
+                };
+                if entry.mode.is_tree() {
+                    waiting.extend(folder.folders.get(entry.filename).map(|folder| (entry.oid.to_owned(), *folder)));
+                } else if let Some(number) = folder.files.remove(entry.filename) {
+                    self.missing -= 1;
+                    let _unheard = self.findings.send(Finding::Holds(number));
+                }
+            }
+        }
+        is_complete
+    }
+}

@@ -1,0 +1,176 @@
+//! What a result may be written over.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use waxseal_shared::key::ProtectedIdentityFile;
+use waxseal_shared::manifest::{DocumentKind, Object, SealedSecretObject, split};
+
+/// Whether a file holds an identity, plain or in the `data` of a Secret, or is encrypted by age, as an
+/// identity file with a passphrase is.
+pub(crate) fn holds_identity(file: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(file);
+    let mut starts = text.match_indices("AGE-SECRET-KEY-").map(|(at, start)| &text[at + start.len()..]);
+    ProtectedIdentityFile::recognise(file).is_some()
+        || starts.any(|rest| rest.starts_with('1') || rest.starts_with("PQ-1"))
+        || text.contains("QUdFLVNFQ1JFVC1LRVkt")
+}
+
+/// Whether the result has everything that a file has: every document of the file stands in the
+/// result byte for byte, or its objects do with the same apiVersion, kind, namespace and name.
+///
+/// A plain Secret is never in a result, and what cannot be read could be anything.
+pub(crate) fn is_covered(file: &[u8], result: &str) -> bool {
+    let (Ok(file), Some(result)) = (str::from_utf8(file), Contents::of(result)) else {
+        return false;
+    };
+    let Ok(file) = split(file) else {
+        return false;
+    };
+    let mut documents = file.kinds();
+    documents.all(|(document, kind)| {
+        let is_kept = || result.documents.contains(document.text().trim());
+        kind.is_ok_and(|kind| result.objects_cover(&kind)) || is_kept()
+    })
+}
+
+/// What a result holds.
+struct Contents<'a> {
+    documents: BTreeSet<&'a str>,
+    objects: BTreeSet<ObjectName>,
+}
+
+/// What makes two objects versions of the same one.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct ObjectName {
+    api_version: String,
+    kind: String,
+    namespace: Option<String>,
+    name: String,
+}
+
+impl<'a> Contents<'a> {
+    /// `None` for a text that is not a stream of manifests.
+    fn of(text: &'a str) -> Option<Self> {
+        let stream = split(text).ok()?;
+        let mut contents = Self { documents: BTreeSet::new(), objects: BTreeSet::new() };
+        for (document, kind) in stream.kinds() {
+            contents.documents.insert(document.text().trim());
+            contents.add(&kind.ok()?);
+        }
+        Some(contents)
+    }
+
+    fn add(&mut self, kind: &DocumentKind) {
+        match kind {
+            DocumentKind::SealedSecret(object) => self.objects.extend(ObjectName::of_sealed_secret(object)),
+            DocumentKind::Other(object) => self.objects.extend(ObjectName::of(object)),
+            DocumentKind::List(items) => items.iter().for_each(|item| self.add(item)),
+            DocumentKind::Empty | DocumentKind::Secret(_) => {}
+        }
+    }
+
+    fn objects_cover(&self, kind: &DocumentKind) -> bool {
+        let holds = |name: Option<ObjectName>| name.is_some_and(|name| self.objects.contains(&name));
+        match kind {
+            DocumentKind::Empty => true,
+            DocumentKind::Secret(_) => false,
+            DocumentKind::SealedSecret(object) => holds(ObjectName::of_sealed_secret(object)),
+            DocumentKind::Other(object) => holds(ObjectName::of(object)),
+            DocumentKind::List(items) => items.iter().all(|item| self.objects_cover(item)),
+        }
+    }
+}
+
+impl ObjectName {
+    fn of_sealed_secret(object: &SealedSecretObject) -> Option<Self> {
+        Self::of_value(&serde_json::to_value(object.read().ok()?).ok()?)
+    }
+
+    fn of(object: &Object) -> Option<Self> {
+        Self::of_value(&object.read().ok()?)
+    }
+
+    /// `None` for an object without a name of its own.
+    fn of_value(object: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let metadata = &object["metadata"];
+        Some(Self {
+            api_version: text(&object["apiVersion"])?,
+            kind: text(&object["kind"])?,
+            namespace: text(&metadata["namespace"]),
+            name: text(&metadata["name"])?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed(name: &str) -> String {
+        format!(
+            "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{}}\n"
+        )
+    }
+
+    #[test]
+    fn a_file_of_the_same_objects_is_covered() {
+        let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+        let result =
+            format!("{}---\n{}---\n{other}data: {{a: b}}\n---\n&a nameless: *a\n", sealed("db"), sealed("web"));
+        for file in [
+            "",
+            "# a comment\n",
+            &sealed("db"),
+            &format!("---\n# sealed\n{}---\n{}...\n", sealed("web"), sealed("db")),
+            other,
+            "---\n&a nameless: *a\n",
+            &format!("apiVersion: v1\nkind: List\nitems:\n- {}", sealed("db").replace('\n', "\n  ")),
+            r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}"#,
+        ] {
+            assert!(is_covered(file.as_bytes(), &result), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_file_with_anything_else_is_not() {
+        let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+        let result = format!("{}---\n{other}", sealed("db"));
+        for file in [
+            "text",
+            "\tkind: [",
+            "kind: ConfigMap\n",
+            "nameless: 1\n",
+            &sealed("web"),
+            &sealed("db").replace("shop", "web"),
+            &sealed("db").replace("kind: SealedSecret", "kind: Secret"),
+            &sealed("db").replace("waxseal.dev/v1alpha1\nkind: SealedSecret", "v1\nkind: Secret"),
+            &sealed("db").replace("spec: {}\n", ""),
+            &format!("{}---\n{}", sealed("db"), sealed("web")),
+            &format!("apiVersion: v1\nkind: List\nitems:\n- {}", sealed("web").replace('\n', "\n  ")),
+            &other.replace("name: a", "name: b"),
+            &other.replace("ConfigMap", "Service"),
+            &other.replace("v1", "v2"),
+        ] {
+            assert!(!is_covered(file.as_bytes(), &result), "{file}");
+        }
+        assert!(!is_covered(b"\xff\xfe", &result));
+    }
+
+    #[test]
+    fn identities_are_recognised_wherever_they_stand() {
+        for file in [
+            "# created: 2026-01-01T00:00:00Z\nAGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33\n",
+            "stringData: {identity: AGE-SECRET-KEY-PQ-1QQQ}\n",
+            "data: {identity: QUdFLVNFQ1JFVC1LRVktUFEtMQ==}\n",
+            "age-encryption.org/v1\n-> scrypt x 18\n",
+            "-----BEGIN AGE ENCRYPTED FILE-----\n",
+        ] {
+            assert!(holds_identity(file.as_bytes()), "{file}");
+        }
+        for file in ["", "# begins with AGE-SECRET-KEY-…\n", "age1pq1qqq\n", &sealed("db")] {
+            assert!(!holds_identity(file.as_bytes()), "{file}");
+        }
+    }
+}

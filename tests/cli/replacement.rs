@@ -1,0 +1,231 @@
+//! What `seal` writes over, and what it never does.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use age::armor::Format;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::folder::{Folder, Run};
+use crate::passphrases::protect;
+
+const SECRET: &str =
+    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
+const OTHER: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b}\n";
+
+fn refusal(name: &str) -> String {
+    format!(
+        "error: {name}: exists already, and holds something that the result does not
+hint: name another file, or pass `--force` to replace it
+"
+    )
+}
+
+fn seal<'a>(folder: &'a Folder, output: &str) -> Run<'a> {
+    folder.waxseal(&["seal", "db.yaml", "-o", output, "--keys", "cluster.yaml"])
+}
+
+fn seal_by_force<'a>(folder: &'a Folder, output: &str) -> Run<'a> {
+    folder.waxseal(&["seal", "db.yaml", "-o", output, "--keys", "cluster.yaml", "--force"])
+}
+
+#[test]
+fn a_file_of_the_same_objects_is_replaced() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", SECRET);
+    seal(&folder, "sealed.yaml").writes(&["sealed.yaml"]).prints("");
+    let first = folder.read("sealed.yaml");
+    folder.write("db.yaml", format!("{SECRET}---\n{OTHER}---\n{}", SECRET.replace("db", "web")));
+    for before in [
+        first.clone(),
+        format!("# by hand\n{first}"),
+        format!("{first}---\n{}", OTHER.replace("a: b", "a: c")),
+        String::new(),
+    ] {
+        folder.write("sealed.yaml", before);
+        seal(&folder, "sealed.yaml").writes(&["sealed.yaml"]).prints("");
+    }
+}
+
+#[test]
+fn a_file_of_other_objects_is_replaced_by_force_alone() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", SECRET);
+    seal(&folder, "sealed.yaml").writes(&["sealed.yaml"]).prints("");
+    let sealed = folder.read("sealed.yaml");
+    for before in [
+        SECRET,
+        OTHER,
+        "a list of things to do\n",
+        "\u{0}",
+        "kind: [",
+        &sealed.replace("name: db", "name: web"),
+        &sealed.replace("namespace: shop", "namespace: web"),
+        &format!("{sealed}---\n{OTHER}"),
+        &format!("{sealed}---\n{}", sealed.replace("name: db", "name: web")),
+        &folder.read("cluster.yaml"),
+    ] {
+        folder.write("other.yaml", before);
+        seal(&folder, "other.yaml").fails(3, &refusal("other.yaml"));
+        assert_eq!(folder.read("other.yaml"), before);
+        seal_by_force(&folder, "other.yaml").writes(&["other.yaml"]).prints("");
+        assert!(folder.read("other.yaml").starts_with("apiVersion: waxseal.dev/"));
+    }
+    folder.write("large.yaml", vec![b'#'; 33 << 20]);
+    seal(&folder, "large.yaml").fails(3, &refusal("large.yaml"));
+}
+
+#[test]
+fn an_identity_and_the_keys_in_use_are_never_written_over() {
+    let folder = Folder::with_key();
+    folder.generate("other", &["--classic"]);
+    folder.write("db.yaml", SECRET);
+    let identity = folder.read("cluster.key");
+    folder.write("safe.key", protect(&identity, "a pass phrase", Format::Binary));
+    folder.write("armoured.key", protect(&identity, "a pass phrase", Format::AsciiArmor));
+    folder.write("secret.yaml", SECRET.replace("a long value", identity.lines().next_back().expect("a line")));
+    for name in ["cluster.key", "other.key", "safe.key", "armoured.key", "secret.yaml"] {
+        let stderr = format!("error: {name}: holds an identity, and is never written over\n");
+        seal(&folder, name).fails(3, &stderr);
+        seal_by_force(&folder, name).fails(3, &stderr);
+    }
+    symlink("cluster.yaml", folder.path().join("link.yaml")).expect("a link");
+    fs::hard_link(folder.path().join("cluster.yaml"), folder.path().join("again.yaml")).expect("a link");
+    for name in ["cluster.yaml", "link.yaml", "again.yaml"] {
+        let stderr = format!("error: {name}: is a keys file of this command, and is never written over\n");
+        seal(&folder, name).fails(3, &stderr);
+    }
+    let stderr = "error: cluster.yaml: is a keys file of this command, and is never written over\n";
+    seal_by_force(&folder, "cluster.yaml").fails(3, stderr);
+    let stderr = "sealed 0 Secrets in 0 files
+error: ./cluster.yaml: is a keys file of this command, and is never written over
+";
+    folder.write("in/cluster.yaml", SECRET);
+    let seal = ["seal", "in", "--output-dir", ".", "--keys", "cluster.yaml", "--force"];
+    folder.waxseal(&seal).fails(3, stderr);
+}
+
+#[test]
+fn force_does_not_follow_a_link() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", SECRET);
+    seal(&folder, "real/sealed.yaml").writes(&["real/sealed.yaml"]).prints("");
+    symlink("real/sealed.yaml", folder.path().join("link.yaml")).expect("a link");
+    seal(&folder, "link.yaml").writes(&["real/sealed.yaml", "link.yaml"]).prints("");
+    assert!(folder.path().join("link.yaml").is_symlink());
+    seal_by_force(&folder, "link.yaml").fails(
+        3,
+        "error: link.yaml: is a symbolic link, and `--force` does not follow links
+hint: name the file that it leads to
+",
+    );
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_not_replaced() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", SECRET);
+    symlink("nowhere", folder.path().join("link.yaml")).expect("a link");
+    symlink("loop.yaml", folder.path().join("loop.yaml")).expect("a link");
+    for name in ["link.yaml", "loop.yaml"] {
+        let stderr = format!("error: {name}: is a symbolic link that leads nowhere\n");
+        seal(&folder, name).fails(3, &stderr);
+        seal_by_force(&folder, name).fails(3, &stderr);
+    }
+}
+
+#[test]
+fn force_belongs_to_an_output() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", SECRET);
+    let outcome = folder.waxseal(&["seal", "db.yaml", "--keys", "cluster.yaml", "--force"]).finish();
+    assert_eq!((outcome.status.code(), outcome.stdout.as_str()), (Some(2), ""));
+    assert!(outcome.stderr.contains("--output-dir <DIR>"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_folder_of_results_is_replaced_file_by_file() {
+    let folder = Folder::with_key();
+    folder.write("apps/db.yaml", SECRET);
+    folder.write("apps/deep/web.yaml", SECRET.replace("db", "web"));
+    let seal = ["seal", "apps", "--output-dir", "out", "--keys", "cluster.yaml"];
+    let run = |options: &[&str]| folder.waxseal(&[&seal[..], options].concat());
+    let both = ["out/db.yaml", "out/deep/web.yaml"];
+    for _ in 0..2 {
+        assert_eq!(run(&[]).writes(&both).warns("sealed 2 Secrets in 2 files\n"), "");
+    }
+    folder.write("out/db.yaml", OTHER);
+    let stderr = format!("sealed 1 Secret in 1 file\n{}", refusal("out/db.yaml"));
+    run(&[]).writes(&["out/deep/web.yaml"]).fails(3, &stderr);
+    assert_eq!(run(&["--force"]).writes(&both).warns("sealed 2 Secrets in 2 files\n"), "");
+}
+
+#[test]
+fn nothing_is_written_through_a_link_below_the_folder_of_results() {
+    let folder = Folder::with_key();
+    folder.write("apps/db.yaml", SECRET);
+    folder.write("apps/deep/web.yaml", SECRET.replace("db", "web"));
+    folder.write("elsewhere/keep", "");
+    fs::create_dir(folder.path().join("real")).expect("a folder");
+    symlink("real", folder.path().join("out")).expect("a link");
+    symlink("../elsewhere", folder.path().join("real/deep")).expect("a link");
+    symlink("../elsewhere/db.yaml", folder.path().join("real/db.yaml")).expect("a link");
+    let error = |name: &str| {
+        format!(
+            "error: {name}: is a symbolic link, and nothing is written through one below --output-dir
+hint: remove the link
+"
+        )
+    };
+    for force in [&[][..], &["--force"]] {
+        let seal = [&["seal", "apps", "--output-dir", "out", "--keys", "cluster.yaml"], force].concat();
+        let stderr = format!("sealed 0 Secrets in 0 files\n{}{}", error("out/db.yaml"), error("out/deep"));
+        folder.waxseal(&seal).fails(3, &stderr);
+    }
+    // The folder itself may be one: somebody named it.
+    fs::remove_file(folder.path().join("real/deep")).expect("a link");
+    fs::remove_file(folder.path().join("real/db.yaml")).expect("a link");
+    let seal = folder.waxseal(&["seal", "apps", "--output-dir", "out", "--keys", "cluster.yaml"]);
+    let written = ["out/db.yaml", "out/deep/web.yaml", "real/db.yaml", "real/deep/web.yaml"];
+    assert_eq!(seal.writes(&written).warns("sealed 2 Secrets in 2 files\n"), "");
+}
+
+#[test]
+fn folders_where_files_belong_and_the_reverse() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", SECRET);
+    folder.write("apps/db.yaml", SECRET);
+    let is_folder = "error: apps: is a folder, not a file\n";
+    let is_file = "error: cluster.yaml: is a file, not a folder\n";
+    seal(&folder, "apps").fails(3, is_folder);
+    seal(&folder, "cluster.yaml/db.yaml").fails(3, is_file);
+    seal(&folder, "cluster.yaml/deep/db.yaml").fails(3, is_file);
+    for (arguments, stderr) in [
+        (&["inspect", "cluster.yaml/db.yaml"][..], is_file),
+        (&["inspect", "absent.yaml"], "error: absent.yaml: no such file or folder\n"),
+        (&["open", "db.yaml", "--identity", "apps"], is_folder),
+        (&["seal", "db.yaml", "--keys", "apps"], is_folder),
+        (&["keys", "list", "apps"], is_folder),
+        (&["keys", "public", "--identity", "apps"], is_folder),
+        (&["keys", "fetch", "-o", "apps"], is_folder),
+        (&["keys", "generate", "-o", "cluster.yaml/new.key"], is_file),
+        (&["keys", "generate", "-o", "absent/new.key"], "error: absent: no such file or folder\n"),
+    ] {
+        let code = if stderr.contains("no such") { 1 } else { 3 };
+        folder.waxseal(arguments).fails(code, stderr);
+    }
+    let seal = ["seal", "db.yaml", "--output-dir", "cluster.yaml", "--keys", "cluster.yaml"];
+    folder.waxseal(&seal).fails(3, &format!("sealed 0 Secrets in 0 files\n{is_file}"));
+    folder.write("out/db.yaml/x", "");
+    let seal = ["seal", "db.yaml", "--output-dir", "out", "--keys", "cluster.yaml"];
+    folder.waxseal(&seal).fails(3, "sealed 0 Secrets in 0 files\nerror: out/db.yaml: is a folder, not a file\n");
+    fs::remove_dir_all(folder.path().join("out")).expect("a folder");
+    fs::create_dir(folder.path().join("out")).expect("a folder");
+    let pipe = folder.path().join("out/db.yaml");
+    mknodat(CWD, pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe");
+    folder.waxseal(&seal).fails(3, "sealed 0 Secrets in 0 files\nerror: out/db.yaml: is not a regular file\n");
+    let seal = ["seal", "cluster.yaml/x", "absent", "--in-place", "--keys", "cluster.yaml"];
+    folder
+        .waxseal(&seal)
+        .fails(1, &format!("sealed 0 Secrets in 0 files\n{is_file}error: absent: no such file or folder\n"));
+}

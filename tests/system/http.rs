@@ -1,0 +1,188 @@
+//! What a Pod that reaches the controller's port can do to it.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use waxseal_tests::cluster::Cluster;
+use waxseal_tests::installation::{self, Controller};
+use waxseal_tests::waiting;
+
+use crate::registration::{Context, Error, Test, TestResult};
+
+/// A request that never ends: no empty line follows.
+const HALF_A_REQUEST: &[u8] =
+    b"GET /livez HTTP/1.1\r\nHost: waxseal\r\nX-Padding: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n";
+/// So many clients hold half a request each, and open another one some time after theirs is closed.
+const HOSTILE_CLIENTS: usize = 2000;
+const HALF_REQUESTS: usize = 8000;
+/// Together they open 2,000 connections a second, which leaves the processors to the server.
+const REOPENED_AFTER: Duration = Duration::from_secs(1);
+/// The defaults of a kubelet's probe: `timeoutSeconds` and `failureThreshold`.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+const FAILURE_THRESHOLD: usize = 3;
+const PROBES: usize = 30;
+/// What a flood of requests may cost at most, in KiB: the connections that the server has room for
+/// take about 3 MiB.
+const MEMORY_FOR_REQUESTS: u64 = 16 * 1024;
+/// Longer than a connection may last, and shorter than patience.
+const CLOSED_BY_THEN: Duration = Duration::from_secs(30);
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::on_own_cluster("http::probes_answer_during_a_flood_and_memory_stays_bounded", flood),
+        Test::on_own_cluster("http::probes_answer_while_file_descriptors_are_short", few_descriptors),
+        Test::new("http::a_connection_ends_whatever_the_client_does", dawdling),
+        Test::new("http::only_three_paths_and_two_methods_are_answered", answers),
+    ]
+}
+
+async fn flood(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let controller = Controller::start(cluster, &context.programs, "flooded").await?;
+    controller.ready().await?;
+    allow_file_descriptors(HOSTILE_CLIENTS + 500)?;
+    let before = peak_memory(&controller)?;
+
+    let opened = Arc::new(AtomicUsize::new(0));
+    let clients = hostile_clients(&controller, HOSTILE_CLIENTS, &opened)?;
+    let has_opened = |count| {
+        let opened = Arc::clone(&opened);
+        waiting::until("the flood", CLOSED_BY_THEN, async move || {
+            (opened.load(Ordering::Relaxed) >= count).then_some(())
+        })
+    };
+    has_opened(HOSTILE_CLIENTS).await?;
+    assert_probes_answer(&controller).await?;
+    let after = peak_memory(&controller)?;
+    let grown = after.saturating_sub(before);
+    assert!(grown < MEMORY_FOR_REQUESTS, "memory grew by {grown} KiB, from {before} to {after}");
+    has_opened(HALF_REQUESTS).await?;
+    drop(clients);
+    Ok(())
+}
+
+/// Fewer file descriptors than the server has room for connections.
+async fn few_descriptors(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let mut command = Command::new("sh");
+    command.env_clear().args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(&context.programs.waxseal_controller);
+    let controller = Controller::start_command(cluster, command, "few-descriptors").await?;
+    controller.ready().await?;
+    let opened = Arc::new(AtomicUsize::new(0));
+    let _clients = hostile_clients(&controller, 200, &opened)?;
+    waiting::until("the flood", CLOSED_BY_THEN, async || (opened.load(Ordering::Relaxed) >= 1000).then_some(()))
+        .await?;
+    assert_probes_answer(&controller).await?;
+    assert!(!controller.log_text().contains("failed to accept a connection"), "{}", controller.log_text());
+    Ok(())
+}
+
+/// A client that says nothing, one that never ends its request, and one that never ends its body.
+async fn dawdling(context: &Context) -> TestResult {
+    let address = context.controller.address().ok_or("no address")?;
+    let body = b"GET /livez HTTP/1.1\r\nHost: waxseal\r\nContent-Length: 1000000\r\n\r\n";
+    for sent in [&b""[..], HALF_A_REQUEST, body] {
+        let mut stream = TcpStream::connect(&address).await?;
+        stream.write_all(sent).await?;
+        let ended = timeout(CLOSED_BY_THEN, stream.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "the connection stays open after {:?}", String::from_utf8_lossy(sent));
+    }
+    Ok(())
+}
+
+async fn answers(context: &Context) -> TestResult {
+    let address = context.controller.address().ok_or("no address")?;
+    for (request, status, body) in [
+        ("GET /livez", "200 OK", "ok"),
+        ("GET /livez?verbose", "200 OK", "ok"),
+        ("HEAD /livez", "200 OK", ""),
+        ("GET /readyz", "200 OK", "ok"),
+        ("GET /secrets", "404 Not Found", "not found"),
+        ("POST /livez", "405 Method Not Allowed", ""),
+    ] {
+        let answer = exchange(&address, request).await?;
+        let (head, said) = answer.split_once("\r\n\r\n").ok_or("no head")?;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {head}");
+        assert!(head.contains("connection: close"), "{request}: {head}");
+        assert_eq!(said, body, "{request}");
+    }
+    let metrics = exchange(&address, "GET /metrics").await?;
+    assert!(metrics.contains("content-type: application/openmetrics-text; version=1.0.0"), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    let long = exchange(&address, &format!("GET /{}", "x".repeat(20_000))).await?;
+    assert!(long.starts_with("HTTP/1.1 4"), "{long}");
+    Ok(())
+}
+
+async fn exchange(address: &str, request: &str) -> Result<String, Error> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(format!("{request} HTTP/1.1\r\nHost: waxseal\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    timeout(CLOSED_BY_THEN, stream.read_to_string(&mut answer)).await??;
+    Ok(answer)
+}
+
+/// Clients that each hold half a request, and count those that they open; they end on drop.
+fn hostile_clients(controller: &Controller, count: usize, opened: &Arc<AtomicUsize>) -> Result<JoinSet<()>, Error> {
+    let address: Arc<str> = controller.address().ok_or("no address")?.into();
+    let mut clients = JoinSet::new();
+    for _ in 0..count {
+        let (address, opened) = (Arc::clone(&address), Arc::clone(opened));
+        clients.spawn(async move {
+            loop {
+                // An error means that no port or place is free for the moment.
+                let _ = hold_half_a_request(&address, &opened).await;
+                sleep(REOPENED_AFTER).await;
+            }
+        });
+    }
+    Ok(clients)
+}
+
+async fn hold_half_a_request(address: &str, opened: &AtomicUsize) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(HALF_A_REQUEST).await?;
+    opened.fetch_add(1, Ordering::Relaxed);
+    stream.read_to_end(&mut Vec::new()).await.map(drop)
+}
+
+/// Probes as a kubelet does, only more often: it restarts the Pod after so many failures in a row.
+async fn assert_probes_answer(controller: &Controller) -> TestResult {
+    for path in ["/livez", "/readyz"] {
+        let mut failures = 0;
+        for _ in 0..PROBES {
+            let start = Instant::now();
+            let answer = timeout(PROBE_TIMEOUT, controller.get(path)).await;
+            let has_answered = matches!(answer, Ok(Some((200, _))));
+            failures = if has_answered { 0 } else { failures + 1 };
+            assert!(failures < FAILURE_THRESHOLD, "{path}: {failures} probes in a row failed");
+            sleep(Duration::from_millis(100).saturating_sub(start.elapsed())).await;
+        }
+    }
+    Ok(())
+}
+
+/// The most memory that a process has had so far, in KiB (proc_pid_status(5)).
+fn peak_memory(controller: &Controller) -> Result<u64, Error> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", controller.process_id()))?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(peak.trim().trim_end_matches(" kB").parse()?)
+}
+
+/// Raises this process's soft limit; fails if the hard limit is lower.
+fn allow_file_descriptors(count: usize) -> TestResult {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = count as u64;
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+        .map_err(|error| format!("failed to allow {wanted} open files, which this test needs: {error}").into())
+}

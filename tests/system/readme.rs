@@ -1,0 +1,194 @@
+//! The README's commands, run as they stand there, as a person pastes them.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use waxseal_tests::cluster::Cluster;
+use waxseal_tests::processes::{Process, ProcessGroup};
+use waxseal_tests::terminal::{self, Shown, Terminal};
+use waxseal_tests::{target_folder, waiting};
+
+use crate::registration::{Context, Error, Test, TestResult};
+
+const README: &str = include_str!("../../README.md");
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+/// For what a controller does by itself.
+const PATIENCE: Duration = Duration::from_secs(120);
+const PASSPHRASE: &str = "correct horse battery staple\n";
+/// The value that the README seals everywhere.
+const PASSWORD: &str = "correct-horse";
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::blocking("readme::the_quick_start_runs_as_it_stands", quick_start),
+        Test::blocking("readme::without_kubernetes_runs_as_it_stands", without_kubernetes),
+        Test::blocking("readme::the_recovery_keys_run_as_they_stand", recovery_keys),
+    ]
+}
+
+/// The contents of the blocks of a language below a heading, up to the next heading of the same level.
+fn blocks(heading: &str, language: &str) -> Result<Vec<&'static str>, Error> {
+    let (_, section) = README.split_once(heading).ok_or_else(|| format!("the README has no {heading:?}"))?;
+    let section = section.split("\n## ").next().unwrap_or(section);
+    let begin = format!("```{language}\n");
+    let blocks = section.split(begin.as_str()).skip(1).filter_map(|rest| rest.split_once("```\n"));
+    Ok(blocks.map(|(block, _)| block).collect())
+}
+
+/// A person with an empty folder, the programs in `PATH`, and terminals.
+struct Person {
+    /// The folder, and what runs in terminals of its own.
+    group: ProcessGroup,
+    path: std::ffi::OsString,
+    kubeconfig: Option<PathBuf>,
+    background: Vec<Process>,
+}
+
+impl Person {
+    fn new(context: &Context, kubeconfig: Option<PathBuf>) -> Result<Self, Error> {
+        let programs = [&context.programs.waxseal, &context.assets.kubectl, &context.assets.age];
+        let folders = programs.iter().filter_map(|program| program.parent().map(Path::to_owned));
+        let inherited = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(folders.chain(std::env::split_paths(&inherited)))?;
+        let group = ProcessGroup::start(&target_folder::find()?.join("test-clusters"))?;
+        Ok(Self { group, path, kubeconfig, background: Vec::new() })
+    }
+
+    fn folder(&self) -> &Path {
+        self.group.folder()
+    }
+
+    /// Has `db.yaml`, the first manifest of the README.
+    fn has_the_manifest(&self) -> TestResult {
+        let manifest = blocks("# Waxseal\n", "yaml")?;
+        Ok(fs::write(self.folder().join("db.yaml"), manifest.first().ok_or("no manifest")?)?)
+    }
+
+    fn prepare(&self, command: &mut Command) {
+        command.env_clear().current_dir(self.folder()).env("PATH", &self.path).env("HOME", self.folder());
+        // Several controllers run on this machine at once.
+        command.env("WAXSEAL_LISTEN", "127.0.0.1:0");
+        if let Some(kubeconfig) = &self.kubeconfig {
+            command.env("KUBECONFIG", kubeconfig);
+        }
+    }
+
+    /// Runs a block in a terminal of its own, where it stays; gives its log.
+    fn starts(&mut self, block: &str) -> Result<PathBuf, Error> {
+        let log = self.folder().join("controller.log");
+        let mut shell = Command::new("sh");
+        self.prepare(&mut shell);
+        shell.args(["-eu", "-c", block]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log)?);
+        self.background.push(self.group.spawn(&mut shell)?);
+        Ok(log)
+    }
+
+    /// Runs a block to its end and answers its questions; gives everything that the terminal showed.
+    fn pastes(&self, block: &str, answers: &[(&str, &str)]) -> Result<String, Error> {
+        let mut terminal = Terminal::open();
+        let mut shell = Command::new(std::env::current_exe()?);
+        self.prepare(&mut shell);
+        terminal::run_in_session(&mut shell, "sh", &["-eu", "-c", block], Some(&terminal));
+        shell.stdin(terminal.other_end()).stdout(terminal.other_end()).stderr(terminal.other_end());
+        let mut child = self.group.spawn(&mut shell)?;
+        // The session ends when nothing holds the other end of the terminal, and the command holds it too.
+        drop(shell);
+        let mut shown = Shown::of(&terminal);
+        for (question, answer) in answers {
+            shown.waits_for(question).map_err(|error| format!("{error}, after\n{block}"))?;
+            terminal.types(answer);
+        }
+        let seen = shown.ends().map_err(|error| format!("{error}, after\n{block}"))?;
+        let status = child.wait()?;
+        if !status.success() {
+            return Err(format!("{status}: the terminal shows\n{seen}\nafter\n{block}").into());
+        }
+        Ok(seen)
+    }
+}
+
+/// The fingerprint that a controller has logged.
+fn logged_fingerprint(log: &Path) -> Result<String, Error> {
+    let fingerprint = waiting::until_blocking("the fingerprint in the controller's log", PATIENCE, || {
+        let text = fs::read_to_string(log).ok()?;
+        let line = text.lines().find(|line| line.contains("fingerprint"))?;
+        let (_, digest) = line.split_once("sha256:")?;
+        Some(format!("sha256:{}", digest.get(..64)?))
+    });
+    Ok(fingerprint?)
+}
+
+fn quick_start(context: &Context) -> TestResult {
+    let cluster = Cluster::start(&context.assets.kubernetes, &[])?;
+    let mut person = Person::new(context, Some(cluster.admin_kubeconfig().to_owned()))?;
+    symlink(Path::new(REPOSITORY).join("deploy"), person.folder().join("deploy"))?;
+    let mut blocks = blocks("\n## Quick start in a cluster\n", "sh")?.into_iter();
+    let build = blocks.next().ok_or("no block")?;
+    assert!(build.starts_with("cargo build --release\nexport PATH="), "{build}");
+    let (mut fingerprint, mut shown) = (String::new(), String::new());
+    for block in blocks {
+        if block.starts_with("waxseal-controller ") {
+            let log = person.starts(block)?;
+            fingerprint = logged_fingerprint(&log)?;
+            let published = || person.pastes("kubectl get sealingkeys -n waxseal-system -o name", &[]).ok();
+            waiting::until_blocking("the public key", PATIENCE, || published().filter(|names| names.contains('/')))?;
+        } else if block.starts_with("waxseal keys fetch ") {
+            let asked = person.pastes(block, &[("Take it into the file? Type yes: ", "yes\n")])?;
+            assert!(asked.contains("(Cluster, Active, created "), "{asked}");
+            assert!(asked.contains(&fingerprint), "{fingerprint} was logged: {asked}");
+        } else {
+            shown += &person.pastes(block, &[])?;
+        }
+    }
+    for part in ["sealedsecret.waxseal.dev/db condition met", "Materialised"] {
+        assert!(shown.contains(part), "{part} is not in\n{shown}");
+    }
+    assert!(!shown.contains("Warning:"), "{shown}");
+    assert!(shown.ends_with(PASSWORD), "{shown}");
+    Ok(())
+}
+
+fn without_kubernetes(context: &Context) -> TestResult {
+    let mut person = Person::new(context, None)?;
+    person.has_the_manifest()?;
+    let blocks = blocks("\n## Without Kubernetes\n", "sh")?;
+    let (look, blocks) = blocks.split_last().ok_or("no block")?;
+    for block in blocks {
+        if block.starts_with("waxseal-controller ") {
+            let log = person.starts(block)?;
+            logged_fingerprint(&log)?;
+            let published = person.folder().join("keys/sealing-keys.yaml");
+            waiting::until_blocking("the public keys", PATIENCE, || published.exists().then_some(()))?;
+        } else {
+            person.pastes(block, &[])?;
+        }
+    }
+    // A person looks again until the Secret is there.
+    let shown = waiting::until_blocking("the Secret", PATIENCE, || person.pastes(look, &[]).ok())?;
+    assert_eq!(shown, PASSWORD);
+    Ok(())
+}
+
+fn recovery_keys(context: &Context) -> TestResult {
+    let person = Person::new(context, None)?;
+    person.has_the_manifest()?;
+    fs::copy(&context.keys_file, person.folder().join("prod.yaml"))?;
+    let [make, seal, open] = blocks("\n## Recovery keys\n", "sh")?[..] else {
+        return Err("not three blocks".into());
+    };
+    let answers = [
+        ("Enter passphrase (leave empty to autogenerate a secure one): ", PASSPHRASE),
+        ("Confirm passphrase: ", PASSPHRASE),
+        ("Passphrase of recovery.key: ", PASSPHRASE),
+    ];
+    person.pastes(make, &answers)?;
+    person.pastes(seal, &[])?;
+    let opened = person.pastes(open, &answers[2..])?;
+    assert!(opened.contains(&format!("PASSWORD: {}\n", BASE64_STANDARD.encode(PASSWORD))), "{opened}");
+    Ok(())
+}
