@@ -9,7 +9,7 @@ use super::changes::{Change, ChangeKind, Contradiction, Fetched, NewPrimary};
 use crate::cluster::{self, ClusterArguments, SealingKeys};
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::file_name;
-use crate::input::{Input, shown};
+use crate::input::Input;
 use crate::output;
 use crate::recipients::check_creation_times;
 use crate::streams::Streams;
@@ -59,8 +59,7 @@ pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<()
     if std::fs::read(&arguments.output).is_ok_and(|current| current == text.as_bytes()) {
         return Ok(());
     }
-    let folder = output::folder_of(&arguments.output);
-    std::fs::create_dir_all(&folder).map_err(|error| CliError::io("make the folder", &error).at(shown(&folder)))?;
+    output::make_folder(&output::folder_of(&arguments.output))?;
     Ok(output::replace(&arguments.output, &text)?)
 }
 
