@@ -21,6 +21,8 @@ pub(crate) fn init(format: Option<LogFormat>) {
     let format = format.unwrap_or(if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json });
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
+    // Whoever reads the log may go away: by default the library then panics, since it reports that on stderr, too.
+    let builder = builder.log_internal_errors(false);
     let is_coloured = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let safe = filter_fn(may_be_said);
     match format {

@@ -9,7 +9,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 /// A page has this many objects at most.
-const LARGEST_PAGE: u32 = 500;
+const LARGEST_PAGE: usize = 500;
+/// The first page is smaller: nothing is known of the objects yet.
+const FIRST_PAGE: usize = 50;
 /// A page that is longer is asked for again with fewer objects: whoever may create objects can make 500 of 1.5 MB.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -47,15 +49,16 @@ pub(super) async fn list<T: DeserializeOwned>(
     selection: &Selection,
     mut each: impl FnMut(T),
 ) -> kube::Result<String> {
-    let mut size = LARGEST_PAGE;
+    let mut size = FIRST_PAGE;
     let mut token = None;
     loop {
-        let Some(page) = page::<T>(client, selection, size, token.as_deref()).await? else {
+        let Some((page, length)) = page::<T>(client, selection, size, token.as_deref()).await? else {
             size = (size / 4).max(1);
             continue;
         };
-        page.items.into_iter().flatten().for_each(&mut each);
-        size = (size * 2).min(LARGEST_PAGE);
+        let items = page.items.unwrap_or_default();
+        size = next_size(length, items.len());
+        items.into_iter().for_each(&mut each);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(next) => token = Some(next),
             None => return Ok(page.metadata.resource_version.unwrap_or_default()),
@@ -71,17 +74,23 @@ pub(super) async fn current_version(client: &Client, path: &str) -> kube::Result
     Ok(page.metadata.resource_version.unwrap_or_default())
 }
 
-/// `None` if the page is longer than allowed and holds more than one object.
+/// How many objects to ask for, so that they take half of a page if they are as long as those before.
+fn next_size(length: usize, objects: usize) -> usize {
+    let each = length / objects.max(1);
+    (PAGE_BYTES / 2 / each.max(1)).clamp(1, LARGEST_PAGE)
+}
+
+/// A page and its length in bytes; `None` if it is longer than allowed and holds more than one object.
 async fn page<T: DeserializeOwned>(
     client: &Client,
     selection: &Selection,
-    size: u32,
+    size: usize,
     token: Option<&str>,
-) -> kube::Result<Option<Page<T>>> {
+) -> kube::Result<Option<(Page<T>, usize)>> {
     let params = ListParams {
         label_selector: selection.labels.map(str::to_owned),
         field_selector: selection.fields.map(str::to_owned),
-        limit: Some(size),
+        limit: u32::try_from(size).ok(),
         continue_token: token.map(str::to_owned),
         ..ListParams::default()
     };
@@ -95,7 +104,8 @@ async fn page<T: DeserializeOwned>(
     let Some(text) = read_at_most(answer, limit).await? else {
         return Ok(None);
     };
-    serde_json::from_slice(&text).map(Some).map_err(kube::Error::SerdeError)
+    let page = serde_json::from_slice(&text).map_err(kube::Error::SerdeError)?;
+    Ok(Some((page, text.len())))
 }
 
 /// The whole answer; `None` if it is longer than allowed.
@@ -105,4 +115,18 @@ async fn read_at_most(answer: impl AsyncRead, limit: usize) -> kube::Result<Opti
     let mut answer = std::pin::pin!(answer.take(limit.saturating_add(1)));
     answer.read_to_end(&mut text).await.map_err(kube::Error::ReadEvents)?;
     Ok((u64::try_from(text.len()).unwrap_or(u64::MAX) <= limit).then_some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_as_large_as_their_objects_allow() {
+        assert_eq!(next_size(0, 0), LARGEST_PAGE);
+        assert_eq!(next_size(50 * 1024, 50), LARGEST_PAGE);
+        assert_eq!(next_size(10 * 64 * 1024, 10), 32);
+        assert_eq!(next_size(1_500_000, 1), 1);
+        assert_eq!(next_size(7_000_000, 1), 1);
+    }
 }
