@@ -143,7 +143,7 @@ enum Finding {
 
 /// The first symbolic link on a path that lies in a work tree and leads out of it, or to nothing.
 ///
-/// Whoever can commit such a link decides where a path leads that somebody else types.
+/// A committed link must not decide where a path leads that somebody types.
 pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
     let mut walked = PathBuf::new();
     for component in path.components() {

@@ -124,7 +124,7 @@ impl Connections {
             error
         });
         match kind {
-            // Whoever reads it bounds each line.
+            // The reader of the watch bounds each line.
             Answer::Watch => body.boxed_unsync(),
             Answer::Whole => Limited::new(body, LARGEST_ANSWER).boxed_unsync(),
             Answer::Failure => Limited::new(body, LARGEST_FAILURE).boxed_unsync(),

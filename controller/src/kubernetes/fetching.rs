@@ -31,7 +31,7 @@ impl LargeObjects {
 }
 
 impl Room<'_> {
-    /// The JSON of an object; `None` if there is none of that name. Waits for a place once it turns out to be large.
+    /// Fetches the JSON of an object; `None` if no object has the name. Waits for a place if the object is large.
     pub(super) async fn fetch(&mut self, client: &Client, path: &str, name: &str) -> kube::Result<Option<Vec<u8>>> {
         let request = Request::new(path).get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
         let answer = match client.request_stream(request).await {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 const LARGEST_PAGE: usize = 500;
 /// The first page is smaller: nothing is known of the objects yet.
 const FIRST_PAGE: usize = 50;
-/// A page that is longer is asked for again with fewer objects: whoever may create objects can make 500 of 1.5 MB.
+/// A page that is longer is asked for again with fewer objects: a user who may create objects can make 500 of 1.5 MB.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Which objects, and how much of each.

@@ -19,7 +19,7 @@ use super::key_error::{KeyError, ask, ask_unless};
 /// however many SealingKeys somebody makes.
 const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
 
-/// SealingKeys are listed in pages of this size: whoever may create them can make each 1.5 MiB large.
+/// SealingKeys are listed in pages of this size: a user who may create them can make each 1.5 MiB large.
 const PAGE: u32 = 20;
 
 /// A SealingKey as the API server has it. A newer definition can have more fields than this program knows.
