@@ -1,5 +1,6 @@
 //! What a Pod that reaches the controller's port can do to it.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use waxseal_tests::cluster::Cluster;
@@ -19,6 +20,8 @@ use crate::registration::{Context, Error, Test, TestResult};
 /// A request that never ends: no empty line follows.
 const HALF_A_REQUEST: &[u8] =
     b"GET /livez HTTP/1.1\r\nHost: waxseal\r\nX-Padding: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n";
+/// Another address than the one that probes come from: so have a Pod and the kubelet.
+const HOSTILE_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
 /// So many clients hold half a request each, and open another one some time after theirs is closed.
 const HOSTILE_CLIENTS: usize = 2000;
 const HALF_REQUESTS: usize = 8000;
@@ -38,6 +41,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("http::probes_answer_during_a_flood_and_memory_stays_bounded", flood),
         Test::on_own_cluster("http::probes_answer_while_file_descriptors_are_short", few_descriptors),
+        Test::on_own_cluster("http::a_peer_that_opens_many_connections_displaces_its_own_alone", displacement),
         Test::new("http::a_connection_ends_whatever_the_client_does", dawdling),
         Test::new("http::only_three_paths_and_two_methods_are_answered", answers),
     ]
@@ -81,6 +85,33 @@ async fn few_descriptors(context: &Context, cluster: &Cluster) -> TestResult {
         .await?;
     assert_probes_answer(&controller).await?;
     assert!(!controller.log_text().contains("failed to accept a connection"), "{}", controller.log_text());
+    Ok(())
+}
+
+/// A slow client gets its answer while another peer opens twice as many connections as there are places.
+async fn displacement(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let mut command = Command::new("sh");
+    command.env_clear().args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(&context.programs.waxseal_controller);
+    let controller = Controller::start_command(cluster, command, "displacement").await?;
+    controller.ready().await?;
+    let address: SocketAddr = controller.address().ok_or("no address")?.parse()?;
+    let mut slow = TcpStream::connect(address).await?;
+    slow.write_all(HALF_A_REQUEST).await?;
+    let mut held = Vec::new();
+    for _ in 0..32 {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(HOSTILE_ADDRESS)?;
+        let mut stream = socket.connect(address).await?;
+        stream.write_all(HALF_A_REQUEST).await?;
+        held.push(stream);
+    }
+    // With the first of the others all places were taken, and a connection was displaced.
+    let _ = timeout(CLOSED_BY_THEN, held[0].read_to_end(&mut Vec::new())).await?;
+    slow.write_all(b"\r\n").await?;
+    let mut answer = String::new();
+    timeout(CLOSED_BY_THEN, slow.read_to_string(&mut answer)).await??;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     Ok(())
 }
 
@@ -131,14 +162,14 @@ async fn exchange(address: &str, request: &str) -> Result<String, Error> {
 
 /// Clients that each hold half a request, and count those that they open; they end on drop.
 fn hostile_clients(controller: &Controller, count: usize, opened: &Arc<AtomicUsize>) -> Result<JoinSet<()>, Error> {
-    let address: Arc<str> = controller.address().ok_or("no address")?.into();
+    let address: SocketAddr = controller.address().ok_or("no address")?.parse()?;
     let mut clients = JoinSet::new();
     for _ in 0..count {
-        let (address, opened) = (Arc::clone(&address), Arc::clone(opened));
+        let opened = Arc::clone(opened);
         clients.spawn(async move {
             loop {
                 // An error means that no port or place is free for the moment.
-                let _ = hold_half_a_request(&address, &opened).await;
+                let _ = hold_half_a_request(address, &opened).await;
                 sleep(REOPENED_AFTER).await;
             }
         });
@@ -146,8 +177,10 @@ fn hostile_clients(controller: &Controller, count: usize, opened: &Arc<AtomicUsi
     Ok(clients)
 }
 
-async fn hold_half_a_request(address: &str, opened: &AtomicUsize) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
+async fn hold_half_a_request(address: SocketAddr, opened: &AtomicUsize) -> std::io::Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(HOSTILE_ADDRESS)?;
+    let mut stream = socket.connect(address).await?;
     stream.write_all(HALF_A_REQUEST).await?;
     opened.fetch_add(1, Ordering::Relaxed);
     stream.read_to_end(&mut Vec::new()).await.map(drop)

@@ -1,13 +1,12 @@
 //! Probes and metrics over HTTP. The server decrypts nothing, and reads no body.
 //!
 //! Every Pod that reaches the port may be hostile. So a connection is short and answers one
-//! request, and a new connection displaces the oldest one: the kubelet always gets in, however many
-//! connections somebody else holds. It loses its place only if [`MAX_CONNECTIONS`] further ones
-//! come in before it has sent its request.
+//! request, and a new connection that finds no place displaces the oldest one of the peer that has
+//! most: the kubelet always gets in, and stays in, however many connections somebody else opens.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -97,8 +96,8 @@ pub(super) async fn serve(listener: TcpListener, readiness: Readiness, metrics: 
     let mut complained: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
-                open.add(stream, &state);
+            Ok((stream, peer)) => {
+                open.add(stream, peer.ip(), &state);
                 // The connection is looked at before the next one can displace it.
                 tokio::task::yield_now().await;
             }
@@ -116,7 +115,12 @@ pub(super) async fn serve(listener: TcpListener, readiness: Readiness, metrics: 
 /// The connections that are open.
 struct OpenConnections {
     most: usize,
-    oldest_first: VecDeque<AbortHandle>,
+    oldest_first: VecDeque<OpenConnection>,
+}
+
+struct OpenConnection {
+    peer: IpAddr,
+    task: AbortHandle,
 }
 
 impl OpenConnections {
@@ -126,16 +130,27 @@ impl OpenConnections {
         Self { most: usize::try_from(most).expect("at most 256"), oldest_first: VecDeque::new() }
     }
 
-    /// Serves a connection; closes the oldest one if there are too many.
-    fn add(&mut self, stream: TcpStream, state: &Arc<State>) {
-        self.oldest_first.retain(|connection| !connection.is_finished());
-        if self.oldest_first.len() >= self.most
-            && let Some(oldest) = self.oldest_first.pop_front()
-        {
-            oldest.abort();
+    /// Serves a connection; closes another one if there are too many.
+    fn add(&mut self, stream: TcpStream, peer: IpAddr, state: &Arc<State>) {
+        self.oldest_first.retain(|connection| !connection.task.is_finished());
+        if self.oldest_first.len() >= self.most {
+            self.close_one();
         }
-        let connection = tokio::spawn(serve_connection(stream, Arc::clone(state)));
-        self.oldest_first.push_back(connection.abort_handle());
+        let task = tokio::spawn(serve_connection(stream, Arc::clone(state))).abort_handle();
+        self.oldest_first.push_back(OpenConnection { peer, task });
+    }
+
+    /// Closes the oldest connection of the peer that has most.
+    fn close_one(&mut self) {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for connection in &self.oldest_first {
+            *counts.entry(connection.peer).or_default() += 1;
+        }
+        let heaviest = counts.into_iter().max_by_key(|(_, count)| *count).map(|(peer, _)| peer);
+        let oldest = self.oldest_first.iter().position(|connection| Some(connection.peer) == heaviest);
+        if let Some(connection) = oldest.and_then(|index| self.oldest_first.remove(index)) {
+            connection.task.abort();
+        }
     }
 }
 
