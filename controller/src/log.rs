@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use waxseal_shared::judgement::Fact;
 use waxseal_shared::sealing_key::PublishedKey;
 
 use crate::args::LogFormat;
@@ -65,6 +66,16 @@ impl Complaints {
     pub(crate) fn log(&mut self, complaints: BTreeSet<String>) {
         complaints.difference(&self.0).for_each(|complaint| tracing::warn!("{complaint}"));
         self.0 = complaints;
+    }
+}
+
+/// Logs one fact about a SealedSecret, as a warning if it is a bad one.
+pub(crate) fn fact(namespace: &str, name: &str, fact: &Fact) {
+    let Fact { is_true, reason, message, .. } = fact;
+    if *is_true {
+        tracing::info!(namespace, name, reason, "{message}");
+    } else {
+        tracing::warn!(namespace, name, reason, "{message}");
     }
 }
 

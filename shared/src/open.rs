@@ -1,6 +1,7 @@
 //! Opening: the values of a SealedSecret, with the identities at hand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use thiserror::Error;
 
@@ -18,8 +19,23 @@ pub struct Opened {
     pub data: SecretData,
     /// The keys whose wraps were opened.
     pub opened_with: BTreeSet<KeyId>,
-    /// Wraps whose proof failed, by envelope.
-    pub broken_wraps: BTreeMap<EnvelopeId, Vec<KeyId>>,
+    /// The wraps whose proof failed (FORMAT.md §7.4), by envelope and key.
+    pub broken_wraps: Vec<BrokenWrap>,
+}
+
+/// A wrap whose proof failed: the holder of its key may be unable to open the envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenWrap {
+    /// The envelope that the wrap is in.
+    pub envelope: EnvelopeId,
+    /// The key that the wrap is for.
+    pub key: KeyId,
+}
+
+impl fmt::Display for BrokenWrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "envelope {}: the wrap for {} is broken", self.envelope, self.key)
+    }
 }
 
 /// Why an object does not open. Shows names, never values.
@@ -64,8 +80,8 @@ fn open_all(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
     }
     let broken_wraps = envelopes
         .iter()
-        .filter(|(_, opened)| !opened.broken_wraps.is_empty())
-        .map(|(id, opened)| (id.clone(), opened.broken_wraps.clone()))
+        .flat_map(|(id, opened)| opened.broken_wraps.iter().map(|key| (id.clone(), key.clone())))
+        .map(|(envelope, key)| BrokenWrap { envelope, key })
         .collect();
     let opened_with = envelopes.into_values().map(|opened| opened.key_id).collect();
     Ok(Opened { data, opened_with, broken_wraps })
@@ -128,7 +144,7 @@ mod tests {
         assert!(Sealed::decode(&sealed(&identity, "A", MAX_SECRET_BYTES)).is_ok());
         let opened = open(&fits.expect("both are good"), &ring(identity)).expect("and open together");
         assert_eq!(opened.data.values().map(|value| value.expose().len()).collect::<Vec<_>>(), [507_900, 540_668]);
-        assert_eq!(opened.broken_wraps, BTreeMap::new());
+        assert_eq!(opened.broken_wraps, []);
         let error = does_not.expect_err("more than 1 MiB");
         assert_eq!((error.check(), error.reason()), (Check::DataSize, Reason::TooLarge));
         let said = "spec.encryptedData: the values, each as long as its padding allows, come to more than 1 MiB";

@@ -12,7 +12,7 @@ use waxseal_shared::format::{Check, DecodeError, Sealed};
 use waxseal_shared::key::{Identity, Recipient};
 use waxseal_shared::key_ring::{HeldKey, KeyRing};
 use waxseal_shared::manifest::{self, DocumentKind};
-use waxseal_shared::open::{OpenError, open};
+use waxseal_shared::open::{BrokenWrap, OpenError, open};
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 use waxseal_tests::vectors;
@@ -286,11 +286,7 @@ fn outcome(vector: &ObjectVector) -> Result<Opened, Refusal> {
     Ok(Opened {
         data: opened.data.iter().map(|(key, value)| (key.to_string(), described(value.expose()))).collect(),
         opened_with: opened.opened_with.iter().map(ToString::to_string).collect(),
-        broken_wraps: opened
-            .broken_wraps
-            .iter()
-            .map(|(id, keys)| (id.to_string(), keys.iter().map(ToString::to_string).collect()))
-            .collect(),
+        broken_wraps: keys_by_envelope(&opened.broken_wraps),
         secret: Secret {
             type_: sealed
                 .template
@@ -324,6 +320,14 @@ pub(crate) fn held(key: &HeldIdentity) -> HeldKey {
         state: key.state,
     };
     HeldKey { identity, published }
+}
+
+fn keys_by_envelope(broken_wraps: &[BrokenWrap]) -> BTreeMap<String, Vec<String>> {
+    let mut keys: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for wrap in broken_wraps {
+        keys.entry(wrap.envelope.to_string()).or_default().push(wrap.key.to_string());
+    }
+    keys
 }
 
 fn described(value: &[u8]) -> Data {

@@ -7,7 +7,6 @@ use waxseal_shared::manifest::{Format, write_secret};
 use waxseal_shared::open::{OpenError, open};
 use waxseal_shared::sealed_secret::TemplateMetadata;
 use waxseal_shared::secret::SecretManifest;
-use waxseal_shared::status::broken_wrap;
 use zeroize::Zeroizing;
 
 use crate::error::{CliError, Failures};
@@ -158,10 +157,8 @@ fn open_one(
     let sealed = &object.sealed;
     let title = format!("{}/{}", sealed.namespace, sealed.name);
     let opened = open(sealed, ring).map_err(|error| refusal(&error, &title, known_keys).at(&object.place))?;
-    for (envelope, keys) in &opened.broken_wraps {
-        for key in keys {
-            streams.warn(&object.place, &format!("{title}: {}", broken_wrap(envelope, key)));
-        }
+    for wrap in &opened.broken_wraps {
+        streams.warn(&object.place, &format!("{title}: WrapBroken: {wrap}"));
     }
     let template = sealed.template.clone();
     let TemplateMetadata { labels, annotations } = template.metadata.unwrap_or_default();
