@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use thiserror::Error;
-
-use crate::format::{Check, Sealed, ValueError};
-use crate::key_ring::{EnvelopeError, KeyRing, OpenedEnvelope};
-use crate::names::{DataKey, EnvelopeId, KeyId};
-use crate::reason::Reason;
+use crate::format::{FieldPath, Refusal, Sealed};
+use crate::key_ring::{KeyRing, OpenedEnvelope};
+use crate::names::{EnvelopeId, KeyId};
 use crate::secret::SecretData;
 use crate::stack;
 
@@ -38,44 +35,19 @@ impl fmt::Display for BrokenWrap {
     }
 }
 
-/// Why an object does not open. Shows names, never values.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum OpenError {
-    /// An envelope that a value names does not open.
-    #[error("envelope {0}: {1}")]
-    Envelope(EnvelopeId, EnvelopeError),
-    /// A value does not open.
-    #[error("data key {0}: {1}")]
-    Value(DataKey, ValueError),
-}
-
-impl OpenError {
-    /// The check that the object failed.
-    pub fn check(&self) -> Check {
-        match self {
-            OpenError::Envelope(_, error) => error.check(),
-            OpenError::Value(_, error) => error.check(),
-        }
-    }
-
-    /// The word for it in status, metrics and output.
-    pub fn reason(&self) -> Reason {
-        self.check().reason()
-    }
-}
-
 /// Opens every value, or none (FORMAT.md §7): each envelope that a value names once, then the values.
-pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
+pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, Refusal> {
     stack::wiped_after(|| open_all(sealed, ring))
 }
 
-fn open_all(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
+fn open_all(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, Refusal> {
     let envelopes = open_envelopes(sealed, ring)?;
     let mut data = SecretData::new();
     for (key, value) in sealed.values() {
         let envelope = &envelopes[&value.envelope];
-        let plain =
-            value.open(&envelope.dek, sealed.binding(key)).map_err(|error| OpenError::Value(key.clone(), error))?;
+        let plain = value
+            .open(&envelope.dek, sealed.binding(key))
+            .map_err(|check| check.fails_at(FieldPath::Value(key.clone())))?;
         data.insert(key.clone(), plain);
     }
     let broken_wraps = envelopes
@@ -87,12 +59,12 @@ fn open_all(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
     Ok(Opened { data, opened_with, broken_wraps })
 }
 
-fn open_envelopes(sealed: &Sealed, ring: &KeyRing) -> Result<BTreeMap<EnvelopeId, OpenedEnvelope>, OpenError> {
+fn open_envelopes(sealed: &Sealed, ring: &KeyRing) -> Result<BTreeMap<EnvelopeId, OpenedEnvelope>, Refusal> {
     let mut opened = BTreeMap::new();
     for (_, id) in sealed.data_keys() {
         if !opened.contains_key(id) {
             let envelope =
-                ring.open(&sealed.envelopes()[id]).map_err(|error| OpenError::Envelope(id.clone(), error))?;
+                ring.open(&sealed.envelopes()[id]).map_err(|fault| fault.at(FieldPath::Envelope(id.clone())))?;
             opened.insert(id.clone(), envelope);
         }
     }
@@ -104,10 +76,12 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::format::Check;
     use crate::key::{Identity, KeyKind};
     use crate::key_ring::HeldKey;
-    use crate::names::Namespace;
+    use crate::names::{DataKey, Namespace};
     use crate::randomness;
+    use crate::reason::Reason;
     use crate::seal::seal;
     use crate::sealed_secret::{Scope, SealedSecret};
     use crate::sealing_key::{KeyRole, KeyState, PublishedKey};

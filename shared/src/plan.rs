@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::{DecodeError, Sealed};
+use crate::format::{Refusal, Sealed};
 use crate::judgement::Judgement;
 use crate::key_ring::KeyRing;
 use crate::names::{KeyId, ObjectName};
@@ -167,10 +167,10 @@ fn decide(
     existing: Existing<'_>,
 ) -> Result<Plan, Judgement> {
     let ring = ring(keys)?;
-    let refused = |error: DecodeError| Judgement::new(error.reason(), error.to_string());
+    let refused = |refusal: Refusal| Judgement::new(refusal.reason(), refusal.to_string());
     let sealed = Sealed::decode(object).map_err(refused)?;
-    template::check_configured(&sealed.template, forbidden).map_err(|error| refused(error.into()))?;
-    let opened = open(&sealed, ring).map_err(|error| Judgement::new(error.reason(), error.to_string()))?;
+    check_metadata(&sealed.template, forbidden)?;
+    let opened = open(&sealed, ring).map_err(refused)?;
     let judgement = Judgement::materialised(opened.broken_wraps);
     let done = Materialised { judgement, opened_with: opened.opened_with };
     let desired = desired(&sealed, opened.data);
@@ -183,6 +183,17 @@ fn decide(
             Ok(Plan::Write(Box::new(desired), done))
         }
     }
+}
+
+fn check_metadata(template: &Template, forbidden: &[ForbiddenPrefix]) -> Result<(), Judgement> {
+    let Some(prefix) = template::forbidden_prefix(template, forbidden) else {
+        return Ok(());
+    };
+    let message = format!(
+        "spec.template: labels and annotations that begin with {} are forbidden by the configuration of this controller",
+        prefix.as_str()
+    );
+    Err(Judgement::new(Reason::TypeForbidden, message))
 }
 
 fn ring(keys: Keys<'_>) -> Result<&KeyRing, Judgement> {

@@ -242,7 +242,7 @@ fn an_edit_that_bound_to_does_not_show_is_unreadable_and_names_the_data_key() {
     let token = swapped.spec.encrypted_data["PASSWORD"].clone();
     swapped.spec.encrypted_data.insert("USER".to_owned(), token);
     let message = assert_left(plan(&swapped, Keys::Held(&ring), None), Reason::Unreadable);
-    assert_eq!(message, "data key USER: does not open: it was changed, or sealed for another place");
+    assert_eq!(message, "spec.encryptedData.USER: does not open: it was changed, or sealed for another place");
 
     let mut disguised = sealed(&ring);
     disguised.metadata.name = Some("web".to_owned());
@@ -250,7 +250,7 @@ fn an_edit_that_bound_to_does_not_show_is_unreadable_and_names_the_data_key() {
         envelope.bound_to.name = Some("web".to_owned());
     }
     let message = assert_left(plan(&disguised, Keys::Held(&ring), None), Reason::Unreadable);
-    assert!(message.starts_with("data key PASSWORD: "), "{message}");
+    assert!(message.starts_with("spec.encryptedData.PASSWORD: "), "{message}");
 }
 
 #[test]
