@@ -4,6 +4,7 @@
 //! randomness and keys are arguments.
 #![deny(missing_docs)]
 
+pub mod api_group;
 pub mod crds;
 pub mod format;
 pub mod judgement;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::api_group::{MARK_LABEL, MARK_OWNED};
 use crate::format::{Refusal, Sealed};
 use crate::judgement::Judgement;
 use crate::key_ring::KeyRing;
@@ -12,10 +13,6 @@ use crate::sealed_secret::{SealedSecret, Template, TemplateMetadata};
 use crate::secret::SecretData;
 use crate::template::{self, ForbiddenPrefix};
 
-/// The label that marks a Secret as made by Waxseal, or consents to be.
-pub const MARK_LABEL: &str = "waxseal.dev/secret";
-/// The mark of a Secret that Waxseal made and owns.
-pub const MARK_OWNED: &str = "owned";
 /// The type of a Secret whose manifest names none.
 pub const DEFAULT_TYPE: &str = "Opaque";
 /// The version of these rules, for `status.settled`: to be raised when the Secret of an unchanged SealedSecret would

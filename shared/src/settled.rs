@@ -8,41 +8,18 @@
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::key_ring::{HeldKey, KeyRing};
 use crate::names::KeyId;
 use crate::plan::PLAN_VERSION;
-use crate::sealed_secret::SealedSecretStatus;
+use crate::sealed_secret::{SealedSecretStatus, Settled};
 use crate::sealing_key::KeyState;
 use crate::stack;
 use crate::template::ForbiddenPrefix;
 
 const PROOF_BYTES: usize = 16;
-
-/// The Secret that was right, and what it was made with (`status.settled`).
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Settled {
-    /// The UID of the Secret.
-    #[serde(rename = "secretUID")]
-    pub secret_uid: String,
-    /// The resourceVersion of the Secret.
-    pub secret_resource_version: String,
-    /// The version of the controller's rules for what a Secret looks like.
-    // The API server does not know the format `uint32`, and warns of it.
-    #[schemars(with = "i64", range(min = 0))]
-    pub plan_version: u32,
-    /// The ids of the keys that opened the values.
-    #[serde(default)]
-    pub opened_with: Vec<String>,
-    /// Shows that a controller that holds the cluster's keys wrote this status: base64url of 16 bytes.
-    #[serde(default)]
-    pub proof: String,
-}
 
 /// The SHA-256 of a status without the proof in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,11 +4,9 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::api_group::PREFIX;
 use crate::format::{Check, Fault};
 use crate::sealed_secret::Template;
-
-/// The prefix of the labels and annotations that only Waxseal writes.
-pub const OWN_PREFIX: &str = "waxseal.dev/";
 
 /// Types of Secrets that give rights of their own, which nobody may ask for through a SealedSecret.
 pub const FORBIDDEN_TYPES: [&str; 2] = ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"];
@@ -52,7 +50,7 @@ impl FromStr for ForbiddenPrefix {
 /// Refuses types, labels and annotations that would give more than the values (FORMAT.md §6.8).
 pub fn check(template: &Template) -> Result<(), Fault> {
     let type_ = template.type_.as_deref().unwrap_or_default();
-    if FORBIDDEN_TYPES.contains(&type_) || type_.starts_with(OWN_PREFIX) {
+    if FORBIDDEN_TYPES.contains(&type_) || type_.starts_with(PREFIX) {
         return Err(Check::TemplateType.into());
     }
     metadata_keys(template).try_for_each(|key| check_key(key))
@@ -68,7 +66,7 @@ fn metadata_keys(template: &Template) -> impl Iterator<Item = &String> {
 }
 
 fn check_key(key: &str) -> Result<(), Fault> {
-    if key.starts_with(OWN_PREFIX) {
+    if key.starts_with(PREFIX) {
         return Err(Check::TemplateOwnMetadata.into());
     }
     match REPLICATOR_PREFIXES.iter().find(|prefix| key.starts_with(**prefix)) {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::path::Path;
 
 /// Whether a terminal obeys a character, turns the text around it, or does not show it: control characters, line and
 /// paragraph separators, bidirectional controls (Unicode Standard Annex #9, §2), and characters of no width.
@@ -17,6 +18,11 @@ pub fn is_hidden(character: char) -> bool {
 /// The text with each hidden character as Rust escapes it, such as `\n` and `\u{202e}`.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     replaced(text, |hidden, escaped| escaped.extend(hidden.escape_default()))
+}
+
+/// A path for people to read.
+pub fn visible_path(path: &Path) -> String {
+    escaped(&path.display().to_string()).into_owned()
 }
 
 /// A JSON text, which stays the same JSON, with each hidden character but line feeds as JSON escapes it, such as

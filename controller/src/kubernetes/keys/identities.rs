@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
+use waxseal_shared::api_group::FIELD_MANAGER;
 use waxseal_shared::key::{Identity, KeyKind};
 use waxseal_shared::key_life::creation_time;
 use waxseal_shared::key_ring::HeldKey;
@@ -11,7 +12,6 @@ use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::KeyState;
 
 use super::super::identity_secret;
-use super::super::secret_object::FIELD_MANAGER;
 use super::key_error::{KeyError, ask, ask_unless};
 
 pub(super) const OF_OUR_TYPE: &str = "type=waxseal.dev/sealing-key";
