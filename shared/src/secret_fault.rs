@@ -1,4 +1,4 @@
-//! What the API server refuses of a Secret, known before it is sealed.
+//! Faults for which the API server would refuse a Secret, found before sealing.
 //!
 //! The rules are those of `ValidateSecret` in Kubernetes' `pkg/apis/core/validation` and of
 //! `ValidateObjectMeta`, which it calls. Names and the size of the data are checked where they are read.

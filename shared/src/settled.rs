@@ -1,9 +1,8 @@
-//! What a status records of an object whose Secret is right, so that nothing is read, opened or
-//! written for it until something changes, across restarts of the controller too.
+//! The record in a status that the Secret of an object is right. While it holds, the controller reads, opens and
+//! writes nothing for the object, also after a restart.
 //!
-//! Whoever may write a status could claim such a record. So it carries a proof under an identity
-//! of the controller, over the whole status: a record that another party wrote, or that stands in
-//! a changed status, counts as absent.
+//! Everybody who may write a status could forge such a record. So it has a proof over the whole status under an
+//! identity of the controller. A record with a wrong proof counts as absent.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -25,7 +24,7 @@ const PROOF_BYTES: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusDigest([u8; 32]);
 
-/// What a verdict on an object depends on, beside keys and Secret.
+/// What a judgement depends on in addition to keys and Secret.
 #[derive(Debug, Clone, Copy)]
 pub struct JudgedObject<'a> {
     /// The object's UID.
@@ -37,7 +36,7 @@ pub struct JudgedObject<'a> {
 }
 
 impl StatusDigest {
-    /// Digests a status. Fields that this version does not know do not count.
+    /// Digests a status, except for fields that this version does not know.
     pub fn of(status: &SealedSecretStatus) -> Self {
         let mut status = status.clone();
         if let Some(settled) = &mut status.settled {
@@ -48,10 +47,10 @@ impl StatusDigest {
     }
 }
 
-/// Records in a status that the object's Secret is right, and proves it with the ring's first usable key.
+/// Records in a status that the object's Secret is right, and proves it with the first usable key of the ring.
 ///
-/// `status` must be complete otherwise: the proof covers all of it. Without a usable key nothing
-/// is recorded, and the object is judged again at the next restart.
+/// All other fields of `status` must be complete, since the proof covers them. Without a usable key the function records
+/// nothing, and the controller judges the object again after a restart.
 pub fn record(
     status: &mut SealedSecretStatus,
     object: &JudgedObject<'_>,
@@ -76,8 +75,8 @@ pub fn record(
 }
 
 impl Settled {
-    /// Whether the object still needs nothing: this very Secret is there unchanged, the rules are the same, every key
-    /// that opened a value is held and not Revoked, and the proof fits the object.
+    /// Whether the record still holds: the Secret is unchanged, the rules are the same, every key that opened a value is
+    /// held and not Revoked, and the proof is right.
     pub fn holds(
         &self,
         object: &JudgedObject<'_>,

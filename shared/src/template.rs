@@ -1,4 +1,4 @@
-//! What a SealedSecret may ask of the Secret beside its values.
+//! The type and metadata that a SealedSecret may give its Secret.
 
 use std::str::FromStr;
 
@@ -8,11 +8,11 @@ use crate::api_group::PREFIX;
 use crate::format::{Check, Fault};
 use crate::sealed_secret::Template;
 
-/// Types of Secrets that give rights of their own, which nobody may ask for through a SealedSecret.
+/// Types of Secrets that grant rights in the cluster. A SealedSecret cannot make them.
 pub const FORBIDDEN_TYPES: [&str; 2] = ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"];
 
-/// Prefixes of the labels and annotations by which known replicators copy a Secret elsewhere: with
-/// them, whoever edits the file would carry a value out of its namespace.
+/// Prefixes of labels and annotations that make known replicators copy a Secret. With them, an editor of
+/// the file could copy a value out of its namespace.
 pub const REPLICATOR_PREFIXES: [&str; 7] = [
     "reflector.v1.k8s.emberstack.com/",
     "replicator.v1.mittwald.de/",
@@ -23,7 +23,7 @@ pub const REPLICATOR_PREFIXES: [&str; 7] = [
     "management.cattle.io/",
 ];
 
-/// The beginning of labels and annotations that an operator forbids beside [`REPLICATOR_PREFIXES`]; not empty.
+/// A prefix of labels and annotations that the operator forbids in addition to [`REPLICATOR_PREFIXES`]; not empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForbiddenPrefix(String);
 
@@ -47,7 +47,7 @@ impl FromStr for ForbiddenPrefix {
     }
 }
 
-/// Refuses types, labels and annotations that would give more than the values (FORMAT.md §6.8).
+/// Refuses forbidden types, labels and annotations (FORMAT.md §6.8).
 pub fn check(template: &Template) -> Result<(), Fault> {
     let type_ = template.type_.as_deref().unwrap_or_default();
     if FORBIDDEN_TYPES.contains(&type_) || type_.starts_with(PREFIX) {
@@ -56,7 +56,7 @@ pub fn check(template: &Template) -> Result<(), Fault> {
     metadata_keys(template).try_for_each(|key| check_key(key))
 }
 
-/// The first prefix that the operator forbids and a label or annotation of the template has.
+/// The first forbidden prefix that a label or annotation of the template begins with.
 pub fn forbidden_prefix<'a>(template: &Template, forbidden: &'a [ForbiddenPrefix]) -> Option<&'a ForbiddenPrefix> {
     forbidden.iter().find(|prefix| metadata_keys(template).any(|key| key.starts_with(&prefix.0)))
 }
