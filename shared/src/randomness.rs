@@ -1,7 +1,8 @@
 //! Where randomness comes from: an argument everywhere, the operating system in the programs.
 //!
-//! The age library draws its file key, payload nonce and grease from the operating system by
-//! itself; everything else that is random in a sealed file comes through the argument.
+//! Two libraries take no such argument. The age library draws its file key, payload nonce and grease from
+//! the operating system, and AWS-LC draws the randomness of ML-KEM from its own generator, which the
+//! operating system seeds. All other randomness in a sealed file comes through the argument.
 
 pub use getrandom::rand_core::CryptoRng;
 use getrandom::{SysRng, rand_core::UnwrapErr};
