@@ -143,10 +143,10 @@ impl DecodeError {
 }
 
 impl Sealed {
-    /// Decodes an object; refuses at the first thing that is not exactly as the format has it.
+    /// Decodes an object without any key; refuses it at the first check that fails.
     ///
-    /// The order is fixed (FORMAT.md §6): names, limits, envelopes, what they were sealed for,
-    /// values, template.
+    /// The order is fixed (FORMAT.md §6): names, the numbers of data keys and envelopes, each envelope with
+    /// its limits and its `boundTo`, each value, the size of all values together, template.
     pub fn decode(object: &SealedSecret) -> Result<Self, DecodeError> {
         let spec = &object.spec;
         // FORMAT.md §6.1
