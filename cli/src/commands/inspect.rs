@@ -135,7 +135,8 @@ fn report(object: &SealedObject, known_keys: Option<&KnownKeys>) -> Report {
         namespace: sealed.namespace.to_string(),
         name: sealed.name.to_string(),
         scope: sealed.scope.as_str(),
-        type_: template.type_.clone().unwrap_or_else(|| "Opaque".to_owned()),
+        // Kubernetes reads an empty type as Opaque.
+        type_: template.type_.clone().filter(|type_| !type_.is_empty()).unwrap_or_else(|| "Opaque".to_owned()),
         immutable: template.immutable.unwrap_or_default(),
         envelopes: envelopes(object, known_keys),
         data: sealed
