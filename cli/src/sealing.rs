@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::iter::Sum;
 
-use serde_json::Value;
 use waxseal_shared::key::Recipient;
 use waxseal_shared::manifest::{
-    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, ManifestError, Object, SecretObject, Stream, split,
-    write_list, write_sealed_secret,
+    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, ManifestError, ManifestWarning, Object, SecretObject,
+    Stream, split, write_list, write_sealed_secret,
 };
 use waxseal_shared::names::Namespace;
 use waxseal_shared::randomness;
@@ -16,11 +15,17 @@ use waxseal_shared::sealed_secret::{Scope, SealedSecret};
 use waxseal_shared::secret::SecretManifest;
 
 use crate::error::{CliError, Failures, place_in};
-use crate::residue::Values;
+use crate::residue::ValueSearch;
 
 /// Above this size a copy of the object no longer fits into the annotation that client-side apply
 /// writes (256 KiB for all annotations together).
 const MAX_APPLY_BYTES: usize = 200 * 1024;
+
+/// The length of the text whose prepared documents are kept: 1 MiB.
+///
+/// A prepared document takes up to 16 times the memory of its text, and 32 MiB of text are read or
+/// refused within 64 MiB of memory.
+const MOST_PREPARED_TEXT: usize = 1024 * 1024;
 
 /// How to seal.
 pub(crate) struct Sealing {
@@ -31,10 +36,10 @@ pub(crate) struct Sealing {
 }
 
 /// A text after sealing.
-pub(crate) struct Sealed<'a> {
+pub(crate) struct SealedText<'a> {
     pub(crate) text: Cow<'a, str>,
     pub(crate) counts: Counts,
-    /// Where and what a person should know.
+    /// Each with its place and its text.
     pub(crate) warnings: Vec<(String, String)>,
 }
 
@@ -69,184 +74,218 @@ impl Sum for Counts {
     }
 }
 
-/// One document after sealing, and the objects in it that are new.
+/// A document of which everything was read and checked that sealing needs.
+enum Prepared {
+    /// Has no Secret, and stays as it is.
+    Unchanged,
+    Secret(Box<PreparedSecret>),
+    List(Vec<PreparedItem>),
+}
+
+/// An item of a list with a Secret in it. The list is written anew; lists in it are dissolved into it.
+enum PreparedItem {
+    Secret(Box<PreparedSecret>),
+    SealedSecret(Box<SealedSecret>),
+    Other { path: String, object: Object },
+}
+
+/// A Secret that can be sealed.
+struct PreparedSecret {
+    /// Where it stands in its document, such as `items[3].`; empty for the document itself.
+    path: String,
+    secret: SecretManifest,
+    namespace: Namespace,
+    warnings: Vec<ManifestWarning>,
+}
+
+/// A document after sealing.
 struct Part<'a> {
+    /// `FILE:LINE` of the document.
     place: String,
     line: usize,
     text: Cow<'a, str>,
-    objects: Vec<(String, Value)>,
+    /// What was written anew, as JSON, each with its path.
+    objects: Vec<(String, String)>,
+    /// The Secrets that were sealed.
+    secrets: Vec<SecretManifest>,
+    warnings: Vec<(String, String)>,
 }
 
 impl Sealing {
     /// Seals every Secret of a text, or none: each document that is refused gives a failure.
-    ///
-    /// Looks at all of them before it seals the first, which takes a hundred times as long.
-    pub(crate) fn seal_text<'a>(&self, input: &str, text: &'a str) -> Result<Sealed<'a>, Failures> {
+    pub(crate) fn seal_text<'a>(&self, input: &str, text: &'a str) -> Result<SealedText<'a>, Failures> {
         let stream = split(text).map_err(|error| CliError::manifest(input, &error))?;
-        let counts = self.check(input, &stream)?;
+        let (counts, prepared) = self.prepare(input, &stream)?;
         if counts.secrets == 0 {
-            return Ok(Sealed { text: text.into(), counts, warnings: Vec::new() });
+            return Ok(SealedText { text: text.into(), counts, warnings: Vec::new() });
         }
-        let mut values = Values::default();
         let mut parts = Vec::new();
         let mut errors = Vec::new();
-        let mut warnings = Vec::new();
-        for document in &stream.documents {
-            match self.seal_document(input, document, &mut values, &mut warnings) {
+        for (document, prepared) in stream.documents.iter().zip(prepared) {
+            match self.seal_document(input, document, prepared) {
                 Ok(part) => parts.push(part),
                 Err(error) => errors.push(error),
             }
         }
         Failures::none_or(errors)?;
-        warnings.extend(parts.iter().flat_map(|part| part.residue(input, &values)));
+        let mut warnings: Vec<_> = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.warnings)).collect();
+        let search = ValueSearch::new(parts.iter().flat_map(|part| &part.secrets));
+        warnings.extend(parts.iter().flat_map(|part| part.values_that_show(input, &search)));
         let text = parts.into_iter().map(|part| part.text).collect::<String>().into();
-        Ok(Sealed { text, counts, warnings })
+        Ok(SealedText { text, counts, warnings })
     }
 
-    /// Says what documents hold; refuses those that would be refused when they are sealed, but for
-    /// their size then.
-    fn check(&self, input: &str, stream: &Stream<'_>) -> Result<Counts, Failures> {
-        let mut found = Vec::new();
+    /// Reads and checks every document before the first is sealed, so that a refusal costs little.
+    ///
+    /// Gives each document as it was prepared, or `None` for the documents after the first
+    /// [`MOST_PREPARED_TEXT`], which are read again when they are sealed.
+    fn prepare(&self, input: &str, stream: &Stream<'_>) -> Result<(Counts, Vec<Option<Prepared>>), Failures> {
+        let mut counts = Counts::default();
+        let mut all = Vec::new();
         let mut errors = Vec::new();
+        let mut length = 0;
         for (document, kind) in stream.kinds() {
             let manifest = |error| CliError::manifest(input, &error);
-            let counts = kind.map_err(manifest).and_then(|kind| self.check_document(input, document.line(), &kind));
-            // The document's tree is gone by now: this reads another one.
-            match counts.and_then(|counts| document.hidden_secret().map_or(Ok(counts), |error| Err(manifest(error)))) {
-                Ok(counts) => found.push(counts),
+            let outcome = kind.map_err(manifest).and_then(|kind| {
+                let counts = Counts::of(&kind);
+                Ok((counts, self.prepare_document(input, document, kind)?))
+            });
+            length += document.text().len();
+            let outcome =
+                outcome.map(|(counts, prepared)| (counts, (length <= MOST_PREPARED_TEXT).then_some(prepared)));
+            // This reads another tree of a large document: the first one is gone by now.
+            match outcome.and_then(|outcome| document.hidden_secret().map_or(Ok(outcome), |error| Err(manifest(error))))
+            {
+                Ok((found, prepared)) => {
+                    counts = [counts, found].into_iter().sum();
+                    all.push(prepared);
+                }
                 Err(error) => errors.push(error),
             }
         }
         Failures::none_or(errors)?;
-        Ok(found.into_iter().sum())
+        Ok((counts, all))
     }
 
-    fn check_document(&self, input: &str, line: usize, kind: &DocumentKind) -> Result<Counts, CliError> {
-        refuse_plain_values(kind).map_err(|error| CliError::manifest(input, &error))?;
-        let counts = Counts::of(kind);
-        if counts.secrets > 0 {
-            self.check_kind(kind, "", &format!("{input}:{line}"), input)?;
+    fn prepare_document(&self, input: &str, document: &Document<'_>, kind: DocumentKind) -> Result<Prepared, CliError> {
+        refuse_plain_values(&kind).map_err(|error| CliError::manifest(input, &error))?;
+        if Counts::of(&kind).secrets == 0 {
+            return Ok(Prepared::Unchanged);
         }
-        Ok(counts)
-    }
-
-    fn check_kind(&self, kind: &DocumentKind, path: &str, place: &str, input: &str) -> Result<(), CliError> {
-        let manifest = |error| CliError::manifest(input, &error);
+        let place = place_of(input, document);
         match kind {
-            DocumentKind::Secret(secret) => self.read_secret(secret, path, place, input).map(|_| ()),
-            DocumentKind::List(items) => items
-                .iter()
-                .enumerate()
-                .try_for_each(|(index, item)| self.check_kind(item, &format!("{path}items[{index}]."), place, input)),
-            // Other objects in a list beside Secrets are written anew.
-            DocumentKind::Other(object) => object.read::<Value>().map(|_| ()).map_err(manifest),
-            DocumentKind::Empty | DocumentKind::SealedSecret(_) => Ok(()),
+            DocumentKind::Secret(secret) => Ok(Prepared::Secret(self.prepare_secret(input, &place, &secret, "")?)),
+            DocumentKind::List(items) => {
+                let mut prepared = Vec::new();
+                self.prepare_items(input, &place, items, "", &mut prepared)?;
+                Ok(Prepared::List(prepared))
+            }
+            DocumentKind::Empty | DocumentKind::SealedSecret(_) | DocumentKind::Other(_) => Ok(Prepared::Unchanged),
         }
     }
 
-    fn seal_document<'a>(
+    fn prepare_items(
         &self,
         input: &str,
-        document: &Document<'a>,
-        values: &mut Values,
-        warnings: &mut Vec<(String, String)>,
-    ) -> Result<Part<'a>, CliError> {
-        let kind = document.kind().map_err(|error| CliError::manifest(input, &error))?;
-        let counts = Counts::of(&kind);
-        let place = format!("{input}:{}", document.line());
-        let mut found = Found { input, place, values, warnings, objects: Vec::new() };
-        let text = match kind {
-            DocumentKind::Secret(secret) => {
-                let sealed = self.seal_secret(&secret, "", &mut found)?;
-                document.replaced_by(&write_sealed_secret(&sealed, document.format())).into()
-            }
-            DocumentKind::List(items) if counts.secrets > 0 => {
-                document.replaced_by(&self.seal_list(items, document.format(), &mut found)?).into()
-            }
-            _ => document.text().into(),
-        };
-        Ok(Part { place: found.place, line: document.line(), text, objects: found.objects })
-    }
-
-    /// Writes a list anew; lists in it are dissolved into it.
-    fn seal_list(&self, items: Vec<DocumentKind>, format: Format, found: &mut Found<'_>) -> Result<String, CliError> {
-        let mut written = Vec::new();
-        self.seal_items(items, "", &mut written, found)?;
-        let items: Vec<_> = written
-            .iter()
-            .map(|item| match item {
-                Item::Sealed(sealed) => Ok(ListItem::from(&**sealed)),
-                Item::Other(object) => object.to_list_item(),
-            })
-            .collect::<Result<_, _>>()
-            .map_err(|error| CliError::manifest(found.input, &error))?;
-        Ok(write_list(&items, format))
-    }
-
-    fn seal_items(
-        &self,
+        place: &str,
         items: Vec<DocumentKind>,
         prefix: &str,
-        written: &mut Vec<Item>,
-        found: &mut Found<'_>,
+        prepared: &mut Vec<PreparedItem>,
     ) -> Result<(), CliError> {
         for (index, item) in items.into_iter().enumerate() {
             let path = format!("{prefix}items[{index}].");
-            let manifest = |error| CliError::manifest(found.input, &error);
+            let manifest = |error| CliError::manifest(input, &error);
             match item {
                 DocumentKind::Empty => {}
                 DocumentKind::Secret(secret) => {
-                    written.push(Item::Sealed(Box::new(self.seal_secret(&secret, &path, found)?)));
+                    prepared.push(PreparedItem::Secret(self.prepare_secret(input, place, &secret, &path)?));
                 }
                 DocumentKind::SealedSecret(object) => {
-                    written.push(Item::Sealed(Box::new(object.read().map_err(manifest)?)));
+                    prepared.push(PreparedItem::SealedSecret(Box::new(object.read().map_err(manifest)?)));
                 }
-                DocumentKind::List(items) => self.seal_items(items, &path, written, found)?,
+                DocumentKind::List(items) => self.prepare_items(input, place, items, &path, prepared)?,
                 DocumentKind::Other(object) => {
-                    let value: Value = object.read().map_err(manifest)?;
-                    found.objects.push((path, value));
-                    written.push(Item::Other(object));
+                    object.to_list_item().map_err(manifest)?;
+                    prepared.push(PreparedItem::Other { path, object });
                 }
             }
         }
         Ok(())
     }
 
-    /// Reads a Secret that can be sealed, and gives it its namespace.
-    fn read_secret(
+    /// Reads a Secret, gives it its namespace, and refuses what cannot be sealed.
+    fn prepare_secret(
         &self,
+        input: &str,
+        place: &str,
         object: &SecretObject,
         path: &str,
-        place: &str,
-        input: &str,
-    ) -> Result<(SecretManifest, Namespace), CliError> {
+    ) -> Result<Box<PreparedSecret>, CliError> {
         let secret = object.read().map_err(|error| CliError::manifest(input, &error))?;
-        let refused = |text: String| CliError::refused(format!("{}{text}", item_of(path))).at(place);
-        let namespace = self.namespace_of(&secret).map_err(|(text, hint)| refused(text).with_hint(hint))?.clone();
-        seal::check(&secret, &self.recipients).map_err(|error| refused(error.to_string()))?;
-        Ok((secret, namespace))
+        let namespace = self.namespace_of(&secret);
+        let namespace = namespace.map_err(|(text, hint)| refused(place, path, &text).with_hint(hint))?.clone();
+        seal::check(&secret, &self.recipients).map_err(|error| refused(place, path, &error.to_string()))?;
+        let warnings = object.warnings(&secret);
+        Ok(Box::new(PreparedSecret { path: path.to_owned(), secret, namespace, warnings }))
     }
 
-    fn seal_secret(&self, object: &SecretObject, path: &str, found: &mut Found<'_>) -> Result<SealedSecret, CliError> {
-        let (secret, namespace) = self.read_secret(object, path, &found.place, found.input)?;
-        let refused = |text: String| CliError::refused(format!("{}{text}", item_of(path))).at(&found.place);
+    fn seal_document<'a>(
+        &self,
+        input: &str,
+        document: &Document<'a>,
+        prepared: Option<Prepared>,
+    ) -> Result<Part<'a>, CliError> {
+        let manifest = |error| CliError::manifest(input, &error);
+        let prepared = match prepared {
+            Some(prepared) => prepared,
+            None => self.prepare_document(input, document, document.kind().map_err(manifest)?)?,
+        };
+        let mut part = Part::unchanged(input, document);
+        match prepared {
+            Prepared::Unchanged => {}
+            Prepared::Secret(secret) => {
+                let sealed = self.seal_secret(input, *secret, &mut part)?;
+                part.text = document.replaced_by(&write_sealed_secret(&sealed, document.format())).into();
+            }
+            Prepared::List(items) => {
+                let mut written = Vec::new();
+                for item in items {
+                    written.push(match item {
+                        PreparedItem::Secret(secret) => {
+                            PreparedItem::SealedSecret(Box::new(self.seal_secret(input, *secret, &mut part)?))
+                        }
+                        other => other,
+                    });
+                }
+                let list = part.write_list(&written, document.format()).map_err(manifest)?;
+                part.text = document.replaced_by(&list).into();
+            }
+        }
+        Ok(part)
+    }
+
+    fn seal_secret(
+        &self,
+        input: &str,
+        prepared: PreparedSecret,
+        part: &mut Part<'_>,
+    ) -> Result<SealedSecret, CliError> {
+        let PreparedSecret { path, secret, namespace, warnings } = prepared;
+        let refused = |text: &str| refused(&part.place, &path, text);
         let sealed = seal(&secret, &namespace, self.scope, &self.recipients, &mut randomness::system());
-        let sealed = sealed.map_err(|error| refused(error.to_string()))?;
+        let sealed = sealed.map_err(|error| refused(&error.to_string()))?;
         // An object whose maps have strings as keys.
-        let value = serde_json::to_value(&sealed).expect("a SealedSecret is JSON");
-        let size = value.to_string().len();
-        if size > MAX_OBJECT_BYTES {
-            return Err(refused("larger than 1.5 MiB when sealed, the most that an object can be".to_owned()));
+        let json = serde_json::to_string(&sealed).expect("a SealedSecret is JSON");
+        if json.len() > MAX_OBJECT_BYTES {
+            return Err(refused("larger than 1.5 MiB when sealed, the most that an object can be"));
         }
-        if size > MAX_APPLY_BYTES {
+        if json.len() > MAX_APPLY_BYTES {
             let text = "larger than 200 KiB when sealed: `kubectl apply` needs `--server-side` for it";
-            found.warnings.push((found.place.clone(), format!("{}{text}", item_of(path))));
+            part.warnings.push((part.place.clone(), format!("{}{text}", item_of(&path))));
         }
-        for warning in object.warnings(&secret) {
-            found.warnings.push((place_in(found.input, warning.place()), warning.to_string()));
-        }
-        found.objects.push((path.to_owned(), value));
-        found.values.add(&secret);
+        part.warnings.extend(warnings.iter().map(|warning| (place_in(input, warning.place()), warning.to_string())));
+        part.objects.push((path, json));
+        part.secrets.push(secret);
         Ok(sealed)
     }
 
@@ -266,46 +305,61 @@ impl Sealing {
     }
 }
 
-enum Item {
-    Sealed(Box<SealedSecret>),
-    Other(Object),
-}
-
-/// What is found on the way through one document.
-struct Found<'a> {
-    input: &'a str,
-    place: String,
-    values: &'a mut Values,
-    warnings: &'a mut Vec<(String, String)>,
-    objects: Vec<(String, Value)>,
-}
-
-impl Part<'_> {
-    /// Where values still show.
-    fn residue(&self, input: &str, values: &Values) -> Vec<(String, String)> {
-        if self.objects.is_empty() {
-            let line = |at: usize| self.line + self.text[..at].matches('\n').count();
-            let found = values.in_text(&self.text).into_iter();
-            return found
-                .map(|(at, name)| (format!("{input}:{}", line(at)), format!("the value {name} still shows")))
-                .collect();
+impl<'a> Part<'a> {
+    fn unchanged(input: &str, document: &Document<'a>) -> Self {
+        Self {
+            place: place_of(input, document),
+            line: document.line(),
+            text: document.text().into(),
+            objects: Vec::new(),
+            secrets: Vec::new(),
+            warnings: Vec::new(),
         }
-        let mut found = Vec::new();
+    }
+
+    /// The list of these items, none of which is a plain Secret.
+    fn write_list(&mut self, items: &[PreparedItem], format: Format) -> Result<String, ManifestError> {
+        let mut written = Vec::new();
+        for item in items {
+            match item {
+                PreparedItem::Secret(_) => {}
+                PreparedItem::SealedSecret(sealed) => written.push(ListItem::from(&**sealed)),
+                PreparedItem::Other { path, object } => {
+                    let item = object.to_list_item()?;
+                    // The item was read from plain data, whose maps have strings as keys.
+                    let json = serde_json::to_string(&item).expect("an object that was read is JSON");
+                    self.objects.push((path.clone(), json));
+                    written.push(item);
+                }
+            }
+        }
+        Ok(write_list(&written, format))
+    }
+
+    /// A warning for every value that still shows in the document, with its place.
+    fn values_that_show(&self, input: &str, search: &ValueSearch<'_>) -> Vec<(String, String)> {
+        let mut warnings = Vec::new();
+        if self.objects.is_empty() {
+            for (at, name) in search.in_text(&self.text) {
+                let line = self.line + self.text[..at].matches('\n').count();
+                warnings.push((format!("{input}:{line}"), format!("the value {name} still shows")));
+            }
+            return warnings;
+        }
         for (prefix, object) in &self.objects {
-            let shown = values.in_object(object, prefix.trim_end_matches('.'));
-            found.extend(
-                shown.into_iter().map(|(path, name)| (name, format!("the value {name} still shows in {path}"))),
-            );
+            for (path, name) in search.in_object(object, prefix.trim_end_matches('.')) {
+                warnings.push((self.place.clone(), format!("the value {name} still shows in {path}")));
+            }
         }
         let comments: Vec<_> = self.text.lines().filter(|line| can_hold_comment(line)).collect();
-        let comments = comments.join("\n");
-        let shown = values.in_text(&comments).into_iter();
-        found.extend(shown.map(|(_, name)| (name, format!("the value {name} still shows in a comment"))));
-        found.into_iter().map(|(_, text)| (self.place.clone(), text)).collect()
+        for (_, name) in search.in_text(&comments.join("\n")) {
+            warnings.push((self.place.clone(), format!("the value {name} still shows in a comment")));
+        }
+        warnings
     }
 }
 
-/// Whether a line may be one that was kept around the manifest: ours have no comments.
+/// Whether a line may be one that was kept around the manifest: what is written anew has no comments.
 fn can_hold_comment(line: &str) -> bool {
     line.trim_start().starts_with('#') || ["---", "...", "%"].iter().any(|start| line.starts_with(start))
 }
@@ -319,6 +373,14 @@ fn refuse_plain_values(kind: &DocumentKind) -> Result<(), ManifestError> {
         DocumentKind::List(items) => items.iter().try_for_each(refuse_plain_values),
         DocumentKind::Other(object) => object.near_secret().cloned().map_or(Ok(()), Err),
     }
+}
+
+fn place_of(input: &str, document: &Document<'_>) -> String {
+    format!("{input}:{}", document.line())
+}
+
+fn refused(place: &str, path: &str, text: &str) -> CliError {
+    CliError::refused(format!("{}{text}", item_of(path))).at(place)
 }
 
 /// How an error text begins for an item of a list.

@@ -16,6 +16,7 @@ use crate::recipients::{self, RecipientArguments};
 use crate::replacement::{holds_identity, is_covered};
 use crate::sealing::{Counts, Sealing};
 use crate::streams::Streams;
+use crate::workers;
 
 /// Turns Secret manifests into SealedSecrets.
 ///
@@ -85,13 +86,22 @@ enum Target {
     Input,
 }
 
-/// What is done so far.
+/// What a job did.
+struct Outcome {
+    counts: Counts,
+    /// What belongs on stdout.
+    result: Option<String>,
+    warnings: Vec<(String, String)>,
+    /// The file that held plain Secrets until now, with the name that messages show.
+    replaced: Option<(String, PathBuf)>,
+}
+
+/// What all jobs did so far.
 #[derive(Default)]
 struct Done {
     counts: Counts,
     /// In how many files Secrets were sealed.
     files: usize,
-    /// The files that held plain Secrets until now, each with the name that messages show.
     replaced: Vec<(String, PathBuf)>,
     errors: Vec<CliError>,
 }
@@ -105,11 +115,11 @@ pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(),
         scope: arguments.scope.into(),
         namespace: arguments.namespace.clone(),
     };
-    for job in jobs {
-        if let Err(failures) = arguments.run_job(&job, &sealing, &mut done, streams) {
-            done.errors.extend(failures.into_errors());
-        }
-    }
+    let run_job = |job: &Job| arguments.run_job(job, &sealing);
+    workers::in_order(&jobs, run_job, |outcome| {
+        let added = outcome.and_then(|outcome| done.add(outcome, streams));
+        done.errors.extend(added.err().into_iter().flat_map(Failures::into_errors));
+    });
     warn_of_history(&done.replaced, streams);
     if done.counts.secrets > 0 {
         recipients::announce(&recipients, streams);
@@ -174,32 +184,29 @@ impl SealArguments {
         }
     }
 
-    fn run_job(&self, job: &Job, sealing: &Sealing, done: &mut Done, streams: &mut Streams) -> Result<(), Failures> {
+    fn run_job(&self, job: &Job, sealing: &Sealing) -> Result<Outcome, Failures> {
         let place = job.input.place();
         let text = job.input.read()?;
         let sealed = sealing.seal_text(&place, &text)?;
+        let mut outcome = Outcome { counts: sealed.counts, result: None, warnings: sealed.warnings, replaced: None };
         if sealed.counts.is_zero() {
             return match job.input {
-                Input::Found(_) => Ok(()),
+                Input::Found(_) => Ok(outcome),
                 // Somebody named it, so there has to be something to seal.
                 Input::Stdin | Input::File(_) => Err(CliError::refused("no Secret in it").at(place).into()),
             };
         }
         match &job.target {
-            Target::Stdout => streams.result(&sealed.text)?,
+            Target::Stdout => outcome.result = Some(sealed.text.into_owned()),
             Target::File(path) => self.write_file(path, &sealed.text)?,
             Target::Below(path) => {
                 let root = self.output_dir.as_deref().unwrap_or(Path::new("."));
                 self.write(&Destination::below(root, path)?, &sealed.text)?;
             }
-            Target::Input if sealed.counts.secrets > 0 => replace_input(&job.input, &sealed.text, done, streams)?,
+            Target::Input if sealed.counts.secrets > 0 => replace_input(&job.input, &sealed.text, &mut outcome)?,
             Target::Input => {}
         }
-        done.add(sealed.counts);
-        for (place, text) in &sealed.warnings {
-            streams.warn(place, text);
-        }
-        Ok(())
+        Ok(outcome)
     }
 
     fn write_file(&self, path: &Path, text: &str) -> Result<(), CliError> {
@@ -252,9 +259,18 @@ impl Job {
 }
 
 impl Done {
-    fn add(&mut self, counts: Counts) {
-        self.counts = [self.counts, counts].into_iter().sum();
-        self.files += usize::from(counts.secrets > 0);
+    /// Adds what a job did, and says it.
+    fn add(&mut self, outcome: Outcome, streams: &mut Streams) -> Result<(), Failures> {
+        if let Some(text) = outcome.result {
+            streams.result(&text)?;
+        }
+        for (place, text) in &outcome.warnings {
+            streams.warn(place, text);
+        }
+        self.counts = [self.counts, outcome.counts].into_iter().sum();
+        self.files += usize::from(outcome.counts.secrets > 0);
+        self.replaced.extend(outcome.replaced);
+        Ok(())
     }
 
     fn summary(&self) -> String {
@@ -304,7 +320,7 @@ fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
 }
 
 /// Replaces an input by its result.
-fn replace_input(input: &Input, text: &str, done: &mut Done, streams: &mut Streams) -> Result<(), CliError> {
+fn replace_input(input: &Input, text: &str, outcome: &mut Outcome) -> Result<(), CliError> {
     // Stdin is never sealed in place.
     let Some(file) = input.file() else {
         return Ok(());
@@ -317,9 +333,11 @@ fn replace_input(input: &Input, text: &str, done: &mut Done, streams: &mut Strea
     let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
     destination.write(text).map_err(placed)?;
     if has_second_name {
-        streams.warn(&input.place(), "another name of the file, a hard link, still holds the plain values");
+        let warning = "another name of the file, a hard link, still holds the plain values";
+        // It comes before what shows in the result.
+        outcome.warnings.insert(0, (input.place(), warning.to_owned()));
     }
-    done.replaced.push((input.place(), file.to_owned()));
+    outcome.replaced = Some((input.place(), file.to_owned()));
     Ok(())
 }
 
