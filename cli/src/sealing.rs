@@ -15,17 +15,12 @@ use waxseal_shared::sealed_secret::{Scope, SealedSecret};
 use waxseal_shared::secret::SecretManifest;
 
 use crate::error::{CliError, Failures, place_in};
+use crate::input::MAX_INPUT_BYTES;
 use crate::residue::ValueSearch;
 
 /// Above this size a copy of the object no longer fits into the annotation that client-side apply
 /// writes (256 KiB for all annotations together).
 const MAX_APPLY_BYTES: usize = 200 * 1024;
-
-/// The length of the text whose prepared documents are kept: 1 MiB.
-///
-/// A prepared document takes up to 16 times the memory of its text, and 32 MiB of text are read or
-/// refused within 64 MiB of memory.
-const MOST_PREPARED_TEXT: usize = 1024 * 1024;
 
 /// How to seal.
 pub(crate) struct Sealing {
@@ -79,14 +74,19 @@ enum Prepared {
     /// Has no Secret, and stays as it is.
     Unchanged,
     Secret(Box<PreparedSecret>),
-    List(Vec<PreparedItem>),
+    /// A list and the Secrets in it, in their order.
+    List(Vec<DocumentKind>, Vec<PreparedSecret>),
 }
 
-/// An item of a list with a Secret in it. The list is written anew; lists in it are dissolved into it.
-enum PreparedItem {
-    Secret(Box<PreparedSecret>),
-    SealedSecret(Box<SealedSecret>),
-    Other { path: String, object: Object },
+impl Prepared {
+    /// The most bytes of memory that it takes for each byte of its text.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Unchanged => 0,
+            Self::Secret(_) => 32,
+            Self::List(..) => 128,
+        }
+    }
 }
 
 /// A Secret that can be sealed.
@@ -96,6 +96,12 @@ struct PreparedSecret {
     secret: SecretManifest,
     namespace: Namespace,
     warnings: Vec<ManifestWarning>,
+}
+
+/// An item of a list that is written anew.
+enum WrittenItem {
+    Sealed(Box<SealedSecret>),
+    Other(Object),
 }
 
 /// A document after sealing.
@@ -137,22 +143,26 @@ impl Sealing {
 
     /// Reads and checks every document before the first is sealed, so that a refusal costs little.
     ///
-    /// Gives each document as it was prepared, or `None` for the documents after the first
-    /// [`MOST_PREPARED_TEXT`], which are read again when they are sealed.
+    /// Gives each document as it was prepared, or `None` for a document that is read again when it is sealed:
+    /// the text and what is prepared stay within 32 MiB, because a document that is read takes 32 MiB more, and
+    /// every text is refused within 64 MiB.
     fn prepare(&self, input: &str, stream: &Stream<'_>) -> Result<(Counts, Vec<Option<Prepared>>), Failures> {
         let mut counts = Counts::default();
         let mut all = Vec::new();
         let mut errors = Vec::new();
-        let mut length = 0;
+        let text: usize = stream.documents.iter().map(|document| document.text().len()).sum();
+        let mut room = MAX_INPUT_BYTES.saturating_sub(text);
         for (document, kind) in stream.kinds() {
             let manifest = |error| CliError::manifest(input, &error);
             let outcome = kind.map_err(manifest).and_then(|kind| {
                 let counts = Counts::of(&kind);
                 Ok((counts, self.prepare_document(input, document, kind)?))
             });
-            length += document.text().len();
-            let outcome =
-                outcome.map(|(counts, prepared)| (counts, (length <= MOST_PREPARED_TEXT).then_some(prepared)));
+            let outcome = outcome.map(|(counts, prepared)| {
+                let left = room.checked_sub(prepared.weight() * document.text().len());
+                room = left.unwrap_or(room);
+                (counts, left.map(|_| prepared))
+            });
             // This reads another tree of a large document: the first one is gone by now.
             match outcome.and_then(|outcome| document.hidden_secret().map_or(Ok(outcome), |error| Err(manifest(error))))
             {
@@ -174,11 +184,14 @@ impl Sealing {
         }
         let place = place_of(input, document);
         match kind {
-            DocumentKind::Secret(secret) => Ok(Prepared::Secret(self.prepare_secret(input, &place, &secret, "")?)),
+            DocumentKind::Secret(secret) => {
+                let secret = self.prepare_secret(input, &place, &secret, String::new())?;
+                Ok(Prepared::Secret(Box::new(secret)))
+            }
             DocumentKind::List(items) => {
-                let mut prepared = Vec::new();
-                self.prepare_items(input, &place, items, "", &mut prepared)?;
-                Ok(Prepared::List(prepared))
+                let mut secrets = Vec::new();
+                self.prepare_items(input, &place, &items, "", &mut secrets)?;
+                Ok(Prepared::List(items, secrets))
             }
             DocumentKind::Empty | DocumentKind::SealedSecret(_) | DocumentKind::Other(_) => Ok(Prepared::Unchanged),
         }
@@ -188,26 +201,20 @@ impl Sealing {
         &self,
         input: &str,
         place: &str,
-        items: Vec<DocumentKind>,
+        items: &[DocumentKind],
         prefix: &str,
-        prepared: &mut Vec<PreparedItem>,
+        secrets: &mut Vec<PreparedSecret>,
     ) -> Result<(), CliError> {
-        for (index, item) in items.into_iter().enumerate() {
-            let path = format!("{prefix}items[{index}].");
-            let manifest = |error| CliError::manifest(input, &error);
+        for (index, item) in items.iter().enumerate() {
+            let path = || format!("{prefix}items[{index}].");
             match item {
-                DocumentKind::Empty => {}
-                DocumentKind::Secret(secret) => {
-                    prepared.push(PreparedItem::Secret(self.prepare_secret(input, place, &secret, &path)?));
-                }
-                DocumentKind::SealedSecret(object) => {
-                    prepared.push(PreparedItem::SealedSecret(Box::new(object.read().map_err(manifest)?)));
-                }
-                DocumentKind::List(items) => self.prepare_items(input, place, items, &path, prepared)?,
+                DocumentKind::Secret(secret) => secrets.push(self.prepare_secret(input, place, secret, path())?),
+                DocumentKind::List(items) => self.prepare_items(input, place, items, &path(), secrets)?,
+                // It is written anew.
                 DocumentKind::Other(object) => {
-                    object.to_list_item().map_err(manifest)?;
-                    prepared.push(PreparedItem::Other { path, object });
+                    object.to_list_item().map_err(|error| CliError::manifest(input, &error))?;
                 }
+                DocumentKind::Empty | DocumentKind::SealedSecret(_) => {}
             }
         }
         Ok(())
@@ -219,14 +226,14 @@ impl Sealing {
         input: &str,
         place: &str,
         object: &SecretObject,
-        path: &str,
-    ) -> Result<Box<PreparedSecret>, CliError> {
+        path: String,
+    ) -> Result<PreparedSecret, CliError> {
         let secret = object.read().map_err(|error| CliError::manifest(input, &error))?;
         let namespace = self.namespace_of(&secret);
-        let namespace = namespace.map_err(|(text, hint)| refused(place, path, &text).with_hint(hint))?.clone();
-        seal::check(&secret, &self.recipients).map_err(|error| refused(place, path, &error.to_string()))?;
+        let namespace = namespace.map_err(|(text, hint)| refused(place, &path, &text).with_hint(hint))?.clone();
+        seal::check(&secret, &self.recipients).map_err(|error| refused(place, &path, &error.to_string()))?;
         let warnings = object.warnings(&secret);
-        Ok(Box::new(PreparedSecret { path: path.to_owned(), secret, namespace, warnings }))
+        Ok(PreparedSecret { path, secret, namespace, warnings })
     }
 
     fn seal_document<'a>(
@@ -244,19 +251,13 @@ impl Sealing {
         match prepared {
             Prepared::Unchanged => {}
             Prepared::Secret(secret) => {
-                let sealed = self.seal_secret(input, *secret, &mut part)?;
+                let (sealed, json) = self.seal_secret(input, *secret, &mut part)?;
+                part.objects.push((String::new(), json));
                 part.text = document.replaced_by(&write_sealed_secret(&sealed, document.format())).into();
             }
-            Prepared::List(items) => {
+            Prepared::List(items, secrets) => {
                 let mut written = Vec::new();
-                for item in items {
-                    written.push(match item {
-                        PreparedItem::Secret(secret) => {
-                            PreparedItem::SealedSecret(Box::new(self.seal_secret(input, *secret, &mut part)?))
-                        }
-                        other => other,
-                    });
-                }
+                self.seal_items(input, items, &mut secrets.into_iter(), &mut written, &mut part)?;
                 let list = part.write_list(&written, document.format()).map_err(manifest)?;
                 part.text = document.replaced_by(&list).into();
             }
@@ -264,12 +265,42 @@ impl Sealing {
         Ok(part)
     }
 
+    /// Lists in the list are dissolved into it.
+    fn seal_items(
+        &self,
+        input: &str,
+        items: Vec<DocumentKind>,
+        secrets: &mut impl Iterator<Item = PreparedSecret>,
+        written: &mut Vec<WrittenItem>,
+        part: &mut Part<'_>,
+    ) -> Result<(), CliError> {
+        for item in items {
+            match item {
+                DocumentKind::Empty => {}
+                DocumentKind::Secret(_) => {
+                    // There is one for each Secret of the list.
+                    let secret = secrets.next().expect("a Secret that was prepared");
+                    let (sealed, _) = self.seal_secret(input, secret, part)?;
+                    written.push(WrittenItem::Sealed(Box::new(sealed)));
+                }
+                DocumentKind::SealedSecret(object) => {
+                    let sealed = object.read().map_err(|error| CliError::manifest(input, &error))?;
+                    written.push(WrittenItem::Sealed(Box::new(sealed)));
+                }
+                DocumentKind::List(items) => self.seal_items(input, items, secrets, written, part)?,
+                DocumentKind::Other(object) => written.push(WrittenItem::Other(object)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The SealedSecret, and its JSON.
     fn seal_secret(
         &self,
         input: &str,
         prepared: PreparedSecret,
         part: &mut Part<'_>,
-    ) -> Result<SealedSecret, CliError> {
+    ) -> Result<(SealedSecret, String), CliError> {
         let PreparedSecret { path, secret, namespace, warnings } = prepared;
         let refused = |text: &str| refused(&part.place, &path, text);
         let sealed = seal(&secret, &namespace, self.scope, &self.recipients, &mut randomness::system());
@@ -284,9 +315,8 @@ impl Sealing {
             part.warnings.push((part.place.clone(), format!("{}{text}", item_of(&path))));
         }
         part.warnings.extend(warnings.iter().map(|warning| (place_in(input, warning.place()), warning.to_string())));
-        part.objects.push((path, json));
         part.secrets.push(secret);
-        Ok(sealed)
+        Ok((sealed, json))
     }
 
     /// The manifest's namespace, else the one that was asked for.
@@ -317,23 +347,18 @@ impl<'a> Part<'a> {
         }
     }
 
-    /// The list of these items, none of which is a plain Secret.
-    fn write_list(&mut self, items: &[PreparedItem], format: Format) -> Result<String, ManifestError> {
-        let mut written = Vec::new();
-        for item in items {
-            match item {
-                PreparedItem::Secret(_) => {}
-                PreparedItem::SealedSecret(sealed) => written.push(ListItem::from(&**sealed)),
-                PreparedItem::Other { path, object } => {
-                    let item = object.to_list_item()?;
-                    // The item was read from plain data, whose maps have strings as keys.
-                    let json = serde_json::to_string(&item).expect("an object that was read is JSON");
-                    self.objects.push((path.clone(), json));
-                    written.push(item);
-                }
-            }
-        }
-        Ok(write_list(&written, format))
+    fn write_list(&mut self, items: &[WrittenItem], format: Format) -> Result<String, ManifestError> {
+        let items: Vec<_> = items
+            .iter()
+            .map(|item| match item {
+                WrittenItem::Sealed(sealed) => Ok(ListItem::from(&**sealed)),
+                WrittenItem::Other(object) => object.to_list_item(),
+            })
+            .collect::<Result<_, _>>()?;
+        // Every item was made of plain data, whose maps have strings as keys.
+        let json = items.iter().map(|item| serde_json::to_string(item).expect("an object is JSON"));
+        self.objects = json.enumerate().map(|(index, json)| (format!("items[{index}]"), json)).collect();
+        Ok(write_list(&items, format))
     }
 
     /// A warning for every value that still shows in the document, with its place.
@@ -346,8 +371,8 @@ impl<'a> Part<'a> {
             }
             return warnings;
         }
-        for (prefix, object) in &self.objects {
-            for (path, name) in search.in_object(object, prefix.trim_end_matches('.')) {
+        for (path, object) in &self.objects {
+            for (path, name) in search.in_object(object, path) {
                 warnings.push((self.place.clone(), format!("the value {name} still shows in {path}")));
             }
         }
