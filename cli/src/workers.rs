@@ -18,10 +18,13 @@ pub(crate) fn in_order<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + S
         for _ in 0..workers {
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
-                let mut numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-                while let Some((number, item)) = numbers.next().and_then(|number| Some((number, items.get(number)?)))
-                    && sender.send((number, work(item))).is_ok()
-                {}
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(number) else { break };
+                    if sender.send((number, work(item))).is_err() {
+                        break;
+                    }
+                }
             });
         }
         drop(sender);

@@ -11,7 +11,7 @@ use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
 use crate::git::{self, Doubt, Held};
 use crate::input::{self, Input};
-use crate::output::{self, Destination, Output};
+use crate::output::{self, ChangedFolders, Destination, Output};
 use crate::recipients::{self, RecipientArguments};
 use crate::replacement::{holds_identity, is_covered};
 use crate::sealing::{Counts, Sealing};
@@ -115,11 +115,13 @@ pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(),
         scope: arguments.scope.into(),
         namespace: arguments.namespace.clone(),
     };
-    let run_job = |job: &Job| arguments.run_job(job, &sealing);
+    let folders = ChangedFolders::default();
+    let run_job = |job: &Job| arguments.run_job(job, &sealing, &folders);
     workers::in_order(&jobs, run_job, |outcome| {
         let added = outcome.and_then(|outcome| done.add(outcome, streams));
         done.errors.extend(added.err().into_iter().flat_map(Failures::into_errors));
     });
+    done.errors.extend(folders.sync().err());
     warn_of_history(&done.replaced, streams);
     if done.counts.secrets > 0 {
         recipients::announce(&recipients, streams);
@@ -184,7 +186,7 @@ impl SealArguments {
         }
     }
 
-    fn run_job(&self, job: &Job, sealing: &Sealing) -> Result<Outcome, Failures> {
+    fn run_job(&self, job: &Job, sealing: &Sealing, folders: &ChangedFolders) -> Result<Outcome, Failures> {
         let place = job.input.place();
         let text = job.input.read()?;
         let sealed = sealing.seal_text(&place, &text)?;
@@ -198,31 +200,33 @@ impl SealArguments {
         }
         match &job.target {
             Target::Stdout => outcome.result = Some(sealed.text.into_owned()),
-            Target::File(path) => self.write_file(path, &sealed.text)?,
+            Target::File(path) => self.write_file(path, &sealed.text, folders)?,
             Target::Below(path) => {
                 let root = self.output_dir.as_deref().unwrap_or(Path::new("."));
-                self.write(&Destination::below(root, path)?, &sealed.text)?;
+                self.write(&Destination::below(root, path)?, &sealed.text, folders)?;
             }
-            Target::Input if sealed.counts.secrets > 0 => replace_input(&job.input, &sealed.text, &mut outcome)?,
+            Target::Input if sealed.counts.secrets > 0 => {
+                replace_input(&job.input, &sealed.text, folders, &mut outcome)?
+            }
             Target::Input => {}
         }
         Ok(outcome)
     }
 
-    fn write_file(&self, path: &Path, text: &str) -> Result<(), CliError> {
+    fn write_file(&self, path: &Path, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         output::make_folder(&output::folder_of(path))?;
         let destination = Destination::at(path)?;
         if self.force && path.is_symlink() && !destination.is_stream() {
             let error = CliError::refused("is a symbolic link, and `--force` does not follow links");
             return Err(error.at(input::shown(path)).with_hint("name the file that it leads to"));
         }
-        self.write(&destination, text)
+        self.write(&destination, text, folders)
     }
 
     /// Writes a result; replaces only what holds nothing else, unless that is forced.
-    fn write(&self, destination: &Destination, text: &str) -> Result<(), CliError> {
+    fn write(&self, destination: &Destination, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         let Some(existing) = destination.existing()? else {
-            return destination.write(text);
+            return destination.write_before_sync(text, folders);
         };
         let refused = |text: &str| CliError::refused(text).at(destination.place());
         let unlike = || {
@@ -241,7 +245,7 @@ impl SealArguments {
         if !self.force && !is_covered(&existing.content, text) {
             return Err(unlike());
         }
-        destination.write(text)
+        destination.write_before_sync(text, folders)
     }
 }
 
@@ -320,7 +324,7 @@ fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
 }
 
 /// Replaces an input by its result.
-fn replace_input(input: &Input, text: &str, outcome: &mut Outcome) -> Result<(), CliError> {
+fn replace_input(input: &Input, text: &str, folders: &ChangedFolders, outcome: &mut Outcome) -> Result<(), CliError> {
     // Stdin is never sealed in place.
     let Some(file) = input.file() else {
         return Ok(());
@@ -331,7 +335,7 @@ fn replace_input(input: &Input, text: &str, outcome: &mut Outcome) -> Result<(),
         return Err(placed(CliError::refused("is not a regular file, so it is not replaced")));
     }
     let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
-    destination.write(text).map_err(placed)?;
+    destination.write_before_sync(text, folders).map_err(placed)?;
     if has_second_name {
         let warning = "another name of the file, a hard link, still holds the plain values";
         // It comes before what shows in the result.
