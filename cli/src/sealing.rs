@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::iter::Sum;
 
+use serde::Serialize;
 use waxseal_shared::key::Recipient;
 use waxseal_shared::manifest::{
     Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, ManifestError, ManifestWarning, Object, SecretObject,
@@ -110,7 +111,7 @@ struct Part<'a> {
     place: String,
     line: usize,
     text: Cow<'a, str>,
-    /// What was written anew, as JSON, each with its path.
+    /// The objects that were written anew, each as JSON without ciphertext and with its path.
     objects: Vec<(String, String)>,
     /// The Secrets that were sealed.
     secrets: Vec<SecretManifest>,
@@ -251,8 +252,8 @@ impl Sealing {
         match prepared {
             Prepared::Unchanged => {}
             Prepared::Secret(secret) => {
-                let (sealed, json) = self.seal_secret(input, *secret, &mut part)?;
-                part.objects.push((String::new(), json));
+                let sealed = self.seal_secret(input, *secret, &mut part)?;
+                part.objects.push((String::new(), readable_json(&sealed)));
                 part.text = document.replaced_by(&write_sealed_secret(&sealed, document.format())).into();
             }
             Prepared::List(items, secrets) => {
@@ -280,8 +281,7 @@ impl Sealing {
                 DocumentKind::Secret(_) => {
                     // There is one for each Secret of the list.
                     let secret = secrets.next().expect("a Secret that was prepared");
-                    let (sealed, _) = self.seal_secret(input, secret, part)?;
-                    written.push(WrittenItem::Sealed(Box::new(sealed)));
+                    written.push(WrittenItem::Sealed(Box::new(self.seal_secret(input, secret, part)?)));
                 }
                 DocumentKind::SealedSecret(object) => {
                     let sealed = object.read().map_err(|error| CliError::manifest(input, &error))?;
@@ -294,29 +294,27 @@ impl Sealing {
         Ok(())
     }
 
-    /// The SealedSecret, and its JSON.
     fn seal_secret(
         &self,
         input: &str,
         prepared: PreparedSecret,
         part: &mut Part<'_>,
-    ) -> Result<(SealedSecret, String), CliError> {
+    ) -> Result<SealedSecret, CliError> {
         let PreparedSecret { path, secret, namespace, warnings } = prepared;
         let refused = |text: &str| refused(&part.place, &path, text);
         let sealed = seal(&secret, &namespace, self.scope, &self.recipients, &mut randomness::system());
         let sealed = sealed.map_err(|error| refused(&error.to_string()))?;
-        // An object whose maps have strings as keys.
-        let json = serde_json::to_string(&sealed).expect("a SealedSecret is JSON");
-        if json.len() > MAX_OBJECT_BYTES {
+        let size = json(&sealed).len();
+        if size > MAX_OBJECT_BYTES {
             return Err(refused("larger than 1.5 MiB when sealed, the most that an object can be"));
         }
-        if json.len() > MAX_APPLY_BYTES {
+        if size > MAX_APPLY_BYTES {
             let text = "larger than 200 KiB when sealed: `kubectl apply` needs `--server-side` for it";
             part.warnings.push((part.place.clone(), format!("{}{text}", item_of(&path))));
         }
         part.warnings.extend(warnings.iter().map(|warning| (place_in(input, warning.place()), warning.to_string())));
         part.secrets.push(secret);
-        Ok((sealed, json))
+        Ok(sealed)
     }
 
     /// The manifest's namespace, else the one that was asked for.
@@ -348,17 +346,20 @@ impl<'a> Part<'a> {
     }
 
     fn write_list(&mut self, items: &[WrittenItem], format: Format) -> Result<String, ManifestError> {
-        let items: Vec<_> = items
-            .iter()
-            .map(|item| match item {
-                WrittenItem::Sealed(sealed) => Ok(ListItem::from(&**sealed)),
-                WrittenItem::Other(object) => object.to_list_item(),
-            })
-            .collect::<Result<_, _>>()?;
-        // Every item was made of plain data, whose maps have strings as keys.
-        let json = items.iter().map(|item| serde_json::to_string(item).expect("an object is JSON"));
-        self.objects = json.enumerate().map(|(index, json)| (format!("items[{index}]"), json)).collect();
-        Ok(write_list(&items, format))
+        let mut written = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let (item, json) = match item {
+                WrittenItem::Sealed(sealed) => (ListItem::from(&**sealed), readable_json(sealed)),
+                WrittenItem::Other(object) => {
+                    let item = object.to_list_item()?;
+                    let json = json(&item);
+                    (item, json)
+                }
+            };
+            self.objects.push((format!("items[{index}]"), json));
+            written.push(item);
+        }
+        Ok(write_list(&written, format))
     }
 
     /// A warning for every value that still shows in the document, with its place.
@@ -382,6 +383,19 @@ impl<'a> Part<'a> {
         }
         warnings
     }
+}
+
+/// A SealedSecret as JSON, without its ciphertext: that is nine tenths of it, and shows nothing.
+fn readable_json(sealed: &SealedSecret) -> String {
+    let mut sealed = sealed.clone();
+    sealed.spec.envelopes.clear();
+    sealed.spec.encrypted_data.values_mut().for_each(String::clear);
+    json(&sealed)
+}
+
+fn json(object: &impl Serialize) -> String {
+    // Every object was made of plain data, whose maps have strings as keys.
+    serde_json::to_string(object).expect("an object is JSON")
 }
 
 /// Whether a line may be one that was kept around the manifest: what is written anew has no comments.
