@@ -58,7 +58,9 @@ impl<'a> ValueSearch<'a> {
                 let bytes = without_last_line_break(value.expose());
                 for (number, text) in spellings(bytes).iter().enumerate() {
                     let spelling = Spelling { value: values.len(), number };
-                    needle(text).map(|needle| needles.entry(needle).or_default().push(spelling));
+                    if let Some(needle) = needle(text) {
+                        needles.entry(needle).or_default().push(spelling);
+                    }
                 }
                 values.push(SearchedValue { name: format!("of {key} in {}", secret.name), bytes });
             }

@@ -52,7 +52,7 @@ mod tests {
             let items: Vec<u64> = (0..count).collect();
             let mut outcomes = Vec::new();
             let work = |item: &u64| {
-                thread::sleep(Duration::from_micros(if item % 10 == 0 { 2000 } else { 10 }));
+                thread::sleep(Duration::from_micros(if item.is_multiple_of(10) { 2000 } else { 10 }));
                 item * 2
             };
             in_order(&items, work, |outcome| outcomes.push(outcome));
