@@ -1,4 +1,4 @@
-//! A text with Secrets becomes a text with SealedSecrets; every other document stays byte for byte.
+//! Turns a text with Secrets into a text with SealedSecrets. Every other document stays byte for byte.
 
 use std::borrow::Cow;
 use std::iter::Sum;
@@ -27,7 +27,7 @@ const MAX_APPLY_BYTES: usize = 200 * 1024;
 pub(crate) struct Sealing {
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) scope: Scope,
-    /// For manifests that have none; a different one is contradicted.
+    /// The namespace of manifests that have none. A manifest with another namespace is refused.
     pub(crate) namespace: Option<Namespace>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct SealedText<'a> {
     pub(crate) warnings: Vec<(String, String)>,
 }
 
-/// What a text held before it was sealed.
+/// How many objects a text held before it was sealed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) secrets: usize,
@@ -317,7 +317,7 @@ impl Sealing {
         Ok(sealed)
     }
 
-    /// The manifest's namespace, else the one that was asked for.
+    /// The namespace of the manifest, or else the one of `--namespace`.
     fn namespace_of<'a>(&'a self, secret: &'a SecretManifest) -> Result<&'a Namespace, (String, &'static str)> {
         match (&secret.namespace, &self.namespace) {
             (Some(own), Some(asked)) if own != asked => Err((
@@ -398,13 +398,13 @@ fn json(object: &impl Serialize) -> String {
     serde_json::to_string(object).expect("an object is JSON")
 }
 
-/// Whether a line may be one that was kept around the manifest: what is written anew has no comments.
+/// Whether a line may have been kept from around the manifest: a manifest that is written anew has no comments.
 fn can_hold_comment(line: &str) -> bool {
     line.trim_start().starts_with('#') || ["---", "...", "%"].iter().any(|start| line.starts_with(start))
 }
 
-/// Refuses what would leave values in plain text beside what is sealed: a Secret that is not
-/// recognised as one, and plain values in a SealedSecret.
+/// Refuses objects that would leave plain values beside the sealed ones: an object that is almost a Secret, and
+/// plain values in a SealedSecret.
 fn refuse_plain_values(kind: &DocumentKind) -> Result<(), ManifestError> {
     match kind {
         DocumentKind::Empty | DocumentKind::Secret(_) => Ok(()),
@@ -422,7 +422,7 @@ fn refused(place: &str, path: &str, text: &str) -> CliError {
     CliError::refused(format!("{}{text}", item_of(path))).at(place)
 }
 
-/// How an error text begins for an item of a list.
+/// The beginning of an error text about an item of a list.
 fn item_of(path: &str) -> String {
     match path.strip_suffix('.') {
         Some(path) => format!("{path}: "),

@@ -82,7 +82,7 @@ enum Target {
     File(PathBuf),
     /// The file with this path below `--output-dir`.
     Below(PathBuf),
-    /// The file that the input is.
+    /// The input file itself.
     Input,
 }
 
@@ -194,7 +194,7 @@ impl SealArguments {
         if sealed.counts.is_zero() {
             return match job.input {
                 Input::Found(_) => Ok(outcome),
-                // Somebody named it, so there has to be something to seal.
+                // The person named it, so it must have something to seal.
                 Input::Stdin | Input::File(_) => Err(CliError::refused("no Secret in it").at(place).into()),
             };
         }
@@ -223,7 +223,7 @@ impl SealArguments {
         self.write(&destination, text, folders)
     }
 
-    /// Writes a result; replaces only what holds nothing else, unless that is forced.
+    /// Writes a result. Replaces a file only if the result has all of its objects, or with `--force`.
     fn write(&self, destination: &Destination, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         let Some(existing) = destination.existing()? else {
             return destination.write_before_sync(text, folders);
@@ -291,7 +291,7 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// Jobs that write each result below a folder, under a name of its own.
+/// Jobs that write each result below a folder, no two under the same name.
 fn jobs_below(folder: &Path, files: Vec<(Input, PathBuf)>) -> Result<Vec<Job>, CliError> {
     let mut taken: HashMap<PathBuf, String> = HashMap::new();
     let mut jobs = Vec::new();
@@ -310,7 +310,7 @@ fn jobs_below(folder: &Path, files: Vec<(Input, PathBuf)>) -> Result<Vec<Job>, C
     Ok(jobs)
 }
 
-/// Jobs that replace each file once, whatever leads to it.
+/// Jobs that replace each file once, also if several names or links lead to it.
 fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
     let is_link = |input: &Input| matches!(input, Input::Found(file) if file.is_link);
     let real = |input: &Input| input.file().and_then(|file| file.canonicalize().ok());
@@ -345,7 +345,7 @@ fn replace_input(input: &Input, text: &str, folders: &ChangedFolders, outcome: &
     Ok(())
 }
 
-/// Says of which files Git has the plain text, or may have it.
+/// Warns of the files whose plain text Git holds or may hold.
 fn warn_of_history(replaced: &[(String, PathBuf)], streams: &mut Streams) {
     let files: Vec<_> = replaced.iter().map(|(_, file)| file.clone()).collect();
     for ((place, _), held) in replaced.iter().zip(git::held(&files)) {
