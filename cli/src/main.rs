@@ -24,6 +24,7 @@ mod sealing;
 mod streams;
 mod terminal;
 mod untrusted_text;
+mod workers;
 
 /// Wipes what is freed, whichever library held it.
 #[global_allocator]

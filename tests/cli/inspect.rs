@@ -51,6 +51,17 @@ fn a_type_reaches_the_terminal_only_if_it_looks_like_one() {
 }
 
 #[test]
+fn an_empty_type_is_shown_as_kubernetes_reads_it() {
+    let folder = Folder::with_key();
+    let (sealed, _) = sealed_in(&folder);
+    let sealed = sealed.replace("type: kubernetes.io/tls", "type: \"\"");
+    let report = folder.waxseal(&["inspect", "-"]).stdin(&sealed).succeeds();
+    assert!(report.contains("\n  scope Namespace, type Opaque, immutable\n"), "{report}");
+    let report = folder.waxseal(&["inspect", "-", "--format", "json"]).stdin(sealed).succeeds();
+    assert!(report.contains("\"type\": \"Opaque\""), "{report}");
+}
+
+#[test]
 fn a_report_for_programs() {
     let folder = Folder::with_key();
     let (sealed, envelope) = sealed_in(&folder);
