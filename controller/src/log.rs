@@ -68,6 +68,15 @@ impl Complaints {
     }
 }
 
+/// Logs the making of the first key.
+pub(crate) fn made_first_key(key: &PublishedKey) {
+    tracing::info!(
+        key = key.recipient.key_id().as_str(),
+        fingerprint = key.recipient.fingerprint(),
+        "made the first sealing key"
+    );
+}
+
 /// One line for a key that is held, so that people can compare its fingerprint.
 pub(crate) fn held_key(key: &PublishedKey) {
     tracing::info!(

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use thiserror::Error;
-use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
-use waxseal_shared::key_life::{HeldKeyError, StrictestStates, creation_time, held_key, is_planted, with_state};
-use waxseal_shared::key_ring::{HeldKey, KeyRing};
+use waxseal_shared::key::KeyKind;
+use waxseal_shared::key_life::{HeldKey, HeldKeyError, StoredKeys, StrictestStates, held_key, is_planted, with_state};
+use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::plan::Keys;
 use waxseal_shared::randomness;
-use waxseal_shared::sealing_key::{KeyState, PublishedKey};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 use zeroize::Zeroizing;
 
 use super::durable_file::{self, FileError, failed_to, shown};
@@ -75,7 +75,6 @@ enum StateError {
 struct KeyFile {
     path: PathBuf,
     text: Zeroizing<Vec<u8>>,
-    key: HeldKey,
 }
 
 impl HeldKeys {
@@ -96,9 +95,10 @@ impl HeldKeys {
 
     /// The keys to publish: those that are held, and what may be a request for a broken one.
     fn to_publish(&self) -> Vec<PublishedKey> {
-        let held = self.ring.keys().iter().map(|key| &key.published);
+        let held = self.ring.keys().iter().map(HeldKey::published);
         let is_held = |key: &PublishedKey| held.clone().any(|held| held.recipient == key.recipient);
-        let requests = self.published.iter().filter(|key| !is_held(key) && !is_planted(key, &self.ring, self.broken));
+        let requests =
+            self.published.iter().filter(|key| !is_held(key) && !is_planted(key, self.ring.keys(), self.broken));
         held.clone().chain(requests).cloned().collect()
     }
 }
@@ -123,11 +123,11 @@ impl KeysFolder {
                 return held;
             }
         };
-        let mut files = Vec::new();
+        let mut stored = StoredKeys::default();
         for path in paths {
             held.complaints.extend(complaint_about_mode(&path));
             match read_key(&path, now) {
-                Ok(file) => files.push(file),
+                Ok(file) => stored.held.push(file),
                 Err(error) => {
                     held.broken += 1;
                     held.complaints.push(format!("the key {} is not used: {}", shown(&path), log::chain(&error)));
@@ -135,23 +135,18 @@ impl KeysFolder {
             }
         }
         held.published = self.read_published(&mut held.complaints);
-        self.make_stricter(&mut files, &held.published, &mut held.complaints);
-        held.ring = KeyRing::new(files.into_iter().map(|file| file.key).collect());
+        self.make_stricter(&mut stored, &held.published, &mut held.complaints);
+        held.ring = KeyRing::new(stored.into_keys());
         self.log_changes(&held.ring);
         held
     }
 
     /// Makes the first key of a folder that has none.
     pub(super) fn make_first(&self, now: Timestamp) -> Result<(), FileError> {
-        let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
-        let recipient = identity.recipient();
-        let path = self.path.join(format!("{}.{KEY_EXTENSION}", recipient.key_id()));
-        durable_file::add(&path, IdentityFile::write(&identity, creation_time(now)).as_bytes(), 0o600)?;
-        tracing::info!(
-            key = recipient.key_id().as_str(),
-            fingerprint = recipient.fingerprint(),
-            "made the first sealing key"
-        );
+        let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now, &mut randomness::system());
+        let path = self.path.join(format!("{}.{KEY_EXTENSION}", key.published().recipient.key_id()));
+        durable_file::add(&path, key.to_identity_file().as_bytes(), 0o600)?;
+        log::made_first_key(key.published());
         Ok(())
     }
 
@@ -191,31 +186,33 @@ impl KeysFolder {
         Vec::new()
     }
 
-    fn make_stricter(&mut self, files: &mut [KeyFile], published: &[PublishedKey], complaints: &mut Vec<String>) {
-        for KeyFile { path, text, key } in files {
-            let (recipient, durable) = (&key.published.recipient, key.published.state);
-            let asked = published.iter().filter(|request| request.recipient == *recipient).map(|request| request.state);
-            let state = self.strictest.note(recipient, asked.fold(durable, KeyState::max));
-            if state == durable {
-                continue;
-            }
-            let id = recipient.key_id().as_str();
+    fn make_stricter(
+        &mut self,
+        stored: &mut StoredKeys<KeyFile>,
+        published: &[PublishedKey],
+        complaints: &mut Vec<String>,
+    ) {
+        let requested = |key: &PublishedKey| {
+            let requests = published.iter().filter(|request| request.recipient == key.recipient);
+            requests.map(|request| request.state).max()
+        };
+        for (KeyFile { path, text }, state) in stored.tighten(&mut self.strictest, requested) {
+            let (shown, word) = (shown(path), state.as_str());
             match write_state(path, text, state) {
                 Ok(()) => {
-                    tracing::info!(key = id, state = state.as_str(), "wrote the state of a sealing key to its file")
+                    tracing::info!(file = shown, state = word, "wrote the state of a sealing key to its file");
                 }
                 Err(error) => {
-                    let (path, state, cause) = (shown(path), state.as_str(), log::chain(&error));
-                    complaints.push(format!("failed to write the state {state} to the key {path}: {cause}"));
+                    let cause = log::chain(&error);
+                    complaints.push(format!("failed to write the state {word} to the key {shown}: {cause}"));
                 }
             }
-            key.published.state = state;
         }
     }
 
     /// Logs the keys that are new, and those whose state changed.
     fn log_changes(&mut self, ring: &KeyRing) {
-        let keys: Vec<_> = ring.keys().iter().map(|key| key.published.clone()).collect();
+        let keys: Vec<_> = ring.keys().iter().map(|key| key.published().clone()).collect();
         keys.iter().filter(|key| !self.logged.contains(key)).for_each(log::held_key);
         self.logged = keys;
     }
@@ -238,14 +235,14 @@ fn key_paths(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
     Ok(paths)
 }
 
-fn read_key(path: &Path, now: Timestamp) -> Result<KeyFile, KeyFileError> {
+fn read_key(path: &Path, now: Timestamp) -> Result<(HeldKey, KeyFile), KeyFileError> {
     let text = durable_file::read(path, MAX_FILE_BYTES)?;
     let key = held_key(&text, now)?;
-    let id = key.published.recipient.key_id();
+    let id = key.published().recipient.key_id();
     if path.file_stem().is_none_or(|stem| stem != id.as_str()) {
         return Err(KeyFileError::Name(id.clone()));
     }
-    Ok(KeyFile { path: path.to_owned(), text, key })
+    Ok((key, KeyFile { path: path.to_owned(), text }))
 }
 
 /// Writes a state into a key file. Never in the place of a symlink: the private key may be where it is
@@ -269,6 +266,7 @@ fn complaint_about_mode(path: &Path) -> Option<String> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    use waxseal_shared::key::{Identity, IdentityFile};
     use waxseal_shared::manifest::write_key;
 
     use super::*;
@@ -308,7 +306,7 @@ mod tests {
     }
 
     fn states(held: &HeldKeys) -> Vec<KeyState> {
-        held.ring.keys().iter().map(|key| key.published.state).collect()
+        held.ring.keys().iter().map(|key| key.published().state).collect()
     }
 
     #[test]
@@ -318,7 +316,7 @@ mod tests {
         opened(folder.path()).make_first(second(7)).expect("made");
         let held = read(folder.path());
         assert_eq!((held.ring.keys().len(), held.complaints.len()), (1, 0));
-        let published = &held.ring.keys()[0].published;
+        let published = held.ring.keys()[0].published();
         assert_eq!((published.created_at, published.recipient.kind()), (second(7), KeyKind::Hybrid));
         let path = folder.path().join(format!("{}.key", published.recipient.key_id()));
         assert_eq!(fs::metadata(path).expect("it is there").mode() & 0o777, 0o600);
@@ -468,7 +466,7 @@ mod tests {
         let text = IdentityFile::write(&mended, second(2));
         let id = mended.recipient().key_id().as_str();
         write(folder.path(), id, text.trim_start_matches("# created:"));
-        let key = held_key(text.as_bytes(), second(100)).expect("an identity").published;
+        let key = held_key(text.as_bytes(), second(100)).expect("an identity").published().clone();
         let request = PublishedKey { state: KeyState::Revoked, ..key };
         let path = folder.path().join(PUBLISHED_FILE);
         fs::write(&path, write_key(&request)).expect("written");

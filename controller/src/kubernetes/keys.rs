@@ -15,15 +15,15 @@ use kube::core::DeserializeGuard;
 use kube::{Client, Resource};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
-use waxseal_shared::key_life::{StrictestStates, forbids_first_key};
+use waxseal_shared::key_life::{HeldKey, StoredKeys, StrictestStates, forbids_first_key};
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::plan::Keys;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
 
-use self::identities::{HeldIdentity, Identities, IdentitySecrets, OF_OUR_TYPE};
+use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
 use self::key_error::KeyError;
-use self::publication::{Publication, Requests};
+use self::publication::Publication;
 use super::lists::{self, Content, Selection};
 use crate::log::{self, Complaints};
 
@@ -58,7 +58,7 @@ impl KeyState {
 
     fn published(&self) -> impl Iterator<Item = &PublishedKey> {
         let ring = if let KeyState::Held(ring) = self { Some(ring) } else { None };
-        ring.into_iter().flat_map(|ring| ring.keys()).map(|key| &key.published)
+        ring.into_iter().flat_map(|ring| ring.keys()).map(HeldKey::published)
     }
 }
 
@@ -125,13 +125,15 @@ impl KeySource {
 
     async fn try_look(&mut self, state: &watch::Sender<KeyState>, troubles: &mut Troubles) -> Result<(), KeyError> {
         let now = Timestamp::now();
-        let Identities { mut held, broken } = self.identities_or_first(now, troubles).await?;
-        let broken_count = broken.len();
-        troubles.broken = broken;
-        let ids = held.iter().map(|identity| identity.key.published.recipient.key_id().clone()).collect();
+        let mut stored = self.identities_or_first(now, troubles).await?;
+        let broken_count = stored.broken.len();
+        troubles.broken.clone_from(&stored.broken);
+        let ids = stored.held.iter().map(|(key, _)| key.published().recipient.key_id().clone()).collect();
         let requests = self.publication.requests(ids).await?;
-        self.make_stricter(&mut held, &requests, troubles).await;
-        let ring = Arc::new(KeyRing::new(held.into_iter().map(|identity| identity.key).collect()));
+        for (identity, state) in stored.tighten(&mut self.strictest, |key| requests.state(key)) {
+            troubles.failures.extend(self.identities.write_state(identity, state).await.err());
+        }
+        let ring = Arc::new(KeyRing::new(stored.into_keys()));
         let holds_keys = matches!(*state.borrow(), KeyState::Held(_));
         if holds_keys {
             hold(state, &ring);
@@ -143,9 +145,12 @@ impl KeySource {
         Ok(())
     }
 
-    /// The identities. The first is made if there is none, not even a broken one, and no value can
-    /// depend on one that is lacking.
-    async fn identities_or_first(&self, now: Timestamp, troubles: &mut Troubles) -> Result<Identities, KeyError> {
+    /// The identities. Makes the first if nothing stands against it ([`waxseal_shared::key_life`]).
+    async fn identities_or_first(
+        &self,
+        now: Timestamp,
+        troubles: &mut Troubles,
+    ) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let present = self.identities.read(now).await?;
         if !present.is_empty() || self.has_sealed_values().await? {
             return Ok(present);
@@ -174,25 +179,6 @@ impl KeySource {
             listed = listed => listed.map_err(failed).map_err(KeyError::of_our_kinds)?,
         };
         Ok(found.notified().now_or_never().is_some())
-    }
-
-    /// Gives each key the strictest state that its identity has, that its SealingKey asks for, or that
-    /// it ever had. A stricter state is written to the identity before anybody uses it: what is used
-    /// must outlive the SealingKey and this process. If that fails, the state counts all the same, for
-    /// a key must not open anything after its revocation was requested, and the write is tried again.
-    async fn make_stricter(&mut self, held: &mut [HeldIdentity], requests: &Requests, troubles: &mut Troubles) {
-        for HeldIdentity { key, .. } in held.iter() {
-            let asked = requests.state(&key.published).unwrap_or(key.published.state);
-            self.strictest.note(&key.published.recipient, asked.max(key.published.state));
-        }
-        for identity in held {
-            let durable = identity.key.published.state;
-            let state = self.strictest.note(&identity.key.published.recipient, durable);
-            if state > durable {
-                troubles.failures.extend(self.identities.write_state(identity, state).await.err());
-                identity.key.published.state = state;
-            }
-        }
     }
 
     /// Logs what is new among the troubles.

@@ -3,12 +3,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
 use crate::key::{Identity, KeyKind};
-use crate::key_ring::HeldKey;
+use crate::key_life::HeldKey;
 use crate::names::{DataKey, Namespace};
 use crate::randomness;
 use crate::seal::seal;
 use crate::sealed_secret::Scope;
-use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
+use crate::sealing_key::{KeyRole, KeyState};
 use crate::secret::{SecretBytes, SecretManifest};
 
 const UID: &str = "0b8f7a1c";
@@ -20,13 +20,7 @@ fn plan(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecret>
 
 fn ring() -> KeyRing {
     let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
-    let published = PublishedKey {
-        recipient: identity.recipient().clone(),
-        role: KeyRole::Cluster,
-        created_at: Timestamp::UNIX_EPOCH,
-        state: KeyState::Active,
-    };
-    KeyRing::new(vec![HeldKey { identity, published }])
+    KeyRing::new(vec![HeldKey::new(identity, KeyRole::Cluster, Timestamp::UNIX_EPOCH, KeyState::Active)])
 }
 
 fn secret(data: &[(&str, &str)]) -> SecretManifest {
