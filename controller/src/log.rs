@@ -9,6 +9,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use waxseal_shared::judgement::Fact;
 use waxseal_shared::sealing_key::PublishedKey;
 
 use crate::args::LogFormat;
@@ -75,6 +76,16 @@ pub(crate) fn made_first_key(key: &PublishedKey) {
         fingerprint = key.recipient.fingerprint(),
         "made the first sealing key"
     );
+}
+
+/// Logs one fact about a SealedSecret, as a warning if it is a bad one.
+pub(crate) fn fact(namespace: &str, name: &str, fact: &Fact) {
+    let Fact { is_true, reason, message, .. } = fact;
+    if *is_true {
+        tracing::info!(namespace, name, reason, "{message}");
+    } else {
+        tracing::warn!(namespace, name, reason, "{message}");
+    }
 }
 
 /// One line for a key that is held, so that people can compare its fingerprint.

@@ -17,7 +17,6 @@ pub(crate) use identity::Inner as IdentityInner;
 pub use identity::{Identity, IdentityError};
 pub use identity_file::{IdentityFile, IdentityFileError};
 pub use passphrase::{EmptyPassphrase, Passphrase};
-pub(crate) use protected_identity_file::ARMOUR_MARK;
 pub use protected_identity_file::{MAX_WORK_FACTOR, ProtectedIdentityFile, ProtectedIdentityFileError};
 pub(crate) use recipient::{Inner as RecipientInner, hex};
 pub use recipient::{KeyKind, Recipient, RecipientError};

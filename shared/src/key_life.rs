@@ -15,6 +15,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::key::{Identity, IdentityFile, IdentityFileError, KeyKind, Recipient};
+use crate::names::KeyId;
 use crate::randomness::CryptoRng;
 use crate::sealed_secret::SealedSecret;
 use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
@@ -84,6 +85,11 @@ impl HeldKey {
     /// The private key.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// The key id of its recipient.
+    pub fn key_id(&self) -> &KeyId {
+        self.published.recipient.key_id()
     }
 
     /// What is published of the key.

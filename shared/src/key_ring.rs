@@ -3,9 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
-use thiserror::Error;
-
-use crate::format::{Check, Dek, Envelope};
+use crate::format::{Check, Dek, Envelope, Fault};
 use crate::key_life::{self, HeldKey};
 use crate::names::KeyId;
 use crate::sealing_key::{KeyState, PublishedKey};
@@ -21,7 +19,7 @@ pub struct KeyRing {
 
 /// An opened envelope.
 pub struct OpenedEnvelope {
-    /// The DEK, which matches the commitment.
+    /// The DEK; it matches the commitment.
     pub dek: Dek,
     /// The key whose wrap was opened.
     pub key_id: KeyId,
@@ -29,33 +27,8 @@ pub struct OpenedEnvelope {
     pub broken_wraps: Vec<KeyId>,
 }
 
-/// Why no wrap of an envelope opens here.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum EnvelopeError {
-    /// No identity here has a wrap in it.
-    #[error("sealed to {} only, and none of these keys is here", list(.0))]
-    KeyMissing(Vec<KeyId>),
-    /// The only identities that have a wrap in it are revoked.
-    #[error("sealed to revoked keys only: {}", list(.0))]
-    KeyRevoked(Vec<KeyId>),
-    /// There are wraps for identities here, but none opens to what the commitment says.
-    #[error("no wrap opens: those for {} were changed or made wrongly", list(.0))]
-    Broken(Vec<KeyId>),
-}
-
-impl EnvelopeError {
-    /// The check that the envelope failed.
-    pub fn check(&self) -> Check {
-        match self {
-            EnvelopeError::KeyMissing(_) => Check::EnvelopeKeyMissing,
-            EnvelopeError::KeyRevoked(_) => Check::EnvelopeKeyRevoked,
-            EnvelopeError::Broken(_) => Check::EnvelopeBroken,
-        }
-    }
-}
-
-fn list(ids: &[KeyId]) -> String {
-    ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(", ")
+fn list<'a>(ids: impl Iterator<Item = &'a KeyId>) -> String {
+    ids.map(KeyId::as_str).collect::<Vec<_>>().join(", ")
 }
 
 impl KeyRing {
@@ -63,10 +36,9 @@ impl KeyRing {
     /// the one with the strictest state counts, and among equals the one that was made first.
     pub fn new(keys: Vec<HeldKey>) -> Self {
         let mut keys = each_once(keys);
-        let primary =
-            key_life::primary(keys.iter().map(|key| key.published())).map(|key| key.recipient.key_id().clone());
+        let primary = key_life::primary(keys.iter().map(HeldKey::published)).map(|key| key.recipient.key_id().clone());
         keys.sort_by_key(|key| {
-            let id = key.published().recipient.key_id().clone();
+            let id = key.key_id().clone();
             (primary.as_ref() != Some(&id), Reverse(key.published().created_at), id)
         });
         Self { keys }
@@ -79,7 +51,7 @@ impl KeyRing {
 
     /// The key that new values are sealed to.
     pub fn primary(&self) -> Option<&PublishedKey> {
-        key_life::primary(self.keys.iter().map(|key| key.published()))
+        key_life::primary(self.keys.iter().map(HeldKey::published))
     }
 
     /// Opens an envelope by key id (FORMAT.md §7.2 to §7.4), without trial decryption of wraps for other keys.
@@ -87,21 +59,20 @@ impl KeyRing {
     /// Candidates are the wraps for keys held here and not revoked, in the ring's order, at most
     /// four; the first whose DEK matches the commitment counts. Then the proofs of all wraps are
     /// checked.
-    pub fn open(&self, envelope: &Envelope) -> Result<OpenedEnvelope, EnvelopeError> {
-        let held: Vec<_> =
-            self.keys.iter().filter(|key| envelope.wraps.contains_key(key.published().recipient.key_id())).collect();
+    pub fn open(&self, envelope: &Envelope) -> Result<OpenedEnvelope, Fault> {
+        let held: Vec<_> = self.keys.iter().filter(|key| envelope.wraps.contains_key(key.key_id())).collect();
         if held.is_empty() {
-            return Err(EnvelopeError::KeyMissing(envelope.wraps.keys().cloned().collect()));
+            return Err(Check::EnvelopeKeyMissing.fails_for(list(envelope.wraps.keys())));
         }
         let usable: Vec<_> =
             held.iter().filter(|key| key.published().state != KeyState::Revoked).take(MAX_TRIES).collect();
         if usable.is_empty() {
-            return Err(EnvelopeError::KeyRevoked(ids(held.iter().copied())));
+            return Err(Check::EnvelopeKeyRevoked.fails_for(list(held.iter().map(|key| key.key_id()))));
         }
         usable
             .iter()
             .find_map(|key| open_with(key, envelope))
-            .ok_or_else(|| EnvelopeError::Broken(ids(usable.iter().map(|key| **key))))
+            .ok_or_else(|| Check::EnvelopeBroken.fails_for(list(usable.iter().map(|key| key.key_id()))))
     }
 }
 
@@ -112,12 +83,8 @@ fn each_once(mut keys: Vec<HeldKey>) -> Vec<HeldKey> {
     keys
 }
 
-fn ids<'a>(keys: impl Iterator<Item = &'a HeldKey>) -> Vec<KeyId> {
-    keys.map(|key| key.published().recipient.key_id().clone()).collect()
-}
-
 fn open_with(key: &HeldKey, envelope: &Envelope) -> Option<OpenedEnvelope> {
-    let key_id = key.published().recipient.key_id();
+    let key_id = key.key_id();
     let wrap = envelope.wraps.get(key_id)?;
     if wrap.kind() != key.published().recipient.kind() {
         return None;
@@ -154,15 +121,13 @@ mod tests {
         let dek = Dek::generate(&mut random);
         let wraps = keys
             .iter()
-            .map(|key| {
-                (key.published().recipient.key_id().clone(), Wrap::seal(&key.published().recipient, &dek, &mut random))
-            })
+            .map(|key| (key.key_id().clone(), Wrap::seal(&key.published().recipient, &dek, &mut random)))
             .collect();
         Envelope { commitment: dek.commitment(), wraps }
     }
 
     fn id(key: &HeldKey) -> KeyId {
-        key.published().recipient.key_id().clone()
+        key.key_id().clone()
     }
 
     #[test]
@@ -202,16 +167,18 @@ mod tests {
         swapped.commitment = to_gone.commitment;
         let (here_id, gone_id, revoked_id) = (id(&here), id(&gone), id(&revoked));
         let ring = KeyRing::new(vec![here, revoked]);
-        assert_eq!(ring.open(&to_gone).err(), Some(EnvelopeError::KeyMissing(vec![gone_id])));
-        assert_eq!(ring.open(&to_revoked).err(), Some(EnvelopeError::KeyRevoked(vec![revoked_id])));
-        assert_eq!(ring.open(&swapped).err(), Some(EnvelopeError::Broken(vec![here_id])));
+        assert_eq!(ring.open(&to_gone).err(), Some(Check::EnvelopeKeyMissing.fails_for(gone_id.as_str())));
+        assert_eq!(ring.open(&to_revoked).err(), Some(Check::EnvelopeKeyRevoked.fails_for(revoked_id.as_str())));
+        assert_eq!(ring.open(&swapped).err(), Some(Check::EnvelopeBroken.fails_for(here_id.as_str())));
     }
 
     #[test]
     fn every_key_is_named() {
-        let ids = [id(&held(KeyState::Active, 1)), id(&held(KeyState::Active, 2))];
-        let text = EnvelopeError::KeyRevoked(ids.to_vec()).to_string();
-        assert_eq!(text, format!("sealed to revoked keys only: {}, {}", ids[0], ids[1]));
+        let (one, other) = (held(KeyState::Active, 1), held(KeyState::Active, 2));
+        let text = KeyRing::default().open(&envelope(&[&one, &other])).err().map(|fault| fault.to_string());
+        let mut ids = [id(&one), id(&other)];
+        ids.sort();
+        assert_eq!(text, Some(format!("sealed to {}, {} only, and none of these keys is here", ids[0], ids[1])));
     }
 
     #[test]

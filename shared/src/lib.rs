@@ -6,6 +6,7 @@
 
 pub mod crds;
 pub mod format;
+pub mod judgement;
 pub mod key;
 pub mod key_life;
 pub mod key_ring;

@@ -2,41 +2,21 @@
 
 use std::fmt;
 
-use thiserror::Error;
-
-use crate::format::Check;
-
-/// A name that is not in its canonical form.
-///
-/// The text says what kind of name was expected, never what was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("{what} must be {form}")]
-pub struct InvalidName {
-    what: &'static str,
-    form: &'static str,
-    check: Check,
-}
-
-impl InvalidName {
-    /// The check that the name failed.
-    pub fn check(self) -> Check {
-        self.check
-    }
-}
+use crate::format::{Check, Fault};
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $form:literal, $valid:path, $check:ident) => {
+    ($(#[$doc:meta])* $name:ident, $valid:path, $check:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
 
         impl $name {
             /// Takes a text that is already in canonical form; refuses every other.
-            pub fn parse(text: &str) -> Result<Self, InvalidName> {
+            pub fn parse(text: &str) -> Result<Self, Fault> {
                 if $valid(text) {
                     Ok(Self(text.to_owned()))
                 } else {
-                    Err(InvalidName { what: $what, form: $form, check: Check::$check })
+                    Err(Check::$check.into())
                 }
             }
 
@@ -57,8 +37,6 @@ macro_rules! name {
 name!(
     /// A Kubernetes namespace: a DNS label (RFC 1123 §2.1), 1 to 63 bytes.
     Namespace,
-    "a namespace",
-    "1 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
     is_dns_label,
     ObjectNamespace
 );
@@ -66,8 +44,6 @@ name!(
 name!(
     /// The name of a Secret or SealedSecret: a DNS subdomain (RFC 1123 §2.1), 1 to 253 bytes.
     ObjectName,
-    "a name",
-    "1 to 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit",
     is_dns_subdomain,
     ObjectName
 );
@@ -75,8 +51,6 @@ name!(
 name!(
     /// A key of a Secret's data: `[-._a-zA-Z0-9]{1,253}`, not `.` and not beginning with `..`.
     DataKey,
-    "a data key",
-    "1 to 253 letters, digits, '-', '_' and '.', not '.' and not beginning with '..'",
     is_data_key,
     DataKey
 );
@@ -84,10 +58,8 @@ name!(
 name!(
     /// The short name of a recipient: `k` and 16 lower-case hex digits.
     ///
-    /// A name, never a proof: whoever trusts a key compares the whole recipient.
+    /// A name, never a proof: to trust a key, compare the whole recipient.
     KeyId,
-    "a key id",
-    "'k' and 16 lower-case hex digits",
     is_key_id,
     KeyId
 );
@@ -95,8 +67,6 @@ name!(
 name!(
     /// The name of an envelope within its object: `e` and 10 lower-case hex digits.
     EnvelopeId,
-    "an envelope id",
-    "'e' and 10 lower-case hex digits",
     is_envelope_id,
     EnvelopeId
 );

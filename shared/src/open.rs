@@ -1,13 +1,11 @@
 //! Opening: the values of a SealedSecret, with the identities at hand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use thiserror::Error;
-
-use crate::format::{Check, Sealed, ValueError};
-use crate::key_ring::{EnvelopeError, KeyRing, OpenedEnvelope};
-use crate::names::{DataKey, EnvelopeId, KeyId};
-use crate::reason::Reason;
+use crate::format::{FieldPath, Refusal, Sealed};
+use crate::key_ring::{KeyRing, OpenedEnvelope};
+use crate::names::{EnvelopeId, KeyId};
 use crate::secret::SecretData;
 use crate::stack;
 
@@ -18,65 +16,55 @@ pub struct Opened {
     pub data: SecretData,
     /// The keys whose wraps were opened.
     pub opened_with: BTreeSet<KeyId>,
-    /// Wraps whose proof failed, by envelope.
-    pub broken_wraps: BTreeMap<EnvelopeId, Vec<KeyId>>,
+    /// The wraps whose proof failed (FORMAT.md §7.4), by envelope and key.
+    pub broken_wraps: Vec<BrokenWrap>,
 }
 
-/// Why an object does not open. Shows names, never values.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum OpenError {
-    /// An envelope that a value names does not open.
-    #[error("envelope {0}: {1}")]
-    Envelope(EnvelopeId, EnvelopeError),
-    /// A value does not open.
-    #[error("data key {0}: {1}")]
-    Value(DataKey, ValueError),
+/// A wrap whose proof failed: the holder of its key may be unable to open the envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenWrap {
+    /// The envelope that the wrap is in.
+    pub envelope: EnvelopeId,
+    /// The key that the wrap is for.
+    pub key: KeyId,
 }
 
-impl OpenError {
-    /// The check that the object failed.
-    pub fn check(&self) -> Check {
-        match self {
-            OpenError::Envelope(_, error) => error.check(),
-            OpenError::Value(_, error) => error.check(),
-        }
-    }
-
-    /// The word for it in status, metrics and output.
-    pub fn reason(&self) -> Reason {
-        self.check().reason()
+impl fmt::Display for BrokenWrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "envelope {}: the wrap for {} is broken", self.envelope, self.key)
     }
 }
 
 /// Opens every value, or none (FORMAT.md §7): each envelope that a value names once, then the values.
-pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
+pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, Refusal> {
     stack::wiped_after(|| open_all(sealed, ring))
 }
 
-fn open_all(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, OpenError> {
+fn open_all(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, Refusal> {
     let envelopes = open_envelopes(sealed, ring)?;
     let mut data = SecretData::new();
     for (key, value) in sealed.values() {
         let envelope = &envelopes[&value.envelope];
-        let plain =
-            value.open(&envelope.dek, sealed.binding(key)).map_err(|error| OpenError::Value(key.clone(), error))?;
+        let plain = value
+            .open(&envelope.dek, sealed.binding(key))
+            .map_err(|check| check.fails_at(FieldPath::Value(key.clone())))?;
         data.insert(key.clone(), plain);
     }
     let broken_wraps = envelopes
         .iter()
-        .filter(|(_, opened)| !opened.broken_wraps.is_empty())
-        .map(|(id, opened)| (id.clone(), opened.broken_wraps.clone()))
+        .flat_map(|(id, opened)| opened.broken_wraps.iter().map(|key| (id.clone(), key.clone())))
+        .map(|(envelope, key)| BrokenWrap { envelope, key })
         .collect();
     let opened_with = envelopes.into_values().map(|opened| opened.key_id).collect();
     Ok(Opened { data, opened_with, broken_wraps })
 }
 
-fn open_envelopes(sealed: &Sealed, ring: &KeyRing) -> Result<BTreeMap<EnvelopeId, OpenedEnvelope>, OpenError> {
+fn open_envelopes(sealed: &Sealed, ring: &KeyRing) -> Result<BTreeMap<EnvelopeId, OpenedEnvelope>, Refusal> {
     let mut opened = BTreeMap::new();
     for (_, id) in sealed.data_keys() {
         if !opened.contains_key(id) {
             let envelope =
-                ring.open(&sealed.envelopes()[id]).map_err(|error| OpenError::Envelope(id.clone(), error))?;
+                ring.open(&sealed.envelopes()[id]).map_err(|fault| fault.at(FieldPath::Envelope(id.clone())))?;
             opened.insert(id.clone(), envelope);
         }
     }
@@ -88,10 +76,12 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::format::Check;
     use crate::key::{Identity, KeyKind};
     use crate::key_life::HeldKey;
-    use crate::names::Namespace;
+    use crate::names::{DataKey, Namespace};
     use crate::randomness;
+    use crate::reason::Reason;
     use crate::seal::seal;
     use crate::sealed_secret::{Scope, SealedSecret};
     use crate::sealing_key::{KeyRole, KeyState};
@@ -125,7 +115,7 @@ mod tests {
         assert!(Sealed::decode(&sealed(&identity, "A", MAX_SECRET_BYTES)).is_ok());
         let opened = open(&fits.expect("both are good"), &ring(identity)).expect("and open together");
         assert_eq!(opened.data.values().map(|value| value.expose().len()).collect::<Vec<_>>(), [507_900, 540_668]);
-        assert_eq!(opened.broken_wraps, BTreeMap::new());
+        assert_eq!(opened.broken_wraps, []);
         let error = does_not.expect_err("more than 1 MiB");
         assert_eq!((error.check(), error.reason()), (Check::DataSize, Reason::TooLarge));
         let said = "spec.encryptedData: the values, each as long as its padding allows, come to more than 1 MiB";

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::{DecodeError, Sealed};
+use crate::format::{Refusal, Sealed};
+use crate::judgement::Judgement;
 use crate::key_ring::KeyRing;
-use crate::names::{EnvelopeId, KeyId, ObjectName};
+use crate::names::{KeyId, ObjectName};
 use crate::open::open;
 use crate::reason::Reason;
 use crate::sealed_secret::{SealedSecret, Template, TemplateMetadata};
 use crate::secret::SecretData;
-use crate::status::{Verdict, broken_wrap};
 use crate::template::{self, ForbiddenPrefix};
 
 /// The label that marks a Secret as made by Waxseal, or consents to be.
@@ -21,8 +21,6 @@ pub const DEFAULT_TYPE: &str = "Opaque";
 /// The version of these rules, for `status.settled`: to be raised when the Secret of an unchanged SealedSecret would
 /// look different, so that every object is judged again.
 pub const PLAN_VERSION: u32 = 1;
-/// Whoever edits an object can break a thousand wraps, and the message of a condition has a limit.
-const NAMED_BROKEN_WRAPS: usize = 16;
 
 /// The keys that a controller has at a moment.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +33,18 @@ pub enum Keys<'a> {
     Held(&'a KeyRing),
 }
 
-/// The Secret that already has the name, as the backend found it.
+/// What already has the name of the Secret.
+#[derive(Debug, Clone)]
+pub enum Existing<'a> {
+    /// Nothing.
+    Absent,
+    /// Something that does not belong to Waxseal and is never touched; the text says why, and what to do.
+    Foreign(String),
+    /// A Secret that belongs to the SealedSecret.
+    Ours(&'a ExistingSecret),
+}
+
+/// A Secret as a backend found it.
 #[derive(Debug)]
 pub struct ExistingSecret {
     /// All its labels.
@@ -94,8 +103,8 @@ pub struct DesiredSecret {
 pub enum Plan {
     /// It is being deleted: nothing at all.
     Nothing,
-    /// The Secret stays as it is, whether there is one or not; this verdict says why.
-    Refuse(Verdict),
+    /// The Secret stays as it is, whether there is one or not; the judgement says why.
+    Refuse(Judgement),
     /// The Secret is as the object says.
     Keep(Materialised),
     /// Write the Secret; once that is done, it is as the object says.
@@ -105,10 +114,34 @@ pub enum Plan {
 /// What holds of an object whose Secret is right.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Materialised {
-    /// The verdict, with the broken wraps that were seen.
-    pub verdict: Verdict,
+    /// The judgement, with the broken wraps.
+    pub judgement: Judgement,
     /// The keys whose wraps were opened.
     pub opened_with: BTreeSet<KeyId>,
+}
+
+impl<'a> Existing<'a> {
+    /// Decides whether the Secret of an object's name belongs to the object: it is marked as owned, and controlled by
+    /// nobody or by a SealedSecret of that name. The UID of the controller does not matter: a SealedSecret that was
+    /// deleted and created again takes its Secret over.
+    pub fn of(secret: &'a ExistingSecret, object: &SealedSecret) -> Self {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        let label = format!("kubectl label secret {name} -n {namespace} {MARK_LABEL}={MARK_OWNED}");
+        match &secret.controller {
+            Controller::Other => Existing::Foreign(format!(
+                "a Secret of this name exists and another controller owns it; it stays as it is. To hand it over, delete \
+                 its owner with --cascade=orphan, then: {label}"
+            )),
+            Controller::SealedSecret { name: owner, .. } if owner != name => Existing::Foreign(
+                "a Secret of this name exists and another SealedSecret owns it; it stays as it is".to_owned(),
+            ),
+            _ if secret.labels.get(MARK_LABEL).is_none_or(|mark| mark != MARK_OWNED) => Existing::Foreign(format!(
+                "a Secret of this name exists without the label of Waxseal; it stays as it is. To hand it over: {label}"
+            )),
+            Controller::None | Controller::SealedSecret { .. } => Existing::Ours(secret),
+        }
+    }
 }
 
 /// Decides what to do about an object, given the keys, the metadata that the operator forbids and the Secret that has
@@ -117,18 +150,13 @@ pub struct Materialised {
 /// The checks come in this order: being deleted, keys, format, forbidden template, opening,
 /// ownership, what Kubernetes never changes. The first that fails decides; nothing is written
 /// then.
-pub fn plan(
-    object: &SealedSecret,
-    keys: Keys<'_>,
-    forbidden: &[ForbiddenPrefix],
-    existing: Option<&ExistingSecret>,
-) -> Plan {
+pub fn plan(object: &SealedSecret, keys: Keys<'_>, forbidden: &[ForbiddenPrefix], existing: Existing<'_>) -> Plan {
     if object.metadata.deletion_timestamp.is_some() {
         return Plan::Nothing;
     }
     match decide(object, keys, forbidden, existing) {
         Ok(plan) => plan,
-        Err(verdict) => Plan::Refuse(verdict),
+        Err(judgement) => Plan::Refuse(judgement),
     }
 }
 
@@ -136,43 +164,42 @@ fn decide(
     object: &SealedSecret,
     keys: Keys<'_>,
     forbidden: &[ForbiddenPrefix],
-    existing: Option<&ExistingSecret>,
-) -> Result<Plan, Verdict> {
+    existing: Existing<'_>,
+) -> Result<Plan, Judgement> {
     let ring = ring(keys)?;
-    let refused = |error: DecodeError| Verdict::new(error.reason(), error.to_string());
+    let refused = |refusal: Refusal| Judgement::new(refusal.reason(), refusal.to_string());
     let sealed = Sealed::decode(object).map_err(refused)?;
-    template::check_configured(&sealed.template, forbidden).map_err(|error| refused(error.into()))?;
-    let opened = open(&sealed, ring).map_err(|error| Verdict::new(error.reason(), error.to_string()))?;
-    let done = Materialised { verdict: materialised(&opened.broken_wraps), opened_with: opened.opened_with };
+    check_metadata(&sealed.template, forbidden)?;
+    let opened = open(&sealed, ring).map_err(refused)?;
+    let judgement = Judgement::materialised(opened.broken_wraps);
+    let done = Materialised { judgement, opened_with: opened.opened_with };
     let desired = desired(&sealed, opened.data);
-    let Some(existing) = existing else {
-        return Ok(Plan::Write(Box::new(desired), done));
+    match existing {
+        Existing::Absent => Ok(Plan::Write(Box::new(desired), done)),
+        Existing::Foreign(why) => Err(Judgement::new(Reason::ForeignOwner, why)),
+        Existing::Ours(existing) if is_as_desired(object, &desired, existing) => Ok(Plan::Keep(done)),
+        Existing::Ours(existing) => {
+            check_changeable(&desired, existing)?;
+            Ok(Plan::Write(Box::new(desired), done))
+        }
+    }
+}
+
+fn check_metadata(template: &Template, forbidden: &[ForbiddenPrefix]) -> Result<(), Judgement> {
+    let Some(prefix) = template::forbidden_prefix(template, forbidden) else {
+        return Ok(());
     };
-    check_ours(&sealed, existing)?;
-    if is_as_desired(object, &desired, existing) {
-        return Ok(Plan::Keep(done));
-    }
-    check_changeable(&desired, existing)?;
-    Ok(Plan::Write(Box::new(desired), done))
+    let message = format!(
+        "spec.template: labels and annotations that begin with {} are forbidden by the configuration of this controller",
+        prefix.as_str()
+    );
+    Err(Judgement::new(Reason::TypeForbidden, message))
 }
 
-/// The verdict on an object whose Secret is as it should be, naming the wraps that are broken: a
-/// wrap that nobody needs today, such as that of a recovery key, must not turn out useless too late.
-fn materialised(broken_wraps: &BTreeMap<EnvelopeId, Vec<KeyId>>) -> Verdict {
-    let wraps = broken_wraps.iter().flat_map(|(envelope, keys)| keys.iter().map(move |key| (envelope, key)));
-    let mut said = vec!["the Secret is as this SealedSecret says".to_owned()];
-    said.extend(wraps.clone().take(NAMED_BROKEN_WRAPS).map(|(envelope, key)| broken_wrap(envelope, key)));
-    let more = wraps.skip(NAMED_BROKEN_WRAPS).count();
-    if more > 0 {
-        said.push(format!("and {more} more"));
-    }
-    Verdict { is_warning: !broken_wraps.is_empty(), ..Verdict::new(Reason::Materialised, said.join("; ")) }
-}
-
-fn ring(keys: Keys<'_>) -> Result<&KeyRing, Verdict> {
+fn ring(keys: Keys<'_>) -> Result<&KeyRing, Judgement> {
     match keys {
-        Keys::Loading => Err(Verdict::new(Reason::KeysLoading, "the controller is reading its keys")),
-        Keys::Awaiting => Err(Verdict::new(
+        Keys::Loading => Err(Judgement::new(Reason::KeysLoading, "the controller is reading its keys")),
+        Keys::Awaiting => Err(Judgement::new(
             Reason::AwaitingKeys,
             "the controller holds no key; it makes none while SealedSecrets are sealed to other keys",
         )),
@@ -191,27 +218,6 @@ fn desired(sealed: &Sealed, data: SecretData) -> DesiredSecret {
         type_: type_.filter(|type_| !type_.is_empty()).unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
         immutable,
         data,
-    }
-}
-
-/// Ours is: same name (given), marked as owned, and controlled by nobody or by a SealedSecret of
-/// that name, whatever its UID: one that was deleted and made again takes its Secret over.
-fn check_ours(sealed: &Sealed, existing: &ExistingSecret) -> Result<(), Verdict> {
-    let (namespace, name) = (&sealed.namespace, &sealed.name);
-    let label = format!("kubectl label secret {name} -n {namespace} {MARK_LABEL}={MARK_OWNED}");
-    let refuse = |message| Err(Verdict::new(Reason::ForeignOwner, message));
-    match &existing.controller {
-        Controller::Other => refuse(format!(
-            "a Secret of this name exists and another controller owns it; it stays as it is. To hand it over, delete its \
-             owner with --cascade=orphan, then: {label}"
-        )),
-        Controller::SealedSecret { name: owner, .. } if owner != name.as_str() => {
-            refuse("a Secret of this name exists and another SealedSecret owns it; it stays as it is".to_owned())
-        }
-        _ if existing.labels.get(MARK_LABEL).is_none_or(|mark| mark != MARK_OWNED) => refuse(format!(
-            "a Secret of this name exists without the label of Waxseal; it stays as it is. To hand it over: {label}"
-        )),
-        Controller::None | Controller::SealedSecret { .. } => Ok(()),
     }
 }
 
@@ -243,16 +249,16 @@ fn is_controlled_by(object: &SealedSecret, controller: &Controller) -> bool {
     }
 }
 
-fn check_changeable(desired: &DesiredSecret, existing: &ExistingSecret) -> Result<(), Verdict> {
+fn check_changeable(desired: &DesiredSecret, existing: &ExistingSecret) -> Result<(), Judgement> {
     if existing.type_ != desired.type_ {
-        return Err(Verdict::new(
+        return Err(Judgement::new(
             Reason::TypeImmutable,
             "the Secret exists with another type, and a Secret's type cannot change; delete the Secret to have it made anew",
         ));
     }
     let frozen = existing.immutable;
     if frozen && (existing.data.as_ref() != Some(&desired.data) || !desired.immutable.unwrap_or_default()) {
-        return Err(Verdict::new(
+        return Err(Judgement::new(
             Reason::SecretImmutable,
             "the Secret exists, is immutable and differs; delete the Secret to have it made anew",
         ));

@@ -79,7 +79,17 @@ impl Reason {
             | Reason::NamespaceTerminating
             | Reason::KeysLoading
             | Reason::AwaitingKeys => Standing::Waiting,
-            _ => Standing::Stalled,
+            Reason::Malformed
+            | Reason::Moved
+            | Reason::Unreadable
+            | Reason::KeyMissing
+            | Reason::KeyRevoked
+            | Reason::ForeignOwner
+            | Reason::TypeForbidden
+            | Reason::TypeImmutable
+            | Reason::SecretImmutable
+            | Reason::TooLarge
+            | Reason::Forbidden => Standing::Stalled,
         }
     }
 }

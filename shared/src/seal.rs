@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use thiserror::Error;
 
 use crate::format::{
-    Binding, Dek, MAX_DATA_KEYS, MAX_WRAPS, Wrap, bound_to_for, counted_length, padded_length, seal_value,
+    Binding, Dek, Fault, MAX_DATA_KEYS, MAX_WRAPS, Wrap, bound_to_for, counted_length, padded_length, seal_value,
 };
 use crate::key::Recipient;
 use crate::names::{EnvelopeId, KeyId, Namespace};
@@ -16,7 +16,7 @@ use crate::randomness::CryptoRng;
 use crate::sealed_secret::{EnvelopeSpec, Scope, SealedSecret, SealedSecretSpec, Template, TemplateMetadata};
 use crate::secret::{MAX_SECRET_BYTES, SecretBytes, SecretManifest};
 use crate::stack;
-use crate::template::{self, TemplateError};
+use crate::template;
 
 /// Prefixes of the annotations that speak to a deployment tool: they go onto the SealedSecret,
 /// which that tool applies, and not onto the Secret.
@@ -46,7 +46,7 @@ pub enum SealError {
     TooLarge,
     /// The Secret asks for what no SealedSecret may have.
     #[error(transparent)]
-    Template(#[from] TemplateError),
+    Template(#[from] Fault),
 }
 
 /// Seals every value of a Secret for its place, under one fresh data key that is wrapped for each

@@ -29,6 +29,12 @@ use crate::settled::Settled;
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
+        name = "Key",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"KeyCurrent\")].reason",
+        priority = 1
+    ),
+    printcolumn(
         name = "Message",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
@@ -175,7 +181,8 @@ pub struct SealedSecretStatus {
     /// The generation of the SealedSecret that the conditions speak of; −1 before the controller has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` says whether the Secret is as the SealedSecret says. `Stalled` is there while waiting will not help, and
+    /// `Ready` says whether the Secret is as the SealedSecret says. `KeyCurrent` is there while something is wrong with the
+    /// keys that it is sealed to. `Stalled` is there while waiting will not help, and
     /// `Reconciling` while the controller tries again.
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -114,7 +114,7 @@ impl Settled {
             && self
                 .opened_with
                 .iter()
-                .all(|id| usable(ring).any(|key| key.published().recipient.key_id().as_str() == id))
+                .all(|id| usable(ring).any(|key| key.key_id().as_str() == id))
             && self.is_proven(object, status, ring)
     }
 
@@ -153,12 +153,13 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::judgement::Judgement;
     use crate::key::{Identity, KeyKind};
     use crate::randomness;
     use crate::reason::Reason;
     use crate::sealed_secret::{SealedSecret, SealedSecretSpec};
     use crate::sealing_key::KeyRole;
-    use crate::status::{self, Verdict};
+    use crate::status;
 
     const UID: &str = "0b8f7a1c";
     const SECRET: (&str, &str) = ("5ec4e7", "42");
@@ -171,8 +172,8 @@ mod tests {
     fn settled_status(ring: &KeyRing) -> SealedSecretStatus {
         let mut object = SealedSecret::new("db", SealedSecretSpec::default());
         object.metadata.generation = Some(3);
-        let mut status = status::after(&object, &Verdict::new(Reason::Materialised, "done"), Timestamp::UNIX_EPOCH);
-        let keys: Vec<_> = ring.keys().iter().map(|key| key.published().recipient.key_id().clone()).collect();
+        let mut status = status::after(&object, &Judgement::new(Reason::Materialised, "done"), Timestamp::UNIX_EPOCH);
+        let keys: Vec<_> = ring.keys().iter().map(|key| key.key_id().clone()).collect();
         record(&mut status, &JudgedObject { uid: UID, generation: 3, forbidden: &[] }, SECRET, keys, ring);
         status
     }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::format::Check;
+use crate::format::{Check, Fault};
 use crate::sealed_secret::Template;
 
 /// The prefix of the labels and annotations that only Waxseal writes.
@@ -49,59 +49,30 @@ impl FromStr for ForbiddenPrefix {
     }
 }
 
-/// Why a template is refused. The names it shows were checked to be short and plain.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum TemplateError {
-    /// A type that no SealedSecret may make.
-    #[error("Secrets of this type are never made from a SealedSecret")]
-    Type,
-    /// A label or annotation that only Waxseal writes.
-    #[error("labels and annotations under {OWN_PREFIX} are Waxseal's own")]
-    OwnMetadata,
-    /// A label or annotation that tells a replicator to copy the Secret.
-    #[error("labels and annotations under {0} would copy the Secret to other places")]
-    Replicator(&'static str),
-    /// A label or annotation that the operator of this controller forbids.
-    #[error("labels and annotations that begin with {0} are forbidden by the configuration of this controller")]
-    Configured(String),
-}
-
-impl TemplateError {
-    /// The check that the template failed.
-    pub fn check(&self) -> Check {
-        match self {
-            TemplateError::Type => Check::TemplateType,
-            TemplateError::OwnMetadata => Check::TemplateOwnMetadata,
-            TemplateError::Replicator(_) | TemplateError::Configured(_) => Check::TemplateReplicator,
-        }
-    }
-}
-
 /// Refuses types, labels and annotations that would give more than the values (FORMAT.md §6.8).
-pub fn check(template: &Template) -> Result<(), TemplateError> {
+pub fn check(template: &Template) -> Result<(), Fault> {
     let type_ = template.type_.as_deref().unwrap_or_default();
     if FORBIDDEN_TYPES.contains(&type_) || type_.starts_with(OWN_PREFIX) {
-        return Err(TemplateError::Type);
+        return Err(Check::TemplateType.into());
     }
     metadata_keys(template).try_for_each(|key| check_key(key))
 }
 
-/// Refuses labels and annotations that the operator forbids.
-pub fn check_configured(template: &Template, forbidden: &[ForbiddenPrefix]) -> Result<(), TemplateError> {
-    let found = forbidden.iter().find(|prefix| metadata_keys(template).any(|key| key.starts_with(&prefix.0)));
-    found.map_or(Ok(()), |prefix| Err(TemplateError::Configured(prefix.0.clone())))
+/// The first prefix that the operator forbids and a label or annotation of the template has.
+pub fn forbidden_prefix<'a>(template: &Template, forbidden: &'a [ForbiddenPrefix]) -> Option<&'a ForbiddenPrefix> {
+    forbidden.iter().find(|prefix| metadata_keys(template).any(|key| key.starts_with(&prefix.0)))
 }
 
 fn metadata_keys(template: &Template) -> impl Iterator<Item = &String> {
     template.metadata.iter().flat_map(|metadata| metadata.labels.keys().chain(metadata.annotations.keys()))
 }
 
-fn check_key(key: &str) -> Result<(), TemplateError> {
+fn check_key(key: &str) -> Result<(), Fault> {
     if key.starts_with(OWN_PREFIX) {
-        return Err(TemplateError::OwnMetadata);
+        return Err(Check::TemplateOwnMetadata.into());
     }
     match REPLICATOR_PREFIXES.iter().find(|prefix| key.starts_with(**prefix)) {
-        Some(prefix) => Err(TemplateError::Replicator(prefix)),
+        Some(prefix) => Err(Check::TemplateReplicator.fails_for(*prefix)),
         None => Ok(()),
     }
 }
@@ -123,7 +94,7 @@ mod tests {
         for type_ in ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "waxseal.dev/sealing-key"]
         {
             let template = Template { type_: Some(type_.to_owned()), ..Default::default() };
-            assert_eq!(check(&template), Err(TemplateError::Type), "{type_}");
+            assert_eq!(check(&template), Err(Check::TemplateType.into()), "{type_}");
         }
         let template = Template { type_: Some("kubernetes.io/tls".to_owned()), ..Default::default() };
         assert_eq!(check(&template), Ok(()));
@@ -131,9 +102,9 @@ mod tests {
 
     #[test]
     fn metadata_that_marks_or_copies_is_refused() {
-        assert_eq!(check(&annotated("waxseal.dev/secret")), Err(TemplateError::OwnMetadata));
+        assert_eq!(check(&annotated("waxseal.dev/secret")), Err(Check::TemplateOwnMetadata.into()));
         for prefix in REPLICATOR_PREFIXES {
-            assert_eq!(check(&annotated(&format!("{prefix}x"))), Err(TemplateError::Replicator(prefix)));
+            assert_eq!(check(&annotated(&format!("{prefix}x"))), Err(Check::TemplateReplicator.fails_for(prefix)));
         }
         assert_eq!(check(&annotated("team")), Ok(()));
     }
@@ -142,18 +113,16 @@ mod tests {
     fn an_operator_can_forbid_more_metadata() {
         let forbidden: Vec<ForbiddenPrefix> =
             ["copier.example.com/", "mirror"].iter().map(|prefix| prefix.parse().expect("a prefix")).collect();
+        let found =
+            |template: &Template| forbidden_prefix(template, &forbidden).map(|prefix| prefix.as_str().to_owned());
         for (key, prefix) in [("copier.example.com/to", "copier.example.com/"), ("mirror-to", "mirror")] {
-            let error = check_configured(&annotated(key), &forbidden).expect_err("forbidden");
-            let said = format!(
-                "labels and annotations that begin with {prefix} are forbidden by the configuration of this controller"
-            );
-            assert_eq!(error.to_string(), said);
-            assert_eq!(check_configured(&annotated(key), &[]), Ok(()));
+            assert_eq!(found(&annotated(key)).as_deref(), Some(prefix));
+            assert_eq!(forbidden_prefix(&annotated(key), &[]), None);
         }
         let labels = BTreeMap::from([("mirror".to_owned(), String::new())]);
         let metadata = Some(TemplateMetadata { labels, ..Default::default() });
-        assert!(check_configured(&Template { metadata, ..Default::default() }, &forbidden).is_err());
-        assert_eq!(check_configured(&annotated("example.com/mirror"), &forbidden), Ok(()));
+        assert!(found(&Template { metadata, ..Default::default() }).is_some());
+        assert_eq!(found(&annotated("example.com/mirror")), None);
         assert_eq!("".parse::<ForbiddenPrefix>(), Err(EmptyPrefix));
     }
 }

@@ -126,7 +126,7 @@ fn a_value_that_was_moved_does_not_open() {
     );
     open(sealed.replace("    A: wax1", "    B: wax1")).fails(
         3,
-        "error: <stdin>:1: shop/db: Unreadable: data key B: does not open: it was changed, or sealed for another place\n",
+        "error: <stdin>:1: shop/db: Unreadable: spec.encryptedData.B: does not open: it was changed, or sealed for another place\n",
     );
     open(sealed.replace("    A: wax1", "    A: wax2")).fails(
         3,
@@ -135,7 +135,7 @@ fn a_value_that_was_moved_does_not_open() {
 }
 
 #[test]
-fn a_wrap_in_ascii_armour_is_none() {
+fn a_wrap_in_ascii_armour_is_refused() {
     let folder = Folder::with_key();
     let sealed = sealed_in(&folder);
     let id = folder.key_id("cluster");
@@ -147,7 +147,7 @@ fn a_wrap_in_ascii_armour_is_none() {
     let open = folder.waxseal(&["open", "-", "--identity", "cluster.key"]);
     open.stdin(sealed.replace(wrap, &format!("{place} {armour}.{proof}"))).fails(
         3,
-        &format!("error: <stdin>:1: shop/db: Malformed: spec.envelopes.e{envelope}.wraps.{id}: the wrap is an age file in ASCII armour, where its binary form belongs\n"),
+        &format!("error: <stdin>:1: shop/db: Malformed: spec.envelopes.e{envelope}.wraps.{id}: the wrap is not an age v1 file in binary form\n"),
     );
 }
 

@@ -13,7 +13,7 @@ fn the_demo_plays_to_its_end_and_leaves_nothing_behind() {
     for line in [
         "ok: none of the 7 values is in repository/shop.yaml, plain or in base64",
         "ok: all 4 Secrets hold exactly what was sealed",
-        "status of shop/database: Unreadable: data key PASSWORD: does not open",
+        "status of shop/database: Unreadable: spec.encryptedData.PASSWORD: does not open",
         "ok: every Secret is as its SealedSecret says",
     ] {
         assert!(told.contains(line), "{line} is not in\n{told}");

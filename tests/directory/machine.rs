@@ -210,12 +210,17 @@ impl Machine {
 
     /// The `Ready` condition of a SealedSecret in the namespace `shop`: status, reason, message.
     pub(crate) fn ready(&self, name: &str) -> Option<[String; 3]> {
+        self.condition(name, "Ready")
+    }
+
+    /// A condition of a SealedSecret in the namespace `shop`: status, reason, message.
+    pub(crate) fn condition(&self, name: &str, type_: &str) -> Option<[String; 3]> {
         let status = self.status();
         let entries = status["sealedSecrets"].as_array()?;
         let entry = entries.iter().find(|entry| entry["name"] == name && entry["namespace"] == "shop")?;
         let conditions = entry["status"]["conditions"].as_array()?;
-        let ready = conditions.iter().find(|condition| condition["type"] == "Ready")?;
-        Some(["status", "reason", "message"].map(|field| ready[field].as_str().unwrap_or_default().to_owned()))
+        let condition = conditions.iter().find(|condition| condition["type"] == type_)?;
+        Some(["status", "reason", "message"].map(|field| condition[field].as_str().unwrap_or_default().to_owned()))
     }
 
     /// Asserts what the status file says, and gives the message.

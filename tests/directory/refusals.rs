@@ -31,7 +31,7 @@ fn the_last_good_secret_stays_whatever_happens_to_its_manifest() {
             "Malformed",
             "values are bound to a name, so it cannot be generated",
         ),
-        ("password: wax1.", "passwort: wax1.", "Unreadable", "data key passwort: does not open"),
+        ("password: wax1.", "passwort: wax1.", "Unreadable", "spec.encryptedData.passwort: does not open"),
     ];
     for (from, to, reason, message) in breakages {
         let machine = materialised();

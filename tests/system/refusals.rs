@@ -71,7 +71,7 @@ async fn swapped(context: &Context) -> TestResult {
     replace_spec(&namespace, &sealed).await?;
     let object = with_reason(&namespace, "db", "Unreadable").await?;
     let message = condition(&object, "Ready").ok_or("no Ready condition")?.2;
-    assert_eq!(message, "data key USER: does not open: it was changed, or sealed for another place");
+    assert_eq!(message, "spec.encryptedData.USER: does not open: it was changed, or sealed for another place");
     let after = namespace.api::<Secret>().get("db").await?;
     assert_eq!(before.resource_version(), after.resource_version());
     Ok(())
@@ -86,7 +86,7 @@ async fn disguised(context: &Context) -> TestResult {
     }
     create(&namespace, &sealed).await?;
     let object = with_reason(&namespace, "web", "Unreadable").await?;
-    assert!(condition(&object, "Ready").ok_or("no Ready condition")?.2.starts_with("data key PASSWORD: "));
+    assert!(condition(&object, "Ready").ok_or("no Ready condition")?.2.starts_with("spec.encryptedData.PASSWORD: "));
     assert!(namespace.api::<Secret>().get_opt("web").await?.is_none());
     Ok(())
 }

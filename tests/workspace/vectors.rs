@@ -8,12 +8,12 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use waxseal_shared::format::{Check, DecodeError, Sealed};
+use waxseal_shared::format::{self, Check, FieldPath, Sealed};
 use waxseal_shared::key::{Identity, Recipient};
 use waxseal_shared::key_life::HeldKey;
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::manifest::{self, DocumentKind};
-use waxseal_shared::open::{OpenError, open};
+use waxseal_shared::open::{BrokenWrap, open};
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::{KeyRole, KeyState};
 use waxseal_tests::vectors;
@@ -270,28 +270,14 @@ fn kept_files() -> BTreeSet<String> {
 }
 
 fn outcome(vector: &ObjectVector) -> Result<Opened, Refusal> {
-    let sealed = Sealed::decode(&object(vector)).map_err(|error| Refusal {
-        check: error.check(),
-        reason: error.reason().to_string(),
-        at: place_in_object(&error),
-        text: error.to_string(),
-    })?;
+    let sealed = Sealed::decode(&object(vector)).map_err(refusal)?;
     let ring = KeyRing::new(vector.identities.iter().map(held).collect());
-    let opened = open(&sealed, &ring).map_err(|error| Refusal {
-        check: error.check(),
-        reason: error.reason().to_string(),
-        at: place_in_opening(&error),
-        text: error.to_string(),
-    })?;
+    let opened = open(&sealed, &ring).map_err(refusal)?;
     let metadata = sealed.template.metadata.clone().unwrap_or_default();
     Ok(Opened {
         data: opened.data.iter().map(|(key, value)| (key.to_string(), described(value.expose()))).collect(),
         opened_with: opened.opened_with.iter().map(ToString::to_string).collect(),
-        broken_wraps: opened
-            .broken_wraps
-            .iter()
-            .map(|(id, keys)| (id.to_string(), keys.iter().map(ToString::to_string).collect()))
-            .collect(),
+        broken_wraps: keys_by_envelope(&opened.broken_wraps),
         secret: Secret {
             type_: sealed
                 .template
@@ -319,6 +305,14 @@ pub(crate) fn object(vector: &ObjectVector) -> SealedSecret {
 pub(crate) fn held(key: &HeldIdentity) -> HeldKey {
     let identity = Identity::parse(&key.identity).expect("an identity");
     HeldKey::new(identity, key.role, key.created_at.parse().expect("an RFC 3339 time"), key.state)
+}
+
+fn keys_by_envelope(broken_wraps: &[BrokenWrap]) -> BTreeMap<String, Vec<String>> {
+    let mut keys: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for wrap in broken_wraps {
+        keys.entry(wrap.envelope.to_string()).or_default().push(wrap.key.to_string());
+    }
+    keys
 }
 
 fn described(value: &[u8]) -> Data {
@@ -362,32 +356,27 @@ fn assert_breaks(vector: &Value, error: &str) {
     assert!(signs.iter().any(|sign| error.contains(sign)), "{}: {rule} is not: {error}", vector["name"]);
 }
 
-fn place_in_object(error: &DecodeError) -> BTreeMap<String, String> {
-    match error {
-        DecodeError::TooManyWraps(envelope)
-        | DecodeError::KeyId(envelope, _)
-        | DecodeError::Commitment(envelope, _)
-        | DecodeError::ForeignCommitment(envelope, _)
-        | DecodeError::NoWraps(envelope)
-        | DecodeError::MixedWraps(envelope)
-        | DecodeError::Moved { envelope, .. } => place(&[("envelope", envelope)]),
-        DecodeError::Wrap(envelope, wrap, _) => place(&[("envelope", envelope), ("wrap", wrap)]),
-        DecodeError::Token(data_key, _) | DecodeError::MissingEnvelope(data_key, _) => place(&[("dataKey", data_key)]),
-        DecodeError::Name(_)
-        | DecodeError::Namespace(_)
-        | DecodeError::TooManyDataKeys
-        | DecodeError::TooManyEnvelopes
-        | DecodeError::DataKey(_)
-        | DecodeError::EnvelopeId(_)
-        | DecodeError::TooLarge
-        | DecodeError::Template(_) => place(&[]),
+fn refusal(refusal: format::Refusal) -> Refusal {
+    Refusal {
+        check: refusal.check(),
+        reason: refusal.reason().to_string(),
+        at: place_of(refusal.field()),
+        text: refusal.to_string(),
     }
 }
 
-fn place_in_opening(error: &OpenError) -> BTreeMap<String, String> {
-    match error {
-        OpenError::Envelope(envelope, _) => place(&[("envelope", envelope)]),
-        OpenError::Value(data_key, _) => place(&[("dataKey", data_key)]),
+fn place_of(field: &FieldPath) -> BTreeMap<String, String> {
+    match field {
+        FieldPath::Envelope(envelope) | FieldPath::Commitment(envelope) | FieldPath::Wraps(envelope) => {
+            place(&[("envelope", envelope)])
+        }
+        FieldPath::Wrap(envelope, wrap) => place(&[("envelope", envelope), ("wrap", wrap)]),
+        FieldPath::Value(data_key) => place(&[("dataKey", data_key)]),
+        FieldPath::Name
+        | FieldPath::Namespace
+        | FieldPath::Envelopes
+        | FieldPath::EncryptedData
+        | FieldPath::Template => place(&[]),
     }
 }
 

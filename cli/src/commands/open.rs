@@ -2,12 +2,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
-use waxseal_shared::key_ring::{EnvelopeError, KeyRing};
+use waxseal_shared::format::{Check, FieldPath, Refusal, Sealed};
+use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::manifest::{Format, write_secret};
-use waxseal_shared::open::{OpenError, open};
+use waxseal_shared::open::open;
 use waxseal_shared::sealed_secret::TemplateMetadata;
 use waxseal_shared::secret::SecretManifest;
-use waxseal_shared::status::broken_wrap;
 use zeroize::Zeroizing;
 
 use crate::error::{CliError, Failures};
@@ -157,11 +157,9 @@ fn open_one(
 ) -> Result<SecretManifest, CliError> {
     let sealed = &object.sealed;
     let title = format!("{}/{}", sealed.namespace, sealed.name);
-    let opened = open(sealed, ring).map_err(|error| refusal(&error, &title, known_keys).at(&object.place))?;
-    for (envelope, keys) in &opened.broken_wraps {
-        for key in keys {
-            streams.warn(&object.place, &format!("{title}: {}", broken_wrap(envelope, key)));
-        }
+    let opened = open(sealed, ring).map_err(|refusal| refused(&refusal, sealed, known_keys).at(&object.place))?;
+    for wrap in &opened.broken_wraps {
+        streams.warn(&object.place, &format!("{title}: WrapBroken: {wrap}"));
     }
     let template = sealed.template.clone();
     let TemplateMetadata { labels, annotations } = template.metadata.unwrap_or_default();
@@ -176,18 +174,21 @@ fn open_one(
     })
 }
 
-fn refusal(error: &OpenError, title: &str, known_keys: Option<&KnownKeys>) -> CliError {
-    let reason = error.reason();
-    let OpenError::Envelope(envelope, EnvelopeError::KeyMissing(keys)) = error else {
-        return CliError::refused(format!("{title}: {reason}: {error}"));
+fn refused(refusal: &Refusal, sealed: &Sealed, known_keys: Option<&KnownKeys>) -> CliError {
+    let title = format!("{}/{}: {}", sealed.namespace, sealed.name, refusal.reason());
+    let FieldPath::Envelope(envelope) = refusal.field() else {
+        return CliError::refused(format!("{title}: {refusal}"));
     };
+    if refusal.check() != Check::EnvelopeKeyMissing {
+        return CliError::refused(format!("{title}: {refusal}"));
+    }
     let role = |id| known_keys.and_then(|known_keys| known_keys.of(id).first()).map(|key| key.role);
-    let keys = keys.iter().map(|id| match role(id) {
+    let keys = sealed.envelopes()[envelope].wraps.keys().map(|id| match role(id) {
         Some(role) => format!("{id} ({})", role.as_str()),
         None => id.to_string(),
     });
     let keys = keys.collect::<Vec<_>>().join(" or ");
-    let text = format!("{title}: {reason}: none of the identities given opens envelope {envelope}: it needs {keys}");
+    let text = format!("{title}: none of the identities given opens envelope {envelope}: it needs {keys}");
     let error = CliError::refused(text);
     if known_keys.is_some() { error } else { error.with_hint("pass `--keys KEYS_FILE` to see whose keys these are") }
 }

@@ -1,8 +1,8 @@
 //! What a pass cannot tell because a manifest is at fault.
 
 use waxseal_shared::format::Sealed;
+use waxseal_shared::judgement::Judgement;
 use waxseal_shared::reason::Reason;
-use waxseal_shared::status::Verdict;
 
 use super::manifests_folder::{Doubtful, Found, Reading, Unreadable};
 
@@ -46,8 +46,8 @@ impl Gaps {
     }
 
     /// Adds an object if the verdict on it, or another look without keys, says that it is bad.
-    pub(super) fn add_if_bad(&mut self, found: &Found, verdict: &Verdict) {
-        if let Some(fault) = fault(found, verdict) {
+    pub(super) fn add_if_bad(&mut self, found: &Found, judgement: &Judgement) {
+        if let Some(fault) = fault(found, judgement) {
             let text = format!("{}:{}: {}", found.file, found.line, fault.message);
             self.bad.push(Gap { file: found.file.clone(), reason: fault.reason, text });
         }
@@ -64,14 +64,14 @@ impl Gaps {
     }
 
     /// What to say of a SealedSecret that is not found and stood in `file`; `None` without gaps.
-    pub(super) fn verdict_on_missing(&self, file: &str) -> Option<Verdict> {
+    pub(super) fn judgement_on_missing(&self, file: &str) -> Option<Judgement> {
         if let Some(gap) = self.bad.iter().chain(&self.doubtful).find(|gap| gap.file == file) {
             let message = format!("its manifest cannot be used: {}; its Secret stays as it is", gap.text);
-            return Some(Verdict::new(gap.reason, message));
+            return Some(Judgement::new(gap.reason, message));
         }
         let text = self.first()?;
         let message = format!("not found, but not every manifest can be used: {text}; its Secret stays as it is");
-        Some(Verdict::new(Reason::ApiUnavailable, message))
+        Some(Judgement::new(Reason::ApiUnavailable, message))
     }
 }
 
@@ -80,11 +80,11 @@ impl Gaps {
 /// A lacking or revoked key is no fault: names, form and what the values were sealed for are checked
 /// without keys, so such an object is the one that it says it is. Neither is a Secret that cannot be
 /// written. Where the verdict stopped short of those checks, they are made here.
-fn fault(found: &Found, verdict: &Verdict) -> Option<Verdict> {
-    match verdict.reason {
+fn fault(found: &Found, judgement: &Judgement) -> Option<Judgement> {
+    match judgement.reason {
         Reason::Materialised => None,
-        Reason::Malformed | Reason::Moved | Reason::Unreadable => Some(verdict.clone()),
-        _ => Sealed::decode(&found.object).err().map(|error| Verdict::new(error.reason(), error.to_string())),
+        Reason::Malformed | Reason::Moved | Reason::Unreadable => Some(judgement.clone()),
+        _ => Sealed::decode(&found.object).err().map(|error| Judgement::new(error.reason(), error.to_string())),
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
 
     fn gaps(found: &Found, reason: Reason) -> Gaps {
         let mut gaps = Gaps::default();
-        gaps.add_if_bad(found, &Verdict::new(reason, "why"));
+        gaps.add_if_bad(found, &Judgement::new(reason, "why"));
         gaps
     }
 
@@ -143,30 +143,30 @@ mod tests {
     #[test]
     fn the_file_where_it_stood_comes_before_others() {
         let mut both = gaps(&found("web.yaml"), Reason::Moved);
-        both.add_if_bad(&found("db.yaml"), &Verdict::new(Reason::Unreadable, "y"));
-        let said = |file| both.verdict_on_missing(file).map(|verdict| (verdict.reason, verdict.message));
+        both.add_if_bad(&found("db.yaml"), &Judgement::new(Reason::Unreadable, "y"));
+        let said = |file| both.judgement_on_missing(file).map(|judgement| (judgement.reason, judgement.message));
         let own = "its manifest cannot be used: db.yaml:3: y; its Secret stays as it is";
         assert_eq!(said("db.yaml"), Some((Reason::Unreadable, own.to_owned())));
         let other = "not found, but not every manifest can be used: web.yaml:3: why; its Secret stays as it is";
         assert_eq!(said("api.yaml"), Some((Reason::ApiUnavailable, other.to_owned())));
-        assert_eq!(Gaps::default().verdict_on_missing("db.yaml"), None);
+        assert_eq!(Gaps::default().judgement_on_missing("db.yaml"), None);
     }
 
     #[test]
     fn a_doubt_counts_only_for_what_stood_in_its_file() {
         let doubtful = vec![Doubtful { file: "db.yaml".to_owned(), text: "db.yaml:1: why".to_owned() }];
         let gaps = Gaps::of_reading(&Reading { doubtful, ..Reading::default() });
-        let verdict = gaps.verdict_on_missing("db.yaml").expect("a doubt");
-        assert_eq!(verdict.reason, Reason::Malformed);
-        assert_eq!(verdict.message, "its manifest cannot be used: db.yaml:1: why; its Secret stays as it is");
+        let judgement = gaps.judgement_on_missing("db.yaml").expect("a doubt");
+        assert_eq!(judgement.reason, Reason::Malformed);
+        assert_eq!(judgement.message, "its manifest cannot be used: db.yaml:1: why; its Secret stays as it is");
         assert!(gaps.is_doubtful("db.yaml") && !gaps.is_doubtful("web.yaml"));
-        assert_eq!((gaps.verdict_on_missing("web.yaml"), gaps.first()), (None, None));
+        assert_eq!((gaps.judgement_on_missing("web.yaml"), gaps.first()), (None, None));
     }
     /// Whether nobody could take the SealedSecret that stood in a file for deleted.
     fn is_safe(folder: &TempDir, text: &[u8]) -> bool {
         fs::write(folder.path().join("db.yaml"), text).expect("written");
         let reading = manifests_folder::read(folder.path());
-        !reading.objects.is_empty() || Gaps::of_reading(&reading).verdict_on_missing("db.yaml").is_some()
+        !reading.objects.is_empty() || Gaps::of_reading(&reading).judgement_on_missing("db.yaml").is_some()
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
+use waxseal_shared::judgement::Judgement;
 use waxseal_shared::names::{Namespace, ObjectName};
-use waxseal_shared::plan::{Controller, ExistingSecret, Keys, Materialised, Plan, plan};
-use waxseal_shared::reason::{Reason, Standing};
+use waxseal_shared::plan::{Existing, Keys, Plan, plan};
+use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec, SealedSecretStatus};
-use waxseal_shared::status::{self, Verdict};
+use waxseal_shared::status;
 use waxseal_shared::template::ForbiddenPrefix;
 
 use super::durable_file::{self, FileError};
@@ -56,8 +57,8 @@ pub(super) struct Outcome {
 }
 
 /// What was done for one SealedSecret.
-struct Judgement {
-    verdict: Verdict,
+struct Done {
+    judgement: Judgement,
     has_written: bool,
 }
 
@@ -171,23 +172,23 @@ impl Reconciler {
             if *stop.borrow() {
                 return None;
             }
-            let judgement = self.judge(found, places, keys.as_keys());
-            gaps.add_if_bad(found, &judgement.verdict);
+            let done = self.judge(found, places, keys.as_keys());
+            gaps.add_if_bad(found, &done.judgement);
             let namespace = found.namespace.as_ref().map(Namespace::as_str);
-            entries.push(self.say(&found.file, namespace, &found.object, judgement));
+            entries.push(self.say(&found.file, namespace, &found.object, done));
         }
         Some((entries, gaps))
     }
 
-    fn judge(&self, found: &Found, places: &Places, keys: Keys<'_>) -> Judgement {
-        let left = |verdict| Judgement { verdict, has_written: false };
+    fn judge(&self, found: &Found, places: &Places, keys: Keys<'_>) -> Done {
+        let left = |judgement| Done { judgement, has_written: false };
         let Some(namespace) = &found.namespace else {
-            return left(Verdict::new(Reason::Malformed, NO_NAMESPACE));
+            return left(Judgement::new(Reason::Malformed, NO_NAMESPACE));
         };
         let place = (namespace.clone(), found.name.clone());
         if let Some(files) = places.get(&place).filter(|files| files.len() > 1) {
             let message = format!("namespace and name are those of several manifests: {}", files.join(", "));
-            return left(Verdict::new(Reason::Malformed, message));
+            return left(Judgement::new(Reason::Malformed, message));
         }
         let folder = SecretFolder::new(&self.folders.secrets, place.0, place.1);
         carry_out(&folder, &found.object, keys, &self.forbidden).unwrap_or_else(|error| left(failed(&error)))
@@ -203,32 +204,28 @@ impl Reconciler {
             let mut object = SealedSecret::new(place.1.as_str(), SealedSecretSpec::default());
             object.status = Some(entry.status.clone());
             let namespace = entry.namespace.as_deref();
-            if let Some(verdict) = gaps.verdict_on_missing(&entry.file) {
-                unseen.push(self.say(&entry.file, namespace, &object, Judgement { verdict, has_written: false }));
+            if let Some(judgement) = gaps.judgement_on_missing(&entry.file) {
+                unseen.push(self.say(&entry.file, namespace, &object, Done { judgement, has_written: false }));
             } else if self.gone.contains_key(&place) {
                 // No news yet: most files that are gone for a moment come back.
-                let verdict = Verdict::new(Reason::ApiUnavailable, "not found; its Secret goes unless it returns");
-                unseen.push(entry_of(&entry.file, namespace, &object, &verdict));
+                let judgement = Judgement::new(Reason::ApiUnavailable, "not found; its Secret goes unless it returns");
+                unseen.push(entry_of(&entry.file, namespace, &object, &judgement));
             }
         }
         unseen
     }
 
-    /// The entry for the status file, and a line in the log if it is news.
-    fn say(&self, file: &str, namespace: Option<&str>, object: &SealedSecret, judgement: Judgement) -> Entry {
-        let Judgement { verdict, has_written } = judgement;
+    /// The entry for the status file, and log lines for what is news.
+    fn say(&self, file: &str, namespace: Option<&str>, object: &SealedSecret, done: Done) -> Entry {
+        let Done { judgement, has_written } = done;
         let name = object.metadata.name.clone().unwrap_or_default();
-        let said = object.status.as_ref().is_some_and(|status| says(status, &verdict));
-        let is_ready = verdict.reason.standing() == Standing::Ready;
-        if has_written || !said || (self.is_first_pass && !is_ready) {
-            let (namespace, reason) = (namespace.unwrap_or_default(), verdict.reason.as_str());
-            if verdict.is_warning {
-                tracing::warn!(namespace, name, reason, "{}", verdict.message);
-            } else {
-                tracing::info!(namespace, name, reason, "{}", verdict.message);
+        for fact in judgement.facts() {
+            let is_news = !fact.is_stated_in(object.status.as_ref());
+            if is_news || has_written || (self.is_first_pass && !judgement.is_ready()) {
+                log::fact(namespace.unwrap_or_default(), &name, &fact);
             }
         }
-        entry_of(file, namespace, object, &verdict)
+        entry_of(file, namespace, object, &judgement)
     }
 
     /// Deletes the Secrets of ours whose SealedSecrets are gone, unless a manifest is, or could be,
@@ -286,58 +283,38 @@ fn carry_out(
     object: &SealedSecret,
     keys: Keys<'_>,
     forbidden: &[ForbiddenPrefix],
-) -> Result<Judgement, FileError> {
+) -> Result<Done, FileError> {
     let present = folder.read()?;
-    let has_restored = matches!(present, Present::Ours(_)) && folder.restore_modes()?;
-    let foreign = foreign_secret();
+    let is_ours = matches!(present, Present::Ours(_));
+    let has_restored = is_ours && folder.restore_modes()?;
     let existing = match &present {
-        Present::Nothing => None,
-        Present::Foreign(_) => Some(&foreign),
-        Present::Ours(existing) => Some(&**existing),
+        Present::Nothing => Existing::Absent,
+        Present::Foreign(why) => Existing::Foreign(why.clone()),
+        Present::Ours(secret) => Existing::Ours(secret),
     };
-    let left = |verdict| Ok(Judgement { verdict, has_written: false });
-    match (plan(object, keys, forbidden, existing), present) {
-        (Plan::Write(..), Present::Foreign(message)) => left(Verdict::new(Reason::ForeignOwner, message)),
-        (Plan::Refuse(verdict), Present::Foreign(message)) if verdict.reason == Reason::ForeignOwner => {
-            left(Verdict { message, ..verdict })
-        }
-        (Plan::Write(desired, done), _) => {
+    let judgement = match plan(object, keys, forbidden, existing) {
+        Plan::Write(desired, done) => {
             folder.write(&desired)?;
-            Ok(Judgement { verdict: done.verdict, has_written: true })
+            return Ok(Done { judgement: done.judgement, has_written: true });
         }
-        (Plan::Keep(Materialised { verdict, .. }) | Plan::Refuse(verdict), Present::Ours(_)) => {
-            folder.settle()?;
-            Ok(Judgement { verdict, has_written: has_restored })
-        }
-        (Plan::Keep(Materialised { verdict, .. }) | Plan::Refuse(verdict), Present::Nothing | Present::Foreign(_)) => {
-            left(verdict)
-        }
-        (Plan::Nothing, _) => left(Verdict::new(Reason::Conflict, "it is being deleted")),
+        Plan::Keep(done) => done.judgement,
+        Plan::Refuse(judgement) => judgement,
+        Plan::Nothing => Judgement::new(Reason::Conflict, "it is being deleted"),
+    };
+    if is_ours {
+        folder.settle()?;
     }
-}
-
-/// Something that is not marked as ours.
-fn foreign_secret() -> ExistingSecret {
-    ExistingSecret {
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        our_labels: BTreeSet::new(),
-        our_annotations: BTreeSet::new(),
-        controller: Controller::None,
-        type_: String::new(),
-        immutable: false,
-        data: None,
-    }
+    Ok(Done { judgement, has_written: has_restored })
 }
 
 /// The file system in the terms that reasons have for an API server.
-fn failed(error: &FileError) -> Verdict {
+fn failed(error: &FileError) -> Judgement {
     let reason = match error.source.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Reason::Forbidden,
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Reason::Quota,
         _ => Reason::ApiUnavailable,
     };
-    Verdict::new(reason, log::chain(error))
+    Judgement::new(reason, log::chain(error))
 }
 
 fn places(reading: &Reading) -> Places {
@@ -359,17 +336,12 @@ fn place_of(entry: &Entry) -> Option<Place> {
     Some((Namespace::parse(entry.namespace.as_deref()?).ok()?, ObjectName::parse(&entry.name).ok()?))
 }
 
-fn entry_of(file: &str, namespace: Option<&str>, object: &SealedSecret, verdict: &Verdict) -> Entry {
-    let status = status::after(object, verdict, Timestamp::now());
+fn entry_of(file: &str, namespace: Option<&str>, object: &SealedSecret, judgement: &Judgement) -> Entry {
+    let status = status::after(object, judgement, Timestamp::now());
     let name = object.metadata.name.clone().unwrap_or_default();
     Entry { file: file.to_owned(), namespace: namespace.map(str::to_owned), name, status }
 }
 
 fn is_ready(status: &SealedSecretStatus) -> bool {
     status.conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
-
-fn says(status: &SealedSecretStatus, verdict: &Verdict) -> bool {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
-    ready.is_some_and(|ready| ready.reason == verdict.reason.as_str() && ready.message == verdict.message)
 }

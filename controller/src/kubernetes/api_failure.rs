@@ -2,8 +2,8 @@
 //! content.
 
 use kube::core::Status;
+use waxseal_shared::judgement::Judgement;
 use waxseal_shared::reason::Reason;
-use waxseal_shared::status::Verdict;
 
 const MOST_FIELDS: usize = 5;
 
@@ -25,32 +25,34 @@ pub(super) fn describe(error: &kube::Error) -> String {
     }
 }
 
-/// The verdict on an object whose Secret could not be read or written.
-pub(super) fn verdict(error: &kube::Error, verb: Verb) -> Verdict {
+/// The judgement on an object whose Secret could not be read or written.
+pub(super) fn judgement(error: &kube::Error, verb: Verb) -> Judgement {
     let said = describe(error);
     let kube::Error::Api(status) = error else {
-        return Verdict::new(Reason::ApiUnavailable, format!("the API server could not be asked: {said}"));
+        return Judgement::new(Reason::ApiUnavailable, format!("the API server could not be asked: {said}"));
     };
     match status.code {
-        409 => Verdict::new(Reason::Conflict, "the Secret changed meanwhile; looking at it again"),
-        403 if is_terminating(status) => Verdict::new(Reason::NamespaceTerminating, "the namespace is being deleted"),
-        404 => Verdict::new(Reason::NamespaceTerminating, "the namespace is gone"),
+        409 => Judgement::new(Reason::Conflict, "the Secret changed meanwhile; looking at it again"),
+        403 if is_terminating(status) => Judgement::new(Reason::NamespaceTerminating, "the namespace is being deleted"),
+        404 => Judgement::new(Reason::NamespaceTerminating, "the namespace is gone"),
         403 if status.message.contains("exceeded quota") => {
-            Verdict::new(Reason::Quota, "the namespace's quota has no room for the Secret")
+            Judgement::new(Reason::Quota, "the namespace's quota has no room for the Secret")
         }
         413 => too_large(),
         422 if status.message.contains("Too long") => too_large(),
         500 if status.message.contains("request is too large") => too_large(),
-        401 | 429 | 500.. => Verdict::new(Reason::ApiUnavailable, format!("the API server cannot do it now: {said}")),
-        403 if is_without_right(status) => Verdict::new(
+        401 | 429 | 500.. => Judgement::new(Reason::ApiUnavailable, format!("the API server cannot do it now: {said}")),
+        403 if is_without_right(status) => Judgement::new(
             Reason::Forbidden,
             format!(
                 "the controller has no right to {} Secrets here: apply the rights in deploy/waxseal.yaml",
                 verb.as_str()
             ),
         ),
-        403 => Verdict::new(Reason::Forbidden, format!("an admission rule of the cluster refuses the Secret: {said}")),
-        _ => Verdict::new(Reason::Forbidden, format!("the API server refuses the Secret: {said}{}", fields(status))),
+        403 => {
+            Judgement::new(Reason::Forbidden, format!("an admission rule of the cluster refuses the Secret: {said}"))
+        }
+        _ => Judgement::new(Reason::Forbidden, format!("the API server refuses the Secret: {said}{}", fields(status))),
     }
 }
 
@@ -79,8 +81,8 @@ fn fields(status: &Status) -> String {
     if fields.is_empty() { String::new() } else { format!(" in {}", fields.join(", ")) }
 }
 
-fn too_large() -> Verdict {
-    Verdict::new(Reason::TooLarge, "the Secret is larger than the API server takes")
+fn too_large() -> Judgement {
+    Judgement::new(Reason::TooLarge, "the Secret is larger than the API server takes")
 }
 
 fn is_terminating(status: &Status) -> bool {
@@ -119,7 +121,7 @@ mod tests {
             (503, "ServiceUnavailable", "", Reason::ApiUnavailable),
             (429, "TooManyRequests", "", Reason::ApiUnavailable),
         ] {
-            assert_eq!(verdict(&failure(code, reason, message), Verb::Patch).reason, expected, "{code} {message}");
+            assert_eq!(judgement(&failure(code, reason, message), Verb::Patch).reason, expected, "{code} {message}");
         }
     }
 
@@ -127,7 +129,7 @@ mod tests {
     fn a_missing_right_names_the_verb_and_an_admission_rule_does_not() {
         let rbac = "secrets \"db\" is forbidden: User \"u\" cannot patch resource \"secrets\" in API group \"\" in the \
                     namespace \"shop\"";
-        let said = |message, verb| verdict(&failure(403, "Forbidden", message), verb).message;
+        let said = |message, verb| judgement(&failure(403, "Forbidden", message), verb).message;
         let right = |verbs| {
             format!("the controller has no right to {verbs} Secrets here: apply the rights in deploy/waxseal.yaml")
         };
@@ -152,13 +154,14 @@ mod tests {
             retry_after_seconds: 0,
         };
         let status = Status { code: 422, reason: "Invalid".to_owned(), details: Some(details), ..Status::default() };
-        let said = verdict(&kube::Error::Api(Box::new(status)), Verb::Patch).message;
+        let said = judgement(&kube::Error::Api(Box::new(status)), Verb::Patch).message;
         assert_eq!(said, "the API server refuses the Secret: HTTP 422 Invalid in data[tls.crt]");
     }
 
     #[test]
     fn the_servers_text_never_shows() {
-        let said = verdict(&failure(422, "Invalid", "invalid character 'h' looking for hunter2"), Verb::Patch).message;
+        let said =
+            judgement(&failure(422, "Invalid", "invalid character 'h' looking for hunter2"), Verb::Patch).message;
         assert_eq!(said, "the API server refuses the Secret: HTTP 422 Invalid");
         assert_eq!(describe(&failure(422, "hunter2 !", "")), "HTTP 422 ");
     }

@@ -128,7 +128,7 @@ impl KeySource {
         let mut stored = self.identities_or_first(now, troubles).await?;
         let broken_count = stored.broken.len();
         troubles.broken.clone_from(&stored.broken);
-        let ids = stored.held.iter().map(|(key, _)| key.published().recipient.key_id().clone()).collect();
+        let ids = stored.held.iter().map(|(key, _)| key.key_id().clone()).collect();
         let requests = self.publication.requests(ids).await?;
         for (identity, state) in stored.tighten(&mut self.strictest, |key| requests.state(key)) {
             troubles.failures.extend(self.identities.write_state(identity, state).await.err());

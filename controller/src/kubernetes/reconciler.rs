@@ -9,12 +9,13 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Deserialize;
 use tokio::sync::watch;
+use waxseal_shared::judgement::Judgement;
 use waxseal_shared::names::KeyId;
-use waxseal_shared::plan::{DesiredSecret, Materialised, Plan, plan};
+use waxseal_shared::plan::{DesiredSecret, Existing, Materialised, Plan, plan};
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec, SealedSecretStatus};
 use waxseal_shared::settled::{self, JudgedObject};
-use waxseal_shared::status::{self, Verdict};
+use waxseal_shared::status;
 use waxseal_shared::template::ForbiddenPrefix;
 
 use super::api_failure::{self, Verb};
@@ -24,8 +25,9 @@ use super::metrics::Metrics;
 use super::object_key::ObjectKey;
 use super::objects::{Objects, SealedSecretNews};
 use super::retry_delays;
-use super::secret_object::{CREATE_ONLY, FIELD_MANAGER, SecretApply, existing, removal, surplus_keys};
+use super::secret_object::{CREATE_ONLY, FIELD_MANAGER, SecretApply, existing_secret, removal, surplus_keys};
 use super::status_patch;
+use crate::log;
 
 /// One reconcile takes at most this long, whatever the API server does.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -43,7 +45,7 @@ pub(super) struct Context {
 
 /// What came of an object.
 struct Outcome {
-    verdict: Verdict,
+    judgement: Judgement,
     /// The Secret, if it is right.
     right_secret: Option<RightSecret>,
 }
@@ -61,13 +63,13 @@ struct SecretVersion {
 }
 
 impl Outcome {
-    fn refused(verdict: Verdict) -> Self {
-        Self { verdict, right_secret: None }
+    fn refused(judgement: Judgement) -> Self {
+        Self { judgement, right_secret: None }
     }
 
     fn right(done: Materialised, version: SecretVersion) -> Self {
         let opened_with = done.opened_with.into_iter().collect();
-        Self { verdict: done.verdict, right_secret: Some(RightSecret { version, opened_with }) }
+        Self { judgement: done.judgement, right_secret: Some(RightSecret { version, opened_with }) }
     }
 }
 
@@ -113,7 +115,7 @@ async fn look(key: &ObjectKey, context: &Context) -> Result<Option<Reason>, Stri
     let outcome = if is_readable {
         carry_out(&object, &keys, known.has_marked_secret(), context, &mut room).await
     } else {
-        Some(Outcome::refused(Verdict::new(Reason::Malformed, MALFORMED)))
+        Some(Outcome::refused(Judgement::new(Reason::Malformed, MALFORMED)))
     };
     let Some(outcome) = outcome else {
         return Ok(None);
@@ -121,13 +123,13 @@ async fn look(key: &ObjectKey, context: &Context) -> Result<Option<Reason>, Stri
     if let Some(right) = &outcome.right_secret {
         context.objects.wrote_secret(key, &right.version.uid, &right.version.resource_version);
     }
-    log_change(&object, &outcome.verdict);
+    log_news(&object, &outcome.judgement);
     let status = new_status(&object, &outcome, &keys, context);
     match status_patch::write(&context.client, &object, &status).await {
         Ok(version) => {
             let version = version.or_else(|| object.resource_version()).unwrap_or_default();
             context.objects.wrote_status(key, &object.uid().unwrap_or_default(), &version, &status);
-            Ok(Some(outcome.verdict.reason))
+            Ok(Some(outcome.judgement.reason))
         }
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
         // The object changed meanwhile: it is looked at again.
@@ -182,7 +184,7 @@ async fn carry_out(
 ) -> Option<Outcome> {
     if !has_marked_secret {
         let created = act(object, keys, None, context).await?;
-        if created.verdict.reason != Reason::Conflict {
+        if created.judgement.reason != Reason::Conflict {
             return Some(created);
         }
     }
@@ -191,18 +193,19 @@ async fn carry_out(
         Ok(None) => act(object, keys, None, context).await,
         Ok(Some(text)) => match serde_json::from_slice(&text) {
             Ok(secret) => act(object, keys, Some(secret), context).await,
-            Err(error) => Some(Outcome::refused(api_failure::verdict(&kube::Error::SerdeError(error), Verb::Get))),
+            Err(error) => Some(Outcome::refused(api_failure::judgement(&kube::Error::SerdeError(error), Verb::Get))),
         },
-        Err(error) => Some(Outcome::refused(api_failure::verdict(&error, Verb::Get))),
+        Err(error) => Some(Outcome::refused(api_failure::judgement(&error, Verb::Get))),
     }
 }
 
 async fn act(object: &SealedSecret, keys: &KeyState, found: Option<Secret>, context: &Context) -> Option<Outcome> {
     let version = found.as_ref().map(version_of);
-    let existing = found.map(existing);
-    match (plan(object, keys.as_keys(), &context.forbidden, existing.as_ref()), version) {
+    let secret = found.map(existing_secret);
+    let existing = secret.as_ref().map_or(Existing::Absent, |secret| Existing::of(secret, object));
+    match (plan(object, keys.as_keys(), &context.forbidden, existing), version) {
         (Plan::Nothing, _) => None,
-        (Plan::Refuse(verdict), _) => Some(Outcome::refused(verdict)),
+        (Plan::Refuse(judgement), _) => Some(Outcome::refused(judgement)),
         (Plan::Keep(done), version) => Some(Outcome::right(done, version?)),
         (Plan::Write(desired, done), version) => {
             let base = version.as_ref().map_or(CREATE_ONLY, |version| &version.resource_version);
@@ -211,7 +214,7 @@ async fn act(object: &SealedSecret, keys: &KeyState, found: Option<Secret>, cont
                     context.metrics.count_write();
                     Some(Outcome::right(done, written))
                 }
-                Err(error) => Some(Outcome::refused(api_failure::verdict(&error, Verb::Patch))),
+                Err(error) => Some(Outcome::refused(api_failure::judgement(&error, Verb::Patch))),
             }
         }
     }
@@ -231,7 +234,7 @@ async fn write_secret(
     let written = secrets.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(apply)).await?;
     let surplus = surplus_keys(&written, desired);
     let version = version_of(&written);
-    drop(existing(written));
+    drop(existing_secret(written));
     if surplus.is_empty() {
         return Ok(version);
     }
@@ -239,7 +242,7 @@ async fn write_secret(
     let patch = Patch::Merge(removal(&surplus, &version.resource_version));
     let pruned = secrets.patch(name, &params, &patch).await?;
     let version = version_of(&pruned);
-    drop(existing(pruned));
+    drop(existing_secret(pruned));
     Ok(version)
 }
 
@@ -251,7 +254,7 @@ fn version_of(secret: &Secret) -> SecretVersion {
 }
 
 fn new_status(object: &SealedSecret, outcome: &Outcome, keys: &KeyState, context: &Context) -> SealedSecretStatus {
-    let mut status = status::after(object, &outcome.verdict, Timestamp::now());
+    let mut status = status::after(object, &outcome.judgement, Timestamp::now());
     if let (KeyState::Held(ring), Some(RightSecret { version, opened_with })) = (keys, &outcome.right_secret) {
         let uid = object.uid().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
@@ -262,18 +265,10 @@ fn new_status(object: &SealedSecret, outcome: &Outcome, keys: &KeyState, context
     status
 }
 
-/// One line when what an object's status says changes.
-fn log_change(object: &SealedSecret, verdict: &Verdict) {
-    let conditions = object.status.iter().flat_map(|status| &status.conditions);
-    let said = conditions.into_iter().find(|condition| condition.type_ == "Ready");
-    if said.is_some_and(|ready| ready.reason == verdict.reason.as_str() && ready.message == verdict.message) {
-        return;
-    }
+/// Logs each fact that the object's status does not state yet.
+fn log_news(object: &SealedSecret, judgement: &Judgement) {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let reason = verdict.reason.as_str();
-    if verdict.is_warning {
-        tracing::warn!(namespace, name, reason, "{}", verdict.message);
-    } else {
-        tracing::info!(namespace, name, reason, "{}", verdict.message);
+    for fact in judgement.facts().iter().filter(|fact| !fact.is_stated_in(object.status.as_ref())) {
+        log::fact(&namespace, &name, fact);
     }
 }

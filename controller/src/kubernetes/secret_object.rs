@@ -98,7 +98,7 @@ pub(super) fn removal(keys: &[String], resource_version: &str) -> Value {
 }
 
 /// What a plan wants to know of a Secret. Takes the values over, so that they wipe themselves.
-pub(super) fn existing(secret: Secret) -> ExistingSecret {
+pub(super) fn existing_secret(secret: Secret) -> ExistingSecret {
     let ours = |field| managed_keys(&secret.metadata, field);
     ExistingSecret {
         our_labels: ours("f:labels"),

@@ -10,24 +10,24 @@ use age_core::format::{AgeStanza, read::age_stanza};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 
-use super::data_key::DEK_BYTES;
-use super::wrap::WrapError;
+use super::check::Check;
+use super::dek::DEK_BYTES;
 use crate::key::{CLASSIC_TAG, ENCAPSULATION_BYTES, HYBRID_TAG, KeyKind, has_low_order_share, is_low_order};
 
 const VERSION_LINE: &[u8] = b"age-encryption.org/v1\n";
 const STANZA_BODY_BYTES: usize = 32;
 /// The characters of a MAC of 32 bytes, and the bytes they stand for.
 const MAC_CHARACTERS: usize = 43;
-/// Nonce, data key and tag: one chunk of age's STREAM.
+/// Nonce, DEK and tag: one chunk of age's STREAM.
 const PAYLOAD_BYTES: usize = 16 + DEK_BYTES + 16;
 
 /// The kind of key that opens the file; refuses every file that is not to one recipient alone.
-pub(super) fn check(file: &[u8]) -> Result<KeyKind, WrapError> {
+pub(super) fn check(file: &[u8]) -> Result<KeyKind, Check> {
     // FORMAT.md §6.4 (c2sp.org/age, "ABNF definition of file header")
-    let rest = file.strip_prefix(VERSION_LINE).ok_or(WrapError::NotAge)?;
-    let (stanzas, payload) = parse_header(rest).ok_or(WrapError::Header)?;
+    let rest = file.strip_prefix(VERSION_LINE).ok_or(Check::AgeVersion)?;
+    let (stanzas, payload) = parse_header(rest).ok_or(Check::AgeHeader)?;
     if payload.len() != PAYLOAD_BYTES {
-        return Err(WrapError::Payload);
+        return Err(Check::AgePayload);
     }
     check_stanzas(&stanzas)
 }
@@ -85,7 +85,7 @@ fn parse_header(mut rest: &[u8]) -> Option<(Vec<AgeStanza<'_>>, &[u8])> {
 }
 
 /// Exactly one stanza of a known type, every other one grease.
-fn check_stanzas(stanzas: &[AgeStanza<'_>]) -> Result<KeyKind, WrapError> {
+fn check_stanzas(stanzas: &[AgeStanza<'_>]) -> Result<KeyKind, Check> {
     let mut kinds = Vec::new();
     for stanza in stanzas {
         // FORMAT.md §6.5
@@ -93,40 +93,40 @@ fn check_stanzas(stanzas: &[AgeStanza<'_>]) -> Result<KeyKind, WrapError> {
             HYBRID_TAG => kinds.push(check_hybrid(stanza).map(|()| KeyKind::Hybrid)?),
             CLASSIC_TAG => kinds.push(check_classic(stanza).map(|()| KeyKind::Classic)?),
             tag if tag.ends_with("-grease") => {}
-            _ => return Err(WrapError::ForeignStanza),
+            _ => return Err(Check::StanzaForeign),
         }
     }
     match kinds.as_slice() {
         [kind] => Ok(*kind),
-        _ => Err(WrapError::Recipients),
+        _ => Err(Check::StanzaCount),
     }
 }
 
-fn check_hybrid(stanza: &AgeStanza<'_>) -> Result<(), WrapError> {
+fn check_hybrid(stanza: &AgeStanza<'_>) -> Result<(), Check> {
     let encapsulation = argument::<ENCAPSULATION_BYTES>(stanza)?;
     if has_low_order_share(&encapsulation) {
-        return Err(WrapError::LowOrder);
+        return Err(Check::ShareLowOrder);
     }
     Ok(())
 }
 
-fn check_classic(stanza: &AgeStanza<'_>) -> Result<(), WrapError> {
+fn check_classic(stanza: &AgeStanza<'_>) -> Result<(), Check> {
     if is_low_order(&argument::<32>(stanza)?) {
-        return Err(WrapError::LowOrder);
+        return Err(Check::ShareLowOrder);
     }
     Ok(())
 }
 
 /// The one argument of a stanza of either kind, in canonical base64 without padding.
-fn argument<const N: usize>(stanza: &AgeStanza<'_>) -> Result<[u8; N], WrapError> {
+fn argument<const N: usize>(stanza: &AgeStanza<'_>) -> Result<[u8; N], Check> {
     let [argument] = stanza.args.as_slice() else {
-        return Err(WrapError::StanzaArguments);
+        return Err(Check::StanzaArguments);
     };
     if stanza.body().len() != STANZA_BODY_BYTES {
-        return Err(WrapError::StanzaBody);
+        return Err(Check::StanzaBody);
     }
-    let bytes = BASE64_STANDARD_NO_PAD.decode(argument).map_err(|_| WrapError::ShareEncoding)?;
-    bytes.try_into().map_err(|_| WrapError::ShareLength)
+    let bytes = BASE64_STANDARD_NO_PAD.decode(argument).map_err(|_| Check::ShareEncoding)?;
+    bytes.try_into().map_err(|_| Check::ShareLength)
 }
 
 #[cfg(test)]
@@ -180,18 +180,18 @@ mod tests {
             (classic(), Ok(KeyKind::Classic)),
             (hybrid(&[9; ENCAPSULATION_BYTES]), Ok(KeyKind::Hybrid)),
             (format!("{GREASE}{}{GREASE}", classic()), Ok(KeyKind::Classic)),
-            (GREASE.to_owned(), Err(WrapError::Recipients)),
-            (classic() + &classic(), Err(WrapError::Recipients)),
-            (stanza("ssh-rsa", 9) + &classic(), Err(WrapError::ForeignStanza)),
-            (stanza("scrypt ajMFur+EJLGaohv/dLRGnw 18", 32), Err(WrapError::ForeignStanza)),
-            (stanza("X25519", 32), Err(WrapError::StanzaArguments)),
-            (with_argument(&format!("{0} {0}", share(&[9; 32]))), Err(WrapError::StanzaArguments)),
-            (stanza(&format!("X25519 {}", share(&[9; 32])), 31), Err(WrapError::StanzaBody)),
-            (with_argument(&format!("{}=", share(&[9; 32]))), Err(WrapError::ShareEncoding)),
-            (with_argument(&share(&[9; 31])), Err(WrapError::ShareLength)),
-            (hybrid(&[9; 32]), Err(WrapError::ShareLength)),
-            (with_argument(&share(&[0; 32])), Err(WrapError::LowOrder)),
-            (hybrid(&low_order), Err(WrapError::LowOrder)),
+            (GREASE.to_owned(), Err(Check::StanzaCount)),
+            (classic() + &classic(), Err(Check::StanzaCount)),
+            (stanza("ssh-rsa", 9) + &classic(), Err(Check::StanzaForeign)),
+            (stanza("scrypt ajMFur+EJLGaohv/dLRGnw 18", 32), Err(Check::StanzaForeign)),
+            (stanza("X25519", 32), Err(Check::StanzaArguments)),
+            (with_argument(&format!("{0} {0}", share(&[9; 32]))), Err(Check::StanzaArguments)),
+            (stanza(&format!("X25519 {}", share(&[9; 32])), 31), Err(Check::StanzaBody)),
+            (with_argument(&format!("{}=", share(&[9; 32]))), Err(Check::ShareEncoding)),
+            (with_argument(&share(&[9; 31])), Err(Check::ShareLength)),
+            (hybrid(&[9; 32]), Err(Check::ShareLength)),
+            (with_argument(&share(&[0; 32])), Err(Check::ShareLowOrder)),
+            (hybrid(&low_order), Err(Check::ShareLowOrder)),
         ] {
             assert_eq!(check(&file(&(stanzas.clone() + &mac()), 64)), expected, "{stanzas}");
         }
@@ -216,19 +216,19 @@ mod tests {
             classic() + "--- AAAA",
             classic(),
         ] {
-            assert_eq!(check(&file(&header, 64)), Err(WrapError::Header), "{header:?}");
+            assert_eq!(check(&file(&header, 64)), Err(Check::AgeHeader), "{header:?}");
         }
     }
 
     #[test]
     fn other_files_and_payloads_are_refused() {
         for (bytes, error) in [
-            (Vec::new(), WrapError::NotAge),
-            (b"-----BEGIN AGE ENCRYPTED FILE-----\n".to_vec(), WrapError::NotAge),
-            (b"age-encryption.org/v2\n".to_vec(), WrapError::NotAge),
-            (file(&(classic() + &mac()), 63), WrapError::Payload),
-            (file(&(classic() + &mac()), 65), WrapError::Payload),
-            (file(&(classic() + &mac()), 0), WrapError::Payload),
+            (Vec::new(), Check::AgeVersion),
+            (b"-----BEGIN AGE ENCRYPTED FILE-----\n".to_vec(), Check::AgeVersion),
+            (b"age-encryption.org/v2\n".to_vec(), Check::AgeVersion),
+            (file(&(classic() + &mac()), 63), Check::AgePayload),
+            (file(&(classic() + &mac()), 65), Check::AgePayload),
+            (file(&(classic() + &mac()), 0), Check::AgePayload),
         ] {
             assert_eq!(check(&bytes), Err(error));
         }

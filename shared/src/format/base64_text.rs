@@ -3,6 +3,8 @@
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
 
+use super::Check;
+
 /// RFC 4648 §4 with padding; unused bits zero, no white space.
 pub(super) const STANDARD: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -15,41 +17,41 @@ pub(super) const URL: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
-/// Why a text is not so many bytes in canonical base64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BytesError {
-    /// Not the canonical base64 of any bytes.
-    Encoding,
-    /// The canonical base64 of more or fewer bytes.
-    Length,
-}
-
-/// Decodes exactly `N` bytes.
-pub(super) fn decode_exact<const N: usize>(engine: &GeneralPurpose, text: &str) -> Result<[u8; N], BytesError> {
-    let bytes = engine.decode(text).map_err(|_| BytesError::Encoding)?;
-    bytes.try_into().map_err(|_| BytesError::Length)
+/// Decodes exactly `N` bytes; names the check that fails if the text is not canonical, and if it has another length.
+pub(super) fn decode_exact<const N: usize>(
+    base64: &GeneralPurpose,
+    text: &str,
+    encoding: Check,
+    length: Check,
+) -> Result<[u8; N], Check> {
+    let bytes = base64.decode(text).map_err(|_| encoding)?;
+    bytes.try_into().map_err(|_| length)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn decode(base64: &GeneralPurpose, text: &str) -> Result<[u8; 1], Check> {
+        decode_exact(base64, text, Check::ProofEncoding, Check::ProofLength)
+    }
+
     #[test]
     fn only_the_canonical_spelling_decodes() {
-        assert_eq!(decode_exact::<1>(&STANDARD, "Zg=="), Ok(*b"f"));
+        assert_eq!(decode(&STANDARD, "Zg=="), Ok(*b"f"));
         for bad in ["Zg", "Zh==", "Zg==\n", " Zg==", "Zg="] {
-            assert_eq!(decode_exact::<1>(&STANDARD, bad), Err(BytesError::Encoding), "{bad:?}");
+            assert_eq!(decode(&STANDARD, bad), Err(Check::ProofEncoding), "{bad:?}");
         }
-        assert_eq!(decode_exact::<1>(&URL, "Zg"), Ok(*b"f"));
+        assert_eq!(decode(&URL, "Zg"), Ok(*b"f"));
         for bad in ["Zg==", "Zh", "Z", "Zg\n"] {
-            assert_eq!(decode_exact::<1>(&URL, bad), Err(BytesError::Encoding), "{bad:?}");
+            assert_eq!(decode(&URL, bad), Err(Check::ProofEncoding), "{bad:?}");
         }
     }
 
     #[test]
     fn the_length_is_exact() {
         for bad in ["", "Zm8=", "Zm9v"] {
-            assert_eq!(decode_exact::<1>(&STANDARD, bad), Err(BytesError::Length), "{bad:?}");
+            assert_eq!(decode(&STANDARD, bad), Err(Check::ProofLength), "{bad:?}");
         }
     }
 }

@@ -1,11 +1,18 @@
-//! The checks of the format by their names, in the order of the specification (`FORMAT.md`).
+//! What the format refuses: each check with its name, its reason and its text, in the order of the specification
+//! (`FORMAT.md`), and the errors that name a check.
 
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::names::{DataKey, EnvelopeId, KeyId};
 use crate::reason::Reason;
 
 macro_rules! checks {
-    ($($(#[$doc:meta])* $check:ident = $name:literal gives $reason:ident,)*) => {
+    ($($(#[$doc:meta])* $check:ident = $name:literal gives $reason:ident: $text:literal,)*) => {
         /// A check of the format. Its name is API: test vectors and other implementations use it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
         pub enum Check {
             $($(#[$doc])* $check,)*
         }
@@ -21,10 +28,17 @@ macro_rules! checks {
                 }
             }
 
-            /// The word for an object that fails the check in status, metrics and output.
+            /// The reason in status, metrics and output for an object that fails the check.
             pub fn reason(self) -> Reason {
                 match self {
                     $(Self::$check => Reason::$reason,)*
+                }
+            }
+
+            /// What is wrong with an object that fails the check; `{}` stands for the detail of a [`Fault`].
+            fn text(self) -> &'static str {
+                match self {
+                    $(Self::$check => $text,)*
                 }
             }
         }
@@ -33,100 +47,225 @@ macro_rules! checks {
 
 checks! {
     /// FORMAT.md §6.1: the object's name is canonical.
-    ObjectName = "object-name" gives Malformed,
+    ObjectName = "object-name" gives Malformed: "a name must be 1 to 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit",
     /// FORMAT.md §6.1: the object's namespace is canonical.
-    ObjectNamespace = "object-namespace" gives Malformed,
+    ObjectNamespace = "object-namespace" gives Malformed: "a namespace must be 1 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
     /// FORMAT.md §6.1: at most 256 data keys.
-    DataKeyCount = "data-key-count" gives Malformed,
+    DataKeyCount = "data-key-count" gives Malformed: "more than 256 keys",
     /// FORMAT.md §6.1: at most 64 envelopes.
-    EnvelopeCount = "envelope-count" gives Malformed,
+    EnvelopeCount = "envelope-count" gives Malformed: "more than 64 envelopes",
     /// FORMAT.md §6.2: the envelope's id is canonical.
-    EnvelopeId = "envelope-id" gives Malformed,
+    EnvelopeId = "envelope-id" gives Malformed: "an envelope id must be 'e' and 10 lower-case hex digits",
     /// FORMAT.md §6.2: the commitment is canonical base64.
-    CommitmentEncoding = "commitment-encoding" gives Malformed,
+    CommitmentEncoding = "commitment-encoding" gives Malformed: "not 32 bytes in canonical base64",
     /// FORMAT.md §6.2: the commitment is 32 bytes.
-    CommitmentLength = "commitment-length" gives Malformed,
+    CommitmentLength = "commitment-length" gives Malformed: "not 32 bytes in canonical base64",
     /// FORMAT.md §6.2: the commitment belongs to the envelope's id.
-    CommitmentForeign = "commitment-foreign" gives Malformed,
+    CommitmentForeign = "commitment-foreign" gives Malformed: "its commitment belongs to {}",
     /// FORMAT.md §6.2: at least one wrap.
-    WrapsEmpty = "wraps-empty" gives Malformed,
+    WrapsEmpty = "wraps-empty" gives Malformed: "no wrap, so nobody can open it",
     /// FORMAT.md §6.2: at most 16 wraps.
-    WrapCount = "wrap-count" gives Malformed,
+    WrapCount = "wrap-count" gives Malformed: "more than 16 wraps",
     /// FORMAT.md §6.3: the key id is canonical.
-    KeyId = "key-id" gives Malformed,
+    KeyId = "key-id" gives Malformed: "a key id must be 'k' and 16 lower-case hex digits",
     /// FORMAT.md §6.3: two parts, joined by a dot.
-    WrapParts = "wrap-parts" gives Malformed,
+    WrapParts = "wrap-parts" gives Malformed: "the wrap is not an age file and a proof, joined by a dot",
     /// FORMAT.md §6.3: the age file is at most 4 KiB.
-    WrapSize = "wrap-size" gives Malformed,
+    WrapSize = "wrap-size" gives Malformed: "the wrap is larger than 4 KiB",
     /// FORMAT.md §6.3: the proof is canonical base64url.
-    ProofEncoding = "proof-encoding" gives Malformed,
+    ProofEncoding = "proof-encoding" gives Malformed: "the wrap's proof is not 16 bytes in canonical base64url",
     /// FORMAT.md §6.3: the proof is 16 bytes.
-    ProofLength = "proof-length" gives Malformed,
+    ProofLength = "proof-length" gives Malformed: "the wrap's proof is not 16 bytes in canonical base64url",
     /// FORMAT.md §6.3: the age file is canonical base64.
-    WrapEncoding = "wrap-encoding" gives Malformed,
+    WrapEncoding = "wrap-encoding" gives Malformed: "the wrap's age file is not canonical base64",
     /// FORMAT.md §6.4: the file begins as a binary age v1 file does.
-    AgeVersion = "age-version" gives Malformed,
+    AgeVersion = "age-version" gives Malformed: "the wrap is not an age v1 file in binary form",
     /// FORMAT.md §6.4: the header is one of age's grammar.
-    AgeHeader = "age-header" gives Malformed,
-    /// FORMAT.md §6.4: the payload has the length of a data key's.
-    AgePayload = "age-payload" gives Malformed,
+    AgeHeader = "age-header" gives Malformed: "the header of the wrap's age file is malformed",
+    /// FORMAT.md §6.4: the payload has the length of a DEK's.
+    AgePayload = "age-payload" gives Malformed: "the wrap's payload does not have the length of a DEK",
     /// FORMAT.md §6.5: every stanza is of a known type or grease.
-    StanzaForeign = "stanza-foreign" gives Malformed,
+    StanzaForeign = "stanza-foreign" gives Malformed: "the wrap has a stanza of a foreign type",
     /// FORMAT.md §6.5: a known stanza has one argument.
-    StanzaArguments = "stanza-arguments" gives Malformed,
+    StanzaArguments = "stanza-arguments" gives Malformed: "the wrap's stanza does not have exactly one argument",
     /// FORMAT.md §6.5: the body of a known stanza is 32 bytes.
-    StanzaBody = "stanza-body" gives Malformed,
+    StanzaBody = "stanza-body" gives Malformed: "the body of the wrap's stanza is not 32 bytes",
     /// FORMAT.md §6.5: the argument is canonical base64.
-    ShareEncoding = "share-encoding" gives Malformed,
+    ShareEncoding = "share-encoding" gives Malformed: "the argument of the wrap's stanza is not canonical base64",
     /// FORMAT.md §6.5: the argument has the length of its type.
-    ShareLength = "share-length" gives Malformed,
+    ShareLength = "share-length" gives Malformed: "the argument of the wrap's stanza does not have the length of its type",
     /// FORMAT.md §6.5: the X25519 share is not of low order.
-    ShareLowOrder = "share-low-order" gives Malformed,
+    ShareLowOrder = "share-low-order" gives Malformed: "the wrap's X25519 share is of low order",
     /// FORMAT.md §6.5: exactly one stanza of a known type.
-    StanzaCount = "stanza-count" gives Malformed,
+    StanzaCount = "stanza-count" gives Malformed: "the wrap does not have exactly one stanza of a known type",
     /// FORMAT.md §6.6: the wraps of an envelope are of one kind.
-    WrapsMixed = "wraps-mixed" gives Malformed,
+    WrapsMixed = "wraps-mixed" gives Malformed: "hybrid and classic wraps in one envelope",
     /// FORMAT.md §6.6: the envelope was sealed for this place.
-    BoundTo = "bound-to" gives Moved,
+    BoundTo = "bound-to" gives Moved: "sealed for {}",
     /// FORMAT.md §6.7: the data key is canonical.
-    DataKey = "data-key" gives Malformed,
+    DataKey = "data-key" gives Malformed: "a data key must be 1 to 253 letters, digits, '-', '_' and '.', not '.' and not beginning with '..'",
     /// FORMAT.md §6.7: the token is of version 1.
-    TokenVersion = "token-version" gives Malformed,
+    TokenVersion = "token-version" gives Malformed: "not a sealed value: expected \"wax1.ENVELOPE.…\"",
     /// FORMAT.md §6.7: the token has its three parts.
-    TokenParts = "token-parts" gives Malformed,
+    TokenParts = "token-parts" gives Malformed: "not a sealed value: expected \"wax1.ENVELOPE.…\"",
     /// FORMAT.md §6.7: the envelope id in the token is canonical.
-    TokenEnvelopeId = "token-envelope-id" gives Malformed,
+    TokenEnvelopeId = "token-envelope-id" gives Malformed: "the sealed value names its envelope in a form that is not canonical",
     /// FORMAT.md §6.7: the token is no longer than one of 1 MiB.
-    TokenSize = "token-size" gives Malformed,
+    TokenSize = "token-size" gives Malformed: "the sealed value is longer than one of 1 MiB",
     /// FORMAT.md §6.7: the token is canonical base64url.
-    TokenEncoding = "token-encoding" gives Malformed,
+    TokenEncoding = "token-encoding" gives Malformed: "the sealed value is not canonical base64url",
     /// FORMAT.md §6.7: the ciphertext has a padded length.
-    TokenLength = "token-length" gives Malformed,
+    TokenLength = "token-length" gives Malformed: "the sealed value has a length that sealing never gives",
     /// FORMAT.md §6.7: the envelope that the token names is there.
-    TokenEnvelope = "token-envelope" gives Malformed,
+    TokenEnvelope = "token-envelope" gives Malformed: "names envelope {}, which is not there",
     /// FORMAT.md §6.7: the values, each as long as its padding allows, are at most 1 MiB together.
-    DataSize = "data-size" gives TooLarge,
+    DataSize = "data-size" gives TooLarge: "the values, each as long as its padding allows, come to more than 1 MiB",
     /// FORMAT.md §6.8: the Secret's type is one that a SealedSecret may make.
-    TemplateType = "template-type" gives TypeForbidden,
+    TemplateType = "template-type" gives TypeForbidden: "Secrets of this type are never made from a SealedSecret",
     /// FORMAT.md §6.8: no label or annotation is Waxseal's own.
-    TemplateOwnMetadata = "template-own-metadata" gives TypeForbidden,
+    TemplateOwnMetadata = "template-own-metadata" gives TypeForbidden: "labels and annotations under waxseal.dev/ are Waxseal's own",
     /// FORMAT.md §6.8: no label or annotation speaks to a replicator.
-    TemplateReplicator = "template-replicator" gives TypeForbidden,
+    TemplateReplicator = "template-replicator" gives TypeForbidden: "labels and annotations under {} would copy the Secret to other places",
     /// FORMAT.md §7.2: an identity is held for some wrap.
-    EnvelopeKeyMissing = "envelope-key-missing" gives KeyMissing,
+    EnvelopeKeyMissing = "envelope-key-missing" gives KeyMissing: "sealed to {} only, and none of these keys is here",
     /// FORMAT.md §7.2: one of these is not revoked.
-    EnvelopeKeyRevoked = "envelope-key-revoked" gives KeyRevoked,
+    EnvelopeKeyRevoked = "envelope-key-revoked" gives KeyRevoked: "sealed to revoked keys only: {}",
     /// FORMAT.md §7.3: some wrap opens to what the commitment says.
-    EnvelopeBroken = "envelope-broken" gives Unreadable,
+    EnvelopeBroken = "envelope-broken" gives Unreadable: "no wrap opens: those for {} were changed or made wrongly",
     /// FORMAT.md §7.5: the value is authentic, here and under this data key.
-    ValueAuthentication = "value-authentication" gives Unreadable,
+    ValueAuthentication = "value-authentication" gives Unreadable: "does not open: it was changed, or sealed for another place",
     /// FORMAT.md §7.5: the padding is the one that sealing gives.
-    ValuePadding = "value-padding" gives Unreadable,
+    ValuePadding = "value-padding" gives Unreadable: "does not open: its padding is not canonical",
+}
+
+/// A failed check without its place. Shows names, never values.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub struct Fault {
+    check: Check,
+    detail: String,
+}
+
+impl Check {
+    /// The check failed, and names show why.
+    pub(crate) fn fails_for(self, detail: impl Into<String>) -> Fault {
+        Fault { check: self, detail: detail.into() }
+    }
+
+    /// The check failed in this field.
+    pub(crate) fn fails_at(self, field: FieldPath) -> Refusal {
+        Fault::from(self).at(field)
+    }
+}
+
+impl Fault {
+    /// The check that failed.
+    pub fn check(&self) -> Check {
+        self.check
+    }
+
+    /// The check failed in this field.
+    pub(crate) fn at(self, field: FieldPath) -> Refusal {
+        Refusal { field, fault: self }
+    }
+}
+
+impl From<Check> for Fault {
+    fn from(check: Check) -> Self {
+        check.fails_for(String::new())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.check.text().split_once("{}") {
+            Some((before, after)) => write!(f, "{before}{}{after}", self.detail),
+            None => f.write_str(self.check.text()),
+        }
+    }
+}
+
+/// Why an object is refused: the check that failed, and the field that failed it. Shows names, never values.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub struct Refusal {
+    field: FieldPath,
+    // Not the source of this error: its text is part of this one's.
+    fault: Fault,
+}
+
+impl Refusal {
+    /// The field that failed the check.
+    pub fn field(&self) -> &FieldPath {
+        &self.field
+    }
+
+    /// The check that failed.
+    pub fn check(&self) -> Check {
+        self.fault.check
+    }
+
+    /// The reason in status, metrics and output.
+    pub fn reason(&self) -> Reason {
+        self.check().reason()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.check() {
+            // The whole object moved; the first of its envelopes would only distract.
+            Check::BoundTo => write!(f, "{}", self.fault),
+            _ => write!(f, "{}: {}", self.field, self.fault),
+        }
+    }
+}
+
+/// A field of a SealedSecret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldPath {
+    /// `metadata.name`
+    Name,
+    /// `metadata.namespace`
+    Namespace,
+    /// `spec.envelopes`
+    Envelopes,
+    /// An envelope.
+    Envelope(EnvelopeId),
+    /// The commitment of an envelope.
+    Commitment(EnvelopeId),
+    /// The wraps of an envelope.
+    Wraps(EnvelopeId),
+    /// One wrap of an envelope.
+    Wrap(EnvelopeId, KeyId),
+    /// `spec.encryptedData`
+    EncryptedData,
+    /// One sealed value.
+    Value(DataKey),
+    /// `spec.template`
+    Template,
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FieldPath::Name => write!(f, "metadata.name"),
+            FieldPath::Namespace => write!(f, "metadata.namespace"),
+            FieldPath::Envelopes => write!(f, "spec.envelopes"),
+            FieldPath::Envelope(envelope) => write!(f, "spec.envelopes.{envelope}"),
+            FieldPath::Commitment(envelope) => write!(f, "spec.envelopes.{envelope}.commitment"),
+            FieldPath::Wraps(envelope) => write!(f, "spec.envelopes.{envelope}.wraps"),
+            FieldPath::Wrap(envelope, key) => write!(f, "spec.envelopes.{envelope}.wraps.{key}"),
+            FieldPath::EncryptedData => write!(f, "spec.encryptedData"),
+            FieldPath::Value(key) => write!(f, "spec.encryptedData.{key}"),
+            FieldPath::Template => write!(f, "spec.template"),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS};
     use super::*;
+    use crate::template::OWN_PREFIX;
 
     /// The rows of FORMAT.md's tables that begin with a check: its name and the reason it gives.
     fn specified() -> Vec<(&'static str, &'static str)> {
@@ -144,6 +283,16 @@ mod tests {
     fn the_specification_lists_the_same_checks_in_the_same_order() {
         let checks: Vec<_> = Check::ALL.iter().map(|check| (check.as_str(), check.reason().as_str())).collect();
         assert_eq!(specified(), checks);
+    }
+
+    #[test]
+    fn the_texts_name_the_limits() {
+        for (check, limit) in
+            [(Check::DataKeyCount, MAX_DATA_KEYS), (Check::EnvelopeCount, MAX_ENVELOPES), (Check::WrapCount, MAX_WRAPS)]
+        {
+            assert!(check.text().contains(&format!("more than {limit} ")), "{}", check.text());
+        }
+        assert!(Check::TemplateOwnMetadata.text().contains(OWN_PREFIX));
     }
 
     #[test]

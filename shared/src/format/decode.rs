@@ -1,17 +1,13 @@
 use std::collections::BTreeMap;
 
-use thiserror::Error;
-
-use super::base64_text::BytesError;
-use super::data_key::{COMMITMENT_BYTES, Commitment};
-use super::value::{SealedValue, TokenError};
-use super::wrap::{Wrap, WrapError};
-use super::{Binding, Check, base64_text};
-use crate::names::{DataKey, EnvelopeId, InvalidName, KeyId, Namespace, ObjectName};
-use crate::reason::Reason;
+use super::dek::Commitment;
+use super::value::SealedValue;
+use super::wrap::Wrap;
+use super::{Binding, Check, FieldPath, Refusal, base64_text};
+use crate::names::{DataKey, EnvelopeId, KeyId, Namespace, ObjectName};
 use crate::sealed_secret::{BoundTo, EnvelopeSpec, Scope, SealedSecret, Template};
 use crate::secret::MAX_SECRET_BYTES;
-use crate::template::{self, TemplateError};
+use crate::template;
 
 /// The greatest number of data keys of one object.
 pub const MAX_DATA_KEYS: usize = 256;
@@ -38,108 +34,10 @@ pub struct Sealed {
 /// An envelope in its parts.
 #[derive(Debug, Clone)]
 pub struct Envelope {
-    /// The commitment to its data key.
+    /// The commitment to its DEK.
     pub commitment: Commitment,
     /// Its wraps by key id; all of one kind.
     pub wraps: BTreeMap<KeyId, Wrap>,
-}
-
-/// Why an object is refused before any key is used. Shows names, never values.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum DecodeError {
-    /// The object has no name, or one that is not canonical.
-    #[error("metadata.name: {0}")]
-    Name(InvalidName),
-    /// The object has no namespace, or one that is not canonical.
-    #[error("metadata.namespace: {0}")]
-    Namespace(InvalidName),
-    /// More data keys than the format allows.
-    #[error("spec.encryptedData: more than {MAX_DATA_KEYS} keys")]
-    TooManyDataKeys,
-    /// More envelopes than the format allows.
-    #[error("spec.envelopes: more than {MAX_ENVELOPES} envelopes")]
-    TooManyEnvelopes,
-    /// More wraps than the format allows.
-    #[error("spec.envelopes.{0}.wraps: more than {MAX_WRAPS} wraps")]
-    TooManyWraps(EnvelopeId),
-    /// A data key that is not canonical.
-    #[error("spec.encryptedData: {0}")]
-    DataKey(InvalidName),
-    /// An envelope id that is not canonical.
-    #[error("spec.envelopes: {0}")]
-    EnvelopeId(InvalidName),
-    /// A key id that is not canonical.
-    #[error("spec.envelopes.{0}.wraps: {1}")]
-    KeyId(EnvelopeId, InvalidName),
-    /// A commitment that is not 32 bytes in canonical base64.
-    #[error("spec.envelopes.{0}.commitment: not 32 bytes in canonical base64")]
-    Commitment(EnvelopeId, BytesError),
-    /// An envelope whose id is not that of its commitment.
-    #[error("spec.envelopes.{0}: its commitment belongs to {1}")]
-    ForeignCommitment(EnvelopeId, EnvelopeId),
-    /// An envelope without a wrap: nobody could open it.
-    #[error("spec.envelopes.{0}.wraps: empty")]
-    NoWraps(EnvelopeId),
-    /// A wrap that is not of the right shape.
-    #[error("spec.envelopes.{0}.wraps.{1}: {2}")]
-    Wrap(EnvelopeId, KeyId, WrapError),
-    /// Hybrid and classic wraps in one envelope: the weaker decides for all.
-    #[error("spec.envelopes.{0}.wraps: hybrid and classic wraps in one envelope")]
-    MixedWraps(EnvelopeId),
-    /// Sealed for another place.
-    #[error("sealed for {sealed_for}, but this object is {object}")]
-    Moved {
-        /// The envelope that says so, the first of perhaps many.
-        envelope: EnvelopeId,
-        /// What the values were sealed for.
-        sealed_for: String,
-        /// What they stand in.
-        object: String,
-    },
-    /// A value that is not a token.
-    #[error("spec.encryptedData.{0}: {1}")]
-    Token(DataKey, TokenError),
-    /// A value that names an envelope which is not there.
-    #[error("spec.encryptedData.{0}: names envelope {1}, which is not there")]
-    MissingEnvelope(DataKey, EnvelopeId),
-    /// The values together could be more than a Secret can hold.
-    #[error("spec.encryptedData: the values, each as long as its padding allows, come to more than 1 MiB")]
-    TooLarge,
-    /// The template asks for what no SealedSecret may have.
-    #[error("spec.template: {0}")]
-    Template(#[from] TemplateError),
-}
-
-impl DecodeError {
-    /// The check that the object failed.
-    pub fn check(&self) -> Check {
-        match self {
-            DecodeError::Name(error)
-            | DecodeError::Namespace(error)
-            | DecodeError::DataKey(error)
-            | DecodeError::EnvelopeId(error)
-            | DecodeError::KeyId(_, error) => error.check(),
-            DecodeError::TooManyDataKeys => Check::DataKeyCount,
-            DecodeError::TooManyEnvelopes => Check::EnvelopeCount,
-            DecodeError::TooManyWraps(_) => Check::WrapCount,
-            DecodeError::Commitment(_, BytesError::Encoding) => Check::CommitmentEncoding,
-            DecodeError::Commitment(_, BytesError::Length) => Check::CommitmentLength,
-            DecodeError::ForeignCommitment(..) => Check::CommitmentForeign,
-            DecodeError::NoWraps(_) => Check::WrapsEmpty,
-            DecodeError::Wrap(_, _, error) => error.check(),
-            DecodeError::MixedWraps(_) => Check::WrapsMixed,
-            DecodeError::Moved { .. } => Check::BoundTo,
-            DecodeError::Token(_, error) => error.check(),
-            DecodeError::MissingEnvelope(..) => Check::TokenEnvelope,
-            DecodeError::TooLarge => Check::DataSize,
-            DecodeError::Template(error) => error.check(),
-        }
-    }
-
-    /// The word for it in status, metrics and output.
-    pub fn reason(&self) -> Reason {
-        self.check().reason()
-    }
 }
 
 impl Sealed {
@@ -147,23 +45,24 @@ impl Sealed {
     ///
     /// The order is fixed (FORMAT.md §6): names, limits, envelopes, what they were sealed for,
     /// values, template.
-    pub fn decode(object: &SealedSecret) -> Result<Self, DecodeError> {
+    pub fn decode(object: &SealedSecret) -> Result<Self, Refusal> {
         let spec = &object.spec;
         // FORMAT.md §6.1
-        let name = ObjectName::parse(object.metadata.name.as_deref().unwrap_or_default()).map_err(DecodeError::Name)?;
+        let name = ObjectName::parse(object.metadata.name.as_deref().unwrap_or_default())
+            .map_err(|fault| fault.at(FieldPath::Name))?;
         let namespace = Namespace::parse(object.metadata.namespace.as_deref().unwrap_or_default())
-            .map_err(DecodeError::Namespace)?;
+            .map_err(|fault| fault.at(FieldPath::Namespace))?;
         if spec.encrypted_data.len() > MAX_DATA_KEYS {
-            return Err(DecodeError::TooManyDataKeys);
+            return Err(Check::DataKeyCount.fails_at(FieldPath::EncryptedData));
         }
         if spec.envelopes.len() > MAX_ENVELOPES {
-            return Err(DecodeError::TooManyEnvelopes);
+            return Err(Check::EnvelopeCount.fails_at(FieldPath::Envelopes));
         }
         let scope = spec.scope.unwrap_or_default();
         let expected = bound_to_for(scope, &namespace, &name);
         let mut envelopes = BTreeMap::new();
         for (id, envelope) in &spec.envelopes {
-            let id = EnvelopeId::parse(id).map_err(DecodeError::EnvelopeId)?;
+            let id = EnvelopeId::parse(id).map_err(|fault| fault.at(FieldPath::Envelopes))?;
             let decoded = decode_envelope(&id, envelope)?;
             // FORMAT.md §6.6
             if envelope.bound_to != expected {
@@ -173,7 +72,7 @@ impl Sealed {
         }
         let values = decode_values(&spec.encrypted_data, &envelopes)?;
         let template = spec.template.clone().unwrap_or_default();
-        template::check(&template)?;
+        template::check(&template).map_err(|fault| fault.at(FieldPath::Template))?;
         Ok(Self { namespace, name, scope, template, envelopes, values })
     }
 
@@ -205,39 +104,40 @@ pub fn bound_to_for(scope: Scope, namespace: &Namespace, name: &ObjectName) -> B
     }
 }
 
-fn decode_envelope(id: &EnvelopeId, spec: &EnvelopeSpec) -> Result<Envelope, DecodeError> {
+fn decode_envelope(id: &EnvelopeId, spec: &EnvelopeSpec) -> Result<Envelope, Refusal> {
     // FORMAT.md §6.2
-    let commitment = base64_text::decode_exact::<COMMITMENT_BYTES>(&base64_text::STANDARD, &spec.commitment)
-        .map(Commitment)
-        .map_err(|error| DecodeError::Commitment(id.clone(), error))?;
+    let (encoding, length) = (Check::CommitmentEncoding, Check::CommitmentLength);
+    let bytes = base64_text::decode_exact(&base64_text::STANDARD, &spec.commitment, encoding, length);
+    let commitment = bytes.map(Commitment).map_err(|check| check.fails_at(FieldPath::Commitment(id.clone())))?;
     let own_id = commitment.envelope_id();
     if own_id != *id {
-        return Err(DecodeError::ForeignCommitment(id.clone(), own_id));
+        return Err(Check::CommitmentForeign.fails_for(own_id.as_str()).at(FieldPath::Envelope(id.clone())));
     }
     let wraps = decode_wraps(id, &spec.wraps)?;
     Ok(Envelope { commitment, wraps })
 }
 
-fn decode_wraps(id: &EnvelopeId, wraps: &BTreeMap<String, String>) -> Result<BTreeMap<KeyId, Wrap>, DecodeError> {
+fn decode_wraps(id: &EnvelopeId, wraps: &BTreeMap<String, String>) -> Result<BTreeMap<KeyId, Wrap>, Refusal> {
     // FORMAT.md §6.2
+    let at_wraps = || FieldPath::Wraps(id.clone());
     if wraps.is_empty() {
-        return Err(DecodeError::NoWraps(id.clone()));
+        return Err(Check::WrapsEmpty.fails_at(at_wraps()));
     }
     if wraps.len() > MAX_WRAPS {
-        return Err(DecodeError::TooManyWraps(id.clone()));
+        return Err(Check::WrapCount.fails_at(at_wraps()));
     }
     let mut decoded: BTreeMap<KeyId, Wrap> = BTreeMap::new();
     for (key_id, wrap) in wraps {
         // FORMAT.md §6.3
-        let key_id = KeyId::parse(key_id).map_err(|error| DecodeError::KeyId(id.clone(), error))?;
-        let wrap = Wrap::parse(wrap).map_err(|error| DecodeError::Wrap(id.clone(), key_id.clone(), error))?;
+        let key_id = KeyId::parse(key_id).map_err(|fault| fault.at(at_wraps()))?;
+        let wrap = Wrap::parse(wrap).map_err(|check| check.fails_at(FieldPath::Wrap(id.clone(), key_id.clone())))?;
         decoded.insert(key_id, wrap);
     }
     // FORMAT.md §6.6
     let mut kinds = decoded.values().map(Wrap::kind);
     let first = kinds.next();
     if kinds.any(|kind| Some(kind) != first) {
-        return Err(DecodeError::MixedWraps(id.clone()));
+        return Err(Check::WrapsMixed.fails_at(at_wraps()));
     }
     Ok(decoded)
 }
@@ -245,20 +145,20 @@ fn decode_wraps(id: &EnvelopeId, wraps: &BTreeMap<String, String>) -> Result<BTr
 fn decode_values(
     tokens: &BTreeMap<String, String>,
     envelopes: &BTreeMap<EnvelopeId, Envelope>,
-) -> Result<BTreeMap<DataKey, SealedValue>, DecodeError> {
+) -> Result<BTreeMap<DataKey, SealedValue>, Refusal> {
     let mut values = BTreeMap::new();
     for (key, token) in tokens {
         // FORMAT.md §6.7
-        let key = DataKey::parse(key).map_err(DecodeError::DataKey)?;
-        let value = SealedValue::parse(token).map_err(|error| DecodeError::Token(key.clone(), error))?;
+        let key = DataKey::parse(key).map_err(|fault| fault.at(FieldPath::EncryptedData))?;
+        let value = SealedValue::parse(token).map_err(|check| check.fails_at(FieldPath::Value(key.clone())))?;
         if !envelopes.contains_key(&value.envelope) {
-            return Err(DecodeError::MissingEnvelope(key, value.envelope));
+            return Err(Check::TokenEnvelope.fails_for(value.envelope.as_str()).at(FieldPath::Value(key)));
         }
         values.insert(key, value);
     }
     // FORMAT.md §6.7
     if values.values().map(SealedValue::counted_length).sum::<usize>() > MAX_SECRET_BYTES {
-        return Err(DecodeError::TooLarge);
+        return Err(Check::DataSize.fails_at(FieldPath::EncryptedData));
     }
     Ok(values)
 }
@@ -269,16 +169,17 @@ fn moved(
     scope: Scope,
     bound_to: &BoundTo,
     (namespace, name): (&Namespace, &ObjectName),
-) -> DecodeError {
+) -> Refusal {
     let there = bound_to.namespace.as_deref().map(Namespace::parse);
     let called = bound_to.name.as_deref().map(ObjectName::parse);
     let sealed_for = match (there, called) {
         (Some(Ok(there)), Some(Ok(called))) => format!("{there}/{called} (scope Strict)"),
         (Some(Ok(there)), None) => format!("namespace {there} (scope Namespace)"),
         (None, None) => "any place (scope Cluster)".to_owned(),
-        _ => "no place that can be".to_owned(),
+        _ => "an impossible place".to_owned(),
     };
-    DecodeError::Moved { envelope, sealed_for, object: format!("{namespace}/{name} (scope {})", scope.as_str()) }
+    let detail = format!("{sealed_for}, but this object is {namespace}/{name} (scope {})", scope.as_str());
+    Check::BoundTo.fails_for(detail).at(FieldPath::Envelope(envelope))
 }
 
 #[cfg(test)]
@@ -342,16 +243,15 @@ mod tests {
             (Some("web"), Some("api"), "web/api (scope Strict)"),
             (Some("web"), None, "namespace web (scope Namespace)"),
             (None, None, "any place (scope Cluster)"),
-            (None, Some("api"), "no place that can be"),
-            (Some("hunter 2"), None, "no place that can be"),
+            (None, Some("api"), "an impossible place"),
+            (Some("hunter 2"), None, "an impossible place"),
         ] {
             let mut object = sealed(KeyKind::Classic, 1);
             envelope(&mut object).bound_to =
                 BoundTo { namespace: namespace.map(str::to_owned), name: name.map(str::to_owned) };
-            let Err(DecodeError::Moved { sealed_for, object, .. }) = Sealed::decode(&object) else {
-                panic!("{expected}: not moved");
-            };
-            assert_eq!((sealed_for.as_str(), object.as_str()), (expected, "shop/db (scope Strict)"));
+            let refusal = Sealed::decode(&object).expect_err("it was moved");
+            let text = format!("sealed for {expected}, but this object is shop/db (scope Strict)");
+            assert_eq!((refusal.check(), refusal.to_string()), (Check::BoundTo, text));
         }
     }
 }

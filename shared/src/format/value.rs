@@ -3,11 +3,10 @@ use aes_gcm::{Aes256Gcm, Key, Nonce, Tag};
 use base64::Engine;
 use hkdf::Hkdf;
 use sha2::Sha256;
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::binding::Binding;
-use super::data_key::Dek;
+use super::dek::Dek;
 use super::padding::{counted_length, pad, padded_length, unpad};
 use super::{Check, base64_text};
 use crate::names::EnvelopeId;
@@ -28,75 +27,17 @@ pub(crate) struct SealedValue {
     tag: [u8; TAG_BYTES],
 }
 
-/// Why a text is not a value token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum TokenError {
-    /// The token is of a version that this program does not know, or no token at all.
-    #[error("not a sealed value: expected \"wax1.ENVELOPE.…\"")]
-    Version,
-    /// The token does not have its three parts.
-    #[error("not a sealed value: expected \"wax1.ENVELOPE.…\"")]
-    Parts,
-    /// The envelope id is not in canonical form.
-    #[error("the sealed value names its envelope in a form that is not canonical")]
-    EnvelopeId,
-    /// The token is longer than one of 1 MiB.
-    #[error("the sealed value is longer than one of 1 MiB")]
-    Size,
-    /// The rest is not base64url without padding.
-    #[error("the sealed value is not canonical base64url")]
-    Base64,
-    /// The length is none that sealing gives.
-    #[error("the sealed value has a length that sealing never gives")]
-    Length,
-}
-
-impl TokenError {
-    /// The check that the token failed.
-    pub fn check(self) -> Check {
-        match self {
-            TokenError::Version => Check::TokenVersion,
-            TokenError::Parts => Check::TokenParts,
-            TokenError::EnvelopeId => Check::TokenEnvelopeId,
-            TokenError::Size => Check::TokenSize,
-            TokenError::Base64 => Check::TokenEncoding,
-            TokenError::Length => Check::TokenLength,
-        }
-    }
-}
-
-/// Why a sealed value does not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum ValueError {
-    /// Authentication failed: changed, or sealed for another place.
-    #[error("does not open: it was changed, or sealed for another place")]
-    Authentication,
-    /// It authenticates, but the padding is not canonical.
-    #[error("does not open: its padding is not canonical")]
-    Padding,
-}
-
-impl ValueError {
-    /// The check that the value failed.
-    pub fn check(self) -> Check {
-        match self {
-            ValueError::Authentication => Check::ValueAuthentication,
-            ValueError::Padding => Check::ValuePadding,
-        }
-    }
-}
-
 impl SealedValue {
     /// Parses a token (FORMAT.md §6.7); uses no key.
-    pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
-        let rest = text.strip_prefix("wax1.").ok_or(TokenError::Version)?;
-        let (envelope, token) = rest.split_once('.').ok_or(TokenError::Parts)?;
-        let envelope = EnvelopeId::parse(envelope).map_err(|_| TokenError::EnvelopeId)?;
+    pub(crate) fn parse(text: &str) -> Result<Self, Check> {
+        let rest = text.strip_prefix("wax1.").ok_or(Check::TokenVersion)?;
+        let (envelope, token) = rest.split_once('.').ok_or(Check::TokenParts)?;
+        let envelope = EnvelopeId::parse(envelope).map_err(|_| Check::TokenEnvelopeId)?;
         if token.len() > token_length(MAX_SECRET_BYTES) {
-            return Err(TokenError::Size);
+            return Err(Check::TokenSize);
         }
-        let bytes = base64_text::URL.decode(token).map_err(|_| TokenError::Base64)?;
-        Self::from_parts(envelope, &bytes).ok_or(TokenError::Length)
+        let bytes = base64_text::URL.decode(token).map_err(|_| Check::TokenEncoding)?;
+        Self::from_parts(envelope, &bytes).ok_or(Check::TokenLength)
     }
 
     fn from_parts(envelope: EnvelopeId, bytes: &[u8]) -> Option<Self> {
@@ -114,13 +55,13 @@ impl SealedValue {
     }
 
     /// Opens the value for a place (FORMAT.md §7.5); the plaintext wipes itself.
-    pub(crate) fn open(&self, dek: &Dek, binding: Binding<'_>) -> Result<SecretBytes, ValueError> {
+    pub(crate) fn open(&self, dek: &Dek, binding: Binding<'_>) -> Result<SecretBytes, Check> {
         let (cipher, nonce) = cipher(dek, &self.salt, binding);
         let mut padded = Zeroizing::new(self.ciphertext.clone());
         cipher
             .decrypt_inout_detached(&nonce, &[], padded.as_mut_slice().into(), &Tag::from(self.tag))
-            .map_err(|_| ValueError::Authentication)?;
-        let value = unpad(&padded).ok_or(ValueError::Padding)?;
+            .map_err(|_| Check::ValueAuthentication)?;
+        let value = unpad(&padded).ok_or(Check::ValuePadding)?;
         Ok(SecretBytes::new(value.to_vec()))
     }
 }
@@ -206,11 +147,11 @@ mod tests {
 
         let other = DataKey::parse("USER").expect("a data key");
         let moved = Binding { key: &other, ..binding };
-        assert_eq!(sealed.open(&dek, moved).err(), Some(ValueError::Authentication));
+        assert_eq!(sealed.open(&dek, moved).err(), Some(Check::ValueAuthentication));
         let wider = Binding { scope: Scope::Cluster, ..binding };
-        assert_eq!(sealed.open(&dek, wider).err(), Some(ValueError::Authentication));
+        assert_eq!(sealed.open(&dek, wider).err(), Some(Check::ValueAuthentication));
         let stranger = Dek::generate(&mut random);
-        assert_eq!(sealed.open(&stranger, binding).err(), Some(ValueError::Authentication));
+        assert_eq!(sealed.open(&stranger, binding).err(), Some(Check::ValueAuthentication));
     }
 
     #[test]
@@ -220,16 +161,16 @@ mod tests {
         let short = base64_text::URL.encode([0; 16 + 255 + 16]);
         let between = base64_text::URL.encode([0; 16 + 257 + 16]);
         for (text, error) in [
-            (format!("wax2.e0123456789.{body}"), TokenError::Version),
-            (format!("e0123456789.{body}"), TokenError::Version),
-            ("wax1.e0123456789".to_owned(), TokenError::Parts),
-            (format!("wax1.E0123456789.{body}"), TokenError::EnvelopeId),
-            (format!("wax1.e0123456789.{body}="), TokenError::Base64),
-            (format!("wax1.e0123456789.{body}\n"), TokenError::Base64),
-            (format!("wax1.e0123456789.{short}"), TokenError::Length),
-            (format!("wax1.e0123456789.{between}"), TokenError::Length),
-            ("wax1.e0123456789.".to_owned(), TokenError::Length),
-            (format!("wax1.e0123456789.{}", "A".repeat(1_500_000)), TokenError::Size),
+            (format!("wax2.e0123456789.{body}"), Check::TokenVersion),
+            (format!("e0123456789.{body}"), Check::TokenVersion),
+            ("wax1.e0123456789".to_owned(), Check::TokenParts),
+            (format!("wax1.E0123456789.{body}"), Check::TokenEnvelopeId),
+            (format!("wax1.e0123456789.{body}="), Check::TokenEncoding),
+            (format!("wax1.e0123456789.{body}\n"), Check::TokenEncoding),
+            (format!("wax1.e0123456789.{short}"), Check::TokenLength),
+            (format!("wax1.e0123456789.{between}"), Check::TokenLength),
+            ("wax1.e0123456789.".to_owned(), Check::TokenLength),
+            (format!("wax1.e0123456789.{}", "A".repeat(1_500_000)), Check::TokenSize),
         ] {
             assert_eq!(SealedValue::parse(&text).err(), Some(error), "{}", &text[..20.min(text.len())]);
         }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::data_key::Dek;
+use super::dek::Dek;
 use super::padding::{pad, padded_length};
 use super::value::SealedValue;
 use super::{Binding, Wrap};

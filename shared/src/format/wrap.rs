@@ -8,10 +8,10 @@ use subtle::ConstantTimeEq;
 use thiserror::Error;
 
 use super::age_file::{self, HeaderAtOnce};
-use super::base64_text::{self, BytesError};
+use super::base64_text;
 use super::check::Check;
-use super::data_key::{Dek, PROOF_BYTES};
-use crate::key::{self, ARMOUR_MARK, CLASSIC_TAG, HYBRID_TAG, Identity, KeyKind, Recipient};
+use super::dek::{Dek, PROOF_BYTES};
+use crate::key::{self, CLASSIC_TAG, HYBRID_TAG, Identity, KeyKind, Recipient};
 use crate::names::KeyId;
 use crate::randomness::CryptoRng;
 
@@ -25,7 +25,7 @@ pub(crate) fn longest_wrap() -> usize {
     LONGEST_AGE_FILE + 1 + (PROOF_BYTES * 4).div_ceil(3)
 }
 
-/// The data key wrapped for one recipient: an age file of the checked shape, and a proof.
+/// The DEK wrapped for one recipient: an age file of the checked shape, and a proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrap {
     age_file: Vec<u8>,
@@ -33,86 +33,13 @@ pub struct Wrap {
     kind: KeyKind,
 }
 
-/// Why a text is not a wrap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum WrapError {
-    /// No dot, or more than one.
-    #[error("the wrap is not an age file and a proof, joined by a dot")]
-    Parts,
-    /// More than 4 KiB.
-    #[error("the wrap is larger than 4 KiB")]
-    TooLarge,
-    /// The proof is not 16 bytes in canonical base64url.
-    #[error("the wrap's proof is not 16 bytes in canonical base64url")]
-    Proof(BytesError),
-    /// The age file is not canonical base64.
-    #[error("the wrap's age file is not canonical base64")]
-    Base64,
-    /// An age file in ASCII armour.
-    #[error("the wrap is an age file in ASCII armour, where its binary form belongs")]
-    Armoured,
-    /// Not a binary age v1 file.
-    #[error("the wrap is not a binary age v1 file")]
-    NotAge,
-    /// The header is not of age's grammar.
-    #[error("the header of the wrap's age file is malformed")]
-    Header,
-    /// The payload cannot be exactly 32 bytes.
-    #[error("the wrap's payload is not a data key")]
-    Payload,
-    /// A stanza that is neither known nor grease.
-    #[error("the wrap has a stanza of a foreign type")]
-    ForeignStanza,
-    /// A known stanza with more or fewer than one argument.
-    #[error("the wrap's stanza is malformed")]
-    StanzaArguments,
-    /// A known stanza whose body is not 32 bytes.
-    #[error("the wrap's stanza is malformed")]
-    StanzaBody,
-    /// The argument of a known stanza is not canonical base64.
-    #[error("the wrap's stanza is malformed")]
-    ShareEncoding,
-    /// The argument of a known stanza has not the length of its type.
-    #[error("the wrap's stanza is malformed")]
-    ShareLength,
-    /// The stanza's X25519 share is of low order.
-    #[error("the wrap's X25519 share is of low order")]
-    LowOrder,
-    /// No stanza of a type that Waxseal knows, or several.
-    #[error("the wrap does not have exactly one stanza of a known type")]
-    Recipients,
-}
-
 /// A wrap that is not for this identity, or was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the wrap does not open with its key")]
 pub struct NotOpened;
 
-impl WrapError {
-    /// The check that the wrap failed.
-    pub fn check(self) -> Check {
-        match self {
-            WrapError::Parts => Check::WrapParts,
-            WrapError::TooLarge => Check::WrapSize,
-            WrapError::Proof(BytesError::Encoding) => Check::ProofEncoding,
-            WrapError::Proof(BytesError::Length) => Check::ProofLength,
-            WrapError::Base64 => Check::WrapEncoding,
-            WrapError::Armoured | WrapError::NotAge => Check::AgeVersion,
-            WrapError::Header => Check::AgeHeader,
-            WrapError::Payload => Check::AgePayload,
-            WrapError::ForeignStanza => Check::StanzaForeign,
-            WrapError::StanzaArguments => Check::StanzaArguments,
-            WrapError::StanzaBody => Check::StanzaBody,
-            WrapError::ShareEncoding => Check::ShareEncoding,
-            WrapError::ShareLength => Check::ShareLength,
-            WrapError::LowOrder => Check::ShareLowOrder,
-            WrapError::Recipients => Check::StanzaCount,
-        }
-    }
-}
-
 impl Wrap {
-    /// Wraps a data key for one recipient.
+    /// Wraps a DEK for one recipient.
     pub fn seal(recipient: &Recipient, dek: &Dek, random: &mut impl CryptoRng) -> Self {
         let age_file = encrypt(recipient, dek, random);
         let proof = dek.proof(recipient.key_id(), &age_file);
@@ -120,22 +47,19 @@ impl Wrap {
     }
 
     /// Parses a wrap and checks its whole shape; uses no key.
-    pub fn parse(text: &str) -> Result<Self, WrapError> {
+    pub fn parse(text: &str) -> Result<Self, Check> {
         // FORMAT.md §6.3
-        let (age_file, proof) = text.split_once('.').ok_or(WrapError::Parts)?;
+        let (age_file, proof) = text.split_once('.').ok_or(Check::WrapParts)?;
         if proof.contains('.') {
-            return Err(WrapError::Parts);
+            return Err(Check::WrapParts);
         }
         if age_file.len() > LONGEST_AGE_FILE {
-            return Err(WrapError::TooLarge);
+            return Err(Check::WrapSize);
         }
-        let proof = base64_text::decode_exact(&base64_text::URL, proof).map_err(WrapError::Proof)?;
-        let age_file = base64_text::STANDARD.decode(age_file).map_err(|_| WrapError::Base64)?;
+        let proof = base64_text::decode_exact(&base64_text::URL, proof, Check::ProofEncoding, Check::ProofLength)?;
+        let age_file = base64_text::STANDARD.decode(age_file).map_err(|_| Check::WrapEncoding)?;
         if age_file.len() > MAX_WRAP_BYTES {
-            return Err(WrapError::TooLarge);
-        }
-        if age_file.starts_with(ARMOUR_MARK) {
-            return Err(WrapError::Armoured);
+            return Err(Check::WrapSize);
         }
         let kind = age_file::check(&age_file)?;
         Ok(Self { age_file, proof, kind })
@@ -151,17 +75,17 @@ impl Wrap {
         self.kind
     }
 
-    /// Opens the wrap (FORMAT.md §7.3). The caller compares the data key with the envelope's
+    /// Opens the wrap (FORMAT.md §7.3). The caller compares the DEK with the envelope's
     /// commitment before use.
     pub fn open(&self, identity: &Identity) -> Result<Dek, NotOpened> {
         let decryptor = age::Decryptor::new_buffered(HeaderAtOnce::new(&self.age_file)).map_err(|_| NotOpened)?;
         let identity = Checked(identity);
         let mut payload = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|_| NotOpened)?;
-        // The shape has shown that the payload is one chunk, which is a data key to the last byte.
+        // The shape has shown that the payload is one chunk, which is a DEK to the last byte.
         Dek::fill_with(|bytes| payload.read_exact(bytes)).map_err(|_| NotOpened)
     }
 
-    /// Whether whoever made this wrap knew the data key; in constant time.
+    /// Whether the maker of this wrap knew the DEK; in constant time.
     pub fn is_proven(&self, dek: &Dek, key_id: &KeyId) -> bool {
         dek.proof(key_id, &self.age_file).ct_eq(&self.proof).into()
     }
@@ -259,7 +183,7 @@ mod tests {
     fn a_payload_that_is_no_data_key_is_refused() {
         for payload in [&[][..], &[1; 31], &[1; 33], &[1; 2000]] {
             let wrap = with_proof(&age_file(&[&classic().to_public()], payload));
-            assert_eq!(Wrap::parse(&wrap).err(), Some(WrapError::Payload), "{}", payload.len());
+            assert_eq!(Wrap::parse(&wrap).err(), Some(Check::AgePayload), "{}", payload.len());
         }
     }
 
@@ -267,7 +191,7 @@ mod tests {
     fn wraps_for_several_recipients_are_refused() {
         let (one, two) = (classic().to_public(), classic().to_public());
         let file = age_file(&[&one, &two], &[1; 32]);
-        assert_eq!(Wrap::parse(&with_proof(&file)).err(), Some(WrapError::Recipients));
+        assert_eq!(Wrap::parse(&with_proof(&file)).err(), Some(Check::StanzaCount));
     }
 
     #[test]
@@ -278,17 +202,17 @@ mod tests {
         let (file, proof) = good.split_once('.').expect("two parts");
         let armour = base64_text::STANDARD.encode("-----BEGIN AGE ENCRYPTED FILE-----\n");
         for (text, error) in [
-            (file.to_owned(), WrapError::Parts),
-            (format!("{good}.x"), WrapError::Parts),
-            (format!("{file}\n.{proof}"), WrapError::Base64),
-            (format!("{file}.{proof}="), WrapError::Proof(BytesError::Encoding)),
-            (format!("{file}."), WrapError::Proof(BytesError::Length)),
-            (format!("{armour}.{proof}"), WrapError::Armoured),
-            (format!(".{proof}"), WrapError::NotAge),
-            (format!("{}.!", "AAAA".repeat(1366)), WrapError::Proof(BytesError::Encoding)),
-            (format!("{}.!", "AAAA".repeat(1367)), WrapError::TooLarge),
-            (format!("{}.{proof}", base64_text::STANDARD.encode([0; MAX_WRAP_BYTES])), WrapError::NotAge),
-            (format!("{}.{proof}", base64_text::STANDARD.encode([0; MAX_WRAP_BYTES + 1])), WrapError::TooLarge),
+            (file.to_owned(), Check::WrapParts),
+            (format!("{good}.x"), Check::WrapParts),
+            (format!("{file}\n.{proof}"), Check::WrapEncoding),
+            (format!("{file}.{proof}="), Check::ProofEncoding),
+            (format!("{file}."), Check::ProofLength),
+            (format!("{armour}.{proof}"), Check::AgeVersion),
+            (format!(".{proof}"), Check::AgeVersion),
+            (format!("{}.!", "AAAA".repeat(1366)), Check::ProofEncoding),
+            (format!("{}.!", "AAAA".repeat(1367)), Check::WrapSize),
+            (format!("{}.{proof}", base64_text::STANDARD.encode([0; MAX_WRAP_BYTES])), Check::AgeVersion),
+            (format!("{}.{proof}", base64_text::STANDARD.encode([0; MAX_WRAP_BYTES + 1])), Check::WrapSize),
         ] {
             assert_eq!(Wrap::parse(&text).err(), Some(error));
         }

@@ -18,7 +18,7 @@ const STANZA_MARK: &[u8] = b"age-encryption.org/v1\n-> ";
 /// Within so many bytes the header of one scrypt stanza ends, several times over.
 const MAX_HEADER_BYTES: usize = 1024;
 /// How every age file in ASCII armour begins.
-pub(crate) const ARMOUR_MARK: &[u8] = b"-----BEGIN AGE";
+const ARMOUR_MARK: &[u8] = b"-----BEGIN AGE";
 
 /// An identity file that a passphrase protects, as `age -p` writes it, with or without ASCII armour.
 ///

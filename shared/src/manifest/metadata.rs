@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::error::ManifestError;
 use super::field::{Field, Mapping};
-use crate::names::{InvalidName, Namespace, ObjectName};
+use crate::format::Fault;
+use crate::names::{Namespace, ObjectName};
 
 /// Annotations that hold a copy of the whole object, values included; they are never kept.
 ///
@@ -61,7 +62,7 @@ pub(super) fn read(object: &Mapping<'_>) -> Result<Metadata, ManifestError> {
     })
 }
 
-fn name<T>(field: &Field<'_>, parse: fn(&str) -> Result<T, InvalidName>) -> Result<T, ManifestError> {
+fn name<T>(field: &Field<'_>, parse: fn(&str) -> Result<T, Fault>) -> Result<T, ManifestError> {
     parse(field.string()?).map_err(|error| field.error(error.to_string()))
 }
 

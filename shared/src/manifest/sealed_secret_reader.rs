@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::ManifestError;
 use super::field::{Field, Mapping};
 use super::{metadata, typed};
-use crate::format::TokenError;
+use crate::format::{Check, Fault};
 use crate::sealed_secret::SealedSecret;
 
 const SEAL_THEM: &str = "put plain values into a Secret, and seal that";
@@ -39,7 +39,7 @@ pub(super) fn refuse_plain_values(root: &Field<'_>) -> Result<(), ManifestError>
     };
     for entry in sealed.mapping()?.entries() {
         if !entry.value.string()?.starts_with("wax1.") {
-            return Err(entry.value.error(TokenError::Version.to_string()).with_hint(SEAL_THEM));
+            return Err(entry.value.error(Fault::from(Check::TokenVersion).to_string()).with_hint(SEAL_THEM));
         }
     }
     Ok(())

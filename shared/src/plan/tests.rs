@@ -4,7 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::*;
 use crate::key::{Identity, KeyKind};
 use crate::key_life::HeldKey;
-use crate::names::{DataKey, Namespace};
+use crate::names::{DataKey, EnvelopeId, Namespace};
+use crate::open::BrokenWrap;
 use crate::randomness;
 use crate::seal::seal;
 use crate::sealed_secret::Scope;
@@ -15,7 +16,7 @@ const UID: &str = "0b8f7a1c";
 
 /// The plan where the operator forbids nothing.
 fn plan(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecret>) -> Plan {
-    super::plan(object, keys, &[], existing)
+    super::plan(object, keys, &[], existing.map_or(Existing::Absent, |secret| Existing::of(secret, object)))
 }
 
 fn ring() -> KeyRing {
@@ -62,19 +63,19 @@ fn as_planned(plan: Plan) -> ExistingSecret {
 
 #[track_caller]
 fn assert_left(plan: Plan, reason: Reason) -> String {
-    let verdict = match plan {
-        Plan::Refuse(verdict) | Plan::Keep(Materialised { verdict, .. }) => verdict,
+    let judgement = match plan {
+        Plan::Refuse(judgement) | Plan::Keep(Materialised { judgement, .. }) => judgement,
         Plan::Nothing | Plan::Write(..) => panic!("expected {reason} and nothing written"),
     };
-    assert_eq!(verdict.reason, reason, "{}", verdict.message);
-    assert!(!verdict.message.contains("hunter2"));
-    verdict.message
+    assert_eq!(judgement.reason, reason, "{}", judgement.message);
+    assert!(!judgement.message.contains("hunter2"));
+    judgement.message
 }
 
 #[track_caller]
 fn assert_written(plan: Plan) -> DesiredSecret {
     let Plan::Write(desired, done) = plan else { panic!("expected a write") };
-    assert_eq!(done.verdict.reason, Reason::Materialised);
+    assert_eq!(done.judgement.reason, Reason::Materialised);
     *desired
 }
 
@@ -91,20 +92,20 @@ fn a_fresh_object_is_written_and_then_left() {
     assert_left(plan(&object, Keys::Held(&ring), Some(&existing)), Reason::Materialised);
 }
 
-/// The object with a wrong proof in each wrap but those of the ring's key, and how the wraps are said
-/// to be broken.
-fn with_broken_wraps(mut object: SealedSecret, ring: &KeyRing) -> (SealedSecret, Vec<String>) {
+/// The object with a wrong proof in each wrap but those of the ring's key, and these wraps.
+fn with_broken_wraps(mut object: SealedSecret, ring: &KeyRing) -> (SealedSecret, Vec<BrokenWrap>) {
     let own = ring.primary().expect("one key").recipient.key_id().as_str();
-    let mut said = Vec::new();
+    let mut broken = Vec::new();
     for (envelope, spec) in &mut object.spec.envelopes {
         for (key, wrap) in spec.wraps.iter_mut().filter(|(key, _)| *key != own) {
             let (file, proof) = wrap.split_once('.').expect("a proof");
             let first = if proof.starts_with('A') { "B" } else { "A" };
             *wrap = format!("{file}.{first}{}", &proof[1..]);
-            said.push(format!("WrapBroken: envelope {envelope}: the wrap for {key} is broken"));
+            let envelope = EnvelopeId::parse(envelope).expect("an envelope id");
+            broken.push(BrokenWrap { envelope, key: KeyId::parse(key).expect("a key id") });
         }
     }
-    (object, said)
+    (object, broken)
 }
 
 /// An object with one value for the ring's key and `others` more.
@@ -120,14 +121,13 @@ fn sealed_to_others(ring: &KeyRing, data_key: &str, others: usize) -> SealedSecr
 }
 
 #[test]
-fn broken_wraps_are_named_with_each_verdict_until_they_are_mended() {
+fn broken_wraps_are_in_each_judgement_until_they_are_mended() {
     let ring = ring();
-    let (object, said) = with_broken_wraps(sealed_to_others(&ring, "PASSWORD", 2), &ring);
-    let message = format!("the Secret is as this SealedSecret says; {}", said.join("; "));
-    assert_eq!(said.len(), 2);
-    let verdict = Verdict { reason: Reason::Materialised, message, is_warning: true };
+    let (object, broken) = with_broken_wraps(sealed_to_others(&ring, "PASSWORD", 2), &ring);
+    assert_eq!(broken.len(), 2);
     let primary = ring.primary().expect("one key").recipient.key_id().clone();
-    let expected = Materialised { verdict, opened_with: BTreeSet::from([primary]) };
+    let judgement = Judgement::materialised(broken);
+    let expected = Materialised { judgement, opened_with: BTreeSet::from([primary]) };
     let Plan::Write(_, done) = plan(&object, Keys::Held(&ring), None) else { panic!("expected a write") };
     assert_eq!(done, expected);
     let existing = as_planned(plan(&object, Keys::Held(&ring), None));
@@ -135,20 +135,7 @@ fn broken_wraps_are_named_with_each_verdict_until_they_are_mended() {
 }
 
 #[test]
-fn of_many_broken_wraps_some_are_named() {
-    let ring = ring();
-    let mut object = sealed_to_others(&ring, "PASSWORD", 15);
-    let other = sealed_to_others(&ring, "USER", 15);
-    object.spec.envelopes.extend(other.spec.envelopes);
-    object.spec.encrypted_data.extend(other.spec.encrypted_data);
-    let (object, said) = with_broken_wraps(object, &ring);
-    let Plan::Write(_, done) = plan(&object, Keys::Held(&ring), None) else { panic!("expected a write") };
-    let message = format!("the Secret is as this SealedSecret says; {}; and 14 more", said[..16].join("; "));
-    assert_eq!((said.len(), done.verdict.message), (30, message));
-}
-
-#[test]
-fn an_empty_type_is_none() {
+fn an_empty_type_is_opaque() {
     let ring = ring();
     let mut object = sealed(&ring);
     object.spec.template = Some(Template { type_: Some(String::new()), ..Template::default() });
@@ -156,7 +143,7 @@ fn an_empty_type_is_none() {
 }
 
 #[test]
-fn what_others_added_to_the_metadata_is_no_difference() {
+fn metadata_that_others_added_stays() {
     let ring = ring();
     let object = sealed(&ring);
     let mut existing = as_planned(plan(&object, Keys::Held(&ring), None));
@@ -204,6 +191,13 @@ fn every_way_of_being_foreign_is_refused() {
 }
 
 #[test]
+fn a_foreign_object_is_refused_with_the_reason_of_the_backend() {
+    let ring = ring();
+    let plan = super::plan(&sealed(&ring), Keys::Held(&ring), &[], Existing::Foreign("a folder of others".to_owned()));
+    assert_eq!(assert_left(plan, Reason::ForeignOwner), "a folder of others");
+}
+
+#[test]
 fn an_object_that_is_being_deleted_has_the_empty_plan() {
     let ring = ring();
     let mut object = sealed(&ring);
@@ -242,7 +236,7 @@ fn an_edit_that_bound_to_does_not_show_is_unreadable_and_names_the_data_key() {
     let token = swapped.spec.encrypted_data["PASSWORD"].clone();
     swapped.spec.encrypted_data.insert("USER".to_owned(), token);
     let message = assert_left(plan(&swapped, Keys::Held(&ring), None), Reason::Unreadable);
-    assert_eq!(message, "data key USER: does not open: it was changed, or sealed for another place");
+    assert_eq!(message, "spec.encryptedData.USER: does not open: it was changed, or sealed for another place");
 
     let mut disguised = sealed(&ring);
     disguised.metadata.name = Some("web".to_owned());
@@ -250,7 +244,7 @@ fn an_edit_that_bound_to_does_not_show_is_unreadable_and_names_the_data_key() {
         envelope.bound_to.name = Some("web".to_owned());
     }
     let message = assert_left(plan(&disguised, Keys::Held(&ring), None), Reason::Unreadable);
-    assert!(message.starts_with("data key PASSWORD: "), "{message}");
+    assert!(message.starts_with("spec.encryptedData.PASSWORD: "), "{message}");
 }
 
 #[test]
@@ -298,10 +292,18 @@ fn malformed_and_forbidden_objects_are_left() {
 fn metadata_that_the_operator_forbids_is_refused() {
     let ring = ring();
     let forbidden = ["team".parse().expect("a prefix")];
-    let message = assert_left(super::plan(&sealed(&ring), Keys::Held(&ring), &forbidden, None), Reason::TypeForbidden);
+    let message = assert_left(
+        super::plan(&sealed(&ring), Keys::Held(&ring), &forbidden, Existing::Absent),
+        Reason::TypeForbidden,
+    );
     assert_eq!(
         message,
         "spec.template: labels and annotations that begin with team are forbidden by the configuration of this controller"
     );
-    assert_written(super::plan(&sealed(&ring), Keys::Held(&ring), &["shop".parse().expect("a prefix")], None));
+    assert_written(super::plan(
+        &sealed(&ring),
+        Keys::Held(&ring),
+        &["shop".parse().expect("a prefix")],
+        Existing::Absent,
+    ));
 }

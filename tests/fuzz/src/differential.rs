@@ -97,10 +97,8 @@ fn edit_wrap(object: &SealedSecret, which: usize, edit: impl FnOnce(&mut Vec<u8>
     let Some(opened) = opened(&edited) else {
         return assert!(!is_same || self::opened(object).is_none());
     };
-    let is_named = opened
-        .broken_wraps
-        .iter()
-        .any(|(envelope, broken)| envelope.as_str() == id && broken.iter().any(|broken| broken.as_str() == key_id));
+    let is_named =
+        opened.broken_wraps.iter().any(|broken| broken.envelope.as_str() == id && broken.key.as_str() == key_id);
     assert_eq!(is_named, !is_same, "a changed wrap that is not named");
 }
 

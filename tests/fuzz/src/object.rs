@@ -1,10 +1,10 @@
 use waxseal_shared::format::Sealed;
+use waxseal_shared::judgement::Judgement;
 use waxseal_shared::manifest::split;
 use waxseal_shared::open::open;
-use waxseal_shared::plan::{Keys, Plan, plan};
+use waxseal_shared::plan::{Existing, Keys, Plan, plan};
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::status::Verdict;
 
 use super::{genuine, ring};
 
@@ -26,24 +26,24 @@ pub fn object(data: &[u8]) {
 }
 
 fn judge(object: &SealedSecret) {
-    match (plan(object, Keys::Held(ring()), &[], None), Sealed::decode(object)) {
-        (Plan::Refuse(verdict), Err(error)) => assert_says(&verdict, error.reason(), &error.to_string()),
-        (Plan::Refuse(verdict), Ok(sealed)) => {
+    match (plan(object, Keys::Held(ring()), &[], Existing::Absent), Sealed::decode(object)) {
+        (Plan::Refuse(judgement), Err(error)) => assert_says(&judgement, error.reason(), &error.to_string()),
+        (Plan::Refuse(judgement), Ok(sealed)) => {
             let error = open(&sealed, ring()).expect_err("what opens is written");
-            assert_says(&verdict, error.reason(), &error.to_string());
+            assert_says(&judgement, error.reason(), &error.to_string());
         }
         (Plan::Write(desired, done), Ok(sealed)) => {
             let opened = open(&sealed, ring()).expect("what is written opens");
             genuine::assert_genuine(&sealed, &opened);
             assert!(desired.data == opened.data && desired.name == sealed.name);
-            assert_eq!(done.verdict.reason, Reason::Materialised);
+            assert_eq!(done.judgement.reason, Reason::Materialised);
         }
         (plan, sealed) => panic!("{plan:?} for {sealed:?}"),
     }
 }
 
-fn assert_says(verdict: &Verdict, reason: Reason, message: &str) {
-    assert_eq!((verdict.reason, verdict.message.as_str()), (reason, message));
+fn assert_says(judgement: &Judgement, reason: Reason, message: &str) {
+    assert_eq!((judgement.reason, judgement.message.as_str()), (reason, message));
     assert_holds_no_value(message);
 }
 

@@ -15,7 +15,7 @@ pub fn wrap(data: &[u8]) {
         let Ok(dek) = wrap.open(key.identity()) else {
             continue;
         };
-        let key_id = key.published().recipient.key_id();
+        let key_id = key.key_id();
         let id = dek.commitment().envelope_id();
         let (_, envelope) = genuine::envelopes().find(|(known, _)| *known == id.as_str()).expect("a data key we made");
         assert_eq!(wrap.kind(), key.published().recipient.kind());

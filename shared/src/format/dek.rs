@@ -14,17 +14,17 @@ pub const COMMITMENT_BYTES: usize = 32;
 pub(super) const DEK_BYTES: usize = 32;
 pub(super) const PROOF_BYTES: usize = 16;
 
-/// The data key of one envelope: 32 random bytes that wipe themselves and print nothing.
+/// The DEK of one envelope: 32 random bytes that wipe themselves and print nothing.
 ///
 /// They never move, or each move would leave a copy behind that nothing wipes.
 pub struct Dek(Box<Zeroizing<[u8; DEK_BYTES]>>);
 
-/// What an envelope says of its data key without showing it; public.
+/// What an envelope says of its DEK without showing it; public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Commitment(pub(super) [u8; COMMITMENT_BYTES]);
 
 impl Dek {
-    /// Draws a fresh data key.
+    /// Draws a fresh DEK.
     pub fn generate(random: &mut impl CryptoRng) -> Self {
         let Ok(dek) = Self::fill_with(|bytes| {
             random.fill_bytes(bytes);
@@ -33,7 +33,7 @@ impl Dek {
         dek
     }
 
-    /// Takes the bytes from who writes them in place.
+    /// Lets `fill` write the bytes in place.
     pub(super) fn fill_with<E>(fill: impl FnOnce(&mut [u8; DEK_BYTES]) -> Result<(), E>) -> Result<Self, E> {
         let mut bytes = Box::new(Zeroizing::new([0; DEK_BYTES]));
         fill(&mut bytes)?;
@@ -56,7 +56,7 @@ impl Dek {
         self.commitment().0.ct_eq(&commitment.0).into()
     }
 
-    /// The proof that whoever made a wrap knew this key.
+    /// The proof that the maker of a wrap knew this key.
     pub(super) fn proof(&self, key_id: &KeyId, age_file: &[u8]) -> [u8; PROOF_BYTES] {
         let mut proof = [0; PROOF_BYTES];
         let digest = Sha256::digest(age_file);
