@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::format::{Check, Dek, Envelope, Fault};
 use crate::key_life::{self, HeldKey};
@@ -10,6 +11,17 @@ use crate::sealing_key::{KeyState, PublishedKey};
 
 /// At most this many wraps of one envelope are tried.
 const MAX_TRIES: usize = 4;
+
+/// What a controller has to open values with.
+#[derive(Debug, Clone)]
+pub enum Keys {
+    /// The controller has not read its keys yet.
+    Loading,
+    /// The controller has no key and may not make one.
+    Awaiting,
+    /// The controller holds these keys, at least one.
+    Held(Arc<KeyRing>),
+}
 
 /// All identities that a program holds, the primary first, then newest first.
 #[derive(Debug, Default)]
@@ -29,6 +41,21 @@ pub struct OpenedEnvelope {
 
 fn list<'a>(ids: impl Iterator<Item = &'a KeyId>) -> String {
     ids.map(KeyId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl Keys {
+    /// The keys of a controller that has read its store.
+    pub fn of(ring: KeyRing) -> Self {
+        if ring.keys().is_empty() { Keys::Awaiting } else { Keys::Held(Arc::new(ring)) }
+    }
+
+    /// The keys that are held, the primary first.
+    pub fn held(&self) -> &[HeldKey] {
+        match self {
+            Keys::Loading | Keys::Awaiting => &[],
+            Keys::Held(ring) => ring.keys(),
+        }
+    }
 }
 
 impl KeyRing {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::{Refusal, Sealed};
 use crate::judgement::Judgement;
-use crate::key_ring::KeyRing;
+use crate::key_ring::{KeyRing, Keys};
 use crate::names::{KeyId, ObjectName};
 use crate::open::open;
 use crate::reason::Reason;
@@ -21,17 +21,6 @@ pub const DEFAULT_TYPE: &str = "Opaque";
 /// The version of these rules, for `status.settled`: to be raised when the Secret of an unchanged SealedSecret would
 /// look different, so that every object is judged again.
 pub const PLAN_VERSION: u32 = 1;
-
-/// The keys that a controller has at a moment.
-#[derive(Debug, Clone, Copy)]
-pub enum Keys<'a> {
-    /// It has not read them yet.
-    Loading,
-    /// There are none, and it may not make one.
-    Awaiting,
-    /// These.
-    Held(&'a KeyRing),
-}
 
 /// What already has the name of the Secret.
 #[derive(Debug, Clone)]
@@ -150,7 +139,7 @@ impl<'a> Existing<'a> {
 /// The checks come in this order: being deleted, keys, format, forbidden template, opening,
 /// ownership, what Kubernetes never changes. The first that fails decides; nothing is written
 /// then.
-pub fn plan(object: &SealedSecret, keys: Keys<'_>, forbidden: &[ForbiddenPrefix], existing: Existing<'_>) -> Plan {
+pub fn plan(object: &SealedSecret, keys: &Keys, forbidden: &[ForbiddenPrefix], existing: Existing<'_>) -> Plan {
     if object.metadata.deletion_timestamp.is_some() {
         return Plan::Nothing;
     }
@@ -162,7 +151,7 @@ pub fn plan(object: &SealedSecret, keys: Keys<'_>, forbidden: &[ForbiddenPrefix]
 
 fn decide(
     object: &SealedSecret,
-    keys: Keys<'_>,
+    keys: &Keys,
     forbidden: &[ForbiddenPrefix],
     existing: Existing<'_>,
 ) -> Result<Plan, Judgement> {
@@ -196,7 +185,7 @@ fn check_metadata(template: &Template, forbidden: &[ForbiddenPrefix]) -> Result<
     Err(Judgement::new(Reason::TypeForbidden, message))
 }
 
-fn ring(keys: Keys<'_>) -> Result<&KeyRing, Judgement> {
+fn ring(keys: &Keys) -> Result<&KeyRing, Judgement> {
     match keys {
         Keys::Loading => Err(Judgement::new(Reason::KeysLoading, "the controller is reading its keys")),
         Keys::Awaiting => Err(Judgement::new(

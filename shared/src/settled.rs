@@ -111,10 +111,7 @@ impl Settled {
     ) -> bool {
         secret == Some((&self.secret_uid, &self.secret_resource_version))
             && self.plan_version == PLAN_VERSION
-            && self
-                .opened_with
-                .iter()
-                .all(|id| usable(ring).any(|key| key.key_id().as_str() == id))
+            && self.opened_with.iter().all(|id| usable(ring).any(|key| key.key_id().as_str() == id))
             && self.is_proven(object, status, ring)
     }
 

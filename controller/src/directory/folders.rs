@@ -1,4 +1,4 @@
-//! The three folders that the backend works on, and what is refused at the start.
+//! The three folders of the backend, and the checks of them at the start.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
@@ -10,7 +10,7 @@ use super::durable_file::{FileError, failed_to};
 use super::lock::{Lock, LockError};
 use crate::args;
 
-/// Three folders of which this process alone writes the last two.
+/// The folders. This process alone writes to the last two.
 pub(super) struct Folders {
     pub(super) manifests: PathBuf,
     pub(super) secrets: PathBuf,
@@ -30,8 +30,7 @@ pub(super) enum FoldersError {
 }
 
 impl Folders {
-    /// Opens the folders. Those for Secrets and keys are made if they are absent; that of the
-    /// manifests must be there.
+    /// Opens the folders. Makes those for Secrets and keys if they are absent; the folder of manifests must exist.
     pub(super) fn open(args: &args::Directory) -> Result<Self, FoldersError> {
         fs::read_dir(&args.manifests).map_err(failed_to("read", &args.manifests))?;
         make(&args.secrets)?;
@@ -47,8 +46,8 @@ fn make(path: &Path) -> Result<(), FileError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed_to("create", path))
 }
 
-/// Secrets and identities among the manifests could end up in Git; a folder of keys among the
-/// Secrets would look like a namespace.
+/// Secrets and identities among the manifests could be committed to Git. A folder of keys among the Secrets would look
+/// like a namespace.
 fn refuse_nested(args: &args::Directory) -> Result<(), FoldersError> {
     let real = |path: &PathBuf| fs::canonicalize(path).map_err(failed_to("find", path));
     let named = [("manifests", real(&args.manifests)?), ("secrets", real(&args.secrets)?), ("keys", real(&args.keys)?)];

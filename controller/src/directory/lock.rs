@@ -1,4 +1,4 @@
-//! The lock that keeps a second instance off a folder.
+//! The lock that keeps a second controller off a folder.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use thiserror::Error;
 
-use super::durable_file::{FileError, failed_to, shown};
+use super::durable_file::{FileError, failed_to, visible_path};
 
 const LOCK_FILE: &str = "..lock";
 
-/// A folder that this process alone works on, until it ends however it ends.
+/// A folder that this process alone works on. The operating system ends the lock with the process.
 pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
 
 #[derive(Debug, Error)]
 pub(super) enum LockError {
-    #[error("failed to lock {}: another waxseal-controller works on this folder", shown(.0))]
+    #[error("failed to lock {}: another waxseal-controller works on this folder", visible_path(.0))]
     Taken(PathBuf),
     #[error(transparent)]
     File(#[from] FileError),
@@ -28,7 +28,7 @@ impl Lock {
         let path = folder.join(LOCK_FILE);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        // A symlink in its place would have us make or open a file anywhere.
+        // Through a symlink the controller would create or open a file anywhere.
         options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         let file = options.open(&path).map_err(failed_to("open", &path))?;
         match file.try_lock() {

@@ -15,11 +15,10 @@ use kube::core::DeserializeGuard;
 use kube::{Client, Resource};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
-use waxseal_shared::key_life::{HeldKey, StoredKeys, StrictestStates, forbids_first_key};
-use waxseal_shared::key_ring::KeyRing;
-use waxseal_shared::plan::Keys;
+use waxseal_shared::key_life::{StoredKeys, StrictestStates, forbids_first_key};
+use waxseal_shared::key_ring::{KeyRing, Keys};
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
+use waxseal_shared::sealing_key::SealingKey;
 
 use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
 use self::key_error::KeyError;
@@ -34,33 +33,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// For this long what often heals by itself is not complained of.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What the controller knows of its keys.
-#[derive(Clone)]
-pub(super) enum KeyState {
-    Loading,
-    Awaiting,
-    Held(Arc<KeyRing>),
-}
-
-impl KeyState {
-    pub(super) fn is_loading(&self) -> bool {
-        matches!(self, KeyState::Loading)
-    }
-
-    pub(super) fn as_keys(&self) -> Keys<'_> {
-        match self {
-            KeyState::Loading => Keys::Loading,
-            KeyState::Awaiting => Keys::Awaiting,
-            KeyState::Held(ring) => Keys::Held(ring),
-        }
-    }
-
-    fn published(&self) -> impl Iterator<Item = &PublishedKey> {
-        let ring = if let KeyState::Held(ring) = self { Some(ring) } else { None };
-        ring.into_iter().flat_map(|ring| ring.keys()).map(HeldKey::published)
-    }
-}
 
 /// The identity Secrets and SealingKeys of one namespace.
 pub(super) struct KeySource {
@@ -94,11 +66,11 @@ impl KeySource {
     }
 
     /// Reads the keys and keeps them current, for ever.
-    pub(super) async fn run(mut self, state: watch::Sender<KeyState>) {
+    pub(super) async fn run(mut self, sender: watch::Sender<Keys>) {
         let mut retry = PAUSE;
         let mut failing_since = None;
         loop {
-            let troubles = self.look(&state).await;
+            let troubles = self.look(&sender).await;
             let wait = if troubles.failures.is_empty() {
                 (retry, failing_since) = (PAUSE, None);
                 INTERVAL
@@ -116,14 +88,14 @@ impl KeySource {
     }
 
     /// Brings identities, the key ring and SealingKeys into line.
-    async fn look(&mut self, state: &watch::Sender<KeyState>) -> Troubles {
+    async fn look(&mut self, sender: &watch::Sender<Keys>) -> Troubles {
         let mut troubles = Troubles::default();
-        let outcome = self.try_look(state, &mut troubles).await;
+        let outcome = self.try_look(sender, &mut troubles).await;
         troubles.failures.extend(outcome.err());
         troubles
     }
 
-    async fn try_look(&mut self, state: &watch::Sender<KeyState>, troubles: &mut Troubles) -> Result<(), KeyError> {
+    async fn try_look(&mut self, sender: &watch::Sender<Keys>, troubles: &mut Troubles) -> Result<(), KeyError> {
         let now = Timestamp::now();
         let mut stored = self.identities_or_first(now, troubles).await?;
         let broken_count = stored.broken.len();
@@ -133,15 +105,15 @@ impl KeySource {
         for (identity, state) in stored.tighten(&mut self.strictest, |key| requests.state(key)) {
             troubles.failures.extend(self.identities.write_state(identity, state).await.err());
         }
-        let ring = Arc::new(KeyRing::new(stored.into_keys()));
-        let holds_keys = matches!(*state.borrow(), KeyState::Held(_));
-        if holds_keys {
-            hold(state, &ring);
+        let keys = Keys::of(KeyRing::new(stored.into_keys()));
+        let is_ready = matches!(*sender.borrow(), Keys::Held(_));
+        if is_ready {
+            publish_keys(sender, &keys);
         }
-        // People wait until the controller is ready, and then fetch its keys: these are published by then.
-        troubles.failures.extend(self.publication.publish(&ring, &requests).await);
-        hold(state, &ring);
-        troubles.failures.extend(self.publication.remove_planted(&ring, broken_count).await);
+        // People fetch the keys as soon as the controller is ready: it publishes them before that.
+        troubles.failures.extend(self.publication.publish(keys.held(), &requests).await);
+        publish_keys(sender, &keys);
+        troubles.failures.extend(self.publication.remove_planted(keys.held(), broken_count).await);
         Ok(())
     }
 
@@ -203,15 +175,16 @@ pub(super) fn sealing_keys(namespace: &str) -> Selection {
     Selection { path, labels: None, fields: None, content: Content::Metadata }
 }
 
-/// Lets the reconcilers have the keys; they are woken only if these differ from those before.
-fn hold(state: &watch::Sender<KeyState>, ring: &Arc<KeyRing>) {
-    let new = if ring.keys().is_empty() { KeyState::Awaiting } else { KeyState::Held(Arc::clone(ring)) };
-    state.send_if_modified(|state| {
-        if !state.is_loading() && state.published().eq(new.published()) {
+/// Gives the reconcilers the keys, which wakes them only if the keys differ from those before.
+fn publish_keys(sender: &watch::Sender<Keys>, keys: &Keys) {
+    let published = |keys: &Keys| keys.held().iter().map(|key| key.published().clone()).collect::<Vec<_>>();
+    sender.send_if_modified(|present| {
+        let (before, after) = (published(present), published(keys));
+        if !matches!(present, Keys::Loading) && before == after {
             return false;
         }
-        new.published().filter(|key| state.published().all(|known| known != *key)).for_each(log::held_key);
-        *state = new;
+        after.iter().filter(|key| !before.contains(key)).for_each(log::held_key);
+        *present = keys.clone();
         true
     });
 }

@@ -1,4 +1,4 @@
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use waxseal_shared::key::Identity;
 use waxseal_shared::key_life::HeldKey;
@@ -36,9 +36,9 @@ pub fn held() -> Vec<HeldKey> {
 }
 
 /// The same keys, as a controller holds them.
-pub fn ring() -> &'static KeyRing {
-    static RING: OnceLock<KeyRing> = OnceLock::new();
-    RING.get_or_init(|| KeyRing::new(held()))
+pub fn ring() -> &'static Arc<KeyRing> {
+    static RING: OnceLock<Arc<KeyRing>> = OnceLock::new();
+    RING.get_or_init(|| Arc::new(KeyRing::new(held())))
 }
 
 fn key(identity: &str, created_at: &str, state: KeyState) -> HeldKey {

@@ -8,7 +8,6 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::key_life::{HeldKey, is_planted, publishes};
-use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
 
@@ -66,9 +65,9 @@ impl Publication {
 
     /// Makes the SealingKey of each held key show that key, in its state. A failure with one of them does not
     /// stop the others.
-    pub(super) async fn publish(&self, ring: &KeyRing, requests: &Requests) -> Vec<KeyError> {
+    pub(super) async fn publish(&self, held: &[HeldKey], requests: &Requests) -> Vec<KeyError> {
         let mut failures = Vec::new();
-        for key in ring.keys().iter().map(HeldKey::published) {
+        for key in held.iter().map(HeldKey::published) {
             let published = self.publish_one(key, requests.0.get(key.recipient.key_id())).await;
             failures.extend(published.err());
             if failures.last().is_some_and(|failure| !failure.is_answer()) {
@@ -94,7 +93,7 @@ impl Publication {
 
     /// Deletes the SealingKeys that no held key accounts for: people would seal to a key that an attacker planted. A
     /// failure with one of them does not stop the others.
-    pub(super) async fn remove_planted(&self, ring: &KeyRing, broken: usize) -> Vec<KeyError> {
+    pub(super) async fn remove_planted(&self, held: &[HeldKey], broken: usize) -> Vec<KeyError> {
         let start = Instant::now();
         let mut failures = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
@@ -107,7 +106,7 @@ impl Publication {
                 }
             };
             for object in &page.items {
-                if decode(object).is_none_or(|published| is_planted(&published, ring.keys(), broken)) {
+                if decode(object).is_none_or(|published| is_planted(&published, held, broken)) {
                     failures.extend(self.remove(object).await.err());
                 }
                 if start.elapsed() > LONGEST_REMOVAL {
