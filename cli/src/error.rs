@@ -1,13 +1,12 @@
 //! What went wrong, for whom to fix, and with which exit code.
 
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
 use waxseal_shared::manifest::ManifestError;
-
-use crate::input::shown;
-use crate::streams::Streams;
+use waxseal_shared::visible_text::visible_path;
 
 /// What kind of failure it is: the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +63,14 @@ impl CliError {
     /// A failure of the operating system to do `what` with the file or folder at a path.
     pub(crate) fn path(what: &str, path: &Path, error: &io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::NotFound => Self::new(Kind::Failed, "no such file or folder").at(shown(path)),
-            io::ErrorKind::IsADirectory => Self::refused("is a folder, not a file").at(shown(path)),
+            io::ErrorKind::NotFound => Self::new(Kind::Failed, "no such file or folder").at(visible_path(path)),
+            io::ErrorKind::IsADirectory => Self::refused("is a folder, not a file").at(visible_path(path)),
             io::ErrorKind::NotADirectory => {
                 let is_file = |path: &&Path| path.metadata().is_ok_and(|metadata| !metadata.is_dir());
                 let file = path.ancestors().find(is_file).unwrap_or(path);
-                Self::refused("is a file, not a folder").at(shown(file))
+                Self::refused("is a file, not a folder").at(visible_path(file))
             }
-            _ => Self::io(what, error).at(shown(path)),
+            _ => Self::io(what, error).at(visible_path(path)),
         }
     }
 
@@ -122,15 +121,30 @@ impl Failures {
         self.0
     }
 
-    /// Writes every failure to stderr; unlike kinds of them make the exit code 1.
-    pub(crate) fn report(self, streams: &mut Streams) -> ExitCode {
-        let mut code = None;
-        for error in self.0.iter().filter(|error| error.kind != Kind::ClosedPipe) {
-            streams.error(error.place.as_deref(), &error.text, error.hint.as_deref());
-            let same = code.is_none_or(|code| code == exit_code(error.kind));
-            code = Some(if same { exit_code(error.kind) } else { exit_code(Kind::Failed) });
+    /// The failures that a person should read. A closed pipe is no failure.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &CliError> {
+        self.0.iter().filter(|error| error.kind != Kind::ClosedPipe)
+    }
+
+    /// The exit code of the run; failures of different kinds give 1.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        let mut codes = self.errors().map(|error| exit_code(error.kind));
+        let first = codes.next().unwrap_or_default();
+        ExitCode::from(if codes.all(|code| code == first) { first } else { exit_code(Kind::Failed) })
+    }
+}
+
+impl fmt::Display for CliError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("error: ")?;
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
         }
-        ExitCode::from(code.unwrap_or_default())
+        f.write_str(&self.text)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
-//! Names on the command line, and private keys that stand there by mistake.
+//! The names of files, and private keys that stand on the command line in their place.
 
 use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextValue, ErrorKind};
@@ -28,6 +29,14 @@ where
 /// Takes the name of a context; refuses a private key.
 pub(crate) fn context_name() -> impl TypedValueParser<Value = String> {
     Name { expected: "the name of a context" }.try_map(|name| name.into_string().map_err(|_| "not UTF-8"))
+}
+
+/// The folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }
 
 impl TypedValueParser for Name {

@@ -15,7 +15,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::output::folder_of;
+use crate::file_names::folder_of;
 use repository::{Judgement, Repository};
 
 /// How long repositories are read: a history can be long, and a damaged repository can block.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use waxseal_shared::visible_text::escaped;
+use waxseal_shared::visible_text::visible_path;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::CliError;
@@ -59,7 +59,7 @@ impl Input {
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Stdin => "<stdin>".to_owned(),
-            Self::File(path) | Self::Found(FoundFile { path, .. }) => shown(path),
+            Self::File(path) | Self::Found(FoundFile { path, .. }) => visible_path(path),
         }
     }
 
@@ -133,11 +133,6 @@ pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
-/// A path as a message shows it.
-pub(crate) fn shown(path: &Path) -> String {
-    escaped(&path.display().to_string()).into_owned()
-}
-
 /// Searches a folder for `.yaml`, `.yml` and `.json` files, in upper or lower case. Hidden and
 /// linked folders are not entered, nor is the one that results go to; links out of the folder are
 /// not followed, and what is not a regular file is not opened.
@@ -165,8 +160,8 @@ impl FoundFiles {
     /// Warns of each link that was not followed.
     pub(crate) fn warn_of_links_out(&self, root: &Path, streams: &mut Streams) {
         for link in &self.links_out {
-            let text = format!("left out, because it is a link that leads out of {}", shown(root));
-            streams.warn(&shown(link), &text);
+            let text = format!("left out, because it is a link that leads out of {}", visible_path(root));
+            streams.warn(&visible_path(link), &text);
         }
     }
 

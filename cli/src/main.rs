@@ -36,6 +36,9 @@ fn main() -> ExitCode {
     }
     match commands::run(commands::Arguments::read(), &mut streams) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failures) => failures.report(&mut streams),
+        Err(failures) => {
+            failures.errors().for_each(|error| streams.error(error));
+            failures.exit_code()
+        }
     }
 }

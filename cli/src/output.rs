@@ -9,11 +9,13 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
+use waxseal_shared::visible_text::visible_path;
 use zeroize::Zeroizing;
 
 use crate::error::CliError;
+use crate::file_names::folder_of;
 use crate::git::{self, Standing};
-use crate::input::{MAX_INPUT_BYTES, shown};
+use crate::input::MAX_INPUT_BYTES;
 
 /// How a folder is opened.
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -52,7 +54,7 @@ fn check_format(path: &Path) -> Result<(), CliError> {
     if path != Path::new("yaml") && path != Path::new("json") {
         return Ok(());
     }
-    let name = shown(path);
+    let name = visible_path(path);
     let error = CliError::usage(format!("--output names a file, and {name} looks like a format"));
     Err(error.with_hint(format!("the format is that of the input; for a file of that name write ./{name}")))
 }
@@ -90,7 +92,7 @@ impl Destination {
             Ok(metadata) if !metadata.is_file() => Ok(Self::Stream { path: path.to_owned() }),
             Ok(_) => Self::in_folder_of(&path.canonicalize().map_err(failed)?, path),
             Err(_) if path.is_symlink() => {
-                Err(CliError::refused("is a symbolic link that leads nowhere").at(shown(path)))
+                Err(CliError::refused("is a symbolic link that leads nowhere").at(visible_path(path)))
             }
             Err(_) => Self::in_folder_of(path, path),
         }
@@ -99,7 +101,7 @@ impl Destination {
     fn in_folder_of(target: &Path, path: &Path) -> Result<Self, CliError> {
         let folder = folder_of(target);
         let name = target.file_name().ok_or_else(|| CliError::path("write it", path, &Errno::ISDIR.into()))?;
-        Ok(Self::File { folder: open_folder(&folder)?, name: name.to_owned(), shown: shown(path) })
+        Ok(Self::File { folder: open_folder(&folder)?, name: name.to_owned(), shown: visible_path(path) })
     }
 
     /// The file at a path below a folder; the folders on the way are made. Refuses symbolic links
@@ -123,10 +125,10 @@ impl Destination {
             Ok(FileType::Symlink) => return Err(link_below(&path)),
             Ok(FileType::Directory) => return Err(CliError::path("write it", &path, &Errno::ISDIR.into())),
             Ok(FileType::RegularFile) | Err(Errno::NOENT) => {}
-            Ok(_) => return Err(CliError::refused("is not a regular file").at(shown(&path))),
+            Ok(_) => return Err(CliError::refused("is not a regular file").at(visible_path(&path))),
             Err(error) => return Err(CliError::path("write it", &path, &error.into())),
         }
-        Ok(Self::File { folder, name: name.to_owned(), shown: shown(&path) })
+        Ok(Self::File { folder, name: name.to_owned(), shown: visible_path(&path) })
     }
 
     /// Whether it is not a regular file.
@@ -138,7 +140,7 @@ impl Destination {
     pub(crate) fn place(&self) -> String {
         match self {
             Self::File { shown, .. } => shown.clone(),
-            Self::Stream { path } => shown(path),
+            Self::Stream { path } => visible_path(path),
         }
     }
 
@@ -190,7 +192,9 @@ pub(crate) fn check_links(path: &Path) -> Result<(), CliError> {
         return Ok(());
     };
     let error = CliError::refused("is a symbolic link that does not lead to a file of its Git work tree");
-    Err(error.at(shown(&link)).with_hint("nothing is written through it: name the file or folder that it leads to"))
+    Err(error
+        .at(visible_path(&link))
+        .with_hint("nothing is written through it: name the file or folder that it leads to"))
 }
 
 /// Makes a folder and those above it, as far as there are none.
@@ -223,7 +227,7 @@ fn folder_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, Cli
 
 fn link_below(path: &Path) -> CliError {
     let error = CliError::refused("is a symbolic link, and nothing is written through one below --output-dir");
-    error.at(shown(path)).with_hint("remove the link")
+    error.at(visible_path(path)).with_hint("remove the link")
 }
 
 /// Makes a file with mode 0600 for what is secret. It is never over an existing one, and never in a
@@ -239,7 +243,7 @@ pub(crate) fn create_private(path: &Path, text: &str) -> Result<(), CliError> {
     let restricted = file.set_permissions(Permissions::from_mode(0o600));
     restricted.and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_all()).map_err(|error| {
         let _half_written = fs::remove_file(path);
-        CliError::io("write it", &error).at(shown(path))
+        CliError::io("write it", &error).at(visible_path(path))
     })
 }
 
@@ -247,7 +251,7 @@ pub(crate) fn create_private(path: &Path, text: &str) -> Result<(), CliError> {
 pub(crate) fn check_private(path: &Path) -> Result<(), CliError> {
     if path.symlink_metadata().is_ok() {
         let error = CliError::refused("exists already, and secrets are never written over a file");
-        return Err(error.at(shown(path)));
+        return Err(error.at(visible_path(path)));
     }
     check_links(path)?;
     let (text, hint) = match git::standing(path) {
@@ -257,8 +261,8 @@ pub(crate) fn check_private(path: &Path) -> Result<(), CliError> {
             "write it outside the work tree, or add it to .gitignore first".to_owned(),
         ),
         Standing::ExposedTo(root) => (
-            format!("is also in the Git work tree {}, and Git does not ignore it there", shown(&root)),
-            format!("write it outside that work tree, or add it to {} first", shown(&root.join(".gitignore"))),
+            format!("is also in the Git work tree {}, and Git does not ignore it there", visible_path(&root)),
+            format!("write it outside that work tree, or add it to {} first", visible_path(&root.join(".gitignore"))),
         ),
         Standing::Tracked => (
             "Git tracks a file of this name, so it does not ignore it".to_owned(),
@@ -272,7 +276,7 @@ pub(crate) fn check_private(path: &Path) -> Result<(), CliError> {
             "write it outside the work tree".to_owned(),
         ),
     };
-    Err(CliError::refused(text).at(shown(path)).with_hint(hint))
+    Err(CliError::refused(text).at(visible_path(path)).with_hint(hint))
 }
 
 fn replace_whole(folder: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {
@@ -327,13 +331,5 @@ impl Drop for Beside<'_> {
             // Nothing else can be done about it.
             let _left_behind = unlinkat(self.folder, &self.name, AtFlags::empty());
         }
-    }
-}
-
-/// The folder that a file stands in.
-pub(crate) fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
     }
 }

@@ -35,10 +35,8 @@ impl Streams {
         self.talk(&format!("warning: {place}: {text}\n"));
     }
 
-    pub(crate) fn error(&mut self, place: Option<&str>, text: &str, hint: Option<&str>) {
-        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
-        let hint = hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-        self.talk(&format!("error: {place}{text}\n{hint}"));
+    pub(crate) fn error(&mut self, error: &CliError) {
+        self.talk(&format!("{error}\n"));
     }
 
     /// Whether there is somebody to ask.

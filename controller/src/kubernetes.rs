@@ -32,8 +32,8 @@ use thiserror::Error;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use waxseal_shared::api_group::MARK_LABEL;
 use waxseal_shared::key_ring::Keys;
-use waxseal_shared::plan::MARK_LABEL;
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use crate::args;

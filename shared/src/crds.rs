@@ -24,7 +24,7 @@ pub fn all() -> [CustomResourceDefinition; 2] {
         unwrap_descriptions(schema);
         drop_nulls(schema);
         if let Some(status) = schema.pointer_mut("/properties/status") {
-            // A fresh object has been judged at no generation: kstatus then reads it as in progress.
+            // With generation -1, kstatus reports a new object as in progress.
             status["default"] = json!({"observedGeneration": -1});
         }
         schema["x-kubernetes-validations"] = json!([{
@@ -43,8 +43,8 @@ pub fn to_yaml() -> String {
         .join("---\n")
 }
 
-/// Structural schemas may not say `additionalProperties: false`; the API server prunes or, asked
-/// for strict validation, refuses what they do not name.
+/// Removes `additionalProperties: false`, which structural schemas may not have. The API server prunes unknown fields, or
+/// refuses them under strict validation.
 fn allow_unknown_to_be_pruned(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -58,7 +58,7 @@ fn allow_unknown_to_be_pruned(schema: &mut Value) {
     }
 }
 
-/// Has the API server take a field that is `null` for absent, as the format does.
+/// Makes the API server drop a field that is `null`, as the format does.
 fn drop_nulls(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -72,7 +72,7 @@ fn drop_nulls(schema: &mut Value) {
     }
 }
 
-/// Makes one line of each paragraph: `kubectl explain` breaks lines itself, at the width of the terminal.
+/// Joins the lines of each paragraph, because `kubectl explain` breaks lines at the width of the terminal.
 fn unwrap_descriptions(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    /// A rule with another reason has its error quote the value.
+    /// The error of a rule with another reason quotes the value.
     #[test]
     fn rules_about_values_quote_none() {
         let definition = serde_json::to_value(&all()[0]).expect("plain data");

@@ -1,9 +1,58 @@
 //! What Waxseal's programs share: the format, the keys and the decisions.
 //!
-//! Nothing here does input or output, reads a clock, the environment or a terminal: time,
-//! randomness and keys are arguments.
+//! The crate does no input or output and reads no clock, environment or terminal: time, randomness and
+//! keys are arguments.
+//!
+//! # Map
+//!
+//! | to | read |
+//! | --- | --- |
+//! | turn text into objects, and objects into text | [`manifest`], [`visible_text`] |
+//! | know the resources | [`sealed_secret`], [`sealing_key`], [`api_group`], [`crds`], [`secret`] |
+//! | check the format (`FORMAT.md`) | [`format`], [`template`], [`names`] |
+//! | seal and open | [`mod@seal`], [`mod@open`] |
+//! | keep keys | [`key`], [`key_ring`], [`key_life`] |
+//! | decide what to do about an object, and say what came of it | [`mod@plan`], [`judgement`], [`reason`], [`status`], [`settled`] |
+//!
+//! # Wiping
+//!
+//! Types that own a secret ([`secret::SecretBytes`], [`format::Dek`], [`key::Identity`],
+//! [`key::Passphrase`]) wipe it when they are dropped, and print nothing. Work with keys ends with wiping
+//! the stack that it used. All other memory that held a secret, such as the text and the tree of a
+//! manifest and what libraries copied, is wiped by the allocator when it is freed: a program that uses
+//! this crate sets such an allocator, as `waxseal` and `waxseal-controller` do.
+//!
+//! # Seal
+//!
+//! ```
+//! use waxseal_shared::key::{Identity, KeyKind};
+//! use waxseal_shared::names::{DataKey, Namespace, ObjectName};
+//! use waxseal_shared::randomness;
+//! use waxseal_shared::seal::seal;
+//! use waxseal_shared::sealed_secret::Scope;
+//! use waxseal_shared::secret::{SecretBytes, SecretManifest};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut random = randomness::system();
+//! let recipients = [Identity::generate(KeyKind::Hybrid, &mut random).recipient().clone()];
+//! let value = SecretBytes::new(b"correct-horse".to_vec());
+//! let secret = SecretManifest {
+//!     name: ObjectName::parse("db")?,
+//!     namespace: None,
+//!     labels: Default::default(),
+//!     annotations: Default::default(),
+//!     type_: None,
+//!     immutable: None,
+//!     data: [(DataKey::parse("PASSWORD")?, value)].into(),
+//! };
+//! let object = seal(&secret, &Namespace::parse("shop")?, Scope::Strict, &recipients, &mut random)?;
+//! assert!(object.spec.encrypted_data["PASSWORD"].starts_with("wax1."));
+//! # Ok(())
+//! # }
+//! ```
 #![deny(missing_docs)]
 
+pub mod api_group;
 pub mod crds;
 pub mod format;
 pub mod judgement;
@@ -20,7 +69,7 @@ pub mod seal;
 pub mod sealed_secret;
 pub mod sealing_key;
 pub mod secret;
-pub mod secret_fault;
+mod secret_fault;
 pub mod settled;
 mod stack;
 pub mod status;

@@ -1,4 +1,4 @@
-//! Opening: the values of a SealedSecret, with the identities at hand.
+//! Opening: a SealedSecret becomes the values of its Secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::names::{EnvelopeId, KeyId};
 use crate::secret::SecretData;
 use crate::stack;
 
-/// What opening gave.
+/// An opened SealedSecret.
 #[derive(Debug)]
 pub struct Opened {
     /// The values.

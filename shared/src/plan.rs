@@ -1,7 +1,8 @@
-//! Deciding what to do about one SealedSecret. Pure: the backends carry a plan out.
+//! The decision what to do about one SealedSecret. The backends carry it out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::api_group::{MARK_LABEL, MARK_OWNED};
 use crate::format::{Refusal, Sealed};
 use crate::judgement::Judgement;
 use crate::key_ring::{KeyRing, Keys};
@@ -12,22 +13,18 @@ use crate::sealed_secret::{SealedSecret, Template, TemplateMetadata};
 use crate::secret::SecretData;
 use crate::template::{self, ForbiddenPrefix};
 
-/// The label that marks a Secret as made by Waxseal, or consents to be.
-pub const MARK_LABEL: &str = "waxseal.dev/secret";
-/// The mark of a Secret that Waxseal made and owns.
-pub const MARK_OWNED: &str = "owned";
-/// The type of a Secret whose manifest names none.
+/// The type of a Secret whose manifest has no type.
 pub const DEFAULT_TYPE: &str = "Opaque";
-/// The version of these rules, for `status.settled`: to be raised when the Secret of an unchanged SealedSecret would
-/// look different, so that every object is judged again.
-pub const PLAN_VERSION: u32 = 1;
+/// The version of these rules in `status.settled`. Raise it when the Secret of an unchanged SealedSecret changes, so
+/// that the controller judges every object again.
+pub(crate) const PLAN_VERSION: u32 = 1;
 
-/// What already has the name of the Secret.
+/// What exists under the name of the Secret.
 #[derive(Debug, Clone)]
 pub enum Existing<'a> {
     /// Nothing.
     Absent,
-    /// Something that does not belong to Waxseal and is never touched; the text says why, and what to do.
+    /// A Secret, or a folder, that does not belong to Waxseal, which never changes it. The text says why, and what to do.
     Foreign(String),
     /// A Secret that belongs to the SealedSecret.
     Ours(&'a ExistingSecret),
@@ -44,20 +41,20 @@ pub struct ExistingSecret {
     pub our_labels: BTreeSet<String>,
     /// The annotations that Waxseal wrote.
     pub our_annotations: BTreeSet<String>,
-    /// Who controls it.
+    /// Its controller.
     pub controller: Controller,
     /// Its type.
     pub type_: String,
     /// Whether its data is immutable.
     pub immutable: bool,
-    /// Its values; `None` if they are none that Waxseal could have written.
+    /// Its values; `None` if Waxseal cannot have written them.
     pub data: Option<SecretData>,
 }
 
-/// Who controls an existing Secret, by its controller reference.
+/// The controller of an existing Secret, from its owner references.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Controller {
-    /// Nobody.
+    /// It has no controller.
     None,
     /// A SealedSecret.
     SealedSecret {
@@ -66,22 +63,22 @@ pub enum Controller {
         /// Its UID.
         uid: String,
     },
-    /// Something else.
+    /// An object of another kind.
     Other,
 }
 
-/// What the Secret shall be: exactly this data, this type, and at least this metadata.
+/// The Secret that a SealedSecret describes: exactly this data, this type, and at least this metadata.
 #[derive(Debug, PartialEq, Eq)]
 pub struct DesiredSecret {
     /// Its name.
     pub name: ObjectName,
-    /// The labels, the mark among them.
+    /// The labels, with the mark of Waxseal.
     pub labels: BTreeMap<String, String>,
     /// The annotations.
     pub annotations: BTreeMap<String, String>,
     /// The type.
     pub type_: String,
-    /// Whether its data is immutable, where the SealedSecret says so.
+    /// The field `immutable`, if the SealedSecret has it.
     pub immutable: Option<bool>,
     /// The values.
     pub data: SecretData,
@@ -90,17 +87,17 @@ pub struct DesiredSecret {
 /// What to do about an object.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// It is being deleted: nothing at all.
+    /// Do nothing: the object is being deleted.
     Nothing,
-    /// The Secret stays as it is, whether there is one or not; the judgement says why.
+    /// Write nothing; the judgement says why.
     Refuse(Judgement),
-    /// The Secret is as the object says.
+    /// Write nothing: the Secret is as the object says.
     Keep(Materialised),
-    /// Write the Secret; once that is done, it is as the object says.
+    /// Write the Secret. After a successful write the object is materialised.
     Write(Box<DesiredSecret>, Materialised),
 }
 
-/// What holds of an object whose Secret is right.
+/// The facts about an object whose Secret is right.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Materialised {
     /// The judgement, with the broken wraps.
@@ -110,9 +107,10 @@ pub struct Materialised {
 }
 
 impl<'a> Existing<'a> {
-    /// Decides whether the Secret of an object's name belongs to the object: it is marked as owned, and controlled by
-    /// nobody or by a SealedSecret of that name. The UID of the controller does not matter: a SealedSecret that was
-    /// deleted and created again takes its Secret over.
+    /// Decides whether a Secret with an object's name belongs to the object.
+    ///
+    /// It does if it has the mark of Waxseal, and no controller but a SealedSecret of that name. The UID of the controller
+    /// does not matter: a SealedSecret that was deleted and created again gets its Secret back.
     pub fn of(secret: &'a ExistingSecret, object: &SealedSecret) -> Self {
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
@@ -133,12 +131,11 @@ impl<'a> Existing<'a> {
     }
 }
 
-/// Decides what to do about an object, given the keys, the metadata that the operator forbids and the Secret that has
-/// its name.
+/// Decides what to do about an object, given the keys, the metadata that the operator forbids and what exists under the
+/// name of the Secret.
 ///
-/// The checks come in this order: being deleted, keys, format, forbidden template, opening,
-/// ownership, what Kubernetes never changes. The first that fails decides; nothing is written
-/// then.
+/// The order of the checks: deletion of the object, keys, format, forbidden metadata, opening, ownership, fields that
+/// Kubernetes never changes. The first check that fails decides, and nothing is written.
 pub fn plan(object: &SealedSecret, keys: &Keys, forbidden: &[ForbiddenPrefix], existing: Existing<'_>) -> Plan {
     if object.metadata.deletion_timestamp.is_some() {
         return Plan::Nothing;
@@ -219,7 +216,7 @@ fn is_as_desired(object: &SealedSecret, desired: &DesiredSecret, existing: &Exis
         && is_controlled_by(object, &existing.controller)
 }
 
-/// Everything desired is there, and nothing that we once wrote is there beyond it.
+/// Whether all desired entries are present, and no entry that Waxseal wrote before is left over.
 fn metadata_is(
     desired: &BTreeMap<String, String>,
     present: &BTreeMap<String, String>,
@@ -229,7 +226,7 @@ fn metadata_is(
         && ours.iter().all(|key| desired.contains_key(key))
 }
 
-/// Only an object that an API server holds has a UID, and only its Secrets have a controller.
+/// Whether the controller of a Secret is this object. On a folder, objects have no UID and Secrets no controller.
 fn is_controlled_by(object: &SealedSecret, controller: &Controller) -> bool {
     match (&object.metadata.uid, controller) {
         (Some(uid), Controller::SealedSecret { uid: owner, .. }) => uid == owner,

@@ -1,7 +1,7 @@
-//! Where randomness comes from: an argument everywhere, the operating system in the programs.
+//! The source of randomness: an argument in this crate, the operating system in the programs.
 //!
 //! The age library draws its file key, payload nonce and grease from the operating system by
-//! itself; everything else that is random in a sealed file comes through the argument.
+//! itself; all other randomness in a sealed file comes from the argument.
 
 pub use getrandom::rand_core::CryptoRng;
 use getrandom::{SysRng, rand_core::UnwrapErr};
@@ -9,8 +9,7 @@ use zeroize::Zeroizing;
 
 /// The operating system's generator.
 ///
-/// Drawing from it panics when the operating system has no randomness to give: there is nothing
-/// safe left to do then.
+/// Drawing from it panics if the operating system has no randomness, because no safe fallback exists.
 pub fn system() -> impl CryptoRng {
     UnwrapErr(SysRng)
 }

@@ -8,11 +8,11 @@ use std::fmt;
 pub enum Reason {
     /// The Secret is as the SealedSecret says.
     Materialised,
-    /// Another writer was quicker; judged again.
+    /// Another writer changed the Secret first; the controller judges again.
     Conflict,
     /// The namespace's quota has no room for the Secret.
     Quota,
-    /// The API server does not answer, or answers with an error of its own.
+    /// The API server does not answer, or fails.
     ApiUnavailable,
     /// The namespace is being deleted.
     NamespaceTerminating,
@@ -20,19 +20,19 @@ pub enum Reason {
     KeysLoading,
     /// The controller holds no key, and may not make one while SealedSecrets name other keys.
     AwaitingKeys,
-    /// The object is not what the format says.
+    /// The object breaks a rule of the format.
     Malformed,
     /// The values were sealed for another place.
     Moved,
     /// The values do not open.
     Unreadable,
-    /// None of the keys it is sealed to is here.
+    /// The program holds none of the keys that the object is sealed to.
     KeyMissing,
-    /// All of the keys it is sealed to that are here are revoked.
+    /// The program holds only revoked keys of those that the object is sealed to.
     KeyRevoked,
-    /// A Secret of that name exists and belongs to somebody else.
+    /// A Secret of that name exists and does not belong to the SealedSecret.
     ForeignOwner,
-    /// The type or metadata of the Secret is one that no SealedSecret may ask for.
+    /// The template asks for a type or metadata that a SealedSecret may not give.
     TypeForbidden,
     /// The existing Secret has another type, and a Secret's type cannot change.
     TypeImmutable,
@@ -45,7 +45,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The word itself.
+    /// The word in status, metrics and output.
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::Materialised => "Materialised",
@@ -69,7 +69,7 @@ impl Reason {
         }
     }
 
-    /// How the object stands with this reason.
+    /// The standing of an object with this reason.
     pub fn standing(self) -> Standing {
         match self {
             Reason::Materialised => Standing::Ready,
@@ -100,13 +100,13 @@ impl fmt::Display for Reason {
     }
 }
 
-/// How an object stands, in kstatus' terms.
+/// The standing of an object in the terms of kstatus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// `Ready=True`.
     Ready,
-    /// `Ready=False`, `Reconciling=True`: it heals by waiting.
+    /// `Ready=False`, `Reconciling=True`: the controller tries again, and waiting helps.
     Waiting,
-    /// `Ready=False`, `Stalled=True`: it does not heal by waiting.
+    /// `Ready=False`, `Stalled=True`: waiting does not help.
     Stalled,
 }

@@ -12,7 +12,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use crate::format::{self, MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS};
-use crate::settled::Settled;
 
 /// The sealed values, and what else the Secret has.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
@@ -190,6 +189,27 @@ pub struct SealedSecretStatus {
     /// The Secret that was last seen to be right: while it is unchanged, nothing is read or written for this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<Settled>,
+}
+
+/// The Secret that was right, and what it was made with (`status.settled`).
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Settled {
+    /// The UID of the Secret.
+    #[serde(rename = "secretUID")]
+    pub secret_uid: String,
+    /// The resourceVersion of the Secret.
+    pub secret_resource_version: String,
+    /// The version of the controller's rules for what a Secret looks like.
+    // The API server does not know the format `uint32`, and warns of it.
+    #[schemars(with = "i64", range(min = 0))]
+    pub plan_version: u32,
+    /// The ids of the keys that opened the values.
+    #[serde(default)]
+    pub opened_with: Vec<String>,
+    /// Shows that a controller that holds the cluster's keys wrote this status: base64url of 16 bytes.
+    #[serde(default)]
+    pub proof: String,
 }
 
 /// `null` is how Go writes a map that was never made, and the API server drops it.

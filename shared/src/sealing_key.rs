@@ -111,6 +111,7 @@ pub struct PublishedKey {
 
 /// Why a `SealingKey` is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SealingKeyError {
     /// The recipient is not a recipient.
     #[error("spec.recipient: {0}")]

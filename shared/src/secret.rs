@@ -1,4 +1,4 @@
-//! A plain Secret, as a person wrote it or as it shall be written, in types that wipe themselves.
+//! A plain Secret, in types that wipe themselves.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ pub const MAX_SECRET_BYTES: usize = 1024 * 1024;
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
 
 impl SecretBytes {
-    /// Takes the bytes over; nothing else keeps them.
+    /// Wraps bytes, of which the caller keeps no copy.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
@@ -49,10 +49,10 @@ impl fmt::Debug for SecretBytes {
 /// The data of a Secret: its values by key.
 pub type SecretData = BTreeMap<DataKey, SecretBytes>;
 
-/// A Secret manifest (`v1`, kind `Secret`), reduced to what a person decides.
+/// The fields of a Secret manifest (`v1`, kind `Secret`) that a person decides.
 ///
-/// `stringData` has been merged over `data`, as the API server does it. Fields that the server
-/// sets, owner references and annotations that hold a copy of the whole object are not here.
+/// `stringData` is already merged over `data`, as the API server does it. Fields that the server sets, owner references
+/// and annotations that hold a copy of the whole object are left out.
 #[derive(Debug)]
 pub struct SecretManifest {
     /// `metadata.name`.

@@ -1,15 +1,12 @@
-//! What a status records of an object whose Secret is right, so that nothing is read, opened or
-//! written for it until something changes, across restarts of the controller too.
+//! The record in a status that the Secret of an object is right. While it holds, the controller reads, opens and
+//! writes nothing for the object, also after a restart.
 //!
-//! Whoever may write a status could claim such a record. So it carries a proof under an identity
-//! of the controller, over the whole status: a record that another party wrote, or that stands in
-//! a changed status, counts as absent.
+//! Everybody who may write a status could forge such a record. So it has a proof over the whole status under an
+//! identity of the controller. A record with a wrong proof counts as absent.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hkdf::Hkdf;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -17,39 +14,18 @@ use crate::key_life::HeldKey;
 use crate::key_ring::KeyRing;
 use crate::names::KeyId;
 use crate::plan::PLAN_VERSION;
-use crate::sealed_secret::SealedSecretStatus;
+use crate::sealed_secret::{SealedSecretStatus, Settled};
 use crate::sealing_key::KeyState;
 use crate::stack;
 use crate::template::ForbiddenPrefix;
 
 const PROOF_BYTES: usize = 16;
 
-/// The Secret that was right, and what it was made with (`status.settled`).
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Settled {
-    /// The UID of the Secret.
-    #[serde(rename = "secretUID")]
-    pub secret_uid: String,
-    /// The resourceVersion of the Secret.
-    pub secret_resource_version: String,
-    /// The version of the controller's rules for what a Secret looks like.
-    // The API server does not know the format `uint32`, and warns of it.
-    #[schemars(with = "i64", range(min = 0))]
-    pub plan_version: u32,
-    /// The ids of the keys that opened the values.
-    #[serde(default)]
-    pub opened_with: Vec<String>,
-    /// Shows that a controller that holds the cluster's keys wrote this status: base64url of 16 bytes.
-    #[serde(default)]
-    pub proof: String,
-}
-
 /// The SHA-256 of a status without the proof in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusDigest([u8; 32]);
 
-/// What a verdict on an object depends on, beside keys and Secret.
+/// What a judgement depends on in addition to keys and Secret.
 #[derive(Debug, Clone, Copy)]
 pub struct JudgedObject<'a> {
     /// The object's UID.
@@ -61,7 +37,7 @@ pub struct JudgedObject<'a> {
 }
 
 impl StatusDigest {
-    /// Digests a status. Fields that this version does not know do not count.
+    /// Digests a status, except for fields that this version does not know.
     pub fn of(status: &SealedSecretStatus) -> Self {
         let mut status = status.clone();
         if let Some(settled) = &mut status.settled {
@@ -72,10 +48,10 @@ impl StatusDigest {
     }
 }
 
-/// Records in a status that the object's Secret is right, and proves it with the ring's first usable key.
+/// Records in a status that the object's Secret is right, and proves it with the first usable key of the ring.
 ///
-/// `status` must be complete otherwise: the proof covers all of it. Without a usable key nothing
-/// is recorded, and the object is judged again at the next restart.
+/// All other fields of `status` must be complete, since the proof covers them. Without a usable key the function records
+/// nothing, and the controller judges the object again after a restart.
 pub fn record(
     status: &mut SealedSecretStatus,
     object: &JudgedObject<'_>,
@@ -100,8 +76,8 @@ pub fn record(
 }
 
 impl Settled {
-    /// Whether the object still needs nothing: this very Secret is there unchanged, the rules are the same, every key
-    /// that opened a value is held and not Revoked, and the proof fits the object.
+    /// Whether the record still holds: the Secret is unchanged, the rules are the same, every key that opened a value is
+    /// held and not Revoked, and the proof is right.
     pub fn holds(
         &self,
         object: &JudgedObject<'_>,

@@ -1,18 +1,18 @@
-//! The stack, where computations leave copies of the keys that they worked with.
+//! Wiping the stack, where computations leave copies of keys.
 
-/// More than the deepest computation here takes, unoptimised.
+/// More bytes than the deepest computation uses in a build without optimisation.
 const DEPTH: usize = 128 * 1024;
 
-/// Does some work with keys and overwrites the stack that it used.
+/// Does some work with keys, then overwrites the stack that the work used.
 ///
-/// What it returns must hold its secrets elsewhere, or they are on the stack again.
+/// The result must hold its secrets on the heap: on the stack they would survive.
 pub(crate) fn wiped_after<T>(work: impl FnOnce() -> T) -> T {
     let result = do_deeper(work);
     zeroize::zeroize_stack::<DEPTH>();
     result
 }
 
-/// A frame of its own, so that all of the work lies in what is overwritten.
+// Never inlined: the work must run in a deeper frame, which the caller overwrites.
 #[inline(never)]
 fn do_deeper<T>(work: impl FnOnce() -> T) -> T {
     work()

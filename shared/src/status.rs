@@ -1,4 +1,4 @@
-//! What a SealedSecret's status says: conditions that follow kstatus.
+//! The status of a SealedSecret: conditions that follow kstatus.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -7,7 +7,7 @@ use crate::judgement::{Fact, Judgement};
 use crate::reason::Standing;
 use crate::sealed_secret::{SealedSecret, SealedSecretStatus};
 
-/// `kubectl describe` shows all conditions: the message stands in `Ready`, once.
+// `kubectl describe` prints the message of every condition, so only `Ready` has the full text.
 const WAITING: &str = "the controller tries again by itself; the condition Ready says what it waits for";
 const STALLED: &str = "this SealedSecret does not heal by waiting; the condition Ready says what is wrong";
 
@@ -50,7 +50,7 @@ fn transition_time(type_: &str, status: &str, previous: &[Condition], now: Times
     same.map_or_else(|| Time(whole_seconds(now)), |condition| condition.last_transition_time.clone())
 }
 
-/// Kubernetes' own times have whole seconds (`metav1.Time`).
+/// Cuts a time to whole seconds, as Kubernetes does (`metav1.Time`).
 fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

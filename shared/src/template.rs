@@ -1,21 +1,19 @@
-//! What a SealedSecret may ask of the Secret beside its values.
+//! The type and metadata that a SealedSecret may give its Secret.
 
 use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::api_group::PREFIX;
 use crate::format::{Check, Fault};
 use crate::sealed_secret::Template;
 
-/// The prefix of the labels and annotations that only Waxseal writes.
-pub const OWN_PREFIX: &str = "waxseal.dev/";
+/// Types of Secrets that grant rights in the cluster. A SealedSecret cannot make them.
+const FORBIDDEN_TYPES: [&str; 2] = ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"];
 
-/// Types of Secrets that give rights of their own, which nobody may ask for through a SealedSecret.
-pub const FORBIDDEN_TYPES: [&str; 2] = ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"];
-
-/// Prefixes of the labels and annotations by which known replicators copy a Secret elsewhere: with
-/// them, whoever edits the file would carry a value out of its namespace.
-pub const REPLICATOR_PREFIXES: [&str; 7] = [
+/// Prefixes of labels and annotations that make known replicators copy a Secret. With them, an editor of
+/// the file could copy a value out of its namespace.
+const REPLICATOR_PREFIXES: [&str; 7] = [
     "reflector.v1.k8s.emberstack.com/",
     "replicator.v1.mittwald.de/",
     "kubed.appscode.com/",
@@ -25,7 +23,7 @@ pub const REPLICATOR_PREFIXES: [&str; 7] = [
     "management.cattle.io/",
 ];
 
-/// The beginning of labels and annotations that an operator forbids beside [`REPLICATOR_PREFIXES`]; not empty.
+/// A prefix of labels and annotations that the operator forbids in addition to those of known replicators; not empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForbiddenPrefix(String);
 
@@ -49,17 +47,20 @@ impl FromStr for ForbiddenPrefix {
     }
 }
 
-/// Refuses types, labels and annotations that would give more than the values (FORMAT.md §6.8).
-pub fn check(template: &Template) -> Result<(), Fault> {
+/// Refuses forbidden types, labels and annotations (FORMAT.md §6.8).
+pub(crate) fn check_template(template: &Template) -> Result<(), Fault> {
     let type_ = template.type_.as_deref().unwrap_or_default();
-    if FORBIDDEN_TYPES.contains(&type_) || type_.starts_with(OWN_PREFIX) {
+    if FORBIDDEN_TYPES.contains(&type_) || type_.starts_with(PREFIX) {
         return Err(Check::TemplateType.into());
     }
     metadata_keys(template).try_for_each(|key| check_key(key))
 }
 
-/// The first prefix that the operator forbids and a label or annotation of the template has.
-pub fn forbidden_prefix<'a>(template: &Template, forbidden: &'a [ForbiddenPrefix]) -> Option<&'a ForbiddenPrefix> {
+/// The first forbidden prefix that a label or annotation of the template begins with.
+pub(crate) fn forbidden_prefix<'a>(
+    template: &Template,
+    forbidden: &'a [ForbiddenPrefix],
+) -> Option<&'a ForbiddenPrefix> {
     forbidden.iter().find(|prefix| metadata_keys(template).any(|key| key.starts_with(&prefix.0)))
 }
 
@@ -68,7 +69,7 @@ fn metadata_keys(template: &Template) -> impl Iterator<Item = &String> {
 }
 
 fn check_key(key: &str) -> Result<(), Fault> {
-    if key.starts_with(OWN_PREFIX) {
+    if key.starts_with(PREFIX) {
         return Err(Check::TemplateOwnMetadata.into());
     }
     match REPLICATOR_PREFIXES.iter().find(|prefix| key.starts_with(**prefix)) {
@@ -94,19 +95,22 @@ mod tests {
         for type_ in ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "waxseal.dev/sealing-key"]
         {
             let template = Template { type_: Some(type_.to_owned()), ..Default::default() };
-            assert_eq!(check(&template), Err(Check::TemplateType.into()), "{type_}");
+            assert_eq!(check_template(&template), Err(Check::TemplateType.into()), "{type_}");
         }
         let template = Template { type_: Some("kubernetes.io/tls".to_owned()), ..Default::default() };
-        assert_eq!(check(&template), Ok(()));
+        assert_eq!(check_template(&template), Ok(()));
     }
 
     #[test]
     fn metadata_that_marks_or_copies_is_refused() {
-        assert_eq!(check(&annotated("waxseal.dev/secret")), Err(Check::TemplateOwnMetadata.into()));
+        assert_eq!(check_template(&annotated("waxseal.dev/secret")), Err(Check::TemplateOwnMetadata.into()));
         for prefix in REPLICATOR_PREFIXES {
-            assert_eq!(check(&annotated(&format!("{prefix}x"))), Err(Check::TemplateReplicator.fails_for(prefix)));
+            assert_eq!(
+                check_template(&annotated(&format!("{prefix}x"))),
+                Err(Check::TemplateReplicator.fails_for(prefix))
+            );
         }
-        assert_eq!(check(&annotated("team")), Ok(()));
+        assert_eq!(check_template(&annotated("team")), Ok(()));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Text of unknown origin for people to read: every character shows, and stands where it seems to stand.
+//! Untrusted text for people to read: every character is visible and in its real place.
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::path::Path;
 
-/// Whether a terminal obeys a character, turns the text around it, or does not show it: control characters, line and
-/// paragraph separators, bidirectional controls (Unicode Standard Annex #9, §2), and characters of no width.
+/// Whether a terminal hides a character, obeys it, or reorders the text around it: control characters, line and paragraph
+/// separators, bidirectional controls (Unicode Standard Annex #9, §2), and characters of no width.
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -19,8 +20,13 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     replaced(text, |hidden, escaped| escaped.extend(hidden.escape_default()))
 }
 
-/// A JSON text, which stays the same JSON, with each hidden character but line feeds as JSON escapes it, such as
-/// `\u202e`. The text is as `serde_json` writes it: all other hidden characters stand in strings.
+/// A path for people to read.
+pub fn visible_path(path: &Path) -> String {
+    escaped(&path.display().to_string()).into_owned()
+}
+
+/// The same JSON with each hidden character except line feeds as a JSON escape, such as `\u202e`. The text must come from
+/// `serde_json`, which writes hidden characters only in strings.
 pub fn escaped_json(text: &str) -> Cow<'_, str> {
     replaced(text, |hidden, escaped| match hidden {
         '\n' => escaped.push('\n'),

@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use waxseal_shared::plan::MARK_LABEL;
+use waxseal_shared::api_group::MARK_LABEL;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use waxseal_shared::plan::MARK_LABEL;
+use waxseal_shared::api_group::MARK_LABEL;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_tests::cluster::Namespace;
 use waxseal_tests::fixtures::{self, Fixture};

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
-use waxseal_shared::plan::MARK_LABEL;
+use waxseal_shared::api_group::MARK_LABEL;
 use waxseal_shared::sealed_secret::{Scope, SealedSecret};
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller};

@@ -8,7 +8,7 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use waxseal_shared::plan::MARK_LABEL;
+use waxseal_shared::api_group::MARK_LABEL;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::freezing_proxy::FreezingProxy;

@@ -12,11 +12,10 @@ use kube::config::{KubeconfigError, LoadDataError};
 use rustls::pki_types::InvalidDnsNameError;
 use rustls::{AlertDescription, CertificateError};
 use waxseal_shared::names::Namespace;
-use waxseal_shared::visible_text::escaped;
+use waxseal_shared::visible_text::{escaped, visible_path};
 
 use super::{MAX_ANSWER_BYTES, no_cluster};
 use crate::error::CliError;
-use crate::input::shown;
 
 /// What the client says of a name that is not resolved; it has no type for that.
 const UNRESOLVED: &str = "dns error";
@@ -43,7 +42,7 @@ pub(super) fn of_reading(error: &KubeconfigError, path: Option<&Path>) -> CliErr
         KubeconfigError::FindPath => no_cluster("there is no home folder to look for a kubeconfig in"),
         _ => no_cluster("not a kubeconfig"),
     };
-    let place = path.map_or_else(|| "kubeconfig".to_owned(), |path| format!("kubeconfig {}", shown(path)));
+    let place = path.map_or_else(|| "kubeconfig".to_owned(), |path| format!("kubeconfig {}", visible_path(path)));
     failure.at(place).with_hint(HINT)
 }
 
@@ -219,7 +218,7 @@ pub(super) fn no_credentials() -> CliError {
 
 fn unreadable(what: &str, error: &LoadDataError) -> String {
     match error {
-        LoadDataError::ReadFile(error, path) => format!("cannot read {what} {}: {}", shown(path), reason(error)),
+        LoadDataError::ReadFile(error, path) => format!("cannot read {what} {}: {}", visible_path(path), reason(error)),
         LoadDataError::DecodeBase64(_) => format!("the {what} in the kubeconfig is not base64"),
         LoadDataError::NoBase64DataOrFile => format!("the kubeconfig has no {what}"),
     }

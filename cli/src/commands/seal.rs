@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args, ValueEnum};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealed_secret::Scope;
+use waxseal_shared::visible_text::visible_path;
 
 use crate::error::{CliError, Failures};
-use crate::file_names::file_name;
+use crate::file_names::{file_name, folder_of};
 use crate::git::{self, Doubt, Held};
 use crate::input::{self, Input};
 use crate::output::{self, Destination, Output};
@@ -203,11 +204,11 @@ impl SealArguments {
     }
 
     fn write_file(&self, path: &Path, text: &str) -> Result<(), CliError> {
-        output::make_folder(&output::folder_of(path))?;
+        output::make_folder(&folder_of(path))?;
         let destination = Destination::at(path)?;
         if self.force && path.is_symlink() && !destination.is_stream() {
             let error = CliError::refused("is a symbolic link, and `--force` does not follow links");
-            return Err(error.at(input::shown(path)).with_hint("name the file that it leads to"));
+            return Err(error.at(visible_path(path)).with_hint("name the file that it leads to"));
         }
         self.write(&destination, text)
     }
@@ -282,7 +283,7 @@ fn jobs_below(folder: &Path, files: Vec<(Input, PathBuf)>) -> Result<Vec<Job>, C
         }
         let place = input.place();
         if let Some(other) = taken.insert(name.clone(), place.clone()) {
-            let target = input::shown(&target);
+            let target = visible_path(&target);
             return Err(CliError::usage(format!("{other} and {place} would both become {target}")));
         }
         jobs.push(Job { input, target: Target::Below(name) });
@@ -348,7 +349,7 @@ fn is_folder(input: &Input) -> bool {
 fn check_not_itself(file: &Path, target: &Path) -> Result<(), CliError> {
     match (file.canonicalize(), target.canonicalize()) {
         (Ok(file), Ok(target)) if file == target => {
-            Err(CliError::usage(format!("{} would be written over itself", input::shown(&file)))
+            Err(CliError::usage(format!("{} would be written over itself", visible_path(&file)))
                 .with_hint("pass `--in-place` if that is meant"))
         }
         _ => Ok(()),

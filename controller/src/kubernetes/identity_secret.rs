@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 use thiserror::Error;
+use waxseal_shared::api_group::{self, MARK_LABEL};
 use waxseal_shared::key_life::{HeldKey, HeldKeyError, held_key};
-use waxseal_shared::plan::MARK_LABEL;
 use waxseal_shared::sealing_key::KeyState;
 use waxseal_shared::secret::SecretBytes;
 
@@ -37,7 +37,7 @@ pub(super) enum IdentitySecretError {
 /// Whether a Secret was made from a SealedSecret: such a Secret is never an identity.
 pub(super) fn is_materialised(metadata: &ObjectMeta) -> bool {
     let marked = metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(MARK_LABEL));
-    marked || metadata.owner_references.iter().flatten().any(|owner| owner.api_version.starts_with("waxseal.dev/"))
+    marked || metadata.owner_references.iter().flatten().any(|owner| owner.api_version.starts_with(api_group::PREFIX))
 }
 
 /// Reads the key with the stricter of the states in the identity and beside it. Wipes the bytes, also after an error.

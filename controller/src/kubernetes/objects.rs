@@ -7,11 +7,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
+use waxseal_shared::api_group::MARK_OWNED;
 use waxseal_shared::key_ring::KeyRing;
-use waxseal_shared::plan::MARK_OWNED;
 use waxseal_shared::reason::Reason;
-use waxseal_shared::sealed_secret::SealedSecretStatus;
-use waxseal_shared::settled::{JudgedObject, Settled, StatusDigest};
+use waxseal_shared::sealed_secret::{SealedSecretStatus, Settled};
+use waxseal_shared::settled::{JudgedObject, StatusDigest};
 use waxseal_shared::template::ForbiddenPrefix;
 
 use super::mirror::{Event, Mirror, Version, Versioned};

@@ -9,6 +9,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Deserialize;
 use tokio::sync::watch;
+use waxseal_shared::api_group::FIELD_MANAGER;
 use waxseal_shared::judgement::Judgement;
 use waxseal_shared::key_ring::Keys;
 use waxseal_shared::names::KeyId;
@@ -25,7 +26,7 @@ use super::metrics::Metrics;
 use super::object_key::ObjectKey;
 use super::objects::{Objects, SealedSecretNews};
 use super::retry_delays;
-use super::secret_object::{CREATE_ONLY, FIELD_MANAGER, SecretApply, existing_secret, removal, surplus_keys};
+use super::secret_object::{CREATE_ONLY, SecretApply, existing_secret, removal, surplus_keys};
 use super::status_patch;
 use crate::log;
 

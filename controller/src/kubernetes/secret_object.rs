@@ -10,14 +10,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
+use waxseal_shared::api_group::{self, FIELD_MANAGER};
 use waxseal_shared::names::DataKey;
 use waxseal_shared::plan::{Controller, DEFAULT_TYPE, DesiredSecret, ExistingSecret};
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::secret::{SecretBytes, SecretData};
 use zeroize::Zeroizing;
-
-/// The field manager of everything Waxseal writes.
-pub(super) const FIELD_MANAGER: &str = "waxseal";
 
 /// An apply with this resourceVersion creates when absent and conflicts when present.
 pub(super) const CREATE_ONLY: &str = "1";
@@ -123,7 +121,7 @@ fn controller(metadata: &ObjectMeta) -> Controller {
     let Some(reference) = references.into_iter().find(|reference| reference.controller == Some(true)) else {
         return Controller::None;
     };
-    let is_ours = reference.kind == SealedSecret::kind(&()) && reference.api_version.starts_with("waxseal.dev/");
+    let is_ours = reference.kind == SealedSecret::kind(&()) && reference.api_version.starts_with(api_group::PREFIX);
     if is_ours {
         Controller::SealedSecret { name: reference.name.clone(), uid: reference.uid.clone() }
     } else {

@@ -8,9 +8,8 @@ use kube::core::Request;
 use kube::{Client, Resource, ResourceExt};
 use serde::Deserialize;
 use serde_json::json;
+use waxseal_shared::api_group::FIELD_MANAGER;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus};
-
-use super::secret_object::FIELD_MANAGER;
 
 /// The object is not sent back: it can be 1.5 MB large.
 const METADATA_ONLY: HeaderValue =

@@ -1,7 +1,7 @@
 //! The shape of a wrap's age file, checked before any key is used.
 //!
-//! It is stricter than the age library, which also reads headers that only old versions of itself
-//! wrote, and files with many recipients: what passes here, every implementation of age reads alike.
+//! The check is stricter than the age library, which also reads headers of its own old versions and files
+//! with several recipients. Every implementation of age reads a file that passes in the same way.
 
 use std::io::{self, BufRead, Read};
 use std::mem;
@@ -16,13 +16,13 @@ use crate::key::{CLASSIC_TAG, ENCAPSULATION_BYTES, HYBRID_TAG, KeyKind, has_low_
 
 const VERSION_LINE: &[u8] = b"age-encryption.org/v1\n";
 const STANZA_BODY_BYTES: usize = 32;
-/// The characters of a MAC of 32 bytes, and the bytes they stand for.
+/// The length of a MAC of 32 bytes in base64.
 const MAC_CHARACTERS: usize = 43;
 /// Nonce, DEK and tag: one chunk of age's STREAM.
 const PAYLOAD_BYTES: usize = 16 + DEK_BYTES + 16;
 
-/// The kind of key that opens the file; refuses every file that is not to one recipient alone.
-pub(super) fn check(file: &[u8]) -> Result<KeyKind, Check> {
+/// Returns the kind of key that opens the file. Refuses a file that is not encrypted to exactly one recipient.
+pub(super) fn check_shape(file: &[u8]) -> Result<KeyKind, Check> {
     // FORMAT.md §6.4 (c2sp.org/age, "ABNF definition of file header")
     let rest = file.strip_prefix(VERSION_LINE).ok_or(Check::AgeVersion)?;
     let (stanzas, payload) = parse_header(rest).ok_or(Check::AgeHeader)?;
@@ -32,10 +32,10 @@ pub(super) fn check(file: &[u8]) -> Result<KeyKind, Check> {
     check_stanzas(&stanzas)
 }
 
-/// A file that [`check`] passed, for the library to read.
+/// A file that passed [`check_shape`], as the library reads it.
 ///
-/// The library parses a header again from its start with each line that it reads. A wrap full of
-/// grease would cost a thousand times what opening it does, so the header comes as one line.
+/// The library parses the header from its start again after each line. A wrap full of grease would cost a
+/// thousand times more than an honest one, so this reader returns the whole header as one line.
 pub(super) struct HeaderAtOnce<'a> {
     rest: &'a [u8],
     header: usize,
@@ -70,7 +70,7 @@ impl BufRead for HeaderAtOnce<'_> {
     }
 }
 
-/// The stanzas and what follows the header; `None` if the header is not of age's grammar.
+/// Splits a file after its version line into stanzas and payload; `None` if the header breaks age's grammar.
 fn parse_header(mut rest: &[u8]) -> Option<(Vec<AgeStanza<'_>>, &[u8])> {
     let mut stanzas = Vec::new();
     while rest.starts_with(b"-> ") {
@@ -84,7 +84,7 @@ fn parse_header(mut rest: &[u8]) -> Option<(Vec<AgeStanza<'_>>, &[u8])> {
     (!stanzas.is_empty()).then_some((stanzas, payload))
 }
 
-/// Exactly one stanza of a known type, every other one grease.
+/// Refuses stanzas unless exactly one has a known type and all others are grease.
 fn check_stanzas(stanzas: &[AgeStanza<'_>]) -> Result<KeyKind, Check> {
     let mut kinds = Vec::new();
     for stanza in stanzas {
@@ -117,7 +117,7 @@ fn check_classic(stanza: &AgeStanza<'_>) -> Result<(), Check> {
     Ok(())
 }
 
-/// The one argument of a stanza of either kind, in canonical base64 without padding.
+/// Decodes the only argument of a stanza: canonical base64 without padding, of `N` bytes.
 fn argument<const N: usize>(stanza: &AgeStanza<'_>) -> Result<[u8; N], Check> {
     let [argument] = stanza.args.as_slice() else {
         return Err(Check::StanzaArguments);
@@ -193,7 +193,7 @@ mod tests {
             (with_argument(&share(&[0; 32])), Err(Check::ShareLowOrder)),
             (hybrid(&low_order), Err(Check::ShareLowOrder)),
         ] {
-            assert_eq!(check(&file(&(stanzas.clone() + &mac()), 64)), expected, "{stanzas}");
+            assert_eq!(check_shape(&file(&(stanzas.clone() + &mac()), 64)), expected, "{stanzas}");
         }
     }
 
@@ -216,7 +216,7 @@ mod tests {
             classic() + "--- AAAA",
             classic(),
         ] {
-            assert_eq!(check(&file(&header, 64)), Err(Check::AgeHeader), "{header:?}");
+            assert_eq!(check_shape(&file(&header, 64)), Err(Check::AgeHeader), "{header:?}");
         }
     }
 
@@ -230,7 +230,7 @@ mod tests {
             (file(&(classic() + &mac()), 65), Check::AgePayload),
             (file(&(classic() + &mac()), 0), Check::AgePayload),
         ] {
-            assert_eq!(check(&bytes), Err(error));
+            assert_eq!(check_shape(&bytes), Err(error));
         }
     }
 }

@@ -17,7 +17,8 @@ pub(super) const URL: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
-/// Decodes exactly `N` bytes; names the check that fails if the text is not canonical, and if it has another length.
+/// Decodes exactly `N` bytes. Fails with `encoding` if the text is not canonical, and with `length` if it decodes to
+/// another number of bytes.
 pub(super) fn decode_exact<const N: usize>(
     base64: &GeneralPurpose,
     text: &str,

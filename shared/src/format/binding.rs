@@ -4,19 +4,19 @@ use crate::sealed_secret::Scope;
 /// What a sealed value is bound to. Moving the value anywhere else makes it unreadable.
 #[derive(Debug, Clone, Copy)]
 pub struct Binding<'a> {
-    /// The scope, which says which of the names count.
+    /// The scope, which decides whether namespace and name are part of the binding.
     pub scope: Scope,
-    /// The object's namespace; does not count for `Cluster`.
+    /// The object's namespace; not part of the binding for `Cluster`.
     pub namespace: &'a Namespace,
-    /// The object's name; counts for `Strict` only.
+    /// The object's name; part of the binding for `Strict` only.
     pub name: &'a ObjectName,
     /// The data key.
     pub key: &'a DataKey,
 }
 
 impl Binding<'_> {
-    /// The bytes that go into the key derivation: each field behind its length, so that no two
-    /// bindings have the same bytes.
+    /// The bytes for the key derivation: each field after its length, so that two different bindings
+    /// never have the same bytes.
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let (namespace, name) = match self.scope {
             Scope::Strict => (self.namespace.as_str(), self.name.as_str()),

@@ -1,11 +1,10 @@
 //! What the format refuses: each check with its name, its reason and its text, in the order of the specification
-//! (`FORMAT.md`), and the errors that name a check.
+//! (`FORMAT.md`).
 
 use std::fmt;
 
 use thiserror::Error;
 
-use crate::names::{DataKey, EnvelopeId, KeyId};
 use crate::reason::Reason;
 
 macro_rules! checks {
@@ -150,22 +149,12 @@ impl Check {
     pub(crate) fn fails_for(self, detail: impl Into<String>) -> Fault {
         Fault { check: self, detail: detail.into() }
     }
-
-    /// The check failed in this field.
-    pub(crate) fn fails_at(self, field: FieldPath) -> Refusal {
-        Fault::from(self).at(field)
-    }
 }
 
 impl Fault {
     /// The check that failed.
     pub fn check(&self) -> Check {
         self.check
-    }
-
-    /// The check failed in this field.
-    pub(crate) fn at(self, field: FieldPath) -> Refusal {
-        Refusal { field, fault: self }
     }
 }
 
@@ -184,88 +173,11 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Why an object is refused: the check that failed, and the field that failed it. Shows names, never values.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub struct Refusal {
-    field: FieldPath,
-    // Not the source of this error: its text is part of this one's.
-    fault: Fault,
-}
-
-impl Refusal {
-    /// The field that failed the check.
-    pub fn field(&self) -> &FieldPath {
-        &self.field
-    }
-
-    /// The check that failed.
-    pub fn check(&self) -> Check {
-        self.fault.check
-    }
-
-    /// The reason in status, metrics and output.
-    pub fn reason(&self) -> Reason {
-        self.check().reason()
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.check() {
-            // The whole object moved; the first of its envelopes would only distract.
-            Check::BoundTo => write!(f, "{}", self.fault),
-            _ => write!(f, "{}: {}", self.field, self.fault),
-        }
-    }
-}
-
-/// A field of a SealedSecret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FieldPath {
-    /// `metadata.name`
-    Name,
-    /// `metadata.namespace`
-    Namespace,
-    /// `spec.envelopes`
-    Envelopes,
-    /// An envelope.
-    Envelope(EnvelopeId),
-    /// The commitment of an envelope.
-    Commitment(EnvelopeId),
-    /// The wraps of an envelope.
-    Wraps(EnvelopeId),
-    /// One wrap of an envelope.
-    Wrap(EnvelopeId, KeyId),
-    /// `spec.encryptedData`
-    EncryptedData,
-    /// One sealed value.
-    Value(DataKey),
-    /// `spec.template`
-    Template,
-}
-
-impl fmt::Display for FieldPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FieldPath::Name => write!(f, "metadata.name"),
-            FieldPath::Namespace => write!(f, "metadata.namespace"),
-            FieldPath::Envelopes => write!(f, "spec.envelopes"),
-            FieldPath::Envelope(envelope) => write!(f, "spec.envelopes.{envelope}"),
-            FieldPath::Commitment(envelope) => write!(f, "spec.envelopes.{envelope}.commitment"),
-            FieldPath::Wraps(envelope) => write!(f, "spec.envelopes.{envelope}.wraps"),
-            FieldPath::Wrap(envelope, key) => write!(f, "spec.envelopes.{envelope}.wraps.{key}"),
-            FieldPath::EncryptedData => write!(f, "spec.encryptedData"),
-            FieldPath::Value(key) => write!(f, "spec.encryptedData.{key}"),
-            FieldPath::Template => write!(f, "spec.template"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS};
     use super::*;
-    use crate::template::OWN_PREFIX;
+    use crate::api_group::PREFIX;
 
     /// The rows of FORMAT.md's tables that begin with a check: its name and the reason it gives.
     fn specified() -> Vec<(&'static str, &'static str)> {
@@ -292,7 +204,7 @@ mod tests {
         {
             assert!(check.text().contains(&format!("more than {limit} ")), "{}", check.text());
         }
-        assert!(Check::TemplateOwnMetadata.text().contains(OWN_PREFIX));
+        assert!(Check::TemplateOwnMetadata.text().contains(PREFIX));
     }
 
     #[test]

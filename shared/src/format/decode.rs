@@ -25,7 +25,7 @@ pub struct Sealed {
     pub name: ObjectName,
     /// What the values are bound to.
     pub scope: Scope,
-    /// What else the Secret holds; checked against what no SealedSecret may ask for.
+    /// The type and metadata of the Secret, checked by FORMAT.md §6.8.
     pub template: Template,
     envelopes: BTreeMap<EnvelopeId, Envelope>,
     values: BTreeMap<DataKey, SealedValue>,
@@ -41,9 +41,9 @@ pub struct Envelope {
 }
 
 impl Sealed {
-    /// Decodes an object; refuses at the first thing that is not exactly as the format has it.
+    /// Decodes an object, or returns the first check that it fails.
     ///
-    /// The order is fixed (FORMAT.md §6): names, limits, envelopes, what they were sealed for,
+    /// The order of the checks is fixed (FORMAT.md §6): names, limits, envelopes and their `boundTo`,
     /// values, template.
     pub fn decode(object: &SealedSecret) -> Result<Self, Refusal> {
         let spec = &object.spec;
@@ -72,11 +72,11 @@ impl Sealed {
         }
         let values = decode_values(&spec.encrypted_data, &envelopes)?;
         let template = spec.template.clone().unwrap_or_default();
-        template::check(&template).map_err(|fault| fault.at(FieldPath::Template))?;
+        template::check_template(&template).map_err(|fault| fault.at(FieldPath::Template))?;
         Ok(Self { namespace, name, scope, template, envelopes, values })
     }
 
-    /// The envelopes by id, those that no value names included.
+    /// All envelopes by id, also those that no value names.
     pub fn envelopes(&self) -> &BTreeMap<EnvelopeId, Envelope> {
         &self.envelopes
     }
@@ -95,9 +95,9 @@ impl Sealed {
     }
 }
 
-/// What an envelope says it was sealed for: both names for `Strict`, the namespace for
-/// `Namespace`, nothing for `Cluster`.
-pub fn bound_to_for(scope: Scope, namespace: &Namespace, name: &ObjectName) -> BoundTo {
+/// The `boundTo` of an envelope: namespace and name for `Strict`, the namespace for `Namespace`, empty
+/// for `Cluster`.
+pub(crate) fn bound_to_for(scope: Scope, namespace: &Namespace, name: &ObjectName) -> BoundTo {
     BoundTo {
         namespace: (scope != Scope::Cluster).then(|| namespace.to_string()),
         name: (scope == Scope::Strict).then(|| name.to_string()),
@@ -163,7 +163,7 @@ fn decode_values(
     Ok(values)
 }
 
-/// Names both places. What stands in `boundTo` is shown only where it is a name.
+/// The refusal of a moved object, with both places. Shows the content of `boundTo` only if it is a valid name.
 fn moved(
     envelope: EnvelopeId,
     scope: Scope,
@@ -190,7 +190,7 @@ mod tests {
     use crate::seal::seal;
     use crate::secret::{SecretBytes, SecretManifest};
 
-    /// An object of one value, sealed to so many new keys.
+    /// An object with one value, sealed to this number of new keys.
     fn sealed(kind: KeyKind, keys: usize) -> SealedSecret {
         let value = SecretBytes::new(b"hunter2".to_vec());
         let secret = SecretManifest::of_data([(DataKey::parse("A").expect("a data key"), value)]);

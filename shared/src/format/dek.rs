@@ -10,16 +10,16 @@ use crate::names::{EnvelopeId, KeyId};
 use crate::randomness::CryptoRng;
 
 /// The length of a commitment in bytes.
-pub const COMMITMENT_BYTES: usize = 32;
+const COMMITMENT_BYTES: usize = 32;
 pub(super) const DEK_BYTES: usize = 32;
 pub(super) const PROOF_BYTES: usize = 16;
 
 /// The DEK of one envelope: 32 random bytes that wipe themselves and print nothing.
 ///
-/// They never move, or each move would leave a copy behind that nothing wipes.
+/// The bytes stay in one place on the heap: each move would leave a copy behind that nothing wipes.
 pub struct Dek(Box<Zeroizing<[u8; DEK_BYTES]>>);
 
-/// What an envelope says of its DEK without showing it; public.
+/// The public commitment of an envelope to its DEK (FORMAT.md §5.1), which does not reveal the DEK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Commitment(pub(super) [u8; COMMITMENT_BYTES]);
 
@@ -44,7 +44,7 @@ impl Dek {
         &self.0
     }
 
-    /// The commitment to this key: two recipients that open an envelope see the same key.
+    /// The commitment to this DEK. It ensures that all recipients of an envelope get the same DEK.
     pub fn commitment(&self) -> Commitment {
         let mut bytes = [0; COMMITMENT_BYTES];
         self.derive(&[b"waxseal/v1/commitment"], &mut bytes);
@@ -73,7 +73,7 @@ impl Dek {
 }
 
 impl Commitment {
-    /// The bytes as they stand in an envelope, before base64.
+    /// The 32 bytes before base64.
     pub fn as_bytes(&self) -> &[u8; COMMITMENT_BYTES] {
         &self.0
     }

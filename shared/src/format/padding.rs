@@ -1,4 +1,4 @@
-//! Padding inside the encryption, so that a sealed value shows its size class only.
+//! Padding inside the encryption: a sealed value reveals only its size class.
 
 use zeroize::Zeroizing;
 
@@ -23,11 +23,11 @@ pub(crate) fn padded_length(length: usize) -> usize {
     (unpadded + mask) & !mask
 }
 
-/// What a value of this padded length counts for towards the most that a Secret can hold: the
-/// longest value that it could be (FORMAT.md §6.7).
+/// The length of the longest value with this padded length (FORMAT.md §6.7). The limit on a Secret's data
+/// counts this length.
 ///
-/// Its true length must decide nothing. Who adds values of his own to an object, and sees whether it
-/// still opens, would learn the length of the others.
+/// The limit must not depend on true lengths: an attacker could add values to an object, see whether it
+/// still opens, and so measure the other values.
 pub(crate) fn counted_length(padded_length: usize) -> usize {
     padded_length.saturating_sub(LENGTH_BYTES).min(MAX_SECRET_BYTES)
 }
@@ -41,7 +41,7 @@ pub(super) fn pad(value: &[u8]) -> Zeroizing<Vec<u8>> {
     padded
 }
 
-/// The value, if the padding is exactly what [`pad`] gives it.
+/// The value without its padding; `None` if the padding differs from what [`pad`] makes.
 pub(super) fn unpad(padded: &[u8]) -> Option<&[u8]> {
     let (length, rest) = padded.split_first_chunk::<LENGTH_BYTES>()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;

@@ -15,7 +15,7 @@ use crate::secret::{MAX_SECRET_BYTES, SecretBytes};
 
 const SALT_BYTES: usize = 16;
 const TAG_BYTES: usize = 16;
-/// The length of the first two parts of a sealed value, with their dots.
+/// The length of the first two parts of a token, with their dots.
 const BEFORE_TOKEN: usize = "wax1.e0123456789.".len();
 
 /// A value token in its parts: `wax1.ENVELOPE.base64url(salt ‖ ciphertext ‖ tag)`.
@@ -49,7 +49,7 @@ impl SealedValue {
         Some(Self { envelope, salt: *salt, ciphertext: ciphertext.to_vec(), tag: *tag })
     }
 
-    /// What the value counts for towards the most that a Secret can hold.
+    /// The length that counts towards the limit on a Secret's data.
     pub(crate) fn counted_length(&self) -> usize {
         counted_length(self.ciphertext.len())
     }
@@ -66,7 +66,7 @@ impl SealedValue {
     }
 }
 
-/// Seals one value of at most 1 MiB for a place, under a data key of its own object and run.
+/// Seals one value of at most 1 MiB for a place, under a DEK that was drawn for this object in this run.
 pub(crate) fn seal_value(
     value: &SecretBytes,
     dek: &Dek,
@@ -97,17 +97,17 @@ fn cipher(dek: &Dek, salt: &[u8; SALT_BYTES], binding: Binding<'_>) -> (Aes256Gc
     (Aes256Gcm::new(key), Nonce::from(nonce))
 }
 
-/// The length of the shortest text that a sealed value can be.
+/// The length of the shortest token.
 pub(crate) fn shortest_token() -> usize {
     BEFORE_TOKEN + token_length(0)
 }
 
-/// The length of the longest text that a sealed value can be.
+/// The length of the longest token.
 pub(crate) fn longest_token() -> usize {
     BEFORE_TOKEN + token_length(MAX_SECRET_BYTES)
 }
 
-/// The length of the last part of a sealed value.
+/// The length of the last part of a token.
 fn token_length(value_length: usize) -> usize {
     let bytes = SALT_BYTES + padded_length(value_length) + TAG_BYTES;
     base64::encoded_len(bytes, false).expect("about 1.4 million fits")
@@ -115,7 +115,7 @@ fn token_length(value_length: usize) -> usize {
 
 /// Whether [`padded_length`] gives this length for some value.
 ///
-/// A padded length is a fixed point: padded as a whole, it stays what it is.
+/// Padding such a length again does not change it.
 fn is_padded_length(length: usize) -> bool {
     length >= 4 && padded_length(length - 4) == length
 }

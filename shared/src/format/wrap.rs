@@ -33,7 +33,7 @@ pub struct Wrap {
     kind: KeyKind,
 }
 
-/// A wrap that is not for this identity, or was changed.
+/// The wrap is for another identity, or somebody changed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the wrap does not open with its key")]
 pub struct NotOpened;
@@ -46,7 +46,7 @@ impl Wrap {
         Self { age_file, proof, kind: recipient.kind() }
     }
 
-    /// Parses a wrap and checks its whole shape; uses no key.
+    /// Parses a wrap and checks its whole shape (FORMAT.md §6.3 to §6.5); uses no key.
     pub fn parse(text: &str) -> Result<Self, Check> {
         // FORMAT.md §6.3
         let (age_file, proof) = text.split_once('.').ok_or(Check::WrapParts)?;
@@ -61,11 +61,11 @@ impl Wrap {
         if age_file.len() > MAX_WRAP_BYTES {
             return Err(Check::WrapSize);
         }
-        let kind = age_file::check(&age_file)?;
+        let kind = age_file::check_shape(&age_file)?;
         Ok(Self { age_file, proof, kind })
     }
 
-    /// The wrap as it stands in an envelope.
+    /// The text of the wrap in an envelope.
     pub fn to_text(&self) -> String {
         format!("{}.{}", base64_text::STANDARD.encode(&self.age_file), base64_text::URL.encode(self.proof))
     }
@@ -81,7 +81,7 @@ impl Wrap {
         let decryptor = age::Decryptor::new_buffered(HeaderAtOnce::new(&self.age_file)).map_err(|_| NotOpened)?;
         let identity = Checked(identity);
         let mut payload = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|_| NotOpened)?;
-        // The shape has shown that the payload is one chunk, which is a DEK to the last byte.
+        // The check of the shape ensures that the payload is one chunk of 32 bytes.
         Dek::fill_with(|bytes| payload.read_exact(bytes)).map_err(|_| NotOpened)
     }
 
@@ -106,7 +106,7 @@ fn encrypt(recipient: &Recipient, dek: &Dek, random: &mut impl CryptoRng) -> Vec
     age_file
 }
 
-/// Lets the age library draw the hybrid encapsulation's randomness from our argument.
+/// Makes the age library draw the randomness of a hybrid encapsulation from our generator.
 struct HybridRecipient<'a, R> {
     recipient: &'a Recipient,
     random: RefCell<&'a mut R>,
@@ -123,7 +123,7 @@ impl<R: CryptoRng> age::Recipient for HybridRecipient<'_, R> {
     }
 }
 
-/// An identity that sees all stanzas of a file, so that only the one known stanza reaches a key.
+/// An identity that uses its key only for a stanza of its own type, and never for grease.
 struct Checked<'a>(&'a Identity);
 
 impl age::Identity for Checked<'_> {

@@ -8,7 +8,7 @@ use waxseal_shared::sealing_key::PublishedKey;
 use super::changes::{Change, ChangeKind, Contradiction, Fetched, NewPrimary};
 use crate::cluster::{self, ClusterArguments, SealingKeys};
 use crate::error::{CliError, Failures, Kind};
-use crate::file_names::file_name;
+use crate::file_names::{file_name, folder_of};
 use crate::input::Input;
 use crate::output;
 use crate::recipients::check_creation_times;
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<()
     if std::fs::read(&arguments.output).is_ok_and(|current| current == text.as_bytes()) {
         return Ok(());
     }
-    output::make_folder(&output::folder_of(&arguments.output))?;
+    output::make_folder(&folder_of(&arguments.output))?;
     Ok(output::replace(&arguments.output, &text)?)
 }
 

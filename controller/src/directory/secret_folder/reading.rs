@@ -3,8 +3,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::Secret;
+use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
 use waxseal_shared::names::DataKey;
-use waxseal_shared::plan::{Controller, DEFAULT_TYPE, ExistingSecret, MARK_LABEL, MARK_OWNED};
+use waxseal_shared::plan::{Controller, DEFAULT_TYPE, ExistingSecret};
 use waxseal_shared::secret::{MAX_SECRET_BYTES, SecretBytes, SecretData};
 
 use super::{CURRENT, DESCRIPTION, Present, SecretFolder, VERSION_PREFIX};

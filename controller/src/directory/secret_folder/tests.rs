@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
+use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
 use waxseal_shared::names::DataKey;
-use waxseal_shared::plan::{DesiredSecret, MARK_LABEL, MARK_OWNED};
+use waxseal_shared::plan::DesiredSecret;
 use waxseal_shared::secret::{SecretBytes, SecretData};
 
 use super::*;

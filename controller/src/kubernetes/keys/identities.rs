@@ -4,13 +4,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
+use waxseal_shared::api_group::FIELD_MANAGER;
 use waxseal_shared::key::KeyKind;
 use waxseal_shared::key_life::{HeldKey, StoredKeys};
 use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::{KeyRole, KeyState};
 
 use super::super::identity_secret;
-use super::super::secret_object::FIELD_MANAGER;
 use super::key_error::{KeyError, ask, ask_unless};
 use crate::log;
 

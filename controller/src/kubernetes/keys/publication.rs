@@ -7,11 +7,11 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Precon
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
+use waxseal_shared::api_group::FIELD_MANAGER;
 use waxseal_shared::key_life::{HeldKey, is_planted, publishes};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
 
-use super::super::secret_object::FIELD_MANAGER;
 use super::key_error::{KeyError, ask, ask_unless};
 
 /// Planted SealingKeys are removed for this long at a time: requests are looked at in between,

@@ -1,0 +1,36 @@
+//! The API group of Waxseal, and the labels, types and names in it.
+
+/// The API group of SealedSecret and SealingKey.
+pub const GROUP: &str = "waxseal.dev";
+/// The version of the API group.
+pub const VERSION: &str = "v1alpha1";
+/// The `apiVersion` of SealedSecret and SealingKey.
+pub const API_VERSION: &str = "waxseal.dev/v1alpha1";
+/// The prefix of every `apiVersion`, label, annotation and Secret type that belongs to Waxseal alone.
+pub const PREFIX: &str = "waxseal.dev/";
+/// The label of a Secret that Waxseal made, or that its owner hands over to Waxseal.
+pub const MARK_LABEL: &str = "waxseal.dev/secret";
+/// The value of [`MARK_LABEL`] on a Secret that belongs to Waxseal.
+pub const MARK_OWNED: &str = "owned";
+/// The type of the Secrets that hold identities of a controller.
+pub const IDENTITY_TYPE: &str = "waxseal.dev/sealing-key";
+/// The field manager of every write to the API server (Kubernetes, "Server-Side Apply").
+pub const FIELD_MANAGER: &str = "waxseal";
+
+#[cfg(test)]
+mod tests {
+    use kube_core::Resource;
+
+    use super::*;
+    use crate::sealed_secret::SealedSecret;
+    use crate::sealing_key::SealingKey;
+
+    #[test]
+    fn the_kinds_and_names_are_of_the_group() {
+        assert_eq!(format!("{GROUP}/{VERSION}"), API_VERSION);
+        assert_eq!(format!("{GROUP}/"), PREFIX);
+        assert_eq!(SealedSecret::api_version(&()), API_VERSION);
+        assert_eq!(SealingKey::api_version(&()), API_VERSION);
+        assert!(MARK_LABEL.starts_with(PREFIX) && IDENTITY_TYPE.starts_with(PREFIX));
+    }
+}
