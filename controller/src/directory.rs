@@ -6,7 +6,6 @@ mod deletion;
 mod durable_file;
 mod folders;
 mod key_store;
-mod lock;
 mod manifests_folder;
 mod problems;
 mod reconciler;
@@ -18,38 +17,25 @@ mod wakeups;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 use crate::args;
 use crate::log::{Complaints, chain};
 use durable_file::visible_path;
 use folders::Folders;
-use reconciler::{Outcome, Reconciler};
+use reconciler::Reconciler;
 use wakeups::Wakeups;
 
 /// The time between two passes without a change.
 const RESCAN: Duration = Duration::from_secs(30);
 /// The time between two passes while a folder cannot be watched.
 const POLL: Duration = Duration::from_secs(2);
-
-/// Why a run with `--once` failed.
-#[derive(Debug, Error)]
-enum OnceError {
-    #[error(
-        "failed to materialise everything: {not_ready} of {objects} SealedSecrets are not ready; manifests not read: \
-         {unreadable}; other failures: {failures}"
-    )]
-    NotDone { objects: usize, not_ready: usize, unreadable: usize, failures: usize },
-    #[error("failed to look at everything: told to stop")]
-    Stopped,
-}
+const TOLD_TO_STOP: &str = "failed to look at everything: told to stop";
 
 /// Materialises until SIGTERM or SIGINT, or once. Finishes what it has begun.
 pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
     let wakeups = Wakeups::new()?;
     let folders = Folders::open(&args)?;
     if args.once {
-        return Ok(run_once(Reconciler::new(folders, args.forbidden.metadata), &wakeups)?);
+        return run_once(Reconciler::new(folders, args.forbidden.metadata), &wakeups);
     }
     let (manifests, secrets) = (visible_path(&args.manifests), visible_path(&args.secrets));
     tracing::info!(%manifests, %secrets, version = env!("CARGO_PKG_VERSION"), "started");
@@ -69,22 +55,13 @@ pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
 }
 
 /// Makes one pass, and further passes while Secrets are to be deleted: `--once` waits as long as the loop does.
-fn run_once(mut reconciler: Reconciler, wakeups: &Wakeups) -> Result<(), OnceError> {
+fn run_once(mut reconciler: Reconciler, wakeups: &Wakeups) -> Result<(), Box<dyn Error>> {
     loop {
-        let outcome = reconciler.pass(wakeups).ok_or(OnceError::Stopped)?;
-        let Some(due) = outcome.next_deletion else { return check_done(&outcome) };
+        let outcome = reconciler.pass(wakeups).ok_or(TOLD_TO_STOP)?;
+        let Some(due) = outcome.next_deletion else { return Ok(outcome.result?) };
         wakeups.wait_until(due);
         if wakeups.is_told_to_stop() {
-            return Err(OnceError::Stopped);
-        }
-    }
-}
-
-fn check_done(outcome: &Outcome) -> Result<(), OnceError> {
-    match *outcome {
-        Outcome { not_ready: 0, unreadable: 0, failures: 0, .. } => Ok(()),
-        Outcome { objects, not_ready, unreadable, failures, .. } => {
-            Err(OnceError::NotDone { objects, not_ready, unreadable, failures })
+            return Err(TOLD_TO_STOP.into());
         }
     }
 }

@@ -72,6 +72,12 @@ pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> 
     sync_folder(folder_of(path))
 }
 
+/// Like [`replace`], unless the file already has this content. Returns whether it wrote.
+pub(super) fn update(path: &Path, content: &[u8], mode: u32) -> io::Result<bool> {
+    let is_same = read_itself(path, content.len() as u64).is_ok_and(|present| *present == content);
+    if is_same { Ok(false) } else { replace(path, content, mode).map(|()| true) }
+}
+
 /// Like [`replace`], but fails if there is a file already.
 pub(super) fn add(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     unfinished(path, content, mode)?.persist_noclobber(path)?;

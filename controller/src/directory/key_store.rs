@@ -1,12 +1,13 @@
 //! The key store of the folder backend: identities in `KEYID.key`, and what is published of them.
 
+use std::error::Error;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use thiserror::Error;
-use waxseal_shared::key::KeyKind;
+use waxseal_shared::key::{IdentityFileError, KeyKind};
 use waxseal_shared::key_life::{
     HeldKey, HeldKeyError, StoredKeys, StrictestStates, forbids_first_key, held_key, is_planted, primary, with_state,
 };
@@ -18,6 +19,7 @@ use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 use zeroize::Zeroizing;
 
 use super::durable_file::{self, FileError, failed_to, visible_path};
+use super::folders::visible_entries;
 use super::manifests_folder::Reading;
 use super::problems::Problems;
 use crate::log;
@@ -39,7 +41,7 @@ pub(super) struct KeyStore {
     logged: Vec<PublishedKey>,
 }
 
-/// Why a key file is not used. Never quotes it.
+/// Why a key file is not used or not written. Never quotes it.
 #[derive(Debug, Error)]
 enum KeyFileError {
     #[error(transparent)]
@@ -48,15 +50,6 @@ enum KeyFileError {
     Content(#[from] HeldKeyError),
     #[error("it must be named {0}.{KEY_EXTENSION}, after the id of its key")]
     Name(KeyId),
-}
-
-/// Why a state is not written to a key file.
-#[derive(Debug, Error)]
-enum StateError {
-    #[error(transparent)]
-    File(#[from] FileError),
-    #[error("it is not UTF-8")]
-    NotText,
     #[error("it is a symlink; write the line \"# state: {}\" into the file that it leads to", .0.as_str())]
     Symlink(KeyState),
 }
@@ -97,11 +90,11 @@ impl KeyStore {
 
     fn read(&self, now: Timestamp, problems: &mut Problems) -> StoredKeys<KeyFile> {
         let mut stored = StoredKeys::default();
-        let paths = key_paths(&self.path).unwrap_or_else(|error| {
+        let paths = visible_entries(&self.path).map_err(failed_to("read", &self.path)).unwrap_or_else(|error| {
             stored.broken.push(log::chain(&error));
             Vec::new()
         });
-        for path in paths {
+        for path in paths.into_iter().filter(|path| path.extension().is_some_and(|found| found == KEY_EXTENSION)) {
             problems.warnings.extend(warning_about_mode(&path));
             match read_key(&path, now) {
                 Ok(key) => stored.held.push(key),
@@ -140,17 +133,14 @@ impl KeyStore {
         if fs::symlink_metadata(&path).is_err() {
             return Vec::new();
         }
-        let cause = match durable_file::read_itself(&path, MAX_PUBLISHED_BYTES) {
-            Err(error) => error.to_string(),
-            Ok(bytes) => match str::from_utf8(&bytes).map(read_keys) {
-                Ok(Ok(keys)) => return keys,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "it is not UTF-8".to_owned(),
-            },
+        let read = || -> Result<_, Box<dyn Error>> {
+            Ok(read_keys(str::from_utf8(&durable_file::read_itself(&path, MAX_PUBLISHED_BYTES)?)?)?)
         };
-        let path = visible_path(&path);
-        problems.warnings.insert(format!("the states that {path} requests are not known: {cause}"));
-        Vec::new()
+        read().unwrap_or_else(|error| {
+            let path = visible_path(&path);
+            problems.warnings.insert(format!("the states that {path} requests are not known: {error}"));
+            Vec::new()
+        })
     }
 
     fn tighten(&mut self, stored: &mut StoredKeys<KeyFile>, published: &[PublishedKey], problems: &mut Problems) {
@@ -174,14 +164,11 @@ impl KeyStore {
     fn publish(&self, held: &[HeldKey], requests: impl Iterator<Item = PublishedKey>) -> Result<(), FileError> {
         let keys: Vec<_> = held.iter().map(|key| key.published().clone()).chain(requests).collect();
         let path = self.published_path();
-        let text = write_keys(&keys);
-        let present = durable_file::read_itself(&path, MAX_PUBLISHED_BYTES);
-        if present.is_ok_and(|present| *present == text.as_bytes()) {
-            return Ok(());
+        let updated = durable_file::update(&path, write_keys(&keys).as_bytes(), 0o644);
+        if updated.map_err(failed_to("write", &path))? {
+            let primary = primary(&keys).map(|key| key.recipient.key_id().as_str());
+            tracing::info!(file = visible_path(&path), primary, keys = keys.len(), "published the sealing keys");
         }
-        durable_file::replace(&path, text.as_bytes(), 0o644).map_err(failed_to("write", &path))?;
-        let primary = primary(&keys).map(|key| key.recipient.key_id().as_str());
-        tracing::info!(file = visible_path(&path), primary, keys = keys.len(), "published the sealing keys");
         Ok(())
     }
 
@@ -199,11 +186,11 @@ impl KeyStore {
 
 impl KeyFile {
     /// Writes a state into the file. Never replaces a symlink: the private key may be kept off this disk on purpose.
-    fn write_state(&self, state: KeyState) -> Result<(), StateError> {
+    fn write_state(&self, state: KeyState) -> Result<(), KeyFileError> {
         if fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_symlink()) {
-            return Err(StateError::Symlink(state));
+            return Err(KeyFileError::Symlink(state));
         }
-        let text = str::from_utf8(&self.text).map_err(|_| StateError::NotText)?;
+        let text = str::from_utf8(&self.text).map_err(|_| HeldKeyError::File(IdentityFileError::NotText))?;
         let replaced = durable_file::replace(&self.path, with_state(text, state).as_bytes(), 0o600);
         Ok(replaced.map_err(failed_to("write", &self.path))?)
     }
@@ -213,19 +200,6 @@ impl KeyFile {
 fn is_request_for_broken(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
     let is_held = held.iter().any(|key| key.published().recipient == published.recipient);
     !is_held && !is_planted(published, held, broken)
-}
-
-fn key_paths(folder: &Path) -> Result<Vec<PathBuf>, FileError> {
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed_to("read", folder))? {
-        let name = entry.map_err(failed_to("read", folder))?.file_name();
-        let is_key = Path::new(&name).extension().is_some_and(|extension| extension == KEY_EXTENSION);
-        if is_key && !name.as_encoded_bytes().starts_with(b".") {
-            paths.push(folder.join(name));
-        }
-    }
-    paths.sort_unstable();
-    Ok(paths)
 }
 
 fn read_key(path: &Path, now: Timestamp) -> Result<(HeldKey, KeyFile), KeyFileError> {

@@ -1,14 +1,13 @@
 //! The folder of manifests: every SealedSecret in it, and every file that is unclear.
 
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use kube::core::TypeMeta;
 use serde::{Deserialize, Serialize};
 use waxseal_shared::manifest::{self, DocumentKind, ManifestError, Stream};
 use waxseal_shared::names::{Namespace, ObjectName};
@@ -16,6 +15,7 @@ use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use super::durable_file::{self, visible_path};
+use super::folders::visible_entries;
 use super::secret_name::SecretName;
 
 /// The largest file that is read.
@@ -60,13 +60,6 @@ pub(super) struct UnclearFile {
     message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct TypeOfObject {
-    api_version: String,
-    kind: String,
 }
 
 impl Reading {
@@ -120,7 +113,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read_folder(&mut self, folder: &Path) {
         match visible_entries(folder) {
-            Ok(names) => names.into_iter().for_each(|name| self.read_entry(&folder.join(name))),
+            Ok(paths) => paths.iter().for_each(|path| self.read_entry(path)),
             Err(error) => self.cannot_read(folder, &error),
         }
     }
@@ -186,7 +179,7 @@ impl Reader<'_> {
             DocumentKind::Secret(_) => self.reading.plain_secrets.push(format!("{}:{line}", self.relative(path))),
             DocumentKind::Empty => self.is_not_object(path, line, EMPTY_ITEM),
             DocumentKind::Other(object) => {
-                let is_object = |of: TypeOfObject| !of.api_version.is_empty() && !of.kind.is_empty();
+                let is_object = |type_: TypeMeta| !type_.api_version.is_empty() && !type_.kind.is_empty();
                 if !object.read().is_ok_and(is_object) {
                     self.is_not_object(path, line, NOT_AN_OBJECT);
                 }
@@ -242,18 +235,6 @@ impl Reader<'_> {
 
 fn device_and_inode(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
-}
-
-fn visible_entries(folder: &Path) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        if !name.as_bytes().starts_with(b".") {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 fn is_manifest(path: &Path) -> bool {

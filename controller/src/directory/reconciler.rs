@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use thiserror::Error;
 use waxseal_shared::judgement::Judgement;
 use waxseal_shared::key_ring::Keys;
 use waxseal_shared::plan::{Existing, Plan, plan};
@@ -38,27 +39,22 @@ pub(super) struct Reconciler {
 
 /// The result of a pass.
 pub(super) struct Outcome {
-    /// How many SealedSecrets there are, and how many of them are not materialised.
-    pub(super) objects: usize,
-    pub(super) not_ready: usize,
-    /// How many files and documents could not be read.
-    pub(super) unreadable: usize,
-    /// How many other operations failed.
-    pub(super) failures: usize,
+    pub(super) result: Result<(), Incomplete>,
     /// When the next Secret is deleted if its SealedSecret is still in no manifest then.
     pub(super) next_deletion: Option<Instant>,
 }
 
-/// What was done for one SealedSecret.
-struct Done {
-    judgement: Judgement,
-    has_written: bool,
-}
-
-impl Done {
-    fn nothing(judgement: Judgement) -> Self {
-        Self { judgement, has_written: false }
-    }
+/// A pass that did not materialise everything.
+#[derive(Debug, Error)]
+#[error(
+    "failed to materialise everything: {not_ready} of {objects} SealedSecrets are not ready; manifests not read: \
+     {unreadable}; other failures: {failures}"
+)]
+pub(super) struct Incomplete {
+    objects: usize,
+    not_ready: usize,
+    unreadable: usize,
+    failures: usize,
 }
 
 impl Reconciler {
@@ -91,40 +87,39 @@ impl Reconciler {
             if wakeups.is_told_to_stop() {
                 return None;
             }
-            let done = self.materialise(name, same_name, &keys);
-            entries.extend(same_name.iter().map(|manifest| self.report(name, Some(&manifest.file), &done)));
+            let judgement = self.materialise(name, same_name, &keys);
+            entries.extend(same_name.iter().map(|manifest| self.report(name, Some(&manifest.file), &judgement)));
         }
         for (name, judgement) in self.deletions.carry_out(secrets, &manifests, &mut problems) {
-            entries.push(self.report(&name, None, &Done::nothing(judgement)));
+            entries.push(self.report(&name, None, &judgement));
         }
         Some(self.conclude(entries, manifests, problems))
     }
 
-    fn materialise(&self, name: &SecretName, manifests: &[SealedManifest], keys: &Keys) -> Done {
+    fn materialise(&self, name: &SecretName, manifests: &[SealedManifest], keys: &Keys) -> Judgement {
         let [manifest] = manifests else {
             let places: Vec<_> =
                 manifests.iter().map(|manifest| format!("{}:{}", manifest.file, manifest.line)).collect();
             let message = format!("several manifests have this namespace and name: {}", places.join(", "));
-            return Done::nothing(Judgement::new(Reason::Malformed, message));
+            return Judgement::new(Reason::Malformed, message);
         };
         let folder = SecretFolder::new(&self.folders.secrets, name.clone());
-        carry_out(&folder, &manifest.object, keys, &self.forbidden)
-            .unwrap_or_else(|error| Done::nothing(judgement_on_failure(&error)))
+        carry_out(&folder, &manifest.object, keys, &self.forbidden).unwrap_or_else(|error| judgement_on_failure(&error))
     }
 
     /// The entry for the status file. Logs what is news.
-    fn report(&self, name: &SecretName, file: Option<&str>, done: &Done) -> Entry {
+    fn report(&self, name: &SecretName, file: Option<&str>, judgement: &Judgement) -> Entry {
         let before = self.status.entry(name);
         let mut object = SealedSecret::new(name.name.as_str(), SealedSecretSpec::default());
         object.status = before.map(|entry| entry.status.clone());
-        let repeats = done.has_written || (self.is_first_pass && !done.judgement.is_ready());
-        for fact in done.judgement.facts() {
+        let repeats = self.is_first_pass && !judgement.is_ready();
+        for fact in judgement.facts() {
             if repeats || !fact.is_stated_in(object.status.as_ref()) {
                 log::fact(name.namespace.as_str(), name.name.as_str(), &fact);
             }
         }
         let file = file.map(str::to_owned).or_else(|| before?.file.clone());
-        Entry { file, name: name.clone(), status: status::after(&object, &done.judgement, Timestamp::now()) }
+        Entry { file, name: name.clone(), status: status::after(&object, judgement, Timestamp::now()) }
     }
 
     fn conclude(&mut self, entries: Vec<Entry>, manifests: Reading, problems: Problems) -> Outcome {
@@ -137,12 +132,13 @@ impl Reconciler {
         let not_ready = entries.iter().filter(|entry| !entry.is_ready()).count();
         let report = Report { sealed_secrets: entries, unreadable: manifests.unreadable };
         failures.extend(self.status.write(report).err().map(|error| log::chain(&error)));
-        let outcome =
-            Outcome { objects, not_ready, unreadable, failures: failures.len(), next_deletion: self.deletions.next() };
+        let counts = Incomplete { objects, not_ready, unreadable, failures: failures.len() };
+        let is_complete = matches!(counts, Incomplete { not_ready: 0, unreadable: 0, failures: 0, .. });
         complaints.extend(warnings.into_iter().chain(failures));
         self.complaints.log(complaints);
         self.is_first_pass = false;
-        outcome
+        let result = if is_complete { Ok(()) } else { Err(counts) };
+        Outcome { result, next_deletion: self.deletions.next() }
     }
 }
 
@@ -151,7 +147,7 @@ fn carry_out(
     object: &SealedSecret,
     keys: &Keys,
     forbidden: &[ForbiddenPrefix],
-) -> Result<Done, FileError> {
+) -> Result<Judgement, FileError> {
     let present = folder.read()?;
     let existing = match &present {
         Present::Nothing => Existing::Absent,
@@ -161,14 +157,16 @@ fn carry_out(
     let judgement = match plan(object, keys, forbidden, existing) {
         Plan::Write(desired, done) => {
             folder.write(&desired)?;
-            return Ok(Done { judgement: done.judgement, has_written: true });
+            return Ok(done.judgement);
         }
         Plan::Keep(done) => done.judgement,
         Plan::Refuse(judgement) => judgement,
         Plan::Nothing => Judgement::new(Reason::Conflict, "it is being deleted"),
     };
-    let has_written = matches!(present, Present::Ours(_)) && folder.repair()?;
-    Ok(Done { judgement, has_written })
+    if matches!(present, Present::Ours(_)) {
+        folder.repair()?;
+    }
+    Ok(judgement)
 }
 
 /// Expresses an error of the file system in the reasons that a cluster has.

@@ -11,18 +11,23 @@
 //! `..secret.json` has the mark of Waxseal, these entries belong to Waxseal. Every other file in the folder stays as it
 //! is.
 
-mod reading;
-mod writing;
-
-use std::fs::{self, DirEntry};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, DirEntry, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use waxseal_shared::names::{Namespace, ObjectName};
-use waxseal_shared::plan::ExistingSecret;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tempfile::TempDir;
+use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
+use waxseal_shared::names::{DataKey, Namespace, ObjectName};
+use waxseal_shared::plan::{Controller, DEFAULT_TYPE, DesiredSecret, ExistingSecret};
+use waxseal_shared::secret::{MAX_SECRET_BYTES, SecretBytes, SecretData};
 
-use super::durable_file::{self, FileError, UNFINISHED, failed_to};
+use super::durable_file::{self, FileError, UNFINISHED, failed_to, visible_path};
+use super::folders::visible_entries;
 use super::problems::Problems;
 use super::secret_name::SecretName;
 
@@ -34,6 +39,7 @@ const VERSION_PREFIX: &str = "..v-";
 const DESCRIPTION: &str = "..secret.json";
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+const MAX_DESCRIPTION_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The place of one Secret, whether it exists or not.
 pub(super) struct SecretFolder {
@@ -60,6 +66,160 @@ impl SecretFolder {
 
     fn path(&self) -> PathBuf {
         self.namespace_path().join(self.name.name.as_str())
+    }
+
+    /// Reads what exists at the place of the Secret. Follows no symlink on the way there.
+    pub(super) fn read(&self) -> Result<Present, FileError> {
+        for path in [self.namespace_path(), self.path()] {
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => {
+                    return Ok(Present::Foreign(format!("{} is not a folder; it stays as it is", visible_path(&path))));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Present::Nothing),
+                Err(error) => return Err(failed_to("look at", &path)(error)),
+            }
+        }
+        let path = self.path();
+        Ok(match self.description().map_err(failed_to("read", &path))? {
+            Some((version, description)) => Present::Ours(Box::new(existing(&version, description))),
+            None => Present::Foreign(format!("{} was not made by Waxseal; it stays as it is", visible_path(&path))),
+        })
+    }
+
+    /// Whether the folder holds a Secret that belongs to Waxseal.
+    fn is_ours(&self) -> io::Result<bool> {
+        Ok(self.description()?.is_some())
+    }
+
+    /// The current version and its description, if it belongs to Waxseal.
+    fn description(&self) -> io::Result<Option<(PathBuf, Secret)>> {
+        let Some(version) = self.current_version()? else {
+            return Ok(None);
+        };
+        match durable_file::read_itself(&version.join(DESCRIPTION), MAX_DESCRIPTION_BYTES) {
+            Ok(bytes) => {
+                let secret = serde_json::from_slice(&bytes).ok();
+                Ok(secret.filter(|secret| self.is_description(secret)).map(|secret| (version, secret)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a description has the mark of Waxseal and is not a copy from another place.
+    fn is_description(&self, secret: &Secret) -> bool {
+        let metadata = &secret.metadata;
+        let mark = metadata.labels.as_ref().and_then(|labels| labels.get(MARK_LABEL));
+        mark.is_some_and(|mark| mark == MARK_OWNED)
+            && metadata.namespace.as_deref() == Some(self.name.namespace.as_str())
+            && metadata.name.as_deref() == Some(self.name.name.as_str())
+    }
+
+    /// The folder that `..data` names, if the controller could have made it.
+    fn current_version(&self) -> io::Result<Option<PathBuf>> {
+        let path = self.path();
+        let target = match fs::read_link(path.join(CURRENT)) {
+            Ok(target) => target,
+            // There is nothing, or no symlink.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let name = target.to_str().filter(|name| name.starts_with(VERSION_PREFIX) && !name.contains('/'));
+        let version = name.map(|name| path.join(name));
+        Ok(version.filter(|version| fs::symlink_metadata(version).is_ok_and(|metadata| metadata.is_dir())))
+    }
+
+    /// Writes the Secret: after a crash at any point there is the old Secret or the new Secret, whole.
+    ///
+    /// There must be nothing at its place, or a Secret that belongs to Waxseal.
+    pub(super) fn write(&self, desired: &DesiredSecret) -> Result<(), FileError> {
+        self.try_write(desired).map_err(failed_to("write", &self.path()))?;
+        let SecretName { namespace, name } = &self.name;
+        tracing::info!(%namespace, %name, "wrote the Secret");
+        Ok(())
+    }
+
+    fn try_write(&self, desired: &DesiredSecret) -> io::Result<()> {
+        let (namespace, path) = (self.namespace_path(), self.path());
+        match DirBuilder::new().mode(FOLDER_MODE).create(&namespace) {
+            Ok(()) => durable_file::sync_folder(&self.secrets)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        if self.is_ours()? {
+            restore_mode(&path, FOLDER_MODE)?;
+            durable_file::remove_unfinished(&path)?;
+            return self.fill(&path, desired);
+        }
+        let fresh = folder_in(&namespace, UNFINISHED)?;
+        self.fill(fresh.path(), desired)?;
+        fs::rename(fresh.path(), &path)?;
+        let _renamed = fresh.keep();
+        durable_file::sync_folder(&namespace)
+    }
+
+    /// Completes what a crash interrupted, removes what it left, and restores the modes. Writes nothing if nothing
+    /// differs.
+    pub(super) fn repair(&self) -> Result<(), FileError> {
+        self.try_repair().map_err(failed_to("repair", &self.path()))
+    }
+
+    fn try_repair(&self) -> io::Result<()> {
+        let Some(version) = self.current_version()? else {
+            return Ok(());
+        };
+        let path = self.path();
+        restore_mode(&path, FOLDER_MODE)?;
+        restore_mode(&version, FOLDER_MODE)?;
+        let mut keys = BTreeSet::new();
+        for entry in fs::read_dir(&version)? {
+            let entry = entry?;
+            restore_mode(&entry.path(), FILE_MODE)?;
+            keys.extend(entry.file_name().into_string().ok().filter(|name| !name.starts_with("..")));
+        }
+        remove_stale(&path, version.file_name().unwrap_or_default(), &keys)?;
+        add_links(&path, &keys)
+    }
+
+    /// Adds links to new keys before the swap and removes links to old keys after it, so that every key of the current
+    /// version has a link at every moment.
+    fn fill(&self, folder: &Path, desired: &DesiredSecret) -> io::Result<()> {
+        let version = folder_in(folder, VERSION_PREFIX)?;
+        self.write_version(version.path(), desired)?;
+        let keys = desired.data.keys().map(ToString::to_string).collect();
+        let name = version.path().file_name().unwrap_or_default().to_owned();
+        add_links(folder, &keys)?;
+        place_link(folder, &name, CURRENT)?;
+        let _current = version.keep();
+        durable_file::sync_folder(folder)?;
+        remove_stale(folder, &name, &keys)
+    }
+
+    fn write_version(&self, version: &Path, desired: &DesiredSecret) -> io::Result<()> {
+        for (key, value) in &desired.data {
+            durable_file::create(&version.join(key.as_str()), value.expose(), FILE_MODE)?;
+        }
+        let description = serde_json::to_vec_pretty(&self.describe(desired))?;
+        durable_file::create(&version.join(DESCRIPTION), &description, FILE_MODE)?;
+        durable_file::sync_folder(version)
+    }
+
+    fn describe(&self, desired: &DesiredSecret) -> Secret {
+        Secret {
+            metadata: ObjectMeta {
+                namespace: Some(self.name.namespace.to_string()),
+                name: Some(self.name.name.to_string()),
+                labels: Some(desired.labels.clone()),
+                annotations: Some(desired.annotations.clone()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(desired.type_.clone()),
+            immutable: desired.immutable,
+            ..Secret::default()
+        }
     }
 
     /// Deletes the Secret, which must belong to Waxseal. Readers see it whole or not at all.
@@ -133,14 +293,86 @@ fn remove_empty_namespace(secrets: &Path, path: &Path) -> io::Result<()> {
 
 /// The names of the folders in a folder, without symlinks to folders.
 fn folder_names(folder: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    let folders = visible_entries(folder)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink());
+    Ok(folders.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
+}
+
+fn existing(version: &Path, description: Secret) -> ExistingSecret {
+    let labels = description.metadata.labels.unwrap_or_default();
+    let annotations = description.metadata.annotations.unwrap_or_default();
+    ExistingSecret {
+        our_labels: labels.keys().cloned().collect(),
+        our_annotations: annotations.keys().cloned().collect(),
+        labels,
+        annotations,
+        controller: Controller::None,
+        type_: description.type_.unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
+        immutable: description.immutable.unwrap_or_default(),
+        data: data(version).ok(),
+    }
+}
+
+/// The values. An error if the controller could not have written them so.
+fn data(version: &Path) -> io::Result<SecretData> {
+    let mut data = SecretData::new();
+    for entry in fs::read_dir(version)? {
         let entry = entry?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            names.extend(entry.file_name().into_string());
+        let name = entry.file_name();
+        if name == DESCRIPTION {
+            continue;
+        }
+        let key = DataKey::parse(&name.to_string_lossy()).map_err(io::Error::other)?;
+        data.insert(key, SecretBytes::from(durable_file::read_itself(&entry.path(), MAX_SECRET_BYTES as u64)?));
+    }
+    Ok(data)
+}
+
+/// A new folder with a random name, which is removed again unless it is kept.
+fn folder_in(parent: &Path, prefix: &str) -> io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).rand_bytes(12).permissions(Permissions::from_mode(FOLDER_MODE)).tempdir_in(parent)
+}
+
+/// Gives a file or folder its mode back. Leaves a symlink or a pipe alone, which the controller did not make.
+fn restore_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    let is_made_here = metadata.is_dir() || metadata.is_file();
+    if is_made_here && metadata.mode() & 0o777 != mode {
+        tracing::info!(path = visible_path(path), "restored the mode");
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+fn add_links(folder: &Path, keys: &BTreeSet<String>) -> io::Result<()> {
+    for key in keys {
+        let target = Path::new(CURRENT).join(key);
+        if fs::read_link(folder.join(key)).ok().as_deref() != Some(&target) {
+            place_link(folder, target.as_os_str(), key)?;
         }
     }
-    Ok(names)
+    Ok(())
+}
+
+/// Replaces the file or symlink of this name by a symlink, or adds it.
+fn place_link(folder: &Path, target: &OsStr, name: &str) -> io::Result<()> {
+    let unfinished = folder.join(format!("{UNFINISHED}link"));
+    symlink(target, &unfinished)?;
+    fs::rename(&unfinished, folder.join(name))
+}
+
+/// Removes the links to keys that the version lacks, and all other versions. Files of others stay.
+fn remove_stale(folder: &Path, version: &OsStr, keys: &BTreeSet<String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let name = file_name.to_string_lossy();
+        let is_current = name == CURRENT || file_name == version || keys.contains(&*name);
+        if !is_current && is_of_waxseal(&entry) {
+            durable_file::remove_any(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -37,7 +37,6 @@ pub(super) struct Entry {
 pub(super) struct StatusFile {
     path: PathBuf,
     report: Report,
-    is_written: bool,
 }
 
 impl Entry {
@@ -52,8 +51,8 @@ impl StatusFile {
     pub(super) fn open(secrets: &Path) -> Self {
         let path = secrets.join(STATUS_FILE);
         let text = durable_file::read_itself(&path, MAX_FILE_BYTES).ok();
-        let report: Option<Report> = text.and_then(|text| serde_json::from_slice(&text).ok());
-        Self { path, is_written: report.is_some(), report: report.unwrap_or_default() }
+        let report = text.and_then(|text| serde_json::from_slice(&text).ok());
+        Self { path, report: report.unwrap_or_default() }
     }
 
     /// The entry of a SealedSecret in the last report.
@@ -65,19 +64,11 @@ impl StatusFile {
     /// Writes a report, unless the file already holds it.
     pub(super) fn write(&mut self, mut report: Report) -> Result<(), FileError> {
         report.sealed_secrets.sort_by(|a, b| (&a.name, &a.file).cmp(&(&b.name, &b.file)));
-        if self.is_written && report == self.report && self.path.exists() {
-            return Ok(());
-        }
+        let text =
+            serde_json::to_string_pretty(&report).map_err(|error| failed_to("write", &self.path)(error.into()))?;
         self.report = report;
-        self.is_written = false;
-        let write = || {
-            let mut text = serde_json::to_vec_pretty(&self.report)?;
-            text.push(b'\n');
-            durable_file::replace(&self.path, &text, 0o600)
-        };
-        write().map_err(failed_to("write", &self.path))?;
-        self.is_written = true;
-        Ok(())
+        let updated = durable_file::update(&self.path, (text + "\n").as_bytes(), 0o600);
+        updated.map(drop).map_err(failed_to("write", &self.path))
     }
 }
 
