@@ -20,7 +20,7 @@ use super::folders::Folders;
 use super::key_store::KeyStore;
 use super::manifests_folder::{self, Reading, SealedManifest};
 use super::problems::Problems;
-use super::secret_folder::{self, Present, SecretFolder};
+use super::secret_folder::{self, FoundSecret, SecretFolder};
 use super::secret_name::SecretName;
 use super::status_file::{Entry, Report, StatusFile};
 use super::wakeups::Wakeups;
@@ -148,11 +148,11 @@ fn carry_out(
     keys: &Keys,
     forbidden: &[ForbiddenPrefix],
 ) -> Result<Judgement, FileError> {
-    let present = folder.read()?;
-    let existing = match &present {
-        Present::Nothing => Existing::Absent,
-        Present::Foreign(why) => Existing::Foreign(why.clone()),
-        Present::Ours(secret) => Existing::Ours(secret),
+    let found = folder.read()?;
+    let existing = match &found {
+        FoundSecret::Absent => Existing::Absent,
+        FoundSecret::Foreign(why) => Existing::Foreign(why.clone()),
+        FoundSecret::Ours(secret) => Existing::Ours(secret),
     };
     let judgement = match plan(object, keys, forbidden, existing) {
         Plan::Write(desired, done) => {
@@ -163,7 +163,7 @@ fn carry_out(
         Plan::Refuse(judgement) => judgement,
         Plan::Nothing => Judgement::new(Reason::Conflict, "it is being deleted"),
     };
-    if matches!(present, Present::Ours(_)) {
+    if matches!(found, FoundSecret::Ours(_)) {
         folder.repair()?;
     }
     Ok(judgement)

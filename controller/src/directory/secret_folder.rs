@@ -48,8 +48,8 @@ pub(super) struct SecretFolder {
 }
 
 /// What exists at the place of a Secret.
-pub(super) enum Present {
-    Nothing,
+pub(super) enum FoundSecret {
+    Absent,
     /// Something that does not belong to Waxseal, in words.
     Foreign(String),
     Ours(Box<ExistingSecret>),
@@ -69,26 +69,29 @@ impl SecretFolder {
     }
 
     /// Reads what exists at the place of the Secret. Follows no symlink on the way there.
-    pub(super) fn read(&self) -> Result<Present, FileError> {
+    pub(super) fn read(&self) -> Result<FoundSecret, FileError> {
         for path in [self.namespace_path(), self.path()] {
             match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {}
                 Ok(_) => {
-                    return Ok(Present::Foreign(format!("{} is not a folder; it stays as it is", visible_path(&path))));
+                    return Ok(FoundSecret::Foreign(format!(
+                        "{} is not a folder; it stays as it is",
+                        visible_path(&path)
+                    )));
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Present::Nothing),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundSecret::Absent),
                 Err(error) => return Err(failed_to("look at", &path)(error)),
             }
         }
         let path = self.path();
         Ok(match self.description().map_err(failed_to("read", &path))? {
-            Some((version, description)) => Present::Ours(Box::new(existing(&version, description))),
-            None => Present::Foreign(format!("{} was not made by Waxseal; it stays as it is", visible_path(&path))),
+            Some((version, description)) => FoundSecret::Ours(Box::new(existing(&version, description))),
+            None => FoundSecret::Foreign(format!("{} was not made by Waxseal; it stays as it is", visible_path(&path))),
         })
     }
 
     /// Whether the folder holds a Secret that belongs to Waxseal.
-    fn is_ours(&self) -> io::Result<bool> {
+    fn holds_secret(&self) -> io::Result<bool> {
         Ok(self.description()?.is_some())
     }
 
@@ -149,7 +152,7 @@ impl SecretFolder {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        if self.is_ours()? {
+        if self.holds_secret()? {
             restore_mode(&path, FOLDER_MODE)?;
             durable_file::remove_unfinished(&path)?;
             return self.fill(&path, desired);
@@ -234,7 +237,7 @@ impl SecretFolder {
         if entries.iter().all(is_of_waxseal) {
             fs::rename(&path, aside.path().join(self.name.name.as_str()))?;
         } else {
-            // With the current version the Secret is gone. Its links go last: the Secret would vanish key by key.
+            // Moves the current version after the older ones and before the links: the Secret goes as a whole.
             let current = fs::read_link(path.join(CURRENT))?;
             let mut own: Vec<_> = entries.iter().filter(|entry| is_of_waxseal(entry)).collect();
             own.sort_by_key(|entry| (entry.path().is_symlink(), entry.file_name() == current));
@@ -273,7 +276,7 @@ fn sweep_and_list_namespace(secrets: &Path, namespace: &Namespace, found: &mut V
     let path = secrets.join(namespace.as_str());
     for name in folder_names(&path)?.iter().filter_map(|name| ObjectName::parse(name).ok()) {
         let folder = SecretFolder::new(secrets, SecretName { namespace: namespace.clone(), name });
-        if folder.is_ours()? {
+        if folder.holds_secret()? {
             found.push(folder);
         }
     }

@@ -26,30 +26,31 @@ use self::publication::Publication;
 use super::lists::{self, Content, Selection};
 use crate::log::{self, Complaints};
 
-/// The keys are looked at this often, and at every change of an identity Secret or SealingKey.
+/// The time between two looks at the keys without a change of an identity Secret or SealingKey.
 const INTERVAL: Duration = Duration::from_mins(1);
-/// The shortest time between two looks: somebody who changes SealingKeys in a loop does not set the pace.
+/// The shortest time between two looks, even if somebody changes SealingKeys in a loop.
 const PAUSE: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// For this long what often heals by itself is not complained of.
+/// Failures that often pass by themselves are logged only after this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The identity Secrets and SealingKeys of one namespace.
 pub(super) struct KeySource {
     client: Client,
-    /// Tells of every change of an identity Secret or SealingKey.
+    /// Notified at every change of an identity Secret or SealingKey.
     changed: Arc<Notify>,
     identities: IdentitySecrets,
     publication: Publication,
-    /// A state that was used stays in force, even if it cannot be written to the identity.
     strictest: StrictestStates,
     complaints: Complaints,
 }
 
-/// What went wrong in one look at the keys: what is tried again, and identities that are not used.
+/// The problems of one look at the keys.
 #[derive(Default)]
-struct Troubles {
+struct KeyProblems {
+    /// Operations that are tried again.
     failures: Vec<KeyError>,
+    /// Why identities are not used.
     broken: Vec<String>,
 }
 
@@ -70,8 +71,8 @@ impl KeySource {
         let mut retry = PAUSE;
         let mut failing_since = None;
         loop {
-            let troubles = self.look(&sender).await;
-            let wait = if troubles.failures.is_empty() {
+            let problems = self.look(&sender).await;
+            let wait = if problems.failures.is_empty() {
                 (retry, failing_since) = (PAUSE, None);
                 INTERVAL
             } else {
@@ -79,31 +80,31 @@ impl KeySource {
                 retry = (retry * 2).min(LAST_RETRY);
                 retry
             };
-            self.complain(troubles, failing_since);
+            self.log_news(problems, failing_since);
             let pause = sleep(PAUSE);
-            // A change, or the end of the wait: either way it looks again.
+            // Looks again after a change and after the wait.
             let _ = timeout(wait, self.changed.notified()).await;
             pause.await;
         }
     }
 
-    /// Brings identities, the key ring and SealingKeys into line.
-    async fn look(&mut self, sender: &watch::Sender<Keys>) -> Troubles {
-        let mut troubles = Troubles::default();
-        let outcome = self.try_look(sender, &mut troubles).await;
-        troubles.failures.extend(outcome.err());
-        troubles
+    /// Makes the stored states, the key ring and the SealingKeys agree.
+    async fn look(&mut self, sender: &watch::Sender<Keys>) -> KeyProblems {
+        let mut problems = KeyProblems::default();
+        let outcome = self.try_look(sender, &mut problems).await;
+        problems.failures.extend(outcome.err());
+        problems
     }
 
-    async fn try_look(&mut self, sender: &watch::Sender<Keys>, troubles: &mut Troubles) -> Result<(), KeyError> {
+    async fn try_look(&mut self, sender: &watch::Sender<Keys>, problems: &mut KeyProblems) -> Result<(), KeyError> {
         let now = Timestamp::now();
-        let mut stored = self.identities_or_first(now, troubles).await?;
+        let mut stored = self.identities_or_first(now, problems).await?;
         let broken_count = stored.broken.len();
-        troubles.broken.clone_from(&stored.broken);
+        problems.broken.clone_from(&stored.broken);
         let ids = stored.held.iter().map(|(key, _)| key.key_id().clone()).collect();
         let requests = self.publication.requests(ids).await?;
         for (identity, state) in stored.tighten(&mut self.strictest, |key| requests.state(key)) {
-            troubles.failures.extend(self.identities.write_state(identity, state).await.err());
+            problems.failures.extend(self.identities.write_state(identity, state).await.err());
         }
         let keys = Keys::of(KeyRing::new(stored.into_keys()));
         let is_ready = matches!(*sender.borrow(), Keys::Held(_));
@@ -111,9 +112,9 @@ impl KeySource {
             publish_keys(sender, &keys);
         }
         // People fetch the keys as soon as the controller is ready: it publishes them before that.
-        troubles.failures.extend(self.publication.publish(keys.held(), &requests).await);
+        problems.failures.extend(self.publication.publish(keys.held(), &requests).await);
         publish_keys(sender, &keys);
-        troubles.failures.extend(self.publication.remove_planted(keys.held(), broken_count).await);
+        problems.failures.extend(self.publication.remove_planted(keys.held(), broken_count).await);
         Ok(())
     }
 
@@ -121,7 +122,7 @@ impl KeySource {
     async fn identities_or_first(
         &self,
         now: Timestamp,
-        troubles: &mut Troubles,
+        problems: &mut KeyProblems,
     ) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let present = self.identities.read(now).await?;
         if !present.is_empty() || self.has_sealed_values().await? {
@@ -130,7 +131,7 @@ impl KeySource {
         self.identities.create_first(now).await?;
         let made = self.identities.read(now).await?;
         if made.is_empty() {
-            troubles.failures.push(KeyError::FirstNameTaken);
+            problems.failures.push(KeyError::FirstNameTaken);
         }
         Ok(made)
     }
@@ -146,19 +147,19 @@ impl KeySource {
         });
         let failed = |error| KeyError::Api { operation: "list the SealedSecrets".to_owned(), error };
         tokio::select! {
-            // The pages that follow are not read.
+            // Leaves the following pages unread.
             () = found.notified() => return Ok(true),
             listed = listed => listed.map_err(failed).map_err(KeyError::of_our_kinds)?,
         };
         Ok(found.notified().now_or_never().is_some())
     }
 
-    /// Logs what is new among the troubles.
-    fn complain(&mut self, troubles: Troubles, failing_since: Option<Instant>) {
+    /// Logs the problems that are new.
+    fn log_news(&mut self, problems: KeyProblems, failing_since: Option<Instant>) {
         let is_patient = failing_since.is_none_or(|since| since.elapsed() < PATIENCE);
-        let failures = troubles.failures.iter().filter(|failure| !(is_patient && failure.is_passing()));
+        let failures = problems.failures.iter().filter(|failure| !(is_patient && failure.is_passing()));
         let complaints: BTreeSet<_> =
-            failures.map(|failure| format!("{failure}; trying again")).chain(troubles.broken).collect();
+            failures.map(|failure| format!("{failure}; trying again")).chain(problems.broken).collect();
         self.complaints.log(complaints);
     }
 }
