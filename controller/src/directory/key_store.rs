@@ -69,7 +69,8 @@ impl KeyStore {
     /// if nothing stands against it ([`waxseal_shared::key_life`]).
     pub(super) fn refresh(&mut self, manifests: &Reading, now: Timestamp, problems: &mut Problems) -> Keys {
         let mut stored = self.read(now, problems);
-        if stored.is_empty() && self.has_made_first(manifests, now, problems) {
+        if stored.is_empty() && may_make_first(manifests, problems) {
+            problems.fail(self.add_first(now));
             stored = self.read(now, problems);
         }
         let published = self.read_published(problems);
@@ -77,6 +78,8 @@ impl KeyStore {
         let broken = stored.broken.len();
         problems.warnings.extend(std::mem::take(&mut stored.broken));
         let keys = Keys::of(KeyRing::new(stored.into_keys()));
+        // Before people see the published file: they compare fingerprints with the log.
+        self.log_changes(keys.held());
         if matches!(keys, Keys::Held(_)) {
             let requests = published.into_iter().filter(|key| is_request_for_broken(key, keys.held(), broken));
             problems.fail(self.publish(keys.held(), requests));
@@ -84,7 +87,6 @@ impl KeyStore {
             let text = "there is no key to work with: none is made beside key files that are not used";
             problems.failures.insert(text.to_owned());
         }
-        self.log_changes(keys.held());
         keys
     }
 
@@ -107,24 +109,12 @@ impl KeyStore {
         stored
     }
 
-    /// Makes the first key of a store without identities, unless a SealedSecret may depend on a key that is missing.
-    fn has_made_first(&self, manifests: &Reading, now: Timestamp, problems: &mut Problems) -> bool {
-        if manifests.sealed_secrets().any(|manifest| forbids_first_key(&manifest.object)) {
-            return false;
-        }
-        if let Some(unreadable) = manifests.unreadable.first() {
-            problems.failures.insert(format!("no first key is made, as not every manifest was read: {unreadable}"));
-            return false;
-        }
+    fn add_first(&self, now: Timestamp) -> Result<(), FileError> {
         let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now, &mut randomness::system());
         let path = self.path.join(format!("{}.{KEY_EXTENSION}", key.key_id()));
-        let added = durable_file::add(&path, key.to_identity_file().as_bytes(), 0o600);
-        let is_made = added.is_ok();
-        if is_made {
-            log::made_first_key(key.published());
-        }
-        problems.fail(added.map_err(failed_to("write", &path)));
-        is_made
+        durable_file::add(&path, key.to_identity_file().as_bytes(), 0o600).map_err(failed_to("write", &path))?;
+        log::made_first_key(key.published());
+        Ok(())
     }
 
     /// The keys that are published now; none if the file is absent or cannot be read.
@@ -194,6 +184,17 @@ impl KeyFile {
         let replaced = durable_file::replace(&self.path, with_state(text, state).as_bytes(), 0o600);
         Ok(replaced.map_err(failed_to("write", &self.path))?)
     }
+}
+
+/// Whether every manifest was read, and no SealedSecret needs a key that is missing.
+fn may_make_first(manifests: &Reading, problems: &mut Problems) -> bool {
+    if manifests.sealed_secrets().any(|manifest| forbids_first_key(&manifest.object)) {
+        return false;
+    }
+    let unreadable = manifests.unreadable.first();
+    let failure = unreadable.map(|file| format!("no first key is made, as not every manifest was read: {file}"));
+    problems.failures.extend(failure);
+    unreadable.is_none()
 }
 
 /// Whether a published key stays beside the held keys, because it may be a request for a broken identity.
