@@ -63,7 +63,7 @@ pub fn check_creation_time(created_at: Timestamp, now: Timestamp) -> Result<(), 
     if created_at.duration_since(now) > CLOCK_TOLERANCE { Err(FutureCreationTime(created_at)) } else { Ok(()) }
 }
 
-/// An identity and what is published of it. The recipient is always the identity's.
+/// An identity with its public half. The recipient of the public half is always the identity's.
 #[derive(Debug)]
 pub struct HeldKey {
     identity: Identity,
@@ -71,13 +71,13 @@ pub struct HeldKey {
 }
 
 impl HeldKey {
-    /// An identity with what is published of it beside its recipient.
+    /// Derives the recipient from the identity.
     pub fn new(identity: Identity, role: KeyRole, created_at: Timestamp, state: KeyState) -> Self {
         let published = PublishedKey { recipient: identity.recipient().clone(), role, created_at, state };
         Self { identity, published }
     }
 
-    /// Makes an Active key.
+    /// Makes a new Active key.
     pub fn generate(kind: KeyKind, role: KeyRole, now: Timestamp, random: &mut impl CryptoRng) -> Self {
         Self::new(Identity::generate(kind, random), role, whole_seconds(now), KeyState::Active)
     }
@@ -87,12 +87,12 @@ impl HeldKey {
         &self.identity
     }
 
-    /// The key id of its recipient.
+    /// The key id of the recipient.
     pub fn key_id(&self) -> &KeyId {
         self.published.recipient.key_id()
     }
 
-    /// What is published of the key.
+    /// The public half.
     pub fn published(&self) -> &PublishedKey {
         &self.published
     }

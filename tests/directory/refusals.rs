@@ -231,7 +231,7 @@ fn a_missing_key_does_not_hold_deletion_back() {
 }
 
 #[test]
-fn a_secret_that_nobody_sealed_is_named() {
+fn an_unsealed_secret_is_named() {
     let machine = Machine::with_key();
     machine.write_manifest("deep/plain.yaml", format!("# mine\n---\n{}", secret("db", VALUE)));
     let log = machine.once().succeeds();
@@ -270,7 +270,7 @@ fn two_documents_of_one_name_are_both_refused() {
 }
 
 #[test]
-fn what_is_not_ours_stays_as_it_is() {
+fn a_folder_that_waxseal_did_not_make_stays() {
     let machine = Machine::with_key();
     machine.seal(&secret("db", VALUE), "db.yaml");
     fs::create_dir_all(machine.secret("shop/db")).expect("made");

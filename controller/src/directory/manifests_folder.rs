@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_nobody_sealed_is_told_with_its_place() {
+    fn an_unsealed_secret_is_listed_with_its_place() {
         let plain = "apiVersion: v1\nkind: Secret\nstringData: {A: 0777}\n";
         let folder = folder(&[("a.yaml", &format!("{}---\n{plain}", named("a")))]);
         let reading = read(folder.path());

@@ -210,7 +210,7 @@ fn a_copy_from_another_place_or_without_the_mark_is_foreign() {
 }
 
 #[test]
-fn what_we_could_not_have_written_differs_from_everything() {
+fn values_that_are_not_regular_files_count_as_changed() {
     let Place { secrets: _kept, folder } = place();
     folder.write(&desired(&[("a", "1")])).expect("written");
     let version = folder.current_version().expect("readable").expect("one");
