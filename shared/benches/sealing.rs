@@ -19,14 +19,15 @@ use hpke::{Kem, OpModeR, OpModeS};
 use jiff::Timestamp;
 use waxseal_shared::format::{Dek, Sealed, Wrap};
 use waxseal_shared::key::{Identity, KeyKind};
-use waxseal_shared::key_ring::{HeldKey, KeyRing};
+use waxseal_shared::key_life::HeldKey;
+use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::manifest;
 use waxseal_shared::names::{DataKey, Namespace, ObjectName};
 use waxseal_shared::open::open;
 use waxseal_shared::randomness;
 use waxseal_shared::seal::seal;
 use waxseal_shared::sealed_secret::{Scope, SealedSecret};
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::sealing_key::{KeyRole, KeyState};
 use waxseal_shared::secret::{SecretBytes, SecretManifest};
 
 const COUNTS: [usize; 3] = [1, 10, 100];
@@ -60,10 +61,7 @@ fn sealed(identity: &Identity, values: usize) -> SealedSecret {
 }
 
 fn ring(identity: Identity) -> KeyRing {
-    let recipient = identity.recipient().clone();
-    let created_at = Timestamp::UNIX_EPOCH;
-    let published = PublishedKey { recipient, role: KeyRole::Cluster, created_at, state: KeyState::Active };
-    KeyRing::new(vec![HeldKey { identity, published }])
+    KeyRing::new(vec![HeldKey::new(identity, KeyRole::Cluster, Timestamp::UNIX_EPOCH, KeyState::Active)])
 }
 
 fn sealing(criterion: &mut Criterion) {

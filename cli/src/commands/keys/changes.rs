@@ -1,8 +1,9 @@
 //! What the SealingKeys of a cluster change in a keys file.
 
 use waxseal_shared::key::Recipient;
+use waxseal_shared::key_life::primary;
 use waxseal_shared::names::KeyId;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, primary};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 /// A keys file after a fetch, and how it came to be so.
 #[derive(Debug, PartialEq, Eq)]
