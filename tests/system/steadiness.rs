@@ -159,7 +159,7 @@ fn restored(context: &Context) -> TestResult {
         );
         later.map_err(|error| format!("{error}; the log: {}", controller.log_text()))?;
         assert_eq!(values(&db?), [("PASSWORD".to_owned(), "old".to_owned())]);
-        assert!(controller.log_text().contains("went back to an earlier state"), "it is logged");
+        assert!(controller.log_text().contains("was restored to an earlier state"), "it is logged");
         assert_eq!(controller.stop().await?, Some(0));
         Ok(())
     })
