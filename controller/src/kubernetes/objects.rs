@@ -397,3 +397,39 @@ impl From<SecretParts> for (ObjectKey, SecretRecord) {
         (key, record)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(version: &str) -> (ObjectKey, SealedSecretRecord) {
+        let metadata =
+            json!({"name": "db", "namespace": "shop", "uid": "1", "generation": 1, "resourceVersion": version});
+        let parts: SealedSecretParts = serde_json::from_value(json!({"metadata": metadata})).expect("an object");
+        parts.into()
+    }
+
+    #[test]
+    fn an_object_that_was_deleted_during_its_reconcile_gets_no_record() {
+        let objects = Objects::new();
+        let (key, record) = object("1");
+        objects.record_sealed_secrets(Event::Applied(key.clone(), record));
+        let (_, deleted) = object("2");
+        objects.record_sealed_secrets(Event::Deleted(key.clone(), deleted));
+        assert_eq!(objects.record_end(&key, Reason::Materialised, Some(object("2").1)), 0);
+        assert!(objects.known(&key, None, &[]).is_none());
+        assert!(objects.counts_by_reason().is_empty());
+    }
+
+    #[test]
+    fn an_event_that_changes_nothing_or_is_late_causes_no_reconcile() {
+        let objects = Objects::new();
+        let record = |version| {
+            let (key, record) = object(version);
+            objects.record_sealed_secrets(Event::Applied(key, record)).len()
+        };
+        assert_eq!([record("2"), record("3"), record("1")], [1, 0, 0]);
+    }
+}

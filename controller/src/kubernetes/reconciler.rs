@@ -320,3 +320,28 @@ fn log_new_facts(key: &ObjectKey, object: &SealedSecret, judgement: &Judgement) 
         log::fact(&key.namespace, &key.name, fact);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::Config;
+
+    use super::*;
+    use crate::kubernetes::connection;
+
+    #[tokio::test]
+    async fn timeouts_and_failed_status_writes_are_counted() {
+        let url = "http://127.0.0.1:1".parse().expect("a URL");
+        let (_, last_contact) = connection::connect(Config::new(url)).expect("a client");
+        let metrics = Metrics::new(Arc::new(Objects::new()), last_contact);
+        let known = Known { is_settled: false, has_current_status: false, has_marked_secret: false, last_reason: None };
+        let key = ObjectKey::new("shop", "db");
+        for error in
+            [ReconcileError::TimedOut, ReconcileError::PatchStatus(kube::Error::LinesCodecMaxLineLengthExceeded)]
+        {
+            assert_eq!(report_failure(&error, &key, &known, &metrics).reason, Reason::ApiUnavailable);
+        }
+        let text = metrics.to_text();
+        assert!(text.contains("waxseal_reconcile_timeouts_total 1\n"), "{text}");
+        assert!(text.contains("waxseal_failed_status_writes_total 1\n"), "{text}");
+    }
+}
