@@ -6,8 +6,10 @@
 //! | --- | --- | --- |
 //! | `tests/cli` | `waxseal`, as a process | the programs |
 //! | `tests/directory` | `waxseal-controller directory`, as a process on folders | the programs |
-//! | `tests/system` | `waxseal-controller kubernetes` and `waxseal` on a real API server | the cluster, age, Node.js, Python |
-//! | `tests/shared`, `tests/workspace`, `tests/allocator` | the library, the repository's files, the wiping allocator | nothing else |
+//! | `tests/system` | both programs on a real API server | the cluster, age, Node.js, Python |
+//! | `tests/shared` | the seeds and past findings of the fuzz targets | nothing else |
+//! | `tests/workspace` | the architecture of the crates, generated files, the vectors | nothing else |
+//! | `tests/allocator` | the allocator that wipes freed memory | nothing else |
 //! | `tests/fuzz` | the fuzz targets; `cargo test` runs their seeds | nothing else |
 //! | `tests/benches` | times and memory on a real API server | the cluster |
 //!
@@ -16,7 +18,7 @@
 //! | module | purpose |
 //! | --- | --- |
 //! | [`programs`] | builds the programs under test in the profile of the test |
-//! | [`cluster`] | starts etcd, kube-apiserver and kube-controller-manager; clients, kubeconfigs, namespaces, the audit log |
+//! | [`cluster`] | a Kubernetes API server: start and stop, clients, kubeconfigs, namespaces, the audit log |
 //! | [`installation`] | applies `deploy/` to a cluster, and starts controllers on it as processes |
 //! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age |
 //! | [`typage`], [`python`] | install age in TypeScript, and the second reader of the format |

@@ -4,8 +4,8 @@
 //! start in it:
 //!
 //! - the *keeper* (`cat`) leads a process group and so reserves its id;
-//! - the *watcher* (`sh`) is outside of that group and reads a pipe. Only this process holds the other end. At the end of
-//!   file the watcher kills the group and removes the folder of the group.
+//! - the *watcher* (`sh`) is outside of that group and reads a pipe. Only this process holds the other end. At the end
+//!   of file the watcher kills the group and removes the folder of the group.
 //!
 //! The kernel closes the pipe when this process ends for any reason: return, panic, Ctrl-C, SIGTERM, also SIGKILL. So
 //! no signal handler is needed, nothing in `main`, and no cleanup code. Linux' parent-death signal is no alternative:

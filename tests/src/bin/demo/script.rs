@@ -159,7 +159,7 @@ fn change_one_character(sealed: &str) -> Result<(usize, String)> {
 }
 
 fn wait_for_values(stage: &Stage, place: &impl Place, expected: &Values) -> Result<()> {
-    // Names only Secret and key, because the values are long.
+    // The error shows names and lengths instead of values.
     let names = |values: &Values| {
         let secret = |(name, values): (&String, &BTreeMap<String, Vec<u8>>)| {
             let value = |(key, value): (&String, &Vec<u8>)| format!("{key} ({} bytes)", value.len());
