@@ -167,7 +167,7 @@ async fn recreated(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// Without the reference nothing would collect the Secret when its object goes.
+/// Without the owner reference, garbage collection would keep the Secret after its SealedSecret is deleted.
 async fn reowned(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("reowned").await?;
     let object = context.create_sealed(&namespace, "db", "hunter2").await?;
@@ -232,7 +232,7 @@ async fn immutable(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// Foreground deletion keeps the object, with a deletion time, until its Secret is gone.
+/// Foreground deletion keeps the object, with a deletion time, until its Secret is deleted.
 async fn deleting(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("deleting").await?;
     context.create_sealed(&namespace, "db", "hunter2").await?;
@@ -242,7 +242,7 @@ async fn deleting(context: &Context) -> TestResult {
     let secrets = namespace.api::<Secret>();
     waiting::until("the Secret's end", DEADLINE, async || secrets.get_opt("db").await.ok()?.is_none().then_some(()))
         .await?;
-    // Something judged after the deletion shows that the controller has seen it.
+    // When a later object is judged, the controller has seen the deletion.
     context.create_sealed(&namespace, "witness", "x").await?;
     assert!(secrets.get_opt("db").await?.is_none());
     patch(&objects, "db", json!({"metadata": {"finalizers": Value::Null}})).await?;

@@ -96,7 +96,7 @@ impl Person {
         terminal::run_in_session(&mut shell, "sh", &["-eu", "-c", block], Some(&terminal));
         shell.stdin(terminal.other_end()).stdout(terminal.other_end()).stderr(terminal.other_end());
         let mut child = self.group.spawn(&mut shell)?;
-        // The session ends when nobody holds the other end of the terminal. `shell` holds it, too.
+        // The session ends when all other ends of the terminal are closed. `shell` holds one of them.
         drop(shell);
         let mut shown = Shown::of(&terminal);
         for (question, answer) in answers {

@@ -134,15 +134,15 @@ mod tests {
     fn only_the_text_of_a_missing_right_names_the_verb() {
         let rbac = "secrets \"db\" is forbidden: User \"u\" cannot patch resource \"secrets\" in API group \"\" in the \
                     namespace \"shop\"";
-        let said = |message, verb| judgement(&failure(403, "Forbidden", message), verb).message;
+        let text = |message, verb| judgement(&failure(403, "Forbidden", message), verb).message;
         let right = |verbs| {
             format!("the controller has no right to {verbs} Secrets here: apply the rights in deploy/waxseal.yaml")
         };
-        assert_eq!(said(rbac, Verb::Patch), right("create and patch"));
-        assert_eq!(said(rbac, Verb::Get), right("get"));
+        assert_eq!(text(rbac, Verb::Patch), right("create and patch"));
+        assert_eq!(text(rbac, Verb::Get), right("get"));
         let policy = "secrets \"db\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: hunter2";
         let refused = "an admission rule of the cluster refuses the Secret: HTTP 403 Forbidden";
-        assert_eq!(said(policy, Verb::Patch), refused);
+        assert_eq!(text(policy, Verb::Patch), refused);
     }
 
     #[test]
@@ -159,15 +159,15 @@ mod tests {
             retry_after_seconds: 0,
         };
         let status = Status { code: 422, reason: "Invalid".to_owned(), details: Some(details), ..Status::default() };
-        let said = judgement(&kube::Error::Api(Box::new(status)), Verb::Patch).message;
-        assert_eq!(said, "the API server refuses the Secret: HTTP 422 Invalid in data[tls.crt]");
+        let text = judgement(&kube::Error::Api(Box::new(status)), Verb::Patch).message;
+        assert_eq!(text, "the API server refuses the Secret: HTTP 422 Invalid in data[tls.crt]");
     }
 
     #[test]
     fn the_servers_text_is_never_shown() {
-        let said =
+        let text =
             judgement(&failure(422, "Invalid", "invalid character 'h' looking for hunter2"), Verb::Patch).message;
-        assert_eq!(said, "the API server refuses the Secret: HTTP 422 Invalid");
+        assert_eq!(text, "the API server refuses the Secret: HTTP 422 Invalid");
         assert_eq!(describe(&failure(422, "hunter2 !", "")), "HTTP 422 ");
     }
 }
