@@ -2,7 +2,7 @@
 //! between two reconciles.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Resource;
@@ -22,26 +22,28 @@ use super::object_key::ObjectKey;
 use super::record_cache::{Event, RecordCache, Version, Versioned};
 
 /// The record of a SealedSecret. A reconcile fetches the object itself.
-#[derive(Debug)]
+///
+/// A clone shares its texts with the record.
+#[derive(Clone, Debug)]
 pub(super) struct SealedSecretRecord {
-    uid: Box<str>,
+    uid: Arc<str>,
     generation: i64,
     version: Version,
     is_being_deleted: bool,
     observed_generation: Option<i64>,
     status: Option<StatusDigest>,
-    settled: Option<Box<Settled>>,
+    settled: Option<Arc<Settled>>,
     /// The reason that the last reconcile of this generation ended with.
     last_reason: Option<Reason>,
     /// How many reconciles in a row before the last one ended with the same standing.
     repetitions: u32,
 }
 
-/// The record of a Secret that carries the mark.
-#[derive(Debug)]
+/// The record of a Secret that carries the mark. A clone shares its texts with the record.
+#[derive(Clone, Debug)]
 pub(super) struct SecretRecord {
-    uid: Box<str>,
-    resource_version: Box<str>,
+    uid: Arc<str>,
+    resource_version: Arc<str>,
     is_owned: bool,
     has_owner: bool,
     /// How many searches for orphans in a row found no SealedSecret of this name.
@@ -50,14 +52,8 @@ pub(super) struct SecretRecord {
 
 /// What the records say of an object when its reconcile starts.
 pub(super) struct Known {
-    /// Whether object, Secret, status, keys and rules are the same as when the Secret was last seen to be right.
-    pub(super) is_settled: bool,
-    /// Whether the status is about the present generation.
-    pub(super) has_current_status: bool,
-    /// Whether a Secret of this name carries the mark.
-    pub(super) has_marked_secret: bool,
-    /// The reason that the last reconcile of this generation ended with.
-    pub(super) last_reason: Option<Reason>,
+    object: SealedSecretRecord,
+    secret: Option<SecretRecord>,
 }
 
 /// The records of both kinds.
@@ -107,7 +103,7 @@ impl SealedSecretRecord {
     fn set_status(&mut self, status: &SealedSecretStatus) {
         self.observed_generation = status.observed_generation;
         self.status = Some(StatusDigest::of(status));
-        self.settled = status.settled.clone().map(Box::new);
+        self.settled = status.settled.clone().map(Arc::new);
     }
 
     /// Keeps what an older record remembers of the same generation of the same object.
@@ -124,14 +120,32 @@ impl SealedSecretRecord {
             || self.is_being_deleted != older.is_being_deleted
             || self.status != older.status
     }
+}
 
-    fn is_settled(&self, secret: Option<&SecretRecord>, ring: &KeyRing, forbidden: &[ForbiddenPrefix]) -> bool {
-        let (Some(settled), Some(status)) = (&self.settled, self.status) else {
+impl Known {
+    /// Whether object, Secret, status, keys and rules are the same as when the Secret was last seen to be right.
+    pub(super) fn is_settled(&self, ring: &KeyRing, forbidden: &[ForbiddenPrefix]) -> bool {
+        let (Some(settled), Some(status)) = (&self.object.settled, self.object.status) else {
             return false;
         };
-        let object = JudgedObject { uid: &self.uid, generation: self.generation, forbidden };
-        let secret = secret.map(|secret| (&*secret.uid, &*secret.resource_version));
+        let object = JudgedObject { uid: &self.object.uid, generation: self.object.generation, forbidden };
+        let secret = self.secret.as_ref().map(|secret| (&*secret.uid, &*secret.resource_version));
         settled.holds(&object, status, secret, ring)
+    }
+
+    /// Whether the status is about the present generation.
+    pub(super) fn has_current_status(&self) -> bool {
+        self.object.observed_generation == Some(self.object.generation)
+    }
+
+    /// Whether a Secret of this name carries the mark.
+    pub(super) fn has_marked_secret(&self) -> bool {
+        self.secret.is_some()
+    }
+
+    /// The reason that the last reconcile of this generation ended with.
+    pub(super) fn last_reason(&self) -> Option<Reason> {
+        self.object.last_reason
     }
 }
 
@@ -206,23 +220,10 @@ impl Objects {
     }
 
     /// Returns what is known of an object; `None` if it is gone or is being deleted.
-    ///
-    /// Without a key ring the object does not count as settled.
-    pub(super) fn known(
-        &self,
-        key: &ObjectKey,
-        ring: Option<&KeyRing>,
-        forbidden: &[ForbiddenPrefix],
-    ) -> Option<Known> {
+    pub(super) fn known(&self, key: &ObjectKey) -> Option<Known> {
         let state = self.lock();
-        let object = state.sealed_secrets.get(key).filter(|object| !object.is_being_deleted)?;
-        let secret = state.secrets.get(key);
-        Some(Known {
-            is_settled: ring.is_some_and(|ring| object.is_settled(secret, ring, forbidden)),
-            has_current_status: object.observed_generation == Some(object.generation),
-            has_marked_secret: secret.is_some(),
-            last_reason: object.last_reason,
-        })
+        let object = state.sealed_secrets.get(key).filter(|object| !object.is_being_deleted)?.clone();
+        Some(Known { object, secret: state.secrets.get(key).cloned() })
     }
 
     /// All SealedSecrets.
@@ -359,7 +360,7 @@ impl From<Unrecorded> for (ObjectKey, ()) {
 impl From<SealedSecretParts> for SealedSecretRecord {
     fn from(object: SealedSecretParts) -> Self {
         let mut record = SealedSecretRecord {
-            uid: object.metadata.uid,
+            uid: object.metadata.uid.into(),
             generation: object.metadata.generation,
             version: Version::parse(&object.metadata.resource_version),
             is_being_deleted: object.metadata.deletion_timestamp.is_some(),
@@ -388,8 +389,8 @@ impl From<SecretParts> for (ObjectKey, SecretRecord) {
     fn from(object: SecretParts) -> Self {
         let key = object.metadata.key();
         let record = SecretRecord {
-            uid: object.metadata.uid,
-            resource_version: object.metadata.resource_version,
+            uid: object.metadata.uid.into(),
+            resource_version: object.metadata.resource_version.into(),
             is_owned: object.metadata.labels.mark.is_some_and(|mark| mark == MARK_OWNED),
             has_owner: !object.metadata.owner_references.is_empty(),
             searches: 0,
@@ -419,7 +420,7 @@ mod tests {
         let (_, deleted) = object("2");
         objects.record_sealed_secrets(Event::Deleted(key.clone(), deleted));
         assert_eq!(objects.record_end(&key, Reason::Materialised, Some(object("2").1)), 0);
-        assert!(objects.known(&key, None, &[]).is_none());
+        assert!(objects.known(&key).is_none());
         assert!(objects.counts_by_reason().is_empty());
     }
 

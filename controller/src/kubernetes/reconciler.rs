@@ -107,12 +107,11 @@ impl Judged {
 /// reconcile; `None` if only a change causes the next one.
 pub(super) async fn reconcile(key: &ObjectKey, context: &Context) -> Option<Duration> {
     let keys = context.keys.borrow().clone();
-    let ring = if let KeyState::Held(ring) = &keys { Some(&**ring) } else { None };
-    let known = context.objects.known(key, ring, &context.forbidden)?;
+    let known = context.objects.known(key)?;
     let result = tokio::time::timeout(DEADLINE, try_reconcile(key, &known, &keys, context)).await;
     let Outcome { reason, record } = match result.unwrap_or(Err(ReconcileError::TimedOut)) {
         Ok(outcome) => outcome?,
-        Err(error) => report_failure(&error, key, &known, &context.metrics),
+        Err(error) => report_failure(&error, key, known.last_reason(), &context.metrics),
     };
     context.metrics.count_reconcile(reason);
     let repetitions = context.objects.record_end(key, reason, record);
@@ -126,10 +125,10 @@ async fn try_reconcile(
     keys: &KeyState,
     context: &Context,
 ) -> Result<Option<Outcome>, ReconcileError> {
-    if known.is_settled {
+    if matches!(keys, KeyState::Held(ring) if known.is_settled(ring, &context.forbidden)) {
         return Ok(Some(Outcome { reason: Reason::Materialised, record: None }));
     }
-    if keys.is_loading() && known.has_current_status {
+    if keys.is_loading() && known.has_current_status() {
         // The status of the last run stays: only the keys can tell whether it is still right.
         return Ok(Some(Outcome { reason: Reason::KeysLoading, record: None }));
     }
@@ -165,13 +164,13 @@ async fn try_reconcile(
 }
 
 /// Counts a failure, and logs it unless the last reconcile of the object ended in the same way.
-fn report_failure(error: &ReconcileError, key: &ObjectKey, known: &Known, metrics: &Metrics) -> Outcome {
+fn report_failure(error: &ReconcileError, key: &ObjectKey, last_reason: Option<Reason>, metrics: &Metrics) -> Outcome {
     match error {
         ReconcileError::Get(_) => {}
         ReconcileError::PatchStatus(_) => metrics.count_failed_status_write(),
         ReconcileError::TimedOut => metrics.count_reconcile_timeout(),
     }
-    if known.last_reason != Some(Reason::ApiUnavailable) {
+    if last_reason != Some(Reason::ApiUnavailable) {
         let (namespace, name) = (&*key.namespace, &*key.name);
         tracing::warn!(namespace, name, "{error}; trying again");
     }
@@ -218,7 +217,7 @@ async fn materialise(
     context: &Context,
     memory: &mut MemoryShare<'_>,
 ) -> Option<Judged> {
-    if !known.has_marked_secret {
+    if !known.has_marked_secret() {
         let created = carry_out_plan(object, keys, None, context).await?;
         if created.judgement.reason != Reason::Conflict {
             return Some(created);
@@ -333,12 +332,11 @@ mod tests {
         let url = "http://127.0.0.1:1".parse().expect("a URL");
         let (_, last_contact) = connection::connect(Config::new(url)).expect("a client");
         let metrics = Metrics::new(Arc::new(Objects::new()), last_contact);
-        let known = Known { is_settled: false, has_current_status: false, has_marked_secret: false, last_reason: None };
         let key = ObjectKey::new("shop", "db");
         for error in
             [ReconcileError::TimedOut, ReconcileError::PatchStatus(kube::Error::LinesCodecMaxLineLengthExceeded)]
         {
-            assert_eq!(report_failure(&error, &key, &known, &metrics).reason, Reason::ApiUnavailable);
+            assert_eq!(report_failure(&error, &key, None, &metrics).reason, Reason::ApiUnavailable);
         }
         let text = metrics.to_text();
         assert!(text.contains("waxseal_reconcile_timeouts_total 1\n"), "{text}");
