@@ -8,17 +8,17 @@ use waxseal_shared::template::ForbiddenPrefix;
 #[derive(Parser)]
 #[command(name = "waxseal-controller", version)]
 pub(crate) struct Args {
-    /// How log lines are written: JSON in a cluster and text on a terminal, unless given
+    /// The form of log lines; by default text on a terminal and JSON elsewhere
     #[arg(long, env = "WAXSEAL_LOG_FORMAT", global = true)]
     pub(crate) log_format: Option<LogFormat>,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
 
-/// How log lines are written.
+/// The form of log lines.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// Text for people.
     Text,
@@ -42,11 +42,11 @@ pub(crate) struct Kubernetes {
     /// The context of the kubeconfig to use
     #[arg(long, env = "WAXSEAL_CONTEXT", value_name = "NAME")]
     pub(crate) context: Option<String>,
-    /// The namespace of the identities and SealingKeys: unless given, that of the Pod in a cluster
-    /// and waxseal-system outside
+    /// The namespace of the identities and SealingKeys; by default the namespace of the Pod in a cluster, and
+    /// waxseal-system outside
     #[arg(long, env = "WAXSEAL_KEY_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) key_namespace: Option<String>,
-    /// The address and port of probes and metrics: unless given, port 8080 on every address in a cluster, and
+    /// The address and port of probes and metrics; by default port 8080 on every address in a cluster, and
     /// 127.0.0.1:8080 outside
     #[arg(long, env = "WAXSEAL_LISTEN", value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
@@ -55,13 +55,12 @@ pub(crate) struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// Whether this is a Pod that works on its own cluster.
+    /// Whether the controller works on the cluster that it runs in as a Pod.
     pub(crate) fn is_in_cluster(&self) -> bool {
         self.kubeconfig.is_none() && self.context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
     }
 
-    /// The addresses to try to listen on, the first first. `[::]` takes IPv4 connections too, but a
-    /// machine may lack IPv6.
+    /// The addresses to try, in this order. `[::]` also accepts IPv4 connections, but a machine can lack IPv6.
     pub(crate) fn listen_addresses(&self) -> Vec<SocketAddr> {
         const PORT: u16 = 8080;
         match self.listen {
@@ -100,11 +99,11 @@ pub(crate) struct Directory {
     pub(crate) forbidden: Forbidden,
 }
 
-/// What SealedSecrets may not ask for, beside what Waxseal never allows.
+/// What SealedSecrets may not ask for, in addition to what Waxseal never allows.
 #[derive(clap::Args, Default)]
 pub(crate) struct Forbidden {
-    /// Refuse SealedSecrets whose template has a label or annotation that begins with PREFIX, beside those of known
-    /// replicators; may be given several times, and in the variable separated by commas
+    /// Refuse SealedSecrets whose template has a label or annotation that begins with PREFIX, in addition to those of
+    /// known replicators; can be given several times; in the variable, separate the prefixes with commas
     #[arg(long = "forbid-metadata", env = "WAXSEAL_FORBID_METADATA", value_name = "PREFIX", value_delimiter = ',')]
     pub(crate) metadata: Vec<ForbiddenPrefix>,
 }

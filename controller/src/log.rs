@@ -1,4 +1,4 @@
-//! Log lines, and the one way to say why the program ends.
+//! The log lines of both backends, and the error line with which the program ends.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -16,36 +16,36 @@ use crate::args::LogFormat;
 
 const DEFAULT_FILTER: &str = "info";
 
-/// Writes log lines to stderr. `RUST_LOG` chooses what is shown of what [may be said](may_be_said),
-/// instead of everything from INFO on.
+/// Writes log lines to stderr: by default all lines from INFO on. `RUST_LOG` replaces this filter, but a line that
+/// [`is_safe`] forbids is never written.
 pub(crate) fn init(format: Option<LogFormat>) {
     let format = format.unwrap_or(if stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json });
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
-    // Whoever reads the log may go away: by default the library then panics, since it reports that on stderr, too.
+    // The reader of stderr can close it. The library would report that on stderr, too, and panic.
     let builder = builder.log_internal_errors(false);
     let is_coloured = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let safe = filter_fn(may_be_said);
+    let safe = filter_fn(is_safe);
     match format {
         LogFormat::Json => builder.json().flatten_event(true).finish().with(safe).init(),
         LogFormat::Text => builder.with_ansi(is_coloured).finish().with(safe).init(),
     }
 }
 
-/// Whatever `RUST_LOG` asks for, libraries are not heard below INFO, and the client library never:
-/// it logs the answers of the API server, which quote what a Secret holds. Each of its requests
-/// that fails is said once, in our words, by who made it.
-fn may_be_said(metadata: &Metadata<'_>) -> bool {
+/// Whether a log line cannot show the content of a Secret: the controller's own lines, and those of libraries from INFO
+/// on. Lines of `kube_client` are never written: it logs answers of the API server, which can quote a Secret. The code
+/// that makes a request logs its failure in words of its own.
+fn is_safe(metadata: &Metadata<'_>) -> bool {
     let is_of = |package: &str| metadata.target().split("::").next() == Some(package);
     is_of(env!("CARGO_CRATE_NAME")) || (*metadata.level() <= Level::INFO && !is_of("kube_client"))
 }
 
-/// Says why the program ends: the whole chain of causes in one line.
+/// Logs the error with which the program ends, and all its causes, in one line.
 pub(crate) fn fatal(error: &dyn Error) {
     tracing::error!("{}", chain(error));
 }
 
-/// An error and its causes, joined by colons.
+/// Returns the text of an error and of its causes, joined by colons.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -57,12 +57,12 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// What was complained of last: a complaint that still stands is not logged again.
+/// The complaints of the last attempt. A complaint is logged when it is new, and not again while it lasts.
 #[derive(Default)]
 pub(crate) struct Complaints(BTreeSet<String>);
 
 impl Complaints {
-    /// Logs the complaints that are new, and forgets those that no longer stand.
+    /// Logs the complaints that the last attempt did not have, and forgets those that are over.
     pub(crate) fn log(&mut self, complaints: BTreeSet<String>) {
         complaints.difference(&self.0).for_each(|complaint| tracing::warn!("{complaint}"));
         self.0 = complaints;
@@ -78,7 +78,7 @@ pub(crate) fn made_first_key(key: &PublishedKey) {
     );
 }
 
-/// Logs one fact about a SealedSecret, as a warning if it is a bad one.
+/// Logs one fact about a SealedSecret; a fact that is not true is a warning.
 pub(crate) fn fact(namespace: &str, name: &str, fact: &Fact) {
     let Fact { is_true, reason, message, .. } = fact;
     if *is_true {
@@ -88,7 +88,7 @@ pub(crate) fn fact(namespace: &str, name: &str, fact: &Fact) {
     }
 }
 
-/// One line for a key that is held, so that people can compare its fingerprint.
+/// Logs a key that the controller holds, so that people can compare its fingerprint.
 pub(crate) fn held_key(key: &PublishedKey) {
     tracing::info!(
         key = key.recipient.key_id().as_str(),
@@ -108,22 +108,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_are_not_heard_below_info_and_the_client_never() {
+    fn libraries_log_from_info_on_and_the_client_never() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         let writer = Arc::new(File::create(file.path()).expect("a file"));
         let everything = tracing_subscriber::fmt()
             .with_env_filter("trace,kube_client::client=trace")
             .with_ansi(false)
             .with_writer(writer);
-        tracing::subscriber::with_default(everything.finish().with(filter_fn(may_be_said)), || {
-            tracing::trace!("ours at trace");
+        tracing::subscriber::with_default(everything.finish().with(filter_fn(is_safe)), || {
+            tracing::trace!("the controller's at trace");
             tracing::info!(target: "kube_runtime::controller", "a library's at info");
             tracing::debug!(target: "hyper::proto", "a library's at debug");
             tracing::debug!(target: "waxseal_controllers", "a namesake's at debug");
             tracing::error!(target: "kube_client::client::builder", "the client's at error");
         });
         let text = std::fs::read_to_string(file.path()).expect("text");
-        let said: Vec<_> = text.lines().filter_map(|line| line.split_once(": ")).map(|(_, said)| said).collect();
-        assert_eq!(said, ["ours at trace", "a library's at info"], "{text}");
+        let logged: Vec<_> = text.lines().filter_map(|line| line.split_once(": ")).map(|(_, text)| text).collect();
+        assert_eq!(logged, ["the controller's at trace", "a library's at info"], "{text}");
     }
 }

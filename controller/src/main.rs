@@ -15,8 +15,8 @@ use zeroizing_alloc::ZeroAlloc;
 
 use crate::args::{Args, Command};
 
-/// Wipes what is freed, whichever library held it: bodies of requests and their answers, text on
-/// its way through a parser, buffers that grew.
+/// Wipes all memory when it is freed. Libraries do not wipe theirs: HTTP bodies, the text that a parser reads, buffers
+/// that grew.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 

@@ -1,4 +1,4 @@
-//! The custom resource definitions, as `waxseal-controller manifests` prints them.
+//! The command `waxseal-controller manifests`, which prints the custom resource definitions.
 
 use std::error::Error;
 use std::io::{Write, stdout};

@@ -1,7 +1,7 @@
-//! How long the controller takes from its start until 1,000 SealedSecrets of 5 values each are
-//! materialised and say so, beside the same requests by the same client with nothing else to do.
+//! The time from the controller's start until 1,000 SealedSecrets of 5 values each are materialised and their statuses
+//! are written. For comparison, the time of the same requests by the same client without any other work.
 //!
-//! Both figures come from one run on one API server; what counts is their ratio.
+//! Both times come from one run on one API server. Their ratio is the result.
 #![expect(clippy::print_stdout, reason = "a benchmark's figures are its output")]
 
 use std::error::Error;
@@ -24,7 +24,7 @@ use waxseal_tests::{assets, prerequisites, programs, waiting};
 
 const OBJECTS: usize = 1000;
 const VALUES: usize = 5;
-/// As many at once as the controller has.
+/// The number of objects at the same time: the same as in the controller.
 const CONCURRENCY: usize = 16;
 const DEADLINE: Duration = Duration::from_mins(5);
 
@@ -132,8 +132,8 @@ async fn write(secrets: &Api<Secret>, objects: &Api<SealedSecret>, object: Seale
     Ok(())
 }
 
-/// Waits for the controller's own count, which is cheap to ask for, and checks it against what the
-/// API server has.
+/// Waits for the controller's own count, because asking for it is cheap. Then compares it with the API server's
+/// objects.
 async fn all_ready(controller: &Controller, namespace: &Namespace) -> Outcome<Duration> {
     let start = Instant::now();
     let count = format!("waxseal_sealed_secrets{{reason=\"Materialised\"}} {OBJECTS}");

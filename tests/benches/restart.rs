@@ -1,5 +1,5 @@
-//! What a restart costs with 10,000 SealedSecrets that are settled, and how much memory the controller takes with them
-//! and with 400 objects as large as the API server takes.
+//! The cost of a restart with 10,000 settled SealedSecrets, and the controller's memory with them and with 400 objects
+//! of the largest size.
 #![expect(clippy::print_stdout, reason = "a benchmark's figures are its output")]
 
 use std::error::Error;
@@ -43,7 +43,7 @@ async fn run(cluster: &Cluster, programs: &programs::Programs) -> Outcome<()> {
     fetch_keys(programs, &controller.kubeconfig, &keys_file)?;
     let honest = cluster.namespace("honest").await?;
     create_honest(&honest, &std::fs::read_to_string(&keys_file)?).await?;
-    has_verdicts(&controller, "Materialised", HONEST).await?;
+    has_reasons(&controller, "Materialised", HONEST).await?;
     report_memory("with 10,000 objects that it materialised", &controller)?;
     controller.stop().await?;
 
@@ -52,7 +52,7 @@ async fn run(cluster: &Cluster, programs: &programs::Programs) -> Outcome<()> {
     let controller = Controller::start(cluster, programs, "second").await?;
     controller.ready().await?;
     let ready = start.elapsed();
-    has_verdicts(&controller, "Materialised", HONEST).await?;
+    has_reasons(&controller, "Materialised", HONEST).await?;
     let done = start.elapsed();
     println!(
         "restart with {HONEST} settled objects: ready in {:.2} s, all looked at in {:.2} s",
@@ -64,7 +64,7 @@ async fn run(cluster: &Cluster, programs: &programs::Programs) -> Outcome<()> {
 
     let flooded = cluster.namespace("flooded").await?;
     create_large(&flooded.api()).await?;
-    has_verdicts(&controller, "Malformed", LARGE).await?;
+    has_reasons(&controller, "Malformed", LARGE).await?;
     report_memory("after 400 large objects arrived", &controller)?;
     controller.stop().await?;
 
@@ -72,8 +72,8 @@ async fn run(cluster: &Cluster, programs: &programs::Programs) -> Outcome<()> {
     let controller = Controller::start(cluster, programs, "third").await?;
     controller.ready().await?;
     println!("restart with them: ready in {:.2} s", start.elapsed().as_secs_f64());
-    has_verdicts(&controller, "Malformed", LARGE).await?;
-    has_verdicts(&controller, "Materialised", HONEST).await?;
+    has_reasons(&controller, "Malformed", LARGE).await?;
+    has_reasons(&controller, "Materialised", HONEST).await?;
     report_memory("after a restart on all of them", &controller)
 }
 
@@ -83,7 +83,7 @@ fn report_memory(when: &str, controller: &Controller) -> Outcome<()> {
     Ok(())
 }
 
-/// How many SealedSecrets were fetched one by one, by the API server's audit log.
+/// Counts the SealedSecrets that were fetched one by one, by the API server's audit log.
 fn gets(cluster: &Cluster) -> Outcome<usize> {
     let log = std::fs::read_to_string(cluster.audit_log())?;
     let is_get = |line: &&str| line.contains("\"verb\":\"get\"") && line.contains("\"resource\":\"sealedsecrets\"");
@@ -134,7 +134,7 @@ async fn create_large(objects: &Api<SealedSecret>) -> Outcome<()> {
 }
 
 /// Waits for the controller's own count.
-async fn has_verdicts(controller: &Controller, reason: &str, count: usize) -> Outcome<()> {
+async fn has_reasons(controller: &Controller, reason: &str, count: usize) -> Outcome<()> {
     let line = format!("waxseal_sealed_secrets{{reason=\"{reason}\"}} {count}");
     waiting::until(&line, DEADLINE, async || {
         let (_, metrics) = controller.get("/metrics").await?;

@@ -1,4 +1,4 @@
-//! The folder of what is built or installed once for all test runs, and how one run at a time adds to it.
+//! The folder for programs that are built or installed once for all test runs. One run at a time adds to it.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -12,7 +12,7 @@ use crate::processes::Process;
 
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
-/// `test-assets` in Cargo's target folder. An entry that is there is complete.
+/// The folder `test-assets` in Cargo's target folder. Every entry in it is complete.
 #[derive(Debug)]
 pub(crate) struct AssetCache {
     folder: PathBuf,
@@ -27,7 +27,7 @@ impl AssetCache {
         &self.folder
     }
 
-    /// Keeps other runs from adding anything, until it is dropped; waits for one that does.
+    /// Locks the folder until the lock is dropped: other runs cannot add entries. Waits for a run that holds the lock.
     pub(crate) fn lock(&self) -> io::Result<File> {
         fs::create_dir_all(&self.folder)?;
         let file = File::create(self.folder.join("lock"))?;
@@ -40,7 +40,7 @@ impl AssetCache {
         Ok(file)
     }
 
-    /// Makes a complete folder an entry; renames, because an entry that is there must be complete.
+    /// Makes a complete folder an entry. It is renamed, so that other runs never see a part of it.
     pub(crate) fn keep(&self, made: &Path, entry: &str) -> io::Result<()> {
         let place = self.folder.join(entry);
         if place.exists() {
@@ -50,7 +50,7 @@ impl AssetCache {
     }
 }
 
-/// Changes with any of the inputs that decide what an entry is, so that an outdated one is never used.
+/// Returns a digest of the inputs of an entry, for its name: an outdated entry is never used.
 pub(crate) fn digest(inputs: &[&str]) -> String {
     let mut hash = Sha256::new();
     for input in inputs {
@@ -59,7 +59,7 @@ pub(crate) fn digest(inputs: &[&str]) -> String {
     hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Waits for a process, and says every 20 seconds that it is still `doing` what it does.
+/// Waits for a process, and prints every 20 seconds that it is still `doing` its work.
 pub(crate) fn wait_visibly(process: &mut Process, doing: &str, start: Instant) -> io::Result<ExitStatus> {
     let mut spoken = Instant::now();
     loop {

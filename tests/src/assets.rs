@@ -24,17 +24,17 @@ pub struct Assets {
     pub kubectl: PathBuf,
     pub age: PathBuf,
     pub age_keygen: PathBuf,
-    /// Beside `age`, which finds it through `PATH`.
+    /// In the same folder as `age`, which finds it through `PATH`.
     pub age_plugin_batchpass: PathBuf,
 }
 
-/// What [`crate::cluster::Cluster`] runs.
+/// The programs that [`crate::cluster::Cluster`] runs.
 #[derive(Clone, Debug)]
 pub struct Kubernetes {
     pub kube_apiserver: PathBuf,
     pub kube_controller_manager: PathBuf,
     pub etcd: PathBuf,
-    /// The pinned version, such as `v1.36.3`; none when `KUBEBUILDER_ASSETS` decides.
+    /// The pinned version, such as `v1.36.3`; `None` for programs of `KUBEBUILDER_ASSETS`.
     pub version: Option<&'static str>,
 }
 
@@ -56,10 +56,9 @@ pub enum Error {
     NoSource { programs: String, given: &'static str, cache: PathBuf, source: go_build::Error },
 }
 
-/// Finds all programs and builds those that no source holds, with its progress on stderr.
+/// Finds all programs and builds those that no source has, with the progress on stderr.
 ///
-/// A second call, also of another process, finds them in the cache: it runs no `go` and needs no
-/// network.
+/// A second call, also in another process, finds them in the cache. It runs no `go` and needs no network.
 pub fn prepare() -> Result<Assets, Error> {
     Sources::find()?.prepare()
 }
@@ -134,7 +133,7 @@ impl Sources {
     }
 }
 
-/// Takes a folder as it is, of whatever version: who sets the variable means it.
+/// Uses the programs of a folder in every version: the user has chosen them with the variable.
 fn given(folder: &Path) -> Result<Kubernetes, Error> {
     let names = KUBERNETES.program_names().chain(ETCD.program_names());
     let missing: Vec<_> = names.filter(|name| !folder.join(name).is_file()).collect();

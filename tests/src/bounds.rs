@@ -1,21 +1,21 @@
-//! Programs that the kernel ends when they take too much.
+//! Running a program that the kernel ends when it uses too much memory or processor time.
 
 use std::ffi::OsStr;
 use std::process::Command;
 
-/// The memory that a program may ask for: 64 MiB.
+/// The memory in KiB that a program may allocate: 64 MiB.
 const KIBIBYTES: u32 = 64 * 1024;
-/// The processor time, of all threads, that a program may take. Without the optimiser it is more.
+/// The processor time in seconds that all threads of a program may use together; longer without the optimiser.
 const SECONDS: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
 
-/// `-d` counts every private mapping that can be written (`RLIMIT_DATA`, Linux 4.7 and later): at
-/// least what is resident of them. Beyond it allocating fails, which aborts a Rust program.
+/// `-d` limits all private writable mappings (`RLIMIT_DATA`, Linux 4.7 and later), so it also limits the resident part
+/// of them. Beyond the limit an allocation fails, and a Rust program aborts.
 const SCRIPT: &str = r#"ulimit -d "$1" && ulimit -t "$2" && shift 2 && exec "$@""#;
 
-/// The program, to be run within 64 MiB of memory and the processor time that a refusal may take.
+/// Returns a command that runs the program with 64 MiB of memory and the processor time that a refusal may need.
 ///
-/// Beyond either it dies by a signal, and so has no exit code. The time does not depend on what
-/// else the machine does.
+/// Beyond a limit the program ends by a signal and has no exit code. Other processes on the machine do not use up its
+/// processor time.
 pub fn bounded(program: impl AsRef<OsStr>) -> Command {
     within(KIBIBYTES, SECONDS, program)
 }

@@ -1,8 +1,7 @@
-//! Secrets that must show nowhere, and every form in which they could.
+//! Searching texts, files and memory for secrets, in every form in which a program could show them.
 //!
-//! What is searched for is not the whole secret but each stretch of [`EXCERPT`] bytes of it: an error
-//! quotes the beginning of a value, and memory that was freed has lost its first bytes to the
-//! allocator.
+//! The search finds every part of [`EXCERPT`] bytes of a secret, not only the whole secret: an error can quote the
+//! beginning of a value, and the allocator overwrites the first bytes of freed memory.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,24 +14,24 @@ use base64::Engine;
 use base64::engine::GeneralPurpose;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 
-/// The shortest stretch of a secret that counts: shorter ones turn up by chance.
+/// The length of the shortest part that counts: shorter parts can appear by chance.
 pub const EXCERPT: usize = 12;
 
-/// Secrets, and what finds them.
+/// Secrets, and the automaton that finds them.
 pub struct Canaries {
     automaton: AhoCorasick,
-    /// What each pattern of the automaton is an excerpt of, and in which form.
+    /// The secret and the form of each pattern of the automaton.
     patterns: Vec<(String, &'static str)>,
 }
 
-/// A place where a secret shows; it says which, and never quotes it.
+/// A place that shows a secret. Names the secret and never quotes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sighting {
     /// The name that the secret was given.
     pub secret: String,
-    /// The form in which it shows.
+    /// The form of the secret at this place.
     pub form: &'static str,
-    /// Where, in bytes.
+    /// The range in bytes.
     pub place: Range<usize>,
 }
 
@@ -61,7 +60,7 @@ impl Canaries {
         Self { automaton, patterns: forms.into_values().collect() }
     }
 
-    /// Every place where a secret shows; stretches that overlap or touch are one place.
+    /// Returns every place that shows a secret. Parts that overlap or touch are one place.
     pub fn sightings(&self, text: &[u8]) -> Vec<Sighting> {
         let mut places: BTreeMap<(&str, &'static str), Vec<Range<usize>>> = BTreeMap::new();
         for found in self.automaton.find_overlapping_iter(text) {
@@ -78,15 +77,15 @@ impl Canaries {
         sightings.collect()
     }
 
-    /// Fails if a secret shows in `text`, which is called `what`.
+    /// Panics if `text` shows a secret. `what` names the text in the message.
     #[track_caller]
     pub fn assert_absent(&self, what: &str, text: impl AsRef<[u8]>) {
         let sightings = self.sightings(text.as_ref());
         assert!(sightings.is_empty(), "{what} shows {}", list(&sightings));
     }
 
-    /// Fails if a secret shows in the name or content of a file below a folder, but for the files
-    /// that may hold it, by their path from there. Links are looked at, not followed.
+    /// Panics if the name or the content of a file below a folder shows a secret. `allowed` gets the path from the
+    /// folder and returns true for files that may contain secrets. Links are not followed.
     #[track_caller]
     pub fn assert_absent_below(&self, folder: &Path, allowed: impl Fn(&Path) -> bool) {
         let mut folders = vec![folder.to_owned()];
@@ -106,16 +105,15 @@ impl Canaries {
     }
 }
 
-/// Sightings in one line.
+/// Returns the sightings in one line.
 pub fn list(sightings: &[Sighting]) -> String {
     sightings.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What a Bech32 identity holds beside its prefix, which is no secret: the text after it in both
-/// cases, and the bytes that it stands for.
+/// Returns the secret parts of an identity: the Bech32 text after the prefix in upper and in lower case, and its bytes.
 ///
 /// # Panics
-/// If the text is no identity.
+/// If the text is not an identity.
 pub fn of_identity(identity: &str) -> Vec<(&'static str, Vec<u8>)> {
     let (_, secret) = identity.rsplit_once('1').expect("Bech32 has a separator");
     let (_, bytes) = bech32::decode(identity).expect("an identity is Bech32");
@@ -126,7 +124,7 @@ pub fn of_identity(identity: &str) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The forms in which a program could show bytes, the simplest first.
+/// Returns the forms in which a program could show bytes. The simplest form is the first.
 fn forms_of(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let mut forms = vec![("raw", bytes.to_vec()), ("escaped", bytes.escape_ascii().to_string().into_bytes())];
     if let Ok(text) = std::str::from_utf8(bytes) {
@@ -152,8 +150,8 @@ fn forms_of(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     forms
 }
 
-/// The characters that bytes have in the base64 of a longer text, `before` bytes after a multiple of
-/// three; those that depend on the neighbours are left out.
+/// Returns the characters of bytes in the base64 of a longer text. The bytes begin `before` bytes after a multiple of
+/// three. Characters that also depend on other bytes are left out.
 fn base64_inside(alphabet: &GeneralPurpose, bytes: &[u8], before: usize) -> Vec<u8> {
     let text = alphabet.encode([&vec![0; before][..], bytes].concat());
     let first = (before * 8).div_ceil(6);
@@ -161,7 +159,7 @@ fn base64_inside(alphabet: &GeneralPurpose, bytes: &[u8], before: usize) -> Vec<
     text.as_bytes()[first..end].to_vec()
 }
 
-/// RFC 3986 §2.3: unreserved characters stay.
+/// Encodes a byte, except unreserved characters (RFC 3986 §2.3).
 fn percent(byte: u8, encode: impl Fn(u8) -> String) -> String {
     let is_unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     if is_unreserved { char::from(byte).to_string() } else { encode(byte) }
@@ -205,7 +203,7 @@ mod tests {
             let text = format!("{before}{SECRET}{before}");
             assert!(forms_seen(BASE64_STANDARD.encode(&text)).contains(&"base64"), "{before}");
         }
-        // In these both alphabets differ wherever the bytes stand.
+        // For these bytes the two alphabets differ at every alignment.
         let canaries = Canaries::new([("it", &[0xff; EXCERPT])]);
         for before in 0..3 {
             let text = [&vec![b'a'; before][..], &[0xff; EXCERPT], b"z"].concat();
@@ -216,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_is_enough_and_chance_is_not() {
+    fn an_excerpt_is_found_and_a_shorter_part_is_not() {
         assert_eq!(forms_seen(&SECRET.as_bytes()[5..5 + EXCERPT]), ["raw"]);
         assert_eq!(forms_seen(&SECRET.as_bytes()[5..4 + EXCERPT]), [""; 0]);
         assert_eq!(forms_seen("AGE-SECRET-KEY-PQ-1, and other words"), [""; 0]);
     }
 
     #[test]
-    fn places_are_counted_once_each() {
+    fn each_place_is_counted_once() {
         let canaries = Canaries::new([("one", "0123456789abcdefghij"), ("two", "klmnopqrstuvwxyz0123")]);
         let text = b"0123456789abcdefghij 0123456789abcdefghij klmnopqrstuvwxyz0123 456789abcdefghij";
         let places: Vec<_> = canaries.sightings(text).into_iter().map(|found| (found.secret, found.place)).collect();
@@ -232,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_is_its_text_and_its_bytes() {
+    fn an_identity_is_found_as_text_and_as_bytes() {
         let identity = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
         let secrets = of_identity(identity);
         let canaries = Canaries::new(secrets.iter().map(|(name, secret)| (*name, secret)));

@@ -14,7 +14,7 @@ pub(crate) struct Identity {
     pub(crate) key: String,
 }
 
-/// A certificate authority that lives as long as its cluster.
+/// A certificate authority of one cluster.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -36,7 +36,7 @@ impl Authority {
         self.0.der().to_vec()
     }
 
-    /// For a server that clients reach at `address`.
+    /// Returns a certificate for a server at `address`.
     pub(crate) fn server(&self, address: IpAddr) -> Result<Identity, Error> {
         let mut params = CertificateParams::default();
         params.subject_alt_names = vec![SanType::IpAddress(address)];
@@ -44,7 +44,7 @@ impl Authority {
         self.sign(params)
     }
 
-    /// For a client that Kubernetes knows as `user`, a member of `group`.
+    /// Returns a certificate for a client that Kubernetes knows as `user`, a member of `group`.
     pub(crate) fn client(&self, user: &str, group: &str) -> Result<Identity, Error> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, user);

@@ -1,4 +1,4 @@
-//! A real Kubernetes API server with the controllers that the tests rely on, and no nodes.
+//! A real Kubernetes API server with the controllers that the tests need, and without nodes.
 
 mod access;
 mod control_plane;
@@ -61,7 +61,7 @@ impl Error {
         move |source| Self::Request { operation, source: Box::new(source) }
     }
 
-    /// Another process may take a free port before the API server listens on it.
+    /// Another process can take a free port before the API server listens on it, so the start is tried again.
     fn is_port_taken(&self) -> bool {
         matches!(self, Self::Ended { log, .. } if log.contains("address already in use"))
     }
@@ -69,10 +69,10 @@ impl Error {
 
 /// A running cluster: etcd, kube-apiserver and kube-controller-manager.
 ///
-/// Authorization is RBAC, and every response is in the audit log. Of the controllers there are
-/// garbage collection, namespaces and ServiceAccounts. There are no nodes: Pods never run.
+/// Authorization is RBAC, and every response is in the audit log. The controllers for garbage collection, namespaces
+/// and ServiceAccounts run. There are no nodes, so Pods never run.
 ///
-/// Its processes and files vanish on drop, and with this process however that ends (see
+/// Its processes end and its files are removed on drop, and when this process ends for any reason (see
 /// [`crate::processes`]).
 pub struct Cluster {
     control_plane: ControlPlane,
@@ -83,12 +83,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a cluster and returns when it is fully at work, after about five seconds.
+    /// Starts a cluster and returns when it is ready, after about five seconds.
     ///
-    /// `definitions` are established before the garbage collector starts. It looks for new kinds
-    /// every 30 s only, so objects of a kind defined later keep their dependents for that long.
+    /// `definitions` are established before the garbage collector starts. It searches for new kinds only every 30 s, so
+    /// objects of a kind that is defined later keep their dependents for that time.
     ///
-    /// Must not be called from within an async runtime: the cluster has its own.
+    /// Must not be called in an async runtime: the cluster has its own.
     pub fn start(programs: &Kubernetes, definitions: &[CustomResourceDefinition]) -> Result<Self, Error> {
         while_ports_are_taken(|| Self::start_once(programs, definitions, &[]))
     }
@@ -127,7 +127,7 @@ impl Cluster {
         &self.server().url
     }
 
-    /// The certificate of the authority that signed the API server's, as PEM.
+    /// The PEM certificate of the authority that signed the API server's certificate.
     pub fn ca_pem(&self) -> &str {
         &self.server().ca
     }
@@ -148,12 +148,12 @@ impl Cluster {
         self.server().client(credential)
     }
 
-    /// A certificate for `user`, a member of `group`; without RBAC bindings it may do nothing.
+    /// Returns a certificate for `user`, a member of `group`. Without RBAC bindings the user has no rights.
     pub fn user(&self, user: &str, group: &str) -> Result<Credential, Error> {
         self.control_plane.user(user, group)
     }
 
-    /// Writes a kubeconfig with one context of the given name, readable by the user only.
+    /// Writes a kubeconfig with one context of this name. Only the user can read the file.
     pub fn write_kubeconfig(
         &self,
         path: &Path,
@@ -177,38 +177,38 @@ impl Cluster {
         through.write_kubeconfig(path, context, credential, "default")
     }
 
-    /// The address that the API server listens at.
+    /// The socket address of the API server.
     pub fn address(&self) -> SocketAddr {
         self.control_plane.address()
     }
 
-    /// One JSON object of the kind `Event` in `audit.k8s.io/v1` a line, level `Metadata`.
+    /// The audit log: each line is a JSON object of the kind `Event` in `audit.k8s.io/v1`, level `Metadata`.
     ///
-    /// An event is written before the client gets its response.
+    /// The API server writes an event before it sends the response.
     pub fn audit_log(&self) -> PathBuf {
         self.folder().join(control_plane::AUDIT_LOG)
     }
 
-    /// A folder for files that should vanish with the cluster.
+    /// A folder for files of tests. It is removed with the cluster.
     pub fn folder(&self) -> &Path {
         self.control_plane.folder()
     }
 
-    /// Starts a program that dies with the cluster; it is killed on drop, too.
+    /// Starts a program. It is killed when the process value or the cluster is dropped.
     pub fn spawn(&self, command: &mut Command) -> Result<Process, Error> {
         Ok(self.control_plane.spawn(command)?)
     }
 
-    /// Kills the API server, as a crash would; everything else goes on.
+    /// Kills the API server, as a crash does. etcd and the controllers continue.
     ///
-    /// Must not be called from within an async runtime.
+    /// Must not be called in an async runtime.
     pub fn kill_api_server(&mut self) {
         self.control_plane.kill_api_server();
     }
 
-    /// Kills API server and etcd, and copies what etcd has stored into a folder.
+    /// Kills API server and etcd, and copies etcd's data into a folder.
     ///
-    /// Must not be called from within an async runtime.
+    /// Must not be called in an async runtime.
     pub fn stop_and_back_up(&mut self, backup: &Path) -> Result<(), Error> {
         self.control_plane.kill_store();
         self.control_plane.copy_store(&self.folder().join(STORE), backup)
@@ -216,42 +216,42 @@ impl Cluster {
 
     /// Kills API server and etcd.
     ///
-    /// Must not be called from within an async runtime.
+    /// Must not be called in an async runtime.
     pub fn stop_store(&mut self) {
         self.control_plane.kill_store();
     }
 
-    /// Replaces what etcd has stored by a backup, while API server and etcd are stopped.
+    /// Replaces etcd's data by a backup, while API server and etcd are stopped.
     ///
-    /// Must not be called from within an async runtime.
+    /// Must not be called in an async runtime.
     pub fn restore(&mut self, backup: &Path) -> Result<(), Error> {
         self.control_plane.copy_store(backup, &self.folder().join(STORE))
     }
 
     /// Starts etcd and the API server again, at the same addresses.
     ///
-    /// Must not be called from within an async runtime.
+    /// Must not be called in an async runtime.
     pub fn restart_store(&mut self, programs: &Kubernetes) -> Result<(), Error> {
         self.control_plane.start_api_server(programs)?;
         self.runtime.block_on(self.control_plane.api_server_is_ready(&self.client))
     }
 
-    /// Starts the API server again, at the same address and with what etcd holds.
+    /// Starts the API server again, at the same address and with the data of etcd.
     ///
-    /// Must not be called from within an async runtime.
+    /// Must not be called in an async runtime.
     pub fn restart_api_server(&mut self, programs: &Kubernetes) -> Result<(), Error> {
         self.control_plane.start_api_server_alone(programs)?;
         self.runtime.block_on(self.control_plane.api_server_is_ready(&self.client))
     }
 
-    /// Creates a namespace that no other test has, named after `prefix`.
+    /// Creates a namespace for one test. Its name begins with `prefix` and is unique.
     pub async fn namespace(&self, prefix: &str) -> Result<Namespace, Error> {
         let number = self.namespaces.fetch_add(1, Ordering::Relaxed);
         let name = format!("{prefix}-{number}");
         Namespace::create(name, self.client(), self.handle().clone()).await
     }
 
-    /// A token of the ServiceAccount, valid for an hour, from the TokenRequest API.
+    /// Requests a token of the ServiceAccount that is valid for an hour.
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<Credential, Error> {
         let api: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
         let request = TokenRequest {
@@ -266,7 +266,7 @@ impl Cluster {
         token.map(Credential::Token).ok_or(Error::NoToken)
     }
 
-    /// Runs a future to its end on the cluster's runtime, from outside of any runtime.
+    /// Runs a future to its end on the cluster's runtime. Must not be called in an async runtime.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }

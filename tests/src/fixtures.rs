@@ -1,4 +1,4 @@
-//! Secret manifests that every way to a Secret is tried with.
+//! Secret manifests that are sealed and materialised by every backend.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,12 +7,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-/// Shorter values turn up by chance.
+/// The length of the shortest value that is searched for: a shorter text can appear by chance.
 const SHORTEST_TRACE: usize = 8;
 
 /// One Secret manifest; its namespace, if it has one, is `shop`.
 pub struct Fixture {
-    /// What it is for.
+    /// The kind of Secret.
     pub name: String,
     /// The manifest.
     pub text: String,
@@ -26,7 +26,7 @@ pub enum Error {
     Yaml(#[from] serde_saphyr::Error),
 }
 
-/// What kubectl prints, and what people write by hand.
+/// Returns the manifests: some as kubectl prints them, some as people write them.
 pub fn secrets() -> Result<Vec<Fixture>, Error> {
     let mut fixtures = by_hand();
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"))? {
@@ -38,7 +38,7 @@ pub fn secrets() -> Result<Vec<Fixture>, Error> {
 }
 
 impl Fixture {
-    /// The values, as an independent YAML reader and the rules of the API have them.
+    /// Returns the values, by an independent YAML reader and the rules of the Kubernetes API.
     pub fn values(&self) -> Result<BTreeMap<String, Vec<u8>>, Error> {
         let manifest: Value = serde_saphyr::from_str(&self.text)?;
         let fields = |field: &str| manifest[field].as_object().cloned().unwrap_or_default();

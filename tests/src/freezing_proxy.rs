@@ -1,4 +1,4 @@
-//! A TCP proxy whose connections can be frozen: they stay open and carry nothing, neither data nor an end.
+//! A TCP proxy whose connections can be frozen: a frozen connection stays open and carries neither data nor an end.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A proxy on a free port of the loopback interface; it ends, with all connections, on drop.
+/// A proxy on a free port of the loopback interface. It ends with all connections on drop.
 pub struct FreezingProxy {
     address: SocketAddr,
     accepted: Arc<AtomicU64>,
@@ -20,7 +20,7 @@ pub struct FreezingProxy {
 }
 
 impl FreezingProxy {
-    /// Starts a proxy for `target`. Must run within a tokio runtime, which then drives it.
+    /// Starts a proxy for `target`. Must be called in a tokio runtime, which then drives the proxy.
     pub async fn start(target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -30,12 +30,12 @@ impl FreezingProxy {
         Ok(Self { address, accepted, frozen, accepting })
     }
 
-    /// The address that it listens at.
+    /// The address of the proxy.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many connections were accepted so far.
+    /// The number of connections that were accepted so far.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Ordering::SeqCst)
     }
@@ -50,7 +50,7 @@ impl FreezingProxy {
         self.freeze_open_connections();
     }
 
-    /// Freezes all connections, the later ones too.
+    /// Freezes all connections, also those that are opened later.
     pub fn freeze_everything(&self) {
         self.frozen.send_replace(u64::MAX);
     }
@@ -71,11 +71,11 @@ async fn accept(listener: TcpListener, target: SocketAddr, accepted: Arc<AtomicU
     }
 }
 
-/// Carries data both ways until one side ends or the connection is frozen; a frozen one is held for ever.
+/// Carries data both ways until one side ends or the connection is frozen. Holds a frozen connection forever.
 async fn carry(mut connection: TcpStream, target: SocketAddr, number: u64, mut frozen: watch::Receiver<u64>) {
     let copy = async {
         if let Ok(mut server) = TcpStream::connect(target).await {
-            // An error means that a side has ended.
+            // An error means that one side has closed the connection.
             let _ = copy_bidirectional(&mut connection, &mut server).await;
         }
     };

@@ -1,4 +1,4 @@
-//! Programs built from the Go modules pinned below `tests/go`, and the cache that keeps them.
+//! Building programs from the Go modules that `tests/go` pins, and the cache that keeps them.
 
 use std::fs::File;
 use std::io;
@@ -25,7 +25,7 @@ pub(crate) struct Module {
     programs: &'static [Program],
     /// Whether `KUBEBUILDER_ASSETS` is a source of the programs.
     pub(crate) is_kubernetes: bool,
-    /// A figure from two cores and empty caches, to tell people what to expect.
+    /// The duration of a build with two cores and empty caches, for the message to people.
     duration: &'static str,
 }
 
@@ -48,7 +48,7 @@ pub(crate) const KUBERNETES: Module = Module {
     duration: "about 5 minutes on two cores",
 };
 
-/// A module apart from [`KUBERNETES`]: `KUBEBUILDER_ASSETS` replaces only the programs of that one.
+/// A module of its own: `KUBEBUILDER_ASSETS` replaces the programs of [`KUBERNETES`], but not kubectl.
 pub(crate) const KUBECTL: Module = Module {
     name: "kubectl",
     go_mod: include_str!("../go/kubectl/go.mod"),
@@ -77,7 +77,7 @@ pub(crate) const AGE: Module = Module {
     programs: &[
         Program { name: "age", package: "filippo.io/age/cmd/age" },
         Program { name: "age-keygen", package: "filippo.io/age/cmd/age-keygen" },
-        // `age -p` asks at a terminal; this gives age the passphrase for the same file.
+        // `age -p` asks for the passphrase at a terminal. This plugin reads it from the environment.
         Program { name: "age-plugin-batchpass", package: "filippo.io/age/cmd/age-plugin-batchpass" },
     ],
     is_kubernetes: false,
@@ -101,13 +101,14 @@ impl Module {
         self.programs.iter().map(|program| program.name)
     }
 
-    /// For people: `kube-apiserver and kube-controller-manager v1.36.3`.
+    /// The programs and their version in a form for people: `kube-apiserver and kube-controller-manager v1.36.3`.
     pub(crate) fn title(&self) -> String {
         let names: Vec<_> = self.program_names().collect();
         format!("{} {}", names.join(" and "), self.version())
     }
 
-    /// Without these, Kubernetes says v0.0.0-master and clients that check its version refuse it.
+    /// The linker flags that set the version. Without them Kubernetes reports v0.0.0-master, and clients that check the
+    /// version refuse it.
     fn linker_flags(&self) -> String {
         let version = self.version().trim_start_matches('v');
         let mut numbers = version.split('.');
@@ -120,14 +121,14 @@ impl Module {
         )
     }
 
-    /// Changes with all that decides what is built, so that an outdated cache is never used.
+    /// Returns a digest of everything that decides what is built: an outdated cache entry is never used.
     fn cache_key(&self) -> String {
         let digest = asset_cache::digest(&[self.go_mod, self.go_sum, &self.linker_flags()]);
         format!("{}-{}-{digest}", self.name, self.version())
     }
 }
 
-/// The word that follows `name` on a line of a `go.mod`, inside or outside of a block.
+/// Returns the word after `name` on a line of a `go.mod`, inside or outside of a block.
 fn word_after<'a>(go_mod: &'a str, name: &str) -> Option<&'a str> {
     go_mod.lines().find_map(|line| {
         let line = line.trim_start();
@@ -148,7 +149,7 @@ pub enum Error {
     Failed { package: String, log: String },
 }
 
-/// A folder of built programs; present means complete.
+/// The folder of built programs. A module that is in it is complete.
 #[derive(Debug)]
 pub(crate) struct Cache {
     target: PathBuf,
@@ -164,7 +165,7 @@ impl Cache {
         self.assets.folder()
     }
 
-    /// Where the program is, once its module is built.
+    /// The path of the program after its module is built.
     pub(crate) fn program(&self, module: &Module, name: &str) -> PathBuf {
         self.folder().join(module.cache_key()).join(name)
     }
@@ -173,9 +174,9 @@ impl Cache {
         module.program_names().all(|name| self.program(module, name).is_file())
     }
 
-    /// Builds what is not there, with its progress on stderr.
+    /// Builds the module unless it is in the cache, with its progress on stderr.
     ///
-    /// Runs that want the same at once share one build: the others wait for it.
+    /// Test runs that need the module at the same time share one build: the others wait for it.
     pub(crate) fn fill(&self, module: &Module) -> Result<(), Error> {
         if self.holds(module) {
             return Ok(());
@@ -233,9 +234,9 @@ impl Cache {
     }
 }
 
-/// `go`, with nothing of the user's settings that changes what is built.
+/// Returns a `go` command without the settings of the user that change what is built.
 ///
-/// A `GOFLAGS` that is merely empty would yield to the one of `go env -w`.
+/// `GOFLAGS` must not be empty: Go would then use the value that `go env -w` has stored.
 fn go(target: &Path) -> Command {
     let mut go = Command::new("go");
     go.env("GOFLAGS", "-mod=readonly")
@@ -245,7 +246,7 @@ fn go(target: &Path) -> Command {
         .env_remove("GOOS")
         .env_remove("GOARCH");
     if !home_is_usable() {
-        // Go writes its module cache read-only by default, which `cargo clean` could not remove.
+        // By default Go makes its module cache read-only, and `cargo clean` cannot remove it.
         go.env("GOFLAGS", "-mod=readonly -modcacherw");
         for (variable, folder) in [("GOPATH", "go"), ("GOCACHE", "go-build")] {
             if std::env::var_os(variable).is_none_or(|value| value.is_empty()) {

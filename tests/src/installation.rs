@@ -1,7 +1,7 @@
-//! Waxseal installed in a cluster as `deploy/` says, with the controller as a process of its own.
+//! Installing Waxseal in a cluster with the files of `deploy/`, and running the controller as a process.
 //!
-//! No Pod runs in the test cluster, so the controller is started here, as the ServiceAccount and
-//! with the rights that `deploy/` gives it.
+//! No Pod runs in the test cluster. So the controller is a process of the test, with a token of the ServiceAccount of
+//! `deploy/` and the rights of that account.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ pub enum Error {
     Process(#[from] processes::Error),
 }
 
-/// The definitions that `deploy/crds.yaml` ships, for [`Cluster::start`].
+/// Reads the definitions of `deploy/crds.yaml`, for [`Cluster::start`].
 pub fn definitions() -> Result<Vec<CustomResourceDefinition>, Error> {
     objects(DEFINITIONS)
 }
@@ -98,27 +98,26 @@ fn objects<T: DeserializeOwned>(text: &str) -> Result<Vec<T>, Error> {
     Ok(objects)
 }
 
-/// A running controller; it is killed on drop.
+/// A running controller. It is killed on drop.
 pub struct Controller {
     process: Process,
-    /// Its log, one JSON object a line.
+    /// The path of its log, with one JSON object per line.
     pub log: PathBuf,
-    /// Its kubeconfig, with the context [`CONTEXT`].
+    /// The path of its kubeconfig, with the context [`CONTEXT`].
     pub kubeconfig: PathBuf,
 }
 
 impl Controller {
-    /// Starts a controller as the ServiceAccount of `deploy/`, with no environment, listening on a
-    /// free port.
+    /// Starts a controller as the ServiceAccount of `deploy/`, with an empty environment and a free port.
     ///
-    /// `name` tells its files from those of other controllers of the same cluster.
+    /// `name` must be unique in the cluster: it is a part of the file names of the controller.
     pub async fn start(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self, Error> {
         let mut command = Command::new(&programs.waxseal_controller);
         command.env_clear();
         Self::start_command(cluster, command, name).await
     }
 
-    /// Like [`start`](Self::start), reaching the API server through a proxy.
+    /// Like [`start`](Self::start), with a proxy between controller and API server.
     pub async fn start_through(
         cluster: &Cluster,
         programs: &Programs,
@@ -133,7 +132,7 @@ impl Controller {
         Self::start_with(cluster, command, name, kubeconfig)
     }
 
-    /// Like [`start`](Self::start), with a command that runs the program in some other way.
+    /// Like [`start`](Self::start), with a command that runs the program in another way.
     pub async fn start_command(cluster: &Cluster, command: Command, name: &str) -> Result<Self, Error> {
         let kubeconfig = cluster.folder().join(format!("{name}.kubeconfig"));
         let credential = cluster.service_account_token(KEY_NAMESPACE, SERVICE_ACCOUNT).await?;
@@ -159,7 +158,7 @@ impl Controller {
         ready.await.map_err(|source| Error::NotReady { source, log: last_lines(&self.log, 20) })
     }
 
-    /// Asks the controller's HTTP server; `None` as long as it does not answer.
+    /// Requests a path of the controller's HTTP server; `None` as long as it does not answer.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let address = self.address()?;
@@ -172,7 +171,7 @@ impl Controller {
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
     }
 
-    /// The id of its process.
+    /// The process id.
     pub fn process_id(&self) -> u32 {
         self.process.id()
     }
@@ -182,7 +181,7 @@ impl Controller {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Asks the controller to stop and waits until it has; gives its exit code.
+    /// Sends SIGTERM to the controller and waits until it ends; returns its exit code.
     pub async fn stop(mut self) -> Result<Option<i32>, Error> {
         let id = i32::try_from(self.process.id()).expect("process ids fit pid_t");
         let process = rustix::process::Pid::from_raw(id).expect("a child's id is not zero");
@@ -193,7 +192,7 @@ impl Controller {
         Ok(status.code())
     }
 
-    /// Where its HTTP server listens; `None` as long as it does not.
+    /// The address of its HTTP server; `None` as long as it does not listen.
     pub fn address(&self) -> Option<String> {
         let log = self.log_text();
         let started = log.lines().find(|line| line.contains("\"started\""))?;
@@ -202,7 +201,7 @@ impl Controller {
     }
 }
 
-/// The public keys that a cluster publishes, written to a file by `waxseal keys fetch`.
+/// Writes the public keys of a cluster to a file, with `waxseal keys fetch`.
 pub fn fetch_keys(programs: &Programs, kubeconfig: &Path, output: &Path) -> std::io::Result<std::process::Output> {
     let mut fetch = Command::new(&programs.waxseal);
     fetch

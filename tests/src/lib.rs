@@ -1,8 +1,71 @@
-//! What the system tests and the demo stand on: a real Kubernetes API server, the programs under
-//! test, and the certainty that neither leaves anything running.
+//! Support code for the tests, the benchmarks and the demo. No program of Waxseal uses it.
 //!
-//! Everything is written below Cargo's target folder (and Go's own caches). The user's kubeconfig
-//! and Git configuration are never read.
+//! # Where the tests are
+//!
+//! | folder | tests | needs |
+//! | --- | --- | --- |
+//! | `tests/cli` | `waxseal`, as a process | the programs |
+//! | `tests/directory` | `waxseal-controller directory`, as a process on folders | the programs |
+//! | `tests/system` | both programs on a real API server | the cluster, age, Node.js, Python |
+//! | `tests/shared` | the seeds and past findings of the fuzz targets | nothing else |
+//! | `tests/workspace` | the architecture of the crates, generated files, the vectors | nothing else |
+//! | `tests/allocator` | the allocator that wipes freed memory | nothing else |
+//! | `tests/fuzz` | the fuzz targets; `cargo test` runs their seeds | nothing else |
+//! | `tests/benches` | times and memory on a real API server | the cluster |
+//!
+//! # Which module serves what
+//!
+//! | module | purpose |
+//! | --- | --- |
+//! | [`programs`] | builds the programs under test in the profile of the test |
+//! | [`cluster`] | a Kubernetes API server: start and stop, clients, kubeconfigs, namespaces, the audit log |
+//! | [`installation`] | applies `deploy/` to a cluster, and starts controllers on it as processes |
+//! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age |
+//! | [`typage`], [`python`] | install age in TypeScript, and the second reader of the format |
+//! | [`prerequisites`] | checks what the machine must have, before anything is built |
+//! | [`processes`] | process groups that end with the test, however it ends |
+//! | [`freezing_proxy`] | a proxy between controller and API server whose connections can fall silent |
+//! | [`terminal`] | pseudo-terminals, for programs that ask for passphrases |
+//! | [`canaries`], [`memory`] | search files, logs and the memory of a process for secrets |
+//! | [`bounds`] | runs a program with limits on memory and processor time |
+//! | [`waiting`] | waits for a condition with a deadline, instead of sleeping |
+//! | [`fixtures`] | Secret manifests for tests of sealing |
+//! | [`vectors`], [`fuzz`] | make the vectors of the format, and the inputs of the fuzz targets |
+//!
+//! # How a system test gets what it needs
+//!
+//! A test of `tests/system` is a name and a function, listed in the `tests()` of its module (`registration.rs` explains
+//! the forms). It gets a `Context`: a cluster that all tests share, with a controller in it.
+//!
+//! ```ignore
+//! async fn materialises(context: &Context) -> TestResult {
+//!     // A namespace of this test. It is deleted when the value is dropped.
+//!     let namespace = context.cluster.namespace("materialises").await?;
+//!     // Seals with the real program, creates the object, and waits for the controller's judgement.
+//!     context.create_sealed(&namespace, "db", "hunter2").await?;
+//!     let secret = namespace.api::<Secret>().get("db").await?;
+//!     assert_eq!(values(&secret), [("PASSWORD".to_owned(), "hunter2".to_owned())]);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! A test that changes rights or keys, or that stops the API server, uses `Test::on_own_cluster`. It gets a cluster
+//! without a controller, calls [`installation::apply`], and starts its controller with
+//! [`Controller::start`](installation::Controller::start).
+//!
+//! # Where files go, and what removes them
+//!
+//! All files are below Cargo's target folder ([`target_folder`]), except Go's own caches:
+//!
+//! - `target/test-assets`: programs that are built or installed once. They stay for the next run; `cargo clean` removes
+//!   them. An entry is complete: it is built elsewhere and renamed.
+//! - `target/test-clusters/run-…`: the keys, data and logs of one cluster, and the files of its tests
+//!   ([`Cluster::folder`](cluster::Cluster::folder)).
+//!
+//! A cluster and its controllers belong to a [`ProcessGroup`](processes::ProcessGroup). The group kills its processes
+//! and removes its folder when the test program ends, also after a panic, Ctrl-C or SIGKILL. No test has to clean up.
+//!
+//! The tests never read the user's kubeconfig or Git configuration.
 
 use std::error::Error;
 
@@ -29,7 +92,7 @@ pub mod typage;
 pub mod vectors;
 pub mod waiting;
 
-/// One line that names the failed operation and each of its causes.
+/// Returns one line with the failed operation and each of its causes.
 pub fn report(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

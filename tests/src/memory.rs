@@ -1,8 +1,8 @@
-//! The memory of a live process, as `/proc/PID/maps` and `/proc/PID/mem` show it (proc(5)).
+//! Reading the memory of a running process from `/proc/PID/maps` and `/proc/PID/mem` (proc(5)).
 //!
-//! The programs under test forbid that to everybody but who holds `CAP_SYS_PTRACE` in the user
-//! namespace that they were started in. Root holds it; any other user holds it in a user namespace
-//! of his own, and in those he made it holds outside too (user_namespaces(7)).
+//! The programs under test forbid core dumps. Reading their memory then needs `CAP_SYS_PTRACE` in the user namespace in
+//! which they were started. Root has it. Another user has it in a user namespace that the user creates
+//! (user_namespaces(7)).
 
 use std::fs::{self, File};
 use std::io;
@@ -15,11 +15,11 @@ use crate::canaries::{Canaries, Sighting};
 /// The bit of `CAP_SYS_PTRACE` (capabilities(7)).
 const CAP_SYS_PTRACE: u32 = 19;
 
-/// A stretch of memory that the process can write.
+/// A range of memory that the process can write.
 pub struct Mapping {
-    /// What it is: a file, `[heap]`, `[stack]`, or nothing.
+    /// A path, `[heap]`, `[stack]`, or an empty text for other memory.
     pub name: String,
-    /// What was in it.
+    /// The content.
     pub bytes: Vec<u8>,
 }
 
@@ -27,7 +27,7 @@ pub struct Mapping {
 pub enum Error {
     #[error(
         "failed to read the memory of process {process}: that takes CAP_SYS_PTRACE (root has it; in a container add \
-         it), or user namespaces that anybody may make, and `unshare`"
+         it), or user namespaces that every user may create, and `unshare`"
     )]
     Forbidden { process: u32, source: io::Error },
     #[error("failed to read the memory of process {process}")]
@@ -36,7 +36,7 @@ pub enum Error {
     Map { process: u32 },
 }
 
-/// A command that runs a program so that the caller may read its memory.
+/// Returns a command that runs a program so that the caller may read its memory.
 pub fn readable(program: &Path) -> io::Result<Command> {
     if holds_ptrace(&fs::read_to_string("/proc/self/status")?) {
         return Ok(Command::new(program));
@@ -52,7 +52,7 @@ fn holds_ptrace(status: &str) -> bool {
     bits >> CAP_SYS_PTRACE & 1 == 1
 }
 
-/// The most memory that a process has had at once, in KiB (`VmHWM` of proc(5)).
+/// Returns the maximum of resident memory of a process so far, in KiB (`VmHWM` of proc(5)).
 pub fn most_resident(process: u32) -> Result<u64, Error> {
     let status = fs::read_to_string(format!("/proc/{process}/status"));
     let status = status.map_err(|source| Error::Read { process, source })?;
@@ -61,7 +61,7 @@ pub fn most_resident(process: u32) -> Result<u64, Error> {
     kibibytes.ok_or(Error::Map { process })
 }
 
-/// Everything that a process can write and has written: heaps, stacks, static variables.
+/// Reads all memory that a process can write and has written: heaps, stacks, static variables.
 pub fn read(process: u32) -> Result<Vec<Mapping>, Error> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::PermissionDenied => Error::Forbidden { process, source },
@@ -85,7 +85,7 @@ pub fn read(process: u32) -> Result<Vec<Mapping>, Error> {
 pub fn is_idle(process: u32) -> io::Result<bool> {
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         let state = fs::read_to_string(thread?.path().join("stat"))?;
-        // proc_pid_stat(5): the name, in parentheses, may hold anything.
+        // proc_pid_stat(5): the name in parentheses can contain any characters.
         let is_asleep = state.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'));
         if !is_asleep {
             return Ok(false);
@@ -94,7 +94,7 @@ pub fn is_idle(process: u32) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Start, end and name of a line of the map; an empty stretch if it is none that can be written.
+/// Returns start, end and name of a line of the map; an empty range if the process cannot write there.
 fn writable(line: &str) -> Option<(usize, usize, String)> {
     let mut fields = line.split_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
@@ -104,7 +104,7 @@ fn writable(line: &str) -> Option<(usize, usize, String)> {
     Some((start, end, fields.nth(3).unwrap_or_default().to_owned()))
 }
 
-/// Every place in memory where a secret is.
+/// Returns every place in memory that shows a secret, with the name of its mapping.
 pub fn sightings(memory: &[Mapping], canaries: &Canaries) -> Vec<(String, Sighting)> {
     let found = memory.iter().flat_map(|mapping| {
         let sightings = canaries.sightings(&mapping.bytes).into_iter();
@@ -120,9 +120,9 @@ mod tests {
 
     use super::*;
 
-    /// A shell keeps what it read in a variable.
+    /// A shell keeps its input in a variable.
     #[test]
-    fn what_a_process_holds_is_found() {
+    fn a_secret_in_the_memory_of_a_process_is_found() {
         let mut command = readable(Path::new("sh")).expect("/proc is mounted");
         command.args(["-c", "read -r secret; echo ready; read -r _"]);
         let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell");

@@ -1,7 +1,7 @@
-//! What a machine must have before the tests prepare anything.
+//! Checking what the machine must have, before the tests build or install anything.
 //!
-//! All that is missing is named at once, each with the command that gets it: nobody should learn
-//! of the second gap after ten minutes spent on the first.
+//! The error names everything that is missing, each with the command that installs it. Otherwise a person would install
+//! one program, wait for minutes, and then learn of the next.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -17,9 +17,9 @@ mod peers;
 use peers::Peers;
 
 const GIB: u64 = 1 << 30;
-/// Go's caches and two copies of the programs, when something has to be built with Go.
+/// Disk space in bytes for Go's caches and two copies of the programs, if a program must be built with Go.
 const DISK_TO_BUILD: u64 = 6 * GIB;
-/// The cluster's data and logs, and the programs under test.
+/// Disk space in bytes for the cluster's data and logs, and the programs under test.
 const DISK_TO_RUN: u64 = GIB;
 
 #[derive(Debug, thiserror::Error)]
@@ -32,16 +32,16 @@ pub enum Error {
     Missing(#[from] Missing),
 }
 
-/// Fails when this machine cannot prepare and run a cluster, and changes nothing.
+/// Fails if this machine cannot prepare and run a cluster. Changes nothing.
 ///
-/// Go counts only while something has to be built with it.
+/// Go is needed only if a program must be built with it.
 pub fn check() -> Result<(), Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let environment = Environment::probe(&path, target_folder::find()?, &assets::to_build()?);
     Ok(environment.check()?)
 }
 
-/// [`check`], and also fails without the programs of others that the tests run beside a cluster.
+/// Like [`check`], and also fails without the other projects' programs that the tests run in addition to a cluster.
 pub fn check_for_tests() -> Result<(), Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let environment = Environment::probe(&path, target_folder::find()?, &assets::to_build()?);
@@ -49,7 +49,7 @@ pub fn check_for_tests() -> Result<(), Error> {
     Ok(Environment { peers, ..environment }.check()?)
 }
 
-/// What a machine was found to have.
+/// The programs and the disk space of a machine.
 #[derive(Clone, Debug)]
 struct Environment {
     c_toolchain: bool,
@@ -57,10 +57,10 @@ struct Environment {
     go: Option<Version>,
     target: PathBuf,
     free_disk: u64,
-    /// What Go has to build; nothing when all programs are there.
+    /// The programs that must be built with Go; empty if all are in the cache.
     to_build: Vec<String>,
     go_needed: Version,
-    /// Only where they are needed.
+    /// `None` if the tests do not need them.
     peers: Option<Peers>,
 }
 
@@ -143,7 +143,7 @@ impl Environment {
     }
 }
 
-/// All that is missing, with the way to get it; several lines.
+/// Everything that is missing, with the commands that install it, in several lines.
 #[derive(Debug, thiserror::Error)]
 #[error("the tests cannot run, this machine lacks{0}")]
 pub struct Missing(String);
@@ -174,24 +174,24 @@ fn leading_number(text: &str) -> Option<u32> {
     text[..end.unwrap_or(text.len())].parse().ok()
 }
 
-/// Runs a program found in `path`; none when it is absent or fails.
+/// Runs a program of `path`; `None` if it is absent or fails.
 fn run(path: &OsStr, program: &str, arguments: &[&str]) -> Option<Output> {
     let mut command = Command::new(program);
     command.args(arguments).env("PATH", path);
-    // Another toolchain than the installed one would have to be downloaded.
+    // Without it, Go would download another toolchain than the installed one.
     command.env("GOTOOLCHAIN", "local");
     let output = command.stdin(Stdio::null()).output().ok()?;
     output.status.success().then_some(output)
 }
 
-/// The output has the form `go version go1.26.8 linux/amd64`.
+/// Parses output of the form `go version go1.26.8 linux/amd64`.
 fn go_version(path: &OsStr) -> Option<Version> {
     let output = run(path, "go", &["version"])?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.split_whitespace().filter_map(|word| word.strip_prefix("go")).find_map(Version::parse)
 }
 
-/// A compiler without a linker or the C library would fail only minutes later.
+/// Links an empty program: a compiler without a linker or the C library would fail only minutes later.
 fn links_a_program(path: &OsStr, folder: &Path) -> bool {
     let Ok(folder) = tempfile::tempdir_in(folder) else {
         return false;
@@ -210,7 +210,7 @@ fn links_a_program(path: &OsStr, folder: &Path) -> bool {
 }
 
 fn free_disk(folder: &Path) -> u64 {
-    // A file system that does not say how full it is must not stop anybody.
+    // A file system that does not report its free space must not stop the tests.
     rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize)
 }
 
@@ -385,7 +385,7 @@ mod tests {
         }
     }
 
-    /// Links the program that PATH names, if it names one.
+    /// Creates a link to a program of PATH, if PATH has it.
     fn link(program: &str, folder: &Path) {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut candidates = std::env::split_paths(&path).map(|entry| entry.join(program));
@@ -398,7 +398,7 @@ mod tests {
         }
     }
 
-    /// What stands in PATH may be a script of a version manager, which needs other programs.
+    /// A program in PATH can be a script of a version manager, which needs other programs.
     fn python_itself(path: &OsStr) -> Option<PathBuf> {
         let output = run(path, "python3", &["-c", "import sys; print(sys.executable)"])?;
         Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end()))

@@ -1,17 +1,16 @@
-//! Processes that cannot outlive the run that started them.
+//! Processes that end with the test run that started them.
 //!
-//! A [`ProcessGroup`] consists of two tiny programs every POSIX system has, beside the processes
-//! put into it:
+//! A [`ProcessGroup`] has two small helpers, which every POSIX system has, in addition to the processes that tests
+//! start in it:
 //!
-//! - a *keeper* (`cat`) that leads a process group and so reserves its id;
-//! - a *watcher* (`sh`), outside of that group, that reads a pipe of which only this process holds
-//!   the other end. At the end of file it kills the group and removes the group's folder.
+//! - the *keeper* (`cat`) leads a process group and so reserves its id;
+//! - the *watcher* (`sh`) is outside of that group and reads a pipe. Only this process holds the other end. At the end
+//!   of file the watcher kills the group and removes the folder of the group.
 //!
-//! The kernel closes the pipe however this process ends: return, panic, Ctrl-C, SIGTERM, even
-//! SIGKILL. So there are no signal handlers to install, nothing to register in `main`, and no
-//! cleanup code that has to get its turn. Linux' parent-death signal would need `unsafe` or
-//! another program, ends with the *thread* that started the child, and does not exist elsewhere.
-//! Both helpers lead groups of their own, so a Ctrl-C at the terminal does not reach them.
+//! The kernel closes the pipe when this process ends for any reason: return, panic, Ctrl-C, SIGTERM, also SIGKILL. So
+//! no signal handler is needed, nothing in `main`, and no cleanup code. Linux' parent-death signal is no alternative:
+//! it needs `unsafe` or another program, it is sent when the *thread* that started the child ends, and it exists only
+//! on Linux. Both helpers lead groups of their own, so Ctrl-C at the terminal does not reach them.
 
 use std::ffi::OsStr;
 use std::io;
@@ -20,7 +19,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Removal is tried again because a killed process may still be writing when the first try runs.
+/// The script of the watcher. It retries the removal, because a killed process can still write during the first try.
 const WATCH: &str = r#"
 trap '' HUP INT TERM
 while read -r _; do :; done
@@ -40,7 +39,7 @@ pub enum Error {
     Folder { parent: PathBuf, source: io::Error },
 }
 
-/// A group of processes and a folder that vanish together with the process that holds this value.
+/// A group of processes and a folder. Both are removed when the process that holds this value ends.
 ///
 /// Dropping it kills the group with SIGKILL and returns after the folder is gone.
 #[derive(Debug)]
@@ -51,7 +50,7 @@ pub struct ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Creates a folder with a unique name below `parent` (created if absent) and an empty group.
+    /// Creates an empty group, and a folder with a unique name below `parent`, which is created if it is absent.
     pub fn start(parent: &Path) -> Result<Self, Error> {
         let folder = create_folder(parent).map_err(|source| Error::Folder { parent: parent.to_owned(), source })?;
         let keeper = start(quiet("cat").stdin(Stdio::piped()).process_group(0))?;
@@ -65,14 +64,14 @@ impl ProcessGroup {
         Ok(Self { folder, keeper, watcher })
     }
 
-    /// The folder that goes with the group; readable by the user only.
+    /// The folder that is removed with the group. Only the user can read it.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Starts `command` as a member of the group, from its first moment on.
+    /// Starts `command` as a member of the group.
     ///
-    /// Processes that it starts in turn are members too, unless they leave the group.
+    /// Processes that it starts are members, too, unless they leave the group.
     pub fn spawn(&self, command: &mut Command) -> Result<Process, Error> {
         start(command.process_group(self.id())).map(Process)
     }
@@ -84,14 +83,13 @@ impl ProcessGroup {
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        // `wait` closes the pipe first: that is the watcher's order to kill. A failure to wait
-        // changes nothing about it.
+        // `wait` closes the pipe first, which makes the watcher kill the group, also if `wait` fails.
         let _ = self.watcher.wait();
         let _ = self.keeper.wait();
     }
 }
 
-/// A member of a [`ProcessGroup`]; it is killed and reaped on drop.
+/// A member of a [`ProcessGroup`]. It is killed and reaped on drop.
 #[derive(Debug)]
 pub struct Process(Child);
 
@@ -111,13 +109,13 @@ impl DerefMut for Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only for a process that is gone already.
+        // Both fail only if the process has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The last lines of a log file, for an error about the process that wrote it.
+/// Returns the last lines of a log file, for an error about the process that wrote it.
 pub fn last_lines(log: &Path, count: usize) -> String {
     let text = match std::fs::read(log) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -155,7 +153,7 @@ mod tests {
     const PARENT: &str = "WAXSEAL_TEST_PARENT_FOLDER";
     const LONG: Duration = Duration::from_secs(20);
 
-    /// The parent whose death the tests below watch: does nothing unless they start it.
+    /// The parent that the tests below start and kill. Without them it does nothing.
     #[test]
     fn parent_of_a_group() {
         let Some(folder) = std::env::var_os(PARENT) else {
@@ -170,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn a_group_dies_with_its_parent_however_that_dies() {
-        // Not SIGINT or SIGHUP: a run in the background may have inherited that they are ignored.
+    fn a_group_ends_when_its_parent_is_killed() {
+        // Not SIGINT or SIGHUP: a run in the background can inherit that they are ignored.
         for signal in [Signal::KILL, Signal::TERM] {
             assert_group_dies(|parent| {
                 let pid = Pid::from_child(parent);
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_dies_when_its_parent_panics() {
+    fn a_group_ends_when_its_parent_panics() {
         assert_group_dies(|parent| {
             let mut stdin = parent.stdin.take().expect("stdin is piped");
             io::Write::write_all(&mut stdin, b"panic\n").expect("the parent reads");
@@ -217,7 +215,7 @@ mod tests {
         assert_eq!(error.expect_err("it does not exist").to_string(), "failed to start /nonexistent/etcd");
     }
 
-    /// The sleeper inherits the parent's stdout, so its end of file means that both are dead.
+    /// The sleeper inherits the parent's stdout, so its end of file means that both have ended.
     fn assert_group_dies(kill: impl FnOnce(&mut Child)) {
         let folder = tempfile::tempdir().expect("a folder");
         let mut parent = start_parent(folder.path());

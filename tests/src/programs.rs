@@ -10,7 +10,7 @@ use cargo_metadata::Message;
 
 use crate::target_folder;
 
-/// Paths of freshly built programs.
+/// The paths of the programs after the build.
 #[derive(Clone, Debug)]
 pub struct Programs {
     pub waxseal: PathBuf,
@@ -31,9 +31,9 @@ pub enum Error {
 
 /// Builds all programs of the workspace, with the profile of the running program.
 ///
-/// Cargo builds only what a test or `cargo run` names, so without this the programs would be
-/// absent or stale. The whole workspace in the same profile unifies features as `cargo test` does:
-/// nothing is compiled twice. Runs cargo once a process; its progress goes to stderr.
+/// Cargo builds only the packages that a test or `cargo run` names: without this build, the programs would be absent or
+/// outdated. It builds the whole workspace, as `cargo test` does, so that the features are the same and nothing is
+/// compiled twice. Runs cargo once per process, with its progress on stderr.
 pub fn build() -> Result<Programs, Error> {
     static BUILT: Mutex<Option<Programs>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +50,7 @@ fn run_cargo(target: &Path, profile: &str) -> Result<Programs, Error> {
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .args(["build", "--workspace", "--bins", "--profile", profile])
         .arg("--message-format=json-render-diagnostics")
-        // A relative CARGO_TARGET_DIR may have meant another current folder.
+        // An absolute path: CARGO_TARGET_DIR can be relative to another current folder.
         .arg("--target-dir")
         .arg(target)
         .stdin(Stdio::null())

@@ -1,4 +1,4 @@
-//! The second reader of the format, in Python below `tests/python`, and an environment with the packages that it needs.
+//! The second reader of the format, in Python (`tests/python`), and the virtual environment with its packages.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,14 +13,14 @@ use crate::target_folder;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
 const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
-/// What is installed, for people.
+/// The name of the packages in messages for people.
 pub(crate) const TITLE: &str = "the packages of the Python reader";
 /// The Python versions that all pinned packages have wheels for.
 pub(crate) const VERSIONS: [&str; 2] = ["3.10", "3.14"];
-/// How the packages are installed; the README has the same words.
+/// The arguments of pip that install the packages. The README has the same words.
 const INSTALL: &str = "install --require-hashes --only-binary :all: -r requirements.txt";
 
-/// A virtual environment of Python with the packages of the reader.
+/// A virtual environment with the packages of the second reader.
 #[derive(Clone, Debug)]
 pub struct Python {
     environment: PathBuf,
@@ -40,20 +40,20 @@ pub enum Error {
     Failed { module: &'static str, log: String },
 }
 
-/// Finds the environment in the cache of the tests, or makes it there with its progress on stderr.
+/// Finds the environment in the cache of the tests, or creates it there with its progress on stderr.
 ///
-/// A second call, also of another process, runs no `pip` and needs no network.
+/// A second call, also in another process, runs no `pip` and needs no network.
 pub fn prepare() -> Result<Python, Error> {
     Installation::below(&target_folder::find()?)?.prepare()
 }
 
-/// Whether [`prepare`] would find it; not so without a `python3`.
+/// Whether [`prepare`] would find the environment in the cache; false without `python3`.
 pub(crate) fn is_installed() -> Result<bool, target_folder::Error> {
     let target = target_folder::find()?;
     Ok(Installation::below(&target).is_ok_and(|installation| installation.is_complete()))
 }
 
-/// Where the project's Python files are.
+/// The folder of the project's Python files.
 pub fn sources() -> &'static Path {
     Path::new(SOURCES)
 }
@@ -64,10 +64,10 @@ impl Python {
         &self.environment
     }
 
-    /// `python3 SCRIPT`, a script of the project, without anything of the user's settings.
+    /// Returns the command `python3 SCRIPT` for a script of the project, without the user's settings.
     pub fn command(&self, script: &str) -> Command {
         let mut python = Command::new(program(&self.environment));
-        // It would leave its bytecode beside the sources.
+        // Python would write its bytecode next to the sources.
         python.env_clear().arg("-B").arg(sources().join(script));
         python
     }
@@ -75,7 +75,7 @@ impl Python {
 
 struct Installation {
     assets: AssetCache,
-    /// An environment links to the Python that made it, and serves no other.
+    /// The Python that creates the environment. It is a part of the entry's name: an environment links to its Python.
     interpreter: String,
 }
 
@@ -109,7 +109,7 @@ impl Installation {
         let group = ProcessGroup::start(self.assets.folder())?;
         let environment = group.folder().join("python");
         self.make(&environment, &group)?;
-        // Scripts such as `bin/pip` hold the path before this, so only `bin/python3` is of use.
+        // Scripts such as `bin/pip` contain the path from before the rename: only `bin/python3` works.
         self.assets.keep(&environment, &self.entry()).map_err(|source| self.error(source))?;
         Ok(python)
     }
@@ -134,7 +134,7 @@ impl Installation {
     ) -> Result<(), Error> {
         let log = group.folder().join("python.log");
         let output = File::create(&log).map_err(|source| self.error(source))?;
-        // `venv` tells on stdout what it lacks.
+        // `venv` writes its errors to stdout.
         let stdout = output.try_clone().map_err(|source| self.error(source))?;
         let mut process = group.spawn(command.stdin(Stdio::null()).stdout(stdout).stderr(output))?;
         let status = wait_visibly(&mut process, &format!("installing {TITLE}"), start);
@@ -153,7 +153,7 @@ fn program(environment: &Path) -> PathBuf {
     environment.join("bin/python3")
 }
 
-/// The build and the place of the `python3` in `PATH`.
+/// Returns version and location of the `python3` in `PATH`.
 fn interpreter() -> io::Result<String> {
     let script = "import sys; print(sys.version, sys.base_prefix)";
     let output = python("python3").args(["-c", script]).stdin(Stdio::null()).output()?;
@@ -163,17 +163,18 @@ fn interpreter() -> io::Result<String> {
     }
 }
 
-/// Python without the user's folders of modules.
+/// Returns a `python3` command that ignores the user's folders of modules.
 fn python(program: impl AsRef<OsStr>) -> Command {
     let mut python = Command::new(program);
     python.env_remove("PYTHONHOME").env_remove("PYTHONPATH");
     python
 }
 
-/// pip with the user's index, proxy and certificates, and with nothing of their settings that changes what is
-/// installed, or where.
+/// Returns a `pip` command that keeps the user's index, proxy and certificates, and ignores settings that change what
+/// is installed, or where.
 ///
-/// Its environment goes before its files, and its arguments before both; an empty variable would yield to a file.
+/// For pip, a variable overrides a configuration file, and an argument overrides both. An empty variable overrides
+/// nothing.
 fn pip(environment: &Path) -> Command {
     let mut pip = python(program(environment));
     pip.args(["-m", "pip"])
@@ -193,7 +194,7 @@ mod tests {
     use super::*;
 
     const README: &str = include_str!("../../README.md");
-    /// All that a wheel needs to hold.
+    /// Writes the smallest valid wheel.
     const MAKE_WHEEL: &str = r#"
 import zipfile
 with zipfile.ZipFile("probe-1.0-py3-none-any.whl", "w") as wheel:
@@ -209,7 +210,7 @@ with zipfile.ZipFile("probe-1.0-py3-none-any.whl", "w") as wheel:
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Settings of a user that would change what is installed and where, and an index of their own.
+    /// A user has settings that would change what is installed and where, and an index of their own.
     fn settings(folder: &Path) -> String {
         let place = folder.display();
         format!(
@@ -232,7 +233,7 @@ with zipfile.ZipFile("probe-1.0-py3-none-any.whl", "w") as wheel:
         let environment = file("environment");
         run(python("python3").args(["-m", "venv"]).arg(&environment));
         let mut pip = pip(&environment);
-        // These would go before the file.
+        // These variables would override the file.
         pip.env_remove("PIP_NO_INDEX").env_remove("PIP_FIND_LINKS");
         run(pip.current_dir(folder.path()).env("PIP_CONFIG_FILE", file("pip.conf")));
         run(python(program(&environment)).args(["-c", "import probe"]));

@@ -1,4 +1,4 @@
-//! Where Cargo puts what it builds, and which profile the running program was built with.
+//! Cargo's target folder, and the profile of the running program.
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,11 @@ pub enum Error {
     Metadata(#[source] cargo_metadata::Error),
 }
 
-/// The absolute path of Cargo's target folder.
+/// Returns the absolute path of Cargo's target folder.
 ///
-/// The running program usually lies in it. That beats `CARGO_TARGET_DIR`, which may be relative to
-/// a folder that is not the current one any more: Cargo runs tests in their package's folder.
-/// A program that was moved away asks Cargo, which honours that variable and its settings.
+/// The running program is usually in it. `CARGO_TARGET_DIR` is less reliable: it can be relative to the folder in which
+/// Cargo was started, and Cargo runs tests in the folder of their package. If the program is not in a target folder,
+/// this function asks Cargo, which uses that variable and its settings.
 pub fn find() -> Result<PathBuf, Error> {
     let program = std::env::current_exe().map_err(Error::CurrentProgram)?;
     match containing(&program) {
@@ -23,13 +23,13 @@ pub fn find() -> Result<PathBuf, Error> {
     }
 }
 
-/// The profile of the running program as `cargo build --profile` names it.
+/// Returns the profile of the running program, as `cargo build --profile` names it.
 pub fn profile() -> Result<String, Error> {
     let program = std::env::current_exe().map_err(Error::CurrentProgram)?;
     Ok(profile_of(&program))
 }
 
-/// Cargo marks the folders it owns with a tag, see <https://bford.info/cachedir/>.
+/// Returns the target folder that contains a program: Cargo marks it with a tag, see <https://bford.info/cachedir/>.
 fn containing(program: &Path) -> Option<&Path> {
     program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file())
 }
@@ -43,7 +43,8 @@ fn ask_cargo() -> Result<PathBuf, Error> {
     Ok(metadata.target_directory.into_std_path_buf())
 }
 
-/// Tests lie in `PROFILE/deps`, programs in `PROFILE`; the profile `dev` has the folder `debug`.
+/// Returns the profile from the path. Tests are in `PROFILE/deps`, programs in `PROFILE`, and the folder of the profile
+/// `dev` is `debug`.
 fn profile_of(program: &Path) -> String {
     let mut folders = program.ancestors().skip(1).filter_map(Path::file_name);
     let folder = folders.find(|folder| *folder != "deps");

@@ -1,8 +1,8 @@
-//! Pseudo-terminals, and programs in a session of their own.
+//! Pseudo-terminals, and programs in sessions of their own.
 //!
-//! A program asks for passphrases at the terminal of its session, whatever its streams are. Only the process itself can
-//! begin a session, and code between fork and exec is unsafe in Rust. So the test program starts itself: the second
-//! instance begins the session and becomes the program.
+//! A program asks for passphrases at the terminal of its session, also if its streams are files. Only the process
+//! itself can start a session, and code between fork and exec is unsafe in Rust. So the test program starts itself
+//! again: the second instance starts the session and becomes the program.
 
 use std::env;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use rustix::process::{ioctl_tiocsctty, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// No answer takes longer, or there is none.
+/// The deadline for the output of a program.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PROGRAM: &str = "WAXSEAL_TEST_SESSION_PROGRAM";
 const ARGUMENTS: &str = "WAXSEAL_TEST_SESSION_ARGUMENTS";
@@ -26,14 +26,14 @@ const TERMINAL: &str = "WAXSEAL_TEST_SESSION_TERMINAL";
 /// ASCII's unit separator, which no argument contains.
 const SEPARATOR: &str = "\u{1f}";
 
-/// A pseudo-terminal: what is typed into it, and what it shows.
+/// A pseudo-terminal, for typing and for reading what it shows.
 pub struct Terminal {
     end: File,
     name: String,
 }
 
 impl Terminal {
-    /// Opens a new one.
+    /// Opens a new pseudo-terminal.
     pub fn open() -> Self {
         let end = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
         grantpt(&end).and_then(|()| unlockpt(&end)).expect("a pseudo-terminal");
@@ -41,7 +41,7 @@ impl Terminal {
         Self { end: end.into(), name }
     }
 
-    /// The end that a program has as its stdin or stderr.
+    /// Returns the end of the terminal that a program gets as stdin, stdout or stderr.
     pub fn other_end(&self) -> File {
         OpenOptions::new().read(true).write(true).open(&self.name).expect("its other end")
     }
@@ -51,23 +51,23 @@ impl Terminal {
         self.end.write_all(text.as_bytes()).expect("a terminal");
     }
 
-    /// What it shows, typing included; waits until every other end is closed.
+    /// Returns everything that the terminal shows, also what was typed. Waits until all programs have closed it.
     pub fn shows(mut self) -> String {
         let mut shown = Vec::new();
-        // The last end to be closed shows as an error.
+        // After the last program has closed the terminal, reading fails.
         let _closed = self.end.read_to_end(&mut shown);
         String::from_utf8(shown).expect("UTF-8").replace("\r\n", "\n")
     }
 }
 
-/// What a terminal shows, as it comes.
+/// The output of a terminal, read while programs run.
 pub struct Shown {
     bytes: Receiver<u8>,
     seen: Vec<u8>,
 }
 
 impl Shown {
-    /// What this terminal shows from now on.
+    /// Reads the output of this terminal from now on.
     pub fn of(terminal: &Terminal) -> Self {
         let mut end = terminal.end.try_clone().expect("its end");
         let (sender, bytes) = channel();
@@ -78,7 +78,7 @@ impl Shown {
         Self { bytes, seen: Vec::new() }
     }
 
-    /// Waits until this text is the last that is shown; an error says what is shown instead.
+    /// Waits until the output ends with this text. The error contains the output.
     pub fn waits_for(&mut self, text: &str) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         while !self.seen.ends_with(text.as_bytes()) {
@@ -87,7 +87,7 @@ impl Shown {
         Ok(())
     }
 
-    /// Waits until every program has closed the terminal; gives all that it showed.
+    /// Waits until every program has closed the terminal; returns the output.
     pub fn ends(mut self) -> Result<String, String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -99,7 +99,7 @@ impl Shown {
         }
     }
 
-    /// What was shown so far.
+    /// The output so far.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
@@ -111,8 +111,8 @@ impl Shown {
     }
 }
 
-/// Prepares `command`, which must run [`become_program_of_session`]: it runs `program` in a new session, with or
-/// without a terminal.
+/// Prepares `command` so that it runs `program` in a new session, with or without a terminal. `command` must be this
+/// test program, and its `main` must call [`become_program_of_session`].
 pub fn run_in_session(
     command: &mut Command,
     program: impl AsRef<OsStr>,
@@ -125,7 +125,7 @@ pub fn run_in_session(
     }
 }
 
-/// Becomes the program that [`run_in_session`] names. Returns only if this process was not started for that.
+/// Becomes the program that [`run_in_session`] names. Returns only if this process was not started by such a command.
 pub fn become_program_of_session() {
     let (Some(program), Ok(arguments)) = (env::var_os(PROGRAM), env::var(ARGUMENTS)) else {
         return;
@@ -142,8 +142,8 @@ pub fn become_program_of_session() {
     panic!("the program does not start: {}", command.exec());
 }
 
-/// Lets the program end at Ctrl-C also if a shell has started the tests in the background: such a shell has its
-/// children ignore the signal. A signal that is handled here has its default effect in the program.
+/// Makes Ctrl-C end the program also if a shell runs the tests in the background: the children of such a shell ignore
+/// the signal. A signal that is handled here has its default effect in the program.
 fn heed_interrupts() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
     let _entered = runtime.enter();

@@ -1,4 +1,4 @@
-//! typage, the implementation of age in TypeScript, from the packages pinned below `tests/typage`.
+//! typage, the implementation of age in TypeScript, from the packages that `tests/typage` pins.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,9 +14,9 @@ const PACKAGE: &str = include_str!("../typage/package.json");
 const LOCK: &str = include_str!("../typage/package-lock.json");
 const SCRIPT: &str = include_str!("../typage/age.mjs");
 const SCRIPT_FILE: &str = "age.mjs";
-/// What is run and installed, for people.
+/// The name and version in messages for people.
 pub(crate) const TITLE: &str = "typage v0.3.1";
-/// The oldest Node.js that the packages name in the lock file.
+/// The oldest Node.js that all packages of the lock file support.
 pub(crate) const NODE_VERSION: &str = "20.19.0";
 
 /// An installed typage.
@@ -39,18 +39,18 @@ pub enum Error {
 
 /// Finds typage in the cache of the tests, or installs it there with its progress on stderr.
 ///
-/// A second call, also of another process, runs no `npm` and needs no network.
+/// A second call, also in another process, runs no `npm` and needs no network.
 pub fn prepare() -> Result<Typage, Error> {
     Installation::below(&target_folder::find()?).prepare()
 }
 
-/// Whether [`prepare`] would find it.
+/// Whether [`prepare`] would find typage in the cache.
 pub(crate) fn is_installed() -> Result<bool, target_folder::Error> {
     Ok(Installation::below(&target_folder::find()?).is_complete())
 }
 
 impl Typage {
-    /// `node age.mjs`, without anything of the user's settings but `PATH`; what it takes stands there.
+    /// Returns the command `node age.mjs` without the user's settings except `PATH`. `age.mjs` explains its arguments.
     pub fn command(&self) -> Command {
         let mut node = Command::new("node");
         node.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).arg(&self.script);
@@ -104,7 +104,7 @@ impl Installation {
         let mut npm = Command::new("npm");
         npm.current_dir(folder)
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--cache"])
-            // The user's cache stays as it is, and this one goes with the group.
+            // A cache of its own, which is removed with the process group: the user's cache stays as it is.
             .arg(group.folder().join("npm-cache"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -1,8 +1,8 @@
-//! The test vectors of the format (`shared/FORMAT.md` §14), which lie in `shared/vectors`.
+//! The test vectors of the format (`shared/FORMAT.md` §14), which are in `shared/vectors`.
 //!
-//! They are made here from the words of the specification, with another cryptographic library than
-//! the product's wherever there is one, and from fixed inputs: the same bytes in every run. They
-//! are only ever added to: what a vector says today, files in Git rely on.
+//! This code makes them from the text of the specification, with another cryptographic library than Waxseal's where one
+//! exists, and from fixed inputs: every run makes the same bytes. A vector never changes and is never removed, because
+//! files in Git rely on it.
 
 mod age_file;
 mod algorithms;
@@ -37,7 +37,7 @@ use object_vector::ObjectVector;
 
 pub use known_object::KnownObject;
 
-/// What a changed vector means.
+/// The consequence of a changed vector, for the error.
 const BREAKS: &str = "this breaks every file in Git";
 
 /// The folder of the vectors.
@@ -76,9 +76,9 @@ pub fn files() -> BTreeMap<&'static str, String> {
     files.into_iter().map(|(name, vectors)| (name, text(&vectors))).collect()
 }
 
-/// Says which vectors of a file are gone or differ from those that are generated.
+/// Fails if a vector of a file is gone or differs from the generated one.
 ///
-/// Comments may change, and vectors may be added; nothing else.
+/// Comments may change, and vectors may be added.
 pub fn broken(kept: &str, generated: &str) -> Result<(), String> {
     let (kept, generated) = (by_name(kept)?, by_name(generated)?);
     for (name, vector) in kept {
@@ -115,8 +115,8 @@ fn text(vectors: &[Value]) -> String {
     serde_json::to_string_pretty(&Shown { value: &file, is_turned: false }).expect("strings, maps and numbers") + "\n"
 }
 
-/// Shows maps in ascending order of their keys, and turned in every `object`: who walks its maps as
-/// they stand then finds another fault first than the specification says.
+/// Writes maps in ascending order of their keys, and in descending order in every `object`. A reader that checks the
+/// entries of an `object` in the order of the file then finds another fault first than the specification says.
 struct Shown<'a> {
     value: &'a Value,
     is_turned: bool,

@@ -1,10 +1,10 @@
-//! Waiting for a condition instead of sleeping for luck.
+//! Waiting for a condition, with a deadline.
 
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// The condition did not come true in time.
+/// The condition was not true before the deadline.
 #[derive(Debug, thiserror::Error)]
 #[error("{what} did not happen within {} s", deadline.as_secs_f32())]
 pub struct TimedOut {
@@ -12,10 +12,9 @@ pub struct TimedOut {
     deadline: Duration,
 }
 
-/// Asks `probe` every 50 ms until it answers `Some`, for at most `deadline`.
+/// Calls `probe` every 50 ms until it returns `Some`, for at most `deadline`.
 ///
-/// A probe in flight at the deadline is dropped. `what` completes the sentence "… did not happen
-/// within 10 s".
+/// A probe that runs at the deadline is dropped. `what` completes the sentence "… did not happen within 10 s".
 pub async fn until<T>(
     what: &str,
     deadline: Duration,
@@ -32,7 +31,7 @@ pub async fn until<T>(
     tokio::time::timeout(deadline, polling).await.map_err(|_| timed_out(what, deadline))
 }
 
-/// Like [`until`], for callers outside of an async runtime.
+/// Like [`until`], outside of an async runtime.
 pub fn until_blocking<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> Result<T, TimedOut> {
     let start = Instant::now();
     while start.elapsed() < deadline {

@@ -1,4 +1,4 @@
-//! What the API server itself refuses: by the definitions, and by the policy for the controller's
+//! Requests that the API server itself refuses, because of the definitions or of the policy for the controller's
 //! account.
 
 use k8s_openapi::ByteString;
@@ -16,7 +16,7 @@ use waxseal_tests::waiting;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, create, opaque, with_reason};
 
-/// What must not show in an answer of the API server, nor in its audit log.
+/// A value that neither an answer of the API server nor its audit log may show.
 const PLAIN: &str = "correct-horse-battery-staple";
 const NOT_SEALED: &str =
     "this is not a sealed value, which is \"wax1.ENVELOPE.…\": seal the plain value with `waxseal seal`";
@@ -24,17 +24,17 @@ const NOT_A_WRAP: &str = "a wrap is the base64 of an age file, a dot, and the ba
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::new("admission::what_no_format_has_is_refused_and_not_quoted", definitions),
-        Test::new("admission::sizes_and_counts_are_those_of_the_format", sizes),
-        Test::new("admission::the_vectors_are_admitted_unless_the_controller_refuses_their_form", vectors),
-        Test::blocking("admission::what_older_definitions_let_in_still_gets_its_status", upgrade),
-        Test::on_own_cluster("admission::the_policy_holds_the_controller_to_its_own_secrets", policy),
-        Test::on_own_cluster("admission::the_policy_holds_the_controller_to_the_state_of_its_keys", identities),
-        Test::on_own_cluster("admission::the_policy_is_for_the_controller_alone", others),
+        Test::new("admission::objects_that_the_format_does_not_allow_are_refused_and_not_quoted", definitions),
+        Test::new("admission::sizes_and_counts_have_the_limits_of_the_format", sizes),
+        Test::new("admission::a_vector_is_admitted_unless_its_form_is_refused", vectors),
+        Test::blocking("admission::an_object_from_before_the_definitions_gets_its_status", upgrade),
+        Test::on_own_cluster("admission::the_policy_limits_the_controller_to_its_own_secrets", policy),
+        Test::on_own_cluster("admission::the_policy_limits_the_controller_to_the_state_of_its_keys", identities),
+        Test::on_own_cluster("admission::the_policy_does_not_limit_other_accounts", others),
     ]
 }
 
-/// Asks for the creation of an object, which is not carried out; gives the error, if there is one.
+/// Requests the creation of an object as a dry run; returns the error, if there is one.
 async fn refusal(client: Client, object: Value) -> Result<Option<String>, Error> {
     let object: DynamicObject = serde_json::from_value(object)?;
     let namespace = object.metadata.namespace.clone().ok_or("no namespace")?;
@@ -103,7 +103,7 @@ async fn definitions(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// What is exactly as large as the format has it is admitted, and no larger.
+/// Each limit of the format is admitted, and one more than the limit is refused.
 async fn sizes(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("sizes").await?;
     let mut good = serde_json::to_value(context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?)?;
@@ -122,7 +122,8 @@ async fn sizes(context: &Context) -> TestResult {
         let said = refusal(context.cluster.client(), good.clone()).await?;
         assert_eq!(said.is_some(), too_many, "{count}: {said:?}");
     }
-    // All that the format has at once, in an object that etcd takes: no rule runs out of its budget.
+    // All limits of the format together, in an object that etcd stores: no rule of the definition runs out of its
+    // budget.
     let envelope = good["spec"]["envelopes"].as_object().and_then(|all| all.values().next()).ok_or("no envelope")?;
     let wrap = envelope["wraps"].as_object().and_then(|all| all.values().next()).ok_or("no wrap")?;
     let wrap = wrap.as_str().ok_or("no wrap")?;
@@ -136,13 +137,13 @@ async fn sizes(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// A vector that opens, or is refused for another reason than its form, is admitted.
+/// A vector is admitted if it opens, or if the controller refuses it for another reason than its form.
 async fn vectors(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("vectors").await?;
     let (mut admitted, mut refused) = (0, 0);
     for (name, object, reason) in object_vectors()? {
         let mut object = object;
-        // Names that Kubernetes does not have are refused by Kubernetes.
+        // Kubernetes refuses invalid names before it checks the definition.
         object["metadata"] = json!({"name": "vector", "namespace": namespace.name()});
         let said = refusal(context.cluster.client(), object).await?;
         let is_of_the_form = !matches!(reason.as_deref(), Some("Malformed" | "TooLarge" | "TypeForbidden"));
@@ -158,8 +159,8 @@ async fn vectors(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// An object that was stored before the definitions refused it: the API server takes a status for it,
-/// as what does not change is not refused.
+/// An object was stored before the definitions refused it. The API server accepts a status for it, because it does not
+/// check unchanged fields again.
 fn upgrade(context: &Context) -> TestResult {
     let current = installation::definitions()?;
     let mut older = current.clone();
@@ -197,8 +198,8 @@ fn upgrade(context: &Context) -> TestResult {
     })
 }
 
-/// The name, the object and the reason of the refusal of each vector of a whole object. Those that show the order of
-/// checks have several faults each.
+/// Returns the name, the object and the reason of the refusal of each vector of a whole object. Vectors about the order
+/// of checks have several faults each.
 fn object_vectors() -> Result<Vec<(String, Value, Option<String>)>, Error> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vectors"))? {
@@ -247,8 +248,8 @@ fn marked() -> Value {
     json!({MARK_LABEL: "owned"})
 }
 
-/// A cluster where the controller's account also has the rights of `owner-references-rights.yaml`,
-/// and a client with these rights; returns once the policy is enforced.
+/// Installs Waxseal with the rights of `owner-references-rights.yaml`, too. Returns a client with the controller's
+/// rights when the policy is enforced.
 async fn as_controller(cluster: &Cluster) -> Result<Client, Error> {
     installation::apply(cluster).await?;
     installation::apply_owner_references_rights(cluster).await?;
@@ -290,7 +291,7 @@ async fn merge(secrets: &Api<Secret>, name: &str, patch: Value) -> kube::Result<
     secrets.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
 }
 
-/// A stolen token of the controller, used with all its rights.
+/// An attacker uses a stolen token of the controller with all its rights.
 async fn policy(_: &Context, cluster: &Cluster) -> TestResult {
     let client = as_controller(cluster).await?;
     let (system, keys) =
@@ -315,7 +316,7 @@ async fn policy(_: &Context, cluster: &Cluster) -> TestResult {
         assert_refused(secrets.delete("owned", &DeleteParams::default()).await, NO_DELETION);
     }
 
-    // Secrets of others, which the token could take over by marking them.
+    // Secrets of other owners: the token could make them its own by adding the mark.
     let namespace = cluster.namespace("theirs").await?;
     let theirs = Api::<Secret>::namespaced(client, namespace.name());
     let as_admin = namespace.api::<Secret>();
@@ -371,7 +372,7 @@ async fn identities(_: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// An administrator and another ServiceAccount write what they may.
+/// An administrator and another ServiceAccount write objects that RBAC allows them to write.
 async fn others(_: &Context, cluster: &Cluster) -> TestResult {
     as_controller(cluster).await?;
     let secrets = Api::<Secret>::namespaced(cluster.client(), KEY_NAMESPACE);

@@ -1,4 +1,4 @@
-//! Tests of the ground that the other tests stand on.
+//! Tests of the support code: the cluster, its audit log, and age.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -18,14 +18,14 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::blocking("harness::the_programs_under_test_are_there", programs),
+        Test::blocking("harness::the_programs_under_test_exist", programs),
         Test::new("harness::the_api_server_has_the_pinned_version", version),
         Test::new("harness::a_namespace_gets_its_service_account", account),
-        Test::new("harness::what_is_owned_goes_with_its_owner", garbage),
+        Test::new("harness::garbage_collection_deletes_an_object_after_its_owner", garbage),
         Test::new("harness::a_token_is_limited_by_rbac", token),
-        Test::new("harness::the_audit_log_tells_who_did_what", audit),
-        Test::new("harness::a_deleted_namespace_disappears", deletion),
-        Test::blocking("harness::age_opens_what_it_closed", age),
+        Test::new("harness::the_audit_log_shows_each_request_with_its_user", audit),
+        Test::new("harness::a_dropped_namespace_is_deleted", deletion),
+        Test::blocking("harness::age_decrypts_what_it_encrypted", age),
     ]
 }
 
@@ -155,7 +155,7 @@ async fn allow_to_read_config_maps(namespace: &Namespace) -> TestResult {
     Ok(())
 }
 
-/// The input must fit a pipe's buffer.
+/// Runs a program with this input, which must fit into the buffer of a pipe.
 fn pipe(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, std::io::Error> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().expect("stdin is piped above");

@@ -1,4 +1,4 @@
-//! What a Pod that reaches the controller's port can do to it.
+//! Attacks of a Pod on the controller's port for probes and metrics.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -17,32 +17,34 @@ use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
 
-/// A request that never ends: no empty line follows.
+/// The beginning of a request that never ends: no empty line follows.
 const HALF_A_REQUEST: &[u8] =
     b"GET /livez HTTP/1.1\r\nHost: waxseal\r\nX-Padding: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n";
-/// Another address than the one that probes come from: so have a Pod and the kubelet.
+/// The address of the attacker. Probes come from another address, as those of the kubelet do.
 const HOSTILE_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), 0);
-/// So many clients hold half a request each, and open another one some time after theirs is closed.
+/// The number of clients that each hold an unfinished request, and open a new connection after a pause.
 const HOSTILE_CLIENTS: usize = 2000;
+/// The number of connections that the clients open before the test ends.
 const HALF_REQUESTS: usize = 8000;
-/// Together they open 2,000 connections a second, which leaves the processors to the server.
+/// The pause before a new connection. All clients together open 2,000 connections per second and leave processor time
+/// to the server.
 const REOPENED_AFTER: Duration = Duration::from_secs(1);
-/// The defaults of a kubelet's probe: `timeoutSeconds` and `failureThreshold`.
+/// The defaults of the kubelet for `timeoutSeconds` and `failureThreshold`.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const FAILURE_THRESHOLD: usize = 3;
 const PROBES: usize = 30;
-/// What a flood of requests may cost at most, in KiB: the connections that the server has room for
-/// take about 3 MiB.
+/// The growth of the server's memory in KiB that a flood may cause. All connections that the server allows need about
+/// 3 MiB.
 const MEMORY_FOR_REQUESTS: u64 = 16 * 1024;
-/// Longer than a connection may last, and shorter than patience.
+/// Longer than the server's deadline for a connection.
 const CLOSED_BY_THEN: Duration = Duration::from_secs(30);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("http::probes_answer_during_a_flood_and_memory_stays_bounded", flood),
         Test::on_own_cluster("http::probes_answer_while_file_descriptors_are_short", few_descriptors),
-        Test::on_own_cluster("http::a_peer_that_opens_many_connections_displaces_its_own_alone", displacement),
-        Test::new("http::a_connection_ends_whatever_the_client_does", dawdling),
+        Test::on_own_cluster("http::a_peer_with_many_connections_displaces_only_its_own", displacement),
+        Test::new("http::every_connection_ends_even_with_a_slow_client", dawdling),
         Test::new("http::only_three_paths_and_two_methods_are_answered", answers),
     ]
 }
@@ -72,7 +74,7 @@ async fn flood(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Fewer file descriptors than the server has room for connections.
+/// The process may open fewer file descriptors than the server allows connections.
 async fn few_descriptors(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let mut command = Command::new("sh");
@@ -88,7 +90,7 @@ async fn few_descriptors(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// A slow client gets its answer while another peer opens twice as many connections as there are places.
+/// A slow client gets its answer while another peer opens twice as many connections as the server allows.
 async fn displacement(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let mut command = Command::new("sh");
@@ -106,7 +108,7 @@ async fn displacement(context: &Context, cluster: &Cluster) -> TestResult {
         stream.write_all(HALF_A_REQUEST).await?;
         held.push(stream);
     }
-    // With the first of the others all places were taken, and a connection was displaced.
+    // The limit was reached, so the server has closed a connection.
     let _ = timeout(CLOSED_BY_THEN, held[0].read_to_end(&mut Vec::new())).await?;
     slow.write_all(b"\r\n").await?;
     let mut answer = String::new();
@@ -115,7 +117,7 @@ async fn displacement(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// A client that says nothing, one that never ends its request, and one that never ends its body.
+/// One client sends nothing, one never ends its request, and one never ends its body.
 async fn dawdling(context: &Context) -> TestResult {
     let address = context.controller.address().ok_or("no address")?;
     let body = b"GET /livez HTTP/1.1\r\nHost: waxseal\r\nContent-Length: 1000000\r\n\r\n";
@@ -160,7 +162,7 @@ async fn exchange(address: &str, request: &str) -> Result<String, Error> {
     Ok(answer)
 }
 
-/// Clients that each hold half a request, and count those that they open; they end on drop.
+/// Clients that each hold an unfinished request, and count their connections. They end on drop.
 fn hostile_clients(controller: &Controller, count: usize, opened: &Arc<AtomicUsize>) -> Result<JoinSet<()>, Error> {
     let address: SocketAddr = controller.address().ok_or("no address")?.parse()?;
     let mut clients = JoinSet::new();
@@ -168,7 +170,7 @@ fn hostile_clients(controller: &Controller, count: usize, opened: &Arc<AtomicUsi
         let opened = Arc::clone(opened);
         clients.spawn(async move {
             loop {
-                // An error means that no port or place is free for the moment.
+                // An error means that no port is free at the moment, or that the server accepts no connection.
                 let _ = hold_half_a_request(address, &opened).await;
                 sleep(REOPENED_AFTER).await;
             }
@@ -186,7 +188,7 @@ async fn hold_half_a_request(address: SocketAddr, opened: &AtomicUsize) -> std::
     stream.read_to_end(&mut Vec::new()).await.map(drop)
 }
 
-/// Probes as a kubelet does, only more often: it restarts the Pod after so many failures in a row.
+/// Probes like the kubelet, but more often. Fails after as many failures in a row as make the kubelet restart the Pod.
 async fn assert_probes_answer(controller: &Controller) -> TestResult {
     for path in ["/livez", "/readyz"] {
         let mut failures = 0;
@@ -202,7 +204,7 @@ async fn assert_probes_answer(controller: &Controller) -> TestResult {
     Ok(())
 }
 
-/// The most memory that a process has had so far, in KiB (proc_pid_status(5)).
+/// Returns the maximum of resident memory of a process so far, in KiB (proc_pid_status(5)).
 fn peak_memory(controller: &Controller) -> Result<u64, Error> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", controller.process_id()))?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;

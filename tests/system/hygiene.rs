@@ -1,5 +1,4 @@
-//! No secret shows anywhere but where it belongs, however talkative the controller is made, and
-//! what is left of secrets in its memory.
+//! Secrets appear only where they belong, at every log level, and only the key ring stays in the controller's memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,10 +21,10 @@ use waxseal_tests::{memory, waiting};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, create, create_plain, opaque, with_reason};
 
-/// How often a text that went through the API client may be left in base64: each connection keeps
-/// the buffer that it last read into. One to three places were measured, over several connections.
+/// The number of places in memory that may hold a text of an answer in base64: each connection keeps its last read
+/// buffer. One to three places were measured, with several connections.
 const LEFT_IN_BUFFERS: usize = 6;
-/// The key ring of one key holds each of these once: the seed of X-Wing, and what it expands to. The
+/// The parts that a key ring of one key holds once each: the seed of X-Wing, and the keys that it expands to. The
 /// second half of the seed of ML-KEM is a part of its expanded key (FIPS 203, `z`).
 const IN_THE_KEY_RING: [&str; 4] = [
     "the bytes of an identity",
@@ -36,14 +35,14 @@ const IN_THE_KEY_RING: [&str; 4] = [
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::blocking("hygiene::no_secret_shows_however_talkative_the_controller_is", talkative),
-        Test::on_own_cluster("hygiene::memory_keeps_the_key_ring_and_a_buffer", remains),
+        Test::blocking("hygiene::no_secret_is_shown_at_any_log_level", talkative),
+        Test::on_own_cluster("hygiene::memory_keeps_only_the_key_ring_and_read_buffers", remains),
     ]
 }
 
-/// Nothing of the data key and what is derived from it, nor of the value as it is; each part of the
-/// identity exactly as often as the key ring holds it. What the runtime keeps is in base64, as it
-/// travelled: the client's buffers belong to connections that live on.
+/// After a reconcile, memory holds nothing of the DEK and of the keys derived from it, and no plain value. It holds
+/// each part of the identity exactly as often as the key ring does. The read buffers of open connections still hold
+/// base64.
 async fn remains(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let namespace = cluster.namespace("remains").await?;
@@ -55,7 +54,7 @@ async fn remains(context: &Context, cluster: &Cluster) -> TestResult {
     create(&namespace, &serde_json::from_value(known.manifest.clone())?).await?;
     with_reason(&namespace, "db", "Materialised").await?;
 
-    // What is under way is in memory too.
+    // A reconcile that still runs has its values in memory.
     let mut last = Ok(BTreeMap::new());
     let canaries = known.canaries();
     let settled = waiting::until("rest", DEADLINE, async || {
@@ -66,7 +65,7 @@ async fn remains(context: &Context, cluster: &Cluster) -> TestResult {
     settled.map_err(|error| format!("{error}; left are {:?}", last.map_err(|error| error.to_string())).into())
 }
 
-/// How often each secret is in memory, by name and form.
+/// Counts the places of each secret in memory, by name and form.
 fn left(controller: &Controller, canaries: &Canaries) -> Result<BTreeMap<(String, &'static str), usize>, Error> {
     let mut counts = BTreeMap::new();
     for (_, sighting) in memory::sightings(&memory::read(controller.process_id())?, canaries) {
@@ -86,14 +85,14 @@ fn is_expected(counts: &BTreeMap<(String, &'static str), usize>) -> bool {
         && ["the value", "an identity"].iter().all(|secret| count_of(secret, "base64") <= LEFT_IN_BUFFERS)
 }
 
-/// What shows, and where it must not.
+/// The secrets of one test, and the search for them.
 struct Watch {
     canaries: Canaries,
     known: KnownObject,
 }
 
 impl Watch {
-    /// The value, the keys and identity of an object, and the token that the controller logs in with.
+    /// The value, the keys and the identity of an object, and the token of the controller's account.
     fn new(known: KnownObject, controller: &Controller) -> Result<Self, Error> {
         let kubeconfig: Value = serde_saphyr::from_str(&fs::read_to_string(&controller.kubeconfig)?)?;
         let token = kubeconfig["users"][0]["user"]["token"].as_str().ok_or("no token")?;
@@ -108,7 +107,8 @@ impl Watch {
         self.canaries.sightings(text.as_bytes()).into_iter().map(|sighting| sighting.form).collect()
     }
 
-    /// Everything that the controller says to anybody.
+    /// Fails if a secret shows in the log, in an HTTP answer, in an object that the controller writes, or in the audit
+    /// log.
     async fn assert_silent(&self, cluster: &Cluster, controller: &Controller) -> TestResult {
         self.canaries.assert_absent("the log", controller.log_text());
         for path in ["/metrics", "/livez", "/readyz"] {
@@ -123,7 +123,7 @@ impl Watch {
         let events = Api::<Event>::all(cluster.client()).list(&all).await?.items;
         self.canaries.assert_absent("a SealingKey", serde_json::to_string(&keys)?);
         self.canaries.assert_absent("an Event", serde_json::to_string(&events)?);
-        // What the policy says stands there too, whoever is refused.
+        // The answer of the policy contains its message for every request that it refuses.
         let audited = fs::read_to_string(cluster.audit_log())?;
         let (refused, audited): (Vec<_>, Vec<_>) =
             audited.lines().partition(|line| line.contains("refused because of"));
@@ -183,7 +183,7 @@ async fn succeed_and_fail(
     Ok((controller, watch))
 }
 
-/// Objects that hold the value and fail, each with its reason.
+/// Creates objects that hold the value and fail; returns them with their reasons.
 fn failing_objects(
     context: &Context,
     cluster: &Cluster,
@@ -206,13 +206,14 @@ fn failing_objects(
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "typed"},
         "stringData": {".dockerconfigjson": known.value},
     });
-    // `waxseal seal` refuses a Secret of this type with such a value; the type is no part of what is sealed.
+    // `waxseal seal` refuses a Secret of this type with such a value. The type is not bound to the value, so it can be
+    // changed afterwards.
     let mut typed = seal(typed.to_string())?;
     typed.spec.template.get_or_insert_default().type_ = Some("kubernetes.io/dockerconfigjson".to_owned());
     let values = [("PASSWORD", known.value.as_str())];
     let mut moved: SealedSecret = serde_json::from_value(known.manifest.clone())?;
     moved.metadata.name = Some("moved".to_owned());
-    // Admission takes a token for a token if it begins as one and is as long.
+    // The definition checks only the beginning and the length of a token.
     let mut plain = changed("plain", "", "")?;
     plain.spec.encrypted_data.insert("PLAIN".to_owned(), format!("wax1.e0123456789.{}", known.value.repeat(40)));
     Ok(vec![
@@ -225,7 +226,7 @@ fn failing_objects(
     ])
 }
 
-/// The detector sees the value in the Secret, in each form, and in what the API server says.
+/// The detector finds the value in the Secret, in each form, and in the message of the API server.
 async fn assert_is_found_where_it_is(namespace: &Namespace, watch: &Watch) -> TestResult {
     let secret = namespace.api::<Secret>().get("db").await?;
     assert_eq!(watch.forms_in(&serde_json::to_string(&secret)?), ["base64"]);
@@ -237,7 +238,7 @@ async fn assert_is_found_where_it_is(namespace: &Namespace, watch: &Watch) -> Te
     Ok(())
 }
 
-/// Has the API server refuse Secrets named `quoted`, and quote their value when it does.
+/// Makes the API server refuse Secrets with the name `quoted`, and quote their value in the message.
 async fn quote_values_in_refusals(namespace: &Namespace, cluster: &Cluster, known: &KnownObject) -> TestResult {
     let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
         "metadata": {"name": "quote"},
@@ -260,7 +261,7 @@ async fn quote_values_in_refusals(namespace: &Namespace, cluster: &Cluster, know
     Ok(())
 }
 
-/// What the API server says to a Secret that the policy refuses; `None` as long as it does not.
+/// Returns the message for a Secret that the policy refuses; `None` as long as the policy is not enforced.
 async fn refusal(namespace: &Namespace, known: &KnownObject) -> Option<String> {
     let manifest = opaque("quoted", &[("PASSWORD", &known.value)]);
     let secret: Secret = serde_json::from_str(&manifest).ok()?;
@@ -271,13 +272,13 @@ async fn refusal(namespace: &Namespace, known: &KnownObject) -> Option<String> {
     }
 }
 
-/// Puts the identity where the controller looks for it.
+/// Creates the identity Secret in the key namespace.
 async fn install_identity(cluster: &Cluster, known: &KnownObject) -> TestResult {
     let text = IdentityFile::write(&known.identity, "2026-01-01T00:00:00Z".parse()?);
     install(cluster, "known", text.as_bytes()).await
 }
 
-/// An identity, cut in two, with the value for a comment that is none.
+/// An identity in two lines, with the value in a line that is not a comment.
 async fn install_broken_identity(cluster: &Cluster, known: &KnownObject) -> TestResult {
     let identity = known.identity.expose();
     let (one, other) = identity.split_at(identity.len() / 2);

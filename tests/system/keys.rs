@@ -1,4 +1,4 @@
-//! The life of the controller's keys: states that never fade, and SealingKeys that nobody may plant.
+//! The life of the controller's keys: states never become less strict, and planted SealingKeys are deleted.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,9 +27,9 @@ use crate::sealing::{DEADLINE, create, opaque, patch, with_reason};
 
 const TYPE: &str = "waxseal.dev/sealing-key";
 const MADE: &str = "2026-01-01T00:00:00Z";
-/// How often the trial that kills the controller does so.
+/// The number of rounds that kill the controller.
 const KILLS: u64 = 30;
-/// How often a SealingKey is deleted under two controllers.
+/// The number of times that a SealingKey is deleted while two controllers run.
 const DELETIONS: usize = 10;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -37,14 +37,14 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_own_cluster("keys::a_revocation_outlives_sealing_key_definition_and_controller", revocation),
         Test::on_own_cluster("keys::a_key_never_becomes_less_strict", strictness),
         Test::on_own_cluster("keys::a_sealing_key_with_a_field_of_a_newer_definition_is_read", newer),
-        Test::on_own_cluster("keys::a_state_that_cannot_be_written_counts_all_the_same", unwritable),
+        Test::on_own_cluster("keys::a_state_that_cannot_be_written_is_in_force", unwritable),
         Test::on_own_cluster("keys::a_sealing_key_that_no_identity_accounts_for_is_deleted", planted),
-        Test::on_own_cluster("keys::a_planted_sealing_key_that_cannot_be_deleted_saves_no_other", kept),
-        Test::on_own_cluster("keys::thousands_of_planted_sealing_keys_hold_nothing_up", crowd),
+        Test::on_own_cluster("keys::a_planted_sealing_key_that_stays_does_not_protect_others", kept),
+        Test::on_own_cluster("keys::thousands_of_planted_sealing_keys_delay_nothing", crowd),
         Test::on_own_cluster("keys::a_killed_controller_forgets_no_revocation", killed),
         Test::on_own_cluster("keys::two_controllers_agree_on_a_revocation", two),
-        Test::on_own_cluster("keys::a_silent_api_server_is_said_once_and_holds_nothing_up", silent),
-        Test::blocking("keys::definitions_that_are_missing_are_named", undefined),
+        Test::on_own_cluster("keys::a_silent_api_server_is_logged_once", silent),
+        Test::blocking("keys::missing_definitions_are_named", undefined),
     ]
 }
 
@@ -69,7 +69,7 @@ impl Keys {
         Ok(identity.recipient().key_id().to_string())
     }
 
-    /// What a person does who wants a key in another state.
+    /// Changes the state in a SealingKey, as a person does who retires or revokes a key.
     async fn ask_for(&self, key: &str, state: &str) -> Result<SealingKey, Error> {
         patch(&self.published, key, json!({"spec": {"state": state}})).await
     }
@@ -106,7 +106,7 @@ impl Keys {
         Ok(waiting::until(&what, DEADLINE, gone).await?)
     }
 
-    /// The name of the first key, once it is published.
+    /// Waits until the first key is published; returns its name.
     async fn first(&self) -> Result<String, Error> {
         let published =
             async || Some(self.published.list(&ListParams::default()).await.ok()?.items.first()?.name_any());
@@ -118,7 +118,7 @@ fn new_identity() -> Identity {
     Identity::generate(KeyKind::Hybrid, &mut randomness::system())
 }
 
-/// An identity Secret as an operator makes one.
+/// An identity Secret that an operator writes.
 fn secret(name: &str, identity: &Identity, made: &str) -> Secret {
     let text = IdentityFile::write(identity, made.parse().expect("a time"));
     identity_secret(name, text.as_bytes())
@@ -174,7 +174,7 @@ fn sealed(
     Ok(serde_json::from_str(&crate::sealing::run(&mut seal, &opaque("db", &[("PASSWORD", "hunter2")]))?)?)
 }
 
-/// The line about a held key, which people compare fingerprints with.
+/// The log line about a held key has the fingerprint that people compare.
 fn assert_logs_key(controller: &Controller, key: &str, state: &str) {
     let log = controller.log_text();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -189,8 +189,8 @@ fn assert_logs_key(controller: &Controller, key: &str, state: &str) {
     assert!(lines[0]["created"].is_string());
 }
 
-/// The key's SealingKey is deleted, made again as Active by hand, and lost with its definition: what
-/// was revoked opens nothing, and is published as Revoked again.
+/// The SealingKey of a revoked key is deleted, created again by hand as Active, and deleted with its definition. The
+/// key still opens nothing, and is published as Revoked again.
 async fn revocation(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let keys = Keys::of(cluster);
@@ -223,7 +223,7 @@ async fn revocation(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Deletes the definition of SealingKeys, and every SealingKey with it, and makes it again.
+/// Deletes the definition of SealingKeys, and every SealingKey with it, and creates it again.
 async fn redefine_sealing_keys(cluster: &Cluster) -> TestResult {
     let definitions = Api::<CustomResourceDefinition>::all(cluster.client());
     let shipped = installation::definitions()?;
@@ -255,7 +255,7 @@ async fn strictness(context: &Context, cluster: &Cluster) -> TestResult {
     keys.ask_for(&copied, "Active").await?;
     keys.until_published(&copied, KeyState::Retired).await?;
 
-    // A state that is written to the identity itself counts, and what is less strict does not.
+    // A state in the identity itself counts, and a less strict state elsewhere does not.
     patch(&keys.identities, "other", json!({"stringData": {"state": "Revoked"}})).await?;
     keys.until_published(&other, KeyState::Revoked).await?;
     patch(&keys.identities, "other", json!({"stringData": {"state": "Active"}})).await?;
@@ -278,8 +278,8 @@ async fn strictness(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// The definition of a newer Waxseal has a field that this controller does not know: a SealingKey that uses it
-/// stays, and so does what it asks for.
+/// The definition of a newer Waxseal has a field that this controller does not know. A SealingKey with that field
+/// stays, and the state that it asks for counts.
 async fn newer(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let keys = Keys::of(cluster);
@@ -351,7 +351,7 @@ async fn unwritable(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Has the API server refuse every change of an identity Secret until the binding `frozen` is deleted.
+/// Makes the API server refuse every change of an identity Secret until the binding `frozen` is deleted.
 async fn refuse_identity_changes(
     cluster: &Cluster,
     keys: &Keys,
@@ -366,7 +366,8 @@ async fn refuse_identity_changes(
     Ok(Api::all(cluster.client()))
 }
 
-/// Makes a policy of this name, and its binding: operations that do not meet the condition are refused soon.
+/// Creates a policy with this name, and its binding. Shortly afterwards, operations that do not meet the condition are
+/// refused.
 async fn refuse(cluster: &Cluster, name: &str, operation: Value, condition: &str) -> TestResult {
     let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
         "metadata": {"name": name},
@@ -383,7 +384,7 @@ async fn refuse(cluster: &Cluster, name: &str, operation: Value, condition: &str
     Ok(())
 }
 
-/// Whatever may be wrong with the identities, only keys that one of them holds stay published.
+/// Only keys of usable identities stay published, also while other identities are broken.
 async fn planted(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let keys = Keys::of(cluster);
@@ -393,7 +394,7 @@ async fn planted(context: &Context, cluster: &Cluster) -> TestResult {
         std::array::from_fn(|_| new_identity());
     let id = |identity: &Identity| identity.recipient().key_id().to_string();
 
-    // No identity can be used, and none may be made beside those that are broken.
+    // No identity is usable, and the controller makes no key while identities are broken.
     add(&identity_secret("broken", b"hunter2")).await?;
     add(&secret("future", &future, "2100-01-01T00:00:00Z")).await?;
     let mut made_by_us = secret("materialised", &materialised, MADE);
@@ -427,21 +428,21 @@ async fn planted(context: &Context, cluster: &Cluster) -> TestResult {
     )
     .await?;
 
-    // A held key beside them changes nothing about that.
+    // A usable identity in addition to the broken ones does not change that.
     add(&secret("held", &broken, MADE)).await?;
     controller.ready().await?;
     plant(&sealing_key(&stranger, KeyState::Active)).await?;
     keys.until_gone(&id(&stranger)).await?;
     keys.until_published(&id(&broken), KeyState::Active).await?;
 
-    // A held identity that is damaged takes its SealingKey along, and brings it back when it is mended.
+    // The SealingKey of an identity that breaks is deleted, and is published again when the identity is repaired.
     let good = keys.identities.get("held").await?.data.ok_or("no data")?["identity"].clone();
     patch(&keys.identities, "held", json!({"stringData": {"identity": "hunter2"}})).await?;
     keys.until_gone(&id(&broken)).await?;
     patch(&keys.identities, "held", json!({"data": {"identity": good}})).await?;
     keys.until_published(&id(&broken), KeyState::Active).await?;
 
-    // A request for an identity that is broken stands until that is mended.
+    // The state that a SealingKey asks for stays while its identity is broken.
     keys.until_published(&id(&broken_revoked), KeyState::Revoked).await?;
     let mended = IdentityFile::write(&broken_revoked, MADE.parse()?);
     patch(&keys.identities, "broken", json!({"stringData": {"identity": mended.as_str()}})).await?;
@@ -452,7 +453,7 @@ async fn planted(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// A policy of the cluster keeps one planted SealingKey; the others go all the same.
+/// A policy of the cluster protects one planted SealingKey; the others are deleted.
 async fn kept(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let keys = Keys::of(cluster);
@@ -477,7 +478,7 @@ async fn kept(context: &Context, cluster: &Cluster) -> TestResult {
     keys.until_gone(&first.name_any()).await
 }
 
-/// Somebody plants SealingKeys by the hundred while a key is revoked.
+/// An attacker plants thousands of SealingKeys while a key is revoked.
 async fn crowd(context: &Context, cluster: &Cluster) -> TestResult {
     const PLANTED: usize = 2000;
     installation::apply(cluster).await?;
@@ -498,7 +499,7 @@ async fn crowd(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// What a watch of SealingKeys has seen: which keys were Revoked, and which were Active after that.
+/// The keys that a watch of SealingKeys has seen as Revoked, and those that were Active after that.
 #[derive(Default)]
 struct Seen {
     revoked: BTreeSet<String>,
@@ -511,7 +512,7 @@ impl Seen {
         let seen = Arc::new(Mutex::new(Self::default()));
         let writing = Arc::clone(&seen);
         let mut events = watcher(published, watcher::Config::default()).boxed();
-        // The watch is on once its first list has ended.
+        // The watch has started when its first list ends.
         while !matches!(events.try_next().await?, Some(watcher::Event::InitDone)) {}
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
@@ -519,7 +520,7 @@ impl Seen {
                 match event {
                     Ok(watcher::Event::Apply(key) | watcher::Event::InitApply(key)) => seen.note(&key),
                     Ok(_) => {}
-                    // What follows is not seen.
+                    // Events after an error are not recorded.
                     Err(error) => {
                         seen.revived.insert(error.to_string());
                         return;
@@ -539,9 +540,9 @@ impl Seen {
     }
 }
 
-/// Each round revokes a key and kills the controller, as soon as the identity says Revoked or a little
-/// later than in the round before. What the identity says outlives the SealingKey, which is deleted
-/// then. After that, a controller is killed while it starts.
+/// Each round revokes a key and kills the controller: as soon as the identity is Revoked, or a little later than in the
+/// round before. Then the SealingKey is deleted, and the state of the identity still counts. At last a controller is
+/// killed while it starts.
 async fn killed(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let keys = Keys::of(cluster);
@@ -602,8 +603,8 @@ async fn two(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Every connection is frozen from the start on. The key loop tries again and again, says so once, and goes on
-/// when the API server answers.
+/// Every connection is frozen from the start. The key loop retries, logs the failure once, and continues when the API
+/// server answers.
 async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let proxy = FreezingProxy::start(cluster.address()).await?;
@@ -622,7 +623,7 @@ async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// A controller that is started before the definitions says what to apply, once, and goes on.
+/// A controller that starts before the definitions exist logs once what to apply, and continues when they exist.
 fn undefined(context: &Context) -> TestResult {
     let cluster = Cluster::start(&context.assets.kubernetes, &[])?;
     cluster.block_on(async {

@@ -1,4 +1,4 @@
-//! What `kubectl get` shows: the API server makes the table.
+//! The tables of `kubectl get`, which the API server makes.
 
 use http::Request;
 use http::header::ACCEPT;
@@ -9,19 +9,19 @@ use crate::registration::{Context, Error, Test, TestResult};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::new("kubectl::sealed_secrets_show_their_state_and_the_message_when_asked", sealed_secrets),
-        Test::new("kubectl::sealing_keys_show_what_they_are_for", sealing_keys),
+        Test::new("kubectl::sealed_secrets_show_their_state_and_with_wide_output_the_message", sealed_secrets),
+        Test::new("kubectl::sealing_keys_show_role_state_and_creation_time", sealing_keys),
     ]
 }
 
-/// The table of a resource in a namespace.
+/// Returns the table of a resource in a namespace.
 async fn table(context: &Context, namespace: &str, resource: &str) -> Result<Value, Error> {
     let uri = format!("/apis/waxseal.dev/v1alpha1/namespaces/{namespace}/{resource}");
     let request = Request::get(uri).header(ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io").body(Vec::new())?;
     Ok(context.cluster.client().request(request).await?)
 }
 
-/// Name and priority of each column; `-o wide` shows those of a priority above 0.
+/// Returns name and priority of each column. Only `-o wide` shows columns with a priority above 0.
 fn columns(table: &Value) -> Vec<(&str, u64)> {
     let definitions = table["columnDefinitions"].as_array().into_iter().flatten();
     definitions.filter_map(|column| Some((column["name"].as_str()?, column["priority"].as_u64()?))).collect()

@@ -1,6 +1,6 @@
 //! The tests of Waxseal's programs on a real Kubernetes API server.
 //!
-//! Own `main`, because the preparation may take minutes and must be seen to progress.
+//! It has a `main` of its own: the preparation can take minutes and shows its progress.
 #![expect(clippy::print_stderr, reason = "the preparation's progress is for people")]
 
 mod admission;
@@ -34,7 +34,7 @@ use waxseal_tests::{assets, installation, prerequisites, programs, python, repor
 
 use registration::{Context, Test};
 
-/// Tests mostly wait for the cluster, so more of them than processors run at once.
+/// More threads than processors: tests mostly wait for the cluster.
 const THREADS: usize = 8;
 
 fn main() -> ExitCode {
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Every module of tests has a line here.
+/// Returns all tests. Every module of tests has a line here.
 fn tests() -> Vec<Test> {
     let modules = [
         admission::tests(),
@@ -72,7 +72,7 @@ fn tests() -> Vec<Test> {
     modules.into_iter().flatten().collect()
 }
 
-/// The context, and with it the cluster, ends when this returns or panics.
+/// Runs the selected tests. The context, and with it the cluster, ends when this function returns or panics.
 fn run(arguments: &Arguments) -> Result<Conclusion, Box<dyn Error>> {
     let context = Arc::new(OnceLock::new());
     let trials: Vec<Trial> = tests().into_iter().map(|test| test.into_trial(&context)).collect();

@@ -1,4 +1,4 @@
-//! A SealedSecret becomes a Secret, byte for byte, and follows it to the end.
+//! A SealedSecret becomes a Secret, byte for byte; changes and deletions follow.
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
@@ -17,21 +17,21 @@ use crate::sealing::{
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::new("materialise::every_fixture_byte_for_byte_until_it_is_garbage_collected", fixtures),
+        Test::new("materialise::every_fixture_is_exact_and_is_garbage_collected", fixtures),
         Test::new("materialise::a_changed_object_changes_its_secret", change),
-        Test::new("materialise::a_secret_deleted_by_hand_comes_back", comes_back),
+        Test::new("materialise::a_secret_deleted_by_hand_is_created_again", comes_back),
         Test::new("materialise::the_data_is_exact_and_other_metadata_stays", exact),
-        Test::new("materialise::metadata_follows_the_template_and_no_further", metadata),
-        Test::new("materialise::a_recreated_object_has_its_secret_again", recreated),
-        Test::new("materialise::a_secret_whose_owner_reference_was_taken_away_has_it_again", reowned),
-        Test::new("materialise::a_secret_that_another_controller_took_is_foreign", taken),
-        Test::new("materialise::the_status_says_ready_for_the_generation_that_was_judged", status),
-        Test::new("materialise::what_kubernetes_never_changes_is_said_and_left", immutable),
-        Test::new("materialise::an_object_that_is_being_deleted_is_left_alone", deleting),
+        Test::new("materialise::only_metadata_of_the_template_changes", metadata),
+        Test::new("materialise::a_recreated_object_gets_its_secret_again", recreated),
+        Test::new("materialise::a_removed_owner_reference_is_restored", reowned),
+        Test::new("materialise::a_secret_with_another_controller_is_foreign", taken),
+        Test::new("materialise::the_status_is_ready_for_the_generation_that_was_judged", status),
+        Test::new("materialise::immutable_fields_are_reported_and_not_written", immutable),
+        Test::new("materialise::an_object_that_is_being_deleted_is_not_reconciled", deleting),
     ]
 }
 
-/// What the Secret shall be is what the API server itself makes of the plain manifest.
+/// The expected Secret is the one that the API server makes of the plain manifest.
 async fn fixtures(context: &Context) -> TestResult {
     let mut made = Vec::new();
     for fixture in fixtures::secrets()? {
@@ -57,7 +57,7 @@ async fn materialise(context: &Context, fixture: &Fixture) -> Result<(Namespace,
 
     let mut plain = plain_value(&fixture.text)?;
     plain["metadata"] = json!({"name": plain["metadata"]["name"]});
-    // Untyped, so that the API server alone decides what the manifest says.
+    // Untyped: only the API server interprets the manifest.
     let untyped: DynamicObject = serde_json::from_value(plain)?;
     let resource = ApiResource::erase::<Secret>(&());
     let api = Api::<DynamicObject>::namespaced_with(context.cluster.client(), plain_namespace.name(), &resource);
@@ -167,7 +167,7 @@ async fn recreated(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// Without the reference nothing would collect the Secret when its object goes.
+/// Without the owner reference, garbage collection would keep the Secret after its SealedSecret is deleted.
 async fn reowned(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("reowned").await?;
     let object = context.create_sealed(&namespace, "db", "hunter2").await?;
@@ -232,7 +232,7 @@ async fn immutable(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// Foreground deletion keeps the object, with a deletion time, until its Secret is gone.
+/// Foreground deletion keeps the object, with a deletion time, until its Secret is deleted.
 async fn deleting(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("deleting").await?;
     context.create_sealed(&namespace, "db", "hunter2").await?;
@@ -242,7 +242,7 @@ async fn deleting(context: &Context) -> TestResult {
     let secrets = namespace.api::<Secret>();
     waiting::until("the Secret's end", DEADLINE, async || secrets.get_opt("db").await.ok()?.is_none().then_some(()))
         .await?;
-    // Something judged after the deletion shows that the controller has seen it.
+    // When a later object is judged, the controller has seen the deletion.
     context.create_sealed(&namespace, "witness", "x").await?;
     assert!(secrets.get_opt("db").await?.is_none());
     patch(&objects, "db", json!({"metadata": {"finalizers": Value::Null}})).await?;

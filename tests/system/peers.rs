@@ -1,4 +1,5 @@
-//! Other implementations of age, and what the format adds to an age file, from another library than Waxseal's.
+//! Other implementations of age, and the format's additions to an age file, computed with another library than
+//! Waxseal's.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,14 +15,14 @@ use crate::registration::{Context, Error};
 /// An implementation of age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
-    /// The original, in Go.
+    /// The original implementation, in Go.
     Age,
-    /// The one in TypeScript.
+    /// The implementation in TypeScript.
     Typage,
 }
 
 impl Peer {
-    /// A file for one recipient.
+    /// Encrypts a payload for one recipient.
     pub(crate) fn encrypt(self, context: &Context, recipient: &str, payload: &[u8]) -> Result<Vec<u8>, Error> {
         match self {
             Self::Age => filter(Command::new(&context.assets.age).args(["-r", recipient]), payload),
@@ -29,7 +30,7 @@ impl Peer {
         }
     }
 
-    /// The payload of a file.
+    /// Decrypts a file.
     pub(crate) fn decrypt(self, context: &Context, identity: &Path, file: &[u8]) -> Result<Vec<u8>, Error> {
         match self {
             Self::Age => filter(Command::new(&context.assets.age).arg("-d").arg("-i").arg(identity), file),
@@ -37,7 +38,7 @@ impl Peer {
         }
     }
 
-    /// A file for a passphrase: binary from age, armoured from typage.
+    /// Encrypts a payload for a passphrase. The file is binary from age, and armoured from typage.
     pub(crate) fn protect(self, context: &Context, passphrase: &str, payload: &[u8]) -> Result<Vec<u8>, Error> {
         match self {
             Self::Age => {
@@ -51,7 +52,7 @@ impl Peer {
     }
 }
 
-/// Runs a program with this input; fails unless it exits with 0 and says nothing of note.
+/// Runs a program with this input. Fails unless it exits with 0 and writes nothing to stderr.
 pub(crate) fn filter(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Error> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().expect("stdin is piped above");
@@ -60,7 +61,7 @@ pub(crate) fn filter(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Err
     let output = child.wait_with_output()?;
     writer.join().expect("the writer does not panic")?;
     let said = String::from_utf8_lossy(&output.stderr);
-    // What age says while a plugin takes its time, as scrypt does on a busy machine.
+    // age writes such lines while a plugin is slow, as scrypt is on a busy machine.
     let is_quiet = said.lines().all(|line| line.starts_with("age: waiting on "));
     if !output.status.success() || !is_quiet {
         return Err(format!("{}: {}: {said}", command.get_program().display(), output.status).into());
@@ -68,15 +69,15 @@ pub(crate) fn filter(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Err
     Ok(output.stdout)
 }
 
-/// The commitment to a data key as it stands in an envelope.
+/// Returns the commitment to a DEK in the form that an envelope has.
 pub(crate) fn commitment(dek: &[u8]) -> String {
     BASE64_STANDARD.encode(derive(dek, &[b"waxseal/v1/commitment"]))
 }
 
-/// A wrap as it stands in an envelope: an age file, and the proof that its maker knew the data key.
+/// Returns a wrap in the form that an envelope has: an age file, and the proof that its maker knew the DEK.
 pub(crate) fn wrap(dek: &[u8], key_id: &str, age_file: &[u8]) -> String {
     let digest = Sha256::digest(age_file);
-    // HKDF's output for a shorter length is the beginning of that for a longer one.
+    // A shorter output of HKDF is the beginning of a longer one.
     let proof = &derive(dek, &[b"waxseal/v1/wrap", key_id.as_bytes(), &digest])[..16];
     format!("{}.{}", BASE64_STANDARD.encode(age_file), BASE64_URL_SAFE_NO_PAD.encode(proof))
 }

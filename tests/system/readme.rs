@@ -1,4 +1,4 @@
-//! The README's commands, run as they stand there, as a person pastes them.
+//! The commands of the README, run exactly as a person pastes them.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -17,21 +17,21 @@ use crate::registration::{Context, Error, Test, TestResult};
 
 const README: &str = include_str!("../../README.md");
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// For what a controller does by itself.
+/// The deadline for what the controller does by itself.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PASSPHRASE: &str = "correct horse battery staple\n";
-/// The value that the README seals everywhere.
+/// The value in all examples of the README.
 const PASSWORD: &str = "correct-horse";
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::blocking("readme::the_quick_start_runs_as_it_stands", quick_start),
-        Test::blocking("readme::without_kubernetes_runs_as_it_stands", without_kubernetes),
-        Test::blocking("readme::the_recovery_keys_run_as_they_stand", recovery_keys),
+        Test::blocking("readme::the_quick_start_works_as_written", quick_start),
+        Test::blocking("readme::without_kubernetes_works_as_written", without_kubernetes),
+        Test::blocking("readme::the_recovery_keys_work_as_written", recovery_keys),
     ]
 }
 
-/// The contents of the blocks of a language below a heading, up to the next heading of the same level.
+/// Returns the code blocks in a language below a heading, up to the next heading of the same level.
 fn blocks(heading: &str, language: &str) -> Result<Vec<&'static str>, Error> {
     let (_, section) = README.split_once(heading).ok_or_else(|| format!("the README has no {heading:?}"))?;
     let section = section.split("\n## ").next().unwrap_or(section);
@@ -42,7 +42,7 @@ fn blocks(heading: &str, language: &str) -> Result<Vec<&'static str>, Error> {
 
 /// A person with an empty folder, the programs in `PATH`, and terminals.
 struct Person {
-    /// The folder, and what runs in terminals of its own.
+    /// The folder, and the processes that run in other terminals.
     group: ProcessGroup,
     path: std::ffi::OsString,
     kubeconfig: Option<PathBuf>,
@@ -63,7 +63,7 @@ impl Person {
         self.group.folder()
     }
 
-    /// Has `db.yaml`, the first manifest of the README.
+    /// Writes `db.yaml`, the first manifest of the README.
     fn has_the_manifest(&self) -> TestResult {
         let manifest = blocks("# Waxseal\n", "yaml")?;
         Ok(fs::write(self.folder().join("db.yaml"), manifest.first().ok_or("no manifest")?)?)
@@ -78,7 +78,7 @@ impl Person {
         }
     }
 
-    /// Runs a block in a terminal of its own, where it stays; gives its log.
+    /// Starts a block in another terminal, where it stays; returns the path of its log.
     fn starts(&mut self, block: &str) -> Result<PathBuf, Error> {
         let log = self.folder().join("controller.log");
         let mut shell = Command::new("sh");
@@ -88,7 +88,7 @@ impl Person {
         Ok(log)
     }
 
-    /// Runs a block to its end and answers its questions; gives everything that the terminal showed.
+    /// Runs a block to its end and answers its questions; returns everything that the terminal showed.
     fn pastes(&self, block: &str, answers: &[(&str, &str)]) -> Result<String, Error> {
         let mut terminal = Terminal::open();
         let mut shell = Command::new(std::env::current_exe()?);
@@ -96,7 +96,7 @@ impl Person {
         terminal::run_in_session(&mut shell, "sh", &["-eu", "-c", block], Some(&terminal));
         shell.stdin(terminal.other_end()).stdout(terminal.other_end()).stderr(terminal.other_end());
         let mut child = self.group.spawn(&mut shell)?;
-        // The session ends when nothing holds the other end of the terminal, and the command holds it too.
+        // The session ends when all other ends of the terminal are closed. `shell` holds one of them.
         drop(shell);
         let mut shown = Shown::of(&terminal);
         for (question, answer) in answers {
@@ -112,7 +112,7 @@ impl Person {
     }
 }
 
-/// The fingerprint that a controller has logged.
+/// Returns the fingerprint that a controller has logged.
 fn logged_fingerprint(log: &Path) -> Result<String, Error> {
     let fingerprint = waiting::until_blocking("the fingerprint in the controller's log", PATIENCE, || {
         let text = fs::read_to_string(log).ok()?;
@@ -168,7 +168,7 @@ fn without_kubernetes(context: &Context) -> TestResult {
             person.pastes(block, &[])?;
         }
     }
-    // A person looks again until the Secret is there.
+    // A person repeats the command until the Secret exists.
     let shown = waiting::until_blocking("the Secret", PATIENCE, || person.pastes(look, &[]).ok())?;
     assert_eq!(shown, PASSWORD);
     Ok(())

@@ -1,4 +1,4 @@
-//! The README's way back to the values without Waxseal, run as it stands there.
+//! The commands of the README that recover values without Waxseal, run exactly as they are there.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -19,20 +19,20 @@ const SECRET: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstring
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::blocking("recovery::the_readme_finds_the_dek", dek),
-        Test::blocking("recovery::the_readme_notices_a_wrong_dek", wrong_dek),
+        Test::blocking("recovery::the_readme_detects_a_wrong_dek", wrong_dek),
         Test::blocking("recovery::the_readme_opens_the_values_with_python", values),
-        Test::blocking("recovery::the_readme_gives_no_value_for_a_wrong_dek_with_python", values_of_another_dek),
+        Test::blocking("recovery::the_readme_gives_no_value_with_python_for_a_wrong_dek", values_of_another_dek),
     ]
 }
 
-/// The commands of the first block of shell below a heading.
+/// Returns the commands of the first shell block below a heading.
 fn commands(heading: &str) -> Result<&'static str, Error> {
     let section = README.split_once(heading).ok_or_else(|| format!("the README has no {heading:?}"))?.1;
     let block = section.split_once("```sh\n").and_then(|(_, rest)| rest.split_once("```\n"));
     Ok(block.ok_or("no commands below the heading")?.0)
 }
 
-/// A folder with `recovery.key`, and `db.sealed.yaml`, which was sealed for the cluster and for that key.
+/// A folder with `recovery.key` and `db.sealed.yaml`, which is sealed for the cluster and for that key.
 fn sealed(context: &Context) -> Result<TempDir, Error> {
     let folder = tempfile::tempdir_in(context.cluster.folder())?;
     let waxseal = |arguments: &[&str], input: &str| {
@@ -61,7 +61,7 @@ fn find_dek(context: &Context, folder: &Path) -> Result<Output, Error> {
     follow(context, "\n### The DEK\n", folder)
 }
 
-/// The prepared environment takes the place of the one that the README makes.
+/// Uses the prepared Python environment instead of the one that the README makes.
 fn open_values(context: &Context, folder: &Path) -> Result<Output, Error> {
     symlink(context.python.environment(), folder.join("reader"))?;
     std::fs::copy(python::sources().join("waxseal_reader.py"), folder.join("waxseal_reader.py"))?;

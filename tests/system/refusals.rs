@@ -1,4 +1,4 @@
-//! What is refused, with what word, and that nothing is written then.
+//! Objects that the controller refuses: the reason in the status, and the Secret, which stays as it is.
 
 use std::process::Command;
 
@@ -16,15 +16,15 @@ use crate::sealing::{condition, create, create_plain, opaque, patch, replace_spe
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::new("refusals::a_moved_object_is_moved_and_writes_nothing", moved),
-        Test::new("refusals::a_value_at_another_key_is_unreadable_and_the_secret_stays", swapped),
+        Test::new("refusals::a_moved_object_has_the_reason_moved_and_no_secret", moved),
+        Test::new("refusals::a_value_under_another_key_is_unreadable_and_the_secret_stays", swapped),
         Test::new("refusals::a_disguised_move_is_unreadable", disguised),
         Test::new("refusals::a_foreign_secret_is_never_touched", foreign),
-        Test::new("refusals::a_foreign_secret_wins_every_race", race),
-        Test::new("refusals::a_key_that_is_not_here_is_missing", missing),
-        Test::new("refusals::an_object_that_is_malformed_says_so_and_the_secret_stays", malformed),
-        Test::new("refusals::the_api_server_refuses_what_needs_no_looking", admission),
-        Test::new("refusals::a_secret_that_the_api_server_refuses_quotes_nothing", invalid),
+        Test::new("refusals::a_foreign_secret_stays_in_every_race", race),
+        Test::new("refusals::an_object_for_a_key_that_is_not_held_has_the_reason_key_missing", missing),
+        Test::new("refusals::a_malformed_object_has_the_reason_malformed_and_the_secret_stays", malformed),
+        Test::new("refusals::the_api_server_refuses_invalid_forms", admission),
+        Test::new("refusals::the_status_quotes_nothing_of_a_secret_that_the_api_server_refuses", invalid),
         Test::on_own_cluster("refusals::metadata_that_the_operator_forbids_is_refused", forbidden_metadata),
     ]
 }
@@ -118,8 +118,8 @@ async fn foreign(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// A Secret and a SealedSecret of the same name, created at once, many times: whoever made the
-/// Secret first, a foreign one keeps its content.
+/// A Secret and a SealedSecret with the same name are created at the same time, in many rounds. A Secret that was
+/// created first keeps its content.
 async fn race(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("race").await?;
     let secrets = namespace.api::<Secret>();
@@ -208,7 +208,7 @@ async fn admission(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// The server's own message about a typed Secret quotes its content; ours does not.
+/// The API server's message about a Secret with a type quotes its content. The status must not.
 async fn invalid(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("invalid").await?;
     let manifest = json!({
@@ -220,7 +220,8 @@ async fn invalid(context: &Context) -> TestResult {
     let Err(kube::Error::Api(status)) = quoted else { return Err("the API server took it".into()) };
     assert!(status.message.contains("invalid character 'h'"), "{}", status.message);
 
-    // `waxseal seal` refuses a Secret of this type with such a value; the type is no part of what is sealed.
+    // `waxseal seal` refuses a Secret of this type with such a value. The type is not bound to the value, so it can be
+    // changed afterwards.
     let mut opaque = manifest;
     opaque["type"] = json!("Opaque");
     let mut sealed = context.seal(&opaque.to_string(), &namespace)?;

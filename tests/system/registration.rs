@@ -1,4 +1,4 @@
-//! How tests are written down: a name and an async function from the context to a result.
+//! The form of a test: a name and an async function from the context to a result.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -12,9 +12,9 @@ use waxseal_tests::python::Python;
 use waxseal_tests::report;
 use waxseal_tests::typage::Typage;
 
-/// What all tests share.
+/// The cluster, the controller and the programs that all tests share.
 pub(crate) struct Context {
-    /// The one controller of the shared cluster; it ends before the cluster does.
+    /// The controller of the shared cluster. It is dropped before the cluster.
     pub(crate) controller: Controller,
     /// The cluster's public keys, as `waxseal keys fetch` wrote them.
     pub(crate) keys_file: PathBuf,
@@ -29,19 +29,19 @@ pub(crate) struct Context {
 pub(crate) type TestResult = Result<(), Error>;
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// A test that runs once the context is there.
+/// A test that runs when the context is ready.
 pub(crate) struct Test {
     name: &'static str,
     run: Box<dyn FnOnce(&Context) -> TestResult + Send>,
 }
 
 impl Test {
-    /// A test that talks to the cluster; it runs on the cluster's runtime.
+    /// A test on the shared cluster. It runs on the cluster's runtime.
     pub(crate) fn new(name: &'static str, run: impl AsyncFnOnce(&Context) -> TestResult + Send + 'static) -> Self {
         Self::blocking(name, |context| context.cluster.block_on(run(context)))
     }
 
-    /// A test that needs a cluster for itself, without a controller in it yet.
+    /// A test on a cluster of its own, without a controller.
     pub(crate) fn on_own_cluster(
         name: &'static str,
         run: impl AsyncFnOnce(&Context, &Cluster) -> TestResult + Send + 'static,
@@ -52,7 +52,7 @@ impl Test {
         })
     }
 
-    /// Like [`on_own_cluster`](Self::on_own_cluster), with the admission plugin that OpenShift has on.
+    /// Like [`on_own_cluster`](Self::on_own_cluster), with the admission plugin that OpenShift enables.
     pub(crate) fn on_cluster_as_in_openshift(
         name: &'static str,
         run: impl AsyncFnOnce(&Context, &Cluster) -> TestResult + Send + 'static,
@@ -63,12 +63,12 @@ impl Test {
         })
     }
 
-    /// A test outside of any async runtime.
+    /// A test outside of any async runtime, on the shared cluster or on one that it starts itself.
     pub(crate) fn blocking(name: &'static str, run: impl FnOnce(&Context) -> TestResult + Send + 'static) -> Self {
         Self { name, run: Box::new(run) }
     }
 
-    /// The context may still be empty; it must not be when the trial runs.
+    /// Converts the test for the test runner. The context must be set before the trial runs.
     pub(crate) fn into_trial(self, context: &Arc<OnceLock<Context>>) -> Trial {
         let context = Arc::clone(context);
         Trial::test(self.name, move || {

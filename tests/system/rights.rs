@@ -1,4 +1,4 @@
-//! What the controller does with its rights, by the API server's own record.
+//! The controller's rights, and its use of them according to the audit log of the API server.
 
 use std::collections::BTreeSet;
 
@@ -22,23 +22,27 @@ const EVERYWHERE: [(&str, &[&str]); 3] = [
     ("sealedsecrets/status", &["patch"]),
     ("secrets", &["create", "get", "list", "patch", "watch"]),
 ];
-/// And those in its own namespace, beside reading SealingKeys, which everybody may.
+/// The rights that it also gives in the controller's own namespace, in addition to reading SealingKeys, which every
+/// user may.
 const IN_ITS_NAMESPACE: [(&str, &[&str]); 1] = [("sealingkeys", &["create", "delete", "list", "patch", "watch"])];
 /// The controller patches a SealingKey only to make it as strict as its identity.
 const SELDOM_USED: (&str, &str) = ("sealingkeys", "patch");
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::new("rights::one_object_costs_one_secret_write_and_one_status_write", cost),
+        Test::new("rights::one_object_needs_one_secret_write_and_one_status_write", cost),
         Test::new("rights::the_controller_asks_for_nothing_it_has_no_right_to", nothing_refused),
         Test::new("rights::the_controller_has_these_rights_and_no_others", golden),
         Test::on_own_cluster("rights::the_controller_uses_all_rights_that_it_has", used),
-        Test::on_cluster_as_in_openshift("rights::owners_are_given_back_where_that_takes_a_further_right", openshift),
+        Test::on_cluster_as_in_openshift(
+            "rights::an_owner_reference_is_restored_where_that_needs_another_right",
+            openshift,
+        ),
         Test::new("rights::anybody_who_is_logged_in_can_read_the_sealing_keys_and_no_identity", readers),
     ]
 }
 
-/// The controller's requests so far, of which watches may go on.
+/// The controller's requests so far. Watches among them can still run.
 fn requests(cluster: &Cluster) -> Result<Vec<Value>, Error> {
     let log = std::fs::read_to_string(cluster.audit_log())?;
     let user = format!("system:serviceaccount:{KEY_NAMESPACE}:{SERVICE_ACCOUNT}");
@@ -101,7 +105,7 @@ fn rights(listed: &[(&str, &[&str])]) -> Rights {
     pairs.map(|(resource, verb)| ((*resource).to_owned(), (*verb).to_owned())).collect()
 }
 
-/// The rights on Secrets and on Waxseal's kinds, as the API server tells the controller's account.
+/// The rights of the controller's account on Secrets and on Waxseal's kinds, as the API server reports them.
 async fn granted(cluster: &Cluster, namespace: &str) -> Result<Rights, Error> {
     let token = cluster.service_account_token(KEY_NAMESPACE, SERVICE_ACCOUNT).await?;
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
@@ -130,7 +134,7 @@ async fn golden(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// A right that nothing uses is one too many.
+/// The test fails for a right that the controller never uses: such a right must be removed.
 async fn used(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let controller = Controller::start(cluster, &context.programs, "used").await?;
@@ -145,7 +149,7 @@ async fn used(context: &Context, cluster: &Cluster) -> TestResult {
     };
     create(&namespace, &seal("db")?).await?;
     with_reason(&namespace, "db", "Materialised").await?;
-    // A Secret that vanishes has its SealedSecret looked at again, and a foreign one is read.
+    // The deletion of a Secret causes a reconcile, and the reconcile of a foreign Secret reads it.
     let secrets = namespace.api::<Secret>();
     secrets.delete("db", &DeleteParams::default()).await?;
     waiting::until("the Secret's return", DEADLINE, async || secrets.get_opt("db").await.ok().flatten()).await?;
@@ -181,7 +185,7 @@ async fn plant_sealing_key(cluster: &Cluster) -> TestResult {
     Ok(waiting::until("the planted key's end", DEADLINE, gone).await?)
 }
 
-/// With the plugin, the right to delete a Secret is what allows its owner to be changed.
+/// With the plugin, an account needs the right to delete a Secret to change its owner.
 async fn openshift(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let controller = Controller::start(cluster, &context.programs, "openshift").await?;
@@ -200,7 +204,7 @@ async fn openshift(context: &Context, cluster: &Cluster) -> TestResult {
     take_owner_away().await?;
     with_reason(&namespace, "db", "Forbidden").await?;
     installation::apply_owner_references_rights(cluster).await?;
-    // The API server learns of a right a moment after it was given.
+    // A new right is in force a moment after it was given.
     waiting::until("the owner reference's return", DEADLINE, async || {
         let secret = secrets.get("db").await.ok()?;
         if secret.owner_references().first().is_some_and(|owner| Some(&owner.uid) == object.metadata.uid.as_ref()) {

@@ -1,4 +1,4 @@
-//! Sealing with the real program, and reading what the cluster says of it.
+//! Support for the tests: sealing with the real program, and reading Secrets and statuses from the cluster.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -16,7 +16,7 @@ use crate::registration::{Context, Error};
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 impl Context {
-    /// Runs `waxseal seal` on a manifest, for the cluster's keys; gives its output.
+    /// Runs `waxseal seal` on a manifest with the cluster's keys; returns its output.
     pub(crate) fn seal_text(&self, manifest: &str, arguments: &[&str]) -> Result<String, Error> {
         let mut command = Command::new(&self.programs.waxseal);
         command.env_clear().arg("seal").arg("--keys").arg(&self.keys_file).args(arguments).arg("-");
@@ -29,7 +29,7 @@ impl Context {
         Ok(serde_json::from_str(&self.seal_text(&json, &["-n", namespace.name()])?)?)
     }
 
-    /// Seals a Secret of one value and creates it; returns once the controller has judged it.
+    /// Seals a Secret with one value and creates the SealedSecret; returns it when the controller has judged it.
     pub(crate) async fn create_sealed(
         &self,
         namespace: &Namespace,
@@ -52,7 +52,7 @@ pub(crate) fn opaque(name: &str, values: &[(&str, &str)]) -> String {
     manifest.to_string()
 }
 
-/// The manifest as an independent YAML reader has it.
+/// Reads a manifest with an independent YAML reader.
 pub(crate) fn plain_value(manifest: &str) -> Result<serde_json::Value, Error> {
     Ok(serde_saphyr::from_str(manifest)?)
 }
@@ -76,7 +76,8 @@ pub(crate) async fn create(namespace: &Namespace, sealed: &SealedSecret) -> Resu
     Ok(())
 }
 
-/// Replaces the spec of an existing object, as `kubectl replace` does; again if its status changed meanwhile.
+/// Replaces the spec of an existing object, as `kubectl replace` does. Retries if its status changes at the
+/// same time.
 pub(crate) async fn replace_spec(namespace: &Namespace, sealed: &SealedSecret) -> Result<(), Error> {
     let objects = namespace.api::<SealedSecret>();
     let replace = async || {
@@ -92,7 +93,7 @@ pub(crate) async fn replace_spec(namespace: &Namespace, sealed: &SealedSecret) -
     Ok(())
 }
 
-/// The object once its status speaks of its present generation.
+/// Waits until the status of an object is about its present generation; returns the object.
 pub(crate) async fn judged(namespace: &Namespace, name: &str) -> Result<SealedSecret, Error> {
     let objects = namespace.api::<SealedSecret>();
     let what = format!("the judgement of {name}");
@@ -104,7 +105,7 @@ pub(crate) async fn judged(namespace: &Namespace, name: &str) -> Result<SealedSe
     Ok(judged.await?)
 }
 
-/// Waits until an object's `Ready` condition has a reason; gives the object.
+/// Waits until the condition `Ready` of an object has a reason; returns the object.
 pub(crate) async fn with_reason(namespace: &Namespace, name: &str, reason: &str) -> Result<SealedSecret, Error> {
     let objects = namespace.api::<SealedSecret>();
     let what = format!("reason {reason} on {name}");
@@ -122,19 +123,19 @@ pub(crate) async fn with_reason(namespace: &Namespace, name: &str, reason: &str)
     }
 }
 
-/// Status, reason and message of a condition.
+/// Returns status, reason and message of a condition.
 pub(crate) fn condition(object: &SealedSecret, type_: &str) -> Option<(String, String, String)> {
     let condition = object.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)?;
     Some((condition.status.clone(), condition.reason.clone(), condition.message.clone()))
 }
 
-/// The Secret's values as text, by key.
+/// Returns the Secret's values as text, by key.
 pub(crate) fn values(secret: &Secret) -> Vec<(String, String)> {
     let data = secret.data.iter().flatten();
     data.map(|(key, value)| (key.clone(), String::from_utf8_lossy(&value.0).into_owned())).collect()
 }
 
-/// Creates a Secret that is nobody's.
+/// Creates a Secret without owner and mark.
 pub(crate) async fn create_plain(namespace: &Namespace, name: &str, value: &str) -> Result<Secret, Error> {
     let secret = serde_json::from_str(&opaque(name, &[("PASSWORD", value)]))?;
     Ok(namespace.api::<Secret>().create(&PostParams::default(), &secret).await?)

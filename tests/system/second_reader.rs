@@ -1,4 +1,4 @@
-//! The format's vectors, as the second reader understands them.
+//! The vectors of the format, checked by the second reader, in Python.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -11,7 +11,7 @@ use crate::registration::{Context, Error, Test, TestResult};
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::blocking("second_reader::python_agrees_with_every_vector", agrees),
-        Test::blocking("second_reader::python_notices_a_vector_with_another_byte", notices),
+        Test::blocking("second_reader::python_detects_a_changed_byte", notices),
     ]
 }
 
@@ -43,7 +43,7 @@ fn notices(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// Changes one byte; returns the name of the vector that it belongs to.
+/// Changes one byte; returns the name of its vector.
 fn change_a_key_id(file: &Path) -> Result<String, Error> {
     let text = std::fs::read_to_string(file)?;
     let vectors: Value = serde_json::from_str(&text)?;

@@ -1,4 +1,4 @@
-//! The controller's first minutes, its keys and its end, each on an API server of its own.
+//! The start of the controller, its first key, and its end, mostly on API servers of their own.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use crate::registration::{Context, Test, TestResult};
 use crate::sealing::{DEADLINE, create, opaque, with_reason};
 
 const WATCH_FAILURES: &str = "waxseal_watch_failures_total{kind=\"SealedSecrets\"}";
-/// Far more than two of the longest waits between attempts, and far less than the library would take.
+/// Far longer than two of the longest waits between attempts, and far shorter than the library's waits.
 const FOLLOWED_AGAIN: Duration = Duration::from_secs(30);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("startup::two_controllers_at_once_end_with_one_primary", two_at_once),
-        Test::on_own_cluster("startup::no_key_is_made_while_objects_name_another", awaiting),
+        Test::on_own_cluster("startup::no_key_is_made_while_objects_name_other_keys", awaiting),
         Test::on_own_cluster("startup::a_restart_writes_nothing_and_sigterm_ends_it", restart),
-        Test::blocking("startup::after_an_outage_of_the_api_server_everything_follows_again", outage),
+        Test::blocking("startup::watches_continue_after_an_outage_of_the_api_server", outage),
         Test::new("startup::a_planted_sealing_key_is_deleted", planted),
         Test::new("startup::a_deleted_sealing_key_is_published_again", republished),
     ]
@@ -46,8 +46,8 @@ async fn two_at_once(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// A cluster that was restored without its keys: nothing is sealed to a new key behind the
-/// operator's back, and what is there keeps waiting.
+/// A cluster was restored without its keys. The controller makes no key, because people would seal to it and the
+/// operator would not know. The objects wait.
 async fn awaiting(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let namespace = cluster.namespace("awaiting").await?;
@@ -60,7 +60,7 @@ async fn awaiting(context: &Context, cluster: &Cluster) -> TestResult {
     assert!(keys.list(&ListParams::default()).await?.items.is_empty());
 
     namespace.api::<SealedSecret>().delete("db", &DeleteParams::default()).await?;
-    // Any event in the key namespace makes the controller look again.
+    // An event in the key namespace makes the controller read its keys again.
     let mut identity = Secret::default();
     identity.metadata.name = Some("event".to_owned());
     identity.type_ = Some("waxseal.dev/sealing-key".to_owned());
@@ -107,7 +107,7 @@ async fn restart(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// How many SealedSecrets the controllers of a cluster have fetched so far, by the API server's audit log.
+/// Counts the SealedSecrets that the controllers of a cluster have fetched so far, by the audit log.
 fn fetches(cluster: &Cluster) -> Result<usize, crate::registration::Error> {
     let log = std::fs::read_to_string(cluster.audit_log())?;
     let is_fetch = |line: &&str| {
@@ -118,8 +118,8 @@ fn fetches(cluster: &Cluster) -> Result<usize, crate::registration::Error> {
     Ok(log.lines().filter(is_fetch).count())
 }
 
-/// Several attempts fail, so that the waits between them have grown; then a restarted API server,
-/// which no longer knows where the watches were, is followed again within seconds.
+/// Several attempts fail, so that the waits between them grow. The restarted API server no longer knows the versions of
+/// the watches. All watches continue within seconds.
 fn outage(context: &Context) -> TestResult {
     let mut cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
     let (controller, namespace) = cluster.block_on(async {

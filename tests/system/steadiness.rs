@@ -1,5 +1,4 @@
-//! What the controller does while the API server is silent, was restored, or is flooded, and when others change what it
-//! wrote.
+//! The controller while the API server is silent, restored or flooded, and while other users change what it wrote.
 
 use std::time::Duration;
 
@@ -20,28 +19,28 @@ use crate::sealing::{
     DEADLINE, condition, create, create_plain, opaque, patch, replace_spec, run, values, with_reason,
 };
 
-/// A frozen watch is noticed after 35 s, and the objects are listed within seconds then.
+/// The controller detects a frozen watch after 35 s, and lists the objects within seconds then.
 const HEALED_AFTER_A_FREEZE: Duration = Duration::from_secs(60);
-/// The version of the API server is asked for every 15 s.
+/// The controller asks the API server for its version every 15 s.
 const HEALED_AFTER_A_RESTORE: Duration = Duration::from_secs(60);
-/// Two searches of 10 s each.
+/// The controller reports an orphan after two searches, 10 s apart.
 const REPORTED: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("steadiness::frozen_connections_are_replaced", frozen),
-        Test::on_own_cluster("steadiness::a_server_that_is_silent_from_the_start_is_said_to_be", silent),
-        Test::blocking("steadiness::a_restored_store_is_noticed", restored),
-        Test::new("steadiness::a_removed_or_forged_status_is_put_right", forged),
-        Test::new("steadiness::a_foreign_secret_that_goes_makes_way", foreign),
-        Test::new("steadiness::a_secret_that_is_handed_over_is_taken", handed_over),
+        Test::on_own_cluster("steadiness::a_server_that_is_silent_from_the_start_is_reported", silent),
+        Test::blocking("steadiness::a_restored_store_is_detected", restored),
+        Test::new("steadiness::a_removed_or_forged_status_is_corrected", forged),
+        Test::new("steadiness::a_deleted_foreign_secret_is_replaced", foreign),
+        Test::new("steadiness::a_foreign_secret_that_gets_the_mark_is_materialised", handed_over),
         Test::on_own_cluster("steadiness::a_missing_right_is_named", rights),
         Test::new("steadiness::a_secret_that_nothing_deletes_is_reported", orphan),
         Test::on_own_cluster("steadiness::large_objects_do_not_fill_the_memory", flood),
     ]
 }
 
-/// A controller on an own cluster, its keys in a file, and a namespace.
+/// The keys of a controller on a cluster of its own.
 struct Installation<'a> {
     context: &'a Context,
     keys_file: std::path::PathBuf,
@@ -116,8 +115,8 @@ async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// etcd goes back to a backup, in which one Secret has another value and another object does not exist yet, while the
-/// controller goes on.
+/// etcd is restored from a backup while the controller runs. In the backup one Secret has another value, and another
+/// object does not exist yet.
 fn restored(context: &Context) -> TestResult {
     let mut cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
     let backup = cluster.folder().join("backup");
@@ -140,7 +139,8 @@ fn restored(context: &Context) -> TestResult {
             (values(&secret) == [("PASSWORD".to_owned(), "new".to_owned())]).then_some(())
         })
         .await?;
-        // The restored store is far behind: what is done after the restore must not bring it level by chance.
+        // The versions of the restored store must be far behind: otherwise the requests after the restore would reach
+        // the old version, and the controller could not detect the restore.
         for number in 0..300 {
             create_plain(&namespace, &format!("plain-{number}"), "x").await?;
         }
@@ -150,7 +150,7 @@ fn restored(context: &Context) -> TestResult {
     cluster.restore(&backup)?;
     cluster.restart_store(&context.assets.kubernetes)?;
     cluster.block_on(async {
-        // The watches continue at versions from the future: nothing of this reaches them.
+        // The watches continue at versions from the future, so they get no event of these changes.
         namespace.api::<Secret>().delete("db", &DeleteParams::default()).await?;
         create(&namespace, &installation.seal(&namespace, "later", "hunter2")?).await?;
         let (db, later) = tokio::join!(
@@ -159,7 +159,7 @@ fn restored(context: &Context) -> TestResult {
         );
         later.map_err(|error| format!("{error}; the log: {}", controller.log_text()))?;
         assert_eq!(values(&db?), [("PASSWORD".to_owned(), "old".to_owned())]);
-        assert!(controller.log_text().contains("went back to an earlier state"), "it is logged");
+        assert!(controller.log_text().contains("was restored to an earlier state"), "it is logged");
         assert_eq!(controller.stop().await?, Some(0));
         Ok(())
     })
@@ -183,21 +183,21 @@ async fn forged(context: &Context) -> TestResult {
         objects.patch_status("db", &PatchParams::default(), &Patch::Merge(&forgery)).await?;
         waiting::until("the good status", DEADLINE, async || {
             let status = objects.get("db").await.ok()?.status?;
-            let says = |status: &waxseal_shared::sealed_secret::SealedSecretStatus| {
+            let messages = |status: &waxseal_shared::sealed_secret::SealedSecretStatus| {
                 status
                     .conditions
                     .iter()
                     .map(|condition| (condition.type_.clone(), condition.message.clone()))
                     .collect::<Vec<_>>()
             };
-            (says(&status) == says(&good) && status.settled.is_some() == good.settled.is_some()).then_some(())
+            (messages(&status) == messages(&good) && status.settled.is_some() == good.settled.is_some()).then_some(())
         })
         .await?;
     }
     Ok(())
 }
 
-/// The watch of marked Secrets tells nothing of this one.
+/// The watch of marked Secrets reports nothing about the foreign Secret.
 async fn foreign(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("makes-way").await?;
     create_plain(&namespace, "db", "theirs").await?;
@@ -247,7 +247,7 @@ async fn rights(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Takes a verb from the controller's ClusterRole.
+/// Removes a verb for a resource from the controller's ClusterRole.
 async fn without_verb(cluster: &Cluster, resource: &str, verb: &str) -> TestResult {
     let roles = Api::<ClusterRole>::all(cluster.client());
     let mut role = roles.get("waxseal-controller").await?;
@@ -277,8 +277,8 @@ async fn orphan(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// A tenant without a key makes objects as large as the API server takes. The controller is started on them, and then
-/// they are changed under it.
+/// A tenant without a key creates objects of the largest size. The controller starts with them, and later each of them
+/// changes.
 async fn flood(context: &Context, cluster: &Cluster) -> TestResult {
     const OBJECTS: usize = 100;
     const MEMORY: u64 = 96 * 1024;
@@ -310,7 +310,7 @@ async fn flood(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// A token in which every part but its content is as the format says.
+/// Returns an object with a token whose content is wrong. Everything else in it is as the format says.
 fn large_object(number: usize, content: &str) -> SealedSecret {
     let token = format!("wax1.e0123456789.{}", content.repeat(1_400_000));
     let object = json!({

@@ -32,7 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A folder with an identity and a Secret that was sealed to it.
+/// A folder with an identity and a Secret that is sealed to it.
 pub(crate) struct Sealed {
     folder: TempDir,
     pub(crate) identity: PathBuf,
@@ -41,7 +41,7 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// With an identity of ours.
+    /// Uses an identity that `waxseal keys generate` makes.
     fn new(context: &Context, kind: &[&str]) -> Result<Self, Error> {
         Self::with(context, |identity| {
             let mut generate = Command::new(&context.programs.waxseal);
@@ -49,7 +49,7 @@ impl Sealed {
         })
     }
 
-    /// With an identity of age-keygen's.
+    /// Uses an identity that age-keygen makes.
     pub(crate) fn with_age_keygen(context: &Context, kind: &[&str]) -> Result<Self, Error> {
         Self::with(context, |identity| {
             let made = Command::new(&context.assets.age_keygen).args(kind).arg("-o").arg(identity).output()?;
@@ -73,14 +73,14 @@ impl Sealed {
         self.folder.path()
     }
 
-    /// The one commitment and the one wrap: its key id and its text.
+    /// Returns the commitment, and the wrap with its key id.
     fn only_wrap(&mut self) -> Result<(&str, &str, &mut String), Error> {
         let envelope = self.object.spec.envelopes.values_mut().next().ok_or("no envelope")?;
         let (key_id, wrap) = envelope.wraps.iter_mut().next().ok_or("no wrap")?;
         Ok((&envelope.commitment, key_id, wrap))
     }
 
-    /// The data key, through another implementation and against the commitment.
+    /// Decrypts the DEK with another implementation, and compares it with the commitment.
     fn dek(&mut self, context: &Context, peer: Peer) -> Result<Vec<u8>, Error> {
         let identity = self.identity.clone();
         let (expected, _, wrap) = self.only_wrap()?;
@@ -90,7 +90,7 @@ impl Sealed {
         Ok(dek)
     }
 
-    /// Opens it with the real program, which must have nothing to say of any wrap.
+    /// Opens the object with the real program, which must not warn about a wrap.
     fn assert_opens(&self, context: &Context, arguments: &[&str]) -> TestResult {
         let mut open = Command::new(&context.programs.waxseal);
         open.env_clear().args(["open", "-", "--identity"]).arg(&self.identity).args(arguments);
@@ -105,7 +105,7 @@ fn opens(context: &Context, peer: Peer, kind: &[&str]) -> TestResult {
     Sealed::new(context, kind)?.dek(context, peer).map(drop)
 }
 
-/// An age file of theirs around the data key, with the proof that the format asks for.
+/// Wraps the DEK with another implementation, and adds the proof of the format.
 fn wraps(context: &Context, peer: Peer, kind: &[&str]) -> TestResult {
     let mut sealed = Sealed::new(context, kind)?;
     let dek = sealed.dek(context, Peer::Age)?;

@@ -1,20 +1,20 @@
-//! What a failed call to the API server means, without its text: for a Secret that text can quote
-//! content.
+//! Failures of the API server in words of Waxseal. Its own text is never shown: it can quote the content of a Secret.
 
 use kube::core::Status;
 use waxseal_shared::judgement::Judgement;
 use waxseal_shared::reason::Reason;
 
+/// The number of fields that a message names at most.
 const MOST_FIELDS: usize = 5;
 
-/// What was asked of the API server for a Secret.
+/// The request for a Secret that failed.
 #[derive(Clone, Copy)]
 pub(super) enum Verb {
     Get,
     Patch,
 }
 
-/// A failure in our own words: the HTTP code and the reason word, or the kind of failure.
+/// Describes a failure: the HTTP code and Kubernetes' reason word, or the kind of failure if there is no answer.
 pub(super) fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => format!("HTTP {} {}", status.code, known_reason(status)),
@@ -25,14 +25,14 @@ pub(super) fn describe(error: &kube::Error) -> String {
     }
 }
 
-/// The judgement on an object whose Secret could not be read or written.
+/// Returns the judgement on an object whose Secret could not be read or written.
 pub(super) fn judgement(error: &kube::Error, verb: Verb) -> Judgement {
-    let said = describe(error);
+    let failure = describe(error);
     let kube::Error::Api(status) = error else {
-        return Judgement::new(Reason::ApiUnavailable, format!("the API server could not be asked: {said}"));
+        return Judgement::new(Reason::ApiUnavailable, format!("the API server could not be asked: {failure}"));
     };
     match status.code {
-        409 => Judgement::new(Reason::Conflict, "the Secret changed meanwhile; looking at it again"),
+        409 => Judgement::new(Reason::Conflict, "the Secret changed since it was read; trying again"),
         403 if is_terminating(status) => Judgement::new(Reason::NamespaceTerminating, "the namespace is being deleted"),
         404 => Judgement::new(Reason::NamespaceTerminating, "the namespace is gone"),
         403 if status.message.contains("exceeded quota") => {
@@ -41,7 +41,9 @@ pub(super) fn judgement(error: &kube::Error, verb: Verb) -> Judgement {
         413 => too_large(),
         422 if status.message.contains("Too long") => too_large(),
         500 if status.message.contains("request is too large") => too_large(),
-        401 | 429 | 500.. => Judgement::new(Reason::ApiUnavailable, format!("the API server cannot do it now: {said}")),
+        401 | 429 | 500.. => {
+            Judgement::new(Reason::ApiUnavailable, format!("the API server cannot do it now: {failure}"))
+        }
         403 if is_without_right(status) => Judgement::new(
             Reason::Forbidden,
             format!(
@@ -50,9 +52,11 @@ pub(super) fn judgement(error: &kube::Error, verb: Verb) -> Judgement {
             ),
         ),
         403 => {
-            Judgement::new(Reason::Forbidden, format!("an admission rule of the cluster refuses the Secret: {said}"))
+            Judgement::new(Reason::Forbidden, format!("an admission rule of the cluster refuses the Secret: {failure}"))
         }
-        _ => Judgement::new(Reason::Forbidden, format!("the API server refuses the Secret: {said}{}", fields(status))),
+        _ => {
+            Judgement::new(Reason::Forbidden, format!("the API server refuses the Secret: {failure}{}", fields(status)))
+        }
     }
 }
 
@@ -65,12 +69,13 @@ impl Verb {
     }
 }
 
-/// RBAC refuses in this form (`k8s.io/apiserver`, `handlers/responsewriters.Forbidden`); admission does not.
+/// Whether RBAC refused the request. Its text has this form (`k8s.io/apiserver`, `handlers/responsewriters.Forbidden`);
+/// the text of an admission rule has not.
 fn is_without_right(status: &Status) -> bool {
     status.message.contains("cannot ") && status.message.contains(" resource \"secrets\" in API group")
 }
 
-/// The fields that the API server finds fault with, if their paths look like such; never its text.
+/// Lists the fields that the API server refuses. Leaves out everything that does not look like the path of a field.
 fn fields(status: &Status) -> String {
     let is_path = |field: &&str| {
         (1..=300).contains(&field.len())
@@ -90,7 +95,7 @@ fn is_terminating(status: &Status) -> bool {
     causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
-/// The reason word, only if it is one of Kubernetes' own.
+/// Returns the reason word of an answer, or nothing if it does not look like a word of Kubernetes.
 fn known_reason(status: &Status) -> &str {
     let is_word = status.reason.len() <= 32 && status.reason.bytes().all(|byte| byte.is_ascii_alphabetic());
     if is_word { &status.reason } else { "" }
@@ -126,22 +131,22 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_right_names_the_verb_and_an_admission_rule_does_not() {
+    fn only_the_text_of_a_missing_right_names_the_verb() {
         let rbac = "secrets \"db\" is forbidden: User \"u\" cannot patch resource \"secrets\" in API group \"\" in the \
                     namespace \"shop\"";
-        let said = |message, verb| judgement(&failure(403, "Forbidden", message), verb).message;
+        let text = |message, verb| judgement(&failure(403, "Forbidden", message), verb).message;
         let right = |verbs| {
             format!("the controller has no right to {verbs} Secrets here: apply the rights in deploy/waxseal.yaml")
         };
-        assert_eq!(said(rbac, Verb::Patch), right("create and patch"));
-        assert_eq!(said(rbac, Verb::Get), right("get"));
+        assert_eq!(text(rbac, Verb::Patch), right("create and patch"));
+        assert_eq!(text(rbac, Verb::Get), right("get"));
         let policy = "secrets \"db\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: hunter2";
         let refused = "an admission rule of the cluster refuses the Secret: HTTP 403 Forbidden";
-        assert_eq!(said(policy, Verb::Patch), refused);
+        assert_eq!(text(policy, Verb::Patch), refused);
     }
 
     #[test]
-    fn a_refusal_names_fields_and_nothing_else_of_the_servers() {
+    fn of_the_servers_answer_a_refusal_shows_only_fields() {
         let cause =
             |field: &str| StatusCause { field: field.to_owned(), message: "hunter2".to_owned(), reason: String::new() };
         let causes = vec![cause("data[tls.crt]"), cause("metadata.labels: hunter2 is invalid"), cause("")];
@@ -154,15 +159,15 @@ mod tests {
             retry_after_seconds: 0,
         };
         let status = Status { code: 422, reason: "Invalid".to_owned(), details: Some(details), ..Status::default() };
-        let said = judgement(&kube::Error::Api(Box::new(status)), Verb::Patch).message;
-        assert_eq!(said, "the API server refuses the Secret: HTTP 422 Invalid in data[tls.crt]");
+        let text = judgement(&kube::Error::Api(Box::new(status)), Verb::Patch).message;
+        assert_eq!(text, "the API server refuses the Secret: HTTP 422 Invalid in data[tls.crt]");
     }
 
     #[test]
-    fn the_servers_text_never_shows() {
-        let said =
+    fn the_servers_text_is_never_shown() {
+        let text =
             judgement(&failure(422, "Invalid", "invalid character 'h' looking for hunter2"), Verb::Patch).message;
-        assert_eq!(said, "the API server refuses the Secret: HTTP 422 Invalid");
+        assert_eq!(text, "the API server refuses the Secret: HTTP 422 Invalid");
         assert_eq!(describe(&failure(422, "hunter2 !", "")), "HTTP 422 ");
     }
 }

@@ -1,4 +1,4 @@
-//! The one place that knows how the API server is reached.
+//! Choosing the cluster, and the settings of the client for its API server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Error)]
 pub(super) enum ConnectError {
-    // The library's own text can quote the file, which holds tokens.
+    // Without the library's error as source: its text can quote the file, which holds tokens.
     #[error("failed to use the kubeconfig: see what `kubectl config view` says of it and of the context")]
     Kubeconfig,
     #[error("failed to read the Pod's service account")]
@@ -26,12 +26,12 @@ pub(super) enum ConnectError {
     NoCluster,
 }
 
-/// A client for the cluster that was named, or for the one that this Pod is in, the time of its last contact, and the
-/// namespace of the keys.
+/// Returns a client for the cluster that the arguments name or that this Pod runs in, the time of its last contact, and
+/// the namespace of the keys.
 pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, Arc<LastContact>, String), ConnectError> {
     let mut config = config(args).await?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    // Retries of our own are bounded by a deadline; the library's make a call hang for minutes.
+    // The library's retries make a call last for minutes. The controller's own retries have a deadline.
     config.default_retry = false;
     let pod_namespace = args.is_in_cluster().then(|| config.default_namespace.clone());
     let key_namespace =
@@ -44,7 +44,7 @@ async fn config(args: &args::Kubernetes) -> Result<Config, ConnectError> {
     if args.is_in_cluster() {
         return Config::incluster().map_err(ConnectError::InCluster);
     }
-    // Never whatever context happens to be current: a controller writes.
+    // Never the current context without being asked to: the controller writes Secrets there.
     let options = KubeConfigOptions { context: args.context.clone(), ..Default::default() };
     let config = match (&args.kubeconfig, &args.context) {
         (Some(path), _) => {

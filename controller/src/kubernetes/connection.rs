@@ -1,8 +1,8 @@
-//! The client of the API server, with a deadline on every answer.
+//! The client of the API server, with a deadline for every answer.
 //!
 //! A connection can fall silent without ending: a frozen proxy or a lost route sends neither data nor an end. The
-//! library waits for such a connection without limit, and its pool hands out more connections of the same kind. So
-//! silence ends a request with an error, and the next request starts on new connections.
+//! library waits for such a connection without limit, and its pool uses other connections that are silent, too. So
+//! silence ends a request with an error, and the next request uses new connections.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,15 +16,15 @@ use kube::{Client, Config};
 use thiserror::Error;
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
-/// An answer has to begin within this time, and may pause for no longer.
+/// The longest time until an answer begins, and the longest pause in an answer.
 const SILENCE: Duration = Duration::from_secs(10);
 /// The API server ends each watch after this time.
 pub(super) const WATCH_SECONDS: u32 = 25;
-/// A watch of a quiet kind sends nothing before its end.
+/// The longest pause in a watch: without changes it sends nothing before its end.
 const SILENCE_OF_A_WATCH: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
-/// No answer is larger than this, but for that of a watch: objects have 1.5 MiB, and lists come in pages.
+/// The largest answer in bytes, except that of a watch: objects have up to 1.5 MiB, and lists come in pages.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
-/// What the API server says of a failure is shorter.
+/// The largest answer in bytes that reports a failure.
 const LARGEST_FAILURE: usize = 64 * 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -42,27 +42,27 @@ impl LastContact {
         *lock(&self.0) = Instant::now();
     }
 
-    /// How long ago the API server last sent anything; at first, how long ago this program started.
+    /// Returns the time since the API server last sent anything; before its first answer, the time since the start.
     pub(super) fn age(&self) -> Duration {
         lock(&self.0).elapsed()
     }
 }
 
-/// The connections in use, and how to make new ones.
+/// The client in use, and the settings for the next one.
 struct Connections {
     config: Config,
     current: Mutex<Current>,
     last_contact: Arc<LastContact>,
 }
 
-/// What the API server answers.
+/// The kind of an answer, which decides its limits.
 #[derive(Clone, Copy)]
 enum Answer {
-    /// Events, until the watch ends.
+    /// The events of a watch.
     Watch,
     /// One object or list.
     Whole,
-    /// Why it does not do what was asked.
+    /// The reason why the API server refuses the request.
     Failure,
 }
 
@@ -71,7 +71,7 @@ struct Current {
     generation: u64,
 }
 
-/// A client whose every request meets a deadline, and the time of its last contact.
+/// Returns a client with a deadline for every request, and the time of its last contact.
 pub(super) fn connect(config: Config) -> kube::Result<(Client, Arc<LastContact>)> {
     let namespace = config.default_namespace.clone();
     let last_contact = Arc::new(LastContact(Mutex::new(Instant::now())));
@@ -109,7 +109,7 @@ impl Connections {
         Ok(answer.map(|body| self.guard(body, kind, generation)))
     }
 
-    /// The body, which ends with an error once it pauses for too long or is too large.
+    /// Returns the body, which ends with an error if it pauses for too long or is too large.
     fn guard(self: Arc<Self>, body: Body, kind: Answer, generation: u64) -> UnsyncBoxBody<Bytes, BoxError> {
         let last_contact = Arc::clone(&self.last_contact);
         let body = body.map_frame(move |frame| {
@@ -124,14 +124,14 @@ impl Connections {
             error
         });
         match kind {
-            // The reader of the watch bounds each line.
+            // No limit here: `watches` limits each line.
             Answer::Watch => body.boxed_unsync(),
             Answer::Whole => Limited::new(body, LARGEST_ANSWER).boxed_unsync(),
             Answer::Failure => Limited::new(body, LARGEST_FAILURE).boxed_unsync(),
         }
     }
 
-    /// Makes the next requests start on new connections, unless another request has done so already.
+    /// Makes the next requests use new connections, unless another request has done so already.
     fn replace(&self, silent_generation: u64) {
         let mut current = lock(&self.current);
         if current.generation != silent_generation {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_answer_has_a_body_without_an_end() {
+    async fn an_answer_without_an_end_is_cut_off() {
         let get = || Request::new("/api").get("x", &Default::default()).expect("a request");
         let watch = Request::new("/api").watch(&WatchParams::default(), "1").expect("a request");
         assert!(ends_with_an_error("200 OK", get()).await);

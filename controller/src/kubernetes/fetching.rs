@@ -1,4 +1,4 @@
-//! Fetching one object whole, with a bound on how many large ones are in memory at once.
+//! Fetching one whole object, with a limit on the number of large objects that are in memory at the same time.
 
 use futures::AsyncReadExt;
 use kube::Client;
@@ -6,18 +6,18 @@ use kube::core::Request;
 use kube::core::params::GetParams;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// An object whose JSON is longer is large.
+/// An object whose JSON has at least this many bytes is large.
 const SMALL: u64 = 64 * 1024;
-/// A large object, its values and the Secret together take some 10 MB while it is looked at.
+/// A large object, its values and the Secret together take about 10 MB during a reconcile.
 const LARGE_AT_ONCE: usize = 3;
 
-/// The places for large objects.
+/// The permits for large objects.
 pub(super) struct LargeObjects(Semaphore);
 
-/// What one look at an object may have in memory: small objects, and large ones once it has a place.
-pub(super) struct Room<'a> {
-    places: &'a LargeObjects,
-    place: Option<SemaphorePermit<'a>>,
+/// The objects of one reconcile: small objects need nothing, the first large one waits for a permit.
+pub(super) struct MemoryShare<'a> {
+    large_objects: &'a LargeObjects,
+    permit: Option<SemaphorePermit<'a>>,
 }
 
 impl LargeObjects {
@@ -25,13 +25,13 @@ impl LargeObjects {
         Self(Semaphore::new(LARGE_AT_ONCE))
     }
 
-    pub(super) fn room(&self) -> Room<'_> {
-        Room { places: self, place: None }
+    pub(super) fn share(&self) -> MemoryShare<'_> {
+        MemoryShare { large_objects: self, permit: None }
     }
 }
 
-impl Room<'_> {
-    /// Fetches the JSON of an object; `None` if no object has the name. Waits for a place if the object is large.
+impl MemoryShare<'_> {
+    /// Fetches the JSON of an object; `None` if no object has the name. Waits for a permit if the object is large.
     pub(super) async fn fetch(&mut self, client: &Client, path: &str, name: &str) -> kube::Result<Option<Vec<u8>>> {
         let request = Request::new(path).get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;
         let answer = match client.request_stream(request).await {
@@ -43,16 +43,16 @@ impl Room<'_> {
         let mut text = Vec::new();
         (&mut answer).take(SMALL).read_to_end(&mut text).await.map_err(kube::Error::ReadEvents)?;
         if text.len() as u64 == SMALL {
-            self.wait_for_place().await;
+            self.wait_for_permit().await;
             answer.read_to_end(&mut text).await.map_err(kube::Error::ReadEvents)?;
         }
         Ok(Some(text))
     }
 
-    async fn wait_for_place(&mut self) {
-        if self.place.is_none() {
-            // The semaphore is never closed, so this waits and does not fail.
-            self.place = self.places.0.acquire().await.ok();
+    async fn wait_for_permit(&mut self) {
+        if self.permit.is_none() {
+            // `acquire` fails only on a closed semaphore, and nothing closes this one.
+            self.permit = self.large_objects.0.acquire().await.ok();
         }
     }
 }

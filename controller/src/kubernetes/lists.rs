@@ -1,4 +1,4 @@
-//! Complete lists of a kind in bounded memory.
+//! Complete lists of one kind in bounded memory.
 
 use futures::{AsyncRead, AsyncReadExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
@@ -8,14 +8,14 @@ use kube::core::params::ListParams;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// A page has this many objects at most.
+/// The largest number of objects in a page.
 const LARGEST_PAGE: usize = 500;
-/// The first page is smaller: nothing is known of the objects yet.
+/// The number of objects in the first page: their size is not known yet.
 const FIRST_PAGE: usize = 50;
-/// A page that is longer is asked for again with fewer objects: a user who may create objects can make 500 of 1.5 MB.
+/// A longer page is requested again with fewer objects: a user who may create objects can make 500 of 1.5 MB each.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// Which objects, and how much of each.
+/// The objects of a list or watch, and the parts of them that the API server sends.
 #[derive(Clone)]
 pub(super) struct Selection {
     /// The path of the collection, such as `/api/v1/secrets`.
@@ -27,7 +27,7 @@ pub(super) struct Selection {
     pub(super) content: Content,
 }
 
-/// How much of each object the API server sends.
+/// The parts of each object that the API server sends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     Whole,
@@ -41,9 +41,10 @@ struct Page<T> {
     items: Option<Vec<T>>,
 }
 
-/// Lists all objects of a selection and hands over each; returns the resourceVersion of the list.
+/// Lists all objects of a selection and calls `each` with every one; returns the resourceVersion of the list.
 ///
-/// `T` decides what is kept of each object. One page is in memory at a time: at most 4 MiB of text, or one object.
+/// `T` selects the parts of each object that are read. One page is in memory at a time: at most 4 MiB of text, or one
+/// object.
 pub(super) async fn list<T: DeserializeOwned>(
     client: &Client,
     selection: &Selection,
@@ -66,7 +67,7 @@ pub(super) async fn list<T: DeserializeOwned>(
     }
 }
 
-/// The resourceVersion that the API server is at, at the price of one small answer.
+/// Returns the current resourceVersion of the API server, with one small request.
 pub(super) async fn current_version(client: &Client, path: &str) -> kube::Result<String> {
     let request =
         Request::new(path).list_metadata(&ListParams::default().limit(1)).map_err(kube::Error::BuildRequest)?;
@@ -74,13 +75,14 @@ pub(super) async fn current_version(client: &Client, path: &str) -> kube::Result
     Ok(page.metadata.resource_version.unwrap_or_default())
 }
 
-/// How many objects to ask for, so that they take half of a page if they are as long as those before.
+/// Returns the number of objects for the next page: they fill half of [`PAGE_BYTES`] if they are as long as those of
+/// this page.
 fn next_size(length: usize, objects: usize) -> usize {
     let each = length / objects.max(1);
     (PAGE_BYTES / 2 / each.max(1)).clamp(1, LARGEST_PAGE)
 }
 
-/// A page and its length in bytes; `None` if it is longer than allowed and holds more than one object.
+/// Returns a page and its length in bytes; `None` if it is too long and has more than one object.
 async fn page<T: DeserializeOwned>(
     client: &Client,
     selection: &Selection,
@@ -108,7 +110,7 @@ async fn page<T: DeserializeOwned>(
     Ok(Some((page, text.len())))
 }
 
-/// The whole answer; `None` if it is longer than allowed.
+/// Returns the whole answer; `None` if it is longer than the limit.
 async fn read_at_most(answer: impl AsyncRead, limit: usize) -> kube::Result<Option<Vec<u8>>> {
     let mut text = Vec::new();
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_as_large_as_their_objects_allow() {
+    fn the_next_page_has_as_many_objects_as_their_size_allows() {
         assert_eq!(next_size(0, 0), LARGEST_PAGE);
         assert_eq!(next_size(50 * 1024, 50), LARGEST_PAGE);
         assert_eq!(next_size(10 * 64 * 1024, 10), 32);

@@ -1,4 +1,4 @@
-//! What the controller counts; names and reasons only.
+//! The metrics of the controller. Their labels are kinds and reasons, never the name of an object.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -29,24 +29,26 @@ pub(super) struct Metrics {
     registry: Registry,
     objects: Arc<Objects>,
     last_contact: Arc<LastContact>,
-    verdicts: Family<ReasonLabel, Gauge>,
+    sealed_secrets: Family<ReasonLabel, Gauge>,
     silence: Gauge<f64, AtomicU64>,
     reconciles: Family<ReasonLabel, Counter>,
+    reconcile_timeouts: Counter,
     writes: Counter,
     failed_status_writes: Counter,
     watch_failures: Family<KindLabel, Counter>,
 }
 
 impl Metrics {
-    /// Metrics of these objects and of the API server's silence.
+    /// Metrics of these objects, and of the time since the API server last sent anything.
     pub(super) fn new(objects: Arc<Objects>, last_contact: Arc<LastContact>) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("waxseal"),
             objects,
             last_contact,
-            verdicts: Family::default(),
+            sealed_secrets: Family::default(),
             silence: Gauge::default(),
             reconciles: Family::default(),
+            reconcile_timeouts: Counter::default(),
             writes: Counter::default(),
             failed_status_writes: Counter::default(),
             watch_failures: Family::default(),
@@ -57,11 +59,14 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register("sealed_secrets", "SealedSecrets by the reason of their last verdict", self.verdicts.clone());
+        let help = "SealedSecrets by the reason that their last reconcile ended with";
+        registry.register("sealed_secrets", help, self.sealed_secrets.clone());
         registry.register("reconciles", "Reconciles by the reason they ended with", self.reconciles.clone());
+        let timeouts = self.reconcile_timeouts.clone();
+        registry.register("reconcile_timeouts", "Reconciles that did not finish in time", timeouts);
         registry.register("secret_writes", "Secrets written", self.writes.clone());
         registry.register("failed_status_writes", "Status writes that failed", self.failed_status_writes.clone());
-        registry.register("watch_failures", "Failed attempts to watch, by kind", self.watch_failures.clone());
+        registry.register("watch_failures", "Failed lists and watches by kind", self.watch_failures.clone());
         registry.register_with_unit(
             "api_silence",
             "How long ago the API server last sent anything",
@@ -75,6 +80,11 @@ impl Metrics {
         self.reconciles.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 
+    /// Counts one reconcile that did not finish in time.
+    pub(super) fn count_reconcile_timeout(&self) {
+        self.reconcile_timeouts.inc();
+    }
+
     /// Counts one status write that failed.
     pub(super) fn count_failed_status_write(&self) {
         self.failed_status_writes.inc();
@@ -85,16 +95,16 @@ impl Metrics {
         self.writes.inc();
     }
 
-    /// Counts one failed attempt to watch objects of a kind.
+    /// Counts one failed list or watch of a kind.
     pub(super) fn count_watch_failure(&self, kind: &'static str) {
         self.watch_failures.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// The metrics in the OpenMetrics text format.
     pub(super) fn to_text(&self) -> String {
-        self.verdicts.clear();
-        for (reason, count) in self.objects.verdicts() {
-            self.verdicts.get_or_create(&ReasonLabel { reason: reason.as_str() }).set(count);
+        self.sealed_secrets.clear();
+        for (reason, count) in self.objects.counts_by_reason() {
+            self.sealed_secrets.get_or_create(&ReasonLabel { reason: reason.as_str() }).set(count);
         }
         self.silence.set(self.last_contact.age().as_secs_f64());
         let mut text = String::new();

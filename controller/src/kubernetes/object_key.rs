@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The namespace and name of an object: a SealedSecret and its Secret share them.
+/// The namespace and name of an object. A SealedSecret and its Secret have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ObjectKey {
     pub(super) namespace: Arc<str>,

@@ -1,52 +1,58 @@
-//! What the controller knows of SealedSecrets and marked Secrets.
+//! The records of SealedSecrets and of the Secrets that carry the mark: all that the controller remembers of an object
+//! between two reconciles.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use k8s_openapi::api::core::v1::Secret;
+use kube::Resource;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
-use waxseal_shared::api_group::MARK_OWNED;
+use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::reason::Reason;
-use waxseal_shared::sealed_secret::{SealedSecretStatus, Settled};
+use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus, Settled};
 use waxseal_shared::settled::{JudgedObject, StatusDigest};
 use waxseal_shared::template::ForbiddenPrefix;
 
-use super::mirror::{Event, Mirror, Version, Versioned};
+use super::lists::{Content, Selection};
 use super::object_key::ObjectKey;
+use super::record_cache::{Event, RecordCache, Version, Versioned};
 
-/// What is known of a SealedSecret. The object itself is fetched when it is judged.
+/// The record of a SealedSecret. A reconcile fetches the object itself.
+///
+/// A clone shares its texts with the record.
 #[derive(Clone, Debug)]
 pub(super) struct SealedSecretRecord {
-    uid: Box<str>,
+    uid: Arc<str>,
     generation: i64,
     version: Version,
     is_being_deleted: bool,
     observed_generation: Option<i64>,
     status: Option<StatusDigest>,
-    settled: Option<Box<Settled>>,
-    /// The reason of the last verdict on this generation.
-    verdict: Option<Reason>,
-    /// How many verdicts in a row before it had the same standing.
+    settled: Option<Arc<Settled>>,
+    /// The reason that the last reconcile of this generation ended with.
+    last_reason: Option<Reason>,
+    /// How many reconciles in a row before the last one ended with the same standing.
     repetitions: u32,
 }
 
-/// What is known of a Secret that carries the mark.
+/// The record of a Secret that carries the mark. A clone shares its texts with the record.
 #[derive(Clone, Debug)]
 pub(super) struct SecretRecord {
-    uid: Box<str>,
-    resource_version: Box<str>,
+    uid: Arc<str>,
+    resource_version: Arc<str>,
     is_owned: bool,
     has_owner: bool,
-    /// In how many searches in a row its SealedSecret was missing.
+    /// How many searches for orphans in a row found no SealedSecret of this name.
     searches: u8,
 }
 
-/// All that is known of one object when it is looked at.
+/// What the records say of an object when its reconcile starts.
 pub(super) struct Known {
-    sealed_secret: SealedSecretRecord,
+    object: SealedSecretRecord,
     secret: Option<SecretRecord>,
 }
 
@@ -57,8 +63,20 @@ pub(super) struct Objects {
 }
 
 struct State {
-    sealed_secrets: Mirror<SealedSecretRecord>,
-    secrets: Mirror<SecretRecord>,
+    sealed_secrets: RecordCache<SealedSecretRecord>,
+    secrets: RecordCache<SecretRecord>,
+}
+
+/// All SealedSecrets, with their status.
+pub(super) fn sealed_secrets() -> Selection {
+    let path = SealedSecret::url_path(&(), None);
+    Selection { path, labels: None, fields: None, content: Content::Whole }
+}
+
+/// The metadata of all Secrets that carry the mark.
+pub(super) fn marked_secrets() -> Selection {
+    let path = Secret::url_path(&(), None);
+    Selection { path, labels: Some(MARK_LABEL), fields: None, content: Content::Metadata }
 }
 
 impl Versioned for SealedSecretRecord {
@@ -74,73 +92,80 @@ impl Versioned for SecretRecord {
 }
 
 impl SealedSecretRecord {
-    /// Keeps what is remembered of the same generation of the same object.
-    fn remember(&mut self, known: Self) {
-        if self.uid == known.uid && self.generation == known.generation {
-            (self.verdict, self.repetitions) = (known.verdict, known.repetitions);
+    /// Changes the record to the status that was written to the object, and the version of the object since then.
+    pub(super) fn set_written_status(&mut self, version: Option<&str>, status: &SealedSecretStatus) {
+        if let Some(version) = version {
+            self.version = Version::parse(version);
         }
-    }
-
-    /// Whether a change between two records can change what is to be done.
-    fn differs(&self, other: &Self) -> bool {
-        self.uid != other.uid
-            || self.generation != other.generation
-            || self.is_being_deleted != other.is_being_deleted
-            || self.status != other.status
+        self.set_status(status);
     }
 
     fn set_status(&mut self, status: &SealedSecretStatus) {
         self.observed_generation = status.observed_generation;
         self.status = Some(StatusDigest::of(status));
-        self.settled = status.settled.clone().map(Box::new);
+        self.settled = status.settled.clone().map(Arc::new);
+    }
+
+    /// Keeps what an older record remembers of the same generation of the same object.
+    fn keep_history(&mut self, older: Self) {
+        if self.uid == older.uid && self.generation == older.generation {
+            (self.last_reason, self.repetitions) = (older.last_reason, older.repetitions);
+        }
+    }
+
+    /// Whether the change from another record to this one can change the result of a reconcile.
+    fn needs_reconcile_after(&self, older: &Self) -> bool {
+        self.uid != older.uid
+            || self.generation != older.generation
+            || self.is_being_deleted != older.is_being_deleted
+            || self.status != older.status
     }
 }
 
 impl Known {
-    /// Whether the object is being deleted.
-    pub(super) fn is_being_deleted(&self) -> bool {
-        self.sealed_secret.is_being_deleted
+    /// Whether object, Secret, status, keys and rules are the same as when the Secret was last seen to be right.
+    pub(super) fn is_settled(&self, ring: &KeyRing, forbidden: &[ForbiddenPrefix]) -> bool {
+        let (Some(settled), Some(status)) = (&self.object.settled, self.object.status) else {
+            return false;
+        };
+        let object = JudgedObject { uid: &self.object.uid, generation: self.object.generation, forbidden };
+        let secret = self.secret.as_ref().map(|secret| (&*secret.uid, &*secret.resource_version));
+        settled.holds(&object, status, secret, ring)
     }
 
-    /// Whether the status speaks of the present generation.
-    pub(super) fn is_judged(&self) -> bool {
-        self.sealed_secret.observed_generation == Some(self.sealed_secret.generation)
+    /// Whether the status is about the present generation.
+    pub(super) fn has_current_status(&self) -> bool {
+        self.object.observed_generation == Some(self.object.generation)
     }
 
-    /// Whether there is a Secret of this name that carries the mark.
+    /// Whether a Secret of this name carries the mark.
     pub(super) fn has_marked_secret(&self) -> bool {
         self.secret.is_some()
     }
 
-    /// Whether object, Secret, status and keys are what they were when the Secret was last seen to be right.
-    pub(super) fn is_settled(&self, ring: &KeyRing, forbidden: &[ForbiddenPrefix]) -> bool {
-        let record = &self.sealed_secret;
-        let (Some(settled), Some(status)) = (&record.settled, record.status) else {
-            return false;
-        };
-        let object = JudgedObject { uid: &record.uid, generation: record.generation, forbidden };
-        let secret = self.secret.as_ref().map(|secret| (&*secret.uid, &*secret.resource_version));
-        !record.is_being_deleted && settled.holds(&object, status, secret, ring)
+    /// The reason that the last reconcile of this generation ended with.
+    pub(super) fn last_reason(&self) -> Option<Reason> {
+        self.object.last_reason
     }
 }
 
 impl Objects {
     pub(super) fn new() -> Self {
-        let state = State { sealed_secrets: Mirror::new(), secrets: Mirror::new() };
+        let state = State { sealed_secrets: RecordCache::new(), secrets: RecordCache::new() };
         Self { state: Mutex::new(state), listed: Notify::new() }
     }
 
-    /// Whether all SealedSecrets and all marked Secrets were listed once.
+    /// Whether all SealedSecrets and all marked Secrets were listed at least once.
     pub(super) fn are_listed(&self) -> bool {
         let state = self.lock();
         state.sealed_secrets.is_complete() && state.secrets.is_complete()
     }
 
-    /// Waits until all SealedSecrets and all marked Secrets were listed once.
+    /// Waits until all SealedSecrets and all marked Secrets were listed at least once.
     pub(super) async fn listed(&self) {
         loop {
             let mut listed = std::pin::pin!(self.listed.notified());
-            // Before looking: a list between looking and waiting must not be missed.
+            // Before the check: a list that ends between the check and the wait must wake this task.
             listed.as_mut().enable();
             if self.are_listed() {
                 return;
@@ -149,37 +174,37 @@ impl Objects {
         }
     }
 
-    /// Takes news of SealedSecrets over; returns the objects to look at.
-    pub(super) fn see_sealed_secrets(&self, event: Event<SealedSecretRecord>) -> Vec<ObjectKey> {
-        let mirror = &mut self.lock().sealed_secrets;
+    /// Records an event of SealedSecrets; returns the objects that need a reconcile.
+    pub(super) fn record_sealed_secrets(&self, event: Event<SealedSecretRecord>) -> Vec<ObjectKey> {
+        let cache = &mut self.lock().sealed_secrets;
         match event {
             Event::Listed(listed, version) => {
-                mirror.replace(listed, version, SealedSecretRecord::remember);
+                cache.replace(listed, version, SealedSecretRecord::keep_history);
                 self.listed.notify_waiters();
-                mirror.iter().map(|(key, _)| key.clone()).collect()
+                cache.iter().map(|(key, _)| key.clone()).collect()
             }
             Event::Applied(key, record) => {
-                let before = mirror.get(&key).cloned();
-                mirror.apply(key.clone(), record, SealedSecretRecord::remember);
-                let now = mirror.get(&key);
-                let is_news = now.is_some_and(|now| before.is_none_or(|before| now.differs(&before)));
-                is_news.then_some(key).into_iter().collect()
+                let needs_reconcile = cache.get(&key).is_none_or(|known| {
+                    !record.version.is_before(known.version) && record.needs_reconcile_after(known)
+                });
+                cache.apply(key.clone(), record, SealedSecretRecord::keep_history);
+                needs_reconcile.then_some(key).into_iter().collect()
             }
             Event::Deleted(key, record) => {
-                mirror.delete(&key, &record);
+                cache.delete(&key, &record);
                 Vec::new()
             }
         }
     }
 
-    /// Takes news of marked Secrets over; returns the objects to look at.
-    pub(super) fn see_secrets(&self, event: Event<SecretRecord>) -> Vec<ObjectKey> {
+    /// Records an event of marked Secrets; returns the objects that need a reconcile.
+    pub(super) fn record_secrets(&self, event: Event<SecretRecord>) -> Vec<ObjectKey> {
         let state = &mut *self.lock();
         let changed = match event {
             Event::Listed(listed, version) => {
                 state.secrets.replace(listed, version, |_, _| {});
                 self.listed.notify_waiters();
-                // An object whose Secret is missing has no trace in the list.
+                // All objects: the list does not contain a Secret that was deleted.
                 state.sealed_secrets.iter().map(|(key, _)| key.clone()).collect()
             }
             Event::Applied(key, record) => {
@@ -194,17 +219,11 @@ impl Objects {
         changed.into_iter().filter(|key| state.sealed_secrets.get(key).is_some()).collect()
     }
 
-    /// What is known of an object; `None` if it is gone.
+    /// Returns what is known of an object; `None` if it is gone or is being deleted.
     pub(super) fn known(&self, key: &ObjectKey) -> Option<Known> {
         let state = self.lock();
-        let sealed_secret = state.sealed_secrets.get(key)?.clone();
-        Some(Known { sealed_secret, secret: state.secrets.get(key).cloned() })
-    }
-
-    /// Takes over what a fetched object says.
-    pub(super) fn fetched(&self, news: SealedSecretNews) {
-        let (key, record) = news.into();
-        self.lock().sealed_secrets.apply(key, record, SealedSecretRecord::remember);
+        let object = state.sealed_secrets.get(key).filter(|object| !object.is_being_deleted)?.clone();
+        Some(Known { object, secret: state.secrets.get(key).cloned() })
     }
 
     /// All SealedSecrets.
@@ -212,48 +231,45 @@ impl Objects {
         self.lock().sealed_secrets.iter().map(|(key, _)| key.clone()).collect()
     }
 
-    /// Remembers a Secret that was just written.
-    pub(super) fn wrote_secret(&self, key: &ObjectKey, uid: &str, resource_version: &str) {
+    /// Records a Secret that a reconcile found to be right or has written.
+    pub(super) fn record_right_secret(&self, key: &ObjectKey, uid: &str, resource_version: &str) {
         let (uid, resource_version) = (uid.into(), resource_version.into());
         let record = SecretRecord { uid, resource_version, is_owned: true, has_owner: true, searches: 0 };
         self.lock().secrets.apply(key.clone(), record, |_, _| {});
     }
 
-    /// Remembers a status that was just written to an object of this UID.
-    pub(super) fn wrote_status(&self, key: &ObjectKey, uid: &str, version: &str, status: &SealedSecretStatus) {
-        let version = Version::parse(version);
-        if let Some(record) = self.lock().sealed_secrets.get_mut(key)
-            && *record.uid == *uid
-            && !version.is_before(record.version)
-        {
-            record.version = version;
-            record.set_status(status);
+    /// Records the end of a reconcile: its reason, and the object with the status that was written, if there is one.
+    /// Returns how many reconciles in a row before it ended with the same standing.
+    ///
+    /// An object without a record stays without one: the watch has seen its deletion since the reconcile started.
+    pub(super) fn record_end(&self, key: &ObjectKey, reason: Reason, written: Option<SealedSecretRecord>) -> u32 {
+        let cache = &mut self.lock().sealed_secrets;
+        if cache.get(key).is_none() {
+            return 0;
         }
-    }
-
-    /// Remembers a verdict; returns how many verdicts in a row before it had the same standing.
-    pub(super) fn judged(&self, key: &ObjectKey, reason: Reason) -> u32 {
-        let mut state = self.lock();
-        let Some(record) = state.sealed_secrets.get_mut(key) else {
+        if let Some(written) = written {
+            cache.apply(key.clone(), written, SealedSecretRecord::keep_history);
+        }
+        let Some(record) = cache.get_mut(key) else {
             return 0;
         };
-        let is_same = record.verdict.is_some_and(|verdict| verdict.standing() == reason.standing());
+        let is_same = record.last_reason.is_some_and(|last| last.standing() == reason.standing());
         record.repetitions = if is_same { record.repetitions.saturating_add(1) } else { 0 };
-        record.verdict = Some(reason);
+        record.last_reason = Some(reason);
         record.repetitions
     }
 
-    /// The number of SealedSecrets by the reason of their last verdict.
-    pub(super) fn verdicts(&self) -> BTreeMap<Reason, i64> {
+    /// The number of SealedSecrets by the reason that their last reconcile ended with.
+    pub(super) fn counts_by_reason(&self) -> BTreeMap<Reason, i64> {
         let mut counts = BTreeMap::new();
-        for reason in self.lock().sealed_secrets.iter().filter_map(|(_, record)| record.verdict) {
+        for reason in self.lock().sealed_secrets.iter().filter_map(|(_, record)| record.last_reason) {
             *counts.entry(reason).or_default() += 1;
         }
         counts
     }
 
-    /// The Secrets of ours that nothing would ever delete: marked `owned`, without an owner, and without a SealedSecret
-    /// in this search and the last. Each is returned once.
+    /// Searches for orphans: Secrets that are marked `owned`, have no owner, and have had no SealedSecret in this
+    /// search and the one before. Nothing deletes such a Secret. Returns each orphan once.
     pub(super) fn new_orphans(&self) -> Vec<ObjectKey> {
         let state = &mut *self.lock();
         if !state.sealed_secrets.is_complete() {
@@ -273,7 +289,7 @@ impl Objects {
         orphans
     }
 
-    /// Forgets everything: the API server was restored to an earlier time.
+    /// Removes all records: the API server was restored to an earlier state.
     pub(super) fn clear(&self) {
         let state = &mut *self.lock();
         state.sealed_secrets.clear();
@@ -285,22 +301,22 @@ impl Objects {
     }
 }
 
-/// The parts of a SealedSecret that a record is made of; reading drops the rest.
+/// The parts of a SealedSecret that its record is made of. Deserialising drops the rest.
 #[derive(Deserialize)]
-pub(super) struct SealedSecretNews {
+pub(super) struct SealedSecretParts {
     metadata: Metadata,
     status: Option<Box<RawValue>>,
 }
 
-/// The parts of a Secret's metadata that a record is made of.
+/// The parts of a Secret's metadata that its record is made of.
 #[derive(Deserialize)]
-pub(super) struct SecretNews {
+pub(super) struct SecretParts {
     metadata: Metadata,
 }
 
-/// News of an object of which no record is kept.
+/// An object that gets no record: only its name counts.
 #[derive(Deserialize)]
-pub(super) struct VersionNews {
+pub(super) struct Unrecorded {
     metadata: Metadata,
 }
 
@@ -335,45 +351,86 @@ impl Metadata {
     }
 }
 
-impl From<VersionNews> for (ObjectKey, ()) {
-    fn from(news: VersionNews) -> Self {
-        (news.metadata.key(), ())
+impl From<Unrecorded> for (ObjectKey, ()) {
+    fn from(object: Unrecorded) -> Self {
+        (object.metadata.key(), ())
     }
 }
 
-impl From<SealedSecretNews> for (ObjectKey, SealedSecretRecord) {
-    fn from(news: SealedSecretNews) -> Self {
-        let key = news.metadata.key();
+impl From<SealedSecretParts> for SealedSecretRecord {
+    fn from(object: SealedSecretParts) -> Self {
         let mut record = SealedSecretRecord {
-            uid: news.metadata.uid,
-            generation: news.metadata.generation,
-            version: Version::parse(&news.metadata.resource_version),
-            is_being_deleted: news.metadata.deletion_timestamp.is_some(),
+            uid: object.metadata.uid.into(),
+            generation: object.metadata.generation,
+            version: Version::parse(&object.metadata.resource_version),
+            is_being_deleted: object.metadata.deletion_timestamp.is_some(),
             observed_generation: None,
             status: None,
             settled: None,
-            verdict: None,
+            last_reason: None,
             repetitions: 0,
         };
-        // A status that does not decode counts as absent: the object is judged, and its status written anew.
-        let status = news.status.and_then(|text| serde_json::from_str::<SealedSecretStatus>(text.get()).ok());
+        // A status that does not decode counts as absent: then a reconcile judges the object and replaces the status.
+        let status = object.status.and_then(|text| serde_json::from_str::<SealedSecretStatus>(text.get()).ok());
         if let Some(status) = status {
             record.set_status(&status);
         }
+        record
+    }
+}
+
+impl From<SealedSecretParts> for (ObjectKey, SealedSecretRecord) {
+    fn from(object: SealedSecretParts) -> Self {
+        (object.metadata.key(), object.into())
+    }
+}
+
+impl From<SecretParts> for (ObjectKey, SecretRecord) {
+    fn from(object: SecretParts) -> Self {
+        let key = object.metadata.key();
+        let record = SecretRecord {
+            uid: object.metadata.uid.into(),
+            resource_version: object.metadata.resource_version.into(),
+            is_owned: object.metadata.labels.mark.is_some_and(|mark| mark == MARK_OWNED),
+            has_owner: !object.metadata.owner_references.is_empty(),
+            searches: 0,
+        };
         (key, record)
     }
 }
 
-impl From<SecretNews> for (ObjectKey, SecretRecord) {
-    fn from(news: SecretNews) -> Self {
-        let key = news.metadata.key();
-        let record = SecretRecord {
-            uid: news.metadata.uid,
-            resource_version: news.metadata.resource_version,
-            is_owned: news.metadata.labels.mark.is_some_and(|mark| mark == MARK_OWNED),
-            has_owner: !news.metadata.owner_references.is_empty(),
-            searches: 0,
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(version: &str) -> (ObjectKey, SealedSecretRecord) {
+        let metadata =
+            json!({"name": "db", "namespace": "shop", "uid": "1", "generation": 1, "resourceVersion": version});
+        let parts: SealedSecretParts = serde_json::from_value(json!({"metadata": metadata})).expect("an object");
+        parts.into()
+    }
+
+    #[test]
+    fn an_object_that_was_deleted_during_its_reconcile_gets_no_record() {
+        let objects = Objects::new();
+        let (key, record) = object("1");
+        objects.record_sealed_secrets(Event::Applied(key.clone(), record));
+        let (_, deleted) = object("2");
+        objects.record_sealed_secrets(Event::Deleted(key.clone(), deleted));
+        assert_eq!(objects.record_end(&key, Reason::Materialised, Some(object("2").1)), 0);
+        assert!(objects.known(&key).is_none());
+        assert!(objects.counts_by_reason().is_empty());
+    }
+
+    #[test]
+    fn an_event_that_changes_nothing_or_is_late_causes_no_reconcile() {
+        let objects = Objects::new();
+        let record = |version| {
+            let (key, record) = object(version);
+            objects.record_sealed_secrets(Event::Applied(key, record)).len()
         };
-        (key, record)
+        assert_eq!([record("2"), record("3"), record("1")], [1, 0, 0]);
     }
 }

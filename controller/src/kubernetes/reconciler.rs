@@ -1,13 +1,15 @@
-//! Reconciling one object: look, decide, do, say.
+//! Reconciling one object: what is known, the plan, the Secret, the status.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Deserialize;
+use thiserror::Error;
 use tokio::sync::watch;
 use waxseal_shared::api_group::FIELD_MANAGER;
 use waxseal_shared::judgement::Judgement;
@@ -21,16 +23,16 @@ use waxseal_shared::status;
 use waxseal_shared::template::ForbiddenPrefix;
 
 use super::api_failure::{self, Verb};
-use super::fetching::{LargeObjects, Room};
+use super::fetching::{LargeObjects, MemoryShare};
 use super::metrics::Metrics;
 use super::object_key::ObjectKey;
-use super::objects::{Objects, SealedSecretNews};
+use super::objects::{Known, Objects, SealedSecretParts, SealedSecretRecord};
 use super::retry_delays;
 use super::secret_object::{CREATE_ONLY, SecretApply, existing_secret, removal, surplus_keys};
 use super::status_patch;
 use crate::log;
 
-/// One reconcile takes at most this long, whatever the API server does.
+/// A reconcile ends after this time, however slowly the API server answers.
 const DEADLINE: Duration = Duration::from_secs(30);
 const MALFORMED: &str = "spec: not what the format has: a field is unknown or of another type";
 
@@ -44,10 +46,35 @@ pub(super) struct Context {
     pub(super) large_objects: LargeObjects,
 }
 
-/// What came of an object.
+/// What a reconcile ends with.
 struct Outcome {
+    reason: Reason,
+    /// The object with the status that this reconcile wrote or found to be right.
+    record: Option<SealedSecretRecord>,
+}
+
+/// Why a reconcile ends without an outcome. Never quotes the API server.
+#[derive(Debug, Error)]
+enum ReconcileError {
+    #[error("failed to get the object: {}", api_failure::describe(.0))]
+    Get(kube::Error),
+    #[error("failed to patch sealedsecrets/status: {}", api_failure::describe(.0))]
+    PatchStatus(kube::Error),
+    #[error("the reconcile did not finish within {} s", DEADLINE.as_secs())]
+    TimedOut,
+}
+
+/// A SealedSecret as the API server has it now.
+struct FetchedObject {
+    object: SealedSecret,
+    record: SealedSecretRecord,
+    /// If it is false, `object` has an empty spec.
+    has_readable_spec: bool,
+}
+
+/// The judgement on an object, and its Secret if that is right.
+struct Judged {
     judgement: Judgement,
-    /// The Secret, if it is right.
     right_secret: Option<RightSecret>,
 }
 
@@ -57,172 +84,190 @@ struct RightSecret {
     opened_with: Vec<KeyId>,
 }
 
-/// A state of a Secret.
+/// A version of a Secret.
 struct SecretVersion {
     uid: String,
     resource_version: String,
 }
 
-impl Outcome {
+impl Judged {
     fn refused(judgement: Judgement) -> Self {
         Self { judgement, right_secret: None }
     }
 
-    fn right(done: Materialised, version: SecretVersion) -> Self {
-        let opened_with = done.opened_with.into_iter().collect();
-        Self { judgement: done.judgement, right_secret: Some(RightSecret { version, opened_with }) }
+    fn right(materialised: Materialised, version: SecretVersion) -> Self {
+        let opened_with = materialised.opened_with.into_iter().collect();
+        Self { judgement: materialised.judgement, right_secret: Some(RightSecret { version, opened_with }) }
     }
 }
 
-/// Brings one object's Secret to where the object says, and says in its status what came of it.
+/// Makes the Secret of one object as the object says, and writes the judgement to its status.
 ///
-/// Assumes nothing about why it was called; without a difference it writes nothing. Returns when to look again, beside
-/// every change.
+/// Assumes nothing about why it was called, and writes nothing if nothing differs. Returns the time until the next
+/// reconcile; `None` if only a change causes the next one.
 pub(super) async fn reconcile(key: &ObjectKey, context: &Context) -> Option<Duration> {
-    let looked = tokio::time::timeout(DEADLINE, look(key, context)).await;
-    let result = looked.unwrap_or_else(|_| Err(format!("not done within {} s", DEADLINE.as_secs())));
-    let (reason, failure) = match result {
-        Ok(None) => return None,
-        Ok(Some(reason)) => (reason, None),
-        Err(failure) => (Reason::ApiUnavailable, Some(failure)),
+    let keys = context.keys.borrow().clone();
+    let known = context.objects.known(key)?;
+    let result = tokio::time::timeout(DEADLINE, try_reconcile(key, &known, &keys, context)).await;
+    let Outcome { reason, record } = match result.unwrap_or(Err(ReconcileError::TimedOut)) {
+        Ok(outcome) => outcome?,
+        Err(error) => report_failure(&error, key, known.last_reason(), &context.metrics),
     };
     context.metrics.count_reconcile(reason);
-    let repetitions = context.objects.judged(key, reason);
-    if let Some(failure) = failure.filter(|_| repetitions == 0) {
-        let (namespace, name) = (&*key.namespace, &*key.name);
-        tracing::warn!(namespace, name, "{failure}; trying again");
-    }
+    let repetitions = context.objects.record_end(key, reason, record);
     retry_delays::delay(reason, repetitions)
 }
 
-/// How the object stands once its status says so; `None` if there is nothing to say: the object is being deleted, or
-/// gone. The error says in our words why its status could not be read or written.
-async fn look(key: &ObjectKey, context: &Context) -> Result<Option<Reason>, String> {
-    let Some(known) = context.objects.known(key).filter(|known| !known.is_being_deleted()) else {
+/// Returns `None` if the object is gone or is being deleted.
+async fn try_reconcile(
+    key: &ObjectKey,
+    known: &Known,
+    keys: &Keys,
+    context: &Context,
+) -> Result<Option<Outcome>, ReconcileError> {
+    if matches!(keys, Keys::Held(ring) if known.is_settled(ring, &context.forbidden)) {
+        return Ok(Some(Outcome { reason: Reason::Materialised, record: None }));
+    }
+    if matches!(keys, Keys::Loading) && known.has_current_status() {
+        // The status of the last run stays: only the keys can tell whether it is still right.
+        return Ok(Some(Outcome { reason: Reason::KeysLoading, record: None }));
+    }
+    let mut memory = context.large_objects.share();
+    let Some(FetchedObject { object, mut record, has_readable_spec }) = fetch(key, context, &mut memory).await? else {
         return Ok(None);
     };
-    let keys = context.keys.borrow().clone();
-    if matches!(&keys, Keys::Held(ring) if known.is_settled(ring, &context.forbidden)) {
-        return Ok(Some(Reason::Materialised));
-    }
-    if matches!(keys, Keys::Loading) && known.is_judged() {
-        // What the status says stands until the keys are read.
-        return Ok(Some(Reason::KeysLoading));
-    }
-    let mut room = context.large_objects.room();
-    let Some((object, is_readable)) = fetch(key, context, &mut room).await? else {
-        return Ok(None);
-    };
-    let outcome = if is_readable {
-        carry_out(&object, &keys, known.has_marked_secret(), context, &mut room).await
+    let judged = if has_readable_spec {
+        materialise(&object, keys, known, context, &mut memory).await
     } else {
-        Some(Outcome::refused(Judgement::new(Reason::Malformed, MALFORMED)))
+        Some(Judged::refused(Judgement::new(Reason::Malformed, MALFORMED)))
     };
-    let Some(outcome) = outcome else {
+    let Some(judged) = judged else {
         return Ok(None);
     };
-    if let Some(right) = &outcome.right_secret {
-        context.objects.wrote_secret(key, &right.version.uid, &right.version.resource_version);
+    if let Some(RightSecret { version, .. }) = &judged.right_secret {
+        context.objects.record_right_secret(key, &version.uid, &version.resource_version);
     }
-    log_news(&object, &outcome.judgement);
-    let status = new_status(&object, &outcome, &keys, context);
+    log_new_facts(key, &object, &judged.judgement);
+    let status = new_status(&object, &judged, keys, context);
     match status_patch::write(&context.client, &object, &status).await {
         Ok(version) => {
-            let version = version.or_else(|| object.resource_version()).unwrap_or_default();
-            context.objects.wrote_status(key, &object.uid().unwrap_or_default(), &version, &status);
-            Ok(Some(outcome.judgement.reason))
+            record.set_written_status(version.as_deref(), &status);
+            Ok(Some(Outcome { reason: judged.judgement.reason, record: Some(record) }))
         }
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
-        // The object changed meanwhile: it is looked at again.
-        Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(Some(Reason::Conflict)),
-        Err(error) => {
-            context.metrics.count_failed_status_write();
-            Err(format!("failed to patch sealedsecrets/status: {}", api_failure::describe(&error)))
+        // The object changed since it was fetched: the next reconcile judges the new version.
+        Err(kube::Error::Api(answer)) if answer.code == 409 => {
+            Ok(Some(Outcome { reason: Reason::Conflict, record: None }))
         }
+        Err(error) => Err(ReconcileError::PatchStatus(error)),
     }
 }
 
-/// Every object has metadata, whether its spec is readable or not.
+/// Counts a failure, and logs it unless the last reconcile of the object ended in the same way.
+fn report_failure(error: &ReconcileError, key: &ObjectKey, last_reason: Option<Reason>, metrics: &Metrics) -> Outcome {
+    match error {
+        ReconcileError::Get(_) => {}
+        ReconcileError::PatchStatus(_) => metrics.count_failed_status_write(),
+        ReconcileError::TimedOut => metrics.count_reconcile_timeout(),
+    }
+    if last_reason != Some(Reason::ApiUnavailable) {
+        let (namespace, name) = (&*key.namespace, &*key.name);
+        tracing::warn!(namespace, name, "{error}; trying again");
+    }
+    Outcome { reason: Reason::ApiUnavailable, record: None }
+}
+
+/// The parts of an object that can be read even if its spec cannot.
 #[derive(Deserialize)]
 struct MetadataAndStatus {
-    metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    metadata: ObjectMeta,
     status: Option<SealedSecretStatus>,
 }
 
-/// The object as the API server has it now, and whether its spec is readable; `None` if it is gone. What is known of it
-/// is brought up to date.
+/// Fetches a SealedSecret; `None` if it is gone.
 async fn fetch(
     key: &ObjectKey,
     context: &Context,
-    room: &mut Room<'_>,
-) -> Result<Option<(SealedSecret, bool)>, String> {
+    memory: &mut MemoryShare<'_>,
+) -> Result<Option<FetchedObject>, ReconcileError> {
     let path = SealedSecret::url_path(&(), Some(&key.namespace));
-    let fetched = room.fetch(&context.client, &path, &key.name).await;
-    let fetched = fetched.map_err(|error| format!("failed to get the object: {}", api_failure::describe(&error)))?;
-    let Some(text) = fetched else {
+    let fetched = memory.fetch(&context.client, &path, &key.name).await;
+    let Some(text) = fetched.map_err(ReconcileError::Get)? else {
         return Ok(None);
     };
-    let unreadable = |_| "failed to get the object: the answer could not be read".to_owned();
-    let news: SealedSecretNews = serde_json::from_slice(&text).map_err(unreadable)?;
-    context.objects.fetched(news);
+    let unreadable = |error| ReconcileError::Get(kube::Error::SerdeError(error));
+    let parts: SealedSecretParts = serde_json::from_slice(&text).map_err(unreadable)?;
+    let record = parts.into();
     if let Ok(object) = serde_json::from_slice(&text) {
-        return Ok(Some((object, true)));
+        return Ok(Some(FetchedObject { object, record, has_readable_spec: true }));
     }
     let MetadataAndStatus { metadata, status } = serde_json::from_slice(&text).map_err(unreadable)?;
-    Ok(Some((SealedSecret { metadata, spec: SealedSecretSpec::default(), status }, false)))
+    let object = SealedSecret { metadata, spec: SealedSecretSpec::default(), status };
+    Ok(Some(FetchedObject { object, record, has_readable_spec: false }))
 }
 
-/// What came of the object; `None` if it is being deleted.
+/// Makes the Secret as the object says; `None` if the object is being deleted.
 ///
-/// A Secret that the watch does not know counts as absent without a read: creation conflicts if there is one after
-/// all, and then it is fetched.
-async fn carry_out(
+/// If no Secret of this name carries the mark, it creates the Secret without reading first. If there is an unmarked
+/// Secret, the creation conflicts, and the Secret is read.
+async fn materialise(
     object: &SealedSecret,
     keys: &Keys,
-    has_marked_secret: bool,
+    known: &Known,
     context: &Context,
-    room: &mut Room<'_>,
-) -> Option<Outcome> {
-    if !has_marked_secret {
-        let created = act(object, keys, None, context).await?;
+    memory: &mut MemoryShare<'_>,
+) -> Option<Judged> {
+    if !known.has_marked_secret() {
+        let created = carry_out_plan(object, keys, None, context).await?;
         if created.judgement.reason != Reason::Conflict {
             return Some(created);
         }
     }
-    let path = Secret::url_path(&(), object.namespace().as_deref());
-    match room.fetch(&context.client, &path, &object.name_any()).await {
-        Ok(None) => act(object, keys, None, context).await,
-        Ok(Some(text)) => match serde_json::from_slice(&text) {
-            Ok(secret) => act(object, keys, Some(secret), context).await,
-            Err(error) => Some(Outcome::refused(api_failure::judgement(&kube::Error::SerdeError(error), Verb::Get))),
-        },
-        Err(error) => Some(Outcome::refused(api_failure::judgement(&error, Verb::Get))),
+    match fetch_secret(object, context, memory).await {
+        Ok(secret) => carry_out_plan(object, keys, secret, context).await,
+        Err(error) => Some(Judged::refused(api_failure::judgement(&error, Verb::Get))),
     }
 }
 
-async fn act(object: &SealedSecret, keys: &Keys, found: Option<Secret>, context: &Context) -> Option<Outcome> {
-    let version = found.as_ref().map(version_of);
-    let secret = found.map(existing_secret);
+async fn fetch_secret(
+    object: &SealedSecret,
+    context: &Context,
+    memory: &mut MemoryShare<'_>,
+) -> kube::Result<Option<Secret>> {
+    let path = Secret::url_path(&(), object.namespace().as_deref());
+    let text = memory.fetch(&context.client, &path, &object.name_any()).await?;
+    text.map(|text| serde_json::from_slice(&text).map_err(kube::Error::SerdeError)).transpose()
+}
+
+/// Makes the plan for an object and its Secret, and carries it out; `None` if the object is being deleted.
+async fn carry_out_plan(
+    object: &SealedSecret,
+    keys: &Keys,
+    secret: Option<Secret>,
+    context: &Context,
+) -> Option<Judged> {
+    let version = secret.as_ref().map(version_of);
+    let secret = secret.map(existing_secret);
     let existing = secret.as_ref().map_or(Existing::Absent, |secret| Existing::of(secret, object));
     match (plan(object, keys, &context.forbidden, existing), version) {
         (Plan::Nothing, _) => None,
-        (Plan::Refuse(judgement), _) => Some(Outcome::refused(judgement)),
-        (Plan::Keep(done), version) => Some(Outcome::right(done, version?)),
-        (Plan::Write(desired, done), version) => {
+        (Plan::Refuse(judgement), _) => Some(Judged::refused(judgement)),
+        (Plan::Keep(materialised), version) => Some(Judged::right(materialised, version?)),
+        (Plan::Write(desired, materialised), version) => {
             let base = version.as_ref().map_or(CREATE_ONLY, |version| &version.resource_version);
             match write_secret(&context.client, object, &desired, base).await {
                 Ok(written) => {
                     context.metrics.count_write();
-                    Some(Outcome::right(done, written))
+                    Some(Judged::right(materialised, written))
                 }
-                Err(error) => Some(Outcome::refused(api_failure::judgement(&error, Verb::Patch))),
+                Err(error) => Some(Judged::refused(api_failure::judgement(&error, Verb::Patch))),
             }
         }
     }
 }
 
-/// Applies the Secret to the version that was judged, then removes data keys that the plan lacks: apply leaves those
-/// that others wrote.
+/// Applies the Secret to the version that was judged, then removes the data keys that the plan lacks: an apply does not
+/// remove data keys that others wrote.
 async fn write_secret(
     client: &Client,
     owner: &SealedSecret,
@@ -235,6 +280,7 @@ async fn write_secret(
     let written = secrets.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(apply)).await?;
     let surplus = surplus_keys(&written, desired);
     let version = version_of(&written);
+    // Converted only to wipe the values.
     drop(existing_secret(written));
     if surplus.is_empty() {
         return Ok(version);
@@ -254,22 +300,46 @@ fn version_of(secret: &Secret) -> SecretVersion {
     }
 }
 
-fn new_status(object: &SealedSecret, outcome: &Outcome, keys: &Keys, context: &Context) -> SealedSecretStatus {
-    let mut status = status::after(object, &outcome.judgement, Timestamp::now());
-    if let (Keys::Held(ring), Some(RightSecret { version, opened_with })) = (keys, &outcome.right_secret) {
+/// The status that states the judgement. If the Secret is right, it also records that the object is settled.
+fn new_status(object: &SealedSecret, judged: &Judged, keys: &Keys, context: &Context) -> SealedSecretStatus {
+    let mut status = status::after(object, &judged.judgement, Timestamp::now());
+    if let (Keys::Held(ring), Some(RightSecret { version, opened_with })) = (keys, &judged.right_secret) {
         let uid = object.uid().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
-        let judged = JudgedObject { uid: &uid, generation, forbidden: &context.forbidden };
+        let judged_object = JudgedObject { uid: &uid, generation, forbidden: &context.forbidden };
         let secret = (version.uid.as_str(), version.resource_version.as_str());
-        settled::record(&mut status, &judged, secret, opened_with.iter().cloned(), ring);
+        settled::record(&mut status, &judged_object, secret, opened_with.iter().cloned(), ring);
     }
     status
 }
 
-/// Logs each fact that the object's status does not state yet.
-fn log_news(object: &SealedSecret, judgement: &Judgement) {
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+/// Logs each fact that the status of the object does not state yet.
+fn log_new_facts(key: &ObjectKey, object: &SealedSecret, judgement: &Judgement) {
     for fact in judgement.facts().iter().filter(|fact| !fact.is_stated_in(object.status.as_ref())) {
-        log::fact(&namespace, &name, fact);
+        log::fact(&key.namespace, &key.name, fact);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::Config;
+
+    use super::*;
+    use crate::kubernetes::connection;
+
+    #[tokio::test]
+    async fn timeouts_and_failed_status_writes_are_counted() {
+        let url = "http://127.0.0.1:1".parse().expect("a URL");
+        let (_, last_contact) = connection::connect(Config::new(url)).expect("a client");
+        let metrics = Metrics::new(Arc::new(Objects::new()), last_contact);
+        let key = ObjectKey::new("shop", "db");
+        for error in
+            [ReconcileError::TimedOut, ReconcileError::PatchStatus(kube::Error::LinesCodecMaxLineLengthExceeded)]
+        {
+            assert_eq!(report_failure(&error, &key, None, &metrics).reason, Reason::ApiUnavailable);
+        }
+        let text = metrics.to_text();
+        assert!(text.contains("waxseal_reconcile_timeouts_total 1\n"), "{text}");
+        assert!(text.contains("waxseal_failed_status_writes_total 1\n"), "{text}");
     }
 }

@@ -1,18 +1,19 @@
-//! How long to wait before an object is looked at again.
+//! The time between two reconciles of an object that does not change.
 
 use std::time::Duration;
 
 use waxseal_shared::reason::{Reason, Standing};
 
 const FIRST: Duration = Duration::from_millis(250);
-/// For a Secret that is not marked as ours: no watch tells when somebody deletes it or hands it over.
+/// For a Secret without the mark: no watch reports that it is deleted or gets the mark.
 const FIRST_FOREIGN: Duration = Duration::from_secs(1);
-/// Everything that is not ready is looked at again this often at least.
+/// The longest time between two reconciles of an object that is not ready.
 const LAST: Duration = Duration::from_mins(5);
 
-/// When to look at an object again after a verdict, given how many verdicts in a row before it had the same standing.
+/// Returns the time until the next reconcile after one that ended with a reason. `repetitions` is the number of
+/// reconciles in a row before it that ended with the same standing.
 ///
-/// `None`: when something changes.
+/// Returns `None` if only a change causes the next reconcile.
 pub(super) fn delay(reason: Reason, repetitions: u32) -> Option<Duration> {
     match (reason.standing(), reason) {
         (Standing::Ready, _) => None,
@@ -38,18 +39,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ready_waits_for_a_change() {
+    fn a_ready_object_waits_for_a_change() {
         assert_eq!(delay(Reason::Materialised, 0), None);
     }
 
     #[test]
-    fn a_foreign_secret_is_looked_at_after_a_second_and_then_less_often() {
+    fn a_foreign_secret_is_retried_after_a_second_and_then_less_often() {
         let seconds = [0, 1, 3, 100].map(|repetitions| delay(Reason::ForeignOwner, repetitions));
         assert_eq!(seconds.map(|delay| delay.map(|delay| delay.as_secs())), [Some(1), Some(2), Some(8), Some(300)]);
     }
 
     #[test]
-    fn what_else_has_stalled_is_looked_at_every_five_minutes() {
+    fn other_stalled_objects_are_retried_every_five_minutes() {
         assert_eq!(delay(Reason::Moved, 0), Some(LAST));
     }
 }

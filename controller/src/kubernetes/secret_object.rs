@@ -1,4 +1,4 @@
-//! A plan's Secret and the API's Secret: from one to the other.
+//! Conversions between the Secret of a plan and the Secret of the Kubernetes API.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,10 +17,10 @@ use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::secret::{SecretBytes, SecretData};
 use zeroize::Zeroizing;
 
-/// An apply with this resourceVersion creates when absent and conflicts when present.
+/// An apply with this resourceVersion creates the Secret, and conflicts if the Secret exists.
 pub(super) const CREATE_ONLY: &str = "1";
 
-/// The body of an apply: prints nothing, and its base64 text wipes itself.
+/// The body of an apply. Its `Debug` shows no value, and its base64 text is wiped.
 pub(super) struct SecretApply<'a> {
     pub(super) owner: &'a SealedSecret,
     pub(super) desired: &'a DesiredSecret,
@@ -57,7 +57,7 @@ impl SecretApply<'_> {
             "resourceVersion": self.resource_version,
             "labels": self.desired.labels,
             "annotations": self.desired.annotations,
-            // Never blockOwnerDeletion: it would need rights on finalizers, and hold up a deletion.
+            // Without blockOwnerDeletion: it needs rights on finalizers, and delays a deletion.
             "ownerReferences": [{
                 "apiVersion": SealedSecret::api_version(&()),
                 "kind": SealedSecret::kind(&()),
@@ -82,25 +82,25 @@ impl Serialize for Base64Data<'_> {
     }
 }
 
-/// The data keys of a Secret that a plan lacks.
+/// Returns the data keys of a Secret that the plan does not have.
 pub(super) fn surplus_keys(written: &Secret, desired: &DesiredSecret) -> Vec<String> {
     let wanted: BTreeSet<&str> = desired.data.keys().map(DataKey::as_str).collect();
     let present = written.data.iter().flat_map(BTreeMap::keys);
     present.filter(|key| !wanted.contains(key.as_str())).cloned().collect()
 }
 
-/// The merge patch that removes keys from exactly this version of a Secret; takes no ownership.
+/// Returns the merge patch that removes data keys from exactly this version of a Secret.
 pub(super) fn removal(keys: &[String], resource_version: &str) -> Value {
     let nulls: BTreeMap<&str, Value> = keys.iter().map(|key| (key.as_str(), Value::Null)).collect();
     json!({"metadata": {"resourceVersion": resource_version}, "data": nulls})
 }
 
-/// What a plan wants to know of a Secret. Takes the values over, so that they wipe themselves.
+/// Converts a Secret to what a plan needs to know of it. The values move to a type that wipes them.
 pub(super) fn existing_secret(secret: Secret) -> ExistingSecret {
-    let ours = |field| managed_keys(&secret.metadata, field);
+    let applied = |field| applied_keys(&secret.metadata, field);
     ExistingSecret {
-        our_labels: ours("f:labels"),
-        our_annotations: ours("f:annotations"),
+        our_labels: applied("f:labels"),
+        our_annotations: applied("f:annotations"),
         controller: controller(&secret.metadata),
         labels: secret.metadata.labels.unwrap_or_default(),
         annotations: secret.metadata.annotations.unwrap_or_default(),
@@ -110,7 +110,7 @@ pub(super) fn existing_secret(secret: Secret) -> ExistingSecret {
     }
 }
 
-/// `None` if a key is none that a SealedSecret can have; every value is taken over all the same.
+/// Returns `None` if a SealedSecret cannot have one of the data keys. Wipes every value also in this case.
 fn values(data: BTreeMap<String, k8s_openapi::ByteString>) -> Option<SecretData> {
     let taken: Vec<_> = data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
     taken.into_iter().map(|(key, value)| Some((DataKey::parse(&key).ok()?, value))).collect()
@@ -121,17 +121,18 @@ fn controller(metadata: &ObjectMeta) -> Controller {
     let Some(reference) = references.into_iter().find(|reference| reference.controller == Some(true)) else {
         return Controller::None;
     };
-    let is_ours = reference.kind == SealedSecret::kind(&()) && reference.api_version.starts_with(api_group::PREFIX);
-    if is_ours {
+    let is_sealed_secret =
+        reference.kind == SealedSecret::kind(&()) && reference.api_version.starts_with(api_group::PREFIX);
+    if is_sealed_secret {
         Controller::SealedSecret { name: reference.name.clone(), uid: reference.uid.clone() }
     } else {
         Controller::Other
     }
 }
 
-/// The labels or annotations that our own apply wrote, as the API server remembers them
-/// (Kubernetes, "Server-Side Apply", managedFields).
-fn managed_keys(metadata: &ObjectMeta, field: &str) -> BTreeSet<String> {
+/// Returns the labels or annotations that an apply of this controller wrote, as the API server records them in
+/// managedFields (Kubernetes, "Server-Side Apply").
+fn applied_keys(metadata: &ObjectMeta, field: &str) -> BTreeSet<String> {
     let entries = metadata.managed_fields.iter().flatten();
     entries
         .filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER) && entry.operation.as_deref() == Some("Apply"))

@@ -1,8 +1,8 @@
-//! Probes and metrics over HTTP. The server decrypts nothing, and reads no body.
+//! Probes and metrics over HTTP. The server decrypts nothing and reads no body.
 //!
-//! Every Pod that reaches the port may be hostile. So a connection is short and answers one
-//! request, and a new connection that finds no place displaces the oldest one of the peer that has
-//! most: the kubelet always gets in, and stays in, however many connections somebody else opens.
+//! Every Pod that reaches the port can be hostile. So a connection answers one request and has a deadline. If too many
+//! connections are open, a new one closes the oldest connection of the peer that has most: the kubelet always gets its
+//! answer, however many connections another peer opens.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -28,27 +28,25 @@ use super::connection::LastContact;
 use super::metrics::Metrics;
 use super::objects::Objects;
 
-/// While all is well, the API server is asked something every 15 s.
+/// After this time without an answer the controller is not ready. It asks the API server something every 15 s.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
-/// Each connection costs about 10 KiB.
+/// The largest number of open connections. Each needs about 10 KiB of memory.
 const MAX_CONNECTIONS: u64 = 256;
-/// Connections take up at most this part of the file descriptors that the process may open.
+/// Connections use at most a quarter of the file descriptors that the process may open.
 const SHARE_OF_DESCRIPTORS: u64 = 4;
-/// So many connections may wait to be accepted; Linux takes no more by default.
+/// The largest number of connections that wait to be accepted; Linux allows no more by default.
 const BACKLOG: u32 = 4096;
-/// A connection ends after this time, whatever it is doing. The kubelet waits for 1 s, and
-/// Prometheus for 10 s at most by default.
+/// A connection ends after this time. By default the kubelet waits for 1 s, and Prometheus for 10 s.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(5);
-/// A request's line and headers fit into this buffer, or the request is refused. hyper takes no
-/// smaller one.
+/// The largest request line with headers in bytes. hyper allows no smaller limit.
 const MAX_REQUEST_HEAD: usize = 8 * 1024;
 /// The wait after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A server that goes on failing to accept connections says so this often.
-const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
+/// A failure to accept connections that repeats is logged again after this time.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why probes and metrics cannot be served.
 #[derive(Debug, Error)]
@@ -58,8 +56,8 @@ pub(super) struct BindError {
     source: Option<std::io::Error>,
 }
 
-/// Listens on the first of the addresses that the machine has, and says which one it is: port 0
-/// asks for any free port.
+/// Listens on the first of these addresses that the machine has. Returns the address with its port: port 0 stands for
+/// any free port.
 pub(super) fn bind(addresses: &[SocketAddr]) -> Result<(TcpListener, SocketAddr), BindError> {
     let mut failure = None;
     for address in addresses {
@@ -74,7 +72,7 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)
 
 fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
-    // A restarted process takes the port over from connections that have just ended.
+    // Without it, a restarted process fails while connections of the old process still end.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG)?;
@@ -82,7 +80,7 @@ fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, bound))
 }
 
-/// What decides whether the controller is ready.
+/// The facts that decide whether the controller is ready.
 pub(super) struct Readiness {
     pub(super) objects: Arc<Objects>,
     pub(super) keys: watch::Receiver<Keys>,
@@ -93,18 +91,18 @@ pub(super) struct Readiness {
 pub(super) async fn serve(listener: TcpListener, readiness: Readiness, metrics: Arc<Metrics>) {
     let state = Arc::new(State { readiness, metrics });
     let mut open = OpenConnections::new();
-    let mut complained: Option<Instant> = None;
+    let mut logged_at: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 open.add(stream, peer.ip(), &state);
-                // The connection is looked at before the next one can displace it.
+                // The connection starts before the next one can close it.
                 tokio::task::yield_now().await;
             }
             Err(error) => {
-                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
+                if logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
                     tracing::warn!("failed to accept a connection for probes and metrics: {error}");
-                    complained = Some(Instant::now());
+                    logged_at = Some(Instant::now());
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -112,7 +110,7 @@ pub(super) async fn serve(listener: TcpListener, readiness: Readiness, metrics: 
     }
 }
 
-/// The connections that are open.
+/// The open connections.
 struct OpenConnections {
     most: usize,
     oldest_first: VecDeque<OpenConnection>,
@@ -130,7 +128,9 @@ impl OpenConnections {
         Self { most: usize::try_from(most).expect("at most 256"), oldest_first: VecDeque::new() }
     }
 
-    /// Serves a connection; closes another one if there are too many.
+    /// Serves a connection; closes another connection if too many are open.
+    ///
+    /// A panic ends only its connection: a hostile request must not end the controller.
     fn add(&mut self, stream: TcpStream, peer: IpAddr, state: &Arc<State>) {
         self.oldest_first.retain(|connection| !connection.task.is_finished());
         if self.oldest_first.len() >= self.most {
@@ -154,7 +154,7 @@ impl OpenConnections {
     }
 }
 
-/// Answers one request. A client that breaks off or breaks the protocol is nothing to report.
+/// Answers one request. Logs no failure: hostile clients could fill the log.
 async fn serve_connection(stream: TcpStream, state: Arc<State>) {
     let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(state.answer(&request))));
     let connection = http1::Builder::new()
@@ -164,7 +164,7 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>) {
     let _ = tokio::time::timeout(CONNECTION_DEADLINE, connection).await;
 }
 
-/// What the answers come from.
+/// The sources of the answers.
 struct State {
     readiness: Readiness,
     metrics: Arc<Metrics>,
@@ -175,10 +175,10 @@ impl State {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return response(StatusCode::METHOD_NOT_ALLOWED, (ALLOW, "GET, HEAD"), String::new());
         }
-        let text = |code, said: &str| response(code, (CONTENT_TYPE, PLAIN_TEXT), said.to_owned());
+        let text = |code, body: &str| response(code, (CONTENT_TYPE, PLAIN_TEXT), body.to_owned());
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok"),
-            "/readyz" => match self.readiness.waits_for() {
+            "/readyz" => match self.readiness.missing_for_readiness() {
                 None => text(StatusCode::OK, "ok"),
                 Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &reason),
             },
@@ -189,8 +189,8 @@ impl State {
 }
 
 impl Readiness {
-    /// What the controller waits for: its keys, the first list of all objects, or an API server that fell silent.
-    fn waits_for(&self) -> Option<String> {
+    /// Returns why the controller is not ready: its keys, the first list of all objects, or the API server is missing.
+    fn missing_for_readiness(&self) -> Option<String> {
         let silence = self.last_contact.age();
         match &*self.keys.borrow() {
             Keys::Loading => Some(Reason::KeysLoading.as_str().to_owned()),

@@ -1,76 +1,64 @@
-//! Noticing that the API server went back in time.
+//! Detecting that the API server was restored to an earlier state.
 //!
 //! After etcd is restored from a backup, a watch that continues at a version from the future gets no event and no
-//! error. So the version that the API server is at is asked for now and then: if it is before one that was seen, all
-//! objects are listed anew.
+//! error. So the controller asks for the current resourceVersion every 15 s: if it is older than one that was seen
+//! before, the controller lists all objects again.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::Client;
+use kube::{Client, Resource};
 use tokio::sync::watch;
+use waxseal_shared::sealed_secret::SealedSecret;
 
 use super::lists;
 
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// The latest version that was seen, and how often the API server was restored to an earlier one.
+/// The latest version that was seen, and the number of restores.
 pub(super) struct ServerVersion {
     latest: Mutex<u64>,
     restores: watch::Sender<u64>,
-    restored: Box<dyn Fn() + Send + Sync>,
+    on_restore: Box<dyn Fn() + Send + Sync>,
 }
 
 impl ServerVersion {
-    /// `restored` is called at each restore, before those who wait for restores go on.
-    pub(super) fn new(restored: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { latest: Mutex::new(0), restores: watch::channel(0).0, restored: Box::new(restored) }
+    /// `on_restore` is called at each restore, before the watches learn of it.
+    pub(super) fn new(on_restore: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { latest: Mutex::new(0), restores: watch::channel(0).0, on_restore: Box::new(on_restore) }
     }
 
-    /// Remembers a version that the API server told.
-    pub(super) fn saw(&self, version: &str) {
+    /// Records a version of an object or a bookmark.
+    pub(super) fn record(&self, version: &str) {
         if let Ok(version) = version.parse::<u64>() {
             let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
             *latest = (*latest).max(version);
         }
     }
 
-    /// Changes with each restore.
+    /// Returns a receiver that changes at each restore.
     pub(super) fn restores(&self) -> watch::Receiver<u64> {
         self.restores.subscribe()
     }
 
-    /// Asks for the version now and then, for ever.
-    ///
-    /// A question that fails is asked again: the watches report failures.
-    pub(super) async fn check(&self, client: &Client, path: &str) {
-        loop {
-            tokio::time::sleep(INTERVAL).await;
-            let before = self.latest();
-            if let Ok(version) = lists::current_version(client, path).await {
-                self.listed(before, &version);
-            }
-        }
-    }
-
-    /// Takes the version of a list over, given the latest version from before it was asked for.
-    pub(super) fn listed(&self, before: u64, version: &str) {
-        if self.is_restored(before, version) {
-            tracing::warn!("the API server went back to an earlier state; everything is listed anew");
-            (self.restored)();
+    /// Records the version of a list. `before` is the latest version that was known before the request.
+    pub(super) fn record_list(&self, before: u64, version: &str) {
+        if self.detect_restore(before, version) {
+            tracing::warn!("the API server was restored to an earlier state; listing all objects again");
+            (self.on_restore)();
             self.restores.send_modify(|count| *count += 1);
         } else {
-            self.saw(version);
+            self.record(version);
         }
     }
 
-    /// The latest version that the API server told.
+    /// The latest version that was recorded.
     pub(super) fn latest(&self) -> u64 {
         *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the version of now is before one that was seen before it was asked for; then it is the latest.
-    fn is_restored(&self, before: u64, now: &str) -> bool {
+    /// Whether a version is older than one from before it was requested. If so, it becomes the latest version.
+    fn detect_restore(&self, before: u64, now: &str) -> bool {
         let Ok(now) = now.parse::<u64>() else {
             return false;
         };
@@ -82,17 +70,29 @@ impl ServerVersion {
     }
 }
 
+/// Asks the API server for its version again and again. Ignores failures: the watches report them.
+pub(super) async fn check(client: Client, server_version: Arc<ServerVersion>) {
+    let path = SealedSecret::url_path(&(), None);
+    loop {
+        tokio::time::sleep(INTERVAL).await;
+        let before = server_version.latest();
+        if let Ok(version) = lists::current_version(&client, &path).await {
+            server_version.record_list(before, &version);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_version_before_one_that_was_seen_is_a_restore_and_noticed_once() {
+    fn an_older_version_is_a_restore_and_is_reported_once() {
         let version = ServerVersion::new(|| {});
         for seen in ["7", "9", "8", "not a number"] {
-            version.saw(seen);
+            version.record(seen);
         }
-        let is_restored = |now| version.is_restored(version.latest(), now);
+        let is_restored = |now| version.detect_restore(version.latest(), now);
         assert!(!is_restored("9"));
         assert!(!is_restored("12"));
         assert!(!is_restored("not a number"));

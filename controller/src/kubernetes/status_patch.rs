@@ -1,4 +1,4 @@
-//! Writing an object's status, and nothing else.
+//! Writing the status of a SealedSecret.
 
 use http::HeaderValue;
 use http::header::ACCEPT;
@@ -11,7 +11,7 @@ use serde_json::json;
 use waxseal_shared::api_group::FIELD_MANAGER;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus};
 
-/// The object is not sent back: it can be 1.5 MB large.
+/// The answer contains only metadata: the object can have 1.5 MB.
 const METADATA_ONLY: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
@@ -20,8 +20,8 @@ struct Written {
     metadata: ObjectMeta,
 }
 
-/// Writes a status under the resourceVersion that was judged, so that a late one never lands on a successor of the same
-/// name. Returns the new resourceVersion; `None` if the object already said so and nothing was written.
+/// Writes a status to the resourceVersion that was judged; conflicts if the object has changed or was created again.
+/// Returns the new resourceVersion; `None` if the object already has this status and nothing was written.
 pub(super) async fn write(
     client: &Client,
     object: &SealedSecret,
@@ -30,7 +30,7 @@ pub(super) async fn write(
     if object.status.as_ref() == Some(status) {
         return Ok(None);
     }
-    // In a merge patch, what is absent stays as it was.
+    // All fields, also the empty ones: a merge patch leaves an absent field as it is.
     let patch = json!({
         "metadata": {"resourceVersion": object.resource_version()},
         "status": {

@@ -1,41 +1,72 @@
-//! Ending the program without leaving anything half done.
+//! Running the tasks until a signal stops the program or a task fails, and ending without an unfinished reconcile.
 
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
-/// What has begun when the controller is told to stop has this long to end: less than the 30 s that Kubernetes gives a
-/// Pod.
+/// Reconciles that run at the stop signal have this time to end: less than the 30 s that Kubernetes gives a Pod.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Becomes true at the first SIGTERM or SIGINT.
-pub(super) fn stop_signal() -> Result<watch::Receiver<bool>, std::io::Error> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: finishing what has begun");
-        sender.send_replace(true);
-    });
-    Ok(receiver)
+/// A task has ended that runs until the program stops.
+#[derive(Debug, Error)]
+#[error("a task of the controller ended unexpectedly")]
+pub(super) struct TaskEnded(#[source] Option<JoinError>);
+
+/// SIGTERM and SIGINT.
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-/// Waits for the signal.
-pub(super) async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone, which ends the program too.
-    let _ = stop.wait_for(|is_told| *is_told).await;
-}
-
-/// Waits until all workers have ended, or their time is over.
-pub(super) async fn wait_for(mut workers: JoinSet<()>) {
-    let all = async { while workers.join_next().await.is_some() {} };
-    if tokio::time::timeout(GRACE, all).await.is_err() {
-        tracing::warn!("not everything was finished within {} s", GRACE.as_secs());
+impl StopSignals {
+    /// Handles the signals from now on: they no longer end the program at once.
+    pub(super) fn handle() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Waits for a stop signal, then for the workers. A task that ends or panics before is an error.
+pub(super) async fn supervise(
+    mut tasks: JoinSet<()>,
+    mut workers: JoinSet<()>,
+    mut signals: StopSignals,
+    stop: watch::Sender<bool>,
+) -> Result<(), TaskEnded> {
+    tokio::select! {
+        ended = tasks.join_next() => return Err(TaskEnded(ended.and_then(Result::err))),
+        ended = workers.join_next() => return Err(TaskEnded(ended.and_then(Result::err))),
+        () = signals.received() => {}
+    }
+    tracing::info!("stopping: waiting for the reconciles that run");
+    stop.send_replace(true);
+    match tokio::time::timeout(GRACE, all_ended(&mut workers)).await {
+        Ok(Err(panic)) => return Err(TaskEnded(Some(panic))),
+        Ok(Ok(())) => {}
+        Err(_) => tracing::warn!("some reconciles did not finish within {} s", GRACE.as_secs()),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits until the program stops.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone: the program ends in this case, too.
+    let _ = stop.wait_for(|is_stopping| *is_stopping).await;
+}
+
+async fn all_ended(workers: &mut JoinSet<()>) -> Result<(), JoinError> {
+    while let Some(ended) = workers.join_next().await {
+        ended?;
+    }
+    Ok(())
 }

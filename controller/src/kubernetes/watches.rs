@@ -1,6 +1,7 @@
-//! Following all objects of one kind: a complete list, then watches that continue it.
+//! Following all objects of one kind: a complete list, then watches that continue from its version.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
@@ -14,16 +15,17 @@ use tokio::time::Instant;
 
 use super::connection::WATCH_SECONDS;
 use super::lists::{self, Content, Selection};
-use super::mirror::{Event, Version};
+use super::metrics::Metrics;
 use super::object_key::ObjectKey;
+use super::record_cache::{Event, Version};
 use super::server_version::ServerVersion;
 use super::watch_failures::WatchFailures;
 
-/// A complete list follows after this time, up to a tenth later: it heals whatever a watch has missed.
+/// The next complete list follows after this time, or up to a tenth later: it repairs what a watch has missed.
 const LIST_INTERVAL: Duration = Duration::from_mins(10);
-/// Watches follow each other no faster than this.
+/// The shortest time between the starts of two watches.
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
-/// etcd holds no object of more than 1.5 MiB; a longer line is not an event.
+/// The longest line of a watch in bytes: etcd stores no object of more than 1.5 MiB.
 const LONGEST_EVENT: u64 = 4 * 1024 * 1024;
 
 /// One line of a watch.
@@ -45,7 +47,7 @@ enum EventKind {
     Error,
 }
 
-/// The only part of a bookmark that says something, and a part of every object.
+/// The part that bookmarks and objects share.
 #[derive(Deserialize)]
 struct Versioned {
     metadata: VersionedMetadata,
@@ -62,60 +64,73 @@ struct VersionedMetadata {
 enum End {
     /// The list is complete.
     Listed,
-    /// The API server ended the watch, as it was asked to.
-    Done,
-    /// It is time for a complete list: the API server no longer knows the version, or was restored to an earlier one.
+    /// The API server ended the watch after the time that the request named.
+    TimeIsUp,
+    /// A complete list is needed: the list interval is over, or the version of the watch is too old or from before a
+    /// restore.
     ListAgain,
 }
 
-/// Follows all objects of a selection and hands over every event, for ever.
-///
-/// `N` decides what is kept of each object. A failure is counted, logged once, and tried again after a while.
-pub(super) async fn follow<N, R>(
+/// What all watches need.
+#[derive(Clone)]
+pub(super) struct Watches {
     client: Client,
-    selection: Selection,
-    server_version: &ServerVersion,
-    mut failures: WatchFailures,
-    mut on: impl FnMut(Event<R>),
-) where
-    N: DeserializeOwned + Into<(ObjectKey, R)>,
-{
-    let mut position: Option<String> = None;
-    let mut list_at = Instant::now();
-    let mut restores = server_version.restores();
-    loop {
-        let started = Instant::now();
-        let outcome = match &mut position {
-            Some(version) if Instant::now() < list_at => {
-                let watch = watch::<N, R>(&client, &selection, version, server_version, &mut on);
-                tokio::select! {
-                    outcome = watch => outcome,
-                    Ok(()) = restores.changed() => Ok(End::ListAgain),
-                    () = tokio::time::sleep_until(list_at) => Ok(End::ListAgain),
+    server_version: Arc<ServerVersion>,
+    metrics: Arc<Metrics>,
+}
+
+impl Watches {
+    pub(super) fn new(client: Client, server_version: Arc<ServerVersion>, metrics: Arc<Metrics>) -> Self {
+        Self { client, server_version, metrics }
+    }
+
+    /// Calls `on` with every event of the objects that are selected. Never ends.
+    ///
+    /// `N` selects the parts of each object that are read. `kind` names the objects in log lines and metrics. A failure
+    /// is counted and logged, and the list or watch is tried again.
+    pub(super) async fn follow<N, R>(self, kind: &'static str, selection: Selection, mut on: impl FnMut(Event<R>))
+    where
+        N: DeserializeOwned + Into<(ObjectKey, R)>,
+    {
+        let Self { client, server_version, metrics } = self;
+        let mut failures = WatchFailures::new(kind, metrics);
+        let mut position: Option<String> = None;
+        let mut list_at = Instant::now();
+        let mut restores = server_version.restores();
+        loop {
+            let started = Instant::now();
+            let outcome = match &mut position {
+                Some(version) if Instant::now() < list_at => {
+                    let watch = watch::<N, R>(&client, &selection, version, &server_version, &mut on);
+                    tokio::select! {
+                        outcome = watch => outcome,
+                        Ok(()) = restores.changed() => Ok(End::ListAgain),
+                        () = tokio::time::sleep_until(list_at) => Ok(End::ListAgain),
+                    }
                 }
-            }
-            _ => {
-                restores.mark_unchanged();
-                let listed = list::<N, R>(&client, &selection, server_version, &mut on).await;
-                listed.map(|version| {
-                    position = Some(version);
-                    list_at = Instant::now() + LIST_INTERVAL + jitter(LIST_INTERVAL / 10);
-                    End::Listed
-                })
-            }
-        };
-        match outcome {
-            Ok(End::Done) => {
-                failures.ended();
-                // An API server, or a proxy, may end each watch at once.
-                tokio::time::sleep_until(started + SHORTEST_WATCH).await;
-            }
-            Ok(End::Listed) => failures.ended(),
-            Ok(End::ListAgain) => position = None,
-            Err(error) => {
-                // A list also tells what an API server says that was restored to an earlier state meanwhile.
-                position = None;
-                tokio::time::sleep(failures.failed(&error)).await;
+                _ => {
+                    restores.mark_unchanged();
+                    let listed = list::<N, R>(&client, &selection, &server_version, &mut on).await;
+                    listed.map(|version| {
+                        position = Some(version);
+                        list_at = Instant::now() + LIST_INTERVAL + jitter(LIST_INTERVAL / 10);
+                        End::Listed
+                    })
+                }
+            };
+            match outcome {
+                Ok(End::TimeIsUp) => {
+                    failures.clear();
+                    // An API server or a proxy may end each watch at once.
+                    tokio::time::sleep_until(started + SHORTEST_WATCH).await;
+                }
+                Ok(End::Listed) => failures.clear(),
+                Ok(End::ListAgain) => position = None,
+                Err(error) => {
+                    // List next: the API server may have been restored to an earlier state during the failure.
+                    position = None;
+                    tokio::time::sleep(failures.record(&error)).await;
+                }
             }
         }
     }
@@ -132,13 +147,13 @@ where
 {
     let mut listed = Vec::new();
     let before = server_version.latest();
-    let version = lists::list(client, selection, |news: N| listed.push(news.into())).await?;
-    server_version.listed(before, &version);
+    let version = lists::list(client, selection, |object: N| listed.push(object.into())).await?;
+    server_version.record_list(before, &version);
     on(Event::Listed(listed, Version::parse(&version)));
     Ok(version)
 }
 
-/// Watches from a version on, and moves it along with the events.
+/// Watches from a version on. Changes the version to that of the last event, so that the next watch continues there.
 async fn watch<N, R>(
     client: &Client,
     selection: &Selection,
@@ -173,7 +188,7 @@ where
             return Err(kube::Error::Api(Box::new(status)));
         }
         *version = read::<Versioned>(line.object)?.metadata.resource_version;
-        server_version.saw(version);
+        server_version.record(version);
         if matches!(line.kind, EventKind::Bookmark) {
             continue;
         }
@@ -183,22 +198,22 @@ where
             _ => Event::Applied(key, record),
         });
     }
-    Ok(End::Done)
+    Ok(End::TimeIsUp)
 }
 
 fn read<T: DeserializeOwned>(object: &RawValue) -> kube::Result<T> {
     serde_json::from_str(object.get()).map_err(kube::Error::SerdeError)
 }
 
-/// Reads the next line; false at the end.
+/// Reads the next line; returns false at the end.
 async fn next_line(lines: &mut (impl AsyncBufRead + Unpin), text: &mut Vec<u8>) -> kube::Result<bool> {
     text.clear();
     lines.take(LONGEST_EVENT).read_until(b'\n', text).await.map_err(kube::Error::ReadEvents)?;
-    // What a connection that breaks off leaves of a line comes again with the next watch.
+    // A line without its end comes from a connection that broke off: the next watch repeats it.
     Ok(text.last() == Some(&b'\n'))
 }
 
-/// A random time up to a limit, so that many controllers do not list at once.
+/// Returns a random time up to a limit: many controllers that start together must not list together.
 fn jitter(limit: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     limit.mul_f64(random as f64 / u64::MAX as f64)

@@ -1,6 +1,7 @@
-//! Which object is looked at next: namespaces take turns, and within one the first to come is the first to be served.
+//! The order of reconciles: namespaces take turns, and the objects of a namespace come in the order in which they were
+//! added.
 //!
-//! An object is in the queue once, however often it is added, and is never looked at twice at the same time.
+//! An object is in the queue once, however often it is added, and two reconciles of it never run at the same time.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -11,8 +12,8 @@ use tokio::time::Instant;
 
 use super::object_key::ObjectKey;
 
-/// So many objects of a namespace are looked at at once: enough to keep an API server busy, and half of the workers. The
-/// other workers do not have to wait for a namespace whose objects are large.
+/// The number of reconciles of one namespace that run at the same time: half of the workers. The other half serves the
+/// other namespaces while one namespace has large objects.
 const MOST_OF_A_NAMESPACE: usize = 16;
 
 /// The queue that the watches fill and the workers empty.
@@ -26,7 +27,7 @@ impl WorkQueue {
         Self { turns: Mutex::new(Turns::default()), changed: Notify::new() }
     }
 
-    /// Adds objects to look at as soon as it is their turn.
+    /// Adds objects: each is reconciled when its turn comes.
     pub(super) fn add(&self, keys: impl IntoIterator<Item = ObjectKey>) {
         let mut turns = self.lock();
         keys.into_iter().for_each(|key| turns.add(key));
@@ -34,12 +35,12 @@ impl WorkQueue {
         self.changed.notify_waiters();
     }
 
-    /// The next object, once there is one. It counts as looked at until [`done`](Self::done).
+    /// Waits for the next object. Its reconcile runs until [`done`](Self::done) is called.
     pub(super) async fn next(&self) -> ObjectKey {
         loop {
             let changed = self.changed.notified();
             let mut changed = std::pin::pin!(changed);
-            // Before looking: a change between looking and waiting must not be missed.
+            // Before the check: a change between the check and the wait must wake this worker.
             changed.as_mut().enable();
             let due = {
                 let mut turns = self.lock();
@@ -50,15 +51,15 @@ impl WorkQueue {
             };
             match due {
                 None => changed.await,
-                // Either way the queue is looked at again.
+                // A change and a timeout have the same effect: check again.
                 Some(due) => drop(tokio::time::timeout_at(due, changed).await),
             }
         }
     }
 
-    /// Ends the look at an object, to be looked at again at a time, or else when it is added.
-    pub(super) fn done(&self, key: ObjectKey, again: Option<Instant>) {
-        self.lock().done(key, again);
+    /// Ends the reconcile of an object. The next one starts at `requeue_at`, or when the object is added.
+    pub(super) fn done(&self, key: ObjectKey, requeue_at: Option<Instant>) {
+        self.lock().done(key, requeue_at);
         self.changed.notify_waiters();
     }
 
@@ -71,15 +72,15 @@ impl WorkQueue {
 struct Turns {
     /// The namespaces that wait, in the order of their turns.
     namespaces: VecDeque<Arc<str>>,
-    /// Their objects; no namespace here is empty.
+    /// The objects that wait, by namespace; no queue is empty.
     waiting: HashMap<Arc<str>, VecDeque<ObjectKey>>,
-    /// All objects in `waiting`.
+    /// All objects of `waiting`.
     queued: HashSet<ObjectKey>,
-    /// The objects that are looked at now, and whether they were added again meanwhile.
+    /// The objects whose reconcile runs, and whether they were added again since it started.
     active: HashMap<ObjectKey, bool>,
-    /// How many objects of each namespace are looked at now.
+    /// The number of reconciles that run, by namespace.
     busy: HashMap<Arc<str>, usize>,
-    /// When objects are to be looked at again; an entry of `by_time` that differs from `later` is void.
+    /// The times of requeued objects. An entry of `by_time` that differs from `later` is ignored.
     later: HashMap<ObjectKey, Instant>,
     by_time: BinaryHeap<Reverse<(Instant, ObjectKey)>>,
 }
@@ -119,7 +120,7 @@ impl Turns {
         Some(key)
     }
 
-    fn done(&mut self, key: ObjectKey, again: Option<Instant>) {
+    fn done(&mut self, key: ObjectKey, requeue_at: Option<Instant>) {
         if let Some(busy) = self.busy.get_mut(&key.namespace) {
             *busy -= 1;
             if *busy == 0 {
@@ -128,9 +129,9 @@ impl Turns {
         }
         if self.active.remove(&key) == Some(true) {
             self.add(key);
-        } else if let Some(again) = again {
-            self.later.insert(key.clone(), again);
-            self.by_time.push(Reverse((again, key)));
+        } else if let Some(time) = requeue_at {
+            self.later.insert(key.clone(), time);
+            self.by_time.push(Reverse((time, key)));
         }
     }
 
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn namespaces_take_turns_and_the_first_to_come_is_first() {
+    fn namespaces_take_turns_and_their_objects_keep_their_order() {
         let mut turns = turns(&["flood/1", "flood/2", "flood/3", "shop/1", "flood/4", "shop/2"]);
         assert_eq!(take_all(&mut turns), ["flood/1", "shop/1", "flood/2", "shop/2", "flood/3", "flood/4"]);
     }
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_queued_once_and_looked_at_by_one_worker() {
+    fn an_object_is_queued_once_and_taken_by_one_worker() {
         let mut turns = turns(&["shop/db", "shop/db"]);
         let now = Instant::now();
         assert_eq!(turns.take(now), Some(key("shop/db")));
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_later_comes_at_its_time_unless_it_is_added_before() {
+    fn a_requeued_object_comes_at_its_time_unless_it_is_added_before() {
         let now = Instant::now();
         let soon = now + Duration::from_secs(1);
         let mut turns = turns(&["shop/db", "shop/web"]);
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_waiting_worker_gets_what_is_added_and_what_is_due() {
+    async fn a_waiting_worker_gets_added_and_requeued_objects() {
         let queue = Arc::new(WorkQueue::new());
         let worker = tokio::spawn({
             let queue = Arc::clone(&queue);

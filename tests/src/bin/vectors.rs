@@ -1,4 +1,4 @@
-//! Writes the test vectors of the format into `shared/vectors`; refuses to change what is there.
+//! Writes the test vectors of the format into `shared/vectors`; refuses to change vectors that exist.
 
 use std::io::{Write, stderr};
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Error;
 
-/// What a client shows to the API server.
+/// The proof of identity that a client sends to the API server.
 #[derive(Clone)]
 pub enum Credential {
     /// A certificate that the cluster's authority signed, and its key, both as PEM.
@@ -31,7 +31,7 @@ impl Credential {
     }
 }
 
-/// What a client needs to know about the API server.
+/// The address and certificate authority of the API server.
 pub(super) struct Server {
     pub(super) url: String,
     pub(super) ca: String,
@@ -39,15 +39,15 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// A client of this server alone: neither a kubeconfig nor a proxy of the user is asked.
+    /// Returns a client of this server. It uses no kubeconfig and no proxy of the user.
     ///
-    /// Must run within a tokio runtime, which then drives the client.
+    /// Must be called in a tokio runtime, which then drives the client.
     pub(super) fn client(&self, credential: &Credential) -> Result<Client, Error> {
         let url = self.url.parse().map_err(client_error::<http::uri::InvalidUri>)?;
         let mut config = Config::new(url);
         config.root_cert = Some(vec![self.ca_der.clone()]);
         config.auth_info = serde_json::from_value(credential.to_user()).map_err(client_error)?;
-        // A retry would hide an outage from a test, and a test waits by itself.
+        // Without retries: a retry would hide an outage from a test.
         config.default_retry = false;
         Client::try_from(config).map_err(client_error)
     }
@@ -70,7 +70,7 @@ impl Server {
             .map_err(|source| Error::Write { path: path.to_owned(), source })
     }
 
-    /// In JSON, which every reader of YAML reads.
+    /// Returns a kubeconfig in JSON, which is also YAML.
     fn kubeconfig(&self, context: &str, credential: &Credential, namespace: &str) -> Value {
         json!({
             "apiVersion": "v1",

@@ -19,7 +19,7 @@ use crate::processes::{self, Process, ProcessGroup, last_lines};
 use crate::waiting;
 
 pub(super) const AUDIT_LOG: &str = "audit.log";
-/// The folder of etcd's data, in the cluster's.
+/// The name of etcd's data folder in the folder of the cluster.
 pub(super) const STORE: &str = "etcd";
 const ADMIN_KUBECONFIG: &str = "admin.kubeconfig";
 const API_SERVER_NAME: &str = "kube-apiserver";
@@ -27,13 +27,13 @@ const ETCD_NAME: &str = "etcd";
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// A socket in the cluster's folder: no port to collide with, and closed to other users.
-/// Its "port" is part of the file's name. All parts run in that folder, because the path of a
-/// socket is limited to about 100 bytes.
+/// A socket in the folder of the cluster: it cannot collide with a port, and other users cannot open it. Its "port" is
+/// a part of the file name. All processes run in that folder, because the path of a socket is limited to about 100
+/// bytes.
 const ETCD_CLIENTS: &str = "unix://localhost:1";
 const ETCD_PEERS: &str = "unix://localhost:2";
 
-/// Every response, with who asked for what, and no bodies.
+/// Records every response with user, verb and object, and without bodies.
 const AUDIT_POLICY: &str = r#"
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -71,14 +71,14 @@ const CONTROLLER_MANAGER: &[&str] = &[
     "--root-ca-file=ca.crt",
     "--leader-elect=false",
     "--secure-port=0",
-    // The default of 20 requests a second would be what many tests at once wait for.
+    // Tests that run at the same time would wait for the default limit of 20 requests per second.
     "--kube-api-qps=400",
     "--kube-api-burst=800",
 ];
 
 /// The processes of a cluster and the folder with their keys, data and logs.
 pub(super) struct ControlPlane {
-    /// First, so that it goes first: it kills the parts all at once.
+    /// The first field, so that it is dropped first: it kills all parts at the same time.
     group: ProcessGroup,
     parts: Vec<Part>,
     server: Server,
@@ -95,7 +95,7 @@ struct Part {
 }
 
 impl ControlPlane {
-    /// Writes all files, and starts nothing yet. The API server will have these flags too.
+    /// Writes all files, but starts no process. The API server gets these flags in addition to its own.
     pub(super) fn prepare(target: &Path, api_server_flags: &'static [&'static str]) -> Result<Self, Error> {
         let authority = Authority::new()?;
         let admin = Credential::from(authority.client("admin", "system:masters")?);
@@ -133,7 +133,7 @@ impl ControlPlane {
         self.group.spawn(command)
     }
 
-    /// Starts etcd too. The API server waits for it by itself.
+    /// Starts etcd and the API server, which waits for etcd.
     pub(super) fn start_api_server(&mut self, programs: &Kubernetes) -> Result<(), Error> {
         let mut etcd = Command::new(&programs.etcd);
         etcd.args(ETCD)
@@ -156,7 +156,7 @@ impl ControlPlane {
         self.start(API_SERVER_NAME, api_server)
     }
 
-    /// Kills it; etcd goes on, and so do the controllers.
+    /// Kills the API server. etcd and the controllers continue.
     pub(super) fn kill_api_server(&mut self) {
         self.parts.retain(|part| part.name != API_SERVER_NAME);
     }
@@ -167,7 +167,7 @@ impl ControlPlane {
         self.parts.retain(|part| part.name != ETCD_NAME);
     }
 
-    /// Replaces a folder of etcd's by a copy of another.
+    /// Replaces a folder by a copy of another one.
     pub(super) fn copy_store(&self, from: &Path, to: &Path) -> Result<(), Error> {
         let failed = |source| Error::Write { path: to.to_owned(), source };
         if to.exists() {
@@ -180,7 +180,7 @@ impl ControlPlane {
         SocketAddr::new(LOCALHOST, self.port)
     }
 
-    /// Must wait for the API server: without the RBAC rules that it makes at its start, the
+    /// Starts the controllers. The API server must be ready: without the RBAC rules that it creates at its start, the
     /// controllers exit.
     pub(super) fn start_controllers(&mut self, programs: &Kubernetes) -> Result<(), Error> {
         let mut controllers = Command::new(&programs.kube_controller_manager);
@@ -218,7 +218,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// The first ServiceAccount shows that the controllers run.
+    /// Waits until the first ServiceAccount shows that the controllers run.
     pub(super) async fn controllers_are_ready(&mut self, client: &Client) -> Result<(), Error> {
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
         self.wait("the first ServiceAccount", async || accounts.get_opt("default").await.ok().flatten().map(drop)).await
@@ -235,7 +235,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Waits for the part that was started last, and for no longer than all parts live.
+    /// Waits for the part that was started last. Fails at once if a part ends.
     async fn wait(&mut self, what: &str, mut is_true: impl AsyncFnMut() -> Option<()>) -> Result<(), Error> {
         let outcome = waiting::until(what, DEADLINE, async || match self.ended() {
             Some(error) => Some(Err(error)),

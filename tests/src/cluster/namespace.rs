@@ -5,7 +5,7 @@ use tokio::runtime::Handle;
 
 use super::Error;
 
-/// A namespace of one test; its deletion is requested on drop, and not waited for.
+/// A namespace of one test. Dropping it requests its deletion and does not wait for it.
 pub struct Namespace {
     name: String,
     client: Client,
@@ -40,7 +40,7 @@ impl Drop for Namespace {
     fn drop(&mut self) {
         let api: Api<Object> = Api::all(self.client.clone());
         let name = std::mem::take(&mut self.name);
-        // Best effort: the cluster itself does not outlive the tests.
+        // A failure does not matter: the cluster ends with the tests.
         self.runtime.spawn(async move { api.delete(&name, &DeleteParams::default()).await });
     }
 }

@@ -1,22 +1,22 @@
-//! Programs that the tests compare Waxseal with, and run the README's recipes with.
+//! Programs that the tests compare Waxseal with, or need for the recipes of the README.
 
 use std::ffi::OsStr;
 
 use super::{Version, run};
 use crate::{python, typage};
 
-/// What a machine was found to have of them.
+/// The programs of this kind that a machine has.
 #[derive(Clone, Debug)]
 pub(super) struct Peers {
     pub(super) openssl: bool,
     pub(super) node: Option<Version>,
     pub(super) npm: bool,
-    /// Whether npm has nothing left to install.
+    /// Whether typage is in the cache, so that npm is not needed.
     pub(super) typage_is_installed: bool,
     pub(super) python: Option<Version>,
-    /// Whether Python can make an environment with pip in it; Debian leaves this out.
+    /// Whether Python can make an environment with pip. On Debian this is a package of its own.
     pub(super) venv: bool,
-    /// Whether this Python's environment is there already.
+    /// Whether the environment of this Python is in the cache.
     pub(super) python_is_installed: bool,
 }
 
@@ -33,7 +33,7 @@ impl Peers {
         }
     }
 
-    /// What is missing, each with the way to get it.
+    /// Returns what is missing, each with the commands that install it.
     pub(super) fn missing(&self) -> [Option<String>; 5] {
         [self.missing_openssl(), self.missing_node(), self.missing_npm(), self.missing_python(), self.missing_venv()]
     }
@@ -65,7 +65,7 @@ impl Peers {
     }
 
     fn missing_npm(&self) -> Option<String> {
-        // npm runs on Node.js, and comes with it.
+        // npm is installed together with Node.js, so the advice for Node.js is enough.
         let is_missing = !self.npm && !self.typage_is_installed && self.missing_node().is_none();
         is_missing.then(|| {
             format!(
@@ -108,20 +108,20 @@ impl Peers {
     }
 }
 
-/// Whether there are packages for it; the newest Python is named without its patch.
+/// Whether the pinned packages support this Python. `VERSIONS` has no patch numbers.
 fn is_served(version: &Version) -> bool {
     let Version([major, minor, _]) = *version;
     let [oldest, newest] = python::VERSIONS.map(|version| Version::parse(version).unwrap_or_default());
     (oldest..=newest).contains(&Version([major, minor, 0]))
 }
 
-/// The output has the form `Python 3.11.7`.
+/// Parses output of the form `Python 3.11.7`.
 fn python_version(path: &OsStr) -> Option<Version> {
     let output = run(path, "python3", &["--version"])?;
     Version::parse(String::from_utf8_lossy(&output.stdout).strip_prefix("Python ")?)
 }
 
-/// The output has the form `v20.20.2`.
+/// Parses output of the form `v20.20.2`.
 fn node_version(path: &OsStr) -> Option<Version> {
     let output = run(path, "node", &["--version"])?;
     Version::parse(String::from_utf8_lossy(&output.stdout).strip_prefix('v')?)

@@ -1,4 +1,4 @@
-//! A writer of age files from fixed inputs (FORMAT.md §5.6), good ones and others.
+//! Writing age files from fixed inputs (FORMAT.md §5.6), valid and invalid.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -14,7 +14,7 @@ use super::test_key::TestKey;
 
 /// An age file in its parts.
 pub(super) struct AgeFile {
-    /// The stanzas as they stand in the file.
+    /// The text of the stanzas.
     pub(super) stanzas: String,
     pub(super) file_key: [u8; 16],
     pub(super) nonce: [u8; 16],
@@ -22,7 +22,7 @@ pub(super) struct AgeFile {
 }
 
 impl AgeFile {
-    /// A file of one stanza.
+    /// Returns a file with one stanza.
     pub(super) fn new(key: &TestKey, dek: &[u8], seed: &Seed) -> Self {
         let file_key = seed.bytes("file key");
         let stanzas = recipient_stanza(key, &file_key, seed);
@@ -50,7 +50,7 @@ pub(super) fn raw_base64(bytes: &[u8]) -> String {
     BASE64_STANDARD_NO_PAD.encode(bytes)
 }
 
-/// A stanza, its body in lines of 64 characters, the last one shorter.
+/// Writes a stanza. Its body has lines of 64 characters, and a shorter last line.
 pub(super) fn stanza(arguments: &[&str], body: &[u8]) -> String {
     let mut text = format!("-> {}\n", arguments.join(" "));
     let body = raw_base64(body);

@@ -1,4 +1,4 @@
-//! The specification's algorithms, from another library than the product's (AWS-LC), except ML-KEM.
+//! The algorithms of the specification, from another library than Waxseal's (AWS-LC), except ML-KEM.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey, X25519};

@@ -1,4 +1,4 @@
-//! What comes of each derivation on the way (FORMAT.md §5), and the names of keys (§3).
+//! The result of each derivation (FORMAT.md §5), and the names of keys (§3).
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};

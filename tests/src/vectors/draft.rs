@@ -1,4 +1,4 @@
-//! An object on its way into a vector, sealed as FORMAT.md §5 and §8 say.
+//! A sealed object for a vector, built as FORMAT.md §5 and §8 say.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) struct Draft {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) template: Option<Value>,
-    /// The values as they should come out.
+    /// The expected values after opening.
     pub(super) data: BTreeMap<String, Vec<u8>>,
     envelopes: BTreeMap<String, Envelope>,
     values: BTreeMap<String, String>,
@@ -31,7 +31,7 @@ struct Envelope {
     wraps: BTreeMap<String, String>,
 }
 
-/// Length, value and zeros.
+/// Pads a value: length, value, zeros.
 pub(super) fn padded(value: &[u8]) -> Vec<u8> {
     let length = u32::try_from(value.len()).expect("values here are short");
     let mut bytes = [&length.to_be_bytes(), value].concat();
@@ -39,7 +39,7 @@ pub(super) fn padded(value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// FORMAT.md §5.4.
+/// Returns the padded length (FORMAT.md §5.4).
 pub(super) fn padded_length(length: usize) -> usize {
     let unpadded = length + 4;
     let floor_log2 = |n: usize| (usize::BITS - 1 - n.leading_zeros()) as usize;
@@ -68,7 +68,7 @@ pub(super) fn envelope_id(commitment: &[u8]) -> String {
     format!("e{}", hex(&commitment[..5]))
 }
 
-/// The key and the nonce of a value.
+/// Derives the key and the nonce of a value.
 pub(super) fn value_key(dek: &[u8], salt: &[u8], binding: &[u8]) -> ([u8; 32], [u8; 12]) {
     let derived: [u8; 44] = hkdf(dek, salt, &[b"waxseal/v1/value", binding]);
     let (key, nonce) = derived.split_at(32);
@@ -83,13 +83,13 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A wrap with a proof that may be anything.
+/// Returns the text of a wrap; the proof can be wrong.
 pub(super) fn wrap_text(age_file: &[u8], proof: &[u8]) -> String {
     format!("{}.{}", BASE64_STANDARD.encode(age_file), BASE64_URL_SAFE_NO_PAD.encode(proof))
 }
 
 impl Draft {
-    /// An object `shop/db` of scope Strict.
+    /// Begins an object `shop/db` with the scope Strict.
     pub(super) fn new(vector: &str) -> Self {
         Self {
             vector: vector.to_owned(),
@@ -104,7 +104,7 @@ impl Draft {
         }
     }
 
-    /// Adds an envelope that is wrapped for keys, and gives its id.
+    /// Adds an envelope with wraps for keys; returns its id.
     pub(super) fn envelope(&mut self, label: &str, keys: &[&TestKey]) -> String {
         let dek: [u8; 32] = self.seed.bytes(&format!("data key {label}"));
         let commitment = commitment(&dek);
@@ -117,7 +117,7 @@ impl Draft {
         id
     }
 
-    /// The age file for one key, as it should be.
+    /// Returns the valid age file for one key.
     pub(super) fn age_file(&self, envelope: &str, key: &TestKey) -> AgeFile {
         AgeFile::new(key, self.dek(envelope), &self.wrap_seed(envelope, key.id()))
     }
@@ -130,7 +130,7 @@ impl Draft {
         &self.envelopes[envelope].dek
     }
 
-    /// Puts an age file in as the wrap for a key id, with the proof that it should have.
+    /// Makes an age file the wrap for a key id, with the right proof.
     pub(super) fn set_wrap(&mut self, envelope: &str, key_id: &str, age_file: &[u8]) {
         let text = wrap_text(age_file, &proof(self.dek(envelope), key_id, age_file));
         self.set_wrap_text(envelope, key_id, text);
@@ -146,7 +146,7 @@ impl Draft {
         self.data.insert(data_key.to_owned(), value.to_vec());
     }
 
-    /// Seals what is padded already, rightly or not.
+    /// Seals bytes that are already padded; the padding can be wrong.
     pub(super) fn sealed_plaintext(&mut self, envelope: &str, data_key: &str, plaintext: &[u8]) {
         let token = self.token(envelope, data_key, plaintext);
         self.values.insert(data_key.to_owned(), token);
@@ -157,7 +157,7 @@ impl Draft {
         format!("wax1.{envelope}.{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
 
-    /// Salt, ciphertext and tag.
+    /// Returns salt, ciphertext and tag.
     pub(super) fn sealed_bytes(&self, envelope: &str, data_key: &str, plaintext: &[u8]) -> Vec<u8> {
         let salt: [u8; 16] = self.seed.bytes(&format!("salt {data_key}"));
         let binding = binding(self.scope, &self.namespace, &self.name, data_key);
@@ -165,14 +165,14 @@ impl Draft {
         [&salt[..], &aes_256_gcm(&key, nonce, plaintext)].concat()
     }
 
-    /// What the plaintext at this place is combined with: the ciphertext of zeros.
+    /// Returns the key stream of a value: the ciphertext of zeros.
     pub(super) fn key_stream(&self, envelope: &str, data_key: &str, length: usize) -> Vec<u8> {
         let mut bytes = self.sealed_bytes(envelope, data_key, &vec![0; length]).split_off(16);
         bytes.truncate(length);
         bytes
     }
 
-    /// The object as a tree. The scope is left out where it is the default.
+    /// Returns the object as a tree. The default scope is left out.
     pub(super) fn object(&self) -> Value {
         let mut spec = Map::new();
         if !self.values.is_empty() {

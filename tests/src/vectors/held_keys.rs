@@ -1,4 +1,4 @@
-//! Which of several wraps are tried, and in which order (FORMAT.md §3.4 and §7.2).
+//! The wraps that are tried, and their order (FORMAT.md §3.4 and §7.2).
 
 use super::age_file::AgeFile;
 use super::draft::Draft;
@@ -20,7 +20,7 @@ fn keys() -> [TestKey; 6] {
     [1, 2, 3, 4, 5, 6].map(|number| TestKey::classic(&format!("key {number}")))
 }
 
-/// A value, wrapped for keys.
+/// Seals a value in an envelope with wraps for keys.
 fn wrapped(vector: &str, keys: &[&TestKey]) -> (Draft, String) {
     let mut draft = Draft::new(vector);
     let envelope = draft.envelope("1", keys);
@@ -28,7 +28,7 @@ fn wrapped(vector: &str, keys: &[&TestKey]) -> (Draft, String) {
     (draft, envelope)
 }
 
-/// Puts wraps in that hold another data key than the envelope's, with right proofs.
+/// Replaces wraps by wraps of another DEK, with right proofs.
 fn spoil(draft: &mut Draft, envelope: &str, keys: &[&TestKey]) {
     for key in keys {
         let other = AgeFile::new(key, &[7; 32], &Seed::new("another data key"));
@@ -36,7 +36,7 @@ fn spoil(draft: &mut Draft, envelope: &str, keys: &[&TestKey]) {
     }
 }
 
-/// Held from the newest to the oldest.
+/// Returns keys as held keys, from the newest to the oldest.
 fn held(keys: &[&TestKey]) -> Vec<HeldIdentity> {
     keys.iter().zip(TIMES).map(|(key, time)| key.held().made(time)).collect()
 }
@@ -112,15 +112,15 @@ fn choices() -> Vec<ObjectVector> {
     vectors
 }
 
-/// Both ways round, so that no other reading of the times gives both.
+/// Pairs of times with both results, so that a wrong comparison of times fails in at least one vector.
 fn times() -> Vec<ObjectVector> {
     let keys = keys();
     let [one, two, ..] = &keys;
     let (smaller, larger) = if one.id() < two.id() { (one, two) } else { (two, one) };
     let pair = |name: &str, comment, times: [&'static str; 2], opens: &TestKey| {
         let (draft, _) = wrapped(name, &[one, two]);
-        let ours = vec![larger.held().made(times[1]), smaller.held().made(times[0])];
-        ObjectVector::opens(comment, &draft, ours, &[opens])
+        let held = vec![larger.held().made(times[1]), smaller.held().made(times[0])];
+        ObjectVector::opens(comment, &draft, held, &[opens])
     };
     let equal = "of two keys of one time, the smaller key id";
     let noon = "2026-01-01T12:00:00Z";
@@ -142,7 +142,7 @@ fn times() -> Vec<ObjectVector> {
     ]
 }
 
-/// The primary has no wrap: of the others, only the time counts.
+/// The primary has no wrap. Only the time decides between the other keys.
 fn after_the_primary() -> Vec<ObjectVector> {
     let keys = keys();
     let [one, two, three, ..] = &keys;
@@ -158,7 +158,7 @@ fn after_the_primary() -> Vec<ObjectVector> {
     ]
 }
 
-/// What is not among the four.
+/// Wraps beyond the four that are tried.
 fn counts() -> Vec<ObjectVector> {
     let keys = keys();
     let all = keys.each_ref();
@@ -177,7 +177,7 @@ fn counts() -> Vec<ObjectVector> {
     vec![revoked, absent, both]
 }
 
-/// One identity in several entries.
+/// One identity is held in several entries.
 fn held_twice() -> Vec<ObjectVector> {
     let keys = keys();
     let [one, two, three, ..] = &keys;

@@ -1,4 +1,4 @@
-//! Texts that are no recipient, and texts that are no identity (FORMAT.md §3.3).
+//! Texts that are refused as a recipient or as an identity (FORMAT.md §3.3).
 
 use bech32::primitives::iter::{ByteIterExt, Fe32IterExt};
 use bech32::{Bech32, Bech32m, Checksum, Fe32, Hrp};
@@ -8,7 +8,7 @@ use waxseal_shared::key::KeyKind;
 use super::low_order;
 use super::test_key::TestKey;
 
-/// A checksum for texts of any length: that of BIP 173, or that of BIP 350.
+/// The checksum of BIP 173 or BIP 350, for texts of any length.
 struct Long<C>(core::marker::PhantomData<C>);
 
 impl<C: Checksum> Checksum for Long<C> {
@@ -35,7 +35,7 @@ fn of_characters<C: Checksum>(human_readable: &str, characters: &[Fe32]) -> Stri
     characters.iter().copied().with_checksum::<Long<C>>(&human_readable).chars().collect()
 }
 
-/// A key in its writing, and what is around it there.
+/// A key as Bech32 text, and the parts of that text.
 struct Writing {
     prefix: &'static str,
     human_readable: &'static str,
@@ -58,7 +58,7 @@ fn key_of(kind: KeyKind) -> TestKey {
 
 type Case = (String, &'static str, String);
 
-/// What is wrong with any text in Bech32: its checksum, its case, its length, its last bits, its kind.
+/// Faults of every Bech32 text: its checksum, its case, its length, its last bits, its kind.
 fn bech32_cases(writing: &Writing) -> Vec<Case> {
     let Writing { prefix, human_readable, other, bytes, text } = writing;
     let swapped = {
@@ -127,7 +127,8 @@ pub(super) fn recipients() -> Vec<Value> {
     named("recipient", cases)
 }
 
-/// Points of full order that are not canonical: a number of 256 bits, and numbers from the prime, 2^255 - 19, upwards.
+/// Points of full order in encodings that are not canonical: a number of 256 bits, and numbers from the prime
+/// 2^255 - 19 on.
 fn other_writings(public: &[u8]) -> [(&'static str, &'static str, [u8; 32]); 4] {
     let from_prime = |first: u8| {
         let mut bytes = [0xff; 32];
@@ -144,7 +145,7 @@ fn other_writings(public: &[u8]) -> [(&'static str, &'static str, [u8; 32]); 4] 
     ]
 }
 
-/// Each coefficient of ML-KEM is below 3329, and two stand in three bytes.
+/// Coefficients of ML-KEM that are too large. A coefficient must be below 3329, and three bytes contain two of them.
 fn too_large_coefficients() -> Vec<Case> {
     let changed = |at: usize, bytes: [u8; 3]| {
         let mut public = key_of(KeyKind::Hybrid).public();
@@ -167,7 +168,7 @@ pub(super) fn identities() -> Vec<Value> {
         let key = key_of(kind);
         let text = key.identity.expose().to_string();
         let bytes = key.secret().to_vec();
-        // Identities of both kinds are of one length, so the other part is that of a recipient.
+        // Identities of both kinds have the same length, so the other part is that of a recipient.
         let writing = Writing { prefix, human_readable, other: RECIPIENTS[index].2, bytes, text };
         cases.extend(bech32_cases(&writing));
         let recipient = key.identity.recipient().as_str().to_owned();

@@ -1,4 +1,4 @@
-//! An object whose every secret is known, down to the intermediates of opening it.
+//! A sealed object with all its secrets, also those that exist only while it is opened.
 
 use hpke::kem::XWing;
 use hpke::{Deserializable, Kem};
@@ -15,7 +15,7 @@ use super::test_key::TestKey;
 use crate::canaries::{self, Canaries};
 
 const DATA_KEY: &str = "PASSWORD";
-/// Of the secret vector's bytes, so many are as good as all.
+/// The number of bytes of the secret vector that are searched for.
 const VECTOR_EXCERPT: usize = 64;
 
 /// A sealed object and its secrets.
@@ -26,14 +26,14 @@ pub struct KnownObject {
     pub identity: Identity,
     /// The value, which is text.
     pub value: String,
-    /// What opening brings into memory beside the value: what makes it up, by name.
+    /// The secrets that opening brings into memory in addition to the value, by name.
     pub keys: Vec<(&'static str, Vec<u8>)>,
-    /// What the identity is made of, by name.
+    /// The secret parts of the identity, by name.
     pub identity_parts: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl KnownObject {
-    /// Seals a value for a place; the same place has the same secrets.
+    /// Seals a value for a namespace and name. The same namespace and name always give the same secrets.
     pub fn new(namespace: &str, name: &str) -> Self {
         let key = TestKey::hybrid(&format!("known to the tests of {namespace}/{name}"));
         let mut draft = Draft::new(&format!("known {namespace}/{name}"));
@@ -45,14 +45,14 @@ impl KnownObject {
         Self { manifest: draft.object(), identity_parts: identity_parts(&key), identity: key.identity, value, keys }
     }
 
-    /// Finds everything secret of it: the value, its keys, the identity.
+    /// Returns the search for all secrets: the value, its keys, the identity.
     pub fn canaries(&self) -> Canaries {
         let parts = self.keys.iter().chain(&self.identity_parts).map(|(name, part)| (*name, part.as_slice()));
         Canaries::new(parts.chain([("the value", self.value.as_bytes())]))
     }
 }
 
-/// FORMAT.md §7.3 and §7.5, step by step.
+/// Computes the intermediate secrets of FORMAT.md §7.3 and §7.5.
 fn keys(draft: &Draft, envelope: &str, key: &TestKey) -> Vec<(&'static str, Vec<u8>)> {
     let dek = draft.dek(envelope);
     let salt: [u8; 16] = draft.seed.bytes(&format!("salt {DATA_KEY}"));
@@ -73,7 +73,7 @@ fn keys(draft: &Draft, envelope: &str, key: &TestKey) -> Vec<(&'static str, Vec<
     ]
 }
 
-/// draft-connolly-cfrg-xwing-kem §5.2.
+/// Expands an identity as draft-connolly-cfrg-xwing-kem §5.2 says.
 fn identity_parts(key: &TestKey) -> Vec<(&'static str, Vec<u8>)> {
     let mut reader = Shake256::default().chain(key.secret).finalize_xof();
     let mut seed = ml_kem::Seed::default();
@@ -90,8 +90,8 @@ fn identity_parts(key: &TestKey) -> Vec<(&'static str, Vec<u8>)> {
     parts
 }
 
-/// The secret vector in the encoding of FIPS 203, 12 bits a coefficient, and as it is computed with,
-/// 16 bits a coefficient.
+/// Returns the secret vector in two forms: 12 bits per coefficient, as FIPS 203 encodes it, and 16 bits per
+/// coefficient, as libraries compute with it.
 fn secret_vector(seed: &ml_kem::Seed) -> [Vec<u8>; 2] {
     let (key, _) = MlKem768::from_seed(seed);
     #[expect(deprecated, reason = "the library would have everybody store the seed, and so do we")]

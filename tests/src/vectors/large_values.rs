@@ -1,7 +1,7 @@
 //! Values around 1 MiB, in vectors of a few lines.
 //!
-//! Such a value is chosen so that it is encrypted to zeros, but for its ends: it is the key stream
-//! of its place. The token is then one character, repeated, and the vector says so.
+//! Such a value is equal to the key stream, except at its ends, so that its ciphertext is zeros. Then the token repeats
+//! one character, and the vector contains only the number of repetitions.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -13,13 +13,13 @@ use super::object_vector::{Append, ObjectVector};
 use super::refusals::{At, Base};
 
 const MIB: usize = 1 << 20;
-/// Two lengths that their padding does not allow to be greater by one; 8 bytes less than 1 MiB together.
+/// Two lengths that are the largest for their padded length. Together they are 8 bytes less than 1 MiB.
 const SHORTER: usize = 507_900;
 const LONGER: usize = 540_668;
-/// Salt, length and one byte of the value: 28 characters, none of them shared with what follows.
+/// Salt, length and one byte of the value: exactly 28 characters of base64.
 const HEAD: usize = 16 + 4 + 1;
 
-/// An object with values that are built from their lengths.
+/// An object whose values are made from their lengths.
 struct Large {
     base: Base,
     appended: Vec<Append>,
@@ -34,7 +34,7 @@ impl Large {
         Self { base, appended: Vec::new() }
     }
 
-    /// Adds a value of so many bytes; `spoil` may change what is sealed.
+    /// Adds a value of this length. `spoil` can change the plaintext.
     fn value(&mut self, data_key: &str, length: usize, spoil: impl FnOnce(&mut Vec<u8>)) {
         let stream = self.base.draft.key_stream(&self.base.envelope, data_key, padded_length(length));
         let zeros = (length - 1) / 3 * 3;

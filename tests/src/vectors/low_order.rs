@@ -1,4 +1,4 @@
-//! Points of low order, in every writing, wherever an X25519 share stands (FORMAT.md §6.5).
+//! Points of low order in every encoding, at every place of an X25519 share (FORMAT.md §6.5).
 
 use waxseal_shared::format::Check;
 
@@ -21,7 +21,7 @@ const ORDER_8: [[u8; 32]; 2] = [
     ],
 ];
 
-/// Name, comment and bytes of all 14: seven numbers, each also with the bit that X25519 ignores.
+/// Returns name, comment and bytes of all 14: seven numbers, each also with the bit that X25519 ignores.
 pub(super) fn points() -> Vec<(String, &'static str, [u8; 32])> {
     let small = |number: u8| std::array::from_fn(|at| if at == 0 { number } else { 0 });
     let near_prime = |last: u8| {
@@ -48,7 +48,7 @@ pub(super) fn points() -> Vec<(String, &'static str, [u8; 32])> {
     plain.into_iter().chain(numbers.map(with_high_bit)).collect()
 }
 
-/// Each of them as the share of a stanza of either kind.
+/// Returns vectors with each point as the share of a stanza of each kind.
 pub(super) fn shares() -> Vec<ObjectVector> {
     let key = TestKey::hybrid("hybrid cluster");
     let refused = |name: String, comment, arguments: [&str; 2], body: &[u8]| {

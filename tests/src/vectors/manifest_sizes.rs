@@ -1,4 +1,4 @@
-//! Texts of the greatest size that is read, and just beyond it (FORMAT.md §10).
+//! Texts of the largest size that is read, and texts just beyond it (FORMAT.md §10).
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ pub(super) fn refused() -> Vec<Value> {
     vectors
 }
 
-/// Texts that are just read.
+/// Texts of the largest size, which are read.
 pub(super) fn read() -> Vec<Value> {
     let mut vectors = repeated(Size::Greatest);
     for (name, comment, specs, text) in [
@@ -41,7 +41,7 @@ pub(super) fn read() -> Vec<Value> {
     vectors
 }
 
-/// The text of a status in JSON with so many collections in one another, the object's included.
+/// Returns the JSON text of a status with this depth of nested collections, including the object itself.
 fn nested_json(depth: usize) -> String {
     let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
     JSON.replace("\"spec\"", &format!("\"status\": {open}{close}, \"spec\""))
@@ -62,9 +62,9 @@ enum Size {
     Beyond,
 }
 
-/// A text with more of the same behind it, of the greatest size or just beyond it.
+/// Returns a text with a repeated end, of the largest size or just beyond it.
 ///
-/// The object has 15 nodes without the items of its status.
+/// Without the items of its status, the object has 15 nodes.
 fn repeated(size: Size) -> Vec<Value> {
     let more = usize::from(size == Size::Beyond);
     let text = |rest: &str| written_out(&format!("HEAD\nspec: {{}}\n{rest}"));

@@ -1,4 +1,4 @@
-//! Names and ids out of their canonical form, the same faults wherever there is a name.
+//! Names and ids that are not in their canonical form, with the same faults at every place of a name.
 
 use serde_json::json;
 use waxseal_shared::format::Check;
@@ -6,7 +6,7 @@ use waxseal_shared::format::Check;
 use super::object_vector::ObjectVector;
 use super::refusals::{At, Base, rename};
 
-/// What is no part of a DNS name.
+/// Texts that are refused as a part of a DNS name.
 const NO_PARTS: [(&str, &str, &str); 10] = [
     ("empty", "no letter", ""),
     ("hyphen-first", "a hyphen at the beginning", "-db"),
@@ -20,7 +20,7 @@ const NO_PARTS: [(&str, &str, &str); 10] = [
     ("slash", "a way out of a folder", "../db"),
 ];
 
-/// What is no name of an object, though its parts could be looked at.
+/// Texts with several parts that are refused as the name of an object.
 const NO_NAMES: [(&str, &str, &str); 6] = [
     ("hyphen-before-dot", "a part that ends with a hyphen", "a-.b"),
     ("hyphen-after-dot", "a part that begins with a hyphen", "a.-b"),
@@ -30,7 +30,7 @@ const NO_NAMES: [(&str, &str, &str); 6] = [
     ("dot-alone", "two empty parts", "."),
 ];
 
-/// What is no data key.
+/// Texts that are refused as a data key.
 const NO_DATA_KEYS: [(&str, &str, &str); 10] = [
     ("empty", "no letter", ""),
     ("dot", "a dot alone", "."),
@@ -93,7 +93,7 @@ fn data_keys() -> Vec<ObjectVector> {
     names.map(refused).collect()
 }
 
-/// The ways in which a letter and some digits of hex can be wrong.
+/// Faults of an id that has a letter and some hex digits.
 fn ids(place: &str, check: Check, at: At, letter: char, digits: usize, put: fn(&mut Base, &str)) -> Vec<ObjectVector> {
     let right: String = "0123456789abcdef".chars().cycle().take(digits).collect();
     let shorter = &right[1..];

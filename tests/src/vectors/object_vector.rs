@@ -1,4 +1,4 @@
-//! One vector about an object: what holds it, what it is, what must come of it.
+//! One vector about an object: the held keys, the object, and the expected result.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use waxseal_shared::format::Check;
 use super::draft::{Draft, hex};
 use super::test_key::{HeldIdentity, TestKey};
 
-/// Longer values are described by their length and digest.
+/// The length in bytes of the longest value in a vector. A longer value is replaced by its length and digest.
 const LONGEST_SHOWN: usize = 4096;
 
 #[derive(Serialize)]
@@ -27,10 +27,10 @@ pub(super) struct ObjectVector {
     expected: Expected,
 }
 
-/// A text that is too long and too dull to stand in the file.
+/// A long text that repeats one part, in a short form.
 #[derive(Serialize)]
 pub(super) struct Append {
-    /// The way to the string that it is appended to.
+    /// The path to the string that gets the text.
     pub(super) at: Vec<String>,
     pub(super) text: String,
     pub(super) times: usize,
@@ -59,7 +59,7 @@ enum Data {
     Long { length: usize, sha256: String },
 }
 
-/// What the Secret holds beside its data.
+/// The fields of the Secret except its data.
 #[derive(Serialize)]
 pub(super) struct Secret {
     #[serde(rename = "type")]
@@ -78,7 +78,7 @@ struct Refused {
 }
 
 impl ObjectVector {
-    /// A draft that opens, with the keys whose wraps are opened.
+    /// Returns the vector of a draft that opens, with the keys whose wraps are opened.
     pub(super) fn opens(comment: &'static str, draft: &Draft, held: Vec<HeldIdentity>, with: &[&TestKey]) -> Self {
         let mut opened_with: Vec<_> = with.iter().map(|key| key.id().to_owned()).collect();
         opened_with.sort_unstable();
@@ -94,7 +94,7 @@ impl ObjectVector {
         }
     }
 
-    /// An object that fails a check, and the names of where it does.
+    /// Returns the vector of an object that fails a check, and the names of the place.
     pub(super) fn refused(
         name: &str,
         comment: &'static str,

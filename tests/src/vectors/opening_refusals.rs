@@ -1,4 +1,4 @@
-//! Objects of the right shape that do not open, and objects with two faults at once.
+//! Objects of the right shape that do not open, and objects with two faults.
 
 use std::collections::BTreeMap;
 
@@ -114,7 +114,7 @@ pub(super) fn values() -> Vec<ObjectVector> {
             replaced(base, &plaintext);
         }),
     ]);
-    // The namespace counts for the scope of the same name, too.
+    // The scope Namespace also binds the namespace.
     let mut base = Base::with_scope("namespace-scope-moved-with-bound-to", "Namespace");
     base.object["metadata"]["namespace"] = json!("web");
     base.envelope()["boundTo"]["namespace"] = json!("web");
@@ -122,7 +122,7 @@ pub(super) fn values() -> Vec<ObjectVector> {
     vectors
 }
 
-/// Two faults: the one that is checked first is the answer.
+/// Objects with two faults. The fault that is checked first must be reported.
 pub(super) fn order() -> Vec<ObjectVector> {
     let mut vectors = from_cases(&[
         ("name-before-namespace", "both names are bad", Check::ObjectName, At::Object, |base| {
@@ -258,7 +258,7 @@ pub(super) fn order() -> Vec<ObjectVector> {
     vectors
 }
 
-/// The smaller envelope id first, whatever fails there.
+/// The envelope with the smaller id is checked first, for every fault.
 fn envelopes_in_order() -> ObjectVector {
     let mut base = Base::new("envelopes-in-order");
     let other = base.draft.envelope("2", &[&base.key]);
@@ -289,7 +289,7 @@ fn foreign_wrap_is_checked() -> ObjectVector {
     ObjectVector::refused("foreign-wrap-is-checked", comment, base.held, base.object, Check::AgeVersion, at)
 }
 
-/// The envelope of the second value cannot be opened: the first value's fault is not even seen.
+/// The envelope of the second value cannot be opened, so the fault of the first value is not reported.
 fn envelopes_before_values() -> ObjectVector {
     let mut base = Base::new("envelopes-before-values");
     let second = base.draft.envelope("2", &[&TestKey::classic("stranger")]);

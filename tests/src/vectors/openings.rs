@@ -156,7 +156,7 @@ fn template(key: &TestKey) -> ObjectVector {
         .with_object(|object| object["metadata"]["labels"] = json!({"of": "the SealedSecret alone"}))
 }
 
-/// Names that hold what §6.8 refuses, but do not begin with it.
+/// Names that contain a prefix that §6.8 refuses, but do not begin with it.
 fn harmless_template(key: &TestKey) -> ObjectVector {
     let mut draft = Draft::new("template-lookalikes");
     let keys = [
@@ -178,7 +178,7 @@ fn harmless_template(key: &TestKey) -> ObjectVector {
     ObjectVector::opens("names that only look like refused ones", &draft, vec![key.held()], &[key]).with_secret(secret)
 }
 
-/// `null` wherever a field may be absent, and a type of no letters.
+/// An object with `null` for every field that can be absent, and an empty type.
 fn nulls(key: &TestKey) -> ObjectVector {
     let mut draft = Draft::new("nulls");
     draft.scope = "Namespace";
@@ -234,7 +234,7 @@ fn age_files() -> Vec<ObjectVector> {
     ]
 }
 
-/// A grease stanza of exactly so many bytes.
+/// Returns a grease stanza of exactly this length.
 pub(super) fn grease_of(size: usize) -> String {
     let lines = (size - "-> g-grease\n\n".len()) / 65;
     let letters = "g".repeat(size - "-> -grease\n\n".len() - 65 * lines);

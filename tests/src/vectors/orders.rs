@@ -1,7 +1,7 @@
-//! Objects with two faults whose checks stand next to each other in the specification.
+//! Objects with two faults whose checks are next to each other in the specification.
 //!
-//! Together with those of `opening_refusals` they leave one order of checks: who does two of them
-//! the other way round finds another fault first.
+//! Together with those of `opening_refusals` they allow only one order of checks: a reader that swaps two checks
+//! reports another fault.
 
 use std::collections::BTreeMap;
 
@@ -77,7 +77,7 @@ fn of_objects() -> Vec<ObjectVector> {
     ])
 }
 
-/// What a wrap and its age file can fail at, two at a time.
+/// Pairs of faults of a wrap and its age file.
 fn of_age_files() -> Vec<ObjectVector> {
     fn bytes(base: &mut Base, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
         let bytes = change(base.age_file().to_bytes());
@@ -133,7 +133,7 @@ fn of_age_files() -> Vec<ObjectVector> {
     ])
 }
 
-/// Two wraps of one envelope, each with its fault.
+/// Two wraps of one envelope, each with a fault.
 fn of_wraps() -> Vec<ObjectVector> {
     const FIRST: &str = "k0000000000000000";
     const SECOND: &str = "k1111111111111111";
@@ -212,7 +212,7 @@ fn of_envelopes() -> Vec<ObjectVector> {
     vectors
 }
 
-/// Two envelopes, each with its fault: that of the smaller id is found, in it or in one of its wraps.
+/// Two envelopes, each with a fault in it or in one of its wraps. The fault of the smaller id must be reported.
 fn two_envelopes(name: &str, comment: &'static str, spoil: fn(&mut Value, &mut Value), check: Check) -> ObjectVector {
     let mut base = Base::new(name);
     let other = base.draft.envelope("2", &[&base.key]);
@@ -268,7 +268,7 @@ fn of_tokens() -> Vec<ObjectVector> {
     ])
 }
 
-/// Tokens of one character more than 1 MiB takes, with another fault.
+/// Tokens that are one character too long for 1 MiB, with a second fault.
 fn of_long_tokens() -> Vec<ObjectVector> {
     let long = |name: &str, comment, start: &str, text: &str, check| {
         let mut base = Base::new(name);
@@ -300,7 +300,7 @@ fn broken_before_missing() -> ObjectVector {
     base.refused("an envelope that does not open, then one without a key", Check::EnvelopeBroken, At::Envelope)
 }
 
-/// The envelope of the first value has not the smaller id.
+/// The envelope of the first value has the larger id.
 fn in_order_of_values() -> ObjectVector {
     let mut base = Base::new("envelopes-in-order-of-values");
     let stranger = TestKey::classic("stranger");

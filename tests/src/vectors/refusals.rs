@@ -1,4 +1,4 @@
-//! Objects that fail a check: one thing wrong in each, but in those about the order of checks.
+//! Objects that fail a check. Each has one fault, except those about the order of checks.
 
 use std::collections::BTreeMap;
 
@@ -52,23 +52,23 @@ impl Base {
         &mut self.object["spec"]["encryptedData"]["PASSWORD"]
     }
 
-    /// The age file of the wrap.
+    /// Returns the age file of the wrap.
     pub(super) fn age_file(&self) -> super::age_file::AgeFile {
         self.draft.age_file(&self.envelope, &self.key)
     }
 
-    /// Puts an age file in with its right proof.
+    /// Replaces the wrap by an age file with the right proof.
     pub(super) fn set_file(&mut self, age_file: &[u8]) {
         let proof = super::draft::proof(self.draft.dek(&self.envelope), self.key.id(), age_file);
         *self.wrap() = json!(wrap_text(age_file, &proof));
     }
 
-    /// Takes the object from the draft again.
+    /// Makes the object from the draft again.
     pub(super) fn refresh(&mut self) {
         self.object = self.draft.object();
     }
 
-    /// Gives the envelope another id, which is then that of this object's envelope.
+    /// Changes the id of the envelope.
     pub(super) fn rename_envelope(&mut self, id: &str) {
         let old = std::mem::replace(&mut self.envelope, id.to_owned());
         rename(&mut self.object["spec"]["envelopes"], &old, id);
@@ -87,7 +87,7 @@ impl Base {
     }
 }
 
-/// Where an object fails.
+/// The place of the fault in an object.
 #[derive(Clone, Copy)]
 pub(super) enum At {
     Object,
@@ -104,13 +104,13 @@ pub(super) fn rename(map: &mut Value, from: &str, to: &str) {
     entries.insert(to.to_owned(), entry);
 }
 
-/// Name, comment, what fails and where, and what is wrong.
+/// Name, comment, failed check, place, and the change that makes the fault.
 type Case = (&'static str, &'static str, Check, At, fn(&mut Base));
 
-/// Name, comment, what fails, and what stands for the commitment.
+/// Name, comment, failed check, and the text in place of the commitment.
 type CommitmentCase = (&'static str, &'static str, Check, fn(&[u8]) -> String);
 
-/// Name, comment, scope, and what is wrong.
+/// Name, comment, scope, and the change that makes the fault.
 type ScopedCase = (&'static str, &'static str, &'static str, fn(&mut Base));
 
 pub(super) fn from_cases(cases: &[Case]) -> Vec<ObjectVector> {
@@ -282,7 +282,7 @@ pub(super) fn values() -> Vec<ObjectVector> {
     ]);
     let unused_bits = {
         let mut base = Base::new("token-unused-bits");
-        // 288 bytes are 384 characters and leave no bits over; 289 do.
+        // 288 bytes are exactly 384 characters. 289 bytes leave unused bits in the last character.
         let body = BASE64_URL_SAFE_NO_PAD.encode(vec![0; 16 + 272 + 16 - 1]) + "B";
         *base.token() = json!(format!("wax1.{}.{body}", base.envelope));
         base.refused("unused bits that are not zero", TokenEncoding, At::Value)

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
 
-/// What all bytes of one vector come from: its name.
+/// The source of all bytes of one vector: its name.
 #[derive(Clone)]
 pub(super) struct Seed(String);
 

@@ -1,4 +1,4 @@
-//! Keys that exist for the vectors alone.
+//! Keys that are used only by the vectors.
 
 use hpke::kem::XWing;
 use hpke::{Deserializable, Kem, Serializable};
@@ -8,14 +8,14 @@ use waxseal_shared::key::{Identity, KeyKind};
 use super::algorithms;
 use super::seed::Seed;
 
-/// A key whose identity stands in the vectors for everybody to see.
+/// A key whose identity is public in the vectors.
 pub(super) struct TestKey {
     pub(super) kind: KeyKind,
     pub(super) identity: Identity,
     pub(super) secret: [u8; 32],
 }
 
-/// A key as an opener holds it.
+/// A key that is held while an object is opened.
 #[derive(Serialize, Clone)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct HeldIdentity {
@@ -65,7 +65,7 @@ impl TestKey {
         <XWing as Kem>::PrivateKey::from_bytes(&self.secret).expect("a seed of 32 bytes")
     }
 
-    /// Held as an Active key of the cluster, made at the beginning of 2026.
+    /// Returns the key as an Active key of the cluster, made at the beginning of 2026.
     pub(super) fn held(&self) -> HeldIdentity {
         HeldIdentity {
             identity: self.identity.expose().to_string(),

@@ -1,4 +1,4 @@
-//! Wraps of the wrong shape, in objects that are right otherwise.
+//! Wraps of the wrong shape, in objects that are otherwise right.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -85,7 +85,7 @@ pub(super) fn files() -> Vec<ObjectVector> {
             format!("{before}{}", line(mac))
         });
     }
-    /// An age file that is right but for the stanzas put before.
+    /// Puts grease stanzas before the stanzas of a right age file.
     fn with_grease(base: &mut Base, grease: &str) {
         let mut file = base.age_file();
         file.stanzas = format!("{grease}{}", file.stanzas);
@@ -257,7 +257,7 @@ pub(super) fn with_stanzas(base: &mut Base, edit: impl FnOnce(String) -> String)
     base.set_file(&file.to_bytes());
 }
 
-/// Hybrid stanzas of the wrong shape, with one that is right to begin from.
+/// Hybrid stanzas of the wrong shape, each made from a right one.
 fn hybrid_shapes() -> Vec<ObjectVector> {
     let key = TestKey::hybrid("hybrid cluster");
     let (right, body) = hybrid(&key, &[3; 16], &Seed::new("hybrid shapes"));
@@ -269,7 +269,7 @@ fn hybrid_shapes() -> Vec<ObjectVector> {
     };
     let of_length = |bytes: usize| raw_base64(&right.iter().copied().cycle().take(bytes).collect::<Vec<_>>());
     use Check::{ShareEncoding, ShareLength, StanzaArguments, StanzaBody};
-    // 1120 bytes leave two bits over: the last character is one of 16.
+    // 1120 bytes leave two bits unused: the last character is one of 16.
     let unused_bits = format!("{}B", "A".repeat(share.len() - 1));
     vec![
         refused("hybrid-without-argument", "no encapsulation", StanzaArguments, &[], &body),
@@ -284,7 +284,7 @@ fn hybrid_shapes() -> Vec<ObjectVector> {
     ]
 }
 
-/// Age files that pass every check of their shape and do not open.
+/// Age files that pass all checks of their shape and do not open.
 pub(super) fn unopenable() -> Vec<ObjectVector> {
     let mut vectors = from_cases(&[
         ("stanza-tampered", "a bit of the stanza's body is another", Check::EnvelopeBroken, At::Envelope, |base| {

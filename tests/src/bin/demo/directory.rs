@@ -62,7 +62,7 @@ impl Place for OnFolders {
         Ok(fs::read_link(link)?.display().to_string())
     }
 
-    fn verdict(&self, stage: &Stage, name: &str) -> Result<(String, String)> {
+    fn judgement(&self, stage: &Stage, name: &str) -> Result<(String, String)> {
         let status: Value = serde_json::from_str(&stage.read(STATUS_FILE)?)?;
         let entries = status["sealedSecrets"].as_array().cloned().unwrap_or_default();
         let entry = entries.iter().find(|entry| entry["name"] == name).cloned().unwrap_or_default();
@@ -71,7 +71,7 @@ impl Place for OnFolders {
     }
 
     fn add_key(&self, stage: &Stage) -> Result<String> {
-        // Keys are ordered by the second in which they were made.
+        // Keys are ordered by creation time in whole seconds: a key of the same second would not be newer.
         sleep(Duration::from_secs(1));
         let published = stage.run(&["waxseal", "keys", "generate", "--output", "new.key"])?;
         let id = published.lines().find_map(|line| line.strip_prefix("  name: "));
@@ -98,7 +98,7 @@ fn values_in(folder: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     Ok(values)
 }
 
-/// The names that are no business of the controller alone.
+/// Returns the names in a folder, except those that the controller hides with two dots.
 fn visible_names(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {

@@ -30,7 +30,7 @@ pub(crate) struct OnKubernetes {
 }
 
 impl OnKubernetes {
-    /// Starts the API server and puts `deploy/` on it.
+    /// Starts the API server and applies `deploy/`.
     pub(crate) fn prepare(stage: &Stage) -> Result<Self> {
         prerequisites::check()?;
         let assets = assets::prepare()?;
@@ -59,7 +59,7 @@ impl OnKubernetes {
         Ok(objects.iter().map(PublishedKey::decode).collect::<std::result::Result<_, _>>()?)
     }
 
-    /// Takes every key that the cluster publishes into the keys file.
+    /// Adds every key that the cluster publishes to the keys file.
     fn fetch_keys(&self, stage: &Stage) -> Result<()> {
         let kubeconfig = self.kubeconfig()?;
         let fingerprints: Vec<_> = self.published()?.iter().map(|key| key.recipient.fingerprint()).collect();
@@ -144,7 +144,7 @@ impl Place for OnKubernetes {
         Ok(secret.resource_version().unwrap_or_default())
     }
 
-    fn verdict(&self, _: &Stage, name: &str) -> Result<(String, String)> {
+    fn judgement(&self, _: &Stage, name: &str) -> Result<(String, String)> {
         let api = Api::<SealedSecret>::namespaced(self.cluster.client(), NAMESPACE);
         let object = self.cluster.block_on(api.get(name))?;
         let status = object.status.filter(|status| status.observed_generation == object.metadata.generation);
@@ -154,7 +154,7 @@ impl Place for OnKubernetes {
     }
 
     fn add_key(&self, stage: &Stage) -> Result<String> {
-        // Keys are ordered by the second in which they were made.
+        // Keys are ordered by creation time in whole seconds: a key of the same second would not be newer.
         sleep(Duration::from_secs(1));
         stage.run(&["waxseal", "keys", "generate", "--output", "new.key"])?;
         let identity = stage.read("new.key")?;

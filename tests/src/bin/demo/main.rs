@@ -1,4 +1,4 @@
-//! `cargo demo`: Waxseal's main job, for real, with every command that it takes.
+//! `cargo demo`: runs Waxseal's main use case with all its commands, and checks each result.
 
 mod directory;
 mod kubernetes;
@@ -21,8 +21,8 @@ Shows Waxseal at work in a temporary folder, and fails if any step is not as it 
 
 Usage: cargo demo [--kubernetes] [--keep]
 
-  --kubernetes   on a real Kubernetes API server of its own, instead of on folders
-  --keep         leave the folder there and say where it is
+  --kubernetes   use a real Kubernetes API server of its own instead of folders
+  --keep         keep the folder and print its path
 ";
 
 struct Options {
@@ -53,7 +53,7 @@ impl Options {
             match argument.as_str() {
                 "--kubernetes" => options.kubernetes = true,
                 "--keep" => options.keep = true,
-                // `cargo run -- --keep` and `cargo demo -- --keep` both mean it.
+                // Ignored, so that `cargo demo -- --keep` works like `cargo demo --keep`.
                 "--" => {}
                 _ => return None,
             }

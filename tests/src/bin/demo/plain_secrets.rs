@@ -47,7 +47,7 @@ pub(crate) fn of_a_shop(password: &str) -> Result<Vec<PlainSecret>> {
     ])
 }
 
-/// A file with all of them, and a ConfigMap, which is nobody's secret.
+/// Returns a file with all Secrets, and a ConfigMap, which must stay as it is.
 pub(crate) fn manifests(secrets: &[PlainSecret]) -> Result<String> {
     let mut text = String::from(CONFIG_MAP);
     for PlainSecret { name, type_, values } in secrets {
@@ -69,13 +69,13 @@ pub(crate) fn manifests(secrets: &[PlainSecret]) -> Result<String> {
     Ok(text)
 }
 
-/// What the Secrets shall hold in the end.
+/// Returns the values that the Secrets must have in the end.
 pub(crate) fn values(secrets: &[PlainSecret]) -> Values {
     let bytes = |(key, value): &(&str, String)| ((*key).to_owned(), value.replace("\r\n", "\n").into_bytes());
     secrets.iter().map(|secret| (secret.name.to_owned(), secret.values.iter().map(bytes).collect())).collect()
 }
 
-/// The first value that shows in a text, plain or in base64: its Secret and its key.
+/// Finds a value in a text, plain or in base64; returns its Secret and its key.
 pub(crate) fn shown_in<'a>(text: &str, values: &'a Values) -> Option<(&'a str, &'a str)> {
     let shows = |value: &[u8]| {
         let plain = String::from_utf8_lossy(value);

@@ -1,4 +1,4 @@
-//! What the demo shows, step by step, wherever it plays.
+//! The steps of the demo, for folders and for Kubernetes.
 
 use std::collections::BTreeMap;
 
@@ -10,39 +10,39 @@ const NEW_PASSWORD: &str = "a-new-password-for-a-new-year";
 /// The developer's clone, and the sealed file in it.
 pub(crate) const REPOSITORY: &str = "repository";
 pub(crate) const SEALED: &str = "repository/shop.yaml";
-/// The plain file never gets into the repository.
+/// The plain file, which is not in the repository.
 const PLAIN: &str = "plain.yaml";
 
-/// A place where a controller makes Secrets.
+/// A backend of the controller: folders or Kubernetes.
 pub(crate) trait Place {
     /// Starts the controller and returns when its public keys are in [`Self::keys_file`].
     fn start(&mut self, stage: &Stage) -> Result<()>;
     /// The keys file that values are sealed to.
     fn keys_file(&self) -> &'static str;
-    /// Brings what is committed to the controller.
+    /// Brings the committed files to the controller.
     fn deliver(&self, stage: &Stage) -> Result<()>;
-    /// The values of all Secrets of ours, as a program that uses them gets them.
+    /// Returns the values of all Secrets that the controller made, as a program reads them.
     fn values(&self, stage: &Stage) -> Result<Values>;
     /// Shows one value to the audience.
     fn show(&self, stage: &Stage, secret: &str, key: &str) -> Result<()>;
-    /// Something that changes whenever the Secret is written.
+    /// Returns a text that changes when the Secret is written.
     fn version(&self, stage: &Stage, secret: &str) -> Result<String>;
-    /// The reason of a SealedSecret's `Ready` condition, and its message.
-    fn verdict(&self, stage: &Stage, name: &str) -> Result<(String, String)>;
-    /// Adds a newer key and returns when the keys file has it. Gives its id.
+    /// Returns reason and message of the condition `Ready` of a SealedSecret.
+    fn judgement(&self, stage: &Stage, name: &str) -> Result<(String, String)>;
+    /// Adds a newer key and waits until the keys file has it; returns its id.
     fn add_key(&self, stage: &Stage) -> Result<String>;
-    /// Deletes a Secret, for the controller to make it again.
+    /// Deletes a Secret, so that the controller creates it again.
     fn delete(&self, stage: &Stage, secret: &str) -> Result<()>;
 }
 
-/// Plays all steps; the first that is not as it says ends the demo.
+/// Runs all steps. The first wrong result ends the demo.
 pub(crate) fn play(stage: &mut Stage, place: &mut impl Place) -> Result<()> {
     stage.step("Start the controller: it makes a key of its own and publishes the public half")?;
     begin_repository(stage)?;
     place.start(stage)?;
     stage.quote(&stage.run(&["waxseal", "keys", "list", place.keys_file()])?)?;
 
-    stage.step("Seal a file of Secrets; whoever seals needs only the public keys")?;
+    stage.step("Seal a file of Secrets; sealing needs only the public keys")?;
     let first = seal(stage, place, OLD_PASSWORD)?;
 
     stage.step("The sealed file holds no value, so it can be committed")?;
@@ -69,7 +69,7 @@ pub(crate) fn play(stage: &mut Stage, place: &mut impl Place) -> Result<()> {
     stage.step("Break a sealed file: the last good Secret stays, and the status says why")?;
     show_refusal(stage, place, &changed)?;
 
-    stage.step("Put the file right: all is well again")?;
+    stage.step("Repair the file: the SealedSecret is ready again")?;
     stage.run(&["git", "-C", REPOSITORY, "revert", "--no-edit", "HEAD"])?;
     place.deliver(stage)?;
     wait_for_reason(stage, place, "database", "Materialised")?;
@@ -138,7 +138,7 @@ fn show_refusal(stage: &Stage, place: &impl Place, values: &Values) -> Result<()
     commit(stage, "Break the password")?;
     place.deliver(stage)?;
     wait_for_reason(stage, place, "database", "Unreadable")?;
-    let (reason, message) = place.verdict(stage, "database")?;
+    let (reason, message) = place.judgement(stage, "database")?;
     stage.tell(format_args!("status of shop/database: {reason}: {message}"))?;
     wait_for_values(stage, place, values)?;
     let after = place.version(stage, "database")?;
@@ -149,7 +149,7 @@ fn show_refusal(stage: &Stage, place: &impl Place, values: &Values) -> Result<()
     stage.confirm("the last good Secret was not touched")
 }
 
-/// The line that was changed, and the text with the change.
+/// Returns the line that was changed, and the text with the change.
 fn change_one_character(sealed: &str) -> Result<(usize, String)> {
     let start = sealed.find("PASSWORD: wax1.").ok_or_else(|| unexpected(SEALED, "a sealed PASSWORD", "none"))?;
     let at = start + 60;
@@ -159,7 +159,7 @@ fn change_one_character(sealed: &str) -> Result<(usize, String)> {
 }
 
 fn wait_for_values(stage: &Stage, place: &impl Place, expected: &Values) -> Result<()> {
-    // What differs is named by Secret and key: the values are no sight.
+    // The error shows names and lengths instead of values.
     let names = |values: &Values| {
         let secret = |(name, values): (&String, &BTreeMap<String, Vec<u8>>)| {
             let value = |(key, value): (&String, &Vec<u8>)| format!("{key} ({} bytes)", value.len());
@@ -171,6 +171,6 @@ fn wait_for_values(stage: &Stage, place: &impl Place, expected: &Values) -> Resu
 }
 
 fn wait_for_reason(stage: &Stage, place: &impl Place, name: &str, expected: &str) -> Result<()> {
-    let reason = || Ok(place.verdict(stage, name)?.0);
+    let reason = || Ok(place.judgement(stage, name)?.0);
     stage.wait_for(&format!("the status of {name}"), &expected.to_owned(), reason, String::clone)
 }

@@ -1,4 +1,4 @@
-//! Where the demo plays: a folder, the commands that run in it, and what the audience reads.
+//! The folder of the demo, the commands that run in it, and the text for the audience.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -39,7 +39,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// A folder that vanishes with this process however it ends, unless it is to be kept.
+    /// Creates the folder. It is removed when this process ends for any reason, unless `keep` is set.
     pub(crate) fn open(programs: Programs, keep: bool) -> Result<Self> {
         let temporary = std::env::temp_dir();
         let group = ProcessGroup::start(&temporary)?;
@@ -50,7 +50,7 @@ impl Stage {
         Ok(Self { programs, folder, group, number: 0, title: String::new() })
     }
 
-    /// Tells the audience where they are.
+    /// Prints the paths of the folder and of the programs.
     pub(crate) fn introduce(&self) -> Result<()> {
         let programs = self.programs.waxseal.parent().unwrap_or(Path::new("."));
         say(format_args!("What follows happens in {}.", self.folder.display()))?;
@@ -58,14 +58,14 @@ impl Stage {
         Ok(say(format_args!("{}.", programs.display()))?)
     }
 
-    /// Ends every process and removes the folder, unless it is to be kept.
+    /// Ends every process, and removes the folder unless `keep` is set.
     pub(crate) fn close(self, keep: bool) -> io::Result<()> {
         let folder = self.folder.clone();
         drop(self);
         say(format_args!("\n{} {}", if keep { "Kept:" } else { "Removed:" }, folder.display()))
     }
 
-    /// The error of the step that is being played, if any is.
+    /// Adds the current step to an error, if a step has begun.
     pub(crate) fn failed(&self, source: Box<dyn Error>) -> Box<dyn Error> {
         if self.number == 0 {
             return source;
@@ -80,12 +80,12 @@ impl Stage {
         Ok(say(format_args!("\n{}. {title}", self.number))?)
     }
 
-    /// Tells something beside the commands.
+    /// Prints an explanation.
     pub(crate) fn tell(&self, text: impl Display) -> Result<()> {
         Ok(say(format_args!("   {text}"))?)
     }
 
-    /// Tells what was seen to be as it should be.
+    /// Prints a result that was checked.
     pub(crate) fn confirm(&self, text: impl Display) -> Result<()> {
         Ok(say(format_args!("   ok: {text}"))?)
     }
@@ -102,7 +102,7 @@ impl Stage {
         fs::write(self.path(name), text).map_err(|error| format!("failed to write {name}: {error}").into())
     }
 
-    /// Shows a command, runs it in the folder and gives what it printed.
+    /// Prints a command, runs it in the folder and returns its output.
     pub(crate) fn run(&self, line: &[&str]) -> Result<String> {
         self.tell(format_args!("$ {}", shown(line)))?;
         let failed = |source| Failure::Start { line: shown(line), source };
@@ -114,7 +114,7 @@ impl Stage {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Shows a command, starts it in the background with its log in [`LOG`].
+    /// Prints a command, and starts it in the background with its log in [`LOG`].
     pub(crate) fn start(&self, line: &[&str]) -> Result<Process> {
         self.tell(format_args!("$ {} 2>{LOG} &", shown(line)))?;
         let mut command = self.command(line);
@@ -122,12 +122,12 @@ impl Stage {
         Ok(self.group.spawn(&mut command)?)
     }
 
-    /// Prints what a command printed.
+    /// Prints the output of a command.
     pub(crate) fn quote(&self, text: &str) -> Result<()> {
         text.lines().try_for_each(|line| self.tell(line))
     }
 
-    /// Neither the user's configuration of Git nor any other setting reaches a command.
+    /// Returns a command without the user's settings, also without those of Git.
     fn command(&self, line: &[&str]) -> Command {
         let (name, arguments) = line.split_first().unwrap_or((&"true", &[]));
         let program = match *name {
@@ -145,7 +145,7 @@ impl Stage {
         command
     }
 
-    /// Waits until `probe` gives the expected answer; fails with the last one that it gave.
+    /// Waits until `probe` returns the expected result; the error shows the last result.
     pub(crate) fn wait_for<T: PartialEq>(
         &self,
         what: &str,
@@ -176,13 +176,13 @@ impl Stage {
     }
 }
 
-/// The error of something that is not as the demo says.
+/// Returns the error for a result that differs from the expected one.
 pub(crate) fn unexpected(what: impl Display, expected: impl Display, found: impl Display) -> Box<dyn Error> {
     let [what, expected, found] = [what.to_string(), expected.to_string(), found.to_string()];
     Box::new(Failure::Unexpected { what, expected, found })
 }
 
-/// The command as one types it.
+/// Returns the command in the form in which a person types it.
 fn shown(line: &[&str]) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@".contains(&byte);
     let quoted = |word: &&str| match word.bytes().all(is_plain) && !word.is_empty() {

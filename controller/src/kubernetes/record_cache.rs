@@ -1,12 +1,12 @@
-//! What is known of all objects of one kind: a small record each, however large the objects are.
+//! The cache of all objects of one kind: one small record for each, however large the object is.
 
 use std::collections::HashMap;
 
 use super::object_key::ObjectKey;
 
-/// A resourceVersion, for comparisons; Kubernetes promises that later ones are greater numbers.
+/// A resourceVersion as a number. Kubernetes promises that a later version is a greater number.
 ///
-/// Zero stands for a version that is not a number: it counts as newer than every other.
+/// A version that is not a number becomes zero, and zero is never before another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version(u64);
 
@@ -15,7 +15,7 @@ impl Version {
         Self(text.parse().unwrap_or_default())
     }
 
-    /// Whether this version came before another.
+    /// Whether this version is older than another.
     pub(super) fn is_before(self, other: Self) -> bool {
         self.0 != 0 && other.0 != 0 && self.0 < other.0
     }
@@ -26,31 +26,31 @@ pub(super) trait Versioned {
     fn version(&self) -> Version;
 }
 
-/// News of one object or of all.
+/// What a list or a watch event reports.
 #[derive(Debug)]
 pub(super) enum Event<R> {
-    /// All objects of the kind, as of a version.
+    /// All objects of the kind, and the version of the list.
     Listed(Vec<(ObjectKey, R)>, Version),
     /// One object that was added or changed.
     Applied(ObjectKey, R),
-    /// One object that was deleted; its last state.
+    /// One object that was deleted, with its last state.
     Deleted(ObjectKey, R),
 }
 
 /// The records of all objects of one kind.
 ///
-/// News can be older than what a write has told already: of two states of an object the later one counts.
-pub(super) struct Mirror<R> {
+/// An event can be older than a record that a write has left here: of two states of an object the later one is kept.
+pub(super) struct RecordCache<R> {
     records: HashMap<ObjectKey, R>,
     is_complete: bool,
 }
 
-impl<R: Versioned> Mirror<R> {
+impl<R: Versioned> RecordCache<R> {
     pub(super) fn new() -> Self {
         Self { records: HashMap::new(), is_complete: false }
     }
 
-    /// Whether all objects were listed once.
+    /// Whether all objects were listed at least once.
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete
     }
@@ -71,7 +71,7 @@ impl<R: Versioned> Mirror<R> {
         self.records.iter_mut()
     }
 
-    /// Takes a record over unless a later one is known. `merge` carries over what the old record remembers.
+    /// Stores a record unless a later one is here. `merge` moves what the old record remembers into the new one.
     pub(super) fn apply(&mut self, key: ObjectKey, mut record: R, merge: impl FnOnce(&mut R, R)) {
         match self.records.remove(&key) {
             Some(known) if record.version().is_before(known.version()) => record = known,
@@ -81,14 +81,14 @@ impl<R: Versioned> Mirror<R> {
         self.records.insert(key, record);
     }
 
-    /// Forgets a deleted object, unless a later one of its name is known.
+    /// Removes the record of a deleted object, unless a later object of its name is here.
     pub(super) fn delete(&mut self, key: &ObjectKey, last: &R) {
         if self.records.get(key).is_some_and(|known| !last.version().is_before(known.version())) {
             self.records.remove(key);
         }
     }
 
-    /// Takes a complete list over, but for what is known to have happened after it.
+    /// Replaces all records with a complete list, but keeps records that are later than the list.
     pub(super) fn replace(&mut self, listed: Vec<(ObjectKey, R)>, version: Version, merge: impl Fn(&mut R, R)) {
         let mut known = std::mem::take(&mut self.records);
         for (key, mut record) in listed {
@@ -103,7 +103,8 @@ impl<R: Versioned> Mirror<R> {
         self.is_complete = true;
     }
 
-    /// Forgets all records: the API server went back in time, and its versions no longer compare.
+    /// Removes all records: the API server was restored to an earlier state, and versions from before do not compare
+    /// with those from now on.
     pub(super) fn clear(&mut self) {
         self.records.clear();
     }
@@ -126,48 +127,48 @@ mod tests {
         ObjectKey::new("shop", name)
     }
 
-    fn mirror(records: &[(&str, Record)]) -> Mirror<Record> {
-        let mut mirror = Mirror::new();
+    fn cache(records: &[(&str, Record)]) -> RecordCache<Record> {
+        let mut cache = RecordCache::new();
         for (name, record) in records {
-            mirror.apply(key(name), record.clone(), |_, _| {});
+            cache.apply(key(name), record.clone(), |_, _| {});
         }
-        mirror
+        cache
     }
 
     #[test]
-    fn of_two_states_the_later_one_counts() {
-        let mut mirror = mirror(&[("db", Record(5, "written"))]);
-        mirror.apply(key("db"), Record(4, "late news"), |_, _| {});
-        assert_eq!(mirror.get(&key("db")), Some(&Record(5, "written")));
-        mirror.apply(key("db"), Record(6, "news"), |_, _| {});
-        assert_eq!(mirror.get(&key("db")), Some(&Record(6, "news")));
+    fn the_later_of_two_states_is_kept() {
+        let mut cache = cache(&[("db", Record(5, "written"))]);
+        cache.apply(key("db"), Record(4, "late event"), |_, _| {});
+        assert_eq!(cache.get(&key("db")), Some(&Record(5, "written")));
+        cache.apply(key("db"), Record(6, "event"), |_, _| {});
+        assert_eq!(cache.get(&key("db")), Some(&Record(6, "event")));
     }
 
     #[test]
     fn a_late_deletion_does_not_remove_a_successor() {
-        let mut mirror = mirror(&[("db", Record(7, "successor"))]);
-        mirror.delete(&key("db"), &Record(6, "deleted"));
-        assert!(mirror.get(&key("db")).is_some());
-        mirror.delete(&key("db"), &Record(8, "deleted"));
-        assert!(mirror.get(&key("db")).is_none());
+        let mut cache = cache(&[("db", Record(7, "successor"))]);
+        cache.delete(&key("db"), &Record(6, "deleted"));
+        assert!(cache.get(&key("db")).is_some());
+        cache.delete(&key("db"), &Record(8, "deleted"));
+        assert!(cache.get(&key("db")).is_none());
     }
 
     #[test]
-    fn a_list_removes_what_it_lacks_but_not_what_came_later() {
-        let mut mirror = mirror(&[("gone", Record(1, "")), ("later", Record(9, "")), ("stays", Record(2, "old"))]);
-        mirror.replace(vec![(key("stays"), Record(3, "new"))], Version(5), |_, _| {});
-        assert!(mirror.is_complete());
-        assert!(mirror.get(&key("gone")).is_none());
-        assert_eq!(mirror.get(&key("stays")), Some(&Record(3, "new")));
-        assert!(mirror.get(&key("later")).is_some());
+    fn a_list_removes_absent_objects_but_keeps_later_ones() {
+        let mut cache = cache(&[("gone", Record(1, "")), ("later", Record(9, "")), ("stays", Record(2, "old"))]);
+        cache.replace(vec![(key("stays"), Record(3, "new"))], Version(5), |_, _| {});
+        assert!(cache.is_complete());
+        assert!(cache.get(&key("gone")).is_none());
+        assert_eq!(cache.get(&key("stays")), Some(&Record(3, "new")));
+        assert!(cache.get(&key("later")).is_some());
     }
 
     /// After etcd was restored, an object can have an earlier version than before.
     #[test]
-    fn a_list_is_right_about_everything_before_it() {
-        let mut mirror = mirror(&[("db", Record(7, "before the restore"))]);
-        mirror.replace(vec![(key("db"), Record(3, "restored"))], Version(9), |_, _| {});
-        assert_eq!(mirror.get(&key("db")), Some(&Record(3, "restored")));
+    fn a_list_replaces_records_that_are_older_than_it() {
+        let mut cache = cache(&[("db", Record(7, "before the restore"))]);
+        cache.replace(vec![(key("db"), Record(3, "restored"))], Version(9), |_, _| {});
+        assert_eq!(cache.get(&key("db")), Some(&Record(3, "restored")));
     }
 
     #[test]
