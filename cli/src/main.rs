@@ -25,7 +25,7 @@ mod streams;
 mod terminal;
 mod untrusted_text;
 
-/// Wipes what is freed, whichever library held it.
+/// Wipes all memory when it is freed, also the memory of libraries.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 

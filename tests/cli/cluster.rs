@@ -235,7 +235,7 @@ fn a_key_that_goes_is_named_and_wants_a_yes() {
     know(&folder, &["cluster", "gone"]);
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let (id, fingerprint) = (folder.key_id("gone"), fingerprint(&folder, "gone"));
-    let said = change(&folder, "gone", "Active", " is not in the cluster, and goes");
+    let said = change(&folder, "gone", "Active", " is not in the cluster and would be dropped");
     fetch(&folder, &["--check"]).fails(
         4,
         &format!(

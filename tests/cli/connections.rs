@@ -124,7 +124,7 @@ fn certificates_that_are_not_trusted() {
     assert_unusable(
         &cluster,
         &json!({}),
-        "the server's certificate is not signed by a CA of this machine, and the kubeconfig names none",
+        "the server's certificate is not signed by a CA of this machine, and the kubeconfig has no CA",
     );
 }
 
@@ -332,7 +332,7 @@ fn contexts_that_are_not_there() {
 fn a_private_key_as_a_context_is_not_shown() {
     let folder = Folder::new();
     point_at(&folder, 1);
-    let stderr = "error: --context: this is a private key, and the name of a context belongs here
+    let stderr = "error: --context: this is a private key, but the name of a context is expected
 hint: the shell's history and the list of processes hold it now: make a new key
 ";
     for key in ["AGE-SECRET-KEY-1HUNTER2", "age-secret-key-pq-1hunter2", " AGE-SECRET-KEY-1HUNTER2"] {

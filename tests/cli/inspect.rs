@@ -116,7 +116,7 @@ fn files_folders_and_stdin_together() {
     folder.write("none/x.yaml", "kind: ConfigMap\n");
     folder.waxseal(&["inspect", "none"]).prints("");
     folder.waxseal(&["inspect", "none", "--format", "json"]).prints("[]\n");
-    let stderr = "error: `-` stands for stdin twice, and it can be read once\n";
+    let stderr = "error: `-` names stdin twice, and stdin can be read only once\n";
     folder.waxseal(&["inspect", "-", "--keys", "-"]).fails(2, stderr);
 }
 

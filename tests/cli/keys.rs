@@ -61,7 +61,7 @@ fn an_identity_file_has_to_say_how_old_it_is() {
     folder.write("bare.key", secret);
     folder.waxseal(&["keys", "public", "--identity", "bare.key"]).fails(
         3,
-        "error: bare.key: does not say when its keys were made, and the newest key is the primary
+        "error: bare.key: has no `# created:` line, and the creation time decides which key is the primary
 hint: add a line such as `# created: 2026-01-31T09:00:00Z` at its top
 ",
     );
@@ -115,7 +115,7 @@ fn lists_take_files_and_stdin() {
         assert!(both.contains(&folder.key_id(key)), "{both}");
     }
     assert_eq!(both.lines().count(), one.lines().count() + two.lines().count() - 1);
-    let stderr = "error: `-` stands for stdin twice, and it can be read once\n";
+    let stderr = "error: `-` names stdin twice, and stdin can be read only once\n";
     folder.waxseal(&["keys", "list", "-", "-"]).fails(2, stderr);
     let stderr = "error: absent.yaml: no such file or folder\n";
     folder.waxseal(&["keys", "list", "absent.yaml"]).fails(1, stderr);

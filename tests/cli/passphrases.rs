@@ -111,7 +111,7 @@ hint: leave `--passphrase-file` out
 #[test]
 fn stdin_is_read_once() {
     let folder = folder(Format::Binary);
-    let stderr = "error: `-` stands for stdin twice, and it can be read once\n";
+    let stderr = "error: `-` names stdin twice, and stdin can be read only once\n";
     for arguments in [
         &["open", "-", "--identity", "safe.key", "--passphrase-file", "-"][..],
         &["open", "-", "--identity", "-"],

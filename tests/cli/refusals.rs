@@ -293,7 +293,7 @@ fn nobody_to_seal_to() {
     let folder = Folder::new();
     folder.waxseal(&["seal"]).stdin(HEAD).fails(
         2,
-        "error: nobody to seal to
+        "error: no recipients to seal to
 hint: pass `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`
 ",
     );
@@ -376,7 +376,7 @@ fn private_keys_on_the_command_line_are_not_shown() {
             (&["keys", "fetch", "-o", key], "--output: "),
             (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", key], "--kubeconfig: "),
         ] {
-            let stderr = format!("error: {place}this is a private key, and a file name belongs here\n{hint}");
+            let stderr = format!("error: {place}this is a private key, but a file name is expected\n{hint}");
             folder.waxseal(arguments).fails(2, &stderr);
         }
         for arguments in
@@ -423,7 +423,7 @@ hint: the format is that of the input; for a file of that name write ./{format}
             ),
         );
     }
-    let stderr = "error: --output names a file here, and - stands for stdout\nhint: name the file; for one of that name write ./-\n";
+    let stderr = "error: --output must name a file here, and - is stdout\nhint: name a file; for a file called - write ./-\n";
     folder.waxseal(&["keys", "generate", "-o", "-"]).fails(2, stderr);
     folder.waxseal(&["keys", "fetch", "-o", "-"]).fails(2, stderr);
     let several =

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
+use waxseal_shared::key_life::creation_time;
 use waxseal_shared::manifest::write_key;
 use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
@@ -17,36 +18,30 @@ Examples:
   waxseal keys generate --recovery -o recovery.key > recovery.yaml
   waxseal keys generate -o cluster.key > cluster.yaml";
 
-/// Makes a key: writes its identity to a new file and prints its SealingKey, the public half.
+/// Generate a key: write its identity to a new file and print its SealingKey, the public half.
 ///
-/// The identity file is plain, as `age-keygen` writes it; `age -p` protects it with a passphrase.
+/// The identity file is plain, as from `age-keygen`. Protect it with a passphrase with `age -p`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct GenerateArguments {
-    /// The new file for the identity, which only its owner can read
+    /// Write the identity to this new file, which only its owner can read
     #[arg(short, long, value_name = "IDENTITY_FILE", value_parser = file_name::<PathBuf>(), help_heading = "Output")]
     output: PathBuf,
-    /// Make a recovery key, to be kept offline
+    /// Generate a recovery key, to be kept offline
     #[arg(long, help_heading = "Key")]
     recovery: bool,
-    /// Make a key without post-quantum protection (X25519)
+    /// Generate a key without post-quantum protection (X25519)
     #[arg(long, help_heading = "Key")]
     classic: bool,
 }
 
 pub(crate) fn run(arguments: GenerateArguments, streams: &mut Streams) -> Result<(), Failures> {
-    output::check_file(&arguments.output)?;
+    output::check_names_a_file(&arguments.output)?;
     let kind = if arguments.classic { KeyKind::Classic } else { KeyKind::Hybrid };
     let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
-    let created_at = now();
+    let created_at = creation_time(Timestamp::now());
     let identity = Identity::generate(kind, &mut randomness::system());
     output::create_private(&arguments.output, &IdentityFile::write(&identity, created_at))?;
     let key = PublishedKey { recipient: identity.recipient().clone(), role, created_at, state: KeyState::Active };
     Ok(streams.result(&write_key(&key))?)
-}
-
-/// Now, in whole seconds as Kubernetes writes times.
-fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
