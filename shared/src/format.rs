@@ -19,8 +19,9 @@ mod wrap;
 
 pub use binding::Binding;
 pub use check::{Check, Fault};
-pub use decode::{Envelope, MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS, Sealed, bound_to_for};
-pub use dek::{COMMITMENT_BYTES, Commitment, Dek};
+pub(crate) use decode::bound_to_for;
+pub use decode::{Envelope, MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS, Sealed};
+pub use dek::{Commitment, Dek};
 pub(crate) use padding::{counted_length, padded_length};
 pub use refusal::{FieldPath, Refusal};
 pub(crate) use value::{longest_token, seal_value, shortest_token};

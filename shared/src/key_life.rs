@@ -20,6 +20,7 @@ const STATE: &str = "state";
 
 /// Why an identity file is not held as a key. Never quotes the file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum HeldKeyError {
     /// It is not an identity file.
     #[error(transparent)]

@@ -26,7 +26,7 @@
 //!
 //! ```
 //! use waxseal_shared::key::{Identity, KeyKind};
-//! use waxseal_shared::names::{DataKey, Namespace};
+//! use waxseal_shared::names::{DataKey, Namespace, ObjectName};
 //! use waxseal_shared::randomness;
 //! use waxseal_shared::seal::seal;
 //! use waxseal_shared::sealed_secret::Scope;
@@ -36,7 +36,15 @@
 //! let mut random = randomness::system();
 //! let recipients = [Identity::generate(KeyKind::Hybrid, &mut random).recipient().clone()];
 //! let value = SecretBytes::new(b"correct-horse".to_vec());
-//! let secret = SecretManifest::of_data([(DataKey::parse("PASSWORD")?, value)]);
+//! let secret = SecretManifest {
+//!     name: ObjectName::parse("db")?,
+//!     namespace: None,
+//!     labels: Default::default(),
+//!     annotations: Default::default(),
+//!     type_: None,
+//!     immutable: None,
+//!     data: [(DataKey::parse("PASSWORD")?, value)].into(),
+//! };
 //! let object = seal(&secret, &Namespace::parse("shop")?, Scope::Strict, &recipients, &mut random)?;
 //! assert!(object.spec.encrypted_data["PASSWORD"].starts_with("wax1."));
 //! # Ok(())
@@ -61,7 +69,7 @@ pub mod seal;
 pub mod sealed_secret;
 pub mod sealing_key;
 pub mod secret;
-pub mod secret_fault;
+mod secret_fault;
 pub mod settled;
 mod stack;
 pub mod status;

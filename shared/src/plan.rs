@@ -17,7 +17,7 @@ use crate::template::{self, ForbiddenPrefix};
 pub const DEFAULT_TYPE: &str = "Opaque";
 /// The version of these rules in `status.settled`. Raise it when the Secret of an unchanged SealedSecret changes, so
 /// that the controller judges every object again.
-pub const PLAN_VERSION: u32 = 1;
+pub(crate) const PLAN_VERSION: u32 = 1;
 
 /// The keys that a controller has at a moment.
 #[derive(Debug, Clone, Copy)]

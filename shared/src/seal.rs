@@ -25,6 +25,7 @@ const DEPLOYMENT_TOOL_PREFIXES: [&str; 5] =
 
 /// Why a Secret is not sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SealError {
     /// Nobody to seal to.
     #[error("no recipient")]
@@ -86,7 +87,7 @@ pub fn seal(
 pub fn check(secret: &SecretManifest, recipients: &[Recipient]) -> Result<(), SealError> {
     check_recipients(recipients)?;
     check_size(secret)?;
-    template::check(&template_of(secret).1)?;
+    template::check_template(&template_of(secret).1)?;
     Ok(())
 }
 

@@ -103,6 +103,7 @@ pub struct PublishedKey {
 
 /// Why a `SealingKey` is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum SealingKeyError {
     /// The recipient is none.
     #[error("spec.recipient: {0}")]

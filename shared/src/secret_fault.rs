@@ -15,7 +15,7 @@ const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
 
 /// Why the API server would refuse a Secret. The text shows no value.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum SecretFault {
+pub(crate) enum SecretFault {
     /// The data lacks what the type demands.
     #[error("a Secret of this type needs {0}")]
     MissingData(&'static str),
@@ -41,7 +41,7 @@ pub enum SecretFault {
 const KEY_FORM: &str = "1 to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, perhaps after a DNS name and '/'";
 
 /// Refuses what the API server refuses.
-pub fn check(secret: &SecretManifest) -> Result<(), SecretFault> {
+pub(crate) fn check_secret(secret: &SecretManifest) -> Result<(), SecretFault> {
     check_labels(secret)?;
     check_annotations(secret)?;
     check_type(secret.type_.as_deref().unwrap_or_default(), &secret.data)
@@ -107,7 +107,7 @@ mod tests {
             .iter()
             .map(|(key, value)| (DataKey::parse(key).expect("a data key"), SecretBytes::new(value.as_bytes().to_vec())))
             .collect();
-        check(&SecretManifest { type_: Some(type_.to_owned()), ..SecretManifest::of_data(data) })
+        check_secret(&SecretManifest { type_: Some(type_.to_owned()), ..SecretManifest::of_data(data) })
     }
 
     #[test]
@@ -167,7 +167,11 @@ mod tests {
         let map = |entries: &[(&str, &str)]| {
             entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
         };
-        check(&SecretManifest { labels: map(labels), annotations: map(annotations), ..SecretManifest::of_data([]) })
+        check_secret(&SecretManifest {
+            labels: map(labels),
+            annotations: map(annotations),
+            ..SecretManifest::of_data([])
+        })
     }
 
     #[test]

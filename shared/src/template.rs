@@ -9,11 +9,11 @@ use crate::format::{Check, Fault};
 use crate::sealed_secret::Template;
 
 /// Types of Secrets that grant rights in the cluster. A SealedSecret cannot make them.
-pub const FORBIDDEN_TYPES: [&str; 2] = ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"];
+const FORBIDDEN_TYPES: [&str; 2] = ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"];
 
 /// Prefixes of labels and annotations that make known replicators copy a Secret. With them, an editor of
 /// the file could copy a value out of its namespace.
-pub const REPLICATOR_PREFIXES: [&str; 7] = [
+const REPLICATOR_PREFIXES: [&str; 7] = [
     "reflector.v1.k8s.emberstack.com/",
     "replicator.v1.mittwald.de/",
     "kubed.appscode.com/",
@@ -23,7 +23,7 @@ pub const REPLICATOR_PREFIXES: [&str; 7] = [
     "management.cattle.io/",
 ];
 
-/// A prefix of labels and annotations that the operator forbids in addition to [`REPLICATOR_PREFIXES`]; not empty.
+/// A prefix of labels and annotations that the operator forbids in addition to those of known replicators; not empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForbiddenPrefix(String);
 
@@ -48,7 +48,7 @@ impl FromStr for ForbiddenPrefix {
 }
 
 /// Refuses forbidden types, labels and annotations (FORMAT.md §6.8).
-pub fn check(template: &Template) -> Result<(), Fault> {
+pub(crate) fn check_template(template: &Template) -> Result<(), Fault> {
     let type_ = template.type_.as_deref().unwrap_or_default();
     if FORBIDDEN_TYPES.contains(&type_) || type_.starts_with(PREFIX) {
         return Err(Check::TemplateType.into());
@@ -57,7 +57,10 @@ pub fn check(template: &Template) -> Result<(), Fault> {
 }
 
 /// The first forbidden prefix that a label or annotation of the template begins with.
-pub fn forbidden_prefix<'a>(template: &Template, forbidden: &'a [ForbiddenPrefix]) -> Option<&'a ForbiddenPrefix> {
+pub(crate) fn forbidden_prefix<'a>(
+    template: &Template,
+    forbidden: &'a [ForbiddenPrefix],
+) -> Option<&'a ForbiddenPrefix> {
     forbidden.iter().find(|prefix| metadata_keys(template).any(|key| key.starts_with(&prefix.0)))
 }
 
@@ -92,19 +95,22 @@ mod tests {
         for type_ in ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "waxseal.dev/sealing-key"]
         {
             let template = Template { type_: Some(type_.to_owned()), ..Default::default() };
-            assert_eq!(check(&template), Err(Check::TemplateType.into()), "{type_}");
+            assert_eq!(check_template(&template), Err(Check::TemplateType.into()), "{type_}");
         }
         let template = Template { type_: Some("kubernetes.io/tls".to_owned()), ..Default::default() };
-        assert_eq!(check(&template), Ok(()));
+        assert_eq!(check_template(&template), Ok(()));
     }
 
     #[test]
     fn metadata_that_marks_or_copies_is_refused() {
-        assert_eq!(check(&annotated("waxseal.dev/secret")), Err(Check::TemplateOwnMetadata.into()));
+        assert_eq!(check_template(&annotated("waxseal.dev/secret")), Err(Check::TemplateOwnMetadata.into()));
         for prefix in REPLICATOR_PREFIXES {
-            assert_eq!(check(&annotated(&format!("{prefix}x"))), Err(Check::TemplateReplicator.fails_for(prefix)));
+            assert_eq!(
+                check_template(&annotated(&format!("{prefix}x"))),
+                Err(Check::TemplateReplicator.fails_for(prefix))
+            );
         }
-        assert_eq!(check(&annotated("team")), Ok(()));
+        assert_eq!(check_template(&annotated("team")), Ok(()));
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Sealed {
         }
         let values = decode_values(&spec.encrypted_data, &envelopes)?;
         let template = spec.template.clone().unwrap_or_default();
-        template::check(&template).map_err(|fault| fault.at(FieldPath::Template))?;
+        template::check_template(&template).map_err(|fault| fault.at(FieldPath::Template))?;
         Ok(Self { namespace, name, scope, template, envelopes, values })
     }
 
@@ -97,7 +97,7 @@ impl Sealed {
 
 /// The `boundTo` of an envelope: namespace and name for `Strict`, the namespace for `Namespace`, empty
 /// for `Cluster`.
-pub fn bound_to_for(scope: Scope, namespace: &Namespace, name: &ObjectName) -> BoundTo {
+pub(crate) fn bound_to_for(scope: Scope, namespace: &Namespace, name: &ObjectName) -> BoundTo {
     BoundTo {
         namespace: (scope != Scope::Cluster).then(|| namespace.to_string()),
         name: (scope == Scope::Strict).then(|| name.to_string()),

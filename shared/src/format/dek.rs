@@ -10,7 +10,7 @@ use crate::names::{EnvelopeId, KeyId};
 use crate::randomness::CryptoRng;
 
 /// The length of a commitment in bytes.
-pub const COMMITMENT_BYTES: usize = 32;
+const COMMITMENT_BYTES: usize = 32;
 pub(super) const DEK_BYTES: usize = 32;
 pub(super) const PROOF_BYTES: usize = 16;
 

@@ -28,6 +28,7 @@ pub(crate) enum Inner {
 
 /// Why a text is not an identity. Never quotes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum IdentityError {
     /// The text is not an identity that Waxseal knows.
     #[error("not an identity: expected \"AGE-SECRET-KEY-PQ-1…\" or \"AGE-SECRET-KEY-1…\"")]

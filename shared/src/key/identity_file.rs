@@ -18,6 +18,7 @@ pub struct IdentityFile {
 
 /// Why a text is not an identity file. Never quotes the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum IdentityFileError {
     /// It is not UTF-8.
     #[error("not UTF-8")]

@@ -30,6 +30,7 @@ pub struct ProtectedIdentityFile {
 
 /// Why an encrypted identity file is not used. Never quotes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ProtectedIdentityFileError {
     /// It begins like ASCII armour, and is none.
     #[error("its ASCII armour is damaged")]

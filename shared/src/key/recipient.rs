@@ -36,6 +36,7 @@ pub(crate) enum Inner {
 
 /// Why a text is not a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum RecipientError {
     /// The text is an identity: a private key where a public one belongs.
     #[error("this is an identity, a private key; a recipient begins with \"age1\"")]

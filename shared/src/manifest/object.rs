@@ -72,7 +72,7 @@ impl SecretObject {
     /// of their canonical form, `generateName`, and more or larger data than a Secret takes.
     ///
     /// Refuses also a Secret that is encrypted with SOPS, one with a conflict that Git marked in a
-    /// value, and what the API server would refuse ([`crate::secret_fault`]).
+    /// value, and what the API server would refuse (`crate::secret_fault`).
     pub fn read(&self) -> Result<SecretManifest, ManifestError> {
         secret_reader::read(self.0.plain_root()?)
     }

@@ -36,7 +36,7 @@ pub(super) fn read(root: Field<'_>) -> Result<SecretManifest, ManifestError> {
         immutable: secret.field("immutable").map(|field| field.boolean()).transpose()?,
         data: data(&root, &secret)?,
     };
-    match secret_fault::check(&manifest) {
+    match secret_fault::check_secret(&manifest) {
         Ok(()) => Ok(manifest),
         Err(fault) => Err(located(&fault, &root, &secret)),
     }
