@@ -101,7 +101,7 @@ fn list(kubeconfig: Kubeconfig, context: String, namespace: &Namespace) -> Resul
             Ok(Ok(Ok(_))) => Err(failures::unknown_answer()),
             Ok(Ok(Err(error))) => Err(server.failure(&error, namespace)),
             Ok(Err(_)) => Err(CliError::new(Kind::Failed, "failed to ask the API server")),
-            Err(_) => Err(no_cluster(format!("{server} did not answer within {} seconds", PATIENCE.as_secs()))),
+            Err(_) => Err(no_cluster(format!("{server} did not answer within {} seconds", REQUEST_TIMEOUT.as_secs()))),
         }
     });
     // Does not wait for the runtime: name resolution blocks a thread that cannot be interrupted.

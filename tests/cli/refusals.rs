@@ -423,7 +423,8 @@ hint: the format is that of the input; for a file of that name write ./{format}
             ),
         );
     }
-    let stderr = "error: --output must name a file here, and - is stdout\nhint: name a file; for a file called - write ./-\n";
+    let stderr =
+        "error: --output must name a file here, and - is stdout\nhint: name a file; for a file called - write ./-\n";
     folder.waxseal(&["keys", "generate", "-o", "-"]).fails(2, stderr);
     folder.waxseal(&["keys", "fetch", "-o", "-"]).fails(2, stderr);
     let several =
