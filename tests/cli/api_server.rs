@@ -1,4 +1,4 @@
-//! API servers that answer what a test wants, and kubeconfigs that point at them.
+//! API servers with the responses that a test wants, and kubeconfigs for them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

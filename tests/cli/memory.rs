@@ -1,4 +1,4 @@
-//! What is in the memory of `waxseal open` while its result waits to be taken.
+//! The memory of `waxseal open` while its result waits for a reader.
 
 use std::io::Write;
 use std::process::{Child, Stdio};
@@ -18,7 +18,7 @@ const PIPE_BYTES: usize = 64 * 1024;
 /// The pipe is full, so the program waits when all is opened and nothing is written yet. The value
 /// is in memory once, in base64 as the manifest has it.
 #[test]
-fn a_result_that_waits_is_all_that_is_left() {
+fn only_the_result_is_in_memory_while_it_waits_to_be_read() {
     let known = KnownObject::new("shop", "db");
     let folder = Folder::new();
     let made = "2026-01-01T00:00:00Z".parse().expect("a time");

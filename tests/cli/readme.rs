@@ -1,4 +1,4 @@
-//! The README's commands are commands that the programs have.
+//! The README: its commands exist, and its examples and tables are right.
 
 use std::process::Command;
 
@@ -40,7 +40,7 @@ fn assert_known(program: &str, path: &std::path::Path, at_least: usize) {
 }
 
 #[test]
-fn every_command_in_the_readme_is_one() {
+fn every_command_in_the_readme_exists() {
     let programs = programs::build().expect("the programs");
     assert_known("waxseal", &programs.waxseal, 4);
     assert_known("waxseal-controller", &programs.waxseal_controller, 2);
@@ -54,7 +54,7 @@ fn manifests() -> [&'static str; 2] {
 }
 
 #[test]
-fn the_first_manifest_becomes_the_second() {
+fn the_first_manifest_in_the_readme_seals_to_the_second() {
     let [secret, shortened] = manifests();
     let folder = Folder::with_key();
     let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(secret).finish().stdout;
@@ -69,14 +69,14 @@ fn the_first_manifest_becomes_the_second() {
 }
 
 #[test]
-fn the_two_commands_come_first() {
+fn the_readme_begins_with_demo_and_test() {
     let first = README.find("cargo demo").expect("the demo is in the README");
     let second = README.find("cargo test").expect("the tests are in the README");
     assert!(first < second);
 }
 
 #[test]
-fn every_reason_is_explained() {
+fn the_readme_explains_every_reason() {
     use waxseal_shared::reason::Reason;
     let reasons = [
         Reason::Materialised,

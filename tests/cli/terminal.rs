@@ -1,4 +1,4 @@
-//! A terminal with nobody in front of it, and programs in a session of their own.
+//! A terminal for tests, `waxseal` in a session with or without it, and stdin that is a terminal.
 
 use std::env;
 use std::fs::File;
@@ -90,4 +90,23 @@ fn in_session(folder: &Folder, arguments: &[&str], terminal: Option<&Terminal>) 
 #[test]
 fn program_of_a_session() {
     terminal::become_program_of_session();
+}
+
+#[test]
+fn a_terminal_as_stdin_is_refused() {
+    let folder = Folder::with_key();
+    let terminal = Terminal::open();
+    for (arguments, what) in [
+        (&["seal", "--keys", "cluster.yaml"][..], "seal"),
+        (&["inspect"], "read"),
+        (&["open", "--identity", "cluster.key"], "read"),
+    ] {
+        let mut command = Command::new(program());
+        command.current_dir(folder.path()).args(arguments).stdin(terminal.other_end());
+        let output = command.output().expect("waxseal runs");
+        let stderr =
+            format!("error: nothing to {what}: stdin is a terminal\nhint: name a file, or `-` to type a manifest\n");
+        assert_eq!((String::from_utf8_lossy(&output.stderr), output.status.code()), (stderr.into(), Some(2)));
+        assert_eq!(output.stdout, b"");
+    }
 }

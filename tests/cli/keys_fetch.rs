@@ -1,4 +1,4 @@
-//! `waxseal keys fetch`: what it takes into a keys file, keeps in it and drops from it.
+//! `waxseal keys fetch`: the keys that it adds to a keys file, keeps and drops, and the consent that it asks for.
 
 use std::process::Command;
 
@@ -53,7 +53,7 @@ fn with_state(folder: &Folder, name: &str, state: &str) -> Value {
 }
 
 #[test]
-fn accepted_keys_are_written_and_seal() {
+fn accepted_keys_are_written_and_can_be_sealed_to() {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
     point_at(&folder, serve("200 OK", list(&folder, &["recovery", "cluster"])));
@@ -75,7 +75,7 @@ fn accepted_keys_are_written_and_seal() {
 }
 
 #[test]
-fn a_key_that_nobody_accepted_is_not_written() {
+fn a_new_key_is_not_written_without_consent() {
     let folder = Folder::with_key();
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let refusal = announcement(&folder, "cluster") + &denial(&folder.key_id("cluster"));
@@ -84,7 +84,7 @@ fn a_key_that_nobody_accepted_is_not_written() {
 }
 
 #[test]
-fn a_person_at_the_terminal_is_asked() {
+fn consent_is_asked_for_at_the_terminal() {
     for (answer, code) in [("yes", 0), ("y", 3)] {
         let folder = Folder::with_key();
         point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
@@ -103,7 +103,7 @@ fn a_person_at_the_terminal_is_asked() {
 }
 
 #[test]
-fn a_check_names_each_difference() {
+fn check_lists_each_difference() {
     let folder = Folder::with_key();
     folder.generate("new", &[]);
     folder.generate("gone", &[]);
@@ -136,7 +136,7 @@ fn a_revoked_key_stays_revoked_in_the_file() {
 }
 
 #[test]
-fn a_key_never_gets_another_time() {
+fn a_key_with_another_creation_time_is_refused() {
     let folder = Folder::with_key();
     folder.write("prod.yaml", folder.read("cluster.yaml"));
     let mut keys = list(&folder, &["cluster"]);
@@ -154,7 +154,7 @@ hint: they never change: find out who changed them
 }
 
 #[test]
-fn a_server_that_says_no() {
+fn error_statuses_and_an_empty_list_have_their_own_errors() {
     let folder = Folder::new();
     let status = |code: u16| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "quotes a-secret"});
     for (head, body, stderr) in [
@@ -181,7 +181,7 @@ fn a_server_that_says_no() {
 }
 
 #[test]
-fn keys_that_are_wrong_are_refused() {
+fn invalid_sealing_keys_are_refused() {
     let folder = Folder::with_key();
     let mut keys = list(&folder, &["cluster"]);
     keys["items"][0]["metadata"]["name"] = "k0000000000000000".into();
@@ -204,7 +204,7 @@ fn all_fingerprints_are_shown_before_the_first_key_is_refused() {
 }
 
 #[test]
-fn recovery_keys_and_revoked_keys_outlive_the_cluster() {
+fn recovery_keys_and_revoked_keys_stay_in_the_file() {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
     folder.generate("revoked", &[]);
@@ -229,7 +229,7 @@ fn recovery_keys_and_revoked_keys_outlive_the_cluster() {
 }
 
 #[test]
-fn a_key_that_goes_is_named_and_wants_a_yes() {
+fn a_key_is_dropped_only_with_consent() {
     let folder = Folder::with_key();
     folder.generate("gone", &[]);
     know(&folder, &["cluster", "gone"]);
@@ -252,7 +252,7 @@ hint: run `waxseal keys fetch` without `--check`, and commit the file
 }
 
 #[test]
-fn a_state_is_tightened_with_a_word_and_loosened_with_a_yes() {
+fn a_less_strict_state_needs_consent_and_a_stricter_state_does_not() {
     let folder = Folder::with_key();
     folder.generate("other", &[]);
     know(&folder, &["cluster", "other"]);
@@ -279,7 +279,7 @@ fn a_state_is_tightened_with_a_word_and_loosened_with_a_yes() {
 }
 
 #[test]
-fn a_key_that_becomes_the_primary_by_a_change_is_named() {
+fn a_new_primary_is_reported() {
     let folder = Folder::with_key();
     folder.generate("newer", &[]);
     let newer = folder.read("newer.yaml");
@@ -328,7 +328,7 @@ fn the_same_keys_give_the_same_bytes() {
 }
 
 #[test]
-fn a_file_that_is_not_a_keys_file_is_never_written_over() {
+fn a_file_that_is_not_a_keys_file_is_not_overwritten() {
     let folder = Folder::with_key();
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
@@ -362,7 +362,7 @@ fn a_file_that_is_not_a_keys_file_is_never_written_over() {
 }
 
 #[test]
-fn a_creation_time_in_the_future_is_refused_by_name() {
+fn a_key_with_a_creation_time_in_the_future_is_refused() {
     let folder = Folder::with_key();
     folder.generate("future", &[]);
     let mut future = object(&folder.read("future.yaml"));
@@ -394,7 +394,7 @@ hint: such a key would stay the primary: find out who published it, or correct t
 }
 
 #[test]
-fn keys_that_no_keys_file_can_hold() {
+fn keys_that_contradict_each_other_are_refused() {
     let folder = Folder::with_key();
     let (one, retired) = (object(&folder.read("cluster.yaml")), with_state(&folder, "cluster", "Retired"));
     point_at(&folder, serve("200 OK", list_of(&[one, retired])));
@@ -404,7 +404,7 @@ fn keys_that_no_keys_file_can_hold() {
 }
 
 #[test]
-fn the_folder_of_a_new_keys_file_is_made() {
+fn the_folder_of_a_new_keys_file_is_created() {
     let folder = Folder::with_key();
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let accept = ["--accept", &fingerprint(&folder, "cluster")];

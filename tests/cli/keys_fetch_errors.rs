@@ -1,4 +1,4 @@
-//! A cluster that cannot be asked, or does not answer: each cause has an error of its own.
+//! Kubeconfigs and servers that `waxseal keys fetch` cannot use. Each cause has its own error.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
@@ -82,7 +82,7 @@ fn assert_unusable(cluster: &Value, user: &Value, cause: &str) {
 }
 
 #[test]
-fn a_certificate_of_the_right_authority_is_trusted() {
+fn a_certificate_of_the_kubeconfigs_authority_is_trusted() {
     let folder = Folder::with_key();
     folder.write("prod.yaml", folder.read("cluster.yaml"));
     let authority = authority("tests");
@@ -92,7 +92,7 @@ fn a_certificate_of_the_right_authority_is_trusted() {
 }
 
 #[test]
-fn certificates_that_are_not_trusted() {
+fn each_invalid_certificate_has_its_own_error() {
     let folder = Folder::new();
     let ours = authority("tests");
     let serve = |authority: &Authority, params: &CertificateParams| {
@@ -129,7 +129,7 @@ fn certificates_that_are_not_trusted() {
 }
 
 #[test]
-fn servers_that_speak_something_else() {
+fn a_server_that_is_not_an_api_server_is_an_error() {
     let folder = Folder::new();
     let authority = authority("tests");
     let port = serve("200 OK", list_of(&[]));
@@ -164,7 +164,7 @@ fn servers_that_speak_something_else() {
 }
 
 #[test]
-fn answers_of_another_kind() {
+fn a_response_that_is_not_a_list_of_sealing_keys_is_refused() {
     let folder = Folder::with_key();
     let refusal = "error: context test: the answer is not a list of SealingKeys that this waxseal knows
 hint: update waxseal, or see what `kubectl get sealingkeys` says
@@ -189,7 +189,7 @@ hint: update waxseal, or see what `kubectl get sealingkeys` says
 }
 
 #[test]
-fn a_host_without_an_address() {
+fn a_host_name_that_cannot_be_resolved_is_an_error() {
     // A name that no resolver asks anybody for: its first label is too long.
     let host = format!("{}.test", "a".repeat(64));
     let cluster = json!({"server": format!("http://{host}:6443")});
@@ -205,7 +205,7 @@ fn a_host_without_an_address() {
 }
 
 #[test]
-fn a_dead_server_is_noticed() {
+fn a_server_that_does_not_answer_is_an_error_after_a_timeout() {
     let folder = Folder::new();
     // Building it is not what is measured.
     program();
@@ -227,7 +227,7 @@ fn writes_for_ever(stream: &mut TcpStream, bytes: &[u8]) {
 }
 
 #[test]
-fn an_answer_that_never_ends_is_not_read_to_the_end() {
+fn an_endless_response_is_read_up_to_the_limit() {
     let folder = Folder::new();
     program();
     let chunk = format!("{:x}\r\n{}\r\n", 1 << 16, " ".repeat(1 << 16));
@@ -246,7 +246,7 @@ fn an_answer_that_never_ends_is_not_read_to_the_end() {
 }
 
 #[test]
-fn an_answer_that_trickles_is_given_up() {
+fn a_slow_response_is_an_error_after_a_timeout() {
     let folder = Folder::new();
     program();
     let port = serve_with(|mut stream| {
@@ -263,7 +263,7 @@ fn an_answer_that_trickles_is_given_up() {
 }
 
 #[test]
-fn headers_without_end_are_not_read_to_the_end() {
+fn endless_headers_are_read_up_to_a_limit() {
     let folder = Folder::new();
     let port = serve_with(|mut stream| {
         request_line(&stream);
@@ -277,7 +277,7 @@ fn headers_without_end_are_not_read_to_the_end() {
 }
 
 #[test]
-fn a_kubeconfig_that_is_not_there_or_is_something_else() {
+fn a_kubeconfig_that_is_missing_or_invalid_is_an_error() {
     let folder = Folder::new();
     fetch(&folder, &[]).fails(5, &format!("error: kubeconfig kubeconfig: no such file\n{READ_IT}"));
     let home = folder.path().join("no-home/.kube/config");
@@ -297,7 +297,7 @@ fn a_kubeconfig_that_is_not_there_or_is_something_else() {
 }
 
 #[test]
-fn contexts_that_are_not_there() {
+fn a_missing_context_is_an_error_with_the_list_of_contexts() {
     let folder = Folder::new();
     let mut config = kubeconfig(&json!({"server": "http://127.0.0.1:1"}), &json!({"token": TOKEN}));
     let another = json!({"name": "b\u{1b}[2J\u{202e}\nc", "context": {"cluster": "other"}});
@@ -329,19 +329,7 @@ fn contexts_that_are_not_there() {
 }
 
 #[test]
-fn a_private_key_as_a_context_is_not_shown() {
-    let folder = Folder::new();
-    point_at(&folder, 1);
-    let stderr = "error: --context: this is a private key, but the name of a context is expected
-hint: the shell's history and the list of processes hold it now: make a new key
-";
-    for key in ["AGE-SECRET-KEY-1HUNTER2", "age-secret-key-pq-1hunter2", " AGE-SECRET-KEY-1HUNTER2"] {
-        fetch(&folder, &["--context", key]).fails(2, stderr);
-    }
-}
-
-#[test]
-fn contexts_that_cannot_be_used() {
+fn each_invalid_context_has_its_own_error() {
     let server = json!({"server": "https://127.0.0.1:1"});
     let with = |name: &str, value: &str| {
         let mut cluster = server.clone();
@@ -397,7 +385,7 @@ hint: what `kubectl get sealingkeys -o yaml` prints is a keys file, too",
 }
 
 #[test]
-fn what_a_login_plugin_prints_is_not_repeated() {
+fn the_output_of_a_login_plugin_is_not_shown() {
     let exec = |command: &str, script: &str| {
         json!({"exec": {
             "apiVersion": "client.authentication.k8s.io/v1",

@@ -1,5 +1,5 @@
-//! No secret shows but in the result that was asked for: not in what is said, not in another file,
-//! and no child process is given any.
+//! Secrets are only in the result that was requested: not in messages, not in other files, and no child process runs
+//! that could get them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,14 +8,13 @@ use age::armor::Format;
 use tempfile::TempDir;
 use waxseal_tests::canaries::{self, Canaries};
 
-use crate::folder::{Folder, Outcome};
+use crate::folder::{Folder, HEAD, Outcome};
 use crate::passphrases::protect;
 
 /// A value that is written differently in every form, and one that is a number to YAML.
 const VALUE: &str = "c4n4ry/in+the?c0al~mine";
 const NUMBER: &str = "07264915083726491508";
 const PASSPHRASE: &str = "c4n4ries know no pass";
-const HEAD: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\n";
 
 /// Runs the program, most talkative, and looks everywhere.
 struct Watch {
@@ -102,7 +101,7 @@ const SEAL: [&str; 3] = ["seal", "--keys", "cluster.yaml"];
 const OPEN: [&str; 4] = ["open", "-", "--identity", "cluster.key"];
 
 #[test]
-fn success_shows_secrets_where_they_belong_alone() {
+fn successful_commands_show_secrets_only_in_the_requested_output() {
     let watch = Watch::new();
     let sealed = watch.succeeds(&SEAL, &secret(), &[]);
     watch.succeeds(&["inspect", "-"], &sealed, &[]);
@@ -125,7 +124,7 @@ fn success_shows_secrets_where_they_belong_alone() {
 }
 
 #[test]
-fn what_is_not_sealed_is_not_quoted() {
+fn errors_of_seal_do_not_show_secrets() {
     let watch = Watch::new();
     let long = "x".repeat(1024 * 1024);
     for text in [
@@ -172,7 +171,7 @@ fn what_is_not_sealed_is_not_quoted() {
 }
 
 #[test]
-fn what_does_not_open_is_not_quoted() {
+fn errors_of_open_and_keys_do_not_show_secrets() {
     let watch = Watch::new();
     let sealed = watch.succeeds(&SEAL, &secret(), &[]);
     let flipped = if sealed.contains("PASSWORD: wax1.e0") { "e1" } else { "e0" };
@@ -208,7 +207,7 @@ fn what_does_not_open_is_not_quoted() {
 }
 
 #[test]
-fn a_kubeconfig_is_not_quoted() {
+fn errors_of_keys_fetch_do_not_show_the_token() {
     let watch = Watch::new();
     let fetch = ["keys", "fetch", "--context", "test", "--kubeconfig", "kubeconfig", "-o", "keys.yaml"];
     let kubeconfig = format!(
