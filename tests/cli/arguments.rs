@@ -124,7 +124,7 @@ fn examples_in_the_help_of_keys_use_known_options() {
             for option in words.iter().filter(|word| word.starts_with('-') && **word != "-" && **word != "--") {
                 assert!(options.contains(option), "{option} is not an option of {command}");
             }
-            // A name that the shell finds can begin with a hyphen.
+            // A file name from the shell can begin with a hyphen.
             let glob = words.iter().position(|word| word.contains('*'));
             assert!(glob.is_none_or(|glob| words[..glob].contains(&"--")), "{arguments}");
         }

@@ -11,14 +11,14 @@ const WARNING: &str = "warning: db.yaml: Git already holds this file, and histor
 const SEALED: &str = "sealed 1 Secret in 1 file\n";
 const SEAL: [&str; 5] = ["seal", "db.yaml", "--in-place", "--keys", "cluster.yaml"];
 
-/// A folder with a key, the work tree of a repository.
+/// A folder with a key that is the work tree of a repository.
 fn work_tree() -> Folder {
     let folder = Folder::with_key();
     folder.git(&["init", "--quiet"]);
     folder
 }
 
-/// Makes an identity, which is refused wherever Git would take it.
+/// Generates an identity, which is refused where Git would add it.
 fn generate<'a>(folder: &'a Folder, name: &str) -> Run<'a> {
     folder.waxseal(&["keys", "generate", "-o", name])
 }
@@ -68,7 +68,7 @@ fn assert_inside_repository(folder: &Folder, name: &str) {
     generate(folder, name).fails(3, &stderr);
 }
 
-/// Seals `db.yaml` in place and expects exactly this warning of what Git holds.
+/// Seals `db.yaml` in place and expects exactly this warning about Git.
 #[track_caller]
 fn assert_warned(folder: &Folder, warning: &str) {
     folder.write("db.yaml", SECRET);
@@ -79,7 +79,7 @@ fn perhaps(doubt: &str) -> String {
     format!("warning: db.yaml: Git may hold this file ({doubt}): change the values if it was ever committed\n")
 }
 
-/// Commits `db.yaml` on a branch of its own, and removes it there.
+/// Commits `db.yaml`, and removes it in the next commit.
 fn commit_and_remove(folder: &Folder) {
     folder.write("db.yaml", SECRET);
     folder.git(&["add", "db.yaml"]);
@@ -88,8 +88,7 @@ fn commit_and_remove(folder: &Folder) {
     folder.git(&["commit", "--quiet", "--message", "gone"]);
 }
 
-/// A clone of a repository with a folder `apps` that is a bare repository itself, which Git commits
-/// like any other folder.
+/// A clone of a repository with a folder `apps` that is itself a bare repository. Git commits it like any other folder.
 fn hostile_checkout(configuration: &str, exclude: &str) -> Folder {
     let folder = Folder::with_key();
     folder.git(&["init", "--quiet", "origin"]);
@@ -186,7 +185,7 @@ fn a_committed_file_is_found_in_every_kind_of_object_storage() {
         folder.write("first.yaml", "");
         folder.git(&["add", "first.yaml"]);
         folder.git(&["commit", "--quiet", "--message", "first"]);
-        // In no tree that a walk along the first parents would see.
+        // In no commit on the line of first parents.
         folder.git(&["checkout", "--quiet", "-b", "side"]);
         commit_and_remove(&folder);
         folder.git(&["checkout", "--quiet", "-"]);
@@ -228,7 +227,7 @@ fn a_committed_file_is_found_from_every_kind_of_reference() {
         folder.git(&["reset", "--quiet"]);
         assert_warned(&folder, "");
     }
-    // From the other work tree, whose own HEAD is this one's.
+    // From the other work tree: its commits are only in its own HEAD.
     folder.git(&["-C", "elsewhere", "checkout", "--quiet", "--detach", &first]);
     commit_and_remove(&folder);
     folder.write("elsewhere/db.yaml", SECRET);
@@ -378,12 +377,12 @@ fn every_repository_around_a_path_must_ignore_it() {
     assert_exposed_to(&folder, "inner/deep/new.key", "");
     folder.write(".git/info/exclude", "/inner/deep/new.*\n");
     assert_written(&folder, "inner/deep/new.key");
-    // Both read the files in the folders.
+    // Both repositories read the `.gitignore` files of the inner folders.
     folder.write("inner/.gitignore", "*.yaml\n");
     assert_written(&folder, "inner/deep/new.yaml");
     folder.write("inner/deep/.gitignore", "!other.key\n");
     assert_exposed(&folder, "inner/deep/other.key");
-    // What looks like a repository and cannot be read as one.
+    // A `.git` that cannot be read as a repository.
     folder.write("inner/deep/.git", "gitdir: nowhere\n");
     assert_unknown(&folder, "inner/deep/other.key");
 }
@@ -398,7 +397,7 @@ fn a_file_in_a_submodule_follows_the_rules_of_the_submodule() {
     folder.git(&["submodule", "--quiet", "add", "./origin", "module"]);
     assert_written(&folder, "module/new.key");
     assert_exposed(&folder, "module/new.yaml");
-    // Without its repository it is a folder like any other.
+    // Without its repository, the submodule is an ordinary folder.
     folder.git(&["submodule", "--quiet", "deinit", "--force", "module"]);
     assert_exposed(&folder, "module/other.key");
 }
@@ -446,7 +445,7 @@ fn ignore_files_that_git_does_not_read_have_no_effect() {
     assert_unknown(&folder, "new.key");
 }
 
-/// Each of these rules protects a name until the next one takes that back.
+/// In each case a rule ignores the file and a later rule includes it again.
 #[test]
 fn a_later_rule_can_negate_an_earlier_rule() {
     for (rules, exclude) in [
@@ -499,7 +498,7 @@ fn the_ignore_file_of_the_user_applies() {
     };
     write(".config/git/ignore", "*.key\n");
     generate("a.key").writes(&["a.key"]).succeeds();
-    // Then the file of that name does not count.
+    // With `core.excludesFile`, Git does not read the default file.
     write(".gitconfig", "[include]\n\tpath = more\n");
     write("more", "[core]\n\texcludesFile = ~/ignored\n");
     write("ignored", "*.plain\n");

@@ -114,7 +114,7 @@ fn pipes_and_sockets_in_a_folder_are_not_opened() {
     let _socket = UnixListener::bind(folder.path().join("apps/socket.yaml")).expect("a socket");
     let run = seal_in_place(&folder, "apps").writes(&["apps/db.yaml"]);
     assert_eq!(run.warns("sealed 1 Secret in 1 file\n"), "");
-    // What somebody names is opened, but there is nothing to replace.
+    // A pipe on the command line is read, but cannot be replaced.
     let stderr = "sealed 0 Secrets in 0 files\nerror: /dev/stdin: is not a regular file, so it is not replaced\n";
     seal_in_place(&folder, "/dev/stdin").stdin(SECRET).fails(3, stderr);
 }
@@ -170,7 +170,7 @@ fn an_unreadable_folder_is_an_error_and_the_other_files_are_sealed() {
     assert!(folder.read("out/db.yaml").starts_with("apiVersion: waxseal.dev/"));
 }
 
-/// The program on a folder that belongs to the user who runs it, who is not root.
+/// The program as a user who is not root and owns the folder.
 fn as_ordinary_user(folder: &Folder) -> Command {
     const NOBODY: u32 = 65534;
     let copy = folder.path().join("waxseal");

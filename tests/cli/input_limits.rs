@@ -20,14 +20,14 @@ const INSPECT: [&str; 2] = ["inspect", "-"];
 const OPEN: [&str; 4] = ["open", "-", "--identity", "cluster.key"];
 const SPLIT_THE_LIST: &str = "hint: write the items of a list as documents of their own, as `jq -c '.items[]'` does\n";
 
-/// What each command says of an input in which it finds nothing for itself.
-const NOTHING: [(&[&str], &str); 3] = [
+/// The error of each command for an input without objects for it.
+const NO_OBJECT: [(&[&str], &str); 3] = [
     (&SEAL, "error: <stdin>: no Secret in it\n"),
     (&INSPECT, "error: <stdin>: no SealedSecret in it\n"),
     (&OPEN, "error: <stdin>: no SealedSecret in it\n"),
 ];
 
-/// Every command that reads manifests refuses the text with 3 and exactly this error.
+/// Checks that every command that reads manifests refuses the text with 3 and exactly this error.
 #[track_caller]
 fn assert_refused(text: impl AsRef<[u8]>, error: &str) {
     let folder = Folder::with_key();
@@ -36,18 +36,18 @@ fn assert_refused(text: impl AsRef<[u8]>, error: &str) {
     }
 }
 
-/// `seal` refuses the text with 3 and exactly this error.
+/// Checks that `seal` refuses the text with 3 and exactly this error.
 #[track_caller]
 fn assert_not_sealed(text: impl AsRef<[u8]>, error: &str) {
     let folder = Folder::with_key();
     folder.bounded_waxseal(&SEAL).stdin(text).fails(3, &format!("error: <stdin>{error}"));
 }
 
-/// Every command reads the text to its end, and finds nothing.
+/// Checks that every command reads the text to its end and finds no object.
 #[track_caller]
 fn assert_read(text: impl AsRef<[u8]>) {
     let folder = Folder::with_key();
-    for (arguments, stderr) in NOTHING {
+    for (arguments, stderr) in NO_OBJECT {
         folder.bounded_waxseal(arguments).stdin(text.as_ref()).fails(3, stderr);
     }
 }
@@ -62,7 +62,7 @@ fn inputs_above_the_size_limit_are_refused_by_every_command() {
         folder.bounded_waxseal(&arguments).fails(3, stderr);
     }
     folder.bounded_waxseal(&["inspect", "db.yaml"]).fails(3, stderr);
-    // It never ends.
+    // An endless file.
     folder
         .bounded_waxseal(&["inspect", "/dev/zero"])
         .fails(3, "error: /dev/zero: larger than 32 MiB, the most that is read\n");
@@ -125,7 +125,7 @@ fn more_values_in_a_document_than_the_limit_are_refused() {
     assert_refused(format!("a:\n{}", "- b\n".repeat(100_000)), &format!(":99999:3{refused}"));
     assert_refused(format!("{HEAD}data:\n{}", "  \"\":\n".repeat(100_000)), &format!(":49998:5{refused}"));
     assert_read(list(100_000));
-    // As much as may be of everything: the longest stream, and in it the greatest tree.
+    // All limits at once: the longest stream with the largest tree in it.
     let padding = format!("---\n#{}\n", "x".repeat(7 * MIB));
     assert_read(format!(
         "{}---\napiVersion: v1\nkind: List\nitems: [{}{{}}]\n",
@@ -172,7 +172,7 @@ fn exponential_aliases_and_merge_keys_are_refused_or_skipped() {
 #[test]
 fn bytes_that_are_not_utf_8_are_refused_by_every_command() {
     assert_refused([&vec![b'x'; 31 * MIB][..], b"\xff"].concat(), ": not UTF-8\n");
-    // Overlong, a surrogate, beyond Unicode, cut off.
+    // An overlong form, a surrogate, a character above U+10FFFF, and a truncated character.
     for bytes in [&b"a: \xc0\xaf"[..], b"a: \xed\xa0\x80", b"a: \xf4\x90\x80\x80", b"a: \xe2\x82"] {
         assert_refused(bytes, ": not UTF-8\n");
     }
@@ -257,7 +257,7 @@ fn only_the_first_hundred_errors_are_shown() {
     }
 }
 
-/// A SealedSecret with one value, and so one envelope, with a wrap for each of so many recipients.
+/// A SealedSecret with one value, and one envelope with a wrap for each of this many recipients.
 fn sealed(key: usize, recipients: usize) -> SealedSecret {
     let name = ObjectName::parse("db").expect("a name");
     let data =
@@ -271,7 +271,7 @@ fn sealed(key: usize, recipients: usize) -> SealedSecret {
     seal(&secret, &namespace, Scope::Strict, &recipients, random).expect("it is within its limits")
 }
 
-/// SealedSecrets put together into one.
+/// Merges SealedSecrets into one.
 fn joined(parts: impl Iterator<Item = SealedSecret>) -> String {
     let joined = parts.reduce(|mut all, part| {
         all.spec.envelopes.extend(part.spec.envelopes);

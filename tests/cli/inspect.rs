@@ -96,7 +96,7 @@ fn seal(folder: &Folder, name: &str, scope: &str) -> String {
     folder.waxseal(&["seal", "--keys", "cluster.yaml", "--scope", scope]).stdin(secret(name)).succeeds()
 }
 
-/// The first lines of the reports.
+/// The first line of each object's report.
 fn heads(report: &str) -> Vec<&str> {
     report.lines().filter(|line| !line.starts_with(' ') && !line.is_empty()).collect()
 }

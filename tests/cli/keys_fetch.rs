@@ -15,7 +15,7 @@ fn fingerprint(folder: &Folder, name: &str) -> String {
     rows[0]["fingerprint"].as_str().expect("a fingerprint").to_owned()
 }
 
-/// What is said of a key that changes; `now` is its state afterwards, or before it goes.
+/// The line about a key that changes; `now` is its state afterwards, or before it is dropped.
 fn change(folder: &Folder, name: &str, now: &str, what: &str) -> String {
     let object = object(&folder.read(&format!("{name}.yaml")));
     let (id, spec) = (&object["metadata"]["name"], &object["spec"]);
@@ -28,7 +28,7 @@ fn announcement(folder: &Folder, name: &str) -> String {
     format!("new {}", change(folder, name, "Active", ""))
 }
 
-/// What is said when a key was not accepted.
+/// The error when a key was not accepted.
 fn denial(id: &str) -> String {
     format!(
         "error: prod.yaml: {id} was not accepted: the file stays as it is
@@ -37,8 +37,8 @@ hint: compare the fingerprint with what the cluster's operator says, then pass `
     )
 }
 
-/// Writes the keys of these names into `prod.yaml`, as `keys fetch` writes them.
-fn know(folder: &Folder, names: &[&str]) {
+/// Writes the keys of these names to `prod.yaml`, as `keys fetch` writes them.
+fn write_keys_file(folder: &Folder, names: &[&str]) {
     point_at(folder, serve("200 OK", list(folder, names)));
     let accept: Vec<_> = names.iter().map(|name| fingerprint(folder, name)).collect();
     let accept: Vec<_> = accept.iter().flat_map(|fingerprint| ["--accept", fingerprint]).collect();
@@ -136,21 +136,21 @@ fn a_revoked_key_stays_revoked_in_the_file() {
 }
 
 #[test]
-fn a_key_with_another_creation_time_is_refused() {
+fn a_key_with_another_role_or_creation_time_is_refused() {
     let folder = Folder::with_key();
     folder.write("prod.yaml", folder.read("cluster.yaml"));
-    let mut keys = list(&folder, &["cluster"]);
-    keys["items"][0]["spec"]["createdAt"] = "2020-01-01T00:00:00Z".into();
-    point_at(&folder, serve("200 OK", keys));
-    let id = folder.key_id("cluster");
-    fetch(&folder, &[]).fails(
-        3,
-        &format!(
-            "error: prod.yaml: {id} has another role or creation time in the cluster
+    let stderr = format!(
+        "error: prod.yaml: {} has another role or creation time in the cluster
 hint: they never change: find out who changed them
-"
-        ),
+",
+        folder.key_id("cluster")
     );
+    for (field, value) in [("createdAt", "2020-01-01T00:00:00Z"), ("role", "Recovery")] {
+        let mut keys = list(&folder, &["cluster"]);
+        keys["items"][0]["spec"][field] = value.into();
+        point_at(&folder, serve("200 OK", keys));
+        fetch(&folder, &[]).fails(3, &stderr);
+    }
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn recovery_keys_and_revoked_keys_stay_in_the_file() {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
     folder.generate("revoked", &[]);
-    know(&folder, &["cluster", "recovery", "revoked"]);
+    write_keys_file(&folder, &["cluster", "recovery", "revoked"]);
     let revoked = format!("{}    state: Active\n", folder.read("revoked.yaml").lines().nth(4).expect("a line"));
     assert!(!revoked.is_empty());
     let keys = [object(&folder.read("cluster.yaml")), object(&folder.read("recovery.yaml"))];
@@ -232,7 +232,7 @@ fn recovery_keys_and_revoked_keys_stay_in_the_file() {
 fn a_key_is_dropped_only_with_consent() {
     let folder = Folder::with_key();
     folder.generate("gone", &[]);
-    know(&folder, &["cluster", "gone"]);
+    write_keys_file(&folder, &["cluster", "gone"]);
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let (id, fingerprint) = (folder.key_id("gone"), fingerprint(&folder, "gone"));
     let said = change(&folder, "gone", "Active", " is not in the cluster and would be dropped");
@@ -255,7 +255,7 @@ hint: run `waxseal keys fetch` without `--check`, and commit the file
 fn a_less_strict_state_needs_consent_and_a_stricter_state_does_not() {
     let folder = Folder::with_key();
     folder.generate("other", &[]);
-    know(&folder, &["cluster", "other"]);
+    write_keys_file(&folder, &["cluster", "other"]);
     let states = |state: &str| {
         let other = object(&folder.read("other.yaml"));
         point_at(&folder, serve("200 OK", list_of(&[with_state(&folder, "cluster", state), other])));
@@ -289,7 +289,7 @@ fn a_new_primary_is_reported() {
     let older = folder.read("cluster.yaml");
     let line = older.lines().find(|line| line.contains("createdAt")).expect("a creation time").to_owned();
     folder.write("cluster.yaml", older.replace(&line, year));
-    know(&folder, &["cluster", "newer"]);
+    write_keys_file(&folder, &["cluster", "newer"]);
 
     let retired = |name: &str| with_state(&folder, name, "Retired");
     let older = object(&folder.read("cluster.yaml"));
@@ -314,12 +314,12 @@ fn the_same_keys_give_the_same_bytes() {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
     folder.generate("other", &[]);
-    know(&folder, &["cluster", "recovery", "other"]);
+    write_keys_file(&folder, &["cluster", "recovery", "other"]);
     let file = folder.read("prod.yaml");
     point_at(&folder, serve("200 OK", list(&folder, &["other", "cluster", "recovery", "cluster"])));
     fetch(&folder, &[]).prints("");
     assert_eq!(folder.read("prod.yaml"), file);
-    // Another writing of the same keys becomes that of a fetch.
+    // A file with the same keys in another form is rewritten.
     let files = ["other", "recovery", "cluster"].map(|name| folder.read(&format!("{name}.yaml")));
     folder.write("prod.yaml", files.join("---\n"));
     fetch(&folder, &["--check"]).prints("");
@@ -379,8 +379,8 @@ hint: such a key would stay the primary: find out who published it, or correct t
     point_at(&folder, serve("200 OK", list_of(&[cluster, future])));
     fetch(&folder, &[]).fails(3, &refusal("context test"));
 
-    // A key of the file that the cluster does not show either goes, or is refused where it stands.
-    know(&folder, &["cluster"]);
+    // A key with a creation time in the future that is only in the file is dropped or refused.
+    write_keys_file(&folder, &["cluster"]);
     let line = folder.read("future.yaml");
     let line = line.lines().find(|line| line.contains("createdAt")).expect("a creation time");
     let future = folder.read("future.yaml").replace(line, "  createdAt: \"2999-01-01T00:00:00Z\"");

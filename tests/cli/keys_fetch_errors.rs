@@ -17,8 +17,8 @@ use crate::api_server::{
 };
 use crate::folder::{Folder, program};
 
-/// Longer than this nobody waits for a dead server.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// More than the timeout of the program.
+const MAX_WAIT: Duration = Duration::from_secs(30);
 const LOCALHOST: SanType = SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST));
 const TOKEN: &str = "a-token-nobody-shall-see";
 const READ_IT: &str = "hint: name one with `--kubeconfig FILE`, and see what `kubectl config view` says\n";
@@ -32,7 +32,7 @@ fn authority(name: &str) -> Authority {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
 }
 
-/// Answers requests over TLS; gives the port.
+/// Answers requests over TLS; returns the port.
 fn serve_tls(authority: &Authority, params: &CertificateParams, body: Value) -> u16 {
     let key = KeyPair::generate().expect("a key");
     let certificate = params.signed_by(&key, authority).expect("a certificate").der().clone();
@@ -101,7 +101,7 @@ fn each_invalid_certificate_has_its_own_error() {
     let signed_by_another = "the server's certificate is not signed by the kubeconfig's CA";
     serve(&authority("others"), &server_params(LOCALHOST));
     assert_fails(&folder, signed_by_another);
-    // Another key under the same name.
+    // An authority of the same name with another key.
     serve(&authority("tests"), &server_params(LOCALHOST));
     assert_fails(&folder, signed_by_another);
 
@@ -152,7 +152,7 @@ fn a_server_that_is_not_an_api_server_is_an_error() {
     let outcome = fetch(&folder, &[]).finish();
     let start = format!("error: context test: the connection to 127.0.0.1:{port} failed: connection reset\n");
     let end = format!("error: context test: 127.0.0.1:{port} does not answer as an API server does\n");
-    // Which of the two it is depends on how far the request has come.
+    // The error depends on how much of the request was sent before the connection closed.
     assert!(outcome.stderr == start || outcome.stderr == end, "{}", outcome.stderr);
     assert_eq!(outcome.status.code(), Some(5));
 
@@ -190,13 +190,13 @@ hint: update waxseal, or see what `kubectl get sealingkeys` says
 
 #[test]
 fn a_host_name_that_cannot_be_resolved_is_an_error() {
-    // A name that no resolver asks anybody for: its first label is too long.
+    // A name that is refused without a query: its first label is too long.
     let host = format!("{}.test", "a".repeat(64));
     let cluster = json!({"server": format!("http://{host}:6443")});
     assert_unusable(&cluster, &json!({}), &format!("cannot resolve host {host}"));
     let cluster = json!({"server": format!("https://user:{TOKEN}@{host}")});
     assert_unusable(&cluster, &json!({}), &format!("cannot resolve host {host}"));
-    // A name that no resolver knows (RFC 2606 §2). Nobody waits long for one that does not answer.
+    // A name that never exists (RFC 2606 §2). The short timeout is for resolvers that do not answer.
     let folder = Folder::new();
     let cluster = json!({"server": "https://api.invalid"});
     folder.write("kubeconfig", kubeconfig(&cluster, &json!({})).to_string());
@@ -207,22 +207,22 @@ fn a_host_name_that_cannot_be_resolved_is_an_error() {
 #[test]
 fn a_server_that_does_not_answer_is_an_error_after_a_timeout() {
     let folder = Folder::new();
-    // Building it is not what is measured.
+    // Builds the program before the time is measured.
     program();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("a port").port();
     point_at(&folder, port);
     let start = Instant::now();
     assert_fails(&folder, &format!("127.0.0.1:{port} did not answer within 8 seconds"));
-    assert!(start.elapsed() < PATIENCE);
+    assert!(start.elapsed() < MAX_WAIT);
     drop(listener);
     let start = Instant::now();
     assert_fails(&folder, &format!("connection refused by 127.0.0.1:{port}"));
-    assert!(start.elapsed() < PATIENCE);
+    assert!(start.elapsed() < MAX_WAIT);
 }
 
-/// Writes the same bytes until nobody reads them any more.
-fn writes_for_ever(stream: &mut TcpStream, bytes: &[u8]) {
+/// Writes the same bytes until the connection closes.
+fn write_endlessly(stream: &mut TcpStream, bytes: &[u8]) {
     while stream.write_all(bytes).is_ok() {}
 }
 
@@ -236,7 +236,7 @@ fn an_endless_response_is_read_up_to_the_limit() {
         let port = serve_with(move |mut stream| {
             request_line(&stream);
             let _gone = stream.write_all(head(status, "transfer-encoding: chunked").as_bytes());
-            writes_for_ever(&mut stream, chunk.as_bytes());
+            write_endlessly(&mut stream, chunk.as_bytes());
         });
         point_at(&folder, port);
         let arguments = ["keys", "fetch", "-o", "prod.yaml", "--kubeconfig", "kubeconfig"];
@@ -259,7 +259,7 @@ fn a_slow_response_is_an_error_after_a_timeout() {
     point_at(&folder, port);
     let start = Instant::now();
     assert_fails(&folder, &format!("127.0.0.1:{port} did not answer within 8 seconds"));
-    assert!(start.elapsed() < PATIENCE);
+    assert!(start.elapsed() < MAX_WAIT);
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn endless_headers_are_read_up_to_a_limit() {
     let port = serve_with(|mut stream| {
         request_line(&stream);
         let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\n");
-        writes_for_ever(&mut stream, format!("x: {}\r\n", "x".repeat(1 << 12)).as_bytes());
+        write_endlessly(&mut stream, format!("x: {}\r\n", "x".repeat(1 << 12)).as_bytes());
     });
     point_at(&folder, port);
     let arguments = ["keys", "fetch", "-o", "prod.yaml", "--kubeconfig", "kubeconfig"];

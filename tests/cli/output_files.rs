@@ -180,7 +180,7 @@ hint: remove the link
         let stderr = format!("sealed 0 Secrets in 0 files\n{}{}", error("out/db.yaml"), error("out/deep"));
         folder.waxseal(&seal).fails(3, &stderr);
     }
-    // The folder itself may be one: somebody named it.
+    // The output folder itself may be a link: it is on the command line.
     fs::remove_file(folder.path().join("real/deep")).expect("a link");
     fs::remove_file(folder.path().join("real/db.yaml")).expect("a link");
     let seal = folder.waxseal(&["seal", "apps", "--output-dir", "out", "--keys", "cluster.yaml"]);
@@ -228,7 +228,7 @@ fn a_folder_instead_of_a_file_and_the_reverse_are_refused() {
         .fails(1, &format!("sealed 0 Secrets in 0 files\n{is_file}error: absent: no such file or folder\n"));
 }
 
-/// A committed link decides nothing about where somebody's results go.
+/// Otherwise a committed link could redirect the results of others.
 #[test]
 fn nothing_is_written_through_a_link_out_of_a_work_tree() {
     let folder = Folder::with_key();

@@ -30,7 +30,7 @@ pub(crate) fn protect(text: &str, passphrase: &str, format: Format) -> Vec<u8> {
     encrypt(&recipient, text, format)
 }
 
-/// A folder with `sealed.yaml`, `safe.key`, which opens it, and `pass`, which opens that.
+/// A folder with `sealed.yaml`, the protected identity `safe.key` that opens it, and its passphrase in `pass`.
 fn folder(format: Format) -> Folder {
     let folder = Folder::with_key();
     let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(SECRET);
@@ -148,7 +148,7 @@ fn an_excessive_work_factor_is_refused_at_once() {
     let file = protect(&folder.read("cluster.key"), PASSPHRASE, Format::Binary);
     let factor = file.windows(3).position(|window| window == b" 4\n").expect("the work factor");
     folder.write("safe.key", [&file[..factor], b" 23", &file[factor + 2..]].concat());
-    // Nobody is asked either: without a terminal this would be another error.
+    // Refused before the passphrase is asked for: that would be another error without a terminal.
     let outcome = communicate(without_terminal(&folder, &OPEN), Vec::new());
     let stderr = "error: safe.key: its passphrase takes 2^23 rounds of scrypt, and at most 2^22 are tried\n";
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(3)));

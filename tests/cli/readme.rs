@@ -8,7 +8,7 @@ use crate::folder::Folder;
 
 const README: &str = include_str!("../../README.md");
 
-/// The words of each command line in the README that runs a program of ours.
+/// The words of each command line in the README that runs this program.
 fn commands(program: &str) -> Vec<Vec<&'static str>> {
     let lines = README.lines().map(|line| line.trim_start_matches("  | ").trim());
     let ours = lines.filter(|line| line.strip_prefix(program).is_some_and(|rest| rest.starts_with(' ')));
@@ -21,7 +21,7 @@ fn help(program: &std::path::Path, subcommands: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("help is text")
 }
 
-/// Words up to the first that is an option, a path or an argument.
+/// The words before the first option, path or argument.
 fn subcommands<'a>(words: &[&'a str]) -> Vec<&'a str> {
     let is_command = |word: &&&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
     words.iter().take_while(is_command).copied().collect()
@@ -46,7 +46,7 @@ fn every_command_in_the_readme_exists() {
     assert_known("waxseal-controller", &programs.waxseal_controller, 2);
 }
 
-/// The text of the first blocks of YAML.
+/// The first two blocks of YAML.
 fn manifests() -> [&'static str; 2] {
     let blocks = README.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```\n"));
     let blocks: Vec<_> = blocks.map(|(block, _)| block).take(2).collect();
@@ -60,7 +60,7 @@ fn the_first_manifest_in_the_readme_seals_to_the_second() {
     let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(secret).finish().stdout;
     let mut lines = sealed.lines();
     for shown in shortened.lines() {
-        // Every token is another one.
+        // Sealed values differ in every run.
         let start = shown.split('…').next().unwrap_or(shown).trim_end();
         let start = start.split_once("wax1.").map_or(start, |(name, _)| &shown[..name.len() + "wax1.".len()]);
         assert!(lines.any(|line| line.starts_with(start)), "{shown:?} is not in its place in\n{sealed}");

@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use crate::folder::{Folder, assert_sealed, data_of};
 
-/// Seals a manifest, checks that nothing shows, opens it again and compares every byte.
+/// Seals a manifest, checks that no value shows, opens it and compares every byte.
 fn assert_survives(body: &str, expected: &[(&str, &[u8])], warning: &str) {
     let folder = Folder::with_key();
     folder.write("db.yaml", format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: db, namespace: shop}}\n{body}"));
@@ -148,7 +148,7 @@ fn classic_keys_seal_and_open() {
     assert_eq!(data_of(&opened)["A"], b"a long value");
 }
 
-/// Seals and opens a manifest as kubectl prints it.
+/// Seals and opens a manifest that kubectl printed.
 fn assert_fixture_survives(name: &str, type_: &str, keys: &[&str]) {
     let folder = Folder::with_key();
     let path = format!("{}/fixtures/{name}.yaml", env!("CARGO_MANIFEST_DIR"));

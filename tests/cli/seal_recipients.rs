@@ -4,15 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use crate::folder::{Folder, HEAD, Run, SECRET};
 
-/// Ends with 0, and says exactly this.
+/// Checks that the run ends with 0 and prints exactly this on stderr; returns the result.
 #[track_caller]
-fn assert_says(run: Run<'_>, stderr: &str) -> String {
+fn assert_messages(run: Run<'_>, stderr: &str) -> String {
     let outcome = run.finish();
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(0)));
     outcome.stdout
 }
 
-/// A folder with the keys of a cluster, a recovery key and a stranger.
+/// A folder with the keys `cluster`, `recovery` and `stranger`.
 fn folder() -> Folder {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
@@ -20,14 +20,14 @@ fn folder() -> Folder {
     folder
 }
 
-/// A SealingKey of [`Folder::generate`] with another creation time.
+/// A SealingKey from [`Folder::generate`] with another creation time.
 fn made_at(folder: &Folder, name: &str, time: &str) -> String {
     let key = folder.read(&format!("{name}.yaml"));
     let line = key.lines().find(|line| line.contains("createdAt")).expect("a creation time").to_owned();
     key.replace(&line, &format!("  createdAt: \"{time}\""))
 }
 
-/// The time in so many seconds, as date(1) writes it.
+/// The time in this many seconds, as date(1) prints it.
 fn in_seconds(seconds: u64) -> String {
     let then = SystemTime::now() + Duration::from_secs(seconds);
     let since = then.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
@@ -48,13 +48,13 @@ sealed to {stranger} (from --recipient)
 "
     );
     let seal = ["seal", "--keys", "prod.yaml", "--recipient", &recipient];
-    let sealed = assert_says(folder.waxseal(&seal).stdin(SECRET), &said);
+    let sealed = assert_messages(folder.waxseal(&seal).stdin(SECRET), &said);
     assert!(sealed.contains("kind: SealedSecret"), "{sealed}");
-    // Once a run, however many files there are.
+    // Once for a run, also with several files.
     folder.write("a.yaml", SECRET);
     folder.write("b.yaml", SECRET);
     let run = folder.waxseal(&[&seal[..], &["a.yaml", "b.yaml", "--in-place"]].concat());
-    assert_says(run.writes(&["a.yaml", "b.yaml"]), &format!("{said}sealed 2 Secrets in 2 files\n"));
+    assert_messages(run.writes(&["a.yaml", "b.yaml"]), &format!("{said}sealed 2 Secrets in 2 files\n"));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_file_name_that_looks_like_the_keys_option_shows_as_a_source() {
         "sealed to {cluster} (Cluster, from cluster.yaml)\nsealed to {stranger} (Cluster, from shop/.x.yaml)\nsealed 1 \
          Secret in 1 file\n"
     );
-    assert_says(run.writes(&["shop/db.yaml"]), &said);
+    assert_messages(run.writes(&["shop/db.yaml"]), &said);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_recipient_given_twice_is_listed_once() {
     let recipient = folder.recipient("cluster");
     let seal = ["seal", "--keys", "cluster.yaml", "--keys", "./cluster.yaml", "--recipient", &recipient];
     let said = format!("sealed to {} (Cluster, from cluster.yaml)\n", folder.key_id("cluster"));
-    assert_says(folder.waxseal(&seal).stdin(SECRET), &said);
+    assert_messages(folder.waxseal(&seal).stdin(SECRET), &said);
 }
 
 #[test]
@@ -85,13 +85,13 @@ fn no_recipients_are_listed_if_nothing_was_sealed() {
     let folder = folder();
     let seal = |arguments: &[&str]| folder.waxseal(&[&["seal", "--keys", "cluster.yaml"], arguments].concat());
     let sealed = seal(&[]).stdin(SECRET).succeeds();
-    assert_eq!(assert_says(seal(&[]).stdin(&sealed), ""), sealed);
+    assert_eq!(assert_messages(seal(&[]).stdin(&sealed), ""), sealed);
     folder.write("apps/sealed.yaml", &sealed);
     folder.write("apps/other.yaml", "kind: ConfigMap\n");
-    assert_says(seal(&["apps", "--in-place"]), "sealed 0 Secrets in 0 files, 1 already sealed\n");
+    assert_messages(seal(&["apps", "--in-place"]), "sealed 0 Secrets in 0 files, 1 already sealed\n");
     let outcome = seal(&[]).stdin("kind: ConfigMap\n").finish();
     assert_eq!(outcome.stderr, "error: <stdin>: no Secret in it\n");
-    // Some were sealed, and others were not.
+    // Some Secrets are sealed and others are refused.
     folder.write("apps/bad.yaml", SECRET.replace("name: db, ", ""));
     folder.write("apps/db.yaml", SECRET);
     let outcome = seal(&["apps", "--in-place"]).writes(&["apps/db.yaml"]).finish();
@@ -112,7 +112,7 @@ fn hidden_characters_in_the_name_of_a_keys_file_are_escaped() {
         "sealed to {} (Cluster, from a\\nsealed to k0\\u{{202e}}\\u{{1b}}[2J.yaml)\n",
         folder.key_id("cluster")
     );
-    assert_says(folder.waxseal(&["seal", "--keys", name]).stdin(SECRET), &said);
+    assert_messages(folder.waxseal(&["seal", "--keys", name]).stdin(SECRET), &said);
 }
 
 #[test]
@@ -147,16 +147,16 @@ fn the_first_keys_file_decides_the_role_and_contradictions_are_refused() {
     let key = folder.read("cluster.yaml");
     folder.write("recovery-only.yaml", key.replace("role: Cluster", "role: Recovery"));
     let id = folder.key_id("cluster");
-    // The first file that knows the key says what it is.
+    // The first file that has the key decides its role.
     let said = format!("sealed to {id} (Cluster, from cluster.yaml)\n");
     let seal = ["seal", "--keys", "cluster.yaml", "--keys", "recovery-only.yaml"];
-    assert_says(folder.waxseal(&seal).stdin(SECRET), &said);
+    assert_messages(folder.waxseal(&seal).stdin(SECRET), &said);
     let seal = ["seal", "--keys", "recovery-only.yaml", "--keys", "cluster.yaml"];
     folder.waxseal(&seal).stdin(SECRET).fails(
         3,
         "error: only recovery keys to seal to: no cluster could open it\nhint: pass the keys file of a cluster too\n",
     );
-    // One file contradicts itself.
+    // A file that contradicts itself.
     folder.write("prod.yaml", format!("{key}---\n{}", key.replace("Active", "Retired")));
     let line = key.lines().count() + 2;
     let stderr = format!("error: prod.yaml:{line}:1: {id} was given before, with different contents\n");
@@ -170,7 +170,7 @@ fn a_keys_file_of_two_clusters_seals_to_the_newest_key() {
     let keys = [made_at(&folder, "cluster", newer), made_at(&folder, "stranger", older)];
     folder.write("prod.yaml", keys.join("---\n"));
     let said = format!("sealed to {} (Cluster, from prod.yaml)\n", folder.key_id("cluster"));
-    assert_says(folder.waxseal(&["seal", "--keys", "prod.yaml"]).stdin(SECRET), &said);
+    assert_messages(folder.waxseal(&["seal", "--keys", "prod.yaml"]).stdin(SECRET), &said);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::folder::{Folder, HEAD};
 
-/// Each text is refused with 3 and exactly this error, in a file and on stdin.
+/// Checks that the text is refused with 3 and exactly this error, in a file and on stdin.
 fn assert_refused(text: &str, at: &str, message: &str) {
     let folder = Folder::with_key();
     folder.write("db.yaml", text);
@@ -84,7 +84,7 @@ fn a_git_conflict_marker_is_refused() {
     assert_refused(&text, ":5:1", &format!("stringData.A: a Git conflict is in this value\n{HINT}"));
 }
 
-/// What is refused alone, and in a stream, a list and a folder beside a good Secret.
+/// Checks that the text is refused alone, after a good Secret in a stream, and next to a good Secret in a folder.
 fn assert_near_secret(text: &str, line: usize, column: usize, message: &str) {
     let good = format!("{HEAD}stringData: {{A: a long value}}\n");
     assert_refused(text, &format!(":{line}:{column}"), message);

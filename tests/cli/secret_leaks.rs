@@ -11,21 +11,21 @@ use waxseal_tests::canaries::{self, Canaries};
 use crate::folder::{Folder, HEAD, Outcome};
 use crate::passphrases::protect;
 
-/// A value that is written differently in every form, and one that is a number to YAML.
+/// A value that looks different in every encoding, and a value that is a number in YAML.
 const VALUE: &str = "c4n4ry/in+the?c0al~mine";
 const NUMBER: &str = "07264915083726491508";
 const PASSPHRASE: &str = "c4n4ries know no pass";
 
-/// Runs the program, most talkative, and looks everywhere.
+/// Runs the program with the most verbose settings, and searches all output and files for secrets.
 struct Watch {
     folder: Folder,
-    /// Where a program called `git` is, which leaves a trace when it runs.
+    /// The folder of a program called `git` that writes a file when it runs.
     git: TempDir,
     canaries: Canaries,
 }
 
 impl Watch {
-    /// A work tree of Git with a key, and the same key behind a passphrase.
+    /// A Git work tree with a key, and the same key with a passphrase.
     fn new() -> Self {
         let folder = Folder::with_key();
         folder.generate("other", &[]);
@@ -41,7 +41,7 @@ impl Watch {
         Self { folder, git: git_that_leaves_a_trace(), canaries }
     }
 
-    /// Runs the program; it may write these files and no other, and says no secret on stderr.
+    /// Runs the program. It must write exactly these files, and no secret to stderr.
     #[track_caller]
     fn run(&self, arguments: &[&str], stdin: &str, writes: &[&str]) -> Outcome {
         let path = std::env::join_paths(
@@ -57,7 +57,7 @@ impl Watch {
         outcome
     }
 
-    /// Succeeds without a secret in the result.
+    /// Checks that the run succeeds without a secret in the result.
     #[track_caller]
     fn succeeds(&self, arguments: &[&str], stdin: &str, writes: &[&str]) -> String {
         let outcome = self.run(arguments, stdin, writes);
@@ -66,7 +66,7 @@ impl Watch {
         outcome.stdout
     }
 
-    /// Fails, and has no result.
+    /// Checks that the run fails without a result.
     #[track_caller]
     fn fails(&self, arguments: &[&str], stdin: &str) {
         let outcome = self.run(arguments, stdin, &[]);

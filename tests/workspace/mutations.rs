@@ -53,7 +53,7 @@ impl Subject {
     }
 
     /// Opens the changed object; reads it as strictly as a file.
-    fn changed(&self, (place, byte): (usize, u8)) -> Option<Opened> {
+    fn open_changed(&self, (place, byte): (usize, u8)) -> Option<Opened> {
         let mut json = self.json.clone();
         json[place] = byte;
         opened(&read(str::from_utf8(&json).ok()?)?, &self.ring)
@@ -126,7 +126,7 @@ fn try_changes(subject: &Subject, known: &BTreeSet<&[u8]>) -> (usize, usize) {
     let changes = subject.changes();
     let mut still_opened = 0;
     for change in &changes {
-        let Some(opened) = subject.changed(*change) else {
+        let Some(opened) = subject.open_changed(*change) else {
             continue;
         };
         still_opened += 1;
