@@ -1,4 +1,4 @@
-//! The cluster: the only module that names the Kubernetes client.
+//! The cluster. Only this module and those below it name the Kubernetes client.
 
 mod failures;
 
@@ -22,32 +22,32 @@ use self::failures::Server;
 use crate::error::{CliError, Kind};
 use crate::file_names::{context_name, file_name};
 
-/// How long the API server may take, from name resolution to the last byte. The client's own timeouts
-/// leave some of that out.
-const PATIENCE: Duration = Duration::from_secs(8);
-/// The greatest size of an answer: 8 MiB. A thousand SealingKeys, the most that a keys file holds, take less than half.
+/// How long a request may take, from name resolution to the last byte. The timeouts of the client do not cover name
+/// resolution.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
+/// The largest response that is read: 8 MiB. The largest keys file, of 1,000 SealingKeys, is less than half of that.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
-/// Which cluster, in kubectl's words.
+/// Selects the cluster, with kubectl's options.
 #[derive(Args)]
 pub(crate) struct ClusterArguments {
-    /// The context of the kubeconfig to use, instead of its current one
+    /// Use this context of the kubeconfig instead of its current context
     #[arg(long, value_name = "CONTEXT", value_parser = context_name(), help_heading = "Cluster")]
     context: Option<String>,
-    /// The kubeconfig to use, instead of `$KUBECONFIG` and `~/.kube/config`
+    /// Use this kubeconfig file instead of `$KUBECONFIG` or `~/.kube/config`
     #[arg(long, value_name = "KUBECONFIG", value_parser = file_name::<PathBuf>(), help_heading = "Cluster")]
     kubeconfig: Option<PathBuf>,
 }
 
-/// What a cluster publishes.
+/// The SealingKeys of a cluster.
 pub(crate) struct SealingKeys {
     /// At least one key.
     pub(crate) keys: Vec<PublishedKey>,
-    /// Where they are, as errors name it.
+    /// The cluster, as errors name it.
     pub(crate) place: String,
 }
 
-/// The SealingKeys that a cluster publishes, each checked; refuses a cluster without any.
+/// Lists the SealingKeys of a cluster and checks each; refuses a cluster without SealingKeys.
 pub(crate) fn sealing_keys(cluster: &ClusterArguments, namespace: &Namespace) -> Result<SealingKeys, CliError> {
     let kubeconfig = kubeconfig(cluster)?;
     let context = chosen_context(cluster, &kubeconfig)?;
@@ -68,10 +68,10 @@ fn kubeconfig(cluster: &ClusterArguments) -> Result<Kubeconfig, CliError> {
         Some(path) => Kubeconfig::read_from(path),
         None => Kubeconfig::read(),
     };
-    read.map_err(|error| failures::of_reading(&error, cluster.kubeconfig.as_deref()))
+    read.map_err(|error| failures::unreadable_kubeconfig(&error, cluster.kubeconfig.as_deref()))
 }
 
-/// The context that was asked for, or the current one; refuses a name that the kubeconfig does not have.
+/// Returns the context of `--context`, or the current context; refuses a context that is not in the kubeconfig.
 fn chosen_context(cluster: &ClusterArguments, kubeconfig: &Kubeconfig) -> Result<String, CliError> {
     let current = kubeconfig.current_context.as_ref().filter(|name| !name.is_empty());
     let named = cluster.context.as_ref().or(current);
@@ -92,19 +92,19 @@ fn list(kubeconfig: Kubeconfig, context: String, namespace: &Namespace) -> Resul
         if !has_possible_token(&config) {
             return Err(failures::no_credentials());
         }
-        // A plugin that logs in runs here, and people take longer than servers.
+        // Outside of the timeout: this starts the login plugin, which can wait for the user.
         let client = client(config).map_err(|error| server.failure(&error, namespace))?;
         let keys: Api<SealingKey> = Api::namespaced(client, namespace.as_str());
         let request = runtime.spawn(async move { keys.list(&ListParams::default()).await });
-        match tokio::time::timeout(PATIENCE, request).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
             Ok(Ok(Ok(list))) if is_list_of_sealing_keys(&list) => Ok(list.items),
             Ok(Ok(Ok(_))) => Err(failures::unknown_answer()),
             Ok(Ok(Err(error))) => Err(server.failure(&error, namespace)),
             Ok(Err(_)) => Err(CliError::new(Kind::Failed, "failed to ask the API server")),
-            Err(_) => Err(no_cluster(format!("{server} did not answer within {} seconds", PATIENCE.as_secs()))),
+            Err(_) => Err(no_cluster(format!("{server} did not answer within {} seconds", REQUEST_TIMEOUT.as_secs()))),
         }
     });
-    // Name resolution blocks a thread that nothing can interrupt.
+    // Does not wait for the runtime: name resolution blocks a thread that cannot be interrupted.
     runtime.shutdown_background();
     result
 }
@@ -112,19 +112,19 @@ fn list(kubeconfig: Kubeconfig, context: String, namespace: &Namespace) -> Resul
 async fn config(kubeconfig: Kubeconfig, context: String) -> Result<Config, CliError> {
     let options = KubeConfigOptions { context: Some(context), ..Default::default() };
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    let mut config = config.map_err(|error| failures::of_context(&error))?;
-    // Retries would hide for minutes that nobody answers.
+    let mut config = config.map_err(|error| failures::unusable_context(&error))?;
+    // With retries the user would wait for minutes before an error shows.
     config.default_retry = false;
     Ok(config)
 }
 
-/// A client that reads no answer beyond its limit, whatever kind of answer it is.
+/// Returns a client that reads at most [`MAX_ANSWER_BYTES`] of each response.
 fn client(config: Config) -> Result<Client, kube::Error> {
     let bounded = |response: Response<_>| response.map(|body| Limited::new(body, MAX_ANSWER_BYTES));
     Ok(ClientBuilder::try_from(config)?.with_layer(&MapResponseLayer::new(bounded)).build())
 }
 
-/// Whether the token, if there is one, fits into a header: the client panics if it does not.
+/// Whether the token can be sent in a header. `kube` panics if it cannot.
 fn has_possible_token(config: &Config) -> bool {
     let user = serde_json::to_value(&config.auth_info).unwrap_or_default();
     user["token"].as_str().is_none_or(|token| HeaderValue::try_from(token).is_ok())

@@ -1,4 +1,4 @@
-//! The subcommands: one file each, and here which is which.
+//! The subcommands, each in its own file.
 
 mod inspect;
 mod keys;
@@ -9,13 +9,13 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Error, Parser, Subcommand};
 
 use crate::error::Failures;
-use crate::file_names::fit_to_show;
+use crate::file_names::safe_to_show;
 use crate::streams::Streams;
 
-/// Seals Kubernetes Secrets so that they can be committed to Git.
+/// Seal Kubernetes Secrets so that they can be committed to Git.
 ///
-/// Results go to stdout, everything else to stderr. Exit codes: 0 done; 1 failed; 2 usage; 3 input refused; 4 a check
-/// found something; 5 no cluster, or it said no.
+/// Results go to stdout, everything else to stderr. Exit codes: 0 success; 1 failure; 2 wrong usage; 3 input refused;
+/// 4 `--check` found a difference; 5 the cluster cannot be reached or refuses the request.
 #[derive(Parser)]
 #[command(name = "waxseal", version)]
 pub(crate) struct Arguments {
@@ -24,23 +24,24 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Those that the program was started with; ends it when it cannot be done, or is not asked for.
+    /// Reads the arguments of the process. Exits on a usage error, and after `--help` and `--version`.
     pub(crate) fn read() -> Self {
-        Self::try_parse().unwrap_or_else(|error| fit_to_show(with_our_word(error)).exit())
+        Self::try_parse().unwrap_or_else(|error| safe_to_show(with_hint_for_other_tools(error)).exit())
     }
 }
 
-/// The words of other tools, and ours for the same.
-const OTHER_WORDS: [(&str, &str); 4] = [("unseal", "open"), ("decrypt", "open"), ("view", "open"), ("encrypt", "seal")];
+/// Subcommands of other tools, each with the subcommand of waxseal that does the same.
+const SUBCOMMANDS_OF_OTHER_TOOLS: [(&str, &str); 4] =
+    [("unseal", "open"), ("decrypt", "open"), ("view", "open"), ("encrypt", "seal")];
 
-/// The error about a command line; for a subcommand that another tool has, one that names ours.
-fn with_our_word(error: Error) -> Error {
-    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+/// Returns a usage error that names the right subcommand if the user typed the subcommand of another tool.
+fn with_hint_for_other_tools(error: Error) -> Error {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
         return error;
     };
-    match OTHER_WORDS.iter().find(|(other, _)| other == word) {
-        Some((other, ours)) => {
-            Error::raw(error.kind(), format!("waxseal has no subcommand {other}\nhint: use `waxseal {ours}`\n"))
+    match SUBCOMMANDS_OF_OTHER_TOOLS.iter().find(|(other, _)| other == typed) {
+        Some((other, subcommand)) => {
+            Error::raw(error.kind(), format!("waxseal has no subcommand {other}\nhint: use `waxseal {subcommand}`\n"))
         }
         None => error,
     }
@@ -55,7 +56,7 @@ enum Command {
     Keys(keys::KeysCommand),
 }
 
-/// Runs the subcommand that was asked for.
+/// Runs the subcommand.
 pub(crate) fn run(arguments: Arguments, streams: &mut Streams) -> Result<(), Failures> {
     match arguments.command {
         Command::Seal(arguments) => seal::run(arguments, streams),

@@ -1,4 +1,4 @@
-//! What went wrong, for whom to fix, and with which exit code.
+//! Errors as users see them: the place, the text, a hint, and the exit code.
 
 use std::fmt;
 use std::io;
@@ -8,24 +8,24 @@ use std::process::ExitCode;
 use waxseal_shared::manifest::ManifestError;
 use waxseal_shared::visible_text::visible_path;
 
-/// What kind of failure it is: the exit code.
+/// The kind of a failure, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Something that should work did not.
+    /// An operation failed, such as reading a file.
     Failed,
-    /// The command line makes no sense.
+    /// The arguments are wrong.
     Usage,
-    /// The input is not what it has to be.
+    /// The input is refused.
     Refused,
-    /// A check found something.
+    /// `--check` found a difference.
     Found,
-    /// There is no cluster, or it said no.
+    /// The cluster cannot be reached, or refuses the request.
     NoCluster,
-    /// Nobody reads the output any more, which is no error.
+    /// The reader of stdout closed the pipe, as `head` does. This is not an error.
     ClosedPipe,
 }
 
-/// One failure: where, what, and what a person can do about it. It never holds a value.
+/// One failure: the place, what is wrong, and a hint what to do. It never holds a value.
 #[derive(Debug)]
 pub(crate) struct CliError {
     kind: Kind,
@@ -34,7 +34,7 @@ pub(crate) struct CliError {
     hint: Option<String>,
 }
 
-/// The failures of one run, at least one.
+/// The failures of one run; at least one.
 #[derive(Debug)]
 pub(crate) struct Failures(Vec<CliError>);
 
@@ -51,16 +51,16 @@ impl CliError {
         Self::new(Kind::Refused, text)
     }
 
-    /// A failure of the operating system to do `what`, such as "read the file".
+    /// An I/O error; `what` completes "failed to …", such as "read the file".
     pub(crate) fn io(what: &str, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::new(Kind::ClosedPipe, ""),
-            // The operating system's own words, without its number.
+            // The kind alone: `io::Error` would add the number of the error.
             kind => Self::new(Kind::Failed, format!("failed to {what}: {kind}")),
         }
     }
 
-    /// A failure of the operating system to do `what` with the file or folder at a path.
+    /// An I/O error at a file or folder; `what` completes "failed to …".
     pub(crate) fn path(what: &str, path: &Path, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::new(Kind::Failed, "no such file or folder").at(visible_path(path)),
@@ -74,14 +74,14 @@ impl CliError {
         }
     }
 
-    /// A manifest that was not read; `input` is what the text was read from.
+    /// An error in a manifest; `input` is the name of the file or stream.
     pub(crate) fn manifest(input: &str, error: &ManifestError) -> Self {
         let place = place_in(input, error.place());
         Self { kind: Kind::Refused, place: Some(place), text: error.to_string(), hint: error.hint().map(str::to_owned) }
     }
 
-    /// The same failure as the reason for another: `WHAT: TEXT`.
-    pub(crate) fn under(mut self, what: &str) -> Self {
+    /// The failure with `what` before its text: `WHAT: TEXT`.
+    pub(crate) fn with_context(mut self, what: &str) -> Self {
         self.text = format!("{what}: {}", self.text);
         self
     }
@@ -97,7 +97,7 @@ impl CliError {
     }
 }
 
-/// A place as messages show it: `FILE`, or `FILE:LINE:COLUMN`.
+/// Returns a place as messages show it: `FILE`, or `FILE:LINE:COLUMN`.
 pub(crate) fn place_in(input: &str, place: Option<(usize, usize)>) -> String {
     match place {
         Some((line, column)) => format!("{input}:{line}:{column}"),
@@ -112,7 +112,7 @@ impl From<CliError> for Failures {
 }
 
 impl Failures {
-    /// `Ok` if nothing failed.
+    /// Returns `Ok` if there are no errors.
     pub(crate) fn none_or(errors: Vec<CliError>) -> Result<(), Self> {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
@@ -121,12 +121,12 @@ impl Failures {
         self.0
     }
 
-    /// The failures that a person should read. A closed pipe is no failure.
+    /// The failures to show: all except closed pipes.
     pub(crate) fn errors(&self) -> impl Iterator<Item = &CliError> {
         self.0.iter().filter(|error| error.kind != Kind::ClosedPipe)
     }
 
-    /// The exit code of the run; failures of different kinds give 1.
+    /// The exit code of the run: 1 if failures have different exit codes.
     pub(crate) fn exit_code(&self) -> ExitCode {
         let mut codes = self.errors().map(|error| exit_code(error.kind));
         let first = codes.next().unwrap_or_default();

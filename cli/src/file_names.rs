@@ -1,4 +1,4 @@
-//! The names of files, and private keys that stand on the command line in their place.
+//! File names on the command line. A private key that is passed instead of a file name is refused and never shown.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -11,27 +11,27 @@ use waxseal_shared::visible_text::{escaped, is_hidden};
 const PRIVATE_KEY: &str = "AGE-SECRET-KEY-";
 const HINT: &str = "hint: the shell's history and the list of processes hold it now: make a new key";
 
-/// Takes any name but a private key, which every later error would show.
+/// Parses a name; refuses a private key, which errors about the name would show.
 #[derive(Clone)]
-struct Name {
-    /// What belongs there.
+struct NameParser {
+    /// What the argument should be.
     expected: &'static str,
 }
 
-/// Takes the name of a file or folder; refuses a private key.
+/// Parses the name of a file or folder; refuses a private key.
 pub(crate) fn file_name<T>() -> impl TypedValueParser<Value = T>
 where
     T: From<OsString> + Clone + Send + Sync + 'static,
 {
-    Name { expected: "a file name" }.map(T::from)
+    NameParser { expected: "a file name" }.map(T::from)
 }
 
-/// Takes the name of a context; refuses a private key.
+/// Parses the name of a context; refuses a private key.
 pub(crate) fn context_name() -> impl TypedValueParser<Value = String> {
-    Name { expected: "the name of a context" }.try_map(|name| name.into_string().map_err(|_| "not UTF-8"))
+    NameParser { expected: "the name of a context" }.try_map(|name| name.into_string().map_err(|_| "not UTF-8"))
 }
 
-/// The folder that a file is in.
+/// Returns the folder of a file: `.` for a name alone.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
@@ -39,7 +39,7 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-impl TypedValueParser for Name {
+impl TypedValueParser for NameParser {
     type Value = OsString;
 
     fn parse_ref(&self, command: &Command, argument: Option<&Arg>, value: &OsStr) -> Result<OsString, Error> {
@@ -47,25 +47,26 @@ impl TypedValueParser for Name {
         if start.is_some_and(|start| start.eq_ignore_ascii_case(PRIVATE_KEY.as_bytes())) {
             let option = argument.and_then(Arg::get_long);
             let place = option.map(|name| format!("--{name}: ")).unwrap_or_default();
-            let text = format!("{place}this is a private key, and {} belongs here\n{HINT}\n", self.expected);
+            let text = format!("{place}this is a private key, but {} is expected\n{HINT}\n", self.expected);
             return Err(Error::raw(ErrorKind::ValueValidation, text));
         }
         OsStringValueParser::new().parse_ref(command, argument, value)
     }
 }
 
-/// The error about a command line as a terminal may show it: without a private key, and with every character visible.
-/// The shell puts names of files, which somebody else may have chosen, among the arguments.
-pub(crate) fn fit_to_show(error: Error) -> Error {
+/// Returns a usage error that is safe to show: without private keys and with hidden characters escaped.
+///
+/// Arguments can contain hidden characters: the shell expands `*` to file names that others may have chosen.
+pub(crate) fn safe_to_show(error: Error) -> Error {
     if error.to_string().to_ascii_uppercase().contains(PRIVATE_KEY) {
         let text = format!("a private key, which does not belong on a command line\n{HINT}\n");
         return Error::raw(error.kind(), text);
     }
-    let hidden = error.context().find_map(|(_, value)| match value {
+    let with_hidden_character = error.context().find_map(|(_, value)| match value {
         ContextValue::String(word) if word.contains(is_hidden) => Some(escaped(word).into_owned()),
         _ => None,
     });
-    match hidden {
+    match with_hidden_character {
         Some(word) => Error::raw(error.kind(), format!("the argument '{word}' is not understood\n")),
         None => error,
     }

@@ -1,8 +1,8 @@
-//! What Git knows of a file, read from its repositories without starting a program.
+//! Whether Git tracks, ignores or has committed a file. Reads repositories without starting Git.
 //!
-//! Only this module and those below it name `gix`. A folder counts as a work tree only if it holds
-//! `.git`: Git never checks out a file of that name, so a repository that a commit brings along,
-//! such as a bare one in a folder, is never opened.
+//! Only this module and those below it name `gix`. A folder is a work tree only if it contains `.git`. Git never checks
+//! out a file of that name, so repositories that come from a commit, such as a bare repository in a folder, are never
+//! opened.
 
 mod history;
 mod ignore_rules;
@@ -16,26 +16,25 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::file_names::folder_of;
-use repository::{Judgement, Repository};
+use repository::{PathState, Repository};
 
-/// How long repositories are read: a history can be long, and a damaged repository can block.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long reading repositories may take: a history can be long, and a damaged repository can block.
+const READ_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Where a path stands with Git.
+/// Whether `git add` would add a file at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// No repository would add it: it is in no work tree, or every repository in whose work tree
-    /// it is ignores it.
+pub(crate) enum Exposure {
+    /// No repository would add it: the path is in no work tree, or each repository around it ignores it.
     Private,
     /// The nearest repository does not ignore it.
     Exposed,
-    /// A repository further up, with this work tree, does not ignore it.
+    /// A repository further up does not ignore it; this is its work tree.
     ExposedTo(PathBuf),
-    /// A repository tracks a file of that name, so ignore rules do not count.
+    /// A repository tracks a file of that name. Ignore rules do not apply to tracked files.
     Tracked,
-    /// It is inside the folder of a repository itself.
+    /// The path is inside the folder of a repository itself, such as `.git`.
     InsideRepository,
-    /// It is in a work tree whose repository cannot be read.
+    /// The path is in a work tree whose repository cannot be read.
     Unknown,
 }
 
@@ -58,43 +57,43 @@ pub(crate) enum Doubt {
     Unreadable,
 }
 
-/// Says where a path, which need not exist, stands with Git.
-pub(crate) fn standing(path: &Path) -> Standing {
+/// Returns whether Git would add a file at a path. The file need not exist.
+pub(crate) fn exposure(path: &Path) -> Exposure {
     let (Ok(folder), Some(name)) = (folder_of(path).canonicalize(), path.file_name()) else {
-        // Without its folder no file can be made there.
-        return Standing::Private;
+        // No file can be created in a folder that does not exist.
+        return Exposure::Private;
     };
     let path = folder.join(name);
     if path.ancestors().any(is_repository_itself) {
-        return Standing::InsideRepository;
+        return Exposure::InsideRepository;
     }
     let (sender, receiver) = mpsc::channel();
-    // Nobody waits for the thread if it takes too long, and without a thread nobody answers.
-    let _not_started = thread::Builder::new().spawn(move || sender.send(standing_in_work_trees(&path)));
-    receiver.recv_timeout(PATIENCE).unwrap_or(Standing::Unknown)
+    // The thread is left alone after the timeout. If it does not start, the channel closes.
+    let _not_started = thread::Builder::new().spawn(move || sender.send(exposure_in_work_trees(&path)));
+    receiver.recv_timeout(READ_TIMEOUT).unwrap_or(Exposure::Unknown)
 }
 
-fn standing_in_work_trees(path: &Path) -> Standing {
+fn exposure_in_work_trees(path: &Path) -> Exposure {
     let mut nested: Vec<&Path> = Vec::new();
     for root in work_trees(path) {
-        let Some(repository) = Repository::of(root) else {
-            return Standing::Unknown;
+        let Some(repository) = Repository::open(root) else {
+            return Exposure::Unknown;
         };
-        match repository.judge(path, &nested) {
-            None => return Standing::Unknown,
-            Some(Judgement::Tracked) => return Standing::Tracked,
-            Some(Judgement::Exposed) if nested.is_empty() => return Standing::Exposed,
-            Some(Judgement::Exposed) => return Standing::ExposedTo(root.to_owned()),
-            Some(Judgement::Ignored) => nested.push(root),
+        match repository.path_state(path, &nested) {
+            None => return Exposure::Unknown,
+            Some(PathState::Tracked) => return Exposure::Tracked,
+            Some(PathState::Exposed) if nested.is_empty() => return Exposure::Exposed,
+            Some(PathState::Exposed) => return Exposure::ExposedTo(root.to_owned()),
+            Some(PathState::Ignored) => nested.push(root),
         }
     }
-    Standing::Private
+    Exposure::Private
 }
 
 /// Says for each of some different files whether the index or a commit that a reference leads to
 /// holds it, in any repository whose work tree it is in.
 pub(crate) fn held(files: &[PathBuf]) -> Vec<Held> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + READ_TIMEOUT;
     let mut by_root: BTreeMap<PathBuf, Vec<(usize, PathBuf)>> = BTreeMap::new();
     for (index, file) in files.iter().enumerate() {
         let Ok(file) = file.canonicalize() else {
@@ -109,11 +108,11 @@ pub(crate) fn held(files: &[PathBuf]) -> Vec<Held> {
         let indexes: Vec<_> = files.iter().map(|(index, _)| *index).collect();
         let mut doubt = None;
         let (sender, receiver) = mpsc::channel();
-        // Here, too, nobody waits for the thread.
+        // Here too, the thread is left alone after the timeout.
         let _not_started = thread::Builder::new().spawn(move || history::search(&root, &files, &sender));
         loop {
             match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Finding::Holds(index)) => held[index] = Held::Yes,
+                Ok(Finding::Has(index)) => held[index] = Held::Yes,
                 Ok(Finding::Doubt(found)) => doubt = Some(found),
                 Ok(Finding::End) => break,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -133,17 +132,17 @@ pub(crate) fn held(files: &[PathBuf]) -> Vec<Held> {
     held
 }
 
-/// What a search of one repository finds.
+/// A message from the search of one repository.
 enum Finding {
-    /// It holds this file.
-    Holds(usize),
+    /// The repository has the file of this number.
+    Has(usize),
     Doubt(Doubt),
     End,
 }
 
-/// The first symbolic link on a path that lies in a work tree and leads out of it, or to nothing.
+/// Returns the first symbolic link on a path that is in a work tree and leads out of it or nowhere.
 ///
-/// A committed link must not decide where a path leads that somebody types.
+/// Otherwise a committed link could redirect a path that the user types.
 pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
     let mut walked = PathBuf::new();
     for component in path.components() {
@@ -167,20 +166,20 @@ pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
     None
 }
 
-/// The folders above a path that hold `.git`, nearest first.
+/// The folders above a path that contain `.git`, nearest first.
 fn work_trees(path: &Path) -> impl Iterator<Item = &Path> {
     path.ancestors().skip(1).filter(|folder| exists(&folder.join(".git")))
 }
 
-/// Whether a path is that of a repository: it is called `.git`, or looks to Git like a bare
-/// repository or like the part of one that belongs to a linked work tree.
+/// Whether a path is the folder of a repository: it is called `.git`, or Git would take it for a bare repository or for
+/// the part of a repository that belongs to a linked work tree.
 fn is_repository_itself(path: &Path) -> bool {
     let holds = |name: &str| exists(&path.join(name));
-    let is_called_so = path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(".git"));
-    is_called_so || holds("HEAD") && (holds("commondir") || holds("objects") && holds("refs"))
+    let is_called_git = path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(".git"));
+    is_called_git || holds("HEAD") && (holds("commondir") || holds("objects") && holds("refs"))
 }
 
-/// Whether something has this name; if nobody can say, something has.
+/// Whether a file or folder exists at a path; true if that cannot be read.
 fn exists(path: &Path) -> bool {
     match path.symlink_metadata() {
         Ok(_) => true,

@@ -1,4 +1,4 @@
-//! Identity files, as age writes them, plain or protected by a passphrase, and the key ring they make.
+//! Reads age identity files, plain or protected by a passphrase, into a key ring.
 
 use std::ffi::OsString;
 
@@ -12,34 +12,33 @@ use crate::error::CliError;
 use crate::input::Input;
 use crate::passphrases::{PassphraseArguments, Passphrases};
 
-/// An identity file as far as it is read without a passphrase.
-enum Found {
+/// An identity file before the passphrase is known.
+enum UnopenedFile {
     Plain(IdentityFile),
     Protected(ProtectedIdentityFile),
 }
 
 /// Reads an identity file.
-pub(crate) fn read(name: &OsString, passphrase: &PassphraseArguments) -> Result<IdentityFile, CliError> {
+pub(crate) fn read_identity_file(name: &OsString, passphrase: &PassphraseArguments) -> Result<IdentityFile, CliError> {
     let input = Input::named(name);
-    let found = find(&input)?;
-    let passphrases = passphrase.resolve(found.as_protected().into_iter().count())?;
-    found.open(&input, &passphrases)
+    let file = read_unopened(&input)?;
+    let passphrases = passphrase.resolve(file.as_protected().into_iter().count())?;
+    file.open(&input, &passphrases)
 }
 
-/// Reads identity files into a ring in which every key is Active. All files are read before a
-/// passphrase is asked for.
+/// Reads identity files into a key ring in which every key is Active. Reads all files before it asks for a passphrase.
 pub(crate) fn key_ring(names: &[OsString], passphrase: &PassphraseArguments) -> Result<KeyRing, CliError> {
-    let found: Vec<_> = names
+    let files: Vec<_> = names
         .iter()
         .map(|name| {
             let input = Input::named(name);
-            find(&input).map(|found| (input, found))
+            read_unopened(&input).map(|file| (input, file))
         })
         .collect::<Result<_, _>>()?;
-    let passphrases = passphrase.resolve(found.iter().filter_map(|(_, found)| found.as_protected()).count())?;
+    let passphrases = passphrase.resolve(files.iter().filter_map(|(_, file)| file.as_protected()).count())?;
     let mut keys = Vec::new();
-    for (input, found) in found {
-        let file = found.open(&input, &passphrases)?;
+    for (input, file) in files {
+        let file = file.open(&input, &passphrases)?;
         let created_at = file.created_at.unwrap_or(Timestamp::UNIX_EPOCH);
         keys.extend(
             file.identities
@@ -50,18 +49,18 @@ pub(crate) fn key_ring(names: &[OsString], passphrase: &PassphraseArguments) -> 
     Ok(KeyRing::new(keys))
 }
 
-fn find(input: &Input) -> Result<Found, CliError> {
+fn read_unopened(input: &Input) -> Result<UnopenedFile, CliError> {
     let bytes = input.read_bytes()?;
     let refused = |text: String| CliError::refused(text).at(input.place());
     match ProtectedIdentityFile::recognise(&bytes) {
-        Some(file) => file.map(Found::Protected).map_err(|error| refused(error.to_string())),
+        Some(file) => file.map(UnopenedFile::Protected).map_err(|error| refused(error.to_string())),
         None => IdentityFile::parse(input.text(bytes)?.as_bytes())
-            .map(Found::Plain)
+            .map(UnopenedFile::Plain)
             .map_err(|error| refused(error.to_string())),
     }
 }
 
-impl Found {
+impl UnopenedFile {
     fn as_protected(&self) -> Option<&ProtectedIdentityFile> {
         match self {
             Self::Plain(_) => None,

@@ -1,4 +1,4 @@
-//! Reading files and stdin: bounded, and wiped after use.
+//! Reads files, folders and stdin, with a limit. The bytes are wiped after use.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -14,48 +14,48 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::error::CliError;
 use crate::streams::Streams;
 
-/// The greatest size of a file or stream: 32 MiB.
+/// The largest file or stream that is read: 32 MiB.
 pub(crate) const MAX_INPUT_BYTES: usize = 32 * 1024 * 1024;
 
-/// Where a text comes from.
+/// The source of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
     Stdin,
-    /// A file that somebody named.
+    /// A file on the command line.
     File(PathBuf),
-    /// A file that was found in a folder.
+    /// A file that was found in a folder on the command line.
     Found(FoundFile),
 }
 
-/// A file in a folder that somebody named.
+/// A file that was found in a folder on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct FoundFile {
-    /// Where it was found.
+    /// The path of the file or of the link to it: the folder as the user wrote it, and the name below it.
     pub(crate) path: PathBuf,
-    /// Where it is; no part of that is a symbolic link.
+    /// The canonical path of the file, without symbolic links.
     pub(crate) target: PathBuf,
-    /// Whether a symbolic link was found that leads to it.
+    /// Whether `path` is a symbolic link.
     pub(crate) is_link: bool,
 }
 
-/// What a search of a folder found.
+/// The result of searching a folder.
 #[derive(Default)]
 pub(crate) struct FoundFiles {
     /// The files, sorted.
     pub(crate) files: Vec<FoundFile>,
-    /// The symbolic links that lead out of the folder, sorted. They were not followed.
+    /// The symbolic links that lead out of the folder, sorted. They are not followed.
     pub(crate) links_out: Vec<PathBuf>,
-    /// Why some folders were not searched.
+    /// The errors for folders that cannot be searched.
     pub(crate) errors: Vec<CliError>,
 }
 
 impl Input {
-    /// What stands on the command line: `-` is stdin.
+    /// Returns the input for an argument: `-` is stdin.
     pub(crate) fn named(name: &OsStr) -> Self {
         if name == "-" { Self::Stdin } else { Self::File(name.into()) }
     }
 
-    /// The name that errors show.
+    /// Returns the name that errors show.
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Stdin => "<stdin>".to_owned(),
@@ -63,7 +63,7 @@ impl Input {
         }
     }
 
-    /// The file that it is.
+    /// Returns the path to the file; `None` for stdin.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::Stdin => None,
@@ -71,12 +71,12 @@ impl Input {
         }
     }
 
-    /// Reads all of it; refuses more than 32 MiB while reading, and what is not UTF-8.
+    /// Reads the whole input; refuses more than 32 MiB, and bytes that are not UTF-8.
     pub(crate) fn read(&self) -> Result<Zeroizing<String>, CliError> {
         self.text(self.read_bytes()?)
     }
 
-    /// Reads all of it, text or not; refuses more than 32 MiB while reading.
+    /// Reads the whole input as bytes; refuses more than 32 MiB.
     pub(crate) fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
         let placed = |error: CliError| error.at(self.place());
         match self {
@@ -94,17 +94,17 @@ impl Input {
         }
     }
 
-    /// What was read from it, as text; refuses what is not UTF-8.
+    /// Converts bytes from this input to text; refuses bytes that are not UTF-8.
     pub(crate) fn text(&self, bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, CliError> {
         into_text(bytes).map_err(|error| error.at(self.place()))
     }
 }
 
 impl FoundFile {
-    /// Reads the file; refuses one with a second name, which can be anywhere.
+    /// Reads the file; refuses a file with several hard links, because the other links can be outside of the folder.
     fn read(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
         let failed = |error| CliError::io("read it", &error);
-        // Something else can have taken its place: a link, or a pipe, which would block.
+        // The file may have been replaced after the search: by a link, or by a pipe, which would block.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
         let file =
             OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(&self.target).map_err(failed)?;
@@ -120,22 +120,23 @@ impl FoundFile {
     }
 }
 
-/// Refuses a command line that names stdin twice: it can be read once.
+/// Refuses arguments that name stdin twice, because it can be read only once.
 pub(crate) fn check_stdin_once<'a>(names: impl IntoIterator<Item = &'a OsString>) -> Result<(), CliError> {
     match names.into_iter().filter(|name| *name == "-").count() {
         0 | 1 => Ok(()),
-        _ => Err(CliError::usage("`-` stands for stdin twice, and it can be read once")),
+        _ => Err(CliError::usage("`-` names stdin twice, and stdin can be read only once")),
     }
 }
 
-/// Whether nobody has given stdin anything to read.
+/// Whether stdin is a terminal, so that no input was piped in.
 pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
-/// Searches a folder for `.yaml`, `.yml` and `.json` files, in upper or lower case. Hidden and
-/// linked folders are not entered, nor is the one that results go to; links out of the folder are
-/// not followed, and what is not a regular file is not opened.
+/// Searches a folder for `.yaml`, `.yml` and `.json` files, in upper or lower case.
+///
+/// Does not enter hidden folders, linked folders or the output folder (`results`), does not follow links out of the
+/// folder, and finds only regular files.
 pub(crate) fn manifests_below(root: &Path, results: Option<&Path>) -> Result<FoundFiles, CliError> {
     let canonical = root.canonicalize().map_err(|error| CliError::path("read the folder", root, &error))?;
     let results = results.and_then(|results| results.canonicalize().ok());
@@ -146,7 +147,7 @@ pub(crate) fn manifests_below(root: &Path, results: Option<&Path>) -> Result<Fou
             continue;
         }
         if let Err(error) = found.add_folder(root, &canonical, &folder, &mut waiting) {
-            // Its components, because the root joined with nothing ends with a slash.
+            // Through its components: the root joined with an empty path ends with a slash.
             let folder: PathBuf = root.join(folder).components().collect();
             found.errors.push(CliError::path("read the folder", &folder, &error));
         }
@@ -165,7 +166,7 @@ impl FoundFiles {
         }
     }
 
-    /// Adds what a folder holds; `folder` is its path in the root, and `waiting` gets the folders in it.
+    /// Adds the files of a folder, and its folders to `waiting`; `folder` is its path below the root.
     fn add_folder(
         &mut self,
         root: &Path,
@@ -190,7 +191,7 @@ impl FoundFiles {
     }
 
     fn add_link(&mut self, path: PathBuf, root: &Path, link: &Path) {
-        // One that leads nowhere, or to a folder, is no file of the folder.
+        // Skips links that lead nowhere or to a folder.
         let Some(target) = link.canonicalize().ok().filter(|target| target.is_file()) else {
             return;
         };
@@ -207,7 +208,7 @@ fn is_manifest(path: &Path) -> bool {
     ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
-/// Reads to the end; a buffer that grows is wiped before it is given back.
+/// Reads to the end. Wipes each buffer that becomes too small: `Vec` would leave its bytes in memory when it grows.
 fn read_bounded(mut from: impl Read, expected: u64) -> Result<Zeroizing<Vec<u8>>, CliError> {
     let too_large = || CliError::refused("larger than 32 MiB, the most that is read");
     let expected = usize::try_from(expected).unwrap_or(usize::MAX);
@@ -245,10 +246,10 @@ fn into_text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, CliErro
     })
 }
 
-/// Whether all of it is UTF-16 behind a byte order mark.
+/// Whether the bytes are a byte order mark and valid UTF-16.
 fn is_utf16(bytes: &[u8]) -> bool {
     let unit: fn([u8; 2]) -> u16 = match bytes {
-        // The mark of UTF-32.
+        // The byte order mark of UTF-32.
         [0xff, 0xfe, 0, 0, ..] => return false,
         [0xff, 0xfe, ..] => u16::from_le_bytes,
         [0xfe, 0xff, ..] => u16::from_be_bytes,
@@ -263,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_found_file_that_became_something_else_is_refused() {
+    fn a_found_file_that_was_replaced_by_a_link_or_device_is_refused() {
         let file = |target: &str| FoundFile { path: "x.yaml".into(), target: target.into(), is_link: false };
         for target in ["/dev/null", "/dev", "/dev/stdin", "/"] {
             assert!(Input::Found(file(target)).read_bytes().is_err(), "{target}");
@@ -271,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn utf_16_is_told_from_what_only_begins_like_it() {
+    fn utf_16_is_recognised_and_utf_32_and_broken_utf_16_are_not() {
         for text in ["", "kind: Secret\n", "é \u{1f9ad}"] {
             let units = || ['\u{feff}'].into_iter().chain(text.chars()).collect::<String>();
             for bytes in [u16::to_le_bytes, u16::to_be_bytes] {
@@ -280,7 +281,7 @@ mod tests {
             let utf_32 = |bytes: fn(u32) -> [u8; 4]| units().chars().map(u32::from).flat_map(bytes).collect::<Vec<_>>();
             assert!(!is_utf16(&utf_32(u32::to_le_bytes)) && !is_utf16(&utf_32(u32::to_be_bytes)), "{text:?}");
         }
-        // Of odd length, and half of a surrogate pair.
+        // Odd lengths, and halves of surrogate pairs.
         for bytes in [&b"\xff\xfea"[..], b"\xfe\xff\0", b"\xff\xfe\0\xd8a\0", b"\xfe\xff\xdc\0", b"a\0", b"\xff", b""] {
             assert!(!is_utf16(bytes), "{bytes:?}");
         }

@@ -1,4 +1,4 @@
-//! What keys files say of key ids: whose keys they are, for people. A key id is a name, not a proof.
+//! Looks up the role and state of keys in keys files, only to show them: a key id is not a proof of the key.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,15 +16,15 @@ use crate::input::Input;
 /// The keys files to look key ids up in.
 #[derive(Args)]
 pub(crate) struct KnownKeysArguments {
-    /// Look key ids up in this keys file, to show their roles and states. Repeatable
+    /// Look up key ids in this keys file, to show their roles and states. Repeatable
     #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>())]
     keys: Vec<OsString>,
 }
 
-/// Key ids, and what is said of each.
+/// The entries of keys files by key id.
 pub(crate) struct KnownKeys(BTreeMap<KeyId, Vec<KnownKey>>);
 
-/// What one keys file says of a key.
+/// The entry of one key in one keys file.
 #[derive(Serialize, Clone)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct KnownKey {
@@ -34,12 +34,12 @@ pub(crate) struct KnownKey {
 }
 
 impl KnownKeysArguments {
-    /// The files that are named.
+    /// The keys files on the command line.
     pub(crate) fn names(&self) -> &[OsString] {
         &self.keys
     }
 
-    /// Reads them; `None` if none is named.
+    /// Reads the keys files; returns `None` without `--keys`.
     pub(crate) fn read(&self) -> Result<Option<KnownKeys>, CliError> {
         if self.keys.is_empty() {
             return Ok(None);
@@ -59,7 +59,7 @@ impl KnownKeysArguments {
 }
 
 impl KnownKeys {
-    /// What each keys file that has the key says of it.
+    /// Returns the entries of a key, one for each keys file that has it.
     pub(crate) fn of(&self, id: &KeyId) -> &[KnownKey] {
         self.0.get(id).map(Vec::as_slice).unwrap_or_default()
     }

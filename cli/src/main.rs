@@ -26,7 +26,7 @@ mod terminal;
 mod untrusted_text;
 mod workers;
 
-/// Wipes what is freed, whichever library held it.
+/// Wipes all memory when it is freed, also the memory of libraries.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 

@@ -1,4 +1,4 @@
-//! Writing files: replaced as a whole, or new and for the owner alone.
+//! Writes files: replaces them atomically, or creates new private files.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,46 +19,46 @@ use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::file_names::folder_of;
-use crate::git::{self, Standing};
+use crate::git::{self, Exposure};
 use crate::input::MAX_INPUT_BYTES;
 
-/// How a folder is opened.
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// The flags to open a folder with.
+const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// How many folders are open at most until they are synced: processes may often open 1,024 files.
 const MOST_OPEN_FOLDERS: usize = 256;
 
-/// Where a result goes.
+/// The destination of a result.
 pub(crate) enum Output {
     Stdout,
     File(PathBuf),
 }
 
 impl Output {
-    /// What `--output` says: nothing and `-` are stdout.
+    /// Returns the output for the value of `--output`: stdout for no value and for `-`.
     pub(crate) fn named(name: Option<PathBuf>) -> Result<Self, CliError> {
         match name.filter(|name| !is_stdout(name)) {
             None => Ok(Self::Stdout),
-            Some(path) => check_format(&path).map(|()| Self::File(path)),
+            Some(path) => check_not_a_format(&path).map(|()| Self::File(path)),
         }
     }
 }
 
-/// Refuses an `--output` that is no file, where it has to be one.
-pub(crate) fn check_file(name: &Path) -> Result<(), CliError> {
+/// Refuses `--output -` for commands that need a file.
+pub(crate) fn check_names_a_file(name: &Path) -> Result<(), CliError> {
     if is_stdout(name) {
-        let error = CliError::usage("--output names a file here, and - stands for stdout");
-        return Err(error.with_hint("name the file; for one of that name write ./-"));
+        let error = CliError::usage("--output must name a file here, and - is stdout");
+        return Err(error.with_hint("name a file; for a file called - write ./-"));
     }
-    check_format(name)
+    check_not_a_format(name)
 }
 
 fn is_stdout(name: &Path) -> bool {
     name == Path::new("-")
 }
 
-/// Refuses the names of formats, which people type who think of kubectl.
-fn check_format(path: &Path) -> Result<(), CliError> {
+/// Refuses the names of formats: `-o yaml` selects a format in kubectl.
+fn check_not_a_format(path: &Path) -> Result<(), CliError> {
     if path != Path::new("yaml") && path != Path::new("json") {
         return Ok(());
     }
@@ -67,31 +67,30 @@ fn check_format(path: &Path) -> Result<(), CliError> {
     Err(error.with_hint(format!("the format is that of the input; for a file of that name write ./{name}")))
 }
 
-/// Replaces a file, or makes it, as [`Destination::write`] does.
+/// Replaces or creates a file, like [`Destination::write`].
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), CliError> {
     Destination::at(path)?.write(text)
 }
 
-/// A file to be written, by the open folder that it is in: nothing that becomes of the path while
-/// the program runs leads elsewhere.
+/// A file to write. Its folder is open already, so that a link that appears in the path later cannot redirect the write.
 pub(crate) enum Destination {
-    /// A regular file, or none yet.
+    /// A regular file, or a file to create.
     File { folder: OwnedFd, name: OsString, shown: String },
-    /// What is there and not a regular file, such as a pipe.
+    /// An existing pipe or device.
     Stream { path: PathBuf },
 }
 
-/// A regular file that is there already.
-pub(crate) struct Existing {
+/// The file that a write would replace.
+pub(crate) struct ExistingFile {
     /// Its first 32 MiB.
     pub(crate) content: Zeroizing<Vec<u8>>,
-    /// Whether that is all of it.
+    /// Whether `content` is the whole file.
     pub(crate) is_whole: bool,
-    file: fs::Metadata,
+    metadata: fs::Metadata,
 }
 
 impl Destination {
-    /// The file at a path, or the one that a symbolic link there leads to.
+    /// The file at a path; follows symbolic links.
     pub(crate) fn at(path: &Path) -> Result<Self, CliError> {
         check_links(path)?;
         let failed = |error: io::Error| CliError::path("write it", path, &error);
@@ -112,8 +111,8 @@ impl Destination {
         Ok(Self::File { folder: open_folder(&folder)?, name: name.to_owned(), shown: visible_path(path) })
     }
 
-    /// The file at a path below a folder; the folders on the way are made. Refuses symbolic links
-    /// below the folder, and what is not a regular file.
+    /// The file at a path below a folder; creates the folders between. Refuses symbolic links below the folder, and
+    /// everything that is not a regular file.
     pub(crate) fn below(root: &Path, relative: &Path) -> Result<Self, CliError> {
         check_links(root)?;
         make_folder(root)?;
@@ -139,12 +138,12 @@ impl Destination {
         Ok(Self::File { folder, name: name.to_owned(), shown: visible_path(&path) })
     }
 
-    /// Whether it is not a regular file.
+    /// Whether this is a pipe or device.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self, Self::Stream { .. })
     }
 
-    /// The name that errors show.
+    /// Returns the name that errors show.
     pub(crate) fn place(&self) -> String {
         match self {
             Self::File { shown, .. } => shown.clone(),
@@ -152,13 +151,13 @@ impl Destination {
         }
     }
 
-    /// Reads the file that is there already.
-    pub(crate) fn existing(&self) -> Result<Option<Existing>, CliError> {
+    /// Reads the file that [`write`](Self::write) would replace; `None` if there is no file.
+    pub(crate) fn existing(&self) -> Result<Option<ExistingFile>, CliError> {
         let Self::File { folder, name, shown } = self else {
             return Ok(None);
         };
         let failed = |error: io::Error| CliError::io("read it", &error).at(shown);
-        // A pipe that takes its place would block.
+        // A pipe that replaced the file would block without NONBLOCK.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match openat(folder, name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
@@ -170,12 +169,12 @@ impl Destination {
         let mut first = file.take(MAX_INPUT_BYTES as u64 + 1);
         first.read_to_end(&mut content).map_err(failed)?;
         let is_whole = content.len() <= MAX_INPUT_BYTES;
-        Ok(Some(Existing { content, is_whole, file: metadata }))
+        Ok(Some(ExistingFile { content, is_whole, metadata }))
     }
 
-    /// Replaces the file, or makes it: written beside it, synced, renamed. Its mode stays.
+    /// Replaces or creates the file: writes a temporary file in the same folder, syncs it and renames it. Keeps the mode.
     ///
-    /// What is not a regular file, such as a pipe, is written to as it is.
+    /// Writes directly to a pipe or device.
     pub(crate) fn write(&self, text: &str) -> Result<(), CliError> {
         let folders = ChangedFolders::default();
         self.write_before_sync(text, &folders)?;
@@ -226,14 +225,15 @@ impl ChangedFolders {
     }
 }
 
-impl Existing {
-    /// Whether it is the file that a path leads to.
+impl ExistingFile {
+    /// Whether this is the file at a path.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
-        fs::metadata(path).is_ok_and(|other| (other.dev(), other.ino()) == (self.file.dev(), self.file.ino()))
+        fs::metadata(path).is_ok_and(|other| (other.dev(), other.ino()) == (self.metadata.dev(), self.metadata.ino()))
     }
 }
 
-/// Refuses a path with a symbolic link that somebody committed to lead it elsewhere.
+/// Refuses a path through a symbolic link that leads out of its Git work tree: the link may come from a commit of
+/// somebody else.
 pub(crate) fn check_links(path: &Path) -> Result<(), CliError> {
     let Some(link) = git::link_out_of_work_tree(path) else {
         return Ok(());
@@ -244,27 +244,27 @@ pub(crate) fn check_links(path: &Path) -> Result<(), CliError> {
         .with_hint("nothing is written through it: name the file or folder that it leads to"))
 }
 
-/// Makes a folder and those above it, as far as there are none.
+/// Creates a folder and its parents unless they exist.
 pub(crate) fn make_folder(path: &Path) -> Result<(), CliError> {
     fs::create_dir_all(path).map_err(|error| match error.kind() {
-        // Something that is not a folder is there.
+        // `create_dir_all` gives this only if the path is not a folder.
         io::ErrorKind::AlreadyExists => CliError::path("make the folder", path, &Errno::NOTDIR.into()),
         _ => CliError::path("make the folder", path, &error),
     })
 }
 
 fn open_folder(path: &Path) -> Result<OwnedFd, CliError> {
-    let opened = openat(CWD, path, FOLDER, Mode::empty());
+    let opened = openat(CWD, path, FOLDER_FLAGS, Mode::empty());
     opened.map_err(|error| CliError::path("write into it", path, &error.into()))
 }
 
-/// Opens a folder in a folder, and makes it if there is none.
+/// Opens a folder in a folder; creates it if it does not exist.
 fn folder_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, CliError> {
     match mkdirat(folder, name, Mode::from_raw_mode(0o777)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(CliError::path("make the folder", path, &error.into())),
     }
-    openat(folder, name, FOLDER | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| {
+    openat(folder, name, FOLDER_FLAGS | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| {
         match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|file| FileType::from_raw_mode(file.st_mode)) {
             Ok(FileType::Symlink) => link_below(path),
             _ => CliError::path("write into it", path, &error.into()),
@@ -277,8 +277,9 @@ fn link_below(path: &Path) -> CliError {
     error.at(visible_path(path)).with_hint("remove the link")
 }
 
-/// Makes a file with mode 0600 for what is secret. It is never over an existing one, and never in a
-/// Git work tree unless every repository whose work tree it is in ignores the path.
+/// Creates a file with mode 0600 for secrets.
+///
+/// Never replaces a file. Refuses a path in a Git work tree unless each repository around it ignores the path.
 pub(crate) fn create_private(path: &Path, text: &str) -> Result<(), CliError> {
     check_private(path)?;
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -286,39 +287,39 @@ pub(crate) fn create_private(path: &Path, text: &str) -> Result<(), CliError> {
         io::ErrorKind::NotFound => CliError::path("make it", &folder_of(path), &error),
         _ => CliError::path("make it", path, &error),
     })?;
-    // The umask can have taken rights from the owner, too.
+    // The umask can take rights from the owner too.
     let restricted = file.set_permissions(Permissions::from_mode(0o600));
     restricted.and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_all()).map_err(|error| {
-        let _half_written = fs::remove_file(path);
+        let _remains_half_written = fs::remove_file(path);
         CliError::io("write it", &error).at(visible_path(path))
     })
 }
 
-/// Says whether [`create_private`] would refuse, before there is anything to write.
+/// Refuses the paths that [`create_private`] refuses, before there is anything to write.
 pub(crate) fn check_private(path: &Path) -> Result<(), CliError> {
     if path.symlink_metadata().is_ok() {
         let error = CliError::refused("exists already, and secrets are never written over a file");
         return Err(error.at(visible_path(path)));
     }
     check_links(path)?;
-    let (text, hint) = match git::standing(path) {
-        Standing::Private => return Ok(()),
-        Standing::Exposed => (
+    let (text, hint) = match git::exposure(path) {
+        Exposure::Private => return Ok(()),
+        Exposure::Exposed => (
             "is in a Git work tree, and Git does not ignore it".to_owned(),
             "write it outside the work tree, or add it to .gitignore first".to_owned(),
         ),
-        Standing::ExposedTo(root) => (
+        Exposure::ExposedTo(root) => (
             format!("is also in the Git work tree {}, and Git does not ignore it there", visible_path(&root)),
             format!("write it outside that work tree, or add it to {} first", visible_path(&root.join(".gitignore"))),
         ),
-        Standing::Tracked => (
+        Exposure::Tracked => (
             "Git tracks a file of this name, so it does not ignore it".to_owned(),
             "write it outside the work tree".to_owned(),
         ),
-        Standing::InsideRepository => {
+        Exposure::InsideRepository => {
             ("is inside the folder of a Git repository itself".to_owned(), "write it to another folder".to_owned())
         }
-        Standing::Unknown => (
+        Exposure::Unknown => (
             "is in a Git work tree, and its repository cannot be read to see if Git ignores it".to_owned(),
             "write it outside the work tree".to_owned(),
         ),
@@ -333,24 +334,24 @@ fn replace_whole(folder: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {
         }
         _ => None,
     };
-    // Until it has the mode of the file that it replaces, nobody else reads it.
-    let mut beside = Beside::new(folder, Mode::from_raw_mode(if mode.is_some() { 0o600 } else { 0o666 }))?;
-    beside.file.write_all(text.as_bytes())?;
-    mode.map_or(Ok(()), |mode| fchmod(&beside.file, mode))?;
-    beside.file.sync_all()?;
-    beside.rename(name)
+    // Only the owner can read it until it gets the mode of the file that it replaces.
+    let mut temporary = TemporaryFile::create(folder, Mode::from_raw_mode(if mode.is_some() { 0o600 } else { 0o666 }))?;
+    temporary.file.write_all(text.as_bytes())?;
+    mode.map_or(Ok(()), |mode| fchmod(&temporary.file, mode))?;
+    temporary.file.sync_all()?;
+    temporary.rename(name)
 }
 
-/// A file that is written beside the one that it is to replace; it is removed unless it is renamed.
-struct Beside<'a> {
+/// A temporary file in the folder of the file that it will replace. Drop removes it unless it was renamed.
+struct TemporaryFile<'a> {
     folder: &'a OwnedFd,
     name: String,
     file: File,
     is_renamed: bool,
 }
 
-impl<'a> Beside<'a> {
-    fn new(folder: &'a OwnedFd, mode: Mode) -> io::Result<Self> {
+impl<'a> TemporaryFile<'a> {
+    fn create(folder: &'a OwnedFd, mode: Mode) -> io::Result<Self> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let process = std::process::id();
         for attempt in 0..u32::MAX {
@@ -371,10 +372,10 @@ impl<'a> Beside<'a> {
     }
 }
 
-impl Drop for Beside<'_> {
+impl Drop for TemporaryFile<'_> {
     fn drop(&mut self) {
         if !self.is_renamed {
-            // Nothing else can be done about it.
+            // There is no way to report an error here.
             let _left_behind = unlinkat(self.folder, &self.name, AtFlags::empty());
         }
     }

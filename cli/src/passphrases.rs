@@ -1,4 +1,4 @@
-//! Passphrases of identity files: from a file that is named, or from whoever sits at the terminal.
+//! Passphrases of identity files, from a file or from the terminal.
 
 use std::ffi::OsString;
 
@@ -11,40 +11,40 @@ use crate::file_names::file_name;
 use crate::input::Input;
 use crate::terminal;
 
-/// Where passphrases come from.
+/// Selects where passphrases come from.
 #[derive(Args)]
 pub(crate) struct PassphraseArguments {
-    /// The file that holds the passphrase of the identity files; one final newline is not part of it. Without it the
-    /// terminal asks
+    /// Read the passphrase of the identity files from this file; without it, the terminal asks. A final newline is not
+    /// part of the passphrase
     #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>())]
     passphrase_file: Option<OsString>,
 }
 
-/// What opens protected identity files.
+/// The passphrases of protected identity files.
 pub(crate) enum Passphrases {
-    /// One for all of them.
-    Given(Passphrase),
-    /// Whatever is typed, for each of them.
-    Typed,
+    /// One passphrase for all files, from `--passphrase-file`.
+    FromFile(Passphrase),
+    /// A passphrase for each file, asked for at the terminal.
+    FromTerminal,
 }
 
 impl PassphraseArguments {
-    /// The file that is named.
+    /// The value of `--passphrase-file`.
     pub(crate) fn file(&self) -> Option<&OsString> {
         self.passphrase_file.as_ref()
     }
 
-    /// Reads the file, if one is named; refuses one that no identity file needs.
+    /// Reads the passphrase file; refuses the option if no identity file is protected.
     pub(crate) fn resolve(&self, protected_files: usize) -> Result<Passphrases, CliError> {
         let Some(name) = &self.passphrase_file else {
-            return Ok(Passphrases::Typed);
+            return Ok(Passphrases::FromTerminal);
         };
         if protected_files == 0 {
             let error = CliError::usage("no identity file is protected by a passphrase").at("--passphrase-file");
             return Err(error.with_hint("leave `--passphrase-file` out"));
         }
         let input = Input::named(name);
-        parse(input.read()?, &input).map(Passphrases::Given)
+        parse_passphrase(input.read()?, &input).map(Passphrases::FromFile)
     }
 }
 
@@ -52,19 +52,19 @@ impl Passphrases {
     /// Opens one identity file.
     pub(crate) fn open(&self, file: &ProtectedIdentityFile, input: &Input) -> Result<IdentityFile, CliError> {
         let opened = match self {
-            Self::Given(passphrase) => file.open(passphrase),
-            Self::Typed => file.open(&ask(input)?),
+            Self::FromFile(passphrase) => file.open(passphrase),
+            Self::FromTerminal => file.open(&ask_for_passphrase(input)?),
         };
         opened.map_err(|error| CliError::refused(error.to_string()).at(input.place()))
     }
 }
 
-fn ask(input: &Input) -> Result<Passphrase, CliError> {
+fn ask_for_passphrase(input: &Input) -> Result<Passphrase, CliError> {
     let place = input.place();
     match terminal::ask_hidden(&format!("Passphrase of {place}: ")) {
         Some(typed) => {
             let typed = typed.map_err(|error| CliError::io("read the passphrase", &error).at(place))?;
-            parse(typed, input)
+            parse_passphrase(typed, input)
         }
         None => {
             let error = CliError::usage("protected by a passphrase, and there is no terminal to ask for it");
@@ -73,6 +73,6 @@ fn ask(input: &Input) -> Result<Passphrase, CliError> {
     }
 }
 
-fn parse(text: Zeroizing<String>, from: &Input) -> Result<Passphrase, CliError> {
+fn parse_passphrase(text: Zeroizing<String>, from: &Input) -> Result<Passphrase, CliError> {
     Passphrase::parse(text).map_err(|error| CliError::refused(error.to_string()).at(from.place()))
 }

@@ -1,4 +1,4 @@
-//! To whom values are sealed: the recipients of keys files, and those on the command line.
+//! The recipients that values are sealed to, from keys files and from the command line.
 
 use std::ffi::OsString;
 
@@ -15,50 +15,50 @@ use crate::file_names::file_name;
 use crate::input::Input;
 use crate::streams::Streams;
 
-/// Whom to seal to.
+/// Selects the recipients.
 #[derive(Args)]
 pub(crate) struct RecipientArguments {
-    /// Seal to the primary and the Active recovery keys of this keys file: what `waxseal keys fetch`
-    /// writes, or `kubectl get sealingkeys -o yaml` prints. Repeatable
+    /// Seal to the primary and the Active recovery keys of this keys file, from `waxseal keys fetch` or
+    /// `kubectl get sealingkeys -o yaml`. Repeatable
     #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>(), help_heading = "Recipients")]
     keys: Vec<OsString>,
     /// Seal to this recipient, `age1pq1…`. Repeatable
-    // Parsed here and not by clap, which would show what it refuses: it may be a private key.
+    // Not parsed by clap: its error would show the value, which may be a private key.
     #[arg(short, long, value_name = "RECIPIENT", help_heading = "Recipients")]
     recipient: Vec<String>,
-    /// Seal to recipients without post-quantum protection (`age1…`) too
+    /// Allow recipients without post-quantum protection (`age1…`)
     #[arg(long, help_heading = "Recipients")]
     allow_classic: bool,
 }
 
-/// A recipient, and how it came to be one.
+/// A recipient and where it comes from.
 pub(crate) struct ChosenRecipient {
     pub(crate) recipient: Recipient,
-    /// What the keys files that were read say of it.
+    /// The role in the first keys file that has the key.
     role: Option<KeyRole>,
-    /// The first keys file, or the option, that gives it.
+    /// The first keys file that selects the recipient, or `--recipient`.
     source: String,
 }
 
-/// A keys file that was read.
+/// The content of a keys file.
 struct KeysFile {
     place: String,
     keys: Vec<PublishedKey>,
 }
 
 impl RecipientArguments {
-    /// The keys files that are named.
+    /// The keys files on the command line.
     pub(crate) fn keys_files(&self) -> impl Iterator<Item = &OsString> {
         self.keys.iter()
     }
 
-    /// The recipients, each once, those of keys files first.
+    /// Returns each recipient once, those of keys files first.
     ///
-    /// Refuses an empty choice, revoked keys, recovery keys alone, mixed kinds, classic recipients unless they are
-    /// allowed, and keys files with a creation time in the future.
+    /// Refuses no recipients, revoked keys, recovery keys alone, mixed kinds, classic recipients without
+    /// `--allow-classic`, and keys files with a creation time in the future.
     pub(crate) fn resolve(&self) -> Result<Vec<ChosenRecipient>, CliError> {
         if self.keys.is_empty() && self.recipient.is_empty() {
-            let error = CliError::usage("nobody to seal to");
+            let error = CliError::usage("no recipients to seal to");
             return Err(
                 error.with_hint("pass `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`")
             );
@@ -81,11 +81,11 @@ impl RecipientArguments {
                 chosen.push(ChosenRecipient { recipient, role, source: source.to_owned() });
             }
         }
-        self.check(&chosen, &known)?;
+        self.check_recipients(&chosen, &known)?;
         Ok(chosen)
     }
 
-    fn check(&self, chosen: &[ChosenRecipient], known: &[&PublishedKey]) -> Result<(), CliError> {
+    fn check_recipients(&self, chosen: &[ChosenRecipient], known: &[&PublishedKey]) -> Result<(), CliError> {
         for ChosenRecipient { recipient, .. } in chosen {
             let id = recipient.key_id();
             if known.iter().any(|key| key.recipient == *recipient && key.state == KeyState::Revoked) {
@@ -118,7 +118,8 @@ impl KeysFile {
         Ok(Self { place, keys })
     }
 
-    /// Those that the file gives: of a file without a key of a cluster, all that are Active.
+    /// Returns the recipients of the file: the primary and the Active recovery keys, or all Active keys if no key is a
+    /// cluster's.
     fn recipients(&self) -> Result<Vec<Recipient>, CliError> {
         if let Some(recipients) = sealing_recipients(&self.keys) {
             return Ok(recipients);
@@ -132,7 +133,7 @@ impl KeysFile {
     }
 }
 
-/// Refuses keys that were made in the future; `place` is where they stand.
+/// Refuses keys with a creation time in the future; `place` is the keys file or cluster that has them.
 pub(crate) fn check_creation_times(place: &str, keys: &[PublishedKey]) -> Result<(), CliError> {
     let now = Timestamp::now();
     for key in keys {
@@ -144,7 +145,7 @@ pub(crate) fn check_creation_times(place: &str, keys: &[PublishedKey]) -> Result
     Ok(())
 }
 
-/// Says whom was sealed to.
+/// Prints the recipients that were sealed to.
 pub(crate) fn announce(recipients: &[ChosenRecipient], streams: &mut Streams) {
     for ChosenRecipient { recipient, role, source } in recipients {
         let role = role.map(|role| format!("{}, ", role.as_str())).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a result may be written over.
+//! Decides whether a result may replace a file.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use serde_json::Value;
 use waxseal_shared::key::ProtectedIdentityFile;
 use waxseal_shared::manifest::{DocumentKind, Object, SealedSecretObject, split};
 
-/// Whether a file holds an identity, plain or in the `data` of a Secret, or is encrypted by age, as an
-/// identity file with a passphrase is.
+/// Whether a file contains an identity, plain or as base64 in the `data` of a Secret, or is encrypted with age, as
+/// identity files with a passphrase are.
 pub(crate) fn holds_identity(file: &[u8]) -> bool {
     let text = String::from_utf8_lossy(file);
     let mut starts = text.match_indices("AGE-SECRET-KEY-").map(|(at, start)| &text[at + start.len()..]);
@@ -16,10 +16,10 @@ pub(crate) fn holds_identity(file: &[u8]) -> bool {
         || text.contains("QUdFLVNFQ1JFVC1LRVkt")
 }
 
-/// Whether the result has everything that a file has: every document of the file stands in the
-/// result byte for byte, or its objects do with the same apiVersion, kind, namespace and name.
+/// Whether the result contains everything in a file: each document of the file byte for byte, or its objects by
+/// apiVersion, kind, namespace and name.
 ///
-/// A plain Secret is never in a result, and what cannot be read could be anything.
+/// False for a file with a plain Secret, which no result contains, and for a document that cannot be read.
 pub(crate) fn is_covered(file: &[u8], result: &str) -> bool {
     let (Ok(file), Some(result)) = (str::from_utf8(file), Contents::of(result)) else {
         return false;
@@ -39,13 +39,13 @@ pub(crate) fn is_covered(file: &[u8], result: &str) -> bool {
     })
 }
 
-/// What a result holds.
+/// The documents and objects of a result.
 struct Contents<'a> {
     documents: BTreeSet<&'a str>,
     objects: BTreeSet<ObjectName>,
 }
 
-/// What makes two objects versions of the same one.
+/// The fields that identify an object.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct ObjectName {
     api_version: String,
@@ -55,7 +55,7 @@ struct ObjectName {
 }
 
 impl<'a> Contents<'a> {
-    /// `None` for a text that is not a stream of manifests.
+    /// Returns `None` for a text that is not a stream of manifests.
     fn of(text: &'a str) -> Option<Self> {
         let stream = split(text).ok()?;
         let mut contents = Self { documents: BTreeSet::new(), objects: BTreeSet::new() };
@@ -96,7 +96,7 @@ impl ObjectName {
         Self::of_value(&object.read().ok()?)
     }
 
-    /// `None` for an object without a name of its own.
+    /// Returns `None` for an object without a name.
     fn of_value(object: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let metadata = &object["metadata"];
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_with_anything_else_is_not() {
+    fn a_file_with_anything_else_is_not_covered() {
         let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
         let result = format!("{}---\n{other}", sealed("db"));
         for file in [
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_are_recognised_wherever_they_stand() {
+    fn identities_are_found_in_every_form() {
         for file in [
             "# created: 2026-01-01T00:00:00Z\nAGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33\n",
             "stringData: {identity: AGE-SECRET-KEY-PQ-1QQQ}\n",

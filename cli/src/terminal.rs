@@ -1,4 +1,4 @@
-//! The terminal that the program was started from, whatever its streams are.
+//! The controlling terminal of the process, also if stdin and stderr are redirected.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -11,14 +11,14 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use zeroize::Zeroizing;
 
-/// No terminal gives a longer line at once.
+/// The longest line that a terminal returns from one read.
 const MAX_LINE_BYTES: usize = 4096;
 
-/// The terminal that is silent now, and what it was set to before.
+/// The terminal whose echo is off now, and its settings from before.
 static SILENCED: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
-/// Asks a question whose answer does not show, and gives the answer with its line break; `None`
-/// without a terminal. Ctrl-C ends the program.
+/// Asks a question with the echo off, and returns the answer with its line break; `None` without a terminal. Ctrl-C ends
+/// the program.
 pub(crate) fn ask_hidden(question: &str) -> Option<io::Result<Zeroizing<String>>> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
     Some(ask_at(&terminal, question))
@@ -34,7 +34,7 @@ fn ask_at(mut terminal: &File, question: &str) -> io::Result<Zeroizing<String>> 
     let is_ended = line.last() == Some(&b'\n');
     drop(silence);
     if !is_ended {
-        // The line break that a finished answer shows by itself.
+        // Only a finished answer echoes its line break.
         terminal.write_all(b"\n")?;
     }
     if is_interrupted {
@@ -47,9 +47,9 @@ fn ask_at(mut terminal: &File, question: &str) -> io::Result<Zeroizing<String>> 
     }
 }
 
-/// A terminal that shows nothing of what is typed until this is dropped, or a signal ends the program.
+/// Keeps the echo of the terminal off until it is dropped or a signal ends the program.
 ///
-/// It delivers the line at Ctrl-C, rather than a signal.
+/// Ctrl-C ends the line instead of sending a signal.
 struct Silence {
     interrupt_key: u8,
 }
@@ -62,11 +62,11 @@ impl Silence {
         during.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
         during.local_modes.insert(LocalModes::ICANON | LocalModes::ECHONL);
         during.special_codes[SpecialCodeIndex::VEOL] = interrupt_key;
-        restore_before_the_end()?;
-        // Held until the terminal is silent: a signal restores it afterwards.
+        restore_on_signals()?;
+        // Keeps the lock until the echo is off, so that a signal restores the terminal after that and not before.
         let mut silenced = silenced();
         *silenced = Some((terminal.try_clone()?, before));
-        // What was typed before the question does not answer it.
+        // Drops what was typed before the question.
         tcsetattr(terminal, OptionalActions::Flush, &during)?;
         Ok(Self { interrupt_key })
     }
@@ -78,12 +78,12 @@ impl Drop for Silence {
     }
 }
 
-/// Has the signals that end a program by default restore the terminal first, from now on.
-fn restore_before_the_end() -> io::Result<()> {
+/// Restores the terminal before a signal ends the program.
+fn restore_on_signals() -> io::Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
     thread::Builder::new().spawn(move || {
         for signal in signals.forever() {
-            // Held until the end: no other question silences the terminal again.
+            // Keeps the lock until the program ends, so that no other question turns the echo off again.
             let mut silenced = silenced();
             restore(&mut silenced);
             let _ended = emulate_default_handler(signal);
@@ -98,7 +98,7 @@ fn silenced() -> MutexGuard<'static, Option<(File, Termios)>> {
 
 fn restore(silenced: &mut Option<(File, Termios)>) {
     if let Some((terminal, before)) = silenced.take() {
-        // Nothing else can be done for a terminal that is gone.
+        // Ignores errors: the terminal may be gone.
         let _unrestored = tcsetattr(terminal, OptionalActions::Now, &before);
     }
 }

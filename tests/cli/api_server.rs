@@ -1,4 +1,4 @@
-//! API servers that answer what a test wants, and kubeconfigs that point at them.
+//! API servers with the responses that a test wants, and kubeconfigs for them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -27,7 +27,7 @@ pub(crate) fn point_at(folder: &Folder, port: u16) {
     folder.write("kubeconfig", kubeconfig.to_string());
 }
 
-/// Writes the same answer to every connection, until the test process ends.
+/// Answers every connection with this function until the test process ends; returns the port.
 pub(crate) fn serve_with(answer: impl Fn(TcpStream) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("a port").port();
@@ -35,12 +35,12 @@ pub(crate) fn serve_with(answer: impl Fn(TcpStream) + Send + 'static) -> u16 {
     port
 }
 
-/// Answers every request with this status and body, until the test process ends.
+/// Answers every request with this status and JSON until the test process ends; returns the port.
 pub(crate) fn serve(status: &'static str, body: Value) -> u16 {
     serve_text(status, body.to_string())
 }
 
-/// Like [`serve`], with a body of any text.
+/// Like [`serve`], but with any text as the body.
 pub(crate) fn serve_text(status: &'static str, body: impl Into<String>) -> u16 {
     let body = body.into();
     serve_with(move |mut stream| {
@@ -52,14 +52,14 @@ pub(crate) fn serve_text(status: &'static str, body: impl Into<String>) -> u16 {
     })
 }
 
-/// Reads a request; gives its first line.
+/// Reads a request; returns its first line.
 pub(crate) fn request_line(stream: impl Read) -> String {
     let lines = BufReader::new(stream).lines().map_while(Result::ok);
     let request: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
     request.into_iter().next().unwrap_or_default()
 }
 
-/// The head of an answer of JSON.
+/// The head of a response with JSON.
 pub(crate) fn head(status: &str, length: &str) -> String {
     format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n{length}\r\n\r\n")
 }

@@ -1,4 +1,4 @@
-//! A folder to run `waxseal` in, which notices everything that the program says and writes.
+//! A folder to run `waxseal` in. Checks everything that the program prints and writes.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,13 +16,22 @@ use tempfile::TempDir;
 use waxseal_tests::bounds::bounded;
 use waxseal_tests::programs;
 
-/// No run takes longer, or it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The first lines of [`SECRET`].
+pub(crate) const HEAD: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\n";
+/// The manifest of a Secret with one value.
+pub(crate) const SECRET: &str =
+    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
+/// A name that clears the line of a terminal, reverses the text, hides characters and ends the line.
+pub(crate) const HOSTILE_NAME: &str = "a\u{1b}[2K\u{202e}\u{2066}\u{200b}\u{2028}\u{9b}\nb";
+pub(crate) const HOSTILE_NAME_ESCAPED: &str = "a\\u{1b}[2K\\u{202e}\\u{2066}\\u{200b}\\u{2028}\\u{9b}\\nb";
 
-/// A temporary folder, outside every Git work tree.
+/// A run that takes longer hangs.
+const RUN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A temporary folder outside of all Git work trees.
 pub(crate) struct Folder(TempDir);
 
-/// One run of the program that has not started yet.
+/// A run of the program that has not started yet.
 pub(crate) struct Run<'a> {
     folder: &'a Folder,
     command: Command,
@@ -30,7 +39,7 @@ pub(crate) struct Run<'a> {
     writes: Vec<String>,
 }
 
-/// What a run ended with.
+/// The result of a run.
 pub(crate) struct Outcome {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
@@ -42,14 +51,14 @@ impl Folder {
         Self(TempDir::with_prefix("waxseal-cli-").expect("a temporary folder"))
     }
 
-    /// A folder with the key of a cluster: `cluster.key` and `cluster.yaml`.
+    /// Creates a folder with the key of a cluster: `cluster.key` and `cluster.yaml`.
     pub(crate) fn with_key() -> Self {
         let folder = Self::new();
         folder.generate("cluster", &[]);
         folder
     }
 
-    /// Makes a key, `NAME.key` and `NAME.yaml`.
+    /// Generates a key: `NAME.key` and `NAME.yaml`.
     pub(crate) fn generate(&self, name: &str, options: &[&str]) {
         let identity = format!("{name}.key");
         let arguments = [&["keys", "generate", "-o", identity.as_str()], options].concat();
@@ -71,14 +80,14 @@ impl Folder {
         fs::read_to_string(self.path().join(name)).expect("a text file")
     }
 
-    /// The recipient in a SealingKey that [`Self::generate`] made.
+    /// The recipient in a SealingKey from [`Self::generate`].
     pub(crate) fn recipient(&self, name: &str) -> String {
         let key = self.read(&format!("{name}.yaml"));
         let line = key.lines().find_map(|line| line.trim().strip_prefix("recipient: "));
         line.expect("a recipient").to_owned()
     }
 
-    /// The key id in a SealingKey that [`Self::generate`] made.
+    /// The key id in a SealingKey from [`Self::generate`].
     pub(crate) fn key_id(&self, name: &str) -> String {
         let key = self.read(&format!("{name}.yaml"));
         key.lines().find_map(|line| line.trim().strip_prefix("name: ")).expect("a name").to_owned()
@@ -90,14 +99,14 @@ impl Folder {
         self.run(command)
     }
 
-    /// Like [`Self::waxseal`], and the run dies if it takes more than a refusal may.
+    /// Like [`Self::waxseal`], but kills the run if it uses more time or memory than a refusal may.
     pub(crate) fn bounded_waxseal(&self, arguments: &[&str]) -> Run<'_> {
         let mut command = bounded(program());
         command.args(arguments);
         self.run(command)
     }
 
-    /// Runs Git without anybody's configuration, and gives back the line that it prints.
+    /// Runs Git without the user's configuration, and returns the line that it prints.
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("git");
         command.args([
@@ -118,7 +127,7 @@ impl Folder {
         Run { folder: self, command, stdin: Vec::new(), writes: Vec::new() }
     }
 
-    /// Nothing of the machine's configuration reaches the program.
+    /// Keeps the configuration of this machine from the program.
     pub(crate) fn isolated<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.current_dir(self.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -126,9 +135,9 @@ impl Folder {
         command.envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")])
     }
 
-    /// Every file but Git's own, by its path.
+    /// The content of every file except those of Git, by path.
     fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        let root = self.path().canonicalize().expect("it is there");
+        let root = self.path().canonicalize().expect("the folder exists");
         let mut files = BTreeMap::new();
         let mut waiting = vec![self.path().to_owned()];
         while let Some(folder) = waiting.pop() {
@@ -138,7 +147,7 @@ impl Folder {
                     waiting.extend(Some(path).filter(|path| !path.ends_with(".git")));
                 } else {
                     let name = path.strip_prefix(self.path()).expect("it was found below").display().to_string();
-                    // What a link leads to outside may be the output of these tests, which grows meanwhile.
+                    // The target of a link to outside may be the output of these tests, which grows.
                     let is_inside = path.canonicalize().is_ok_and(|real| real.starts_with(&root));
                     let content =
                         if is_inside && path.is_file() { fs::read(path).expect("a file") } else { Vec::new() };
@@ -156,7 +165,7 @@ impl Run<'_> {
         self
     }
 
-    /// The files that the run makes or changes; it may touch no other.
+    /// The files that the run must create or change; it must not touch other files.
     pub(crate) fn writes(mut self, names: &[&str]) -> Self {
         self.writes = names.iter().map(|name| (*name).to_owned()).collect();
         self
@@ -174,24 +183,25 @@ impl Run<'_> {
         self
     }
 
-    /// Ends with 0 and says nothing but its result and whom it sealed to; gives the result back.
+    /// Checks that the run ends with 0 and prints nothing except its result and the recipients; returns the result.
     pub(crate) fn succeeds(self) -> String {
         self.warns("")
     }
 
-    /// Ends with 0 and says exactly this, beside whom it sealed to; gives the result back.
+    /// Checks that the run ends with 0 and prints exactly this on stderr, apart from the recipients; returns the result.
     pub(crate) fn warns(self, stderr: &str) -> String {
         let outcome = self.finish();
         assert_eq!((without_recipients(&outcome.stderr).as_str(), outcome.status.code()), (stderr, Some(0)));
         outcome.stdout
     }
 
-    /// Ends with 0, says nothing but whom it sealed to, and prints exactly this.
+    /// Checks that the run ends with 0 and prints exactly this on stdout, and nothing on stderr except the recipients.
     pub(crate) fn prints(self, stdout: &str) {
         assert_eq!(self.succeeds(), stdout);
     }
 
-    /// Ends with this code, has no result, and says exactly this, beside whom it sealed to.
+    /// Checks that the run ends with this code, without a result and with exactly this on stderr, apart from the
+    /// recipients.
     pub(crate) fn fails(self, code: i32, stderr: &str) {
         let outcome = self.finish();
         assert_eq!((without_recipients(&outcome.stderr).as_str(), outcome.status.code()), (stderr, Some(code)));
@@ -204,7 +214,7 @@ impl Run<'_> {
         }
     }
 
-    /// What it ends with, good or bad.
+    /// Runs the program and returns its result. Checks only the files that were written.
     pub(crate) fn finish(mut self) -> Outcome {
         self.isolate();
         let before = self.folder.files();
@@ -221,7 +231,7 @@ impl Run<'_> {
     }
 }
 
-/// What a run says, without the lines about recipients: every run that seals something has them.
+/// Removes the lines about recipients: every run that seals something prints them.
 fn without_recipients(stderr: &str) -> String {
     stderr.split_inclusive('\n').filter(|line| !line.starts_with("sealed to k")).collect()
 }
@@ -232,7 +242,7 @@ pub(crate) fn program() -> &'static PathBuf {
     PROGRAM.get_or_init(|| programs::build().unwrap_or_else(|error| panic!("{error}")).waxseal)
 }
 
-/// Gives a program its whole input and takes all that it says, until it ends.
+/// Writes the whole input of a program and reads all its output until it ends.
 pub(crate) fn communicate(mut child: Child, stdin: Vec<u8>) -> Outcome {
     let mut pipe = child.stdin.take().expect("it is piped");
     // A program may end without reading all of its input.
@@ -244,7 +254,7 @@ pub(crate) fn communicate(mut child: Child, stdin: Vec<u8>) -> Outcome {
         if let Some(status) = child.try_wait().expect("a child") {
             break status;
         }
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > RUN_TIMEOUT {
             let _dead = child.kill().and_then(|()| child.wait());
             panic!("waxseal did not end");
         }
@@ -265,7 +275,7 @@ fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> 
     })
 }
 
-/// The values in the `data` of an opened Secret, read without the code under test.
+/// Reads the values in the `data` of an opened Secret, without the code under test.
 pub(crate) fn data_of(secret: &str) -> BTreeMap<String, Vec<u8>> {
     let lines = secret.lines().skip_while(|line| *line != "data:").skip(1);
     let entries = lines.map_while(|line| line.strip_prefix("  ")).map(|line| {
@@ -276,7 +286,7 @@ pub(crate) fn data_of(secret: &str) -> BTreeMap<String, Vec<u8>> {
     entries.collect()
 }
 
-/// Asserts that no value of at least 8 bytes shows in a text, plain or in base64.
+/// Checks that a text contains no value of at least 8 bytes, plain or as base64.
 pub(crate) fn assert_sealed(text: &str, values: &BTreeMap<String, Vec<u8>>) {
     for (key, value) in values.iter().filter(|(_, value)| value.len() >= 8) {
         let plain = text.as_bytes().windows(value.len()).any(|window| window == value);

@@ -1,26 +1,24 @@
-//! What `waxseal` makes of Git repositories: real ones, built by Git, some of them hostile.
+//! How `waxseal` treats files in Git work trees. The repositories are made by Git, some of them hostile.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::folder::{Folder, Run};
+use crate::folder::{Folder, Run, SECRET};
 
-const SECRET: &str =
-    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
 const WARNING: &str = "warning: db.yaml: Git already holds this file, and history keeps it: change the values\n";
 const SEALED: &str = "sealed 1 Secret in 1 file\n";
 const SEAL: [&str; 5] = ["seal", "db.yaml", "--in-place", "--keys", "cluster.yaml"];
 
-/// A folder with a key, the work tree of a repository.
+/// A folder with a key that is the work tree of a repository.
 fn work_tree() -> Folder {
     let folder = Folder::with_key();
     folder.git(&["init", "--quiet"]);
     folder
 }
 
-/// Makes an identity, which is refused wherever Git would take it.
+/// Generates an identity, which is refused where Git would add it.
 fn generate<'a>(folder: &'a Folder, name: &str) -> Run<'a> {
     folder.waxseal(&["keys", "generate", "-o", name])
 }
@@ -70,7 +68,7 @@ fn assert_inside_repository(folder: &Folder, name: &str) {
     generate(folder, name).fails(3, &stderr);
 }
 
-/// Seals `db.yaml` in place and expects exactly this warning of what Git holds.
+/// Seals `db.yaml` in place and expects exactly this warning about Git.
 #[track_caller]
 fn assert_warned(folder: &Folder, warning: &str) {
     folder.write("db.yaml", SECRET);
@@ -81,7 +79,7 @@ fn perhaps(doubt: &str) -> String {
     format!("warning: db.yaml: Git may hold this file ({doubt}): change the values if it was ever committed\n")
 }
 
-/// Commits `db.yaml` on a branch of its own, and removes it there.
+/// Commits `db.yaml`, and removes it in the next commit.
 fn commit_and_remove(folder: &Folder) {
     folder.write("db.yaml", SECRET);
     folder.git(&["add", "db.yaml"]);
@@ -90,8 +88,7 @@ fn commit_and_remove(folder: &Folder) {
     folder.git(&["commit", "--quiet", "--message", "gone"]);
 }
 
-/// A clone of a repository with a folder `apps` that is a bare repository itself, which Git commits
-/// like any other folder.
+/// A clone of a repository with a folder `apps` that is itself a bare repository. Git commits it like any other folder.
 fn hostile_checkout(configuration: &str, exclude: &str) -> Folder {
     let folder = Folder::with_key();
     folder.git(&["init", "--quiet", "origin"]);
@@ -115,7 +112,7 @@ fn hostile_checkout(configuration: &str, exclude: &str) -> Folder {
 }
 
 #[test]
-fn a_bare_repository_in_a_checkout_runs_no_program() {
+fn the_configuration_of_a_bare_repository_in_a_checkout_starts_no_program() {
     let marker = tempfile::tempdir().expect("a folder");
     let marker = marker.path().join("marker");
     for core in ["bare = true", "bare = false\n\tworktree = ./\n\tfsmonitor = touch marker"] {
@@ -145,7 +142,7 @@ hint: write it to another folder
 }
 
 #[test]
-fn a_bare_repository_in_a_checkout_does_not_vouch_for_a_path() {
+fn the_ignore_rules_of_a_bare_repository_in_a_checkout_have_no_effect() {
     let folder = hostile_checkout("[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tworktree = ./\n", "*\n");
     assert_inside_repository(&folder, "checkout/apps/new.key");
     // One that lacks what makes it a repository vouches for nothing, either.
@@ -154,7 +151,7 @@ fn a_bare_repository_in_a_checkout_does_not_vouch_for_a_path() {
 }
 
 #[test]
-fn no_program_is_needed() {
+fn git_checks_work_without_a_git_program() {
     let folder = work_tree();
     folder.write(".gitignore", "*.plain\n");
     commit_and_remove(&folder);
@@ -165,7 +162,7 @@ fn no_program_is_needed() {
 }
 
 #[test]
-fn a_file_that_git_holds_is_warned_of() {
+fn sealing_a_committed_file_warns_that_history_has_it() {
     let folder = work_tree();
     assert_warned(&folder, "");
 
@@ -181,14 +178,14 @@ fn a_file_that_git_holds_is_warned_of() {
 }
 
 #[test]
-fn a_file_is_found_however_git_stores_it() {
+fn a_committed_file_is_found_in_every_kind_of_object_storage() {
     for format in ["sha1", "sha256"] {
         let folder = Folder::with_key();
         folder.git(&["init", "--quiet", &format!("--object-format={format}")]);
         folder.write("first.yaml", "");
         folder.git(&["add", "first.yaml"]);
         folder.git(&["commit", "--quiet", "--message", "first"]);
-        // In no tree that a walk along the first parents would see.
+        // In no commit on the line of first parents.
         folder.git(&["checkout", "--quiet", "-b", "side"]);
         commit_and_remove(&folder);
         folder.git(&["checkout", "--quiet", "-"]);
@@ -205,7 +202,7 @@ fn a_file_is_found_however_git_stores_it() {
 }
 
 #[test]
-fn a_file_is_found_whatever_leads_to_it() {
+fn a_committed_file_is_found_from_every_kind_of_reference() {
     let folder = work_tree();
     folder.git(&["commit", "--quiet", "--allow-empty", "--message", "first"]);
     let first = folder.git(&["rev-parse", "HEAD"]);
@@ -230,7 +227,7 @@ fn a_file_is_found_whatever_leads_to_it() {
         folder.git(&["reset", "--quiet"]);
         assert_warned(&folder, "");
     }
-    // From the other work tree, whose own HEAD is this one's.
+    // From the other work tree: its commits are only in its own HEAD.
     folder.git(&["-C", "elsewhere", "checkout", "--quiet", "--detach", &first]);
     commit_and_remove(&folder);
     folder.write("elsewhere/db.yaml", SECRET);
@@ -240,7 +237,7 @@ fn a_file_is_found_whatever_leads_to_it() {
 }
 
 #[test]
-fn a_replaced_commit_hides_nothing() {
+fn a_file_in_a_replaced_commit_is_found() {
     let folder = work_tree();
     folder.git(&["commit", "--quiet", "--allow-empty", "--message", "first"]);
     commit_and_remove(&folder);
@@ -251,7 +248,7 @@ fn a_replaced_commit_hides_nothing() {
 }
 
 #[test]
-fn history_that_is_not_here_is_not_taken_for_clean() {
+fn an_incomplete_history_is_warned_of() {
     let folder = Folder::with_key();
     folder.git(&["init", "--quiet", "origin"]);
     folder.git(&["-C", "origin", "config", "uploadpack.allowFilter", "true"]);
@@ -278,7 +275,7 @@ fn history_that_is_not_here_is_not_taken_for_clean() {
 }
 
 #[test]
-fn history_that_cannot_be_read_is_not_taken_for_clean() {
+fn an_unreadable_history_is_warned_of() {
     let folder = work_tree();
     folder.git(&["commit", "--quiet", "--allow-empty", "--message", "first"]);
     folder.git(&["config", "core.repositoryFormatVersion", "1"]);
@@ -300,7 +297,7 @@ fn history_that_cannot_be_read_is_not_taken_for_clean() {
 }
 
 #[test]
-fn a_repository_that_blocks_is_not_waited_for() {
+fn a_repository_that_blocks_is_given_up_after_a_timeout() {
     let folder = work_tree();
     folder.git(&["commit", "--quiet", "--allow-empty", "--message", "first"]);
     let refs = folder.path().join(".git/packed-refs");
@@ -315,7 +312,7 @@ fn a_repository_that_blocks_is_not_waited_for() {
 }
 
 #[test]
-fn a_name_is_no_pattern() {
+fn special_characters_in_a_file_name_are_not_a_pattern() {
     let folder = work_tree();
     folder.write("x.yaml", "");
     folder.git(&["add", "x.yaml"]);
@@ -325,7 +322,7 @@ fn a_name_is_no_pattern() {
 }
 
 #[test]
-fn secrets_are_not_written_where_git_would_take_them() {
+fn a_private_file_is_refused_where_git_would_add_it() {
     let folder = Folder::with_key();
     let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(SECRET).succeeds();
     folder.write("sealed.yaml", &sealed);
@@ -345,7 +342,7 @@ hint: write it outside the work tree, or add it to .gitignore first
 }
 
 #[test]
-fn a_tracked_name_is_not_protected_by_ignore_rules() {
+fn ignore_rules_do_not_protect_a_tracked_file() {
     let folder = work_tree();
     folder.write(".gitignore", "*.key\n");
     folder.write("old.key", "");
@@ -361,7 +358,7 @@ fn a_tracked_name_is_not_protected_by_ignore_rules() {
 }
 
 #[test]
-fn the_folder_of_a_repository_is_no_place_for_secrets() {
+fn a_private_file_in_a_repository_folder_is_refused() {
     let folder = work_tree();
     folder.write(".git/new/x", "");
     folder.git(&["init", "--quiet", "--bare", "bare.git"]);
@@ -371,7 +368,7 @@ fn the_folder_of_a_repository_is_no_place_for_secrets() {
 }
 
 #[test]
-fn every_repository_around_a_path_has_to_ignore_it() {
+fn every_repository_around_a_path_must_ignore_it() {
     let folder = work_tree();
     folder.git(&["init", "--quiet", "inner"]);
     folder.write("inner/deep/x", "");
@@ -380,18 +377,18 @@ fn every_repository_around_a_path_has_to_ignore_it() {
     assert_exposed_to(&folder, "inner/deep/new.key", "");
     folder.write(".git/info/exclude", "/inner/deep/new.*\n");
     assert_written(&folder, "inner/deep/new.key");
-    // Both read the files in the folders.
+    // Both repositories read the `.gitignore` files of the inner folders.
     folder.write("inner/.gitignore", "*.yaml\n");
     assert_written(&folder, "inner/deep/new.yaml");
     folder.write("inner/deep/.gitignore", "!other.key\n");
     assert_exposed(&folder, "inner/deep/other.key");
-    // What looks like a repository and cannot be read as one.
+    // A `.git` that cannot be read as a repository.
     folder.write("inner/deep/.git", "gitdir: nowhere\n");
     assert_unknown(&folder, "inner/deep/other.key");
 }
 
 #[test]
-fn a_submodule_answers_for_its_own_files() {
+fn a_file_in_a_submodule_follows_the_rules_of_the_submodule() {
     let folder = work_tree();
     folder.git(&["init", "--quiet", "origin"]);
     folder.write("origin/.gitignore", "*.key\n");
@@ -400,13 +397,13 @@ fn a_submodule_answers_for_its_own_files() {
     folder.git(&["submodule", "--quiet", "add", "./origin", "module"]);
     assert_written(&folder, "module/new.key");
     assert_exposed(&folder, "module/new.yaml");
-    // Without its repository it is a folder like any other.
+    // Without its repository, the submodule is an ordinary folder.
     folder.git(&["submodule", "--quiet", "deinit", "--force", "module"]);
     assert_exposed(&folder, "module/other.key");
 }
 
 #[test]
-fn a_linked_work_tree_has_the_rules_of_its_repository() {
+fn a_linked_work_tree_uses_the_rules_of_its_repository() {
     let folder = Folder::with_key();
     folder.git(&["init", "--quiet", "main"]);
     folder.write("main/.gitignore", "*.plain\n");
@@ -422,14 +419,14 @@ fn a_linked_work_tree_has_the_rules_of_its_repository() {
 }
 
 #[test]
-fn a_bare_repository_adds_no_files_around_it() {
+fn a_bare_repository_does_not_expose_the_files_around_it() {
     let folder = Folder::with_key();
     folder.git(&["init", "--quiet", "--bare", ".git"]);
     assert_written(&folder, "new.key");
 }
 
 #[test]
-fn a_work_tree_elsewhere_is_not_understood() {
+fn a_repository_with_another_work_tree_is_not_read() {
     let folder = work_tree();
     folder.write("elsewhere/x", "");
     folder.write(".gitignore", "*.key\n");
@@ -438,7 +435,7 @@ fn a_work_tree_elsewhere_is_not_understood() {
 }
 
 #[test]
-fn ignore_rules_that_git_does_not_read_do_not_count() {
+fn ignore_files_that_git_does_not_read_have_no_effect() {
     let folder = work_tree();
     folder.write("rules", "*.key\n");
     symlink("rules", folder.path().join(".gitignore")).expect("a link");
@@ -448,9 +445,9 @@ fn ignore_rules_that_git_does_not_read_do_not_count() {
     assert_unknown(&folder, "new.key");
 }
 
-/// Each of these rules protects a name until the next one takes that back.
+/// In each case a rule ignores the file and a later rule includes it again.
 #[test]
-fn rules_that_take_back_others_count() {
+fn a_later_rule_can_negate_an_earlier_rule() {
     for (rules, exclude) in [
         ("*.key\n!*.key\r", ""),
         ("*\n!*.key\n", ""),
@@ -474,7 +471,7 @@ fn rules_that_take_back_others_count() {
 }
 
 #[test]
-fn rules_of_files_that_a_sparse_checkout_leaves_out_count() {
+fn ignore_files_outside_a_sparse_checkout_apply() {
     let folder = work_tree();
     folder.write(".gitignore", "*.key\n");
     folder.write("apps/.gitignore", "!*.key\n");
@@ -488,7 +485,7 @@ fn rules_of_files_that_a_sparse_checkout_leaves_out_count() {
 }
 
 #[test]
-fn the_ignore_file_of_a_person_counts() {
+fn the_ignore_file_of_the_user_applies() {
     let folder = work_tree();
     let home = tempfile::tempdir().expect("a folder");
     let write = |name: &str, content: &str| {
@@ -501,7 +498,7 @@ fn the_ignore_file_of_a_person_counts() {
     };
     write(".config/git/ignore", "*.key\n");
     generate("a.key").writes(&["a.key"]).succeeds();
-    // Then the file of that name does not count.
+    // With `core.excludesFile`, Git does not read the default file.
     write(".gitconfig", "[include]\n\tpath = more\n");
     write("more", "[core]\n\texcludesFile = ~/ignored\n");
     write("ignored", "*.plain\n");
@@ -519,7 +516,7 @@ hint: write it outside the work tree, or add it to .gitignore first
 }
 
 #[test]
-fn variables_of_a_hook_point_at_no_other_repository() {
+fn git_variables_of_a_hook_are_ignored() {
     let folder = work_tree();
     folder.write(".gitignore", "*.key\n");
     folder.write("old.key", "");

@@ -1,4 +1,6 @@
-use crate::folder::Folder;
+//! `waxseal inspect`.
+
+use crate::folder::{Folder, HOSTILE_NAME, HOSTILE_NAME_ESCAPED, SECRET};
 
 fn sealed_in(folder: &Folder) -> (String, String) {
     let secret = format!(
@@ -13,7 +15,7 @@ fn sealed_in(folder: &Folder) -> (String, String) {
 }
 
 #[test]
-fn a_report_for_people() {
+fn the_text_report_is_complete() {
     let folder = Folder::with_key();
     let (sealed, envelope) = sealed_in(&folder);
     let key = folder.key_id("cluster");
@@ -29,7 +31,7 @@ fn a_report_for_people() {
 }
 
 #[test]
-fn a_type_reaches_the_terminal_only_if_it_looks_like_one() {
+fn an_unusual_type_is_hidden_in_the_text_report() {
     let folder = Folder::with_key();
     let (sealed, _) = sealed_in(&folder);
     let line = "    type: kubernetes.io/tls\n";
@@ -62,7 +64,7 @@ fn an_empty_type_is_shown_as_kubernetes_reads_it() {
 }
 
 #[test]
-fn a_report_for_programs() {
+fn the_json_report_is_complete() {
     let folder = Folder::with_key();
     let (sealed, envelope) = sealed_in(&folder);
     let text = folder.waxseal(&["inspect", "-", "--format", "json"]).stdin(format!("---\n{sealed}")).succeeds();
@@ -84,7 +86,7 @@ fn a_report_for_programs() {
 }
 
 #[test]
-fn what_is_malformed_is_refused() {
+fn a_malformed_sealed_secret_and_an_input_without_any_are_refused() {
     let folder = Folder::with_key();
     let (sealed, envelope) = sealed_in(&folder);
     let broken = sealed.replace(&envelope, "e0000000000");
@@ -105,13 +107,13 @@ fn seal(folder: &Folder, name: &str, scope: &str) -> String {
     folder.waxseal(&["seal", "--keys", "cluster.yaml", "--scope", scope]).stdin(secret(name)).succeeds()
 }
 
-/// The first lines of the reports.
+/// The first line of each object's report.
 fn heads(report: &str) -> Vec<&str> {
     report.lines().filter(|line| !line.starts_with(' ') && !line.is_empty()).collect()
 }
 
 #[test]
-fn files_folders_and_stdin_together() {
+fn files_folders_and_stdin_are_inspected_together() {
     let folder = Folder::with_key();
     folder.write("apps/deep/a.yaml", seal(&folder, "a", "Strict"));
     folder.write("apps/b.yml", format!("kind: ConfigMap\n---\n{}", seal(&folder, "b", "Strict")));
@@ -127,12 +129,12 @@ fn files_folders_and_stdin_together() {
     folder.write("none/x.yaml", "kind: ConfigMap\n");
     folder.waxseal(&["inspect", "none"]).prints("");
     folder.waxseal(&["inspect", "none", "--format", "json"]).prints("[]\n");
-    let stderr = "error: `-` stands for stdin twice, and it can be read once\n";
+    let stderr = "error: `-` names stdin twice, and stdin can be read only once\n";
     folder.waxseal(&["inspect", "-", "--keys", "-"]).fails(2, stderr);
 }
 
 #[test]
-fn what_cannot_be_read_does_not_hide_the_rest() {
+fn errors_do_not_hide_the_report_of_the_other_objects() {
     let folder = Folder::with_key();
     let (good, other) = (seal(&folder, "a", "Strict"), seal(&folder, "b", "Strict"));
     let moved = other.replacen("namespace: shop", "namespace: web", 1);
@@ -154,7 +156,7 @@ error: a.yaml:2: web/b: Moved: sealed for shop/b (scope Strict), but this object
 }
 
 #[test]
-fn keys_files_say_whose_keys_they_are() {
+fn keys_files_add_role_and_state_to_the_report() {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
     folder.generate("other", &[]);
@@ -188,18 +190,19 @@ fn keys_files_say_whose_keys_they_are() {
 }
 
 #[test]
-fn help_has_examples_and_says_what_goes_where() {
-    let folder = Folder::new();
-    let help = folder.waxseal(&["inspect", "--help"]).succeeds();
-    for text in ["[MANIFEST|DIR|-]...", "--keys <KEYS_FILE>", "Examples:\n  waxseal inspect db.sealed.yaml\n"] {
-        assert!(help.contains(text), "{help}");
-    }
-    let help = folder.waxseal(&["open", "--help"]).succeeds();
-    for text in [
-        "--identity <IDENTITY_FILE>",
-        "[MANIFEST|DIR|-]...",
-        "Examples:\n  waxseal open db.sealed.yaml --identity recovery.key\n",
-    ] {
-        assert!(help.contains(text), "{help}");
-    }
+fn the_json_report_escapes_hidden_characters_and_keeps_values() {
+    let folder = Folder::with_key();
+    let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(SECRET).succeeds();
+    let quoted: String = HOSTILE_NAME.chars().map(|character| format!("\\u{:04x}", u32::from(character))).collect();
+    let typed = format!("{sealed}  template:\n    type: \"{quoted}\"\n");
+    let file = format!("{HOSTILE_NAME}.yaml");
+    folder.write(&file, &typed);
+    let json = folder.waxseal(&["inspect", "--format", "json", &file]).succeeds();
+    let hidden = |c: &char| c.is_control() && *c != '\n' || ('\u{200b}'..='\u{2069}').contains(c);
+    assert_eq!(json.chars().find(hidden), None, "{json:?}");
+    let report: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(report[0]["type"], HOSTILE_NAME);
+    assert_eq!(report[0]["place"], format!("{HOSTILE_NAME_ESCAPED}.yaml:1"));
+    let text = folder.waxseal(&["inspect", &file]).succeeds();
+    assert!(text.contains("scope Strict, type …\n"), "{text}");
 }

@@ -1,25 +1,55 @@
-//! Tests of the `waxseal` program as a person uses it: exact output, exact exit codes, real files.
+//! Tests of the `waxseal` program as users run it: exact output, exact exit codes, real files.
+//!
+//! # Where a test is
+//!
+//! - One command: the file with the name of the command, such as `keys_list.rs`. `seal` has several: documents of a
+//!   stream, sealing in place, recipients, refused manifests, warnings. `keys_fetch_errors.rs` has the kubeconfigs and
+//!   servers that `keys fetch` cannot use.
+//! - Behaviour of several commands: arguments, exit codes, input files and folders, limits of the input, output files,
+//!   Git, passphrases, the terminal, memory, secrets in messages. `round_trips.rs` seals and opens again.
+//! - `readme.rs` checks the README.
+//! - Support without tests of their own: `folder.rs` runs the program, `api_server.rs` plays the API server, and
+//!   `terminal.rs` plays the user at a terminal.
+//!
+//! # How to add a test
+//!
+//! Make a [`folder::Folder`], usually with `Folder::with_key()`, write the input, and end with one call that runs the
+//! program and checks everything:
+//!
+//! ```ignore
+//! let folder = Folder::with_key();
+//! folder.write("db.yaml", SECRET);
+//! let seal = folder.waxseal(&["seal", "db.yaml", "--in-place", "--keys", "cluster.yaml"]);
+//! seal.writes(&["db.yaml"]).warns("sealed 1 Secret in 1 file\n");
+//! ```
+//!
+//! `succeeds`, `prints`, `warns` and `fails` compare stdout, stderr and the exit code. Every run also fails the test if it
+//! changes a file that `writes` does not name. Name the test after the behaviour, as a sentence:
+//! `a_duplicate_key_is_refused`. Every error that a user can cause has a test of its text.
 
 mod api_server;
-mod cluster;
-mod connections;
-mod fixtures;
+mod arguments;
+mod exit_codes;
 mod folder;
-mod found_files;
 mod git;
-mod hostile;
-mod hygiene;
-mod in_place;
+mod input_files;
+mod input_limits;
 mod inspect;
-mod keys;
+mod keys_fetch;
+mod keys_fetch_errors;
+mod keys_generate;
+mod keys_list;
+mod keys_public;
 mod memory;
 mod open;
+mod output_files;
 mod passphrases;
 mod readme;
-mod recipients;
-mod refusals;
-mod replacement;
 mod round_trips;
-mod streams;
+mod seal_documents;
+mod seal_in_place;
+mod seal_recipients;
+mod seal_refused_manifests;
+mod seal_warnings;
+mod secret_leaks;
 mod terminal;
-mod untrusted_names;

@@ -1,4 +1,4 @@
-//! What is in the memory of `waxseal open` while its result waits to be taken.
+//! The memory of `waxseal open` while its result waits for a reader.
 
 use std::io::Write;
 use std::process::{Child, Stdio};
@@ -15,10 +15,10 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// The capacity of a pipe on Linux (pipe(7)).
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// The pipe is full, so the program waits when all is opened and nothing is written yet. The value
-/// is in memory once, in base64 as the manifest has it.
+/// The pipe is full, so the program waits after opening and before writing. The value must be in memory once, as base64
+/// like in the manifest.
 #[test]
-fn a_result_that_waits_is_all_that_is_left() {
+fn only_the_result_is_in_memory_while_it_waits_to_be_read() {
     let known = KnownObject::new("shop", "db");
     let folder = Folder::new();
     let made = "2026-01-01T00:00:00Z".parse().expect("a time");
@@ -43,7 +43,7 @@ fn a_result_that_waits_is_all_that_is_left() {
     assert_eq!(places, [("the value", "base64")], "{}", list(&found));
 }
 
-/// Whether the program does nothing and has a text.
+/// Whether the program waits and has the text in memory.
 fn waits_with(open: &Child, text: &str) -> bool {
     memory::is_idle(open.id()).unwrap_or_default() && !sightings(open, &Canaries::new([("it", text)])).is_empty()
 }

@@ -1,20 +1,19 @@
+//! `waxseal open`.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::folder::{Folder, data_of};
-
-const SECRET: &str =
-    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
+use crate::folder::{Folder, SECRET, data_of};
 
 fn sealed_in(folder: &Folder) -> String {
     folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(SECRET).succeeds()
 }
 
 #[test]
-fn a_secret_file_is_new_and_for_its_owner_alone() {
+fn an_output_file_is_new_and_private() {
     let folder = Folder::with_key();
     folder.write("sealed.yaml", sealed_in(&folder));
     let open = ["open", "sealed.yaml", "--identity", "cluster.key", "-o", "db.yaml"];
@@ -31,7 +30,7 @@ fn a_secret_file_is_new_and_for_its_owner_alone() {
 }
 
 #[test]
-fn a_hyphen_as_the_output_is_stdout() {
+fn output_to_a_hyphen_is_stdout() {
     let folder = Folder::with_key();
     let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml", "-o", "-"]).stdin(SECRET).succeeds();
     let open = ["open", "-", "--identity", "cluster.key", "-o"];
@@ -44,7 +43,7 @@ fn a_hyphen_as_the_output_is_stdout() {
 }
 
 #[test]
-fn a_wrong_identity_is_named_by_what_it_lacks() {
+fn the_error_for_a_wrong_identity_names_the_key_that_is_needed() {
     let folder = Folder::with_key();
     folder.generate("other", &[]);
     let sealed = sealed_in(&folder);
@@ -64,7 +63,7 @@ fn a_wrong_identity_is_named_by_what_it_lacks() {
 }
 
 #[test]
-fn every_key_that_would_open_it_is_named() {
+fn the_error_for_a_wrong_identity_names_every_key_that_opens() {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
     folder.generate("other", &[]);
@@ -101,7 +100,7 @@ fn files_folders_and_stdin_are_opened_together() {
 }
 
 #[test]
-fn what_is_no_identity_file_is_refused() {
+fn an_invalid_identity_file_is_refused() {
     let folder = Folder::with_key();
     let sealed = sealed_in(&folder);
     for (content, stderr) in [
@@ -116,7 +115,7 @@ fn what_is_no_identity_file_is_refused() {
 }
 
 #[test]
-fn a_value_that_was_moved_does_not_open() {
+fn a_moved_renamed_or_edited_value_does_not_open() {
     let folder = Folder::with_key();
     let sealed = sealed_in(&folder);
     let open = |text: String| folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(text);
@@ -170,7 +169,7 @@ fn a_broken_wrap_of_another_key_is_warned_of() {
 }
 
 #[test]
-fn nothing_is_opened_unless_all_can_be_read() {
+fn nothing_is_printed_if_any_input_is_invalid() {
     let folder = Folder::with_key();
     folder.generate("other", &[]);
     let sealed = sealed_in(&folder);
@@ -186,7 +185,7 @@ fn nothing_is_opened_unless_all_can_be_read() {
 }
 
 #[test]
-fn there_has_to_be_something_to_open() {
+fn an_input_without_a_sealed_secret_is_refused_by_open() {
     let folder = Folder::with_key();
     let open = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(SECRET);
     open.fails(3, "error: <stdin>: no SealedSecret in it\n");

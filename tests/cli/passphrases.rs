@@ -8,11 +8,9 @@ use age::armor::{ArmoredWriter, Format};
 use age_core::secrecy::SecretString;
 use rustix::process::Signal;
 
-use crate::folder::{Folder, communicate, data_of};
+use crate::folder::{Folder, SECRET, communicate, data_of};
 use crate::terminal::{Session, without_terminal};
 
-const SECRET: &str =
-    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
 const PASSPHRASE: &str = "correct horse";
 const OPEN: [&str; 4] = ["open", "sealed.yaml", "--identity", "safe.key"];
 
@@ -32,7 +30,7 @@ pub(crate) fn protect(text: &str, passphrase: &str, format: Format) -> Vec<u8> {
     encrypt(&recipient, text, format)
 }
 
-/// A folder with `sealed.yaml`, `safe.key`, which opens it, and `pass`, which opens that.
+/// A folder with `sealed.yaml`, the protected identity `safe.key` that opens it, and its passphrase in `pass`.
 fn folder(format: Format) -> Folder {
     let folder = Folder::with_key();
     let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(SECRET);
@@ -47,7 +45,7 @@ fn with_file<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_passphrase_file_opens_them_wherever_identities_are_read() {
+fn a_passphrase_file_works_for_every_command_that_reads_identities() {
     for format in [Format::Binary, Format::AsciiArmor] {
         let folder = folder(format);
         let opened = folder.waxseal(&with_file(&OPEN)).succeeds();
@@ -60,7 +58,7 @@ fn a_passphrase_file_opens_them_wherever_identities_are_read() {
 }
 
 #[test]
-fn plain_and_protected_files_go_together() {
+fn plain_and_protected_identity_files_can_be_combined() {
     let folder = folder(Format::Binary);
     folder.generate("other", &[]);
     let open = folder.waxseal(&with_file(&[&OPEN[..], &["--identity", "other.key"]].concat()));
@@ -68,7 +66,7 @@ fn plain_and_protected_files_go_together() {
 }
 
 #[test]
-fn one_final_newline_is_no_part_of_a_passphrase() {
+fn one_final_newline_of_a_passphrase_file_is_dropped() {
     let folder = folder(Format::Binary);
     for (pass, is_right) in [(PASSPHRASE, true), ("correct horse\r\n", true), ("correct horse\n\n", false)] {
         folder.write("pass", pass);
@@ -82,7 +80,7 @@ fn one_final_newline_is_no_part_of_a_passphrase() {
 }
 
 #[test]
-fn passphrase_files_that_do_not_do() {
+fn a_wrong_empty_or_missing_passphrase_file_is_refused() {
     let folder = folder(Format::Binary);
     folder.write("pass", "Correct horse\n");
     folder.waxseal(&with_file(&OPEN)).fails(3, "error: safe.key: the passphrase does not open it\n");
@@ -95,7 +93,7 @@ fn passphrase_files_that_do_not_do() {
 }
 
 #[test]
-fn a_passphrase_file_that_no_identity_needs() {
+fn a_passphrase_file_without_a_protected_identity_is_refused() {
     let folder = folder(Format::Binary);
     let stderr = "error: --passphrase-file: no identity file is protected by a passphrase
 hint: leave `--passphrase-file` out
@@ -109,9 +107,9 @@ hint: leave `--passphrase-file` out
 }
 
 #[test]
-fn stdin_is_read_once() {
+fn stdin_named_twice_is_refused() {
     let folder = folder(Format::Binary);
-    let stderr = "error: `-` stands for stdin twice, and it can be read once\n";
+    let stderr = "error: `-` names stdin twice, and stdin can be read only once\n";
     for arguments in [
         &["open", "-", "--identity", "safe.key", "--passphrase-file", "-"][..],
         &["open", "-", "--identity", "-"],
@@ -123,7 +121,7 @@ fn stdin_is_read_once() {
 }
 
 #[test]
-fn files_that_no_passphrase_opens() {
+fn files_that_are_not_protected_by_a_passphrase_are_refused() {
     let folder = folder(Format::Binary);
     let identity = folder.read("cluster.key");
     let armoured = String::from_utf8(protect(&identity, PASSPHRASE, Format::AsciiArmor)).expect("armour is text");
@@ -145,19 +143,19 @@ fn files_that_no_passphrase_opens() {
 }
 
 #[test]
-fn a_file_that_would_take_hours_is_refused_at_once() {
+fn an_excessive_work_factor_is_refused_at_once() {
     let folder = folder(Format::Binary);
     let file = protect(&folder.read("cluster.key"), PASSPHRASE, Format::Binary);
     let factor = file.windows(3).position(|window| window == b" 4\n").expect("the work factor");
     folder.write("safe.key", [&file[..factor], b" 23", &file[factor + 2..]].concat());
-    // Nobody is asked either: without a terminal this would be another error.
+    // Refused before the passphrase is asked for: that would be another error without a terminal.
     let outcome = communicate(without_terminal(&folder, &OPEN), Vec::new());
     let stderr = "error: safe.key: its passphrase takes 2^23 rounds of scrypt, and at most 2^22 are tried\n";
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(3)));
 }
 
 #[test]
-fn nobody_to_ask() {
+fn without_a_terminal_a_passphrase_file_is_required() {
     let folder = folder(Format::Binary);
     let outcome = communicate(without_terminal(&folder, &OPEN), PASSPHRASE.into());
     let stderr = "error: safe.key: protected by a passphrase, and there is no terminal to ask for it
@@ -167,7 +165,7 @@ hint: pass `--passphrase-file FILE`
 }
 
 #[test]
-fn what_is_typed_does_not_show() {
+fn a_typed_passphrase_is_not_echoed() {
     let folder = folder(Format::Binary);
     let mut session = Session::start(&folder, &[&OPEN[..], &["-o", "db.yaml"]].concat());
     session.answers("Passphrase of safe.key: ", "correct horsf\u{7f}e\n");
@@ -178,7 +176,7 @@ fn what_is_typed_does_not_show() {
 }
 
 #[test]
-fn each_protected_file_is_asked_for() {
+fn the_passphrase_of_each_protected_file_is_asked_for() {
     let folder = folder(Format::Binary);
     folder.generate("other", &[]);
     folder.write("other.key", protect(&folder.read("other.key"), "battery", Format::AsciiArmor));
@@ -193,7 +191,7 @@ fn each_protected_file_is_asked_for() {
 }
 
 #[test]
-fn an_answer_that_is_none() {
+fn an_invalid_answer_is_refused() {
     let folder = folder(Format::Binary);
     for answer in ["\n", "\u{4}"] {
         let mut session = Session::start(&folder, &OPEN);
@@ -206,7 +204,7 @@ fn an_answer_that_is_none() {
 }
 
 #[test]
-fn a_signal_that_ends_the_program_leaves_the_terminal_as_it_was() {
+fn a_signal_restores_the_terminal() {
     let folder = folder(Format::Binary);
     for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT] {
         let mut session = Session::start(&folder, &OPEN);
@@ -218,7 +216,7 @@ fn a_signal_that_ends_the_program_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn a_signal_at_the_second_question_does_the_same() {
+fn a_signal_at_the_second_question_restores_the_terminal() {
     let folder = folder(Format::Binary);
     let mut session = Session::start(&folder, &[&OPEN[..], &["--identity", "safe.key"]].concat());
     session.answers("Passphrase of safe.key: ", "correct horse\n");
@@ -229,7 +227,7 @@ fn a_signal_at_the_second_question_does_the_same() {
 }
 
 #[test]
-fn an_interrupted_question_leaves_the_terminal_as_it_was() {
+fn ctrl_c_at_the_question_restores_the_terminal() {
     let folder = folder(Format::Binary);
     let mut session = Session::start(&folder, &OPEN);
     session.answers("Passphrase of safe.key: ", "corr\u{3}");

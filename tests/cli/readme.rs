@@ -1,4 +1,4 @@
-//! The README's commands are commands that the programs have.
+//! The README: its commands exist, and its examples and tables are right.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use crate::folder::Folder;
 
 const README: &str = include_str!("../../README.md");
 
-/// The words of each command line in the README that runs a program of ours.
+/// The words of each command line in the README that runs this program.
 fn commands(program: &str) -> Vec<Vec<&'static str>> {
     let lines = README.lines().map(|line| line.trim_start_matches("  | ").trim());
     let ours = lines.filter(|line| line.strip_prefix(program).is_some_and(|rest| rest.starts_with(' ')));
@@ -21,7 +21,7 @@ fn help(program: &std::path::Path, subcommands: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("help is text")
 }
 
-/// Words up to the first that is an option, a path or an argument.
+/// The words before the first option, path or argument.
 fn subcommands<'a>(words: &[&'a str]) -> Vec<&'a str> {
     let is_command = |word: &&&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
     words.iter().take_while(is_command).copied().collect()
@@ -40,13 +40,13 @@ fn assert_known(program: &str, path: &std::path::Path, at_least: usize) {
 }
 
 #[test]
-fn every_command_in_the_readme_is_one() {
+fn every_command_in_the_readme_exists() {
     let programs = programs::build().expect("the programs");
     assert_known("waxseal", &programs.waxseal, 4);
     assert_known("waxseal-controller", &programs.waxseal_controller, 2);
 }
 
-/// The text of the first blocks of YAML.
+/// The first two blocks of YAML.
 fn manifests() -> [&'static str; 2] {
     let blocks = README.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```\n"));
     let blocks: Vec<_> = blocks.map(|(block, _)| block).take(2).collect();
@@ -54,13 +54,13 @@ fn manifests() -> [&'static str; 2] {
 }
 
 #[test]
-fn the_first_manifest_becomes_the_second() {
+fn the_first_manifest_in_the_readme_seals_to_the_second() {
     let [secret, shortened] = manifests();
     let folder = Folder::with_key();
     let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(secret).finish().stdout;
     let mut lines = sealed.lines();
     for shown in shortened.lines() {
-        // Every token is another one.
+        // Sealed values differ in every run.
         let start = shown.split('…').next().unwrap_or(shown).trim_end();
         let start = start.split_once("wax1.").map_or(start, |(name, _)| &shown[..name.len() + "wax1.".len()]);
         assert!(lines.any(|line| line.starts_with(start)), "{shown:?} is not in its place in\n{sealed}");
@@ -69,14 +69,14 @@ fn the_first_manifest_becomes_the_second() {
 }
 
 #[test]
-fn the_two_commands_come_first() {
+fn the_readme_begins_with_demo_and_test() {
     let first = README.find("cargo demo").expect("the demo is in the README");
     let second = README.find("cargo test").expect("the tests are in the README");
     assert!(first < second);
 }
 
 #[test]
-fn every_reason_is_explained() {
+fn the_readme_explains_every_reason() {
     use waxseal_shared::reason::Reason;
     let reasons = [
         Reason::Materialised,

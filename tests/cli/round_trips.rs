@@ -1,11 +1,14 @@
+//! Secrets that are sealed and opened again keep every byte.
+
 use std::collections::BTreeMap;
+use std::fs;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::folder::{Folder, assert_sealed, data_of};
 
-/// Seals a manifest, checks that nothing shows, opens it again and compares every byte.
+/// Seals a manifest, checks that no value shows, opens it and compares every byte.
 fn assert_survives(body: &str, expected: &[(&str, &[u8])], warning: &str) {
     let folder = Folder::with_key();
     folder.write("db.yaml", format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: db, namespace: shop}}\n{body}"));
@@ -19,20 +22,20 @@ fn assert_survives(body: &str, expected: &[(&str, &[u8])], warning: &str) {
 }
 
 #[test]
-fn data_and_string_data_together() {
+fn data_and_string_data_are_merged() {
     let body = "data: {A: b2xkIHZhbHVl, B: a2VwdA==}\nstringData: {A: new value, C: third value}\n";
     let warning = "warning: db.yaml:4:8: data.A: not sealed: stringData has this key too, and wins, as in Kubernetes\n";
     assert_survives(body, &[("A", b"new value"), ("B", b"kept"), ("C", b"third value")], warning);
 }
 
 #[test]
-fn an_empty_value_and_no_values() {
+fn an_empty_value_and_a_secret_without_values_survive() {
     assert_survives("stringData: {EMPTY: ''}\n", &[("EMPTY", b"")], "");
     assert_survives("", &[], "warning: db.yaml:1:1: this Secret has no values\n");
 }
 
 #[test]
-fn a_quarter_of_a_mebibyte() {
+fn a_value_of_256_kib_survives() {
     let mut bytes = vec![0; 256 * 1024];
     let mut state = 1u64;
     for byte in &mut bytes {
@@ -45,7 +48,7 @@ fn a_quarter_of_a_mebibyte() {
 }
 
 #[test]
-fn text_that_is_easily_damaged() {
+fn text_with_special_characters_survives() {
     let pem = "-----BEGIN CERTIFICATE-----\r\nMIIBjzCCATWgAwIBAgIU\r\n-----END CERTIFICATE-----\r\n";
     let body =
         format!("stringData:\n  PEM: {pem:?}\n  EMOJI: \"🦭 wax 🕯\"\n  NO: \"no\"\n  MODE: '0777'\n  FLOAT: \"1e3\"\n");
@@ -61,14 +64,14 @@ fn text_that_is_easily_damaged() {
 }
 
 #[test]
-fn block_scalars_and_their_final_newlines() {
+fn block_scalars_keep_their_final_newlines() {
     let body =
         "stringData:\n  KEEP: |\n    two\n    lines\n  STRIP: |-\n    no newline\n  FOLD: >-\n    one\n    line\n";
     assert_survives(body, &[("KEEP", b"two\nlines\n"), ("STRIP", b"no newline"), ("FOLD", b"one line")], "");
 }
 
 #[test]
-fn every_scope_opens_again() {
+fn every_scope_opens() {
     for scope in ["Strict", "namespace", "CLUSTER"] {
         let folder = Folder::with_key();
         let secret =
@@ -80,7 +83,7 @@ fn every_scope_opens_again() {
 }
 
 #[test]
-fn labels_annotations_type_and_immutable_go_along() {
+fn labels_annotations_type_and_immutable_survive() {
     let folder = Folder::with_key();
     let secret = "apiVersion: v1
 kind: Secret
@@ -120,7 +123,7 @@ data:
 }
 
 #[test]
-fn recipients_of_all_sources_can_open() {
+fn recipients_of_all_options_can_open() {
     let folder = Folder::with_key();
     folder.generate("other", &[]);
     folder.generate("recovery", &["--recovery"]);
@@ -135,7 +138,7 @@ fn recipients_of_all_sources_can_open() {
 }
 
 #[test]
-fn classic_keys_work_where_they_are_allowed() {
+fn classic_keys_seal_and_open() {
     let folder = Folder::new();
     folder.generate("classic", &["--classic"]);
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
@@ -143,4 +146,40 @@ fn classic_keys_work_where_they_are_allowed() {
     let sealed = folder.waxseal(&seal).stdin(secret).succeeds();
     let opened = folder.waxseal(&["open", "-", "--identity", "classic.key"]).stdin(&sealed).succeeds();
     assert_eq!(data_of(&opened)["A"], b"a long value");
+}
+
+/// Seals and opens a manifest that kubectl printed.
+fn assert_fixture_survives(name: &str, type_: &str, keys: &[&str]) {
+    let folder = Folder::with_key();
+    let path = format!("{}/fixtures/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(path).expect("a fixture");
+    let expected = data_of(&manifest);
+    assert_eq!(expected.keys().collect::<Vec<_>>(), keys);
+    let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(&manifest).succeeds();
+    assert_sealed(&sealed, &expected);
+    let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(&sealed).succeeds();
+    assert_eq!(data_of(&opened), expected);
+    let type_line = format!("\ntype: {type_}\n");
+    assert_eq!(opened.contains(&type_line), type_ != "Opaque", "{opened}");
+}
+
+#[test]
+fn secrets_from_kubectl_create_survive() {
+    assert_fixture_survives("generic", "Opaque", &["answer", "level", "password", "username"]);
+    assert_fixture_survives("tls", "kubernetes.io/tls", &["tls.crt", "tls.key"]);
+    assert_fixture_survives("docker-registry", "kubernetes.io/dockerconfigjson", &[".dockerconfigjson"]);
+    assert_fixture_survives("basic-auth", "kubernetes.io/basic-auth", &["password", "username"]);
+    assert_fixture_survives("ssh-auth", "kubernetes.io/ssh-auth", &["ssh-privatekey"]);
+}
+
+#[test]
+fn a_secret_from_kubectl_get_survives_without_server_fields() {
+    assert_fixture_survives("get", "Opaque", &["password", "username"]);
+    let folder = Folder::with_key();
+    let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/get.yaml")).expect("a fixture");
+    let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(manifest).succeeds();
+    for dropped in ["last-applied", "kapp.k14s.io/original", "ownerReferences", "managedFields", "184467", "uid"] {
+        assert!(!sealed.contains(dropped), "{dropped}\n{sealed}");
+    }
+    assert!(sealed.contains("example.test/owner: team-shop"), "{sealed}");
 }

@@ -1,4 +1,4 @@
-//! A terminal with nobody in front of it, and programs in a session of their own.
+//! A terminal for tests, `waxseal` in a session with or without it, and stdin that is a terminal.
 
 use std::env;
 use std::fs::File;
@@ -12,10 +12,10 @@ use waxseal_tests::terminal::{self, Shown};
 
 use crate::folder::{Folder, program};
 
-/// `waxseal` in a session that has a terminal of its own.
+/// `waxseal` in a session with its own terminal.
 pub(crate) struct Session {
     terminal: Terminal,
-    /// Keeps what the terminal is set to, and its reader from ending.
+    /// Kept open, so that the terminal keeps its settings and its reader does not end.
     kept: File,
     shown: Shown,
     child: Option<Child>,
@@ -31,14 +31,14 @@ impl Session {
         Self { terminal, kept, shown, child }
     }
 
-    /// Waits until the terminal shows this, and types an answer.
+    /// Waits until the terminal shows the question, and types an answer.
     pub(crate) fn answers(&mut self, question: &str, answer: &str) {
         self.waits_for(question);
         assert!(!self.is_shown(), "typing shows while {question:?} is asked");
         self.terminal.types(answer);
     }
 
-    /// Waits until the terminal shows this, and sends the program a signal.
+    /// Waits until the terminal shows the question, and sends the program a signal.
     pub(crate) fn signals(&mut self, question: &str, signal: Signal) {
         self.waits_for(question);
         assert!(!self.is_shown(), "typing shows while {question:?} is asked");
@@ -47,11 +47,11 @@ impl Session {
         kill_process(process, signal).expect("it lives");
     }
 
-    /// Waits until the program ends; gives it, and all that the terminal showed.
+    /// Waits until the program ends; returns its result, and everything that the terminal showed.
     pub(crate) fn ends(mut self) -> (crate::folder::Outcome, String) {
         let child = self.child.take().expect("it ends once");
         let outcome = crate::folder::communicate(child, Vec::new());
-        // Whatever was shown before stands before this.
+        // Everything that was shown before comes before this.
         self.kept.write_all(b"\nthe end").expect("a terminal");
         self.waits_for("\nthe end");
         assert!(self.is_shown(), "the terminal is left silent");
@@ -60,7 +60,7 @@ impl Session {
         (outcome, shown)
     }
 
-    /// Whether what is typed now would show.
+    /// Whether the echo is on.
     fn is_shown(&self) -> bool {
         let modes = tcgetattr(&self.kept).expect("a terminal").local_modes;
         assert_eq!(modes.contains(LocalModes::ECHO), modes.contains(LocalModes::ISIG));
@@ -72,7 +72,7 @@ impl Session {
     }
 }
 
-/// `waxseal` in a session without a terminal. What it prints stands after what the test harness prints.
+/// `waxseal` in a session without a terminal. Its output comes after the output of the test harness.
 pub(crate) fn without_terminal(folder: &Folder, arguments: &[&str]) -> Child {
     in_session(folder, arguments, None).spawn().expect("the tests can start themselves")
 }
@@ -86,8 +86,27 @@ fn in_session(folder: &Folder, arguments: &[&str], terminal: Option<&Terminal>) 
     command
 }
 
-/// What the sessions above run: becomes the program. Does nothing unless they start it.
+/// Not a test: the sessions above start this test, which then becomes the program. Otherwise it does nothing.
 #[test]
 fn program_of_a_session() {
     terminal::become_program_of_session();
+}
+
+#[test]
+fn a_terminal_as_stdin_is_refused() {
+    let folder = Folder::with_key();
+    let terminal = Terminal::open();
+    for (arguments, what) in [
+        (&["seal", "--keys", "cluster.yaml"][..], "seal"),
+        (&["inspect"], "read"),
+        (&["open", "--identity", "cluster.key"], "read"),
+    ] {
+        let mut command = Command::new(program());
+        command.current_dir(folder.path()).args(arguments).stdin(terminal.other_end());
+        let output = command.output().expect("waxseal runs");
+        let stderr =
+            format!("error: nothing to {what}: stdin is a terminal\nhint: name a file, or `-` to type a manifest\n");
+        assert_eq!((String::from_utf8_lossy(&output.stderr), output.status.code()), (stderr.into(), Some(2)));
+        assert_eq!(output.stdout, b"");
+    }
 }

@@ -1,6 +1,6 @@
 //! Tests of `waxseal-controller` without a cluster: the real programs on real folders.
 
-mod controller;
+mod core_dumps;
 mod demo;
 mod hostile;
 mod hygiene;

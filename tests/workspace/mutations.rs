@@ -1,4 +1,4 @@
-//! What one changed byte does to an object: it is refused, or opens to what was sealed.
+//! An object with one changed byte is refused, or opens to the values that were sealed.
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -11,16 +11,16 @@ use waxseal_shared::sealed_secret::SealedSecret;
 
 use crate::vectors::{ObjectVector, held, object, object_vectors};
 
-/// Objects of up to this many bytes that open are changed at every byte, in one way.
+/// Objects that open and have at most this many bytes are changed at every byte, in one way.
 const SHORT: usize = 4 * 1024;
-/// This one is changed at every bit.
+/// This object is changed at every bit.
 const EVERY_BIT: &str = "strict-classic";
-/// All others are changed at about so many places.
+/// All other objects are changed at about this many places.
 const PLACES: usize = 16;
 
 const THREADS: usize = 4;
 
-/// An object, what opens it, and what was sealed in it; `None` for one that is refused as it is.
+/// An object, its keys, and the values that were sealed in it (`None` if the object itself is refused).
 struct Subject {
     name: String,
     json: Vec<u8>,
@@ -37,7 +37,7 @@ impl Subject {
         Self { name: vector.name.clone(), json, ring, sealed }
     }
 
-    /// Places and the bytes to put there.
+    /// Returns the changes to try: each a position and its new byte.
     fn changes(&self) -> Vec<(usize, u8)> {
         let is_every = self.sealed.is_some() && self.json.len() <= SHORT;
         let step = if is_every { 1 } else { self.json.len().div_ceil(PLACES) };
@@ -52,8 +52,8 @@ impl Subject {
         |(place, flip)| (place, self.json[place] ^ flip)
     }
 
-    /// What the changed object opens to, read as strictly as a file.
-    fn changed(&self, (place, byte): (usize, u8)) -> Option<Opened> {
+    /// Opens the changed object; reads it as strictly as a file.
+    fn open_changed(&self, (place, byte): (usize, u8)) -> Option<Opened> {
         let mut json = self.json.clone();
         json[place] = byte;
         opened(&read(str::from_utf8(&json).ok()?)?, &self.ring)
@@ -72,7 +72,7 @@ fn read(text: &str) -> Option<SealedSecret> {
     }
 }
 
-/// Another character of the same alphabet, so that the change is not found before a key is used.
+/// Returns another character of the same alphabet: other characters would be refused before a key is used.
 fn neighbour(byte: u8) -> u8 {
     match byte {
         b'z' => b'y',
@@ -83,8 +83,8 @@ fn neighbour(byte: u8) -> u8 {
     }
 }
 
-/// Of an object that opens, nothing but its own data; of one that is refused, at most what somebody
-/// sealed: the change may have undone what was wrong.
+/// A changed object that still opens gives its own data. A refused object may give any values that were sealed: the change
+/// may have repaired it.
 #[test]
 fn no_changed_byte_gives_another_plaintext() {
     let subjects: Vec<_> = object_vectors().iter().map(|(_, vector)| Subject::new(vector)).collect();
@@ -104,7 +104,7 @@ fn no_changed_byte_gives_another_plaintext() {
                         .iter()
                         .skip(thread)
                         .step_by(THREADS)
-                        .map(|subject| check(subject, known))
+                        .map(|subject| try_changes(subject, known))
                         .collect::<Vec<_>>()
                 };
                 scope.spawn(own)
@@ -121,12 +121,12 @@ fn no_changed_byte_gives_another_plaintext() {
     assert!(still_opened > 100, "a change of a label or a wrap does not stop opening: {still_opened}");
 }
 
-/// How many changes were tried, and how many of them left something that opens.
-fn check(subject: &Subject, known: &BTreeSet<&[u8]>) -> (usize, usize) {
+/// Tries all changes of an object. Returns the number of changes, and of those that still open.
+fn try_changes(subject: &Subject, known: &BTreeSet<&[u8]>) -> (usize, usize) {
     let changes = subject.changes();
     let mut still_opened = 0;
     for change in &changes {
-        let Some(opened) = subject.changed(*change) else {
+        let Some(opened) = subject.open_changed(*change) else {
             continue;
         };
         still_opened += 1;

@@ -1,4 +1,4 @@
-//! The format's test vectors: fresh, complete, and what the product makes of them.
+//! The vectors of the format: they are up to date and complete, and the product gives the results that they name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -20,7 +20,7 @@ use waxseal_tests::vectors;
 
 const WRITE: &str = "cargo run -p waxseal-tests --bin vectors";
 
-/// Files of vectors that are about something else than whole objects.
+/// The files whose vectors are not whole objects.
 const NOT_OBJECTS: [&str; 9] = [
     "derivations.json",
     "identities-refused.json",
@@ -33,7 +33,7 @@ const NOT_OBJECTS: [&str; 9] = [
     "wraps.json",
 ];
 
-/// How the messages of the reader's refusals show which rule of FORMAT.md was broken.
+/// The rules of FORMAT.md for reading, each with the parts of error texts that show it.
 const RULES: [(&str, &[&str]); 16] = [
     ("size", &["is not read", "nested too deeply", "larger than 1.5 MiB", "too many of them"]),
     ("syntax", &["not YAML", "not JSON", "not UTF-8"]),
@@ -127,7 +127,7 @@ struct Secret {
     annotations: BTreeMap<String, String>,
 }
 
-/// What the product says: the check, the reason and the place, and a text that shows the place too.
+/// A refusal by the product: the check, the reason and the place, and the text, which has the place too.
 struct Refusal {
     check: Check,
     reason: String,
@@ -136,7 +136,7 @@ struct Refusal {
 }
 
 #[test]
-fn the_vectors_are_those_that_are_generated() {
+fn the_vectors_are_up_to_date() {
     let generated = vectors::files();
     for (name, text) in &generated {
         let kept = std::fs::read_to_string(vectors::folder().join(name)).unwrap_or_default();
@@ -150,7 +150,7 @@ fn the_vectors_are_those_that_are_generated() {
 }
 
 #[test]
-fn every_object_gives_what_its_vector_says() {
+fn every_object_gives_the_result_of_its_vector() {
     for (file, vector) in object_vectors() {
         let place = format!("{file}: {}", vector.name);
         match (outcome(&vector), &vector.expected) {
@@ -179,7 +179,7 @@ fn every_check_has_a_vector_that_fails_it() {
 }
 
 #[test]
-fn every_refusal_is_where_the_specification_says() {
+fn every_refusal_is_at_the_place_that_the_specification_names() {
     let text = std::fs::read_to_string(vectors::folder().join("../FORMAT.md")).expect("FORMAT.md");
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
     let places: BTreeMap<_, _> = rows.filter_map(|(name, rest)| Some((name, rest.split(" | ").nth(1)?))).collect();
@@ -192,14 +192,14 @@ fn every_refusal_is_where_the_specification_says() {
             "envelope" => &["envelope"],
             "wrap" => &["envelope", "wrap"],
             "data key" => &["dataKey"],
-            place => panic!("{check}: {place} is no place"),
+            place => panic!("{check}: {place} is not a place"),
         };
         assert!(at.keys().eq(expected), "{file}: {}", vector.name);
     }
 }
 
 #[test]
-fn every_manifest_is_read_as_its_vector_says() {
+fn every_manifest_gives_the_result_of_its_vector() {
     for vector in parsed("manifests-read.json") {
         let sealed = read(&vector).unwrap_or_else(|error| panic!("{}: {error}", vector["name"]));
         let specs: Vec<_> = sealed.into_iter().map(|sealed| sealed.spec).collect();
@@ -224,7 +224,7 @@ fn every_tree_of_another_shape_is_refused() {
 }
 
 #[test]
-fn every_text_that_is_no_key_is_refused() {
+fn every_invalid_key_is_refused() {
     let text = |vector: &Value, field: &str| vector[field].as_str().expect("a text").to_owned();
     for vector in parsed("recipients-refused.json") {
         assert!(Recipient::parse(&text(&vector, "recipient")).is_err(), "{}", vector["name"]);

@@ -1,4 +1,4 @@
-//! Why a cluster was not asked or did not answer, in our own words: those of the client can quote tokens.
+//! Texts for errors of the Kubernetes client. The client's own texts can contain tokens, so they are never shown.
 
 use std::error::Error;
 use std::fmt;
@@ -17,21 +17,21 @@ use waxseal_shared::visible_text::{escaped, visible_path};
 use super::{MAX_ANSWER_BYTES, no_cluster};
 use crate::error::CliError;
 
-/// What the client says of a name that is not resolved; it has no type for that.
+/// The text of the client's error when a host name cannot be resolved. The client has no type for it.
 const UNRESOLVED: &str = "dns error";
 const NO_URL: &str = "the `server` of its cluster is not a URL with http:// or https://";
 const WITH_KUBECTL: &str = "see if `kubectl` can use the context";
 
-/// The server that is asked, as errors name it: without credentials that the kubeconfig may have in its URL.
+/// The API server, as errors name it: without the credentials that its URL in the kubeconfig may contain.
 pub(super) struct Server {
     host: String,
     port: u16,
-    /// Whether the kubeconfig says which authority signs the server's certificate.
-    has_own_authority: bool,
+    /// Whether the kubeconfig names the certificate authority of the server.
+    has_certificate_authority: bool,
 }
 
-/// A kubeconfig that is not read; `path` is the one that was named.
-pub(super) fn of_reading(error: &KubeconfigError, path: Option<&Path>) -> CliError {
+/// The error for a kubeconfig that cannot be read; `path` is the value of `--kubeconfig`.
+pub(super) fn unreadable_kubeconfig(error: &KubeconfigError, path: Option<&Path>) -> CliError {
     const HINT: &str = "name one with `--kubeconfig FILE`, and see what `kubectl config view` says";
     let path = match error {
         KubeconfigError::ReadConfig(_, path) => Some(path.as_path()),
@@ -46,7 +46,7 @@ pub(super) fn of_reading(error: &KubeconfigError, path: Option<&Path>) -> CliErr
     failure.at(place).with_hint(HINT)
 }
 
-/// A kubeconfig without the context that is wanted: `what` is missing.
+/// The error for a context that is not in the kubeconfig; `what` says which is missing.
 pub(super) fn no_context(what: &str, contexts: &[&str]) -> CliError {
     if contexts.is_empty() {
         return no_cluster(format!("{what}; the kubeconfig has no contexts"));
@@ -56,8 +56,8 @@ pub(super) fn no_context(what: &str, contexts: &[&str]) -> CliError {
     error.with_hint("name one with `--context CONTEXT`")
 }
 
-/// A context that cannot be used as the kubeconfig describes it.
-pub(super) fn of_context(error: &KubeconfigError) -> CliError {
+/// The error for a context that cannot be used.
+pub(super) fn unusable_context(error: &KubeconfigError) -> CliError {
     no_cluster(match error {
         KubeconfigError::LoadContext(_) => "its entry in the kubeconfig is empty".to_owned(),
         KubeconfigError::LoadClusterOfContext(name) => {
@@ -66,19 +66,19 @@ pub(super) fn of_context(error: &KubeconfigError) -> CliError {
         KubeconfigError::MissingClusterUrl => "its cluster has no `server`".to_owned(),
         KubeconfigError::ParseClusterUrl(_) => NO_URL.to_owned(),
         KubeconfigError::ParseProxyUrl(_) => "the proxy's URL is not a URL".to_owned(),
-        KubeconfigError::LoadCertificateAuthority(error) => unreadable("certificate authority", error),
+        KubeconfigError::LoadCertificateAuthority(error) => unreadable_file("certificate authority", error),
         KubeconfigError::ParseCertificates(_) => "the certificate authority is not PEM".to_owned(),
-        KubeconfigError::LoadClientCertificate(error) => unreadable("client certificate", error),
+        KubeconfigError::LoadClientCertificate(error) => unreadable_file("client certificate", error),
         KubeconfigError::LoadClientKey(LoadDataError::ReadFile(error, _)) => {
-            // People write the key itself where its path belongs.
+            // Without the path: users write the key itself where its path is expected.
             format!("cannot read the kubeconfig's client key: {}", reason(error))
         }
-        KubeconfigError::LoadClientKey(error) => unreadable("client key", error),
+        KubeconfigError::LoadClientKey(error) => unreadable_file("client key", error),
         _ => "it cannot be used".to_owned(),
     })
 }
 
-/// An answer that is not what was asked for.
+/// The error for a response that is not a list of SealingKeys.
 pub(super) fn unknown_answer() -> CliError {
     CliError::refused("the answer is not a list of SealingKeys that this waxseal knows")
         .with_hint("update waxseal, or see what `kubectl get sealingkeys` says")
@@ -96,11 +96,11 @@ impl Server {
         Ok(Self {
             host: escaped(host).into_owned(),
             port: url.port_u16().unwrap_or(usual_port),
-            has_own_authority: config.root_cert.is_some(),
+            has_certificate_authority: config.root_cert.is_some(),
         })
     }
 
-    /// Why the API server was not asked, or what it said instead of listing SealingKeys.
+    /// The error for a list request that failed.
     pub(super) fn failure(&self, error: &kube::Error, namespace: &Namespace) -> CliError {
         match error {
             kube::Error::Api(status) if status.code == 404 => no_cluster("the cluster does not know SealingKeys")
@@ -113,7 +113,7 @@ impl Server {
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
                 no_cluster(format!("{self} does not answer as an API server does"))
             }
-            kube::Error::InferKubeconfig(error) => of_context(error),
+            kube::Error::InferKubeconfig(error) => unusable_context(error),
             kube::Error::RustlsTls(_) => {
                 no_cluster("the certificates of the context cannot be used").with_hint(WITH_KUBECTL)
             }
@@ -122,7 +122,7 @@ impl Server {
                     .with_hint("what `kubectl get sealingkeys -o yaml` prints is a keys file, too")
             }
             error => match causes(error).find_map(|cause| cause.downcast_ref()) {
-                Some(error) => of_login(error),
+                Some(error) => failed_login(error),
                 None => no_cluster(self.broken_connection(error)),
             },
         }
@@ -179,11 +179,11 @@ impl Server {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 format!("the server's certificate is for another name than {}", self.host)
             }
-            CertificateError::UnknownIssuer | CertificateError::BadSignature if self.has_own_authority => {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature if self.has_certificate_authority => {
                 "the server's certificate is not signed by the kubeconfig's CA".to_owned()
             }
             CertificateError::UnknownIssuer => {
-                "the server's certificate is not signed by a CA of this machine, and the kubeconfig names none"
+                "the server's certificate is not signed by a CA of this machine, and the kubeconfig has no CA"
                     .to_owned()
             }
             _ => "the server's certificate is not valid".to_owned(),
@@ -197,10 +197,10 @@ impl fmt::Display for Server {
     }
 }
 
-/// Credentials that are not there. What a plugin printed is not repeated.
-fn of_login(error: &AuthError) -> CliError {
+/// The error for credentials that cannot be read. The output of a login plugin is not shown.
+fn failed_login(error: &AuthError) -> CliError {
     let text = match error {
-        // People write the token itself where its path belongs.
+        // Without the path: users write the token itself where its path is expected.
         AuthError::ReadTokenFile(error, _) => format!("cannot read the kubeconfig's token file: {}", reason(error)),
         AuthError::AuthExecStart(error) => format!("cannot start the kubeconfig's login plugin: {}", reason(error)),
         AuthError::AuthExecRun { .. } | AuthError::AuthExecParse(_) | AuthError::ExecPluginFailed => {
@@ -211,12 +211,12 @@ fn of_login(error: &AuthError) -> CliError {
     no_cluster(text).with_hint(WITH_KUBECTL)
 }
 
-/// Credentials of a form that no request can carry.
+/// The error for credentials that cannot be sent in a request.
 pub(super) fn no_credentials() -> CliError {
     no_cluster("the kubeconfig's credentials cannot be used").with_hint(WITH_KUBECTL)
 }
 
-fn unreadable(what: &str, error: &LoadDataError) -> String {
+fn unreadable_file(what: &str, error: &LoadDataError) -> String {
     match error {
         LoadDataError::ReadFile(error, path) => format!("cannot read {what} {}: {}", visible_path(path), reason(error)),
         LoadDataError::DecodeBase64(_) => format!("the {what} in the kubeconfig is not base64"),
@@ -231,7 +231,7 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// The error and its causes. Of an error of the operating system that wraps another one, `source` leaves that out.
+/// The error and its causes. `source` of an `io::Error` skips the error that it wraps, so this asks for that first.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);

@@ -1,4 +1,4 @@
-//! `waxseal keys`: one subcommand a file.
+//! `waxseal keys`: its subcommands, each in its own file.
 
 mod changes;
 mod fetch;
@@ -11,7 +11,7 @@ use clap::Subcommand;
 use crate::error::Failures;
 use crate::streams::Streams;
 
-/// Makes, fetches and shows sealing keys.
+/// Generate, fetch and list sealing keys.
 #[derive(Subcommand)]
 pub(crate) enum KeysCommand {
     Fetch(fetch::FetchArguments),

@@ -20,23 +20,23 @@ use crate::passphrases::PassphraseArguments;
 use crate::sealed_objects::{ManifestArguments, SealedObject, Source};
 use crate::streams::Streams;
 
-/// Turns SealedSecrets back into Secret manifests.
+/// Turn SealedSecrets back into Secret manifests.
 ///
-/// For emergencies and migrations: it takes an identity, a private key. Prints all Secrets or, if one does not open,
-/// none; other documents are left out.
+/// For emergencies and migrations: it needs an identity, the private key. Prints all Secrets or, if one does not open,
+/// none. Leaves other documents out.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct OpenArguments {
     #[command(flatten)]
     manifests: ManifestArguments,
-    /// An age identity file, plain or protected by a passphrase. Repeatable
+    /// Open with this age identity file, plain or protected by a passphrase. Repeatable
     #[arg(long, value_name = "IDENTITY_FILE", value_parser = file_name::<OsString>(), required = true)]
     identity: Vec<OsString>,
     #[command(flatten)]
     passphrase: PassphraseArguments,
     #[command(flatten)]
     known_keys: KnownKeysArguments,
-    /// Open only this one of several
+    /// Open only the SealedSecret of this name
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     name: Option<String>,
     /// Write the Secrets to this new file, which only its owner can read; `-` is stdout
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
         return Err(CliError::refused(text).at(places.join(", ")).into());
     }
     let text = opened.joined()?;
-    // Nobody knows how long it takes until the result is taken.
+    // Wipes the keys before writing: a slow reader of the result would keep them in memory.
     drop(ring);
     match &output {
         Output::File(path) => output::create_private(path, &text)?,
@@ -89,15 +89,15 @@ fn sources(names: &[OsString], streams: &mut Streams) -> Result<Vec<Source>, Fai
     Ok(sources)
 }
 
-/// What opening gave, in the order of the manifests.
+/// The opened Secrets, or why they did not open, in the order of the manifests.
 struct Opened {
-    /// YAML if a manifest is: a YAML stream can hold JSON documents, and not the other way round.
+    /// YAML if any manifest is YAML: a YAML stream can contain JSON documents, but not the other way round.
     format: Format,
     results: Vec<Result<Zeroizing<String>, CliError>>,
 }
 
 impl Opened {
-    /// Opens the SealedSecrets of a source, or the one of them that is wanted.
+    /// Opens the SealedSecrets of a source, or only the SealedSecret that is wanted.
     fn add(
         &mut self,
         source: &Source,
@@ -117,7 +117,7 @@ impl Opened {
         Ok(())
     }
 
-    /// All of them in one text, or why some did not open.
+    /// Returns all Secrets in one text, or the errors if any did not open.
     fn joined(self) -> Result<Zeroizing<String>, Failures> {
         let mut texts = Vec::new();
         let mut errors = Vec::new();
@@ -157,7 +157,7 @@ fn open_one(
 ) -> Result<SecretManifest, CliError> {
     let sealed = &object.sealed;
     let title = format!("{}/{}", sealed.namespace, sealed.name);
-    let opened = open(sealed, ring).map_err(|refusal| refused(&refusal, sealed, known_keys).at(&object.place))?;
+    let opened = open(sealed, ring).map_err(|refusal| refusal_error(&refusal, sealed, known_keys).at(&object.place))?;
     for wrap in &opened.broken_wraps {
         streams.warn(&object.place, &format!("{title}: WrapBroken: {wrap}"));
     }
@@ -174,7 +174,7 @@ fn open_one(
     })
 }
 
-fn refused(refusal: &Refusal, sealed: &Sealed, known_keys: Option<&KnownKeys>) -> CliError {
+fn refusal_error(refusal: &Refusal, sealed: &Sealed, known_keys: Option<&KnownKeys>) -> CliError {
     let title = format!("{}/{}: {}", sealed.namespace, sealed.name, refusal.reason());
     let FieldPath::Envelope(envelope) = refusal.field() else {
         return CliError::refused(format!("{title}: {refusal}"));

@@ -1,4 +1,4 @@
-//! Looking for files in the index and in every commit that the references of a repository lead to.
+//! Searches the index and all commits that references lead to for files.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -12,22 +12,22 @@ use gix::prelude::FindExt;
 use super::repository::Repository;
 use super::{Doubt, Finding};
 
-/// Where the tree of the work tree's root stands among the folders of a search.
+/// The index of the work tree's root in [`Search::folders`].
 const ROOT: usize = 0;
 
-/// Looks for files in the repository of the folder that holds `.git`, each with its number, and
-/// sends what it finds. It sends the end last, or is gone before.
+/// Searches the repository of a folder that contains `.git` for files, each with its number, and sends findings.
+/// The last finding is `End`, unless the thread panics.
 pub(super) fn search(root: &Path, files: &[(usize, PathBuf)], findings: &Sender<Finding>) {
-    let doubt = match Repository::of(root) {
+    let doubt = match Repository::open(root) {
         None => Some(Doubt::Unreadable),
         Some(mut repository) => {
-            // A replacement hides a commit here; what is pushed is the commit itself.
+            // A replacement (git-replace) hides a commit only in this clone: `git push` sends the commit itself.
             repository.git.objects.ignore_replacements = true;
             repository.git.refs.namespace = None;
             Search::new(&repository, findings).run(files)
         }
     };
-    // Nobody listens any more when it took too long.
+    // Ignores errors: the receiver is gone after the timeout.
     let _unheard = doubt.map(|doubt| findings.send(Finding::Doubt(doubt))).transpose();
     let _unheard = findings.send(Finding::End);
 }
@@ -35,28 +35,28 @@ pub(super) fn search(root: &Path, files: &[(usize, PathBuf)], findings: &Sender<
 struct Search<'a> {
     repository: &'a Repository,
     findings: &'a Sender<Finding>,
-    /// The folders of the files that are looked for; the first is the root.
+    /// The folders of the files to find; the first is the root.
     folders: Vec<Folder>,
     /// How many files are not found yet.
     missing: usize,
-    /// The trees that were read, each with the folder it was read as.
+    /// The trees that were read, each with the index of the folder whose content it is.
     read: HashSet<(ObjectId, usize)>,
     buffer: Vec<u8>,
 }
 
 #[derive(Default)]
 struct Folder {
-    /// Where those in it stand among all folders, by their names.
+    /// The indexes of its subfolders in [`Search::folders`], by name.
     folders: HashMap<BString, usize>,
-    /// The numbers of the files in it that are not found yet, by their names.
+    /// The numbers of its files that are not found yet, by name.
     files: HashMap<BString, usize>,
 }
 
-/// Where an object leads.
+/// The objects that a commit or tag names.
 struct Step {
-    /// The tree to look into.
+    /// The tree to search.
     tree: Option<ObjectId>,
-    /// The objects to read after it.
+    /// The commits or other objects to read next.
     next: Vec<ObjectId>,
 }
 
@@ -66,7 +66,7 @@ impl<'a> Search<'a> {
         Self { repository, findings, folders, missing: 0, read: HashSet::new(), buffer: Vec::new() }
     }
 
-    /// Looks everywhere until all files are found; says why some may not have been.
+    /// Searches until all files are found. Returns a doubt if files may exist that it could not find.
     fn run(mut self, files: &[(usize, PathBuf)]) -> Option<Doubt> {
         for (number, file) in files {
             let Some(path) = self.repository.relative(file) else {
@@ -99,7 +99,7 @@ impl<'a> Search<'a> {
                 is_complete = false;
                 continue;
             };
-            is_complete &= tree.is_none_or(|tree| self.look_into(tree));
+            is_complete &= tree.is_none_or(|tree| self.search_tree(tree));
             if self.missing == 0 {
                 return None;
             }
@@ -126,11 +126,11 @@ impl<'a> Search<'a> {
     }
 
     fn report(&self, number: usize) {
-        // Nobody listens any more when it took too long.
-        let _unheard = self.findings.send(Finding::Holds(number));
+        // Ignores errors: the receiver is gone after the timeout.
+        let _unheard = self.findings.send(Finding::Has(number));
     }
 
-    /// Reads an object that a reference or a commit names; `None` if it is missing or damaged.
+    /// Reads an object that a reference or commit names; returns `None` if it is missing or damaged.
     fn step(&mut self, id: ObjectId) -> Option<Step> {
         let hash = self.repository.git.object_hash();
         let object = self.repository.git.objects.find(&id, &mut self.buffer).ok()?;
@@ -146,8 +146,8 @@ impl<'a> Search<'a> {
         Some(Step { tree, next })
     }
 
-    /// Looks for the files in the tree of a commit; whether all that it needed was there.
-    fn look_into(&mut self, tree: ObjectId) -> bool {
+    /// Searches the tree of a commit; returns false if a tree is missing or damaged.
+    fn search_tree(&mut self, tree: ObjectId) -> bool {
         let mut is_complete = true;
         let mut waiting = vec![(tree, ROOT)];
         while let Some((tree, at)) = waiting.pop() {
@@ -169,7 +169,7 @@ impl<'a> Search<'a> {
                     waiting.extend(folder.folders.get(entry.filename).map(|folder| (entry.oid.to_owned(), *folder)));
                 } else if let Some(number) = folder.files.remove(entry.filename) {
                     self.missing -= 1;
-                    let _unheard = self.findings.send(Finding::Holds(number));
+                    let _unheard = self.findings.send(Finding::Has(number));
                 }
             }
         }

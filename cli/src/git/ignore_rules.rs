@@ -1,8 +1,7 @@
-//! Whether a repository ignores a path, as gitignore(5) has it.
+//! Whether a repository ignores a path, by the rules of gitignore(5).
 //!
-//! The library has this too (`Repository::excludes`), but it matches the rules of the repository and
-//! of the person against the root of the work tree: a `*` there ignores everything, whatever
-//! follows it.
+//! `gix` has `Repository::excludes`, but it matches the rules of `info/exclude` and of the user's file against the root of
+//! the work tree too: there, a `*` ignores everything, and the exceptions after it have no effect.
 
 use std::env;
 use std::fs::{File, OpenOptions};
@@ -18,23 +17,22 @@ use gix::index::entry::Flags;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// The largest file of rules that is read. Git reads larger ones, but nobody writes them.
+/// The largest file of rules that is read. Git reads larger files, but real files are smaller.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Whether the repository ignores a path, which is below its work tree. `None` if rules cannot be
-/// read.
+/// Whether the repository ignores a path below its work tree; `None` if rules cannot be read.
 pub(super) fn ignores(git: &gix::Repository, index: &gix::index::State, work_tree: &Path, path: &Path) -> Option<bool> {
     let config = git.config_snapshot();
     let case = if config.boolean("core.ignoreCase") == Some(true) { Case::Fold } else { Case::Sensitive };
     let personal = match config.trusted_path("core.excludesFile").ok()? {
-        // Git runs at the root of the work tree.
+        // Git resolves a relative path against the root of the work tree.
         Some(file) => Some(work_tree.join(file)),
         None => default_excludes_file(),
     };
     // The last rule that matches decides.
     let mut rules = Search::default();
     for file in personal.into_iter().chain([git.common_dir().join("info/exclude")]) {
-        if let Some(text) = read(File::open(&file)).ok()? {
+        if let Some(text) = read_rules(File::open(&file)).ok()? {
             add(&mut rules, text, file, None)?;
         }
     }
@@ -47,7 +45,7 @@ pub(super) fn ignores(git: &gix::Repository, index: &gix::index::State, work_tre
         folder.push(name);
         let is_folder = folder != path;
         let found = rules.pattern_matching_relative_path(folder.as_os_str().as_bytes().into(), Some(is_folder), case);
-        // No rule takes back what is in a folder that is ignored.
+        // A later rule cannot include a file again if its folder is ignored.
         if found.is_some_and(|found| !found.pattern.is_negative()) {
             return Some(true);
         }
@@ -55,7 +53,7 @@ pub(super) fn ignores(git: &gix::Repository, index: &gix::index::State, work_tre
     Some(false)
 }
 
-/// The file of a person's rules that counts unless the configuration names another one.
+/// Returns the user's file of rules if the configuration names no other file.
 fn default_excludes_file() -> Option<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")))?;
@@ -63,23 +61,24 @@ fn default_excludes_file() -> Option<PathBuf> {
 }
 
 fn add(rules: &mut Search, mut text: Vec<u8>, file: PathBuf, root: Option<&Path>) -> Option<()> {
-    // Or a carriage return at the end would be part of the last rule.
+    // Without it, a carriage return at the end would be part of the last rule.
     text.push(b'\n');
     rules.add_patterns_buffer(&text, file, root, Ignore::default()).ok()
 }
 
-/// The rules of a folder in the work tree; where a sparse checkout leaves the file out, those in
-/// the index. The outer `None` says that they cannot be read.
+/// Reads `.gitignore` of a folder in the work tree, or from the index if a sparse checkout leaves the file out.
+///
+/// Returns `Some(None)` if there are no rules, and `None` if they cannot be read.
 fn in_folder(
     git: &gix::Repository,
     index: &gix::index::State,
     work_tree: &Path,
     file: &Path,
 ) -> Option<Option<Vec<u8>>> {
-    // Like Git, it follows no link here. A pipe would block.
+    // Like Git, does not follow a link here. A pipe would block without NONBLOCK.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(work_tree.join(file));
-    if let Some(text) = read(opened).ok()? {
+    if let Some(text) = read_rules(opened).ok()? {
         return Some(Some(text));
     }
     match index.entry_by_path(file.as_os_str().as_bytes().into()) {
@@ -91,8 +90,8 @@ fn in_folder(
     }
 }
 
-/// The text of a file of rules; `None` where Git reads none, either.
-fn read(opened: io::Result<File>) -> io::Result<Option<Vec<u8>>> {
+/// Reads a file of rules; returns `None` where Git has no rules either: no file, a link or a folder.
+fn read_rules(opened: io::Result<File>) -> io::Result<Option<Vec<u8>>> {
     let file = match opened {
         Ok(file) => file,
         Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => return Ok(None),

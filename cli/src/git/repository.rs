@@ -1,4 +1,4 @@
-//! One repository with a work tree, opened so that nothing in it takes effect but its ignore rules.
+//! A repository, opened so that nothing in it takes effect except its ignore rules.
 
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
@@ -12,11 +12,10 @@ use gix::sec::Permission;
 
 use super::ignore_rules;
 
-/// Objects of more than 64 MiB are not read: the commits and trees of real repositories are smaller.
+/// Limits objects to 64 MiB: the commits and trees of real repositories are smaller.
 const ALLOCATION_LIMIT: &str = "gitoxide.objects.allocLimit=67108864";
 
-/// The extensions of repositories that change nothing here, or are heeded. Git itself refuses a
-/// repository with one that it does not know.
+/// The repository extensions that this module supports. Git, too, refuses a repository with an unknown extension.
 const KNOWN_EXTENSIONS: [&str; 8] = [
     "noop",
     "preciousobjects",
@@ -31,23 +30,25 @@ const KNOWN_EXTENSIONS: [&str; 8] = [
 /// The repository of a work tree.
 pub(super) struct Repository {
     pub(super) git: gix::Repository,
-    /// The work tree; `None` for a bare repository, which adds no files.
+    /// The work tree; `None` for a bare repository, which has no files to add.
     work_tree: Option<PathBuf>,
     pub(super) index: gix::index::File,
 }
 
 /// Whether a repository would add a path.
-pub(super) enum Judgement {
+pub(super) enum PathState {
     Ignored,
+    /// Neither ignored nor tracked: `git add` would add it.
     Exposed,
     Tracked,
 }
 
 impl Repository {
-    /// The repository of a folder that holds `.git`. `None` if it cannot be read, belongs to another
-    /// user and is not in `safe.directory`, has an extension that is not known here, or has its work
-    /// tree elsewhere.
-    pub(super) fn of(root: &Path) -> Option<Self> {
+    /// Opens the repository of a folder that contains `.git`.
+    ///
+    /// Returns `None` if it cannot be read, has an unknown extension or another work tree, or belongs to another user
+    /// and is not in `safe.directory`.
+    pub(super) fn open(root: &Path) -> Option<Self> {
         let git = options().open(root.join(".git")).ok()?.to_thread_local();
         let work_tree = match git.workdir() {
             Some(work_tree) => Some(work_tree.canonicalize().ok().filter(|work_tree| work_tree == root)?),
@@ -60,11 +61,12 @@ impl Repository {
         Some(Self { git, work_tree, index })
     }
 
-    /// Says whether the repository would add a path. `nested` are the work trees between its own and
-    /// the path: Git adds nothing below one that is a submodule. `None` if rules cannot be read.
-    pub(super) fn judge(&self, path: &Path, nested: &[&Path]) -> Option<Judgement> {
+    /// Returns whether the repository would add a path; `None` if ignore rules cannot be read.
+    ///
+    /// `nested` are the work trees between the repository's own and the path: Git adds nothing below a submodule.
+    pub(super) fn path_state(&self, path: &Path, nested: &[&Path]) -> Option<PathState> {
         let Some(work_tree) = &self.work_tree else {
-            return Some(Judgement::Ignored);
+            return Some(PathState::Ignored);
         };
         let relative = path.strip_prefix(work_tree).ok()?;
         let in_tree = |path: &Path| path.strip_prefix(work_tree).map(|path| path.as_os_str().as_bytes().to_vec());
@@ -72,33 +74,33 @@ impl Repository {
         let name = relative.as_os_str().as_bytes();
         for entry in self.index.entries() {
             let tracked: &[u8] = entry.path(&self.index);
-            // File systems that fold the case take both for the same file.
+            // Both are the same file on a case-insensitive file system.
             if tracked.eq_ignore_ascii_case(name) {
-                return Some(Judgement::Tracked);
+                return Some(PathState::Tracked);
             }
             if entry.mode == Mode::COMMIT && nested.iter().any(|root| root == tracked) {
-                return Some(Judgement::Ignored);
+                return Some(PathState::Ignored);
             }
-            // A folder in a sparse index stands for files that are not listed.
+            // A sparse index lists a folder instead of the files in it.
             if entry.mode.is_sparse() && name.starts_with(tracked) {
                 return None;
             }
         }
         let is_ignored = ignore_rules::ignores(&self.git, &self.index, work_tree, relative)?;
-        Some(if is_ignored { Judgement::Ignored } else { Judgement::Exposed })
+        Some(if is_ignored { PathState::Ignored } else { PathState::Exposed })
     }
 
-    /// A path in the work tree as Git has it, without the work tree's own.
+    /// Returns the path relative to the work tree, as Git stores it.
     pub(super) fn relative<'a>(&self, path: &'a Path) -> Option<&'a BStr> {
         let relative = path.strip_prefix(self.work_tree.as_ref()?).ok()?;
         Some(relative.as_os_str().as_bytes().into())
     }
 
-    /// The objects that references and the heads of all work trees name; `None` if not all
-    /// references can be read.
+    /// Returns the objects that references and the heads of all work trees point to; `None` if a reference cannot be
+    /// read.
     pub(super) fn tips(&self) -> Option<BTreeSet<ObjectId>> {
         let mut tips = BTreeSet::new();
-        // A symbolic reference names another one, which is among them.
+        // Skips symbolic references: their targets are in the list too.
         for reference in self.git.references().ok()?.all().ok()? {
             tips.extend(reference.ok()?.target().try_id().map(ToOwned::to_owned));
         }
@@ -113,16 +115,16 @@ impl Repository {
         Some(tips)
     }
 
-    /// Whether references lie in files, the only way of storing them that is read here.
+    /// Whether references are stored in files, the only format that this module reads.
     pub(super) fn has_references_in_files(&self) -> bool {
         let storage = self.git.config_snapshot().string("extensions.refStorage");
         storage.is_none_or(|storage| storage.eq_ignore_ascii_case(b"files"))
     }
 }
 
-/// The configuration of the person counts, because it can name a file of ignore rules, and so do the
-/// variables that replace it. No program that a configuration names is started: the library is
-/// built without its transports, filters and credential helpers, and it knows no hooks.
+/// Reads the configuration of the user and the environment variables that replace it, because they can name a file of
+/// ignore rules. Starts no program that a configuration names: `gix` is built without transports, filters and credential
+/// helpers, and has no hooks.
 fn options() -> Options {
     let environment = permissions::Environment {
         home: Permission::Allow,
@@ -130,7 +132,7 @@ fn options() -> Options {
         git_prefix: Permission::Allow,
         ..permissions::Environment::isolated()
     };
-    // Git is not asked where its own configuration lies.
+    // `git_binary` would start Git to ask for the path of its configuration.
     let config = permissions::Config { git_binary: false, ..permissions::Config::all() };
     let attributes = permissions::Attributes::isolated();
     Options::default()
@@ -140,7 +142,7 @@ fn options() -> Options {
         .config_overrides([ALLOCATION_LIMIT])
 }
 
-/// Whether the repository has no extension that could change what its files mean.
+/// Whether this module supports all extensions of the repository.
 fn has_known_extensions(git: &gix::Repository) -> bool {
     let config = git.config_snapshot();
     let mut sections = config.sections_by_name("extensions").into_iter().flatten();
@@ -148,8 +150,7 @@ fn has_known_extensions(git: &gix::Repository) -> bool {
         .all(|section| section.value_names().all(|name| KNOWN_EXTENSIONS.contains(&name.to_ascii_lowercase().as_str())))
 }
 
-/// The index where the repository has it, whatever `GIT_INDEX_FILE` says: a hook sets that for the
-/// repository that runs it.
+/// Opens the index of the repository. Ignores `GIT_INDEX_FILE`: Git sets it in hooks, for the repository of the hook.
 fn index(git: &gix::Repository) -> Option<gix::index::File> {
     let path = git.git_dir().join("index");
     if !path.try_exists().ok()? {

@@ -33,32 +33,3 @@ impl Binding<'_> {
         bytes
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bytes(scope: Scope, namespace: &str, name: &str, key: &str) -> Vec<u8> {
-        Binding {
-            scope,
-            namespace: &Namespace::parse(namespace).expect("a namespace"),
-            name: &ObjectName::parse(name).expect("a name"),
-            key: &DataKey::parse(key).expect("a data key"),
-        }
-        .to_bytes()
-    }
-
-    #[test]
-    fn a_strict_binding_has_these_bytes() {
-        let expected = b"\0\0\0\x0awaxseal/v1\0\0\0\x06Strict\0\0\0\x04shop\0\0\0\x02db\0\0\0\x01K";
-        assert_eq!(bytes(Scope::Strict, "shop", "db", "K"), expected);
-    }
-
-    #[test]
-    fn wider_scopes_leave_names_empty() {
-        let namespace = b"\0\0\0\x0awaxseal/v1\0\0\0\x09Namespace\0\0\0\x04shop\0\0\0\0\0\0\0\x01K";
-        assert_eq!(bytes(Scope::Namespace, "shop", "db", "K"), namespace);
-        let cluster = b"\0\0\0\x0awaxseal/v1\0\0\0\x07Cluster\0\0\0\0\0\0\0\0\0\0\0\x01K";
-        assert_eq!(bytes(Scope::Cluster, "shop", "db", "K"), cluster);
-    }
-}

@@ -56,23 +56,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_follow_padme() {
-        // 253 + 4 = 257: E = 8, S = 4, multiples of 16. 1 MiB + 4: E = 20, S = 5, multiples of 32,768.
-        for (length, padded) in [
-            (0, 256),
-            (252, 256),
-            (253, 272),
-            (268, 272),
-            (269, 288),
-            (1020, 1024),
-            (1021, 1088),
-            (1 << 20, (1 << 20) + 32768),
-        ] {
-            assert_eq!(padded_length(length), padded, "{length}");
-        }
-    }
-
-    #[test]
     fn a_value_counts_for_the_longest_that_it_could_be() {
         for (length, counted) in
             [(0, 252), (252, 252), (253, 268), (1_048_572, 1_048_572), (1_048_573, 1 << 20), (1 << 20, 1 << 20)]

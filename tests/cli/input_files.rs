@@ -1,4 +1,4 @@
-//! Which files of a folder `seal` takes.
+//! Input files and folders: which files of a folder are read, and files that cannot be read.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -11,17 +11,14 @@ use std::process::{Command, Stdio};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::getuid;
 
-use crate::folder::{Folder, Run, program};
-
-const SECRET: &str =
-    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
+use crate::folder::{Folder, HOSTILE_NAME, HOSTILE_NAME_ESCAPED, Run, SECRET, program};
 
 fn seal_in_place<'a>(folder: &'a Folder, input: &str) -> Run<'a> {
     folder.waxseal(&["seal", input, "--in-place", "--keys", "cluster.yaml"])
 }
 
 #[test]
-fn endings_count_in_any_case() {
+fn file_extensions_are_recognised_in_upper_and_lower_case() {
     let folder = Folder::with_key();
     for name in ["apps/a.YAML", "apps/b.Yml", "apps/c.JSON", "apps/d.yaml.bak", "apps/yaml", "apps/.e.YML"] {
         folder.write(name, SECRET);
@@ -31,7 +28,7 @@ fn endings_count_in_any_case() {
 }
 
 #[test]
-fn odd_names_are_names() {
+fn files_with_unusual_names_are_sealed() {
     let folder = Folder::with_key();
     let names = ["apps/-x.yaml", "apps/--in-place.yaml", "apps/ .yaml", "apps/*.yaml", "apps/é\n.yaml"];
     for name in names {
@@ -52,7 +49,7 @@ fn odd_names_are_names() {
 }
 
 #[test]
-fn results_of_an_earlier_run_are_not_found() {
+fn the_output_folder_is_not_searched_for_input() {
     let folder = Folder::with_key();
     folder.write("apps/db.yaml", SECRET);
     folder.write("apps/deep/web.yaml", SECRET);
@@ -81,7 +78,7 @@ fn links_out_of_the_folder_are_not_followed() {
 }
 
 #[test]
-fn a_link_within_the_folder_stays_one() {
+fn a_link_within_the_folder_is_followed_and_stays_a_link() {
     let folder = Folder::with_key();
     folder.write("apps/..data/db.yaml", SECRET);
     folder.write("apps/web.yaml", SECRET);
@@ -98,7 +95,7 @@ fn a_link_within_the_folder_stays_one() {
 }
 
 #[test]
-fn a_file_is_sealed_once_whatever_names_it() {
+fn a_file_with_several_names_is_sealed_once() {
     let folder = Folder::with_key();
     folder.write("apps/db.yaml", SECRET);
     symlink("apps/db.yaml", folder.path().join("db.yaml")).expect("a link");
@@ -108,7 +105,7 @@ fn a_file_is_sealed_once_whatever_names_it() {
 }
 
 #[test]
-fn what_is_not_a_regular_file_is_not_opened() {
+fn pipes_and_sockets_in_a_folder_are_not_opened() {
     let folder = Folder::with_key();
     folder.write("apps/db.yaml", SECRET);
     let pipe = folder.path().join("apps/pipe.yaml");
@@ -117,13 +114,13 @@ fn what_is_not_a_regular_file_is_not_opened() {
     let _socket = UnixListener::bind(folder.path().join("apps/socket.yaml")).expect("a socket");
     let run = seal_in_place(&folder, "apps").writes(&["apps/db.yaml"]);
     assert_eq!(run.warns("sealed 1 Secret in 1 file\n"), "");
-    // What somebody names is opened, but there is nothing to replace.
+    // A pipe on the command line is read, but cannot be replaced.
     let stderr = "sealed 0 Secrets in 0 files\nerror: /dev/stdin: is not a regular file, so it is not replaced\n";
     seal_in_place(&folder, "/dev/stdin").stdin(SECRET).fails(3, stderr);
 }
 
 #[test]
-fn a_huge_file_is_not_read() {
+fn a_file_larger_than_the_limit_is_refused_and_the_others_are_sealed() {
     let folder = Folder::with_key();
     folder.write("apps/db.yaml", SECRET);
     let huge = fs::File::create(folder.path().join("apps/huge.yaml")).expect("a file");
@@ -133,7 +130,7 @@ fn a_huge_file_is_not_read() {
 }
 
 #[test]
-fn a_file_with_a_second_name_is_not_read_where_it_was_found() {
+fn a_file_with_a_hard_link_is_refused_in_a_folder_and_sealed_by_name() {
     let folder = Folder::with_key();
     folder.write("apps/web.yaml", SECRET);
     folder.write("db.yaml", SECRET);
@@ -152,7 +149,7 @@ sealed 1 Secret in 1 file
 }
 
 #[test]
-fn a_folder_that_cannot_be_read_leaves_the_others_done() {
+fn an_unreadable_folder_is_an_error_and_the_other_files_are_sealed() {
     let folder = Folder::with_key();
     folder.write("apps/db.yaml", SECRET);
     folder.write("apps/closed/db.yaml", SECRET);
@@ -173,7 +170,7 @@ fn a_folder_that_cannot_be_read_leaves_the_others_done() {
     assert!(folder.read("out/db.yaml").starts_with("apiVersion: waxseal.dev/"));
 }
 
-/// The program on a folder that belongs to the user who runs it, who is not root.
+/// The program as a user who is not root and owns the folder.
 fn as_ordinary_user(folder: &Folder) -> Command {
     const NOBODY: u32 = 65534;
     let copy = folder.path().join("waxseal");
@@ -191,4 +188,33 @@ fn as_ordinary_user(folder: &Folder) -> Command {
         command.uid(NOBODY).gid(NOBODY);
     }
     command
+}
+
+#[test]
+fn input_that_is_not_utf_8_is_refused_with_a_hint_for_utf_16() {
+    let folder = Folder::with_key();
+    let seal = || folder.waxseal(&["seal", "--keys", "cluster.yaml"]);
+    seal().stdin(b"\xc3\x28").fails(3, "error: <stdin>: not UTF-8\n");
+    let stderr = "error: <stdin>: not UTF-8\nhint: it looks like UTF-16: save it as UTF-8\n";
+    seal().stdin(b"\xff\xfea\x00").fails(3, stderr);
+    seal().stdin(b"\xff\xfe\x00\x00a\x00\x00\x00").fails(3, "error: <stdin>: not UTF-8\n");
+}
+
+#[test]
+fn hidden_characters_in_file_names_are_escaped() {
+    let folder = Folder::with_key();
+    folder.write(&format!("{HOSTILE_NAME}.yaml"), "kind: [\n");
+    folder.write(&format!("apps/{HOSTILE_NAME}.yaml"), "kind: [\n");
+    let file = format!("{HOSTILE_NAME}.yaml");
+    let refused = |place: &str| format!("error: {place}:1:7: not YAML: a bracket is never closed\n");
+    for arguments in [
+        &["inspect", &file][..],
+        &["open", &file, "--identity", "cluster.key"],
+        &["seal", &file, "--keys", "cluster.yaml"],
+        &["keys", "list", &file],
+    ] {
+        folder.waxseal(arguments).fails(3, &refused(&format!("{HOSTILE_NAME_ESCAPED}.yaml")));
+    }
+    let seal = folder.waxseal(&["seal", "apps", "--in-place", "--keys", "cluster.yaml"]);
+    seal.fails(3, &format!("sealed 0 Secrets in 0 files\n{}", refused(&format!("apps/{HOSTILE_NAME_ESCAPED}.yaml"))));
 }

@@ -1,21 +1,18 @@
-//! Whom `waxseal seal` seals to, what it says of that, and which keys files it refuses.
+//! Recipients of `waxseal seal`: which it selects and lists, and which recipients and keys files it refuses.
 
 use std::time::{Duration, SystemTime};
 
-use crate::folder::{Folder, Run};
+use crate::folder::{Folder, HEAD, Run, SECRET};
 
-const SECRET: &str =
-    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
-
-/// Ends with 0, and says exactly this.
+/// Checks that the run ends with 0 and prints exactly this on stderr; returns the result.
 #[track_caller]
-fn assert_says(run: Run<'_>, stderr: &str) -> String {
+fn assert_messages(run: Run<'_>, stderr: &str) -> String {
     let outcome = run.finish();
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(0)));
     outcome.stdout
 }
 
-/// A folder with the keys of a cluster, a recovery key and a stranger.
+/// A folder with the keys `cluster`, `recovery` and `stranger`.
 fn folder() -> Folder {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
@@ -23,14 +20,14 @@ fn folder() -> Folder {
     folder
 }
 
-/// A SealingKey of [`Folder::generate`] with another creation time.
+/// A SealingKey from [`Folder::generate`] with another creation time.
 fn made_at(folder: &Folder, name: &str, time: &str) -> String {
     let key = folder.read(&format!("{name}.yaml"));
     let line = key.lines().find(|line| line.contains("createdAt")).expect("a creation time").to_owned();
     key.replace(&line, &format!("  createdAt: \"{time}\""))
 }
 
-/// The time in so many seconds, as date(1) writes it.
+/// The time in this many seconds, as date(1) prints it.
 fn in_seconds(seconds: u64) -> String {
     let then = SystemTime::now() + Duration::from_secs(seconds);
     let since = then.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
@@ -39,7 +36,7 @@ fn in_seconds(seconds: u64) -> String {
 }
 
 #[test]
-fn each_recipient_is_named_with_its_role_and_its_source() {
+fn each_recipient_is_listed_with_its_role_and_source() {
     let folder = folder();
     folder.write("prod.yaml", format!("{}---\n{}", folder.read("cluster.yaml"), folder.read("recovery.yaml")));
     let [cluster, recovery, stranger] = ["cluster", "recovery", "stranger"].map(|name| folder.key_id(name));
@@ -51,17 +48,17 @@ sealed to {stranger} (from --recipient)
 "
     );
     let seal = ["seal", "--keys", "prod.yaml", "--recipient", &recipient];
-    let sealed = assert_says(folder.waxseal(&seal).stdin(SECRET), &said);
+    let sealed = assert_messages(folder.waxseal(&seal).stdin(SECRET), &said);
     assert!(sealed.contains("kind: SealedSecret"), "{sealed}");
-    // Once a run, however many files there are.
+    // Once for a run, also with several files.
     folder.write("a.yaml", SECRET);
     folder.write("b.yaml", SECRET);
     let run = folder.waxseal(&[&seal[..], &["a.yaml", "b.yaml", "--in-place"]].concat());
-    assert_says(run.writes(&["a.yaml", "b.yaml"]), &format!("{said}sealed 2 Secrets in 2 files\n"));
+    assert_messages(run.writes(&["a.yaml", "b.yaml"]), &format!("{said}sealed 2 Secrets in 2 files\n"));
 }
 
 #[test]
-fn a_keys_file_that_the_shell_made_an_option_is_named() {
+fn a_file_name_that_looks_like_the_keys_option_shows_as_a_source() {
     let folder = folder();
     folder.write("shop/db.yaml", SECRET);
     folder.write("shop/.x.yaml", folder.read("stranger.yaml"));
@@ -71,30 +68,30 @@ fn a_keys_file_that_the_shell_made_an_option_is_named() {
         "sealed to {cluster} (Cluster, from cluster.yaml)\nsealed to {stranger} (Cluster, from shop/.x.yaml)\nsealed 1 \
          Secret in 1 file\n"
     );
-    assert_says(run.writes(&["shop/db.yaml"]), &said);
+    assert_messages(run.writes(&["shop/db.yaml"]), &said);
 }
 
 #[test]
-fn a_recipient_that_is_given_twice_is_named_once() {
+fn a_recipient_given_twice_is_listed_once() {
     let folder = folder();
     let recipient = folder.recipient("cluster");
     let seal = ["seal", "--keys", "cluster.yaml", "--keys", "./cluster.yaml", "--recipient", &recipient];
     let said = format!("sealed to {} (Cluster, from cluster.yaml)\n", folder.key_id("cluster"));
-    assert_says(folder.waxseal(&seal).stdin(SECRET), &said);
+    assert_messages(folder.waxseal(&seal).stdin(SECRET), &said);
 }
 
 #[test]
-fn nobody_is_named_when_nothing_was_sealed() {
+fn no_recipients_are_listed_if_nothing_was_sealed() {
     let folder = folder();
     let seal = |arguments: &[&str]| folder.waxseal(&[&["seal", "--keys", "cluster.yaml"], arguments].concat());
     let sealed = seal(&[]).stdin(SECRET).succeeds();
-    assert_eq!(assert_says(seal(&[]).stdin(&sealed), ""), sealed);
+    assert_eq!(assert_messages(seal(&[]).stdin(&sealed), ""), sealed);
     folder.write("apps/sealed.yaml", &sealed);
     folder.write("apps/other.yaml", "kind: ConfigMap\n");
-    assert_says(seal(&["apps", "--in-place"]), "sealed 0 Secrets in 0 files, 1 already sealed\n");
+    assert_messages(seal(&["apps", "--in-place"]), "sealed 0 Secrets in 0 files, 1 already sealed\n");
     let outcome = seal(&[]).stdin("kind: ConfigMap\n").finish();
     assert_eq!(outcome.stderr, "error: <stdin>: no Secret in it\n");
-    // Some were sealed, and others were not.
+    // Some Secrets are sealed and others are refused.
     folder.write("apps/bad.yaml", SECRET.replace("name: db, ", ""));
     folder.write("apps/db.yaml", SECRET);
     let outcome = seal(&["apps", "--in-place"]).writes(&["apps/db.yaml"]).finish();
@@ -107,7 +104,7 @@ fn nobody_is_named_when_nothing_was_sealed() {
 }
 
 #[test]
-fn the_name_of_a_keys_file_makes_no_line_and_turns_no_text() {
+fn hidden_characters_in_the_name_of_a_keys_file_are_escaped() {
     let folder = folder();
     let name = "a\nsealed to k0\u{202e}\u{1b}[2J.yaml";
     folder.write(name, folder.read("cluster.yaml"));
@@ -115,11 +112,11 @@ fn the_name_of_a_keys_file_makes_no_line_and_turns_no_text() {
         "sealed to {} (Cluster, from a\\nsealed to k0\\u{{202e}}\\u{{1b}}[2J.yaml)\n",
         folder.key_id("cluster")
     );
-    assert_says(folder.waxseal(&["seal", "--keys", name]).stdin(SECRET), &said);
+    assert_messages(folder.waxseal(&["seal", "--keys", name]).stdin(SECRET), &said);
 }
 
 #[test]
-fn a_creation_time_in_the_future_is_refused() {
+fn a_keys_file_with_a_creation_time_in_the_future_is_refused() {
     let folder = folder();
     let id = folder.key_id("stranger");
     let (far, near) = (in_seconds(3600), in_seconds(300));
@@ -145,21 +142,21 @@ hint: such a key would stay the primary: find out who published it, or correct t
 }
 
 #[test]
-fn keys_files_that_say_different_things_of_one_key() {
+fn the_first_keys_file_decides_the_role_and_contradictions_are_refused() {
     let folder = folder();
     let key = folder.read("cluster.yaml");
     folder.write("recovery-only.yaml", key.replace("role: Cluster", "role: Recovery"));
     let id = folder.key_id("cluster");
-    // The first file that knows the key says what it is.
+    // The first file that has the key decides its role.
     let said = format!("sealed to {id} (Cluster, from cluster.yaml)\n");
     let seal = ["seal", "--keys", "cluster.yaml", "--keys", "recovery-only.yaml"];
-    assert_says(folder.waxseal(&seal).stdin(SECRET), &said);
+    assert_messages(folder.waxseal(&seal).stdin(SECRET), &said);
     let seal = ["seal", "--keys", "recovery-only.yaml", "--keys", "cluster.yaml"];
     folder.waxseal(&seal).stdin(SECRET).fails(
         3,
         "error: only recovery keys to seal to: no cluster could open it\nhint: pass the keys file of a cluster too\n",
     );
-    // One file contradicts itself.
+    // A file that contradicts itself.
     folder.write("prod.yaml", format!("{key}---\n{}", key.replace("Active", "Retired")));
     let line = key.lines().count() + 2;
     let stderr = format!("error: prod.yaml:{line}:1: {id} was given before, with different contents\n");
@@ -167,11 +164,89 @@ fn keys_files_that_say_different_things_of_one_key() {
 }
 
 #[test]
-fn of_two_clusters_in_one_file_the_newest_key_is_sealed_to() {
+fn a_keys_file_of_two_clusters_seals_to_the_newest_key() {
     let folder = folder();
     let (older, newer) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
     let keys = [made_at(&folder, "cluster", newer), made_at(&folder, "stranger", older)];
     folder.write("prod.yaml", keys.join("---\n"));
     let said = format!("sealed to {} (Cluster, from prod.yaml)\n", folder.key_id("cluster"));
-    assert_says(folder.waxseal(&["seal", "--keys", "prod.yaml"]).stdin(SECRET), &said);
+    assert_messages(folder.waxseal(&["seal", "--keys", "prod.yaml"]).stdin(SECRET), &said);
+}
+
+#[test]
+fn no_recipients_is_an_error() {
+    let folder = Folder::new();
+    folder.waxseal(&["seal"]).stdin(HEAD).fails(
+        2,
+        "error: no recipients to seal to
+hint: pass `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`
+",
+    );
+}
+
+#[test]
+fn an_invalid_keys_file_is_refused() {
+    let folder = Folder::with_key();
+    let seal = || folder.waxseal(&["seal", "--keys", "keys.yaml"]).stdin(HEAD);
+    seal().fails(1, "error: keys.yaml: no such file or folder\n");
+    let hint = "hint: a keys file is what `kubectl get sealingkeys -o yaml` prints\n";
+    folder.write("keys.yaml", HEAD);
+    seal().fails(3, &format!("error: keys.yaml:1:1: not a SealingKey\n{hint}"));
+    folder.write("keys.yaml", "");
+    seal().fails(3, &format!("error: keys.yaml: no SealingKey in it\n{hint}"));
+    let line = folder.read("cluster.key").lines().position(|line| line.starts_with("AGE-")).expect("it") + 1;
+    folder.waxseal(&["seal", "--keys", "cluster.key"]).stdin(HEAD).fails(
+        3,
+        &format!(
+            "error: cluster.key:{line}:1: this is an identity, a private key
+hint: `waxseal keys public --identity FILE` prints its SealingKey
+"
+        ),
+    );
+    let key = folder.read("cluster.yaml");
+    folder.write("keys.yaml", key.replace("Active", "Retired"));
+    let stderr =
+        "error: keys.yaml: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch`\n";
+    seal().fails(3, stderr);
+    folder.write("keys.yaml", key.replace("role: Cluster", "role: Recovery"));
+    seal().fails(
+        3,
+        "error: only recovery keys to seal to: no cluster could open it\nhint: pass the keys file of a cluster too\n",
+    );
+    let id = folder.key_id("cluster");
+    folder.write("keys.yaml", key.replace(&format!("name: {id}"), "name: k0000000000000000"));
+    let stderr = format!("error: keys.yaml:4:9: metadata.name: must be {id}, the key id of its recipient\n");
+    seal().fails(3, &stderr);
+    folder.write("keys.yaml", key.replace("Active", "Revoked"));
+    let recipient = folder.recipient("cluster");
+    folder.generate("other", &[]);
+    folder.write("keys.yaml", format!("{}---\n{}", folder.read("keys.yaml"), folder.read("other.yaml")));
+    let seal = folder.waxseal(&["seal", "--keys", "keys.yaml", "-r", &recipient]).stdin(HEAD);
+    seal.fails(3, &format!("error: {id} is revoked: nothing is sealed to it\n"));
+}
+
+#[test]
+fn an_invalid_recipient_is_refused() {
+    let folder = Folder::new();
+    let seal = |recipient: &str| folder.waxseal(&["seal", "-r", recipient]).stdin(HEAD);
+    let stderr = "error: --recipient: not a recipient: expected \"age1pq1…\" or \"age1…\"\n";
+    seal("age1hunter2").fails(2, stderr);
+    let stderr = "error: --recipient: this is an identity, a private key; a recipient begins with \"age1\"\n";
+    seal("AGE-SECRET-KEY-1HUNTER2").fails(2, stderr);
+}
+
+#[test]
+fn classic_keys_need_allow_classic() {
+    let folder = Folder::with_key();
+    folder.generate("classic", &["--classic"]);
+    let (recipient, id) = (folder.recipient("classic"), folder.key_id("classic"));
+    let stderr = format!(
+        "error: {id} is a classic key (X25519), which a quantum computer will break
+hint: pass `--allow-classic` if the values may be read then
+"
+    );
+    folder.waxseal(&["seal", "--keys", "classic.yaml"]).stdin(HEAD).fails(3, &stderr);
+    folder.waxseal(&["seal", "-r", &recipient]).stdin(HEAD).fails(3, &stderr);
+    let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml", "-r", &recipient, "--allow-classic"]).stdin(HEAD);
+    seal.fails(3, "error: hybrid (\"age1pq1…\") and classic (\"age1…\") recipients cannot be mixed\n");
 }

@@ -1,4 +1,4 @@
-//! `waxseal keys fetch`: what it takes into a keys file, keeps in it and drops from it.
+//! `waxseal keys fetch`: the keys that it adds to a keys file, keeps and drops, and the consent that it asks for.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ fn fingerprint(folder: &Folder, name: &str) -> String {
     rows[0]["fingerprint"].as_str().expect("a fingerprint").to_owned()
 }
 
-/// What is said of a key that changes; `now` is its state afterwards, or before it goes.
+/// The line about a key that changes; `now` is its state afterwards, or before it is dropped.
 fn change(folder: &Folder, name: &str, now: &str, what: &str) -> String {
     let object = object(&folder.read(&format!("{name}.yaml")));
     let (id, spec) = (&object["metadata"]["name"], &object["spec"]);
@@ -28,7 +28,7 @@ fn announcement(folder: &Folder, name: &str) -> String {
     format!("new {}", change(folder, name, "Active", ""))
 }
 
-/// What is said when a key was not accepted.
+/// The error when a key was not accepted.
 fn denial(id: &str) -> String {
     format!(
         "error: prod.yaml: {id} was not accepted: the file stays as it is
@@ -37,8 +37,8 @@ hint: compare the fingerprint with what the cluster's operator says, then pass `
     )
 }
 
-/// Writes the keys of these names into `prod.yaml`, as `keys fetch` writes them.
-fn know(folder: &Folder, names: &[&str]) {
+/// Writes the keys of these names to `prod.yaml`, as `keys fetch` writes them.
+fn write_keys_file(folder: &Folder, names: &[&str]) {
     point_at(folder, serve("200 OK", list(folder, names)));
     let accept: Vec<_> = names.iter().map(|name| fingerprint(folder, name)).collect();
     let accept: Vec<_> = accept.iter().flat_map(|fingerprint| ["--accept", fingerprint]).collect();
@@ -53,7 +53,7 @@ fn with_state(folder: &Folder, name: &str, state: &str) -> Value {
 }
 
 #[test]
-fn accepted_keys_are_written_and_seal() {
+fn accepted_keys_are_written_and_can_be_sealed_to() {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
     point_at(&folder, serve("200 OK", list(&folder, &["recovery", "cluster"])));
@@ -75,7 +75,7 @@ fn accepted_keys_are_written_and_seal() {
 }
 
 #[test]
-fn a_key_that_nobody_accepted_is_not_written() {
+fn a_new_key_is_not_written_without_consent() {
     let folder = Folder::with_key();
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let refusal = announcement(&folder, "cluster") + &denial(&folder.key_id("cluster"));
@@ -84,7 +84,7 @@ fn a_key_that_nobody_accepted_is_not_written() {
 }
 
 #[test]
-fn a_person_at_the_terminal_is_asked() {
+fn consent_is_asked_for_at_the_terminal() {
     for (answer, code) in [("yes", 0), ("y", 3)] {
         let folder = Folder::with_key();
         point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
@@ -103,7 +103,7 @@ fn a_person_at_the_terminal_is_asked() {
 }
 
 #[test]
-fn a_check_names_each_difference() {
+fn check_lists_each_difference() {
     let folder = Folder::with_key();
     folder.generate("new", &[]);
     folder.generate("gone", &[]);
@@ -136,25 +136,25 @@ fn a_revoked_key_stays_revoked_in_the_file() {
 }
 
 #[test]
-fn a_key_never_gets_another_time() {
+fn a_key_with_another_role_or_creation_time_is_refused() {
     let folder = Folder::with_key();
     folder.write("prod.yaml", folder.read("cluster.yaml"));
-    let mut keys = list(&folder, &["cluster"]);
-    keys["items"][0]["spec"]["createdAt"] = "2020-01-01T00:00:00Z".into();
-    point_at(&folder, serve("200 OK", keys));
-    let id = folder.key_id("cluster");
-    fetch(&folder, &[]).fails(
-        3,
-        &format!(
-            "error: prod.yaml: {id} has another role or creation time in the cluster
+    let stderr = format!(
+        "error: prod.yaml: {} has another role or creation time in the cluster
 hint: they never change: find out who changed them
-"
-        ),
+",
+        folder.key_id("cluster")
     );
+    for (field, value) in [("createdAt", "2020-01-01T00:00:00Z"), ("role", "Recovery")] {
+        let mut keys = list(&folder, &["cluster"]);
+        keys["items"][0]["spec"][field] = value.into();
+        point_at(&folder, serve("200 OK", keys));
+        fetch(&folder, &[]).fails(3, &stderr);
+    }
 }
 
 #[test]
-fn a_server_that_says_no() {
+fn error_statuses_and_an_empty_list_have_their_own_errors() {
     let folder = Folder::new();
     let status = |code: u16| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "quotes a-secret"});
     for (head, body, stderr) in [
@@ -181,7 +181,7 @@ fn a_server_that_says_no() {
 }
 
 #[test]
-fn keys_that_are_wrong_are_refused() {
+fn invalid_sealing_keys_are_refused() {
     let folder = Folder::with_key();
     let mut keys = list(&folder, &["cluster"]);
     keys["items"][0]["metadata"]["name"] = "k0000000000000000".into();
@@ -204,11 +204,11 @@ fn all_fingerprints_are_shown_before_the_first_key_is_refused() {
 }
 
 #[test]
-fn recovery_keys_and_revoked_keys_outlive_the_cluster() {
+fn recovery_keys_and_revoked_keys_stay_in_the_file() {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
     folder.generate("revoked", &[]);
-    know(&folder, &["cluster", "recovery", "revoked"]);
+    write_keys_file(&folder, &["cluster", "recovery", "revoked"]);
     let revoked = format!("{}    state: Active\n", folder.read("revoked.yaml").lines().nth(4).expect("a line"));
     assert!(!revoked.is_empty());
     let keys = [object(&folder.read("cluster.yaml")), object(&folder.read("recovery.yaml"))];
@@ -229,13 +229,13 @@ fn recovery_keys_and_revoked_keys_outlive_the_cluster() {
 }
 
 #[test]
-fn a_key_that_goes_is_named_and_wants_a_yes() {
+fn a_key_is_dropped_only_with_consent() {
     let folder = Folder::with_key();
     folder.generate("gone", &[]);
-    know(&folder, &["cluster", "gone"]);
+    write_keys_file(&folder, &["cluster", "gone"]);
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let (id, fingerprint) = (folder.key_id("gone"), fingerprint(&folder, "gone"));
-    let said = change(&folder, "gone", "Active", " is not in the cluster, and goes");
+    let said = change(&folder, "gone", "Active", " is not in the cluster and would be dropped");
     fetch(&folder, &["--check"]).fails(
         4,
         &format!(
@@ -252,10 +252,10 @@ hint: run `waxseal keys fetch` without `--check`, and commit the file
 }
 
 #[test]
-fn a_state_is_tightened_with_a_word_and_loosened_with_a_yes() {
+fn a_less_strict_state_needs_consent_and_a_stricter_state_does_not() {
     let folder = Folder::with_key();
     folder.generate("other", &[]);
-    know(&folder, &["cluster", "other"]);
+    write_keys_file(&folder, &["cluster", "other"]);
     let states = |state: &str| {
         let other = object(&folder.read("other.yaml"));
         point_at(&folder, serve("200 OK", list_of(&[with_state(&folder, "cluster", state), other])));
@@ -279,7 +279,7 @@ fn a_state_is_tightened_with_a_word_and_loosened_with_a_yes() {
 }
 
 #[test]
-fn a_key_that_becomes_the_primary_by_a_change_is_named() {
+fn a_new_primary_is_reported() {
     let folder = Folder::with_key();
     folder.generate("newer", &[]);
     let newer = folder.read("newer.yaml");
@@ -289,7 +289,7 @@ fn a_key_that_becomes_the_primary_by_a_change_is_named() {
     let older = folder.read("cluster.yaml");
     let line = older.lines().find(|line| line.contains("createdAt")).expect("a creation time").to_owned();
     folder.write("cluster.yaml", older.replace(&line, year));
-    know(&folder, &["cluster", "newer"]);
+    write_keys_file(&folder, &["cluster", "newer"]);
 
     let retired = |name: &str| with_state(&folder, name, "Retired");
     let older = object(&folder.read("cluster.yaml"));
@@ -314,12 +314,12 @@ fn the_same_keys_give_the_same_bytes() {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
     folder.generate("other", &[]);
-    know(&folder, &["cluster", "recovery", "other"]);
+    write_keys_file(&folder, &["cluster", "recovery", "other"]);
     let file = folder.read("prod.yaml");
     point_at(&folder, serve("200 OK", list(&folder, &["other", "cluster", "recovery", "cluster"])));
     fetch(&folder, &[]).prints("");
     assert_eq!(folder.read("prod.yaml"), file);
-    // Another writing of the same keys becomes that of a fetch.
+    // A file with the same keys in another form is rewritten.
     let files = ["other", "recovery", "cluster"].map(|name| folder.read(&format!("{name}.yaml")));
     folder.write("prod.yaml", files.join("---\n"));
     fetch(&folder, &["--check"]).prints("");
@@ -328,7 +328,7 @@ fn the_same_keys_give_the_same_bytes() {
 }
 
 #[test]
-fn a_file_that_is_not_a_keys_file_is_never_written_over() {
+fn a_file_that_is_not_a_keys_file_is_not_overwritten() {
     let folder = Folder::with_key();
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
@@ -362,7 +362,7 @@ fn a_file_that_is_not_a_keys_file_is_never_written_over() {
 }
 
 #[test]
-fn a_creation_time_in_the_future_is_refused_by_name() {
+fn a_key_with_a_creation_time_in_the_future_is_refused() {
     let folder = Folder::with_key();
     folder.generate("future", &[]);
     let mut future = object(&folder.read("future.yaml"));
@@ -379,8 +379,8 @@ hint: such a key would stay the primary: find out who published it, or correct t
     point_at(&folder, serve("200 OK", list_of(&[cluster, future])));
     fetch(&folder, &[]).fails(3, &refusal("context test"));
 
-    // A key of the file that the cluster does not show either goes, or is refused where it stands.
-    know(&folder, &["cluster"]);
+    // A key with a creation time in the future that is only in the file is dropped or refused.
+    write_keys_file(&folder, &["cluster"]);
     let line = folder.read("future.yaml");
     let line = line.lines().find(|line| line.contains("createdAt")).expect("a creation time");
     let future = folder.read("future.yaml").replace(line, "  createdAt: \"2999-01-01T00:00:00Z\"");
@@ -394,7 +394,7 @@ hint: such a key would stay the primary: find out who published it, or correct t
 }
 
 #[test]
-fn keys_that_no_keys_file_can_hold() {
+fn keys_that_contradict_each_other_are_refused() {
     let folder = Folder::with_key();
     let (one, retired) = (object(&folder.read("cluster.yaml")), with_state(&folder, "cluster", "Retired"));
     point_at(&folder, serve("200 OK", list_of(&[one, retired])));
@@ -404,7 +404,7 @@ fn keys_that_no_keys_file_can_hold() {
 }
 
 #[test]
-fn the_folder_of_a_new_keys_file_is_made() {
+fn the_folder_of_a_new_keys_file_is_created() {
     let folder = Folder::with_key();
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let accept = ["--accept", &fingerprint(&folder, "cluster")];

@@ -1,16 +1,16 @@
+//! `waxseal seal --in-place`.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::folder::Folder;
+use crate::folder::{Folder, SECRET};
 
-const SECRET: &str =
-    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
 const JSON: &str =
     r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"x","namespace":"shop"},"data":{"A":"aGk="}}"#;
 const OTHER: &str = "apiVersion: v1\nkind: ConfigMap\n";
 
 #[test]
-fn files_of_a_folder_are_replaced() {
+fn the_files_of_a_folder_are_sealed_in_place() {
     let folder = Folder::with_key();
     folder.write("apps/db.yaml", SECRET);
     folder.write("apps/deep/web.yml", SECRET);
@@ -30,7 +30,7 @@ fn files_of_a_folder_are_replaced() {
 }
 
 #[test]
-fn what_was_done_is_counted() {
+fn the_summary_counts_secrets_and_files() {
     let folder = Folder::with_key();
     let two = format!("{SECRET}---\n{}", SECRET.replace("db", "web"));
     folder.write("apps/one.yaml", SECRET);
@@ -48,7 +48,7 @@ fn what_was_done_is_counted() {
 }
 
 #[test]
-fn mode_and_symlinks_stay() {
+fn sealing_in_place_keeps_the_mode_and_symbolic_links() {
     let folder = Folder::with_key();
     folder.write("real/db.yaml", SECRET);
     fs::set_permissions(folder.path().join("real/db.yaml"), fs::Permissions::from_mode(0o640)).expect("a mode");
@@ -61,75 +61,11 @@ fn mode_and_symlinks_stay() {
 }
 
 #[test]
-fn a_file_with_one_bad_document_stays_as_it_is_and_the_others_are_done() {
+fn a_file_with_a_bad_document_stays_unchanged_and_the_others_are_sealed() {
     let folder = Folder::with_key();
     folder.write("bad.yaml", format!("{SECRET}---\n{SECRET}stringdata: {{}}\n"));
     folder.write("good.yaml", SECRET);
     let seal = folder.waxseal(&["seal", "bad.yaml", "good.yaml", "--in-place", "--keys", "cluster.yaml"]);
     let stderr = "sealed 1 Secret in 1 file\nerror: bad.yaml:10:1: unknown field \"stringdata\"\nhint: did you mean \"stringData\"?\n";
     seal.writes(&["good.yaml"]).fails(3, stderr);
-}
-
-#[test]
-fn unlike_failures_are_a_failure() {
-    let folder = Folder::with_key();
-    folder.write("other.yaml", OTHER);
-    let seal = folder.waxseal(&["seal", "absent.yaml", "other.yaml", "--in-place", "--keys", "cluster.yaml"]);
-    seal.fails(
-        1,
-        "sealed 0 Secrets in 0 files\nerror: absent.yaml: no such file or folder\nerror: other.yaml: no Secret in it\n",
-    );
-}
-
-#[test]
-fn results_go_below_another_folder() {
-    let folder = Folder::with_key();
-    folder.write("apps/db.yaml", SECRET);
-    folder.write("apps/deep/web.yaml", format!("{OTHER}---\n{SECRET}"));
-    folder.write("apps/other.yaml", OTHER);
-    folder.write("single.yaml", SECRET);
-    let seal = folder.waxseal(&["seal", "apps", "single.yaml", "--output-dir", "out", "--keys", "cluster.yaml"]);
-    let run = seal.writes(&["out/db.yaml", "out/deep/web.yaml", "out/single.yaml"]);
-    assert_eq!(run.warns("sealed 3 Secrets in 3 files\n"), "");
-    assert!(folder.read("out/deep/web.yaml").starts_with(&format!("{OTHER}---\napiVersion: waxseal.dev/")));
-}
-
-#[test]
-fn two_results_never_share_a_file() {
-    let folder = Folder::with_key();
-    folder.write("a/db.yaml", SECRET);
-    folder.write("b/db.yaml", SECRET);
-    let seal = folder.waxseal(&["seal", "a", "b/db.yaml", "--output-dir", "out", "--keys", "cluster.yaml"]);
-    seal.fails(2, "error: a/db.yaml and b/db.yaml would both become out/db.yaml\n");
-}
-
-#[test]
-fn an_input_is_never_written_over_by_accident() {
-    let folder = Folder::with_key();
-    folder.write("a/db.yaml", SECRET);
-    let path = folder.path().join("a/db.yaml").canonicalize().expect("a path").display().to_string();
-    let stderr = format!("error: {path} would be written over itself\nhint: pass `--in-place` if that is meant\n");
-    folder.waxseal(&["seal", "a", "--output-dir", "a", "--keys", "cluster.yaml"]).fails(2, &stderr);
-    folder.waxseal(&["seal", "a/db.yaml", "-o", "./a/db.yaml", "--keys", "cluster.yaml"]).fails(2, &stderr);
-}
-
-#[test]
-fn an_output_file_is_made_or_replaced() {
-    let folder = Folder::with_key();
-    folder.write("db.yaml", SECRET);
-    let seal = ["seal", "db.yaml", "-o", "out/sealed.yaml", "--keys", "cluster.yaml"];
-    folder.waxseal(&seal).writes(&["out/sealed.yaml"]).prints("");
-    let first = folder.read("out/sealed.yaml");
-    folder.waxseal(&seal).writes(&["out/sealed.yaml"]).prints("");
-    assert_ne!(folder.read("out/sealed.yaml"), first);
-}
-
-#[test]
-fn what_is_no_file_is_written_to_and_not_replaced() {
-    let folder = Folder::with_key();
-    folder.write("db.yaml", SECRET);
-    symlink("/dev/stdout", folder.path().join("pipe")).expect("a link");
-    let sealed = folder.waxseal(&["seal", "db.yaml", "-o", "pipe", "--keys", "cluster.yaml"]).succeeds();
-    assert!(sealed.starts_with("apiVersion: waxseal.dev/v1alpha1\n"), "{sealed}");
-    assert!(folder.path().join("pipe").is_symlink());
 }

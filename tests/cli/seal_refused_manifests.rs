@@ -1,11 +1,8 @@
-use std::process::{Command, Stdio};
+//! Manifests that `waxseal seal` refuses, with the exact place, text and hint.
 
-use crate::folder::{Folder, program};
-use crate::terminal::Terminal;
+use crate::folder::{Folder, HEAD};
 
-const HEAD: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\n";
-
-/// Each text is refused with 3 and exactly this error, in a file and on stdin.
+/// Checks that the text is refused with 3 and exactly this error, in a file and on stdin.
 fn assert_refused(text: &str, at: &str, message: &str) {
     let folder = Folder::with_key();
     folder.write("db.yaml", text);
@@ -16,7 +13,7 @@ fn assert_refused(text: &str, at: &str, message: &str) {
 }
 
 #[test]
-fn what_is_not_yaml() {
+fn invalid_yaml_and_json_are_refused_with_the_place() {
     assert_refused("kind: Secret\nmetadata:\n\tname: db\n", ":3:2", "not YAML: a tab stands where only spaces may");
     let message = "not YAML: a second \": \" on one line\nhint: a value with \": \" in it belongs in quotes";
     assert_refused("kind: a: b\n", ":1:8", message);
@@ -27,7 +24,7 @@ fn what_is_not_yaml() {
 }
 
 #[test]
-fn a_value_that_would_change_silently() {
+fn a_value_that_is_not_a_string_is_refused() {
     let text = format!("{HEAD}stringData:\n  MODE: 0777\n");
     let message = "stringData.MODE: YAML versions disagree on what this unquoted value is\nhint: write it in quotes";
     assert_refused(&text, ":5:9", message);
@@ -36,14 +33,14 @@ fn a_value_that_would_change_silently() {
 }
 
 #[test]
-fn what_yaml_has_beyond_plain_data() {
+fn anchors_are_refused() {
     let text = format!("{HEAD}stringData: {{A: &a x, B: *a}}\n");
     let hint = "hint: put a value that begins with & or * in quotes, or write the value out at each place";
     assert_refused(&text, ":4:20", &format!("stringData.A: anchors are not read here\n{hint}"));
 }
 
 #[test]
-fn a_template_that_was_not_rendered() {
+fn an_unrendered_template_is_refused_with_a_hint() {
     const HINT: &str = "hint: this looks like a template: render it first";
     let text = format!("{HEAD}stringData:\n  A: {{{{ .Values.a }}}}\n");
     assert_refused(&text, ":5:7", &format!("stringData.A: this key is not a string\n{HINT}"));
@@ -57,7 +54,7 @@ fn a_template_that_was_not_rendered() {
 }
 
 #[test]
-fn a_value_that_begins_with_a_sign_of_yaml() {
+fn an_unquoted_value_that_begins_with_a_yaml_indicator_is_refused() {
     const QUOTES: &str = "hint: a value that begins with a sign such as @, %, *, !, & or ` belongs in quotes";
     for (value, column, message) in [
         ("@hunter2", 6, "not YAML"),
@@ -79,7 +76,7 @@ fn a_value_that_begins_with_a_sign_of_yaml() {
 }
 
 #[test]
-fn a_conflict_that_git_left() {
+fn a_git_conflict_marker_is_refused() {
     const HINT: &str = "hint: resolve the conflict first";
     let text = format!("{HEAD}stringData:\n<<<<<<< HEAD\n  A: x\n=======\n  A: y\n>>>>>>> main\n");
     assert_refused(&text, ":5:1", &format!("not YAML: a conflict marker of Git\n{HINT}"));
@@ -87,7 +84,7 @@ fn a_conflict_that_git_left() {
     assert_refused(&text, ":5:1", &format!("stringData.A: a Git conflict is in this value\n{HINT}"));
 }
 
-/// What is refused alone, and in a stream, a list and a folder beside a good Secret.
+/// Checks that the text is refused alone, after a good Secret in a stream, and next to a good Secret in a folder.
 fn assert_near_secret(text: &str, line: usize, column: usize, message: &str) {
     let good = format!("{HEAD}stringData: {{A: a long value}}\n");
     assert_refused(text, &format!(":{line}:{column}"), message);
@@ -102,7 +99,7 @@ fn assert_near_secret(text: &str, line: usize, column: usize, message: &str) {
 }
 
 #[test]
-fn a_secret_with_a_typing_error() {
+fn a_secret_with_a_typing_error_is_refused() {
     let message = "looks like a Secret with a typing error: its values would stay in plain text\nhint: write `apiVersion: v1` and `kind: Secret`";
     let body = "metadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
     for (head, line) in [
@@ -124,7 +121,7 @@ fn a_secret_with_a_typing_error() {
 }
 
 #[test]
-fn a_secret_inside_another_object() {
+fn a_secret_inside_another_object_is_refused() {
     let message = "a Secret inside another object, where its values would stay in plain text\nhint: write the Secret as a document of its own";
     let secret = "apiVersion: v1\n  kind: Secret\n  metadata: {name: db}\n  stringData: {A: '${A}'}\n";
     let template = format!("apiVersion: template.openshift.io/v1\nkind: Template\nobjects:\n- {secret}");
@@ -134,7 +131,7 @@ fn a_secret_inside_another_object() {
 }
 
 #[test]
-fn a_secret_that_only_some_readers_see() {
+fn a_secret_that_only_some_yaml_versions_see_is_refused() {
     let message =
         "YAML versions disagree on whether a line ends here\nhint: write the character as an escape in double quotes";
     let hidden = "kind: ConfigMap # c\u{2028}---\u{2028}apiVersion: v1\u{2028}kind: Secret\u{2028}data: {A: aGk=}\n";
@@ -148,7 +145,7 @@ fn a_secret_that_only_some_readers_see() {
 }
 
 #[test]
-fn plain_values_in_a_sealed_secret() {
+fn plain_values_in_a_sealed_secret_are_refused() {
     const HEAD: &str = "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\nmetadata: {name: db, namespace: shop}\n";
     const HINT: &str = "hint: put plain values into a Secret, and seal that";
     for (spec, column, message) in [
@@ -168,14 +165,14 @@ fn plain_values_in_a_sealed_secret() {
 }
 
 #[test]
-fn a_secret_that_sops_encrypted() {
+fn a_secret_encrypted_with_sops_is_refused() {
     let text = format!("{HEAD}data: {{A: 'ENC[AES256_GCM,data:x,type:str]'}}\nsops: {{version: 3.13.3}}\n");
     let hint = "hint: pass what `sops decrypt` prints to `waxseal seal`";
     assert_refused(&text, ":5:7", &format!("sops: this Secret is encrypted with SOPS already\n{hint}"));
 }
 
 #[test]
-fn what_the_api_server_would_refuse() {
+fn secrets_that_the_api_server_would_refuse_are_refused() {
     let text = format!("{HEAD}type: kubernetes.io/tls\nstringData: {{tls.crt: x}}\n");
     assert_refused(&text, ":4:7", "type: a Secret of this type needs the data keys tls.crt and tls.key");
     let text = format!("{HEAD}type: kubernetes.io/dockerconfigjson\ndata: {{.dockerconfigjson: aHVudGVyMg==}}\n");
@@ -195,37 +192,25 @@ fn what_the_api_server_would_refuse() {
 }
 
 #[test]
-fn subcommands_that_other_tools_have() {
-    let folder = Folder::new();
-    for (word, ours) in [("unseal", "open"), ("decrypt", "open"), ("view", "open"), ("encrypt", "seal")] {
-        let stderr = format!("error: waxseal has no subcommand {word}\nhint: use `waxseal {ours}`\n");
-        folder.waxseal(&[word, "db.yaml"]).fails(2, &stderr);
-    }
-    let outcome = folder.waxseal(&["sael"]).finish();
-    assert_eq!(outcome.status.code(), Some(2));
-    assert!(outcome.stderr.starts_with("error: unrecognized subcommand 'sael'\n"), "{}", outcome.stderr);
-}
-
-#[test]
-fn a_key_that_is_given_twice() {
+fn a_duplicate_key_is_refused() {
     let text = format!("{HEAD}stringData:\n  A: x\n  B: y\n  A: z\n");
     assert_refused(&text, ":7:3", "stringData.A: given twice, first on line 5");
 }
 
 #[test]
-fn a_field_that_nobody_knows() {
+fn an_unknown_field_is_refused() {
     let text = format!("{HEAD}stringdata: {{}}\n");
     assert_refused(&text, ":4:1", "unknown field \"stringdata\"\nhint: did you mean \"stringData\"?");
 }
 
 #[test]
-fn data_that_is_not_base64() {
+fn data_that_is_not_base64_is_refused() {
     let text = format!("{HEAD}data: {{A: hunter2}}\n");
     assert_refused(&text, ":4:11", "data.A: not base64\nhint: plain text belongs under stringData");
 }
 
 #[test]
-fn what_no_sealed_secret_may_ask_for() {
+fn forbidden_types_and_reserved_labels_are_refused() {
     let text = format!("{HEAD}type: kubernetes.io/service-account-token\n");
     assert_refused(&text, ":1", "Secrets of this type are never made from a SealedSecret");
     let text = "kind: ConfigMap\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop, labels: {waxseal.dev/secret: owned}}\n";
@@ -233,7 +218,7 @@ fn what_no_sealed_secret_may_ask_for() {
 }
 
 #[test]
-fn an_input_without_a_secret() {
+fn an_input_without_a_secret_is_refused() {
     assert_refused("kind: ConfigMap\n", "", "no Secret in it");
     assert_refused("", "", "no Secret in it");
     let folder = Folder::with_key();
@@ -243,7 +228,7 @@ fn an_input_without_a_secret() {
 }
 
 #[test]
-fn namespaces_that_are_missing_or_contradicted() {
+fn a_missing_or_contradicting_namespace_is_refused() {
     let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\n";
     let hint = "hint: write it into the manifest, or pass `--namespace NAMESPACE`";
     let message = format!("metadata.namespace: missing, and a value is sealed for its namespace\n{hint}");
@@ -265,7 +250,7 @@ hint: a value is sealed for one place: change one of the two
 }
 
 #[test]
-fn what_is_too_large() {
+fn a_secret_or_input_above_the_size_limit_is_refused() {
     let folder = Folder::with_key();
     let long = "x".repeat(1024 * 1024 + 1);
     let seal =
@@ -276,207 +261,4 @@ fn what_is_too_large() {
     folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(&endless).fails(3, &stderr("<stdin>"));
     folder.write("db.yaml", &endless);
     folder.waxseal(&["seal", "db.yaml", "--keys", "cluster.yaml"]).fails(3, &stderr("db.yaml"));
-}
-
-#[test]
-fn what_is_not_utf_8() {
-    let folder = Folder::with_key();
-    let seal = || folder.waxseal(&["seal", "--keys", "cluster.yaml"]);
-    seal().stdin(b"\xc3\x28").fails(3, "error: <stdin>: not UTF-8\n");
-    let stderr = "error: <stdin>: not UTF-8\nhint: it looks like UTF-16: save it as UTF-8\n";
-    seal().stdin(b"\xff\xfea\x00").fails(3, stderr);
-    seal().stdin(b"\xff\xfe\x00\x00a\x00\x00\x00").fails(3, "error: <stdin>: not UTF-8\n");
-}
-
-#[test]
-fn nobody_to_seal_to() {
-    let folder = Folder::new();
-    folder.waxseal(&["seal"]).stdin(HEAD).fails(
-        2,
-        "error: nobody to seal to
-hint: pass `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`
-",
-    );
-}
-
-#[test]
-fn keys_files_that_are_none() {
-    let folder = Folder::with_key();
-    let seal = || folder.waxseal(&["seal", "--keys", "keys.yaml"]).stdin(HEAD);
-    seal().fails(1, "error: keys.yaml: no such file or folder\n");
-    let hint = "hint: a keys file is what `kubectl get sealingkeys -o yaml` prints\n";
-    folder.write("keys.yaml", HEAD);
-    seal().fails(3, &format!("error: keys.yaml:1:1: not a SealingKey\n{hint}"));
-    folder.write("keys.yaml", "");
-    seal().fails(3, &format!("error: keys.yaml: no SealingKey in it\n{hint}"));
-    let line = folder.read("cluster.key").lines().position(|line| line.starts_with("AGE-")).expect("it") + 1;
-    folder.waxseal(&["seal", "--keys", "cluster.key"]).stdin(HEAD).fails(
-        3,
-        &format!(
-            "error: cluster.key:{line}:1: this is an identity, a private key
-hint: `waxseal keys public --identity FILE` prints its SealingKey
-"
-        ),
-    );
-    let key = folder.read("cluster.yaml");
-    folder.write("keys.yaml", key.replace("Active", "Retired"));
-    let stderr =
-        "error: keys.yaml: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch`\n";
-    seal().fails(3, stderr);
-    folder.write("keys.yaml", key.replace("role: Cluster", "role: Recovery"));
-    seal().fails(
-        3,
-        "error: only recovery keys to seal to: no cluster could open it\nhint: pass the keys file of a cluster too\n",
-    );
-    let id = folder.key_id("cluster");
-    folder.write("keys.yaml", key.replace(&format!("name: {id}"), "name: k0000000000000000"));
-    let stderr = format!("error: keys.yaml:4:9: metadata.name: must be {id}, the key id of its recipient\n");
-    seal().fails(3, &stderr);
-    folder.write("keys.yaml", key.replace("Active", "Revoked"));
-    let recipient = folder.recipient("cluster");
-    folder.generate("other", &[]);
-    folder.write("keys.yaml", format!("{}---\n{}", folder.read("keys.yaml"), folder.read("other.yaml")));
-    let seal = folder.waxseal(&["seal", "--keys", "keys.yaml", "-r", &recipient]).stdin(HEAD);
-    seal.fails(3, &format!("error: {id} is revoked: nothing is sealed to it\n"));
-}
-
-#[test]
-fn recipients_that_are_none() {
-    let folder = Folder::new();
-    let seal = |recipient: &str| folder.waxseal(&["seal", "-r", recipient]).stdin(HEAD);
-    let stderr = "error: --recipient: not a recipient: expected \"age1pq1…\" or \"age1…\"\n";
-    seal("age1hunter2").fails(2, stderr);
-    let stderr = "error: --recipient: this is an identity, a private key; a recipient begins with \"age1\"\n";
-    seal("AGE-SECRET-KEY-1HUNTER2").fails(2, stderr);
-}
-
-#[test]
-fn private_keys_on_the_command_line_are_not_shown() {
-    let folder = Folder::with_key();
-    let hint = "hint: the shell's history and the list of processes hold it now: make a new key\n";
-    let open = ["open", "f.yaml", "--identity", "cluster.key"];
-    for key in ["AGE-SECRET-KEY-1HUNTER2", "AGE-SECRET-KEY-PQ-1HUNTER2", "age-secret-key-1hunter2"] {
-        for (arguments, place) in [
-            (&["open", "f.yaml", "--identity", key][..], "--identity: "),
-            (&["open", key, "--identity", "cluster.key"], ""),
-            (&["open", "f.yaml", key, "--identity", "cluster.key"], ""),
-            (&[&open[..], &["--keys", key]].concat(), "--keys: "),
-            (&[&open[..], &["-o", key]].concat(), "--output: "),
-            (&[&open[..], &["--passphrase-file", key]].concat(), "--passphrase-file: "),
-            (&["inspect", key], ""),
-            (&["inspect", "f.yaml", key], ""),
-            (&["inspect", "f.yaml", "--keys", key], "--keys: "),
-            (&["seal", key, "--keys", "cluster.yaml"], ""),
-            (&["seal", "--keys", key], "--keys: "),
-            (&["seal", &format!("--output={key}")], "--output: "),
-            (&["seal", "--output-dir", key], "--output-dir: "),
-            (&["keys", "public", "--identity", key], "--identity: "),
-            (&["keys", "generate", &format!("-o{key}")], "--output: "),
-            (&["keys", "list", "cluster.yaml", key], ""),
-            (&["keys", "fetch", "-o", key], "--output: "),
-            (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", key], "--kubeconfig: "),
-        ] {
-            let stderr = format!("error: {place}this is a private key, and a file name belongs here\n{hint}");
-            folder.waxseal(arguments).fails(2, &stderr);
-        }
-        for arguments in
-            [&["keys", "fetch", key][..], &["inspect", "x", "--format", key], &["seal", "--scope", key], &[key]]
-        {
-            let stderr = format!("error: a private key, which does not belong on a command line\n{hint}");
-            folder.waxseal(arguments).fails(2, &stderr);
-        }
-    }
-    folder.write("age-secret-key-1.yaml", format!("{HEAD}stringData: {{A: x}}\n"));
-    folder.waxseal(&["seal", "./age-secret-key-1.yaml", "--keys", "cluster.yaml"]).succeeds();
-}
-
-#[test]
-fn classic_keys_unless_they_are_allowed() {
-    let folder = Folder::with_key();
-    folder.generate("classic", &["--classic"]);
-    let (recipient, id) = (folder.recipient("classic"), folder.key_id("classic"));
-    let stderr = format!(
-        "error: {id} is a classic key (X25519), which a quantum computer will break
-hint: pass `--allow-classic` if the values may be read then
-"
-    );
-    folder.waxseal(&["seal", "--keys", "classic.yaml"]).stdin(HEAD).fails(3, &stderr);
-    folder.waxseal(&["seal", "-r", &recipient]).stdin(HEAD).fails(3, &stderr);
-    let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml", "-r", &recipient, "--allow-classic"]).stdin(HEAD);
-    seal.fails(3, "error: hybrid (\"age1pq1…\") and classic (\"age1…\") recipients cannot be mixed\n");
-}
-
-#[test]
-fn outputs_that_make_no_sense() {
-    let folder = Folder::with_key();
-    folder.write("a.yaml", HEAD);
-    folder.write("b.yaml", HEAD);
-    folder.write("apps/c.yaml", HEAD);
-    let seal = |arguments: &[&str]| folder.waxseal(&[&["seal", "--keys", "cluster.yaml"], arguments].concat());
-    for format in ["yaml", "json"] {
-        seal(&["a.yaml", "-o", format]).fails(
-            2,
-            &format!(
-                "error: --output names a file, and {format} looks like a format
-hint: the format is that of the input; for a file of that name write ./{format}
-"
-            ),
-        );
-    }
-    let stderr = "error: --output names a file here, and - stands for stdout\nhint: name the file; for one of that name write ./-\n";
-    folder.waxseal(&["keys", "generate", "-o", "-"]).fails(2, stderr);
-    folder.waxseal(&["keys", "fetch", "-o", "-"]).fails(2, stderr);
-    let several =
-        "error: several files and folders do not go to one place\nhint: pass `--output-dir DIR` or `--in-place`\n";
-    seal(&["a.yaml", "b.yaml"]).fails(2, several);
-    seal(&["apps"]).fails(2, several);
-    seal(&["apps", "-o", "-"]).fails(2, several);
-    seal(&["apps", "-o", "x.yaml"]).fails(2, several);
-    let nameless = "error: stdin has no name to write its result under\nhint: pass `--output FILE`\n";
-    seal(&["-", "--in-place"]).fails(2, nameless);
-    seal(&["--output-dir", "x"]).fails(2, nameless);
-    seal(&["absent.yaml"]).fails(1, "error: absent.yaml: no such file or folder\n");
-}
-
-#[test]
-fn a_namespace_that_is_none() {
-    let folder = Folder::with_key();
-    folder.waxseal(&["seal", "-n", "a.b", "--keys", "cluster.yaml"]).stdin(HEAD).fails(
-        2,
-        "error: invalid value 'a.b' for '--namespace <NAMESPACE>': a namespace must be 1 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit
-
-For more information, try '--help'.
-",
-    );
-}
-
-#[test]
-fn a_terminal_as_stdin() {
-    let folder = Folder::with_key();
-    let terminal = Terminal::open();
-    for (arguments, what) in [
-        (&["seal", "--keys", "cluster.yaml"][..], "seal"),
-        (&["inspect"], "read"),
-        (&["open", "--identity", "cluster.key"], "read"),
-    ] {
-        let mut command = Command::new(program());
-        command.current_dir(folder.path()).args(arguments).stdin(terminal.other_end());
-        let output = command.output().expect("waxseal runs");
-        let stderr =
-            format!("error: nothing to {what}: stdin is a terminal\nhint: name a file, or `-` to type a manifest\n");
-        assert_eq!((String::from_utf8_lossy(&output.stderr), output.status.code()), (stderr.into(), Some(2)));
-        assert_eq!(output.stdout, b"");
-    }
-}
-
-#[test]
-fn a_closed_pipe_is_no_error() {
-    let folder = Folder::with_key();
-    folder.write("db.yaml", format!("{HEAD}stringData: {{A: x}}\n"));
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    drop(reader);
-    let mut command = Command::new(program());
-    command.current_dir(folder.path()).args(["seal", "db.yaml", "--keys", "cluster.yaml"]).stdin(Stdio::null());
-    let output = command.stdout(writer).stderr(Stdio::piped()).output().expect("waxseal runs");
-    assert_eq!((output.stderr.as_slice(), output.status.code()), (&b""[..], Some(0)));
 }

@@ -1,7 +1,7 @@
-use crate::folder::{Folder, data_of};
+//! `waxseal seal` on streams and lists: other documents stay, and each Secret is sealed in its place.
 
-const SECRET: &str =
-    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
+use crate::folder::{Folder, SECRET, data_of};
+
 const SEALED: &str = "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\nmetadata:\n  name: db\n";
 
 fn seal(folder: &Folder, text: &str) -> String {
@@ -20,7 +20,7 @@ fn other_documents_stay_byte_for_byte() {
 }
 
 #[test]
-fn line_endings_of_windows_stay() {
+fn windows_line_endings_stay() {
     let folder = Folder::with_key();
     let text = format!("---\n{SECRET}---\nkind: ConfigMap\n").replace('\n', "\r\n");
     let sealed = seal(&folder, &text);
@@ -30,7 +30,7 @@ fn line_endings_of_windows_stay() {
 }
 
 #[test]
-fn comments_before_a_document_stay_and_those_in_it_go() {
+fn comments_before_a_document_stay_and_comments_in_it_are_dropped() {
     let folder = Folder::with_key();
     let sealed = seal(&folder, &format!("# owner: shop\n{SECRET}# the old value was: something\n"));
     assert!(sealed.starts_with(&format!("# owner: shop\n{SEALED}")), "{sealed}");
@@ -38,7 +38,7 @@ fn comments_before_a_document_stay_and_those_in_it_go() {
 }
 
 #[test]
-fn what_is_sealed_already_passes_through() {
+fn sealed_secrets_pass_through_unchanged() {
     let folder = Folder::with_key();
     let once = seal(&folder, &format!("{SECRET}...\n"));
     let odd = once.replace("kind: SealedSecret", "kind:   SealedSecret  # as it was");
@@ -48,7 +48,7 @@ fn what_is_sealed_already_passes_through() {
 }
 
 #[test]
-fn several_secrets_of_a_stream_open_again() {
+fn several_secrets_in_a_stream_are_sealed_and_opened() {
     let folder = Folder::with_key();
     let two = format!("{SECRET}---\n{}", SECRET.replace("db", "other").replace("a long value", "another value"));
     let sealed = seal(&folder, &two);
@@ -64,7 +64,7 @@ fn several_secrets_of_a_stream_open_again() {
 }
 
 #[test]
-fn json_in_json_out() {
+fn json_input_gives_json_output() {
     let folder = Folder::with_key();
     let text = r#" {"kind":"ConfigMap", "data":{} }
 {"apiVersion":"v1","kind":"Secret","metadata":{"name":"db","namespace":"shop"},"stringData":{"A":"\ud83e\uddad \/ \u00e9 wax"}}"#;
@@ -111,91 +111,7 @@ fn other_items_of_a_list_keep_their_order_and_every_digit() {
 }
 
 #[test]
-fn what_shows_in_the_lines_around_a_document_is_warned_of() {
-    let folder = Folder::with_key();
-    for text in [
-        format!("--- # a long value\n{SECRET}"),
-        format!("{SECRET}... # a long value\n"),
-        format!("  # a long value\n{SECRET}"),
-    ] {
-        let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(&text);
-        seal.warns("warning: <stdin>:1: the value of A in db still shows in a comment\n");
-    }
-}
-
-#[test]
-fn what_shows_in_another_shape_is_warned_of() {
-    let folder = Folder::with_key();
-    let text = r#"apiVersion: v1
-kind: Secret
-metadata: {name: db, namespace: shop}
-stringData:
-  A: |
-    first line
-    second "line"
----
-kind: ConfigMap
-data:
-  a: |
-      first line
-      second "line"
----
-kind: ConfigMap
-data: {a: "first line\nsecond \"line\"\n"}
----
-kind: ConfigMap
-data:
-  a: >-
-    Zmlyc3QgbGlu
-    ZQpzZWNvbmQg
-    ImxpbmUiCg==
-"#;
-    folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(text).warns(
-        "warning: <stdin>:12: the value of A in db still shows
-warning: <stdin>:16: the value of A in db still shows
-warning: <stdin>:21: the value of A in db still shows
-",
-    );
-}
-
-#[test]
-fn a_warning_shows_no_key_that_could_be_anything() {
-    let folder = Folder::with_key();
-    let list = r#"{"apiVersion": "v1", "kind": "List", "items": [
-{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": "shop"}, "stringData": {"A": "hunter2hunter2"}},
-{"apiVersion": "v1", "kind": "ConfigMap", "data": {"a\u001b[2K\nerror": "hunter2hunter2"}}
-]}"#;
-    let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(list);
-    seal.warns("warning: <stdin>:1: the value of A in db still shows in items[1].data.…\n");
-}
-
-#[test]
-fn what_still_shows_is_warned_of() {
-    let folder = Folder::with_key();
-    let text = "# hunter2hunter2
-apiVersion: v1
-kind: Secret
-metadata: {name: db, namespace: shop, annotations: {note: 'it is hunter2hunter2'}}
-stringData: {A: hunter2hunter2, B: short}
----
-apiVersion: v1
-kind: ConfigMap
-data:
-  token: aHVudGVyMmh1bnRlcjIK
-  short: short
-";
-    folder.write("db.yaml", text);
-    let sealed = folder.waxseal(&["seal", "db.yaml", "--keys", "cluster.yaml"]).warns(
-        "warning: db.yaml:1: the value of A in db still shows in spec.template.metadata.annotations.note
-warning: db.yaml:1: the value of A in db still shows in a comment
-warning: db.yaml:10: the value of A in db still shows
-",
-    );
-    assert!(sealed.contains("kind: SealedSecret"), "{sealed}");
-}
-
-#[test]
-fn objects_of_others_pass_beside_a_secret() {
+fn other_objects_pass_through_unchanged() {
     let others = [
         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {kind: Secret, A: b}\n",
         "apiVersion: external-secrets.io/v1\nkind: ExternalSecret\nmetadata: {name: a}\nspec: {target: {template: {type: Opaque, data: {A: '{{ .a }}'}}}}\n",
@@ -212,63 +128,4 @@ fn objects_of_others_pass_beside_a_secret() {
     assert!(sealed.starts_with(SEALED) && sealed.ends_with(&rest), "{sealed}");
     folder.write("apps/others.yaml", &rest);
     folder.waxseal(&["seal", "apps", "--in-place", "--keys", "cluster.yaml"]).warns("sealed 0 Secrets in 0 files\n");
-}
-
-#[test]
-fn values_that_look_unrendered_are_warned_of_and_sealed() {
-    let folder = Folder::with_key();
-    let text = "apiVersion: v1
-kind: Secret
-metadata: {name: db, namespace: shop}
-data:
-  HELM: e3sgLlZhbHVlcy5wYXNzd29yZCB9fQo=
-stringData:
-  FLUX: ${PASSWORD}
-  VAULT: <path:secret/data/db#password>
-  SHELL: $(PASSWORD)
-  FILE: |
-    {{ define \"x\" }}
-    {{ end }}
-  PART: a${b}c
-";
-    let warning = |place: &str, key: &str| {
-        format!(
-            "warning: <stdin>:{place}: {key}: looks like a template that was not rendered, and is sealed as it stands\n"
-        )
-    };
-    let stderr = [
-        warning("5:9", "data.HELM"),
-        warning("7:9", "stringData.FLUX"),
-        warning("8:10", "stringData.VAULT"),
-        warning("9:10", "stringData.SHELL"),
-    ];
-    let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(text).warns(&stderr.concat());
-    let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(sealed).succeeds();
-    assert_eq!(data_of(&opened)["FLUX"], b"${PASSWORD}");
-}
-
-#[test]
-fn a_secret_without_values_is_warned_of() {
-    let folder = Folder::with_key();
-    let seal = |text: &str, stderr: &str| {
-        folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(text).warns(stderr);
-    };
-    let empty = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\n";
-    seal(&format!("---\n{empty}"), "warning: <stdin>:2:1: this Secret has no values\n");
-    seal(
-        &format!("apiVersion: v1\nkind: List\nitems:\n- {}", empty.replace('\n', "\n  ")),
-        "warning: <stdin>:4:3: items[0]: this Secret has no values\n",
-    );
-}
-
-#[test]
-fn a_key_in_data_and_string_data_is_warned_of() {
-    let folder = Folder::with_key();
-    let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\ndata: {A: b2xkIHZhbHVl}\nstringData: {A: new value}\n";
-    let sealed = folder
-        .waxseal(&["seal", "--keys", "cluster.yaml"])
-        .stdin(text)
-        .warns("warning: <stdin>:4:8: data.A: not sealed: stringData has this key too, and wins, as in Kubernetes\n");
-    let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(sealed).succeeds();
-    assert_eq!(data_of(&opened)["A"], b"new value");
 }

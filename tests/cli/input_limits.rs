@@ -1,4 +1,4 @@
-//! Inputs at and past every limit: a short error in bounded time and memory, whatever is thrown in.
+//! Inputs at and above every limit: each is read, or refused with a short error in bounded time and memory.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,24 +11,23 @@ use waxseal_shared::seal::seal;
 use waxseal_shared::sealed_secret::{Scope, SealedSecret};
 use waxseal_shared::secret::{SecretBytes, SecretManifest};
 
-use crate::folder::Folder;
+use crate::folder::{Folder, HEAD};
 
 const MIB: usize = 1 << 20;
-const HEAD: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\n";
 const SEALED_HEAD: &str = "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\n";
 const SEAL: [&str; 4] = ["seal", "-", "--keys", "cluster.yaml"];
 const INSPECT: [&str; 2] = ["inspect", "-"];
 const OPEN: [&str; 4] = ["open", "-", "--identity", "cluster.key"];
 const SPLIT_THE_LIST: &str = "hint: write the items of a list as documents of their own, as `jq -c '.items[]'` does\n";
 
-/// What each command says of an input in which it finds nothing for itself.
-const NOTHING: [(&[&str], &str); 3] = [
+/// The error of each command for an input without objects for it.
+const NO_OBJECT: [(&[&str], &str); 3] = [
     (&SEAL, "error: <stdin>: no Secret in it\n"),
     (&INSPECT, "error: <stdin>: no SealedSecret in it\n"),
     (&OPEN, "error: <stdin>: no SealedSecret in it\n"),
 ];
 
-/// Every command that reads manifests refuses the text with 3 and exactly this error.
+/// Checks that every command that reads manifests refuses the text with 3 and exactly this error.
 #[track_caller]
 fn assert_refused(text: impl AsRef<[u8]>, error: &str) {
     let folder = Folder::with_key();
@@ -37,24 +36,24 @@ fn assert_refused(text: impl AsRef<[u8]>, error: &str) {
     }
 }
 
-/// `seal` refuses the text with 3 and exactly this error.
+/// Checks that `seal` refuses the text with 3 and exactly this error.
 #[track_caller]
 fn assert_not_sealed(text: impl AsRef<[u8]>, error: &str) {
     let folder = Folder::with_key();
     folder.bounded_waxseal(&SEAL).stdin(text).fails(3, &format!("error: <stdin>{error}"));
 }
 
-/// Every command reads the text to its end, and finds nothing.
+/// Checks that every command reads the text to its end and finds no object.
 #[track_caller]
 fn assert_read(text: impl AsRef<[u8]>) {
     let folder = Folder::with_key();
-    for (arguments, stderr) in NOTHING {
+    for (arguments, stderr) in NO_OBJECT {
         folder.bounded_waxseal(arguments).stdin(text.as_ref()).fails(3, stderr);
     }
 }
 
 #[test]
-fn more_than_is_read() {
+fn inputs_above_the_size_limit_are_refused_by_every_command() {
     assert_refused(vec![b'#'; 100 * MIB], ": larger than 32 MiB, the most that is read\n");
     let folder = Folder::with_key();
     folder.write("db.yaml", vec![b'{'; 100 * MIB]);
@@ -63,14 +62,14 @@ fn more_than_is_read() {
         folder.bounded_waxseal(&arguments).fails(3, stderr);
     }
     folder.bounded_waxseal(&["inspect", "db.yaml"]).fails(3, stderr);
-    // It never ends.
+    // An endless file.
     folder
         .bounded_waxseal(&["inspect", "/dev/zero"])
         .fails(3, "error: /dev/zero: larger than 32 MiB, the most that is read\n");
 }
 
 #[test]
-fn documents_that_are_too_large() {
+fn documents_above_the_size_limit_are_refused() {
     let refused = |place: &str| format!(":{place}: a document of more than 8 MiB is not read\n{SPLIT_THE_LIST}");
     assert_refused("\n".repeat(31 * MIB), &refused("1:1"));
     for unit in ["#", "#\r\n", "x ", "[", "{\"a\":", "\u{2028}"] {
@@ -81,7 +80,7 @@ fn documents_that_are_too_large() {
 }
 
 #[test]
-fn documents_as_large_as_may_be() {
+fn documents_of_the_largest_size_are_read() {
     let most = 8 * MIB;
     assert_read("\n".repeat(most));
     for text in [
@@ -94,7 +93,7 @@ fn documents_as_large_as_may_be() {
 }
 
 #[test]
-fn documents_that_are_read_in_two_ways() {
+fn large_documents_with_unusual_line_breaks_are_read_or_refused() {
     let line = format!("{}\n ", "x".repeat(1000));
     let large = |mebibytes: usize| format!("---\na: |\n {}# \u{2028}\n", line.repeat(mebibytes * MIB / 1002 - 1));
     let padding = format!("---\n#{}\n", "x".repeat(7 * MIB)).repeat(3);
@@ -109,7 +108,7 @@ fn documents_that_are_read_in_two_ways() {
 }
 
 #[test]
-fn too_many_documents() {
+fn more_documents_than_the_limit_are_refused() {
     let refused =
         |place: &str| format!(":{place}: a stream of more than 10000 documents is not read\nhint: split it\n");
     assert_refused("---\n".repeat(31 * MIB / 4), &refused("10001:1"));
@@ -119,14 +118,14 @@ fn too_many_documents() {
 }
 
 #[test]
-fn too_many_values() {
+fn more_values_in_a_document_than_the_limit_are_refused() {
     let list = |values: usize| format!("[{}1]\n", "1,".repeat(values - 2));
     let refused = format!(": a document of more than 100000 values is not read\n{SPLIT_THE_LIST}");
     assert_refused(list(100_001), &format!(":1:200000{refused}"));
     assert_refused(format!("a:\n{}", "- b\n".repeat(100_000)), &format!(":99999:3{refused}"));
     assert_refused(format!("{HEAD}data:\n{}", "  \"\":\n".repeat(100_000)), &format!(":49998:5{refused}"));
     assert_read(list(100_000));
-    // As much as may be of everything: the longest stream, and in it the greatest tree.
+    // All limits at once: the longest stream with the largest tree in it.
     let padding = format!("---\n#{}\n", "x".repeat(7 * MIB));
     assert_read(format!(
         "{}---\napiVersion: v1\nkind: List\nitems: [{}{{}}]\n",
@@ -136,14 +135,14 @@ fn too_many_values() {
 }
 
 #[test]
-fn too_many_values_in_all_documents() {
+fn more_values_in_a_stream_than_the_limit_are_refused() {
     let dense = format!("---\n[{}1]\n", "1,".repeat(99_998));
     let refused = ":42:1: a stream of more than 2000000 values is not read\nhint: split it\n";
     assert_not_sealed(dense.repeat(160), refused);
 }
 
 #[test]
-fn nested_too_deeply() {
+fn deep_nesting_is_refused() {
     for (unit, column) in [("[", 256), ("{a: ", 1021), ("- ", 511), ("? ", 511)] {
         assert_not_sealed(unit.repeat(7 * MIB / unit.len()), &format!(":1:{column}: nested too deeply\n"));
     }
@@ -157,7 +156,7 @@ fn nested_too_deeply() {
 }
 
 #[test]
-fn aliases_that_would_explode() {
+fn exponential_aliases_and_merge_keys_are_refused_or_skipped() {
     let level = |n: usize| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", "));
     let bomb: String = (1..250).map(level).collect();
     assert_read(format!("a0: &a0 x\n{bomb}"));
@@ -171,9 +170,9 @@ fn aliases_that_would_explode() {
 }
 
 #[test]
-fn what_is_not_utf_8() {
+fn bytes_that_are_not_utf_8_are_refused_by_every_command() {
     assert_refused([&vec![b'x'; 31 * MIB][..], b"\xff"].concat(), ": not UTF-8\n");
-    // Overlong, a surrogate, beyond Unicode, cut off.
+    // An overlong form, a surrogate, a character above U+10FFFF, and a truncated character.
     for bytes in [&b"a: \xc0\xaf"[..], b"a: \xed\xa0\x80", b"a: \xf4\x90\x80\x80", b"a: \xe2\x82"] {
         assert_refused(bytes, ": not UTF-8\n");
     }
@@ -183,7 +182,7 @@ fn what_is_not_utf_8() {
 }
 
 #[test]
-fn secrets_past_every_limit() {
+fn secrets_above_a_limit_are_refused() {
     let keys = |count: usize| (0..count).map(|n| format!("  k{n}: aaaa\n")).collect::<String>();
     assert_not_sealed(format!("{HEAD}data:\n{}", keys(257)), ":1:1: more than 256 data keys\n");
     assert_not_sealed(format!("{HEAD}data:\n{}", keys(49_000)), ":1:1: more than 256 data keys\n");
@@ -205,7 +204,7 @@ fn secrets_past_every_limit() {
 }
 
 #[test]
-fn secrets_at_every_limit() {
+fn a_secret_at_the_limits_is_sealed_and_opened() {
     let folder = Folder::with_key();
     let mut text = format!("{HEAD}data:\n");
     for n in 0..256 {
@@ -218,7 +217,7 @@ fn secrets_at_every_limit() {
 }
 
 #[test]
-fn one_bad_document_behind_many_good_ones() {
+fn one_bad_document_after_many_good_documents_is_refused() {
     let good = |n: usize| format!("{}stringData: {{A: value-{n}}}\n---\n", HEAD.replace("db", &format!("db-{n}")));
     let text: String = (0..9_999).map(good).collect();
     assert_not_sealed(format!("{text}kind: [\n"), ":49996:7: not YAML: a bracket is never closed\n");
@@ -227,7 +226,7 @@ fn one_bad_document_behind_many_good_ones() {
 }
 
 #[test]
-fn one_bad_sealed_secret_behind_many_good_ones() {
+fn one_bad_sealed_secret_after_many_good_ones_is_refused() {
     let annotations = (0..60).map(|n| format!("k{n}: x, ")).collect::<String>();
     let good = |n: usize| {
         format!(
@@ -245,7 +244,7 @@ fn one_bad_sealed_secret_behind_many_good_ones() {
 }
 
 #[test]
-fn of_very_many_bad_sealed_secrets_the_first_hundred_are_told() {
+fn only_the_first_hundred_errors_are_shown() {
     let item = "{\"apiVersion\":\"waxseal.dev/v1alpha1\",\"kind\":\"SealedSecret\"}";
     let list = format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{}]}}\n", vec![item; 15_000].join(","));
     let folder = Folder::with_key();
@@ -258,7 +257,7 @@ fn of_very_many_bad_sealed_secrets_the_first_hundred_are_told() {
     }
 }
 
-/// A SealedSecret with one value, and so one envelope, with a wrap for each of so many recipients.
+/// A SealedSecret with one value, and one envelope with a wrap for each of this many recipients.
 fn sealed(key: usize, recipients: usize) -> SealedSecret {
     let name = ObjectName::parse("db").expect("a name");
     let data =
@@ -272,7 +271,7 @@ fn sealed(key: usize, recipients: usize) -> SealedSecret {
     seal(&secret, &namespace, Scope::Strict, &recipients, random).expect("it is within its limits")
 }
 
-/// SealedSecrets put together into one.
+/// Merges SealedSecrets into one.
 fn joined(parts: impl Iterator<Item = SealedSecret>) -> String {
     let joined = parts.reduce(|mut all, part| {
         all.spec.envelopes.extend(part.spec.envelopes);
@@ -291,7 +290,7 @@ fn assert_malformed(text: &str, error: &str) {
 }
 
 #[test]
-fn sealed_secrets_past_every_limit() {
+fn sealed_secrets_above_a_limit_are_refused() {
     let folder = Folder::with_key();
     let most = joined((0..64).map(|n| sealed(n, 1)));
     assert_eq!(folder.bounded_waxseal(&INSPECT).stdin(&most).succeeds().matches("\n  envelope ").count(), 64);

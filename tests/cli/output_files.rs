@@ -1,4 +1,4 @@
-//! What `seal` writes over, and what it never does.
+//! Output files: `--output`, `--output-dir`, which files are replaced, and which need `--force`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -6,11 +6,9 @@ use std::os::unix::fs::symlink;
 use age::armor::Format;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::folder::{Folder, Run};
+use crate::folder::{Folder, HEAD, Run, SECRET};
 use crate::passphrases::protect;
 
-const SECRET: &str =
-    "apiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop}\nstringData: {A: a long value}\n";
 const OTHER: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b}\n";
 
 fn refusal(name: &str) -> String {
@@ -48,7 +46,7 @@ fn a_file_of_the_same_objects_is_replaced() {
 }
 
 #[test]
-fn a_file_of_other_objects_is_replaced_by_force_alone() {
+fn a_file_of_other_objects_is_replaced_only_with_force() {
     let folder = Folder::with_key();
     folder.write("db.yaml", SECRET);
     seal(&folder, "sealed.yaml").writes(&["sealed.yaml"]).prints("");
@@ -76,7 +74,7 @@ fn a_file_of_other_objects_is_replaced_by_force_alone() {
 }
 
 #[test]
-fn an_identity_and_the_keys_in_use_are_never_written_over() {
+fn identities_and_the_keys_files_in_use_are_never_replaced() {
     let folder = Folder::with_key();
     folder.generate("other", &["--classic"]);
     folder.write("db.yaml", SECRET);
@@ -135,7 +133,7 @@ fn a_link_that_leads_nowhere_is_not_replaced() {
 }
 
 #[test]
-fn force_belongs_to_an_output() {
+fn force_without_an_output_option_is_refused() {
     let folder = Folder::with_key();
     folder.write("db.yaml", SECRET);
     let outcome = folder.waxseal(&["seal", "db.yaml", "--keys", "cluster.yaml", "--force"]).finish();
@@ -144,7 +142,7 @@ fn force_belongs_to_an_output() {
 }
 
 #[test]
-fn a_folder_of_results_is_replaced_file_by_file() {
+fn output_dir_replaces_files_one_by_one() {
     let folder = Folder::with_key();
     folder.write("apps/db.yaml", SECRET);
     folder.write("apps/deep/web.yaml", SECRET.replace("db", "web"));
@@ -161,7 +159,7 @@ fn a_folder_of_results_is_replaced_file_by_file() {
 }
 
 #[test]
-fn nothing_is_written_through_a_link_below_the_folder_of_results() {
+fn nothing_is_written_through_a_link_below_output_dir() {
     let folder = Folder::with_key();
     folder.write("apps/db.yaml", SECRET);
     folder.write("apps/deep/web.yaml", SECRET.replace("db", "web"));
@@ -182,7 +180,7 @@ hint: remove the link
         let stderr = format!("sealed 0 Secrets in 0 files\n{}{}", error("out/db.yaml"), error("out/deep"));
         folder.waxseal(&seal).fails(3, &stderr);
     }
-    // The folder itself may be one: somebody named it.
+    // The output folder itself may be a link: it is on the command line.
     fs::remove_file(folder.path().join("real/deep")).expect("a link");
     fs::remove_file(folder.path().join("real/db.yaml")).expect("a link");
     let seal = folder.waxseal(&["seal", "apps", "--output-dir", "out", "--keys", "cluster.yaml"]);
@@ -191,7 +189,7 @@ hint: remove the link
 }
 
 #[test]
-fn folders_where_files_belong_and_the_reverse() {
+fn a_folder_instead_of_a_file_and_the_reverse_are_refused() {
     let folder = Folder::with_key();
     folder.write("db.yaml", SECRET);
     folder.write("apps/db.yaml", SECRET);
@@ -230,9 +228,9 @@ fn folders_where_files_belong_and_the_reverse() {
         .fails(1, &format!("sealed 0 Secrets in 0 files\n{is_file}error: absent: no such file or folder\n"));
 }
 
-/// A committed link decides nothing about where somebody's results go.
+/// Otherwise a committed link could redirect the results of others.
 #[test]
-fn links_that_lead_out_of_a_work_tree() {
+fn nothing_is_written_through_a_link_out_of_a_work_tree() {
     let folder = Folder::with_key();
     folder.write("db.yaml", SECRET);
     folder.write("elsewhere/empty", "");
@@ -269,4 +267,90 @@ fn links_that_lead_out_of_a_work_tree() {
     in_place("checkout/inside").writes(&["checkout/real/db.yaml", "checkout/inside/db.yaml"]).warns(doubt);
     let open = ["open", "checkout/real/db.yaml", "--identity", "cluster.key", "-o", "checkout/folder/opened.yaml"];
     folder.waxseal(&open).fails(3, &refused("folder"));
+}
+
+#[test]
+fn contradicting_output_options_are_refused() {
+    let folder = Folder::with_key();
+    folder.write("a.yaml", HEAD);
+    folder.write("b.yaml", HEAD);
+    folder.write("apps/c.yaml", HEAD);
+    let seal = |arguments: &[&str]| folder.waxseal(&[&["seal", "--keys", "cluster.yaml"], arguments].concat());
+    for format in ["yaml", "json"] {
+        seal(&["a.yaml", "-o", format]).fails(
+            2,
+            &format!(
+                "error: --output names a file, and {format} looks like a format
+hint: the format is that of the input; for a file of that name write ./{format}
+"
+            ),
+        );
+    }
+    let stderr =
+        "error: --output must name a file here, and - is stdout\nhint: name a file; for a file called - write ./-\n";
+    folder.waxseal(&["keys", "generate", "-o", "-"]).fails(2, stderr);
+    folder.waxseal(&["keys", "fetch", "-o", "-"]).fails(2, stderr);
+    let several =
+        "error: several files and folders do not go to one place\nhint: pass `--output-dir DIR` or `--in-place`\n";
+    seal(&["a.yaml", "b.yaml"]).fails(2, several);
+    seal(&["apps"]).fails(2, several);
+    seal(&["apps", "-o", "-"]).fails(2, several);
+    seal(&["apps", "-o", "x.yaml"]).fails(2, several);
+    let nameless = "error: stdin has no name to write its result under\nhint: pass `--output FILE`\n";
+    seal(&["-", "--in-place"]).fails(2, nameless);
+    seal(&["--output-dir", "x"]).fails(2, nameless);
+    seal(&["absent.yaml"]).fails(1, "error: absent.yaml: no such file or folder\n");
+}
+
+#[test]
+fn an_output_file_is_created_or_replaced() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", SECRET);
+    let seal = ["seal", "db.yaml", "-o", "out/sealed.yaml", "--keys", "cluster.yaml"];
+    folder.waxseal(&seal).writes(&["out/sealed.yaml"]).prints("");
+    let first = folder.read("out/sealed.yaml");
+    folder.waxseal(&seal).writes(&["out/sealed.yaml"]).prints("");
+    assert_ne!(folder.read("out/sealed.yaml"), first);
+}
+
+#[test]
+fn a_pipe_as_the_output_is_written_to_and_not_replaced() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", SECRET);
+    symlink("/dev/stdout", folder.path().join("pipe")).expect("a link");
+    let sealed = folder.waxseal(&["seal", "db.yaml", "-o", "pipe", "--keys", "cluster.yaml"]).succeeds();
+    assert!(sealed.starts_with("apiVersion: waxseal.dev/v1alpha1\n"), "{sealed}");
+    assert!(folder.path().join("pipe").is_symlink());
+}
+
+#[test]
+fn output_dir_mirrors_the_input_folder() {
+    let folder = Folder::with_key();
+    folder.write("apps/db.yaml", SECRET);
+    folder.write("apps/deep/web.yaml", format!("{OTHER}---\n{SECRET}"));
+    folder.write("apps/other.yaml", OTHER);
+    folder.write("single.yaml", SECRET);
+    let seal = folder.waxseal(&["seal", "apps", "single.yaml", "--output-dir", "out", "--keys", "cluster.yaml"]);
+    let run = seal.writes(&["out/db.yaml", "out/deep/web.yaml", "out/single.yaml"]);
+    assert_eq!(run.warns("sealed 3 Secrets in 3 files\n"), "");
+    assert!(folder.read("out/deep/web.yaml").starts_with(&format!("{OTHER}---\napiVersion: waxseal.dev/")));
+}
+
+#[test]
+fn two_results_with_one_output_path_are_refused() {
+    let folder = Folder::with_key();
+    folder.write("a/db.yaml", SECRET);
+    folder.write("b/db.yaml", SECRET);
+    let seal = folder.waxseal(&["seal", "a", "b/db.yaml", "--output-dir", "out", "--keys", "cluster.yaml"]);
+    seal.fails(2, "error: a/db.yaml and b/db.yaml would both become out/db.yaml\n");
+}
+
+#[test]
+fn output_over_an_input_file_is_refused() {
+    let folder = Folder::with_key();
+    folder.write("a/db.yaml", SECRET);
+    let path = folder.path().join("a/db.yaml").canonicalize().expect("a path").display().to_string();
+    let stderr = format!("error: {path} would be written over itself\nhint: pass `--in-place` if that is meant\n");
+    folder.waxseal(&["seal", "a", "--output-dir", "a", "--keys", "cluster.yaml"]).fails(2, &stderr);
+    folder.waxseal(&["seal", "a/db.yaml", "-o", "./a/db.yaml", "--keys", "cluster.yaml"]).fails(2, &stderr);
 }

@@ -1,0 +1,29 @@
+//! `waxseal keys generate`.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use crate::folder::{Folder, program};
+
+#[test]
+fn keys_generate_never_overwrites_a_file() {
+    let folder = Folder::with_key();
+    let generate = folder.waxseal(&["keys", "generate", "-o", "cluster.key"]);
+    generate.fails(3, "error: cluster.key: exists already, and secrets are never written over a file\n");
+    let generate = folder.waxseal(&["keys", "generate", "-o", "absent/new.key"]);
+    generate.fails(1, "error: absent: no such file or folder\n");
+}
+
+#[test]
+fn an_identity_file_has_mode_0600_with_every_umask() {
+    for umask in ["0777", "0000", "0277"] {
+        let folder = Folder::new();
+        let mut command = Command::new("sh");
+        let script = format!("umask {umask}; exec \"$0\" keys generate -o new.key");
+        command.args(["-c", &script]).arg(program());
+        let output = folder.isolated(&mut command).output().expect("waxseal runs");
+        assert!(output.status.success(), "{umask}: {}", String::from_utf8_lossy(&output.stderr));
+        let mode = folder.path().join("new.key").metadata().expect("a file").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600, "{umask}");
+    }
+}

@@ -1,3 +1,0 @@
-//! What `waxseal-shared` promises of every input, on seeds and past findings of the fuzzers.
-
-mod fuzz;
