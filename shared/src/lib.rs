@@ -22,19 +22,28 @@
 //! manifest and what libraries copied, is wiped by the allocator when it is freed: a program that uses
 //! this crate sets such an allocator, as `waxseal` and `waxseal-controller` do.
 //!
-//! # Seal
+//! # Seal, open, plan
 //!
 //! ```
-//! use waxseal_shared::key::{Identity, KeyKind};
+//! use waxseal_shared::format::Sealed;
+//! use waxseal_shared::key::KeyKind;
+//! use waxseal_shared::key_life::HeldKey;
+//! use waxseal_shared::key_ring::{KeyRing, Keys};
 //! use waxseal_shared::names::{DataKey, Namespace, ObjectName};
+//! use waxseal_shared::open::open;
+//! use waxseal_shared::plan::{Existing, Plan, plan};
 //! use waxseal_shared::randomness;
 //! use waxseal_shared::seal::seal;
 //! use waxseal_shared::sealed_secret::Scope;
+//! use waxseal_shared::sealing_key::KeyRole;
 //! use waxseal_shared::secret::{SecretBytes, SecretManifest};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut random = randomness::system();
-//! let recipients = [Identity::generate(KeyKind::Hybrid, &mut random).recipient().clone()];
+//! let now = "2026-11-21T12:00:00Z".parse()?;
+//! let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now, &mut random);
+//!
+//! // A developer seals a Secret with the public half of the key.
 //! let value = SecretBytes::new(b"correct-horse".to_vec());
 //! let secret = SecretManifest {
 //!     name: ObjectName::parse("db")?,
@@ -45,8 +54,19 @@
 //!     immutable: None,
 //!     data: [(DataKey::parse("PASSWORD")?, value)].into(),
 //! };
+//! let recipients = [key.published().recipient.clone()];
 //! let object = seal(&secret, &Namespace::parse("shop")?, Scope::Strict, &recipients, &mut random)?;
 //! assert!(object.spec.encrypted_data["PASSWORD"].starts_with("wax1."));
+//!
+//! // The holder of the private half opens it.
+//! let ring = KeyRing::new(vec![key]);
+//! let opened = open(&Sealed::decode(&object)?, &ring)?;
+//! assert_eq!(opened.data[&DataKey::parse("PASSWORD")?].expose(), b"correct-horse");
+//!
+//! // A controller asks what to do about the object while no Secret has its name.
+//! let keys = Keys::Held(ring.into());
+//! let Plan::Write(desired, done) = plan(&object, &keys, &[], Existing::Absent) else { panic!("not opened") };
+//! assert_eq!((desired.type_.as_str(), done.judgement.is_ready()), ("Opaque", true));
 //! # Ok(())
 //! # }
 //! ```
