@@ -31,9 +31,9 @@ async fn sealed_secrets(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("table").await?;
     context.create_sealed(&namespace, "db", "hunter2").await?;
     let table = table(context, namespace.name(), "sealedsecrets").await?;
-    assert_eq!(columns(&table), [("Name", 0), ("Ready", 0), ("Reason", 0), ("Age", 0), ("Message", 1)]);
+    assert_eq!(columns(&table), [("Name", 0), ("Ready", 0), ("Reason", 0), ("Age", 0), ("Key", 1), ("Message", 1)]);
     let cells = &table["rows"][0]["cells"];
-    let shown = [&cells[0], &cells[1], &cells[2], &cells[4]];
+    let shown = [&cells[0], &cells[1], &cells[2], &cells[5]];
     assert_eq!(shown, ["db", "True", "Materialised", "the Secret is as this SealedSecret says"]);
     Ok(())
 }
