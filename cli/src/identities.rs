@@ -4,8 +4,9 @@ use std::ffi::OsString;
 
 use jiff::Timestamp;
 use waxseal_shared::key::{IdentityFile, ProtectedIdentityFile};
-use waxseal_shared::key_ring::{HeldKey, KeyRing};
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::key_life::HeldKey;
+use waxseal_shared::key_ring::KeyRing;
+use waxseal_shared::sealing_key::{KeyRole, KeyState};
 
 use crate::error::CliError;
 use crate::input::Input;
@@ -39,11 +40,11 @@ pub(crate) fn key_ring(names: &[OsString], passphrase: &PassphraseArguments) -> 
     for (input, file) in files {
         let file = file.open(&input, &passphrases)?;
         let created_at = file.created_at.unwrap_or(Timestamp::UNIX_EPOCH);
-        keys.extend(file.identities.into_iter().map(|identity| {
-            let recipient = identity.recipient().clone();
-            let published = PublishedKey { recipient, role: KeyRole::Cluster, created_at, state: KeyState::Active };
-            HeldKey { identity, published }
-        }));
+        keys.extend(
+            file.identities
+                .into_iter()
+                .map(|identity| HeldKey::new(identity, KeyRole::Cluster, created_at, KeyState::Active)),
+        );
     }
     Ok(KeyRing::new(keys))
 }

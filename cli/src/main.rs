@@ -24,6 +24,7 @@ mod sealing;
 mod streams;
 mod terminal;
 mod untrusted_text;
+mod workers;
 
 /// Wipes all memory when it is freed, also the memory of libraries.
 #[global_allocator]

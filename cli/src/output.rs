@@ -1,13 +1,18 @@
 //! Writes files: replaces them atomically, or creates new private files.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstat, fsync, mkdirat, openat, renameat, statat, unlinkat,
+};
 use rustix::io::Errno;
 use waxseal_shared::visible_text::visible_path;
 use zeroize::Zeroizing;
@@ -19,6 +24,9 @@ use crate::input::MAX_INPUT_BYTES;
 
 /// The flags to open a folder with.
 const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// How many folders stay open until they are synced. The usual limit of a process is 1,024 open files.
+const MAX_OPEN_FOLDERS: usize = 256;
 
 /// The destination of a result.
 pub(crate) enum Output {
@@ -168,13 +176,52 @@ impl Destination {
     ///
     /// Writes directly to a pipe or device.
     pub(crate) fn write(&self, text: &str) -> Result<(), CliError> {
+        let folders = ChangedFolders::default();
+        self.write_before_sync(text, &folders)?;
+        folders.sync()
+    }
+
+    /// Like [`Self::write`], but after a crash the old file can be back until `folders` are synced.
+    pub(crate) fn write_before_sync(&self, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         let written = match self {
-            Self::File { folder, name, .. } => replace_whole(folder, name, text),
+            Self::File { folder, name, .. } => {
+                replace_whole(folder, name, text).and_then(|()| folders.add(folder, &self.place()))
+            }
             Self::Stream { path } => {
                 OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()))
             }
         };
         written.map_err(|error| CliError::io("write it", &error).at(self.place()))
+    }
+}
+
+/// Folders in which files were replaced. Each is synced once, after all of its files: one sync takes longer than sealing
+/// a file.
+#[derive(Default)]
+pub(crate) struct ChangedFolders(Mutex<BTreeMap<(u64, u64), (File, String)>>);
+
+impl ChangedFolders {
+    /// Adds a folder, with the file that an error would name. Syncs the folder at once if too many are open.
+    fn add(&self, folder: &OwnedFd, place: &str) -> io::Result<()> {
+        let file = fstat(folder)?;
+        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = folders.len() < MAX_OPEN_FOLDERS;
+        match folders.entry((file.st_dev, file.st_ino)) {
+            Entry::Occupied(_) => Ok(()),
+            Entry::Vacant(entry) if has_room => {
+                entry.insert((folder.try_clone()?.into(), place.to_owned()));
+                Ok(())
+            }
+            Entry::Vacant(_) => Ok(fsync(folder)?),
+        }
+    }
+
+    /// Syncs the folders. After that, the new files survive a crash.
+    pub(crate) fn sync(self) -> Result<(), CliError> {
+        let folders = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        folders.into_values().try_for_each(|(folder, place)| {
+            folder.sync_all().map_err(|error| CliError::io("write it", &error).at(place))
+        })
     }
 }
 
@@ -292,8 +339,7 @@ fn replace_whole(folder: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {
     temporary.file.write_all(text.as_bytes())?;
     mode.map_or(Ok(()), |mode| fchmod(&temporary.file, mode))?;
     temporary.file.sync_all()?;
-    temporary.rename(name)?;
-    File::from(folder.as_fd().try_clone_to_owned()?).sync_all()
+    temporary.rename(name)
 }
 
 /// A temporary file in the folder of the file that it will replace. Drop removes it unless it was renamed.

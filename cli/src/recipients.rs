@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use clap::Args;
 use jiff::Timestamp;
 use waxseal_shared::key::{KeyKind, Recipient};
+use waxseal_shared::key_life::{check_creation_time, sealing_recipients};
 use waxseal_shared::manifest::read_keys;
 use waxseal_shared::seal::SealError;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, check_creation_time, sealing_recipients};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 use crate::error::CliError;
 use crate::file_names::file_name;

@@ -1,105 +1,125 @@
-//! What still shows of the values after sealing: a password repeated in an annotation, a comment or
-//! another document.
+//! Finds values that still show after sealing, such as a password that is repeated in an annotation, a
+//! comment or another document.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
 use serde_json::Value;
 use waxseal_shared::secret::SecretManifest;
 use zeroize::Zeroizing;
 
 use crate::untrusted_text::shown;
 
-/// Shorter values are everywhere by chance.
+/// Shorter values, and shorter spellings of values, are everywhere by chance.
 const SHORTEST: usize = 8;
 
-type Start = [u8; SHORTEST];
+type Needle = [u8; SHORTEST];
 
-/// The values to look for, each by the name of its Secret and its data key.
+/// Looks for the values of Secrets in texts.
 ///
-/// They are looked for as they are, in base64, and as JSON and quoted YAML spell them; those with
-/// spaces or line breaks, and base64, also with other white space in between, as indenting and
-/// wrapping leave it. Not found are pieces of a value, and what else there is to encode it with.
-#[derive(Default)]
-pub(crate) struct Values {
-    names: Vec<String>,
-    spelled: Traces,
-    /// Without white space, for texts without white space.
-    packed: Traces,
+/// A value is found as it is, in base64 (also in the middle of a longer text in base64), and as JSON
+/// and quoted YAML spell it. White space does not count, as indenting and wrapping change it. Pieces of
+/// a value are not found, nor other encodings.
+///
+/// The automaton holds the middle 8 bytes of every spelling, because many values begin alike; a whole
+/// spelling would take a hundred times its own memory. The program's allocator wipes the automaton
+/// when it is freed.
+pub(crate) struct ValueSearch<'a> {
+    values: Vec<SearchedValue<'a>>,
+    automaton: AhoCorasick,
+    /// The spellings that have each needle of the automaton in their middle.
+    spellings: Vec<Vec<Spelling>>,
 }
 
-#[derive(Default)]
-struct Traces(HashMap<Start, Vec<Trace>>);
-
-struct Trace {
-    name: usize,
-    bytes: Zeroizing<Vec<u8>>,
+struct SearchedValue<'a> {
+    /// `of KEY in SECRET`.
+    name: String,
+    bytes: &'a [u8],
 }
 
-impl Values {
-    /// Adds the values of a Secret that are long enough to be told from chance.
-    pub(crate) fn add(&mut self, secret: &SecretManifest) {
-        for (key, value) in &secret.data {
-            if value.expose().len() < SHORTEST {
-                continue;
-            }
-            let name = self.names.len();
-            self.names.push(format!("of {key} in {}", secret.name));
-            self.add_value(name, without_last_break(value.expose()));
-        }
-    }
+/// A spelling of a value, by the places of both in their lists: its text is made again when it is needed.
+struct Spelling {
+    value: usize,
+    number: usize,
+}
 
-    fn add_value(&mut self, name: usize, value: &[u8]) {
-        self.spelled.add(name, Zeroizing::new(value.to_vec()));
-        str::from_utf8(value).iter().for_each(|text| self.add_spellings(name, text));
-        if value.iter().any(u8::is_ascii_whitespace) {
-            self.packed.add(name, packed(value));
-        }
-        // Whole groups of three bytes: they are the same whatever follows the value.
-        let groups = &value[..value.len() / 3 * 3];
-        self.packed.add(name, Zeroizing::new(BASE64_STANDARD.encode(groups).into_bytes()));
-    }
-
-    /// What writers of JSON make of it, some of which escape more than they must, and YAML within
-    /// single quotes. YAML within double quotes is mostly JSON.
-    fn add_spellings(&mut self, name: usize, value: &str) {
-        let by_go = |character| matches!(character, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
-        let json = [json(value, |_| false), json(value, by_go), json(value, |character| !character.is_ascii())];
-        for spelling in json.into_iter().chain([Zeroizing::new(value.replace('\'', "''"))]) {
-            if *spelling != value {
-                self.spelled.add(name, Zeroizing::new(spelling.as_bytes().to_vec()));
+impl<'a> ValueSearch<'a> {
+    /// Looks for every value of at least 8 bytes.
+    pub(crate) fn new(secrets: impl IntoIterator<Item = &'a SecretManifest>) -> Self {
+        let mut values = Vec::new();
+        let mut needles: BTreeMap<Needle, Vec<Spelling>> = BTreeMap::new();
+        for secret in secrets {
+            let long_enough = secret.data.iter().filter(|(_, value)| value.expose().len() >= SHORTEST);
+            for (key, value) in long_enough {
+                let bytes = without_last_line_break(value.expose());
+                for (number, text) in spellings(bytes).iter().enumerate() {
+                    let spelling = Spelling { value: values.len(), number };
+                    if let Some(needle) = needle(text) {
+                        needles.entry(needle).or_default().push(spelling);
+                    }
+                }
+                values.push(SearchedValue { name: format!("of {key} in {}", secret.name), bytes });
             }
         }
+        // A DFA would be searched faster, and takes longer to build than it takes to seal a file.
+        let builder = AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(needles.keys());
+        // 2^31 states are allowed; the values of 32 MiB of text have 8 spellings of 8 bytes each, and so fewer.
+        let automaton = builder.expect("an automaton within its limits");
+        Self { values, automaton, spellings: needles.into_values().collect() }
     }
 
-    /// Every value that shows in a text, with the byte where it first does.
+    /// Every value that shows in a text, with the byte where it first does, in the order of the text.
     pub(crate) fn in_text(&self, text: &str) -> Vec<(usize, &str)> {
-        let mut seen = BTreeSet::new();
-        let mut found = self.spelled.in_bytes(text.as_bytes(), &mut seen);
-        if !self.packed.0.is_empty() {
-            let in_packed = self.packed.in_bytes(&packed(text.as_bytes()), &mut seen);
-            found.extend(unpacked(&in_packed, text));
-            found.sort_unstable();
+        let packed = packed(text.as_bytes());
+        let mut found = BTreeMap::new();
+        for hit in self.automaton.find_overlapping_iter(packed.as_slice()) {
+            for spelling in &self.spellings[hit.pattern().as_usize()] {
+                if let Entry::Vacant(entry) = found.entry(spelling.value)
+                    && let Some(start) = self.start_of(spelling, &packed, hit.start())
+                {
+                    entry.insert(start);
+                }
+            }
         }
-        found.into_iter().map(|(at, name)| (at, self.names[name].as_str())).collect()
+        let mut found: Vec<_> = found.into_iter().map(|(value, start)| (start, value)).collect();
+        found.sort_unstable();
+        let mut places =
+            text.bytes().enumerate().filter(|(_, byte)| !byte.is_ascii_whitespace()).enumerate().peekable();
+        let unpacked = found.into_iter().filter_map(|(start, value)| {
+            while places.next_if(|(index, _)| *index < start).is_some() {}
+            places.peek().map(|(_, (place, _))| (*place, self.values[value].name.as_str()))
+        });
+        unpacked.collect()
     }
 
-    /// Every value that shows in the strings of an object, with the path where it first does.
-    pub(crate) fn in_object<'a>(&'a self, object: &Value, path: &str) -> Vec<(String, &'a str)> {
+    /// Every value that shows in the strings of an object in JSON, with the path where it first does.
+    pub(crate) fn in_object(&self, json: &str, path: &str) -> Vec<(String, &str)> {
         let mut found = Vec::new();
-        self.walk(object, path, &mut found);
-        let mut seen = BTreeSet::new();
-        found.retain(|(_, name)| seen.insert(*name));
+        if !self.in_text(json).is_empty()
+            && let Ok(object) = serde_json::from_str(json)
+        {
+            self.walk(&object, path, &mut found);
+            let mut seen = BTreeSet::new();
+            found.retain(|(_, name)| seen.insert(*name));
+        }
         found
     }
 
-    fn walk<'a>(&'a self, value: &Value, path: &str, found: &mut Vec<(String, &'a str)>) {
+    /// Where a spelling begins in a packed text that has its needle at a place; `None` if the rest differs.
+    fn start_of(&self, spelling: &Spelling, packed: &[u8], needle: usize) -> Option<usize> {
+        let text = spellings(self.values[spelling.value].bytes).into_iter().nth(spelling.number)?;
+        let start = needle.checked_sub(needle_offset(&text)?)?;
+        packed[start..].starts_with(&text).then_some(start)
+    }
+
+    fn walk<'s>(&'s self, value: &Value, path: &str, found: &mut Vec<(String, &'s str)>) {
+        let here = |text| self.in_text(text).into_iter().map(|(_, name)| (path.to_owned(), name));
         match value {
-            Value::String(text) => {
-                found.extend(self.in_text(text).into_iter().map(|(_, name)| (path.to_owned(), name)))
-            }
+            Value::String(text) => found.extend(here(text)),
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     self.walk(item, &format!("{path}[{index}]"), found);
@@ -112,7 +132,7 @@ impl Values {
                         self.walk(field, &format!("{path}{dot}{}", shown(name)), found);
                     } else {
                         // The path itself would show the value.
-                        found.extend(self.in_text(name).into_iter().map(|(_, value)| (path.to_owned(), value)));
+                        found.extend(here(name));
                     }
                 }
             }
@@ -121,37 +141,53 @@ impl Values {
     }
 }
 
-impl Traces {
-    /// What is too short is left out: chance would find it.
-    fn add(&mut self, name: usize, bytes: Zeroizing<Vec<u8>>) {
-        if let Some(start) = bytes.first_chunk::<SHORTEST>() {
-            self.0.entry(*start).or_default().push(Trace { name, bytes });
+/// The ways to write a value, without white space; always the same ones in the same order.
+fn spellings(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut all = vec![packed(value)];
+    let mut add = |spelling: Zeroizing<Vec<u8>>| {
+        if !all.contains(&spelling) {
+            all.push(spelling);
         }
+    };
+    if let Ok(text) = str::from_utf8(value) {
+        let by_go = |character| matches!(character, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
+        add(packed(json(text, |_| false).as_bytes()));
+        add(packed(json(text, by_go).as_bytes()));
+        add(packed(json(text, |character| !character.is_ascii()).as_bytes()));
+        // YAML in single quotes; in double quotes it is mostly JSON.
+        add(packed(Zeroizing::new(text.replace('\'', "''")).as_bytes()));
     }
+    (0..3).for_each(|before| add(base64_inside(value, before)));
+    all
+}
 
-    /// Where each name that was not seen before is found first, in the order of the bytes.
-    fn in_bytes(&self, bytes: &[u8], seen: &mut BTreeSet<usize>) -> Vec<(usize, usize)> {
-        let mut found = Vec::new();
-        for (at, start) in bytes.windows(SHORTEST).enumerate() {
-            let traces = Start::try_from(start).ok().and_then(|start| self.0.get(&start));
-            for trace in traces.into_iter().flatten() {
-                if bytes[at..].starts_with(&trace.bytes) && seen.insert(trace.name) {
-                    found.push((at, trace.name));
-                }
-            }
-        }
-        found
-    }
+/// The base64 characters that stand for nothing but the value, when this many bytes come before it in
+/// the group of three that it begins in.
+fn base64_inside(value: &[u8], before: usize) -> Zeroizing<Vec<u8>> {
+    let bytes = Zeroizing::new([&[0; 3][..before], value].concat());
+    let encoded = Zeroizing::new(BASE64_STANDARD_NO_PAD.encode(bytes.as_slice()));
+    // A character stands for 6 bits; the first and the last can share theirs with other bytes.
+    let inside = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
+    Zeroizing::new(encoded.as_bytes()[inside].to_vec())
+}
+
+/// The bytes in the middle of a spelling; `None` for a spelling that chance would find.
+fn needle(spelling: &[u8]) -> Option<Needle> {
+    spelling[needle_offset(spelling)?..].first_chunk().copied()
+}
+
+fn needle_offset(spelling: &[u8]) -> Option<usize> {
+    Some(spelling.len().checked_sub(SHORTEST)? / 2)
 }
 
 /// The value without the line break that files end with, unless it is too short then.
-fn without_last_break(value: &[u8]) -> &[u8] {
+fn without_last_line_break(value: &[u8]) -> &[u8] {
     let shorter = value.strip_suffix(b"\n").unwrap_or(value);
     let shorter = shorter.strip_suffix(b"\r").unwrap_or(shorter);
     if shorter.len() < SHORTEST { value } else { shorter }
 }
 
-/// The bytes that are no white space.
+/// The bytes without white space.
 fn packed(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     // Enough for all of it: a growing buffer would leave copies behind.
     let mut packed = Zeroizing::new(Vec::with_capacity(bytes.len()));
@@ -159,34 +195,20 @@ fn packed(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     packed
 }
 
-/// Places in a packed text, in order, as places in the text.
-fn unpacked(found: &[(usize, usize)], text: &str) -> Vec<(usize, usize)> {
-    let places = text.bytes().enumerate().filter(|(_, byte)| !byte.is_ascii_whitespace()).map(|(place, _)| place);
-    let mut places = places.enumerate().peekable();
-    let mut unpacked = Vec::new();
-    for (at, name) in found {
-        while places.next_if(|(index, _)| index < at).is_some() {}
-        unpacked.extend(places.peek().map(|(_, place)| (*place, *name)));
-    }
-    unpacked
-}
-
-/// The inside of a JSON string (RFC 8259 §7), with `escaped` as escapes beside what must be.
+/// The inside of a JSON string (RFC 8259 §7), with escapes also for the characters that `escaped` names.
 fn json(value: &str, escaped: impl Fn(char) -> bool) -> Zeroizing<String> {
-    // The longest escape of a byte has six.
-    let mut text = Zeroizing::new(String::with_capacity(6 * value.len()));
-    for character in value.chars() {
-        match character {
-            '"' | '\\' => text.extend(['\\', character]),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            _ if character < ' ' || escaped(character) => {
-                let units = character.encode_utf16(&mut [0; 2]).to_vec();
-                // Writing to a string does not fail.
-                let _infallible = units.iter().try_for_each(|unit| write!(text, "\\u{unit:04x}"));
-            }
-            _ => text.push(character),
+    let mut text = Zeroizing::new(String::new());
+    // A string is always JSON.
+    let plain = Zeroizing::new(serde_json::to_string(value).expect("a string is JSON"));
+    let inside = plain.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+    for character in inside.chars() {
+        if !escaped(character) {
+            text.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            // Writing to a string does not fail.
+            let _infallible = write!(text, "\\u{unit:04x}");
         }
     }
     text
@@ -201,11 +223,11 @@ mod tests {
 
     use super::*;
 
-    fn values(all: &[(&str, &str)]) -> Values {
+    fn secret(all: &[(&str, &str)]) -> SecretManifest {
         let data = all.iter().map(|(key, value)| {
             (DataKey::parse(key).expect("a data key"), SecretBytes::new(value.as_bytes().to_vec()))
         });
-        let secret = SecretManifest {
+        SecretManifest {
             name: ObjectName::parse("db").expect("a name"),
             namespace: None,
             labels: BTreeMap::new(),
@@ -213,63 +235,83 @@ mod tests {
             type_: None,
             immutable: None,
             data: data.collect(),
-        };
-        let mut values = Values::default();
-        values.add(&secret);
-        values
+        }
+    }
+
+    fn found(all: &[(&str, &str)], text: &str) -> Vec<(usize, String)> {
+        let secret = secret(all);
+        let search = ValueSearch::new([&secret]);
+        search.in_text(text).into_iter().map(|(at, name)| (at, name.to_owned())).collect()
+    }
+
+    fn at(place: usize, key: &str) -> Vec<(usize, String)> {
+        vec![(place, format!("of {key} in db"))]
     }
 
     #[test]
-    fn values_are_found_plain_and_in_base64() {
-        let values = values(&[("A", "correct horse"), ("B", "short"), ("C", "correct battery")]);
-        assert_eq!(values.in_text("it is correct horse, or correct horse"), [(6, "of A in db")]);
-        let encoded = BASE64_STANDARD.encode("correct horse\n");
-        assert_eq!(values.in_text(&encoded), [(0, "of A in db")]);
-        assert_eq!(values.in_text("correct staple, short"), []);
+    fn values_are_found_plain() {
+        let all = [("A", "correct horse"), ("B", "short"), ("C", "correct battery")];
+        assert_eq!(found(&all, "it is correct horse, or correct horse"), at(6, "A"));
+        assert_eq!(found(&all, "correct staple, short"), []);
+        assert_eq!(found(&[("A", "same value"), ("B", "same value")], "x same value").len(), 2);
+    }
+
+    #[test]
+    fn values_are_found_in_base64_wherever_they_begin() {
+        let all = [("A", "correct horse"), ("B", "x short x")];
+        for before in ["", "u", "u:", "u:p"] {
+            for after in ["", "\n", "\n!", "\n!?"] {
+                let encoded = BASE64_STANDARD_NO_PAD.encode(format!("{before}correct horse{after}"));
+                assert_eq!(found(&all, &encoded).len(), 1, "{before} {after}");
+                let other = BASE64_STANDARD_NO_PAD.encode(format!("{before}correct house{after}"));
+                assert_eq!(found(&all, &other), [], "{before} {after}");
+            }
+        }
     }
 
     #[test]
     fn values_are_found_indented_and_wrapped() {
         let value = "-----BEGIN KEY-----\nabc\n  def\n";
-        let values = values(&[("A", value), ("B", "correct horse battery")]);
+        let all = [("A", value), ("B", "correct horse battery"), ("C", "a-long-token-of-24-bytes")];
         let indented = format!("x: |\n  {}", value.replace('\n', "\r\n  "));
-        assert_eq!(values.in_text(&indented), [(7, "of A in db")]);
-        assert_eq!(values.in_text("- correct horse\n  battery"), [(2, "of B in db")]);
-        let encoded = BASE64_STANDARD.encode(value);
+        assert_eq!(found(&all, &indented), at(7, "A"));
+        assert_eq!(found(&all, "- correct horse\n  battery"), at(2, "B"));
+        assert_eq!(found(&all, "# a-long-token\\\n -of-24-bytes"), []);
+        assert_eq!(found(&all, "# a-long-token\n -of-24-bytes"), at(2, "C"));
+        let encoded = BASE64_STANDARD_NO_PAD.encode(value);
         let lines: Vec<_> = encoded.as_bytes().chunks(10).map(String::from_utf8_lossy).collect();
-        assert_eq!(values.in_text(&format!("é: |\n  {}", lines.join("\n  "))), [(8, "of A in db")]);
-        assert_eq!(values.in_text("correct horse\nbatteries, -----BEGIN KEY-----"), []);
+        assert_eq!(found(&all, &format!("é: |\n  {}", lines.join("\n  "))), at(8, "A"));
+        assert_eq!(found(&all, "correct horse\nbatteries, -----BEGIN KEY-----"), []);
     }
 
     #[test]
     fn values_are_found_as_json_and_yaml_spell_them() {
-        let value = "it's \"<é>\" \\ and\nmore\u{1}";
-        let values = values(&[("A", value)]);
+        let value = "it's \"<é>\" \\ and\nmore\u{1}\"";
         for text in [
             serde_json::to_string(value).expect("JSON"),
-            r#""it's \"\u003cé\u003e\" \\ and\nmore\u0001""#.to_owned(),
-            r#""it's \"<\u00e9>\" \\ and\nmore\u0001""#.to_owned(),
+            r#""it's \"\u003cé\u003e\" \\ and\nmore\u0001\"""#.to_owned(),
+            r#""it's \"<\u00e9>\" \\ and\nmore\u0001\"""#.to_owned(),
             value.replace('\'', "''"),
         ] {
-            assert_eq!(values.in_text(&text).len(), 1, "{text}");
+            assert_eq!(found(&[("A", value)], &text).len(), 1, "{text}");
         }
-        assert_eq!(values.in_text(r#""it's \"<é>\"#), []);
+        assert_eq!(found(&[("A", value)], r#""it's \"<é>\"#), []);
     }
 
     #[test]
     fn the_line_break_at_the_end_of_a_file_does_not_matter() {
-        let values = values(&[("A", "hunter2hunter2\r\n"), ("B", "1234567\n")]);
-        assert_eq!(values.in_text("is hunter2hunter2!"), [(3, "of A in db")]);
-        assert_eq!(values.in_text("1234567!"), []);
+        let all = [("A", "hunter2hunter2\r\n"), ("B", "1234567\n")];
+        assert_eq!(found(&all, "is hunter2hunter2!"), at(3, "A"));
+        assert_eq!(found(&all, "1234567!"), []);
     }
 
     #[test]
     fn a_place_in_an_object_is_its_path() {
-        let values = values(&[("A", "correct horse")]);
-        let object =
-            serde_json::json!({"metadata": {"annotations": {"x": ["-", "correct horse"], "y": "correct horse"}}});
-        assert_eq!(values.in_object(&object, ""), [("metadata.annotations.x[1]".to_owned(), "of A in db")]);
-        let object = serde_json::json!({"labels": {"correct horse": ""}});
-        assert_eq!(values.in_object(&object, ""), [("labels".to_owned(), "of A in db")]);
+        let secret = secret(&[("A", "correct horse")]);
+        let search = ValueSearch::new([&secret]);
+        let object = r#"{"metadata": {"annotations": {"x": ["-", "correct horse"], "y": "correct horse"}}}"#;
+        assert_eq!(search.in_object(object, ""), [("metadata.annotations.x[1]".to_owned(), "of A in db")]);
+        let object = r#"{"labels": {"correct horse": ""}}"#;
+        assert_eq!(search.in_object(object, "items[0]"), [("items[0].labels".to_owned(), "of A in db")]);
     }
 }

@@ -12,7 +12,7 @@ use crate::file_names::file_name;
 use crate::input::{self, Input};
 use crate::streams::Streams;
 
-/// How many failures of one input are told: nobody reads more, and a hostile input has any number.
+/// How many failures of one input are shown. A person reads no more, and a hostile input can have any number.
 const MOST_FAILURES: usize = 100;
 
 /// A SealedSecret and where it stood.
@@ -40,7 +40,7 @@ pub(crate) struct Source {
 }
 
 impl ManifestArguments {
-    /// The names on the command line, and `-` for none; refuses a terminal that nobody named.
+    /// The names on the command line; `-` if there are none, unless stdin is a terminal.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, CliError> {
         if !self.manifests.is_empty() {
             return Ok(self.manifests.clone());
@@ -54,8 +54,8 @@ impl ManifestArguments {
 }
 
 impl Source {
-    /// What a name on the command line stands for: a file, stdin, or the manifests below a folder. `errors` gets why
-    /// some folders were not searched.
+    /// The texts that a name on the command line stands for: a file, stdin, or the manifests below a folder.
+    /// Adds to `errors` why a folder could not be searched.
     pub(crate) fn all_of(
         name: &OsStr,
         errors: &mut Vec<CliError>,
@@ -73,11 +73,11 @@ impl Source {
         }
     }
 
-    /// Reads every SealedSecret, those in lists too, and keeps what `make` makes of each. Nothing is made
-    /// unless all of them can be read. A named input without any is refused.
+    /// Calls `make` for every SealedSecret, also for those in lists, and returns the results. Calls it for none
+    /// unless all of them can be read. Refuses a named input without a SealedSecret.
     ///
-    /// Reads all of them before the first is made into something, and then again: objects take many
-    /// times the memory of their text, so there is one at a time.
+    /// Reads every object twice, first to check all of them: objects take many times the memory of their
+    /// text, so only one is in memory at a time.
     pub(crate) fn read_all<T>(&self, mut make: impl FnMut(SealedObject, Format) -> T) -> Result<Vec<T>, Failures> {
         let text = self.input.read()?;
         let place = self.input.place();
@@ -90,8 +90,8 @@ impl Source {
         Ok(made)
     }
 
-    /// Gives every SealedSecret that can be read to `take`, whatever stands beside it, and then says
-    /// what could not be read. A named input without any is refused.
+    /// Calls `take` for every SealedSecret that can be read, and then returns the errors of the others. Refuses a
+    /// named input without a SealedSecret.
     pub(crate) fn read_each(&self, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
         let text = self.input.read()?;
         let place = self.input.place();
@@ -117,7 +117,7 @@ fn nothing_in(place: String) -> CliError {
     CliError::refused("no SealedSecret in it").at(place)
 }
 
-/// The SealedSecrets of a stream, each decoded when it is asked for.
+/// The SealedSecrets of a stream, each read when the iterator reaches it.
 fn objects<'a>(input: &'a str, stream: &'a Stream<'_>) -> impl Iterator<Item = Result<SealedObject, CliError>> {
     stream.kinds().flat_map(move |(document, kind)| {
         let found = match kind {

@@ -1,13 +1,13 @@
-//! A text with Secrets becomes a text with SealedSecrets; every other document stays byte for byte.
+//! Turns a text with Secrets into a text with SealedSecrets. Every other document stays byte for byte.
 
 use std::borrow::Cow;
 use std::iter::Sum;
 
-use serde_json::Value;
+use serde::Serialize;
 use waxseal_shared::key::Recipient;
 use waxseal_shared::manifest::{
-    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, ManifestError, Object, SecretObject, Stream, split,
-    write_list, write_sealed_secret,
+    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, ManifestError, ManifestWarning, Object, SecretObject,
+    Stream, split, write_list, write_sealed_secret,
 };
 use waxseal_shared::names::Namespace;
 use waxseal_shared::randomness;
@@ -16,7 +16,8 @@ use waxseal_shared::sealed_secret::{Scope, SealedSecret};
 use waxseal_shared::secret::SecretManifest;
 
 use crate::error::{CliError, Failures, place_in};
-use crate::residue::Values;
+use crate::input::MAX_INPUT_BYTES;
+use crate::residue::ValueSearch;
 
 /// Above this size a copy of the object no longer fits into the annotation that client-side apply
 /// writes (256 KiB for all annotations together).
@@ -26,19 +27,19 @@ const MAX_APPLY_BYTES: usize = 200 * 1024;
 pub(crate) struct Sealing {
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) scope: Scope,
-    /// For manifests that have none; a different one is contradicted.
+    /// The namespace of manifests that have none. A manifest with another namespace is refused.
     pub(crate) namespace: Option<Namespace>,
 }
 
 /// A text after sealing.
-pub(crate) struct Sealed<'a> {
+pub(crate) struct SealedText<'a> {
     pub(crate) text: Cow<'a, str>,
     pub(crate) counts: Counts,
-    /// Where and what a person should know.
+    /// Each with its place and its text.
     pub(crate) warnings: Vec<(String, String)>,
 }
 
-/// What a text held before it was sealed.
+/// How many objects a text held before it was sealed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) secrets: usize,
@@ -69,188 +70,254 @@ impl Sum for Counts {
     }
 }
 
-/// One document after sealing, and the objects in it that are new.
+/// A document of which everything was read and checked that sealing needs.
+enum Prepared {
+    /// Has no Secret, and stays as it is.
+    Unchanged,
+    Secret(Box<PreparedSecret>),
+    /// A list and the Secrets in it, in their order.
+    List(Vec<DocumentKind>, Vec<PreparedSecret>),
+}
+
+impl Prepared {
+    /// The most bytes of memory that it takes for each byte of its text.
+    fn weight(&self) -> usize {
+        match self {
+            Self::Unchanged => 0,
+            Self::Secret(_) => 32,
+            Self::List(..) => 128,
+        }
+    }
+}
+
+/// A Secret that can be sealed.
+struct PreparedSecret {
+    /// Where it stands in its document, such as `items[3].`; empty for the document itself.
+    path: String,
+    secret: SecretManifest,
+    namespace: Namespace,
+    warnings: Vec<ManifestWarning>,
+}
+
+/// An item of a list that is written anew.
+enum WrittenItem {
+    Sealed(Box<SealedSecret>),
+    Other(Object),
+}
+
+/// A document after sealing.
 struct Part<'a> {
+    /// `FILE:LINE` of the document.
     place: String,
     line: usize,
     text: Cow<'a, str>,
-    objects: Vec<(String, Value)>,
+    /// The objects that were written anew, each as JSON without ciphertext and with its path.
+    objects: Vec<(String, String)>,
+    /// The Secrets that were sealed.
+    secrets: Vec<SecretManifest>,
+    warnings: Vec<(String, String)>,
 }
 
 impl Sealing {
     /// Seals every Secret of a text, or none: each document that is refused gives a failure.
-    ///
-    /// Looks at all of them before it seals the first, which takes a hundred times as long.
-    pub(crate) fn seal_text<'a>(&self, input: &str, text: &'a str) -> Result<Sealed<'a>, Failures> {
+    pub(crate) fn seal_text<'a>(&self, input: &str, text: &'a str) -> Result<SealedText<'a>, Failures> {
         let stream = split(text).map_err(|error| CliError::manifest(input, &error))?;
-        let counts = self.check(input, &stream)?;
+        let (counts, prepared) = self.prepare(input, &stream)?;
         if counts.secrets == 0 {
-            return Ok(Sealed { text: text.into(), counts, warnings: Vec::new() });
+            return Ok(SealedText { text: text.into(), counts, warnings: Vec::new() });
         }
-        let mut values = Values::default();
         let mut parts = Vec::new();
         let mut errors = Vec::new();
-        let mut warnings = Vec::new();
-        for document in &stream.documents {
-            match self.seal_document(input, document, &mut values, &mut warnings) {
+        for (document, prepared) in stream.documents.iter().zip(prepared) {
+            match self.seal_document(input, document, prepared) {
                 Ok(part) => parts.push(part),
                 Err(error) => errors.push(error),
             }
         }
         Failures::none_or(errors)?;
-        warnings.extend(parts.iter().flat_map(|part| part.residue(input, &values)));
+        let mut warnings: Vec<_> = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.warnings)).collect();
+        let search = ValueSearch::new(parts.iter().flat_map(|part| &part.secrets));
+        warnings.extend(parts.iter().flat_map(|part| part.values_that_show(input, &search)));
         let text = parts.into_iter().map(|part| part.text).collect::<String>().into();
-        Ok(Sealed { text, counts, warnings })
+        Ok(SealedText { text, counts, warnings })
     }
 
-    /// Says what documents hold; refuses those that would be refused when they are sealed, but for
-    /// their size then.
-    fn check(&self, input: &str, stream: &Stream<'_>) -> Result<Counts, Failures> {
-        let mut found = Vec::new();
+    /// Reads and checks every document before the first is sealed, so that a refusal costs little.
+    ///
+    /// Gives each document as it was prepared, or `None` for a document that is read again when it is sealed:
+    /// the text and what is prepared stay within 32 MiB, because a document that is read takes 32 MiB more, and
+    /// every text is refused within 64 MiB.
+    fn prepare(&self, input: &str, stream: &Stream<'_>) -> Result<(Counts, Vec<Option<Prepared>>), Failures> {
+        let mut counts = Counts::default();
+        let mut all = Vec::new();
         let mut errors = Vec::new();
+        let text: usize = stream.documents.iter().map(|document| document.text().len()).sum();
+        let mut room = MAX_INPUT_BYTES.saturating_sub(text);
         for (document, kind) in stream.kinds() {
             let manifest = |error| CliError::manifest(input, &error);
-            let counts = kind.map_err(manifest).and_then(|kind| self.check_document(input, document.line(), &kind));
-            // The document's tree is gone by now: this reads another one.
-            match counts.and_then(|counts| document.hidden_secret().map_or(Ok(counts), |error| Err(manifest(error)))) {
-                Ok(counts) => found.push(counts),
+            let outcome = kind.map_err(manifest).and_then(|kind| {
+                let counts = Counts::of(&kind);
+                Ok((counts, self.prepare_document(input, document, kind)?))
+            });
+            let outcome = outcome.map(|(counts, prepared)| {
+                let left = room.checked_sub(prepared.weight() * document.text().len());
+                room = left.unwrap_or(room);
+                (counts, left.map(|_| prepared))
+            });
+            // This reads another tree of a large document: the first one is gone by now.
+            match outcome.and_then(|outcome| document.hidden_secret().map_or(Ok(outcome), |error| Err(manifest(error))))
+            {
+                Ok((found, prepared)) => {
+                    counts = [counts, found].into_iter().sum();
+                    all.push(prepared);
+                }
                 Err(error) => errors.push(error),
             }
         }
         Failures::none_or(errors)?;
-        Ok(found.into_iter().sum())
+        Ok((counts, all))
     }
 
-    fn check_document(&self, input: &str, line: usize, kind: &DocumentKind) -> Result<Counts, CliError> {
-        refuse_plain_values(kind).map_err(|error| CliError::manifest(input, &error))?;
-        let counts = Counts::of(kind);
-        if counts.secrets > 0 {
-            self.check_kind(kind, "", &format!("{input}:{line}"), input)?;
+    fn prepare_document(&self, input: &str, document: &Document<'_>, kind: DocumentKind) -> Result<Prepared, CliError> {
+        refuse_plain_values(&kind).map_err(|error| CliError::manifest(input, &error))?;
+        if Counts::of(&kind).secrets == 0 {
+            return Ok(Prepared::Unchanged);
         }
-        Ok(counts)
-    }
-
-    fn check_kind(&self, kind: &DocumentKind, path: &str, place: &str, input: &str) -> Result<(), CliError> {
-        let manifest = |error| CliError::manifest(input, &error);
+        let place = place_of(input, document);
         match kind {
-            DocumentKind::Secret(secret) => self.read_secret(secret, path, place, input).map(|_| ()),
-            DocumentKind::List(items) => items
-                .iter()
-                .enumerate()
-                .try_for_each(|(index, item)| self.check_kind(item, &format!("{path}items[{index}]."), place, input)),
-            // Other objects in a list beside Secrets are written anew.
-            DocumentKind::Other(object) => object.read::<Value>().map(|_| ()).map_err(manifest),
-            DocumentKind::Empty | DocumentKind::SealedSecret(_) => Ok(()),
+            DocumentKind::Secret(secret) => {
+                let secret = self.prepare_secret(input, &place, &secret, String::new())?;
+                Ok(Prepared::Secret(Box::new(secret)))
+            }
+            DocumentKind::List(items) => {
+                let mut secrets = Vec::new();
+                self.prepare_items(input, &place, &items, "", &mut secrets)?;
+                Ok(Prepared::List(items, secrets))
+            }
+            DocumentKind::Empty | DocumentKind::SealedSecret(_) | DocumentKind::Other(_) => Ok(Prepared::Unchanged),
         }
+    }
+
+    fn prepare_items(
+        &self,
+        input: &str,
+        place: &str,
+        items: &[DocumentKind],
+        prefix: &str,
+        secrets: &mut Vec<PreparedSecret>,
+    ) -> Result<(), CliError> {
+        for (index, item) in items.iter().enumerate() {
+            let path = || format!("{prefix}items[{index}].");
+            match item {
+                DocumentKind::Secret(secret) => secrets.push(self.prepare_secret(input, place, secret, path())?),
+                DocumentKind::List(items) => self.prepare_items(input, place, items, &path(), secrets)?,
+                // It is written anew.
+                DocumentKind::Other(object) => {
+                    object.to_list_item().map_err(|error| CliError::manifest(input, &error))?;
+                }
+                DocumentKind::Empty | DocumentKind::SealedSecret(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a Secret, gives it its namespace, and refuses what cannot be sealed.
+    fn prepare_secret(
+        &self,
+        input: &str,
+        place: &str,
+        object: &SecretObject,
+        path: String,
+    ) -> Result<PreparedSecret, CliError> {
+        let secret = object.read().map_err(|error| CliError::manifest(input, &error))?;
+        let namespace = self.namespace_of(&secret);
+        let namespace = namespace.map_err(|(text, hint)| refused(place, &path, &text).with_hint(hint))?.clone();
+        seal::check(&secret, &self.recipients).map_err(|error| refused(place, &path, &error.to_string()))?;
+        let warnings = object.warnings(&secret);
+        Ok(PreparedSecret { path, secret, namespace, warnings })
     }
 
     fn seal_document<'a>(
         &self,
         input: &str,
         document: &Document<'a>,
-        values: &mut Values,
-        warnings: &mut Vec<(String, String)>,
+        prepared: Option<Prepared>,
     ) -> Result<Part<'a>, CliError> {
-        let kind = document.kind().map_err(|error| CliError::manifest(input, &error))?;
-        let counts = Counts::of(&kind);
-        let place = format!("{input}:{}", document.line());
-        let mut found = Found { input, place, values, warnings, objects: Vec::new() };
-        let text = match kind {
-            DocumentKind::Secret(secret) => {
-                let sealed = self.seal_secret(&secret, "", &mut found)?;
-                document.replaced_by(&write_sealed_secret(&sealed, document.format())).into()
-            }
-            DocumentKind::List(items) if counts.secrets > 0 => {
-                document.replaced_by(&self.seal_list(items, document.format(), &mut found)?).into()
-            }
-            _ => document.text().into(),
+        let manifest = |error| CliError::manifest(input, &error);
+        let prepared = match prepared {
+            Some(prepared) => prepared,
+            None => self.prepare_document(input, document, document.kind().map_err(manifest)?)?,
         };
-        Ok(Part { place: found.place, line: document.line(), text, objects: found.objects })
+        let mut part = Part::unchanged(input, document);
+        match prepared {
+            Prepared::Unchanged => {}
+            Prepared::Secret(secret) => {
+                let sealed = self.seal_secret(input, *secret, &mut part)?;
+                part.objects.push((String::new(), readable_json(&sealed)));
+                part.text = document.replaced_by(&write_sealed_secret(&sealed, document.format())).into();
+            }
+            Prepared::List(items, secrets) => {
+                let mut written = Vec::new();
+                self.seal_items(input, items, &mut secrets.into_iter(), &mut written, &mut part)?;
+                let list = part.write_list(&written, document.format()).map_err(manifest)?;
+                part.text = document.replaced_by(&list).into();
+            }
+        }
+        Ok(part)
     }
 
-    /// Writes a list anew; lists in it are dissolved into it.
-    fn seal_list(&self, items: Vec<DocumentKind>, format: Format, found: &mut Found<'_>) -> Result<String, CliError> {
-        let mut written = Vec::new();
-        self.seal_items(items, "", &mut written, found)?;
-        let items: Vec<_> = written
-            .iter()
-            .map(|item| match item {
-                Item::Sealed(sealed) => Ok(ListItem::from(&**sealed)),
-                Item::Other(object) => object.to_list_item(),
-            })
-            .collect::<Result<_, _>>()
-            .map_err(|error| CliError::manifest(found.input, &error))?;
-        Ok(write_list(&items, format))
-    }
-
+    /// Lists in the list are dissolved into it.
     fn seal_items(
         &self,
+        input: &str,
         items: Vec<DocumentKind>,
-        prefix: &str,
-        written: &mut Vec<Item>,
-        found: &mut Found<'_>,
+        secrets: &mut impl Iterator<Item = PreparedSecret>,
+        written: &mut Vec<WrittenItem>,
+        part: &mut Part<'_>,
     ) -> Result<(), CliError> {
-        for (index, item) in items.into_iter().enumerate() {
-            let path = format!("{prefix}items[{index}].");
-            let manifest = |error| CliError::manifest(found.input, &error);
+        for item in items {
             match item {
                 DocumentKind::Empty => {}
-                DocumentKind::Secret(secret) => {
-                    written.push(Item::Sealed(Box::new(self.seal_secret(&secret, &path, found)?)));
+                DocumentKind::Secret(_) => {
+                    // There is one for each Secret of the list.
+                    let secret = secrets.next().expect("a Secret that was prepared");
+                    written.push(WrittenItem::Sealed(Box::new(self.seal_secret(input, secret, part)?)));
                 }
                 DocumentKind::SealedSecret(object) => {
-                    written.push(Item::Sealed(Box::new(object.read().map_err(manifest)?)));
+                    let sealed = object.read().map_err(|error| CliError::manifest(input, &error))?;
+                    written.push(WrittenItem::Sealed(Box::new(sealed)));
                 }
-                DocumentKind::List(items) => self.seal_items(items, &path, written, found)?,
-                DocumentKind::Other(object) => {
-                    let value: Value = object.read().map_err(manifest)?;
-                    found.objects.push((path, value));
-                    written.push(Item::Other(object));
-                }
+                DocumentKind::List(items) => self.seal_items(input, items, secrets, written, part)?,
+                DocumentKind::Other(object) => written.push(WrittenItem::Other(object)),
             }
         }
         Ok(())
     }
 
-    /// Reads a Secret that can be sealed, and gives it its namespace.
-    fn read_secret(
+    fn seal_secret(
         &self,
-        object: &SecretObject,
-        path: &str,
-        place: &str,
         input: &str,
-    ) -> Result<(SecretManifest, Namespace), CliError> {
-        let secret = object.read().map_err(|error| CliError::manifest(input, &error))?;
-        let refused = |text: String| CliError::refused(format!("{}{text}", item_of(path))).at(place);
-        let namespace = self.namespace_of(&secret).map_err(|(text, hint)| refused(text).with_hint(hint))?.clone();
-        seal::check(&secret, &self.recipients).map_err(|error| refused(error.to_string()))?;
-        Ok((secret, namespace))
-    }
-
-    fn seal_secret(&self, object: &SecretObject, path: &str, found: &mut Found<'_>) -> Result<SealedSecret, CliError> {
-        let (secret, namespace) = self.read_secret(object, path, &found.place, found.input)?;
-        let refused = |text: String| CliError::refused(format!("{}{text}", item_of(path))).at(&found.place);
+        prepared: PreparedSecret,
+        part: &mut Part<'_>,
+    ) -> Result<SealedSecret, CliError> {
+        let PreparedSecret { path, secret, namespace, warnings } = prepared;
+        let refused = |text: &str| refused(&part.place, &path, text);
         let sealed = seal(&secret, &namespace, self.scope, &self.recipients, &mut randomness::system());
-        let sealed = sealed.map_err(|error| refused(error.to_string()))?;
-        // An object whose maps have strings as keys.
-        let value = serde_json::to_value(&sealed).expect("a SealedSecret is JSON");
-        let size = value.to_string().len();
+        let sealed = sealed.map_err(|error| refused(&error.to_string()))?;
+        let size = json(&sealed).len();
         if size > MAX_OBJECT_BYTES {
-            return Err(refused("larger than 1.5 MiB when sealed, the most that an object can be".to_owned()));
+            return Err(refused("larger than 1.5 MiB when sealed, the most that an object can be"));
         }
         if size > MAX_APPLY_BYTES {
             let text = "larger than 200 KiB when sealed: `kubectl apply` needs `--server-side` for it";
-            found.warnings.push((found.place.clone(), format!("{}{text}", item_of(path))));
+            part.warnings.push((part.place.clone(), format!("{}{text}", item_of(&path))));
         }
-        for warning in object.warnings(&secret) {
-            found.warnings.push((place_in(found.input, warning.place()), warning.to_string()));
-        }
-        found.objects.push((path.to_owned(), value));
-        found.values.add(&secret);
+        part.warnings.extend(warnings.iter().map(|warning| (place_in(input, warning.place()), warning.to_string())));
+        part.secrets.push(secret);
         Ok(sealed)
     }
 
-    /// The manifest's namespace, else the one that was asked for.
+    /// The namespace of the manifest, or else the one of `--namespace`.
     fn namespace_of<'a>(&'a self, secret: &'a SecretManifest) -> Result<&'a Namespace, (String, &'static str)> {
         match (&secret.namespace, &self.namespace) {
             (Some(own), Some(asked)) if own != asked => Err((
@@ -266,52 +333,78 @@ impl Sealing {
     }
 }
 
-enum Item {
-    Sealed(Box<SealedSecret>),
-    Other(Object),
-}
-
-/// What is found on the way through one document.
-struct Found<'a> {
-    input: &'a str,
-    place: String,
-    values: &'a mut Values,
-    warnings: &'a mut Vec<(String, String)>,
-    objects: Vec<(String, Value)>,
-}
-
-impl Part<'_> {
-    /// Where values still show.
-    fn residue(&self, input: &str, values: &Values) -> Vec<(String, String)> {
-        if self.objects.is_empty() {
-            let line = |at: usize| self.line + self.text[..at].matches('\n').count();
-            let found = values.in_text(&self.text).into_iter();
-            return found
-                .map(|(at, name)| (format!("{input}:{}", line(at)), format!("the value {name} still shows")))
-                .collect();
+impl<'a> Part<'a> {
+    fn unchanged(input: &str, document: &Document<'a>) -> Self {
+        Self {
+            place: place_of(input, document),
+            line: document.line(),
+            text: document.text().into(),
+            objects: Vec::new(),
+            secrets: Vec::new(),
+            warnings: Vec::new(),
         }
-        let mut found = Vec::new();
-        for (prefix, object) in &self.objects {
-            let shown = values.in_object(object, prefix.trim_end_matches('.'));
-            found.extend(
-                shown.into_iter().map(|(path, name)| (name, format!("the value {name} still shows in {path}"))),
-            );
+    }
+
+    fn write_list(&mut self, items: &[WrittenItem], format: Format) -> Result<String, ManifestError> {
+        let mut written = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let (item, json) = match item {
+                WrittenItem::Sealed(sealed) => (ListItem::from(&**sealed), readable_json(sealed)),
+                WrittenItem::Other(object) => {
+                    let item = object.to_list_item()?;
+                    let json = json(&item);
+                    (item, json)
+                }
+            };
+            self.objects.push((format!("items[{index}]"), json));
+            written.push(item);
+        }
+        Ok(write_list(&written, format))
+    }
+
+    /// A warning for every value that still shows in the document, with its place.
+    fn values_that_show(&self, input: &str, search: &ValueSearch<'_>) -> Vec<(String, String)> {
+        let mut warnings = Vec::new();
+        if self.objects.is_empty() {
+            for (at, name) in search.in_text(&self.text) {
+                let line = self.line + self.text[..at].matches('\n').count();
+                warnings.push((format!("{input}:{line}"), format!("the value {name} still shows")));
+            }
+            return warnings;
+        }
+        for (path, object) in &self.objects {
+            for (path, name) in search.in_object(object, path) {
+                warnings.push((self.place.clone(), format!("the value {name} still shows in {path}")));
+            }
         }
         let comments: Vec<_> = self.text.lines().filter(|line| can_hold_comment(line)).collect();
-        let comments = comments.join("\n");
-        let shown = values.in_text(&comments).into_iter();
-        found.extend(shown.map(|(_, name)| (name, format!("the value {name} still shows in a comment"))));
-        found.into_iter().map(|(_, text)| (self.place.clone(), text)).collect()
+        for (_, name) in search.in_text(&comments.join("\n")) {
+            warnings.push((self.place.clone(), format!("the value {name} still shows in a comment")));
+        }
+        warnings
     }
 }
 
-/// Whether a line may be one that was kept around the manifest: ours have no comments.
+/// A SealedSecret as JSON, without its ciphertext: that is nine tenths of it, and shows nothing.
+fn readable_json(sealed: &SealedSecret) -> String {
+    let mut sealed = sealed.clone();
+    sealed.spec.envelopes.clear();
+    sealed.spec.encrypted_data.values_mut().for_each(String::clear);
+    json(&sealed)
+}
+
+fn json(object: &impl Serialize) -> String {
+    // Every object was made of plain data, whose maps have strings as keys.
+    serde_json::to_string(object).expect("an object is JSON")
+}
+
+/// Whether a line may have been kept from around the manifest: a manifest that is written anew has no comments.
 fn can_hold_comment(line: &str) -> bool {
     line.trim_start().starts_with('#') || ["---", "...", "%"].iter().any(|start| line.starts_with(start))
 }
 
-/// Refuses what would leave values in plain text beside what is sealed: a Secret that is not
-/// recognised as one, and plain values in a SealedSecret.
+/// Refuses objects that would leave plain values beside the sealed ones: an object that is almost a Secret, and
+/// plain values in a SealedSecret.
 fn refuse_plain_values(kind: &DocumentKind) -> Result<(), ManifestError> {
     match kind {
         DocumentKind::Empty | DocumentKind::Secret(_) => Ok(()),
@@ -321,7 +414,15 @@ fn refuse_plain_values(kind: &DocumentKind) -> Result<(), ManifestError> {
     }
 }
 
-/// How an error text begins for an item of a list.
+fn place_of(input: &str, document: &Document<'_>) -> String {
+    format!("{input}:{}", document.line())
+}
+
+fn refused(place: &str, path: &str, text: &str) -> CliError {
+    CliError::refused(format!("{}{text}", item_of(path))).at(place)
+}
+
+/// The beginning of an error text about an item of a list.
 fn item_of(path: &str) -> String {
     match path.strip_suffix('.') {
         Some(path) => format!("{path}: "),

@@ -1,4 +1,6 @@
 //! Core dumps, which would write every key and value to a disk.
+//!
+//! The CLI has the same file: `shared`, the only crate that both programs use, does no IO.
 
 use rustix::io;
 use rustix::process::{Resource, Rlimit, setrlimit};

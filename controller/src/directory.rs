@@ -1,114 +1,67 @@
-//! The directory backend: SealedSecrets from a folder of manifests, Secrets into another folder.
+//! The folder backend: SealedSecrets from a folder of manifests, Secrets into another folder.
 //!
-//! For one machine. Whoever may write the folder of manifests vouches for names and namespaces.
+//! For one machine. Everyone who may write to the folder of manifests may choose names and namespaces.
 
-mod changes;
-mod doubts;
+mod deletion;
 mod durable_file;
 mod folders;
-mod gaps;
-mod keys_folder;
-mod lock;
+mod key_store;
 mod manifests_folder;
+mod problems;
 mod reconciler;
 mod secret_folder;
+mod secret_name;
 mod status_file;
+mod wakeups;
 
 use std::error::Error;
-use std::io;
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio::time::sleep_until;
-
 use crate::args;
-use changes::Changes;
-use durable_file::shown;
+use crate::log::{Complaints, chain};
+use durable_file::visible_path;
 use folders::Folders;
-use reconciler::{Outcome, Reconciler};
+use reconciler::Reconciler;
+use wakeups::Wakeups;
 
-/// Everything is looked at this often, whatever the watch notices.
+/// The time between two passes without a change.
 const RESCAN: Duration = Duration::from_secs(30);
-/// Everything is looked at this often while a folder cannot be watched.
+/// The time between two passes while a folder cannot be watched.
 const POLL: Duration = Duration::from_secs(2);
+const TOLD_TO_STOP: &str = "failed to look at everything: told to stop";
 
-/// Why a single pass was not enough.
-#[derive(Debug, Error)]
-enum OnceError {
-    #[error(
-        "failed to materialise everything: {not_ready} of {objects} SealedSecrets are not ready; manifests not read: \
-         {unreadable}; other failures: {failures}"
-    )]
-    NotDone { objects: usize, not_ready: usize, unreadable: usize, failures: usize },
-    #[error("failed to look at everything: told to stop")]
-    Stopped,
-}
-
-/// Materialises until SIGTERM or SIGINT, or once; finishes what it has begun.
-#[tokio::main(worker_threads = 1)]
-pub(crate) async fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
-    let stop = stop_signal()?;
+/// Materialises until SIGTERM or SIGINT, or once. Finishes what it has begun.
+pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
+    let wakeups = Wakeups::new()?;
     let folders = Folders::open(&args)?;
     if args.once {
-        return Ok(once(Reconciler::new(folders, args.forbidden.metadata), stop).await?);
+        return run_once(Reconciler::new(folders, args.forbidden.metadata), &wakeups);
     }
-    let changes = Changes::new(&folders.manifests, &folders.keys);
-    let (manifests, secrets) = (shown(&args.manifests), shown(&args.secrets));
+    let (manifests, secrets) = (visible_path(&args.manifests), visible_path(&args.secrets));
     tracing::info!(%manifests, %secrets, version = env!("CARGO_PKG_VERSION"), "started");
-    keep_current(Reconciler::new(folders, args.forbidden.metadata), changes, stop).await;
+    let mut reconciler = Reconciler::new(folders, args.forbidden.metadata);
+    let mut complaints = Complaints::default();
+    while !wakeups.is_told_to_stop() {
+        // Watches before it reads, so that no change is missed.
+        let watcher = wakeups.watch(&args.manifests, &args.keys);
+        let failure = watcher.as_ref().err().map(|error| format!("changes are noticed late: {}", chain(error)));
+        complaints.log(failure.into_iter().collect());
+        let next_deletion = reconciler.pass(&wakeups).and_then(|outcome| outcome.next_deletion);
+        let next_look = Instant::now() + if watcher.is_ok() { RESCAN } else { POLL };
+        wakeups.wait_until(next_deletion.map_or(next_look, |due| next_look.min(due)));
+    }
     tracing::info!("stopped");
     Ok(())
 }
 
-/// A single pass, and further ones if Secrets are to be deleted: what is gone must stay gone for as
-/// long as while the folder is watched.
-async fn once(mut reconciler: Reconciler, mut stop: watch::Receiver<bool>) -> Result<(), OnceError> {
+/// Makes one pass, and further passes while Secrets are to be deleted: `--once` waits as long as the loop does.
+fn run_once(mut reconciler: Reconciler, wakeups: &Wakeups) -> Result<(), Box<dyn Error>> {
     loop {
-        let outcome = reconciler.pass(&stop).ok_or(OnceError::Stopped)?;
-        let Some(due) = outcome.next_deletion else { return check_done(&outcome) };
-        tokio::select! {
-            () = sleep_until(due.into()) => {}
-            _ = stop.wait_for(|is_told| *is_told) => return Err(OnceError::Stopped),
+        let outcome = reconciler.pass(wakeups).ok_or(TOLD_TO_STOP)?;
+        let Some(due) = outcome.next_deletion else { return Ok(outcome.result?) };
+        wakeups.wait_until(due);
+        if wakeups.is_told_to_stop() {
+            return Err(TOLD_TO_STOP.into());
         }
     }
-}
-
-fn check_done(outcome: &Outcome) -> Result<(), OnceError> {
-    match *outcome {
-        Outcome { not_ready: 0, unreadable: 0, failures: 0, .. } => Ok(()),
-        Outcome { objects, not_ready, unreadable, failures, .. } => {
-            Err(OnceError::NotDone { objects, not_ready, unreadable, failures })
-        }
-    }
-}
-
-async fn keep_current(mut reconciler: Reconciler, mut changes: Changes, mut stop: watch::Receiver<bool>) {
-    loop {
-        let is_watched = changes.renew();
-        let next_deletion = reconciler.pass(&stop).and_then(|outcome| outcome.next_deletion);
-        let next_look = Instant::now() + if is_watched { RESCAN } else { POLL };
-        let next_pass = next_deletion.map_or(next_look, |due| next_look.min(due));
-        tokio::select! {
-            () = changes.next() => {}
-            () = sleep_until(next_pass.into()) => {}
-            _ = stop.wait_for(|is_told| *is_told) => return,
-        }
-    }
-}
-
-/// Becomes true at the first SIGTERM or SIGINT.
-fn stop_signal() -> io::Result<watch::Receiver<bool>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let (sender, receiver) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        sender.send_replace(true);
-    });
-    Ok(receiver)
 }

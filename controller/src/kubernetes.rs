@@ -33,11 +33,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use waxseal_shared::api_group::MARK_LABEL;
+use waxseal_shared::key_ring::Keys;
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use crate::args;
 use crate::kubernetes::fetching::LargeObjects;
-use crate::kubernetes::keys::{KeySource, KeyState};
+use crate::kubernetes::keys::KeySource;
 use crate::kubernetes::lists::{Content, Selection};
 use crate::kubernetes::metrics::Metrics;
 use crate::kubernetes::objects::{Objects, SealedSecretNews, SecretNews, VersionNews};
@@ -62,7 +63,7 @@ struct TaskEnded(#[source] Option<tokio::task::JoinError>);
 pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let (client, last_contact, key_namespace) = client::connect(&args).await?;
     let mut stop = stopping::stop_signal()?;
-    let (keys_sender, keys) = watch::channel(KeyState::Loading);
+    let (keys_sender, keys) = watch::channel(Keys::Loading);
     let objects = Arc::new(Objects::new());
     let queue = Arc::new(WorkQueue::new());
     let server_version = Arc::new(ServerVersion::new({
@@ -154,7 +155,7 @@ async fn check_server_version(client: Client, server_version: Arc<ServerVersion>
     server_version.check(&client, &path).await;
 }
 
-async fn look_again_with_new_keys(mut keys: watch::Receiver<KeyState>, objects: Arc<Objects>, queue: Arc<WorkQueue>) {
+async fn look_again_with_new_keys(mut keys: watch::Receiver<Keys>, objects: Arc<Objects>, queue: Arc<WorkQueue>) {
     while keys.changed().await.is_ok() {
         queue.add(objects.keys());
     }

@@ -69,6 +69,15 @@ impl Complaints {
     }
 }
 
+/// Logs the making of the first key.
+pub(crate) fn made_first_key(key: &PublishedKey) {
+    tracing::info!(
+        key = key.recipient.key_id().as_str(),
+        fingerprint = key.recipient.fingerprint(),
+        "made the first sealing key"
+    );
+}
+
 /// Logs one fact about a SealedSecret, as a warning if it is a bad one.
 pub(crate) fn fact(namespace: &str, name: &str, fact: &Fact) {
     let Fact { is_true, reason, message, .. } = fact;

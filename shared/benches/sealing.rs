@@ -12,21 +12,27 @@ use aws_lc_rs::rsa::{
     KeySize, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
 };
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use hpke::aead::ChaCha20Poly1305;
+use hpke::kdf::HkdfSha256;
+use hpke::kem::XWing;
+use hpke::{Kem, OpModeR, OpModeS};
 use jiff::Timestamp;
-use waxseal_shared::format::Sealed;
+use waxseal_shared::format::{Dek, Sealed, Wrap};
 use waxseal_shared::key::{Identity, KeyKind};
-use waxseal_shared::key_ring::{HeldKey, KeyRing};
+use waxseal_shared::key_life::HeldKey;
+use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::manifest;
 use waxseal_shared::names::{DataKey, Namespace, ObjectName};
 use waxseal_shared::open::open;
 use waxseal_shared::randomness;
 use waxseal_shared::seal::seal;
 use waxseal_shared::sealed_secret::{Scope, SealedSecret};
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::sealing_key::{KeyRole, KeyState};
 use waxseal_shared::secret::{SecretBytes, SecretManifest};
 
 const COUNTS: [usize; 3] = [1, 10, 100];
 const KINDS: [(&str, KeyKind); 2] = [("mlkem768x25519", KeyKind::Hybrid), ("x25519", KeyKind::Classic)];
+const INFO: &[u8] = b"age-encryption.org/mlkem768x25519";
 const VALUE: &[u8] = b"correct horse battery staple";
 
 fn namespace() -> Namespace {
@@ -55,10 +61,7 @@ fn sealed(identity: &Identity, values: usize) -> SealedSecret {
 }
 
 fn ring(identity: Identity) -> KeyRing {
-    let recipient = identity.recipient().clone();
-    let created_at = Timestamp::UNIX_EPOCH;
-    let published = PublishedKey { recipient, role: KeyRole::Cluster, created_at, state: KeyState::Active };
-    KeyRing::new(vec![HeldKey { identity, published }])
+    KeyRing::new(vec![HeldKey::new(identity, KeyRole::Cluster, Timestamp::UNIX_EPOCH, KeyState::Active)])
 }
 
 fn sealing(criterion: &mut Criterion) {
@@ -101,8 +104,34 @@ fn opening(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// One wrap, beside the HPKE library's own X-Wing, which is a part of it.
+fn wrapping(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("wrap");
+    let random = &mut randomness::system();
+    let dek = Dek::generate(random);
+    for (name, kind) in KINDS {
+        let identity = Identity::generate(kind, random);
+        group.bench_function(name, |bencher| bencher.iter(|| Wrap::seal(identity.recipient(), &dek, random)));
+    }
+    let (_, public) = XWing::gen_keypair_with_rng(random);
+    group.bench_function("hpke x-wing", |bencher| bencher.iter(|| hpke_seal(&public)));
+    group.finish();
+}
+
+fn hpke_seal(public: &<XWing as Kem>::PublicKey) -> (<XWing as Kem>::EncappedKey, Vec<u8>) {
+    hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, XWing>(
+        &OpModeS::Base,
+        public,
+        INFO,
+        black_box(&[7; 16]),
+        &[],
+        &mut randomness::system(),
+    )
+    .expect("a valid key")
+}
+
 /// One wrap, with an identity that has to be parsed and expanded first, and with one that has been;
-/// beside what AWS-LC needs for the bare key agreements in it.
+/// beside the HPKE library's own X-Wing, and what AWS-LC needs for the bare key agreements.
 fn unwrapping(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("unwrap");
     for (name, kind) in KINDS {
@@ -118,6 +147,21 @@ fn unwrapping(criterion: &mut Criterion) {
             bencher.iter(|| wrap.open(&identity).expect("its own"));
         });
     }
+    let (private, public) = XWing::gen_keypair_with_rng(&mut randomness::system());
+    let (encapsulation, body) = hpke_seal(&public);
+    group.bench_function("hpke x-wing", |bencher| {
+        bencher.iter(|| {
+            hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
+                &OpModeR::Base,
+                black_box(&private),
+                &encapsulation,
+                INFO,
+                &body,
+                &[],
+            )
+            .expect("its own")
+        });
+    });
     let ml_kem = DecapsulationKey::generate(&ML_KEM_768).expect("a key");
     let public = ml_kem.encapsulation_key().expect("a key");
     let (ciphertext, _) = public.encapsulate().expect("a ciphertext");
@@ -203,5 +247,5 @@ fn nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; 12])
 }
 
-criterion_group!(benches, sealing, opening, unwrapping, reading);
+criterion_group!(benches, sealing, opening, wrapping, unwrapping, reading);
 criterion_main!(benches);

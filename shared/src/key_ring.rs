@@ -2,32 +2,25 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
-
-use jiff::Timestamp;
+use std::sync::Arc;
 
 use crate::format::{Check, Dek, Envelope, Fault};
-use crate::key::Identity;
+use crate::key_life::{self, HeldKey};
 use crate::names::KeyId;
-use crate::sealing_key::{self, KeyRole, KeyState, PublishedKey};
+use crate::sealing_key::{KeyState, PublishedKey};
 
 /// At most this many wraps of one envelope are tried.
 const MAX_TRIES: usize = 4;
 
-/// An identity and what is published of it.
-#[derive(Debug)]
-pub struct HeldKey {
-    /// The private key.
-    pub identity: Identity,
-    /// What is published of it; its recipient is the identity's.
-    pub published: PublishedKey,
-}
-
-impl HeldKey {
-    /// An identity and what is published of it: the recipient is the identity's.
-    pub fn new(identity: Identity, role: KeyRole, created_at: Timestamp, state: KeyState) -> Self {
-        let published = PublishedKey { recipient: identity.recipient().clone(), role, created_at, state };
-        Self { identity, published }
-    }
+/// What a controller has to open values with.
+#[derive(Debug, Clone)]
+pub enum Keys {
+    /// The controller has not read its keys yet.
+    Loading,
+    /// The controller has no key and may not make one.
+    Awaiting,
+    /// The controller holds these keys, at least one.
+    Held(Arc<KeyRing>),
 }
 
 /// All identities that a program holds, the primary first, then newest first.
@@ -50,8 +43,19 @@ fn list<'a>(ids: impl Iterator<Item = &'a KeyId>) -> String {
     ids.map(KeyId::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn key_id(key: &HeldKey) -> &KeyId {
-    key.published.recipient.key_id()
+impl Keys {
+    /// The keys of a controller that has read its store.
+    pub fn of(ring: KeyRing) -> Self {
+        if ring.keys().is_empty() { Keys::Awaiting } else { Keys::Held(Arc::new(ring)) }
+    }
+
+    /// The keys that are held, the primary first.
+    pub fn held(&self) -> &[HeldKey] {
+        match self {
+            Keys::Loading | Keys::Awaiting => &[],
+            Keys::Held(ring) => ring.keys(),
+        }
+    }
 }
 
 impl KeyRing {
@@ -59,11 +63,10 @@ impl KeyRing {
     /// the one with the strictest state counts, and among equals the one that was made first.
     pub fn new(keys: Vec<HeldKey>) -> Self {
         let mut keys = each_once(keys);
-        let primary =
-            sealing_key::primary(keys.iter().map(|key| &key.published)).map(|key| key.recipient.key_id().clone());
+        let primary = key_life::primary(keys.iter().map(HeldKey::published)).map(|key| key.recipient.key_id().clone());
         keys.sort_by_key(|key| {
-            let id = key.published.recipient.key_id().clone();
-            (primary.as_ref() != Some(&id), Reverse(key.published.created_at), id)
+            let id = key.key_id().clone();
+            (primary.as_ref() != Some(&id), Reverse(key.published().created_at), id)
         });
         Self { keys }
     }
@@ -75,46 +78,45 @@ impl KeyRing {
 
     /// The key that new values are sealed to.
     pub fn primary(&self) -> Option<&PublishedKey> {
-        sealing_key::primary(self.keys.iter().map(|key| &key.published))
+        key_life::primary(self.keys.iter().map(HeldKey::published))
     }
 
     /// Opens an envelope by key id (FORMAT.md §7.2 to §7.4), without trial decryption of wraps for other keys.
     ///
     /// Candidates are the wraps for keys held here and not revoked, in the ring's order, at most
-    /// four; the first whose DEK matches the commitment counts. The proofs of all wraps are
-    /// checked then.
+    /// four; the first whose DEK matches the commitment counts. Then the proofs of all wraps are
+    /// checked.
     pub fn open(&self, envelope: &Envelope) -> Result<OpenedEnvelope, Fault> {
-        let held: Vec<_> =
-            self.keys.iter().filter(|key| envelope.wraps.contains_key(key.published.recipient.key_id())).collect();
+        let held: Vec<_> = self.keys.iter().filter(|key| envelope.wraps.contains_key(key.key_id())).collect();
         if held.is_empty() {
             return Err(Check::EnvelopeKeyMissing.fails_for(list(envelope.wraps.keys())));
         }
         let usable: Vec<_> =
-            held.iter().filter(|key| key.published.state != KeyState::Revoked).take(MAX_TRIES).collect();
+            held.iter().filter(|key| key.published().state != KeyState::Revoked).take(MAX_TRIES).collect();
         if usable.is_empty() {
-            return Err(Check::EnvelopeKeyRevoked.fails_for(list(held.iter().map(|key| key_id(key)))));
+            return Err(Check::EnvelopeKeyRevoked.fails_for(list(held.iter().map(|key| key.key_id()))));
         }
         usable
             .iter()
             .find_map(|key| open_with(key, envelope))
-            .ok_or_else(|| Check::EnvelopeBroken.fails_for(list(usable.iter().map(|key| key_id(key)))))
+            .ok_or_else(|| Check::EnvelopeBroken.fails_for(list(usable.iter().map(|key| key.key_id()))))
     }
 }
 
 fn each_once(mut keys: Vec<HeldKey>) -> Vec<HeldKey> {
-    keys.sort_by_key(|key| (Reverse(key.published.state), key.published.created_at));
+    keys.sort_by_key(|key| (Reverse(key.published().state), key.published().created_at));
     let mut seen = HashSet::new();
-    keys.retain(|key| seen.insert(key.published.recipient.as_str().to_owned()));
+    keys.retain(|key| seen.insert(key.published().recipient.as_str().to_owned()));
     keys
 }
 
 fn open_with(key: &HeldKey, envelope: &Envelope) -> Option<OpenedEnvelope> {
-    let key_id = key.published.recipient.key_id();
+    let key_id = key.key_id();
     let wrap = envelope.wraps.get(key_id)?;
-    if wrap.kind() != key.published.recipient.kind() {
+    if wrap.kind() != key.published().recipient.kind() {
         return None;
     }
-    let dek = wrap.open(&key.identity).ok()?;
+    let dek = wrap.open(key.identity()).ok()?;
     if !dek.matches(&envelope.commitment) {
         return None;
     }
@@ -127,10 +129,13 @@ fn open_with(key: &HeldKey, envelope: &Envelope) -> Option<OpenedEnvelope> {
 mod tests {
     use std::collections::BTreeMap;
 
+    use jiff::Timestamp;
+
     use super::*;
     use crate::format::Wrap;
-    use crate::key::KeyKind;
+    use crate::key::{Identity, KeyKind};
     use crate::randomness;
+    use crate::sealing_key::KeyRole;
 
     fn held(state: KeyState, second: i64) -> HeldKey {
         let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
@@ -143,15 +148,13 @@ mod tests {
         let dek = Dek::generate(&mut random);
         let wraps = keys
             .iter()
-            .map(|key| {
-                (key.published.recipient.key_id().clone(), Wrap::seal(&key.published.recipient, &dek, &mut random))
-            })
+            .map(|key| (key.key_id().clone(), Wrap::seal(&key.published().recipient, &dek, &mut random)))
             .collect();
         Envelope { commitment: dek.commitment(), wraps }
     }
 
     fn id(key: &HeldKey) -> KeyId {
-        key.published.recipient.key_id().clone()
+        key.key_id().clone()
     }
 
     #[test]
@@ -168,7 +171,7 @@ mod tests {
     #[test]
     fn an_identity_held_several_times_counts_once_and_as_strictly_as_any_says() {
         let again = |key: &HeldKey, state, second| {
-            let identity = Identity::parse(&key.identity.expose()).expect("its own text");
+            let identity = Identity::parse(&key.identity().expose()).expect("its own text");
             let created_at = Timestamp::from_second(second).expect("a small number");
             HeldKey::new(identity, KeyRole::Cluster, created_at, state)
         };
@@ -178,7 +181,7 @@ mod tests {
         let (one_id, two_id) = (id(&one), id(&two));
         let ring = KeyRing::new([one, two].into_iter().chain(copies).collect());
         let kept: Vec<_> =
-            ring.keys().iter().map(|key| (id(key), key.published.state, key.published.created_at)).collect();
+            ring.keys().iter().map(|key| (id(key), key.published().state, key.published().created_at)).collect();
         let at = |second| Timestamp::from_second(second).expect("a small number");
         assert_eq!(kept, [(one_id, KeyState::Active, at(4)), (two_id, KeyState::Retired, at(9))]);
     }
@@ -211,7 +214,7 @@ mod tests {
         let recovery_id = id(&recovery);
         let mut envelope = envelope(&[&here, &recovery]);
         let forged = Wrap::seal(
-            &recovery.published.recipient,
+            &recovery.published().recipient,
             &Dek::generate(&mut randomness::system()),
             &mut randomness::system(),
         );
@@ -225,8 +228,11 @@ mod tests {
         let (old, new) = (held(KeyState::Active, 1), held(KeyState::Active, 2));
         let (old_id, new_id) = (id(&old), id(&new));
         let mut envelope = envelope(&[&old]);
-        let forged =
-            Wrap::seal(&new.published.recipient, &Dek::generate(&mut randomness::system()), &mut randomness::system());
+        let forged = Wrap::seal(
+            &new.published().recipient,
+            &Dek::generate(&mut randomness::system()),
+            &mut randomness::system(),
+        );
         envelope.wraps = BTreeMap::from([(old_id.clone(), envelope.wraps[&old_id].clone()), (new_id.clone(), forged)]);
         let opened = KeyRing::new(vec![old, new]).open(&envelope).expect("the older wrap is good");
         assert_eq!((opened.key_id, opened.broken_wraps), (old_id, vec![new_id]));

@@ -78,13 +78,13 @@ mod tests {
     use super::*;
     use crate::format::Check;
     use crate::key::{Identity, KeyKind};
-    use crate::key_ring::HeldKey;
+    use crate::key_life::HeldKey;
     use crate::names::{DataKey, Namespace};
     use crate::randomness;
     use crate::reason::Reason;
     use crate::seal::seal;
     use crate::sealed_secret::{Scope, SealedSecret};
-    use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
+    use crate::sealing_key::{KeyRole, KeyState};
     use crate::secret::{MAX_SECRET_BYTES, SecretBytes, SecretManifest};
 
     /// An object of one value.
@@ -97,10 +97,7 @@ mod tests {
     }
 
     fn ring(identity: Identity) -> KeyRing {
-        let recipient = identity.recipient().clone();
-        let (role, state) = (KeyRole::Cluster, KeyState::Active);
-        let published = PublishedKey { recipient, role, created_at: Timestamp::UNIX_EPOCH, state };
-        KeyRing::new(vec![HeldKey { identity, published }])
+        KeyRing::new(vec![HeldKey::new(identity, KeyRole::Cluster, Timestamp::UNIX_EPOCH, KeyState::Active)])
     }
 
     /// Each value was sealed in a run of its own, so that no sealer has seen them together. They are as

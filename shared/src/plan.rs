@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api_group::{MARK_LABEL, MARK_OWNED};
 use crate::format::{Refusal, Sealed};
 use crate::judgement::Judgement;
-use crate::key_ring::KeyRing;
+use crate::key_ring::{KeyRing, Keys};
 use crate::names::{KeyId, ObjectName};
 use crate::open::open;
 use crate::reason::Reason;
@@ -18,17 +18,6 @@ pub const DEFAULT_TYPE: &str = "Opaque";
 /// The version of these rules in `status.settled`. Raise it when the Secret of an unchanged SealedSecret changes, so
 /// that the controller judges every object again.
 pub(crate) const PLAN_VERSION: u32 = 1;
-
-/// The keys that a controller has at a moment.
-#[derive(Debug, Clone, Copy)]
-pub enum Keys<'a> {
-    /// It has not read them yet.
-    Loading,
-    /// There are none, and it may not make one.
-    Awaiting,
-    /// These.
-    Held(&'a KeyRing),
-}
 
 /// What exists under the name of the Secret.
 #[derive(Debug, Clone)]
@@ -147,7 +136,7 @@ impl<'a> Existing<'a> {
 ///
 /// The order of the checks: deletion of the object, keys, format, forbidden metadata, opening, ownership, fields that
 /// Kubernetes never changes. The first check that fails decides, and nothing is written.
-pub fn plan(object: &SealedSecret, keys: Keys<'_>, forbidden: &[ForbiddenPrefix], existing: Existing<'_>) -> Plan {
+pub fn plan(object: &SealedSecret, keys: &Keys, forbidden: &[ForbiddenPrefix], existing: Existing<'_>) -> Plan {
     if object.metadata.deletion_timestamp.is_some() {
         return Plan::Nothing;
     }
@@ -159,7 +148,7 @@ pub fn plan(object: &SealedSecret, keys: Keys<'_>, forbidden: &[ForbiddenPrefix]
 
 fn decide(
     object: &SealedSecret,
-    keys: Keys<'_>,
+    keys: &Keys,
     forbidden: &[ForbiddenPrefix],
     existing: Existing<'_>,
 ) -> Result<Plan, Judgement> {
@@ -193,7 +182,7 @@ fn check_metadata(template: &Template, forbidden: &[ForbiddenPrefix]) -> Result<
     Err(Judgement::new(Reason::TypeForbidden, message))
 }
 
-fn ring(keys: Keys<'_>) -> Result<&KeyRing, Judgement> {
+fn ring(keys: &Keys) -> Result<&KeyRing, Judgement> {
     match keys {
         Keys::Loading => Err(Judgement::new(Reason::KeysLoading, "the controller is reading its keys")),
         Keys::Awaiting => Err(Judgement::new(

@@ -38,7 +38,7 @@ pub enum Reason {
     TypeImmutable,
     /// The existing Secret is immutable and differs.
     SecretImmutable,
-    /// The data is larger than a Secret can be.
+    /// The data, each value counted as long as its padding allows, is larger than a Secret can be.
     TooLarge,
     /// The API server refuses the Secret.
     Forbidden,

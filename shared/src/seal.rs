@@ -18,8 +18,8 @@ use crate::secret::{MAX_SECRET_BYTES, SecretBytes, SecretManifest};
 use crate::stack;
 use crate::template;
 
-/// Prefixes of the annotations that speak to a deployment tool: they go onto the SealedSecret,
-/// which that tool applies, and not onto the Secret.
+/// Prefixes of the annotations for a deployment tool. They go onto the SealedSecret, which that tool
+/// applies, and not onto the Secret.
 const DEPLOYMENT_TOOL_PREFIXES: [&str; 5] =
     ["argocd.argoproj.io/", "helm.sh/", "meta.helm.sh/", "kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/"];
 
@@ -27,35 +27,34 @@ const DEPLOYMENT_TOOL_PREFIXES: [&str; 5] =
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// Nobody to seal to.
+    /// The list of recipients is empty.
     #[error("no recipient")]
     NoRecipients,
     /// More recipients than an envelope may have wraps.
     #[error("more than {MAX_WRAPS} recipients")]
     TooManyRecipients,
-    /// Hybrid and classic recipients together: the weaker would decide for all.
+    /// Hybrid and classic recipients together: the weaker kind would decide for all.
     #[error("hybrid (\"age1pq1…\") and classic (\"age1…\") recipients cannot be mixed")]
     MixedRecipients,
-    /// Two recipients of one key id, of which only one could have a wrap. They are made to be so.
+    /// Two recipients with the same key id, of which only one could have a wrap. Only an attacker makes such keys.
     #[error("two different recipients have the key id {0}: one of them was made to take the other's place")]
     SameKeyId(KeyId),
     /// More keys than a SealedSecret may have.
     #[error("more than {MAX_DATA_KEYS} data keys")]
     TooManyDataKeys,
-    /// More data than a Secret may have, counted as an opener will without knowing it.
+    /// More than 1 MiB of data, each value counted as long as its padding allows (FORMAT.md §6.7).
     #[error("the values, padded to hide their lengths, come to more than 1 MiB: divide them among several Secrets")]
     TooLarge,
-    /// The Secret asks for what no SealedSecret may have.
+    /// The Secret has a type, a label or an annotation that a SealedSecret must not have.
     #[error(transparent)]
     Template(#[from] Fault),
 }
 
-/// Seals every value of a Secret for its place, under one fresh data key that is wrapped for each
+/// Seals every value of a Secret for its place, under one fresh DEK that is wrapped for each
 /// recipient.
 ///
-/// The labels and annotations go into the template, those for deployment tools onto the
-/// SealedSecret. Refuses what could not be opened again: no recipients, mixed kinds, sizes beyond
-/// the limits, types and metadata that no SealedSecret may ask for.
+/// The labels and annotations go into the template, annotations for deployment tools onto the
+/// SealedSecret. Refuses what [`check`] refuses.
 pub fn seal(
     secret: &SecretManifest,
     namespace: &Namespace,
@@ -82,8 +81,10 @@ pub fn seal(
     Ok(SealedSecret { metadata, spec, status: None })
 }
 
-/// Refuses what [`seal`] refuses, at a small part of its cost: whoever seals many Secrets asks for
-/// all of them first.
+/// Refuses a Secret that could not be opened again: no recipients or recipients of both kinds, sizes
+/// beyond the limits, a type or metadata that a SealedSecret must not have.
+///
+/// It costs a small part of sealing, so a program can check many Secrets before it seals the first.
 pub fn check(secret: &SecretManifest, recipients: &[Recipient]) -> Result<(), SealError> {
     check_recipients(recipients)?;
     check_size(secret)?;

@@ -1,9 +1,7 @@
-//! The `SealingKey` custom resource, and which of several keys is the primary.
+//! The `SealingKey` custom resource: its words, and a key whose fields were checked.
 #![expect(clippy::duplicated_attributes, reason = "each column of kubectl's table names its type")]
 
-use std::cmp::Reverse;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,7 +66,7 @@ pub enum KeyState {
 }
 
 impl KeyRole {
-    /// The word that manifests have for it.
+    /// The word that manifests use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cluster => "Cluster",
@@ -78,13 +76,23 @@ impl KeyRole {
 }
 
 impl KeyState {
-    /// The word that manifests have for it.
+    /// The word that manifests use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Active => "Active",
             Self::Retired => "Retired",
             Self::Revoked => "Revoked",
         }
+    }
+
+    /// The state of a word; `None` for any other word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Active, Self::Retired, Self::Revoked].into_iter().find(|state| state.as_str() == word)
+    }
+
+    /// The stricter of two states.
+    pub fn stricter(self, other: Self) -> Self {
+        self.max(other)
     }
 }
 
@@ -105,13 +113,13 @@ pub struct PublishedKey {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SealingKeyError {
-    /// The recipient is none.
+    /// The recipient is not a recipient.
     #[error("spec.recipient: {0}")]
     Recipient(#[from] RecipientError),
     /// The object's name is not the key id of its recipient.
     #[error("metadata.name: must be {0}, the key id of its recipient")]
     Name(KeyId),
-    /// The creation time is no RFC 3339 time.
+    /// The creation time is not an RFC 3339 time.
     #[error("spec.createdAt: not an RFC 3339 time")]
     CreatedAt,
 }
@@ -141,39 +149,6 @@ impl PublishedKey {
     }
 }
 
-/// How far a creation time may be ahead of the clock that judges it: the clocks of two machines differ.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
-
-/// The creation time of a key is in the future.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("its creation time, {0}, is in the future")]
-pub struct FutureCreationTime(pub Timestamp);
-
-/// Refuses a creation time that is more than 10 minutes after `now`: the key would be the primary
-/// until that time has come, and no newer key could replace it.
-///
-/// An old time is not refused, however old. It never makes a key the primary while a newer one is
-/// Active, and a machine without a battery for its clock makes keys in 1970.
-pub fn check_creation_time(created_at: Timestamp, now: Timestamp) -> Result<(), FutureCreationTime> {
-    if created_at.duration_since(now) > CLOCK_TOLERANCE { Err(FutureCreationTime(created_at)) } else { Ok(()) }
-}
-
-/// The primary: the Active key of the cluster with the greatest creation time; among equals the
-/// one with the smaller key id.
-pub fn primary<'a>(keys: impl IntoIterator<Item = &'a PublishedKey>) -> Option<&'a PublishedKey> {
-    keys.into_iter()
-        .filter(|key| key.role == KeyRole::Cluster && key.state == KeyState::Active)
-        .min_by_key(|key| (Reverse(key.created_at), key.recipient.key_id().clone()))
-}
-
-/// Whom new values are sealed to: the primary and the Active recovery keys; `None` without a
-/// primary.
-pub fn sealing_recipients(keys: &[PublishedKey]) -> Option<Vec<Recipient>> {
-    let primary = primary(keys)?;
-    let recovery = keys.iter().filter(|key| key.role == KeyRole::Recovery && key.state == KeyState::Active);
-    Some(std::iter::once(primary).chain(recovery).map(|key| key.recipient.clone()).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,50 +162,15 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_active_cluster_key_is_primary() {
-        let keys = [
-            key(KeyRole::Cluster, KeyState::Active, 1),
-            key(KeyRole::Cluster, KeyState::Active, 2),
-            key(KeyRole::Cluster, KeyState::Retired, 3),
-            key(KeyRole::Recovery, KeyState::Active, 4),
-        ];
-        assert_eq!(primary(&keys), Some(&keys[1]));
-        assert_eq!(sealing_recipients(&keys), Some(vec![keys[1].recipient.clone(), keys[3].recipient.clone()]));
-        assert_eq!(sealing_recipients(&keys[2..]), None);
-    }
-
-    #[test]
-    fn a_tie_goes_to_the_smaller_key_id_in_any_order() {
-        let mut keys = [key(KeyRole::Cluster, KeyState::Active, 1), key(KeyRole::Cluster, KeyState::Active, 1)];
-        keys.sort_by_key(|key| key.recipient.key_id().clone());
-        assert_eq!(primary(&keys), Some(&keys[0]));
-        assert_eq!(primary(keys.iter().rev()), Some(&keys[0]));
-    }
-
-    #[test]
-    fn a_creation_time_may_be_ten_minutes_ahead_and_no_more() {
-        let now: Timestamp = "2026-11-21T12:00:00Z".parse().expect("a time");
-        let check = |time: &str| check_creation_time(time.parse().expect("a time"), now);
-        for time in ["2026-11-21T12:10:00Z", "2026-11-21T12:00:00Z", "1970-01-01T00:00:00Z", "-009999-01-02T01:59:59Z"]
-        {
-            assert_eq!(check(time), Ok(()), "{time}");
-        }
-        for time in ["2026-11-21T12:10:00.000000001Z", "2026-11-21T11:10:01-01:00", "9999-12-30T22:00:00Z"] {
-            let error = check(time).expect_err(time);
-            assert_eq!(error, FutureCreationTime(time.parse().expect("a time")));
-        }
-        let error = check("2999-01-01T00:00:00Z").expect_err("in the future").to_string();
-        assert_eq!(error, "its creation time, 2999-01-01T00:00:00Z, is in the future");
-    }
-
-    #[test]
     fn roles_and_states_are_written_as_in_manifests() {
         for role in [KeyRole::Cluster, KeyRole::Recovery] {
             assert_eq!(serde_json::json!(role), role.as_str());
         }
         for state in [KeyState::Active, KeyState::Retired, KeyState::Revoked] {
             assert_eq!(serde_json::json!(state), state.as_str());
+            assert_eq!(KeyState::parse(state.as_str()), Some(state));
         }
+        assert_eq!(KeyState::parse("revoked"), None);
     }
 
     #[test]

@@ -10,7 +10,8 @@ use hkdf::Hkdf;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::key_ring::{HeldKey, KeyRing};
+use crate::key_life::HeldKey;
+use crate::key_ring::KeyRing;
 use crate::names::KeyId;
 use crate::plan::PLAN_VERSION;
 use crate::sealed_secret::{SealedSecretStatus, Settled};
@@ -86,7 +87,7 @@ impl Settled {
     ) -> bool {
         secret == Some((&self.secret_uid, &self.secret_resource_version))
             && self.plan_version == PLAN_VERSION
-            && self.opened_with.iter().all(|id| usable(ring).any(|key| key.published.recipient.key_id().as_str() == id))
+            && self.opened_with.iter().all(|id| usable(ring).any(|key| key.key_id().as_str() == id))
             && self.is_proven(object, status, ring)
     }
 
@@ -99,7 +100,7 @@ impl Settled {
 }
 
 fn usable(ring: &KeyRing) -> impl Iterator<Item = &HeldKey> {
-    ring.keys().iter().filter(|key| key.published.state != KeyState::Revoked)
+    ring.keys().iter().filter(|key| key.published().state != KeyState::Revoked)
 }
 
 /// HKDF-SHA256 (RFC 5869) as a message authentication code, with the identity as its key.
@@ -113,7 +114,7 @@ fn proof(key: &HeldKey, object: &JudgedObject<'_>, status: StatusDigest) -> [u8;
         }
         let generation = object.generation.to_be_bytes();
         let info: [&[u8]; 5] = [b"waxseal/v1/settled", &uid, &generation, &forbidden.finalize(), &status.0];
-        Hkdf::<Sha256>::new(None, key.identity.expose().as_bytes())
+        Hkdf::<Sha256>::new(None, key.identity().expose().as_bytes())
             .expand_multi_info(&info, &mut proof)
             .expect("16 bytes are asked for, of the 8,160 that RFC 5869 allows");
         proof
@@ -130,7 +131,7 @@ mod tests {
     use crate::randomness;
     use crate::reason::Reason;
     use crate::sealed_secret::{SealedSecret, SealedSecretSpec};
-    use crate::sealing_key::{KeyRole, PublishedKey};
+    use crate::sealing_key::KeyRole;
     use crate::status;
 
     const UID: &str = "0b8f7a1c";
@@ -138,15 +139,14 @@ mod tests {
 
     fn held(state: KeyState) -> HeldKey {
         let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
-        let (recipient, role) = (identity.recipient().clone(), KeyRole::Cluster);
-        HeldKey { identity, published: PublishedKey { recipient, role, created_at: Timestamp::UNIX_EPOCH, state } }
+        HeldKey::new(identity, KeyRole::Cluster, Timestamp::UNIX_EPOCH, state)
     }
 
     fn settled_status(ring: &KeyRing) -> SealedSecretStatus {
         let mut object = SealedSecret::new("db", SealedSecretSpec::default());
         object.metadata.generation = Some(3);
         let mut status = status::after(&object, &Judgement::new(Reason::Materialised, "done"), Timestamp::UNIX_EPOCH);
-        let keys: Vec<_> = ring.keys().iter().map(|key| key.published.recipient.key_id().clone()).collect();
+        let keys: Vec<_> = ring.keys().iter().map(|key| key.key_id().clone()).collect();
         record(&mut status, &JudgedObject { uid: UID, generation: 3, forbidden: &[] }, SECRET, keys, ring);
         status
     }
@@ -210,9 +210,10 @@ mod tests {
     #[test]
     fn a_revoked_key_ends_what_it_opened_and_what_it_proved() {
         let (mut revoked, other) = (held(KeyState::Active), held(KeyState::Active));
-        let again = Identity::parse(&revoked.identity.expose()).expect("its own text");
-        let status = settled_status(&KeyRing::new(vec![HeldKey { identity: again, ..held(KeyState::Active) }]));
-        revoked.published.state = KeyState::Revoked;
+        let again = Identity::parse(&revoked.identity().expose()).expect("its own text");
+        let active = HeldKey::new(again, KeyRole::Cluster, Timestamp::UNIX_EPOCH, KeyState::Active);
+        let status = settled_status(&KeyRing::new(vec![active]));
+        revoked.tighten(KeyState::Revoked);
         assert!(!holds(&status, UID, 3, SECRET, &KeyRing::new(vec![revoked, other])));
     }
 

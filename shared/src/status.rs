@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::judgement::{Fact, Judgement};
+use crate::key_life::whole_seconds;
 use crate::reason::Standing;
 use crate::sealed_secret::{SealedSecret, SealedSecretStatus};
 
@@ -48,11 +49,6 @@ pub fn after(object: &SealedSecret, judgement: &Judgement, now: Timestamp) -> Se
 fn transition_time(type_: &str, status: &str, previous: &[Condition], now: Timestamp) -> Time {
     let same = previous.iter().find(|condition| condition.type_ == type_ && condition.status == status);
     same.map_or_else(|| Time(whole_seconds(now)), |condition| condition.last_transition_time.clone())
-}
-
-/// Cuts a time to whole seconds, as Kubernetes does (`metav1.Time`).
-fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -53,6 +53,17 @@ fn an_unusual_type_is_hidden_in_the_text_report() {
 }
 
 #[test]
+fn an_empty_type_is_shown_as_opaque() {
+    let folder = Folder::with_key();
+    let (sealed, _) = sealed_in(&folder);
+    let sealed = sealed.replace("type: kubernetes.io/tls", "type: \"\"");
+    let report = folder.waxseal(&["inspect", "-"]).stdin(&sealed).succeeds();
+    assert!(report.contains("\n  scope Namespace, type Opaque, immutable\n"), "{report}");
+    let report = folder.waxseal(&["inspect", "-", "--format", "json"]).stdin(sealed).succeeds();
+    assert!(report.contains("\"type\": \"Opaque\""), "{report}");
+}
+
+#[test]
 fn the_json_report_is_complete() {
     let folder = Folder::with_key();
     let (sealed, envelope) = sealed_in(&folder);

@@ -193,7 +193,7 @@ fn a_single_run_waits_before_it_deletes() {
     let removed = Instant::now();
     let run = machine.start_once();
     let message = run.wait_for_reason("web", "ApiUnavailable");
-    assert_eq!(message, "not found; its Secret goes unless it returns");
+    assert_eq!(message, "in no manifest; its Secret goes unless it returns within 5 seconds");
     fs::write(machine.manifest("web.yaml"), text).expect("written");
     assert_eq!(run.ends(), Some(0));
     assert!(removed.elapsed() > Duration::from_secs(4), "after {:?}", removed.elapsed());
@@ -226,7 +226,7 @@ fn a_file_that_is_gone_for_a_moment_deletes_nothing() {
     let before = fingerprint(&machine.secret("shop/db"));
     fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
     let message = controller.wait_for_reason("db", "ApiUnavailable");
-    assert_eq!(message, "not found; its Secret goes unless it returns");
+    assert_eq!(message, "in no manifest; its Secret goes unless it returns within 5 seconds");
     fs::write(machine.manifest("db.yaml"), &text).expect("written");
     controller.wait_for_reason("db", "Materialised");
     assert_eq!(fingerprint(&machine.secret("shop/db")), before);
@@ -271,7 +271,7 @@ fn fingerprint(folder: &Path) -> BTreeMap<String, (u64, SystemTime)> {
 }
 
 #[test]
-fn what_somebody_changed_in_a_secret_is_put_right() {
+fn changed_values_are_restored() {
     let machine = Machine::with_key();
     machine.seal(&secret("db", "one"), "db.yaml");
     machine.once().succeeds();
@@ -282,7 +282,7 @@ fn what_somebody_changed_in_a_secret_is_put_right() {
 }
 
 #[test]
-fn modes_that_somebody_loosened_are_restored() {
+fn loosened_modes_are_restored() {
     let machine = Machine::with_key();
     machine.seal(&secret("db", "one"), "db.yaml");
     machine.once().succeeds();
@@ -296,7 +296,7 @@ fn modes_that_somebody_loosened_are_restored() {
 }
 
 #[test]
-fn files_of_somebody_else_in_a_secret_stay() {
+fn files_of_others_in_a_secret_folder_stay() {
     let machine = Machine::with_key();
     machine.seal(&secret("db", "one"), "db.yaml");
     machine.once().succeeds();
@@ -319,7 +319,7 @@ fn files_of_somebody_else_in_a_secret_stay() {
 }
 
 #[test]
-fn what_a_crash_left_goes_also_where_nothing_is_written() {
+fn leftovers_of_a_crash_are_removed_even_if_nothing_is_written() {
     let machine = Machine::with_key();
     machine.seal(&secret("db", "one"), "db.yaml");
     machine.once().succeeds();
@@ -339,7 +339,7 @@ fn what_a_crash_left_goes_also_where_nothing_is_written() {
 }
 
 #[test]
-fn a_running_controller_removes_what_a_crash_left() {
+fn a_running_controller_removes_leftovers_of_a_crash() {
     let machine = Machine::with_key();
     let controller = machine.start();
     controller.wait_until("the start", || controller.log().contains("started"));

@@ -10,11 +10,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use waxseal_shared::format::{self, Check, FieldPath, Sealed};
 use waxseal_shared::key::{Identity, Recipient};
-use waxseal_shared::key_ring::{HeldKey, KeyRing};
+use waxseal_shared::key_life::HeldKey;
+use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::manifest::{self, DocumentKind};
 use waxseal_shared::open::{BrokenWrap, open};
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::sealing_key::{KeyRole, KeyState};
 use waxseal_tests::vectors;
 
 const WRITE: &str = "cargo run -p waxseal-tests --bin vectors";
@@ -303,13 +304,7 @@ pub(crate) fn object(vector: &ObjectVector) -> SealedSecret {
 
 pub(crate) fn held(key: &HeldIdentity) -> HeldKey {
     let identity = Identity::parse(&key.identity).expect("an identity");
-    let published = PublishedKey {
-        recipient: identity.recipient().clone(),
-        role: key.role,
-        created_at: key.created_at.parse().expect("an RFC 3339 time"),
-        state: key.state,
-    };
-    HeldKey { identity, published }
+    HeldKey::new(identity, key.role, key.created_at.parse().expect("an RFC 3339 time"), key.state)
 }
 
 fn keys_by_envelope(broken_wraps: &[BrokenWrap]) -> BTreeMap<String, Vec<String>> {

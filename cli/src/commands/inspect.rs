@@ -64,7 +64,7 @@ struct Report {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct EnvelopeReport {
-    /// What the manifest claims.
+    /// The place that the manifest claims.
     bound_to: BoundTo,
     keys: BTreeMap<String, KeyReport>,
 }
@@ -73,7 +73,7 @@ struct EnvelopeReport {
 #[serde(rename_all = "camelCase")]
 struct KeyReport {
     kind: &'static str,
-    /// What the keys files say, if any were given.
+    /// The entries of the keys files for this key, if keys files were given.
     #[serde(skip_serializing_if = "Option::is_none")]
     known: Option<Vec<KnownKey>>,
 }
@@ -135,7 +135,8 @@ fn report(object: &SealedObject, known_keys: Option<&KnownKeys>) -> Report {
         namespace: sealed.namespace.to_string(),
         name: sealed.name.to_string(),
         scope: sealed.scope.as_str(),
-        type_: template.type_.clone().unwrap_or_else(|| "Opaque".to_owned()),
+        // Kubernetes reads an empty type as Opaque.
+        type_: template.type_.clone().filter(|type_| !type_.is_empty()).unwrap_or_else(|| "Opaque".to_owned()),
         immutable: template.immutable.unwrap_or_default(),
         envelopes: envelopes(object, known_keys),
         data: sealed
@@ -165,8 +166,8 @@ fn envelopes(object: &SealedObject, known_keys: Option<&KnownKeys>) -> BTreeMap<
         .collect()
 }
 
-/// The most that a value can be long whose token was decoded: without salt and tag, 16 bytes each, and the
-/// length, 4 bytes.
+/// The length of the longest value that a decoded token can hold: its bytes without salt and tag, 16 bytes each,
+/// and without the length, 4 bytes.
 fn max_bytes(token: &str) -> usize {
     let encoded = token.rsplit('.').next().unwrap_or_default();
     (encoded.len() * 3 / 4).saturating_sub(36).min(MAX_SECRET_BYTES)
@@ -195,7 +196,7 @@ fn write_text(text: &mut String, report: &Report) -> std::fmt::Result {
     Ok(())
 }
 
-/// What keys files say of a key, to be put behind its id; nothing if no keys file was given.
+/// The entries of the keys files for a key, as text to follow its id; empty if no keys file was given.
 fn known_text(known: Option<&[KnownKey]>) -> String {
     let Some(known) = known else {
         return String::new();

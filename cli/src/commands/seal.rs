@@ -12,11 +12,12 @@ use crate::error::{CliError, Failures};
 use crate::file_names::{file_name, folder_of};
 use crate::git::{self, Doubt, Held};
 use crate::input::{self, Input};
-use crate::output::{self, Destination, Output};
+use crate::output::{self, ChangedFolders, Destination, Output};
 use crate::recipients::{self, RecipientArguments};
 use crate::replacement::{holds_identity, is_covered};
 use crate::sealing::{Counts, Sealing};
 use crate::streams::Streams;
+use crate::workers;
 
 /// Turns Secret manifests into SealedSecrets.
 ///
@@ -82,17 +83,26 @@ enum Target {
     File(PathBuf),
     /// The file with this path below `--output-dir`.
     Below(PathBuf),
-    /// The file that the input is.
+    /// The input file itself.
     Input,
 }
 
-/// What is done so far.
+/// What a job did.
+struct Outcome {
+    counts: Counts,
+    /// What belongs on stdout.
+    result: Option<String>,
+    warnings: Vec<(String, String)>,
+    /// The file that held plain Secrets until now, with the name that messages show.
+    replaced: Option<(String, PathBuf)>,
+}
+
+/// What all jobs did so far.
 #[derive(Default)]
 struct Done {
     counts: Counts,
     /// In how many files Secrets were sealed.
     files: usize,
-    /// The files that held plain Secrets until now, each with the name that messages show.
     replaced: Vec<(String, PathBuf)>,
     errors: Vec<CliError>,
 }
@@ -106,11 +116,13 @@ pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(),
         scope: arguments.scope.into(),
         namespace: arguments.namespace.clone(),
     };
-    for job in jobs {
-        if let Err(failures) = arguments.run_job(&job, &sealing, &mut done, streams) {
-            done.errors.extend(failures.into_errors());
-        }
-    }
+    let folders = ChangedFolders::default();
+    let run_job = |job: &Job| arguments.run_job(job, &sealing, &folders);
+    workers::in_order(&jobs, run_job, |outcome| {
+        let added = outcome.and_then(|outcome| done.add(outcome, streams));
+        done.errors.extend(added.err().into_iter().flat_map(Failures::into_errors));
+    });
+    done.errors.extend(folders.sync().err());
     warn_of_history(&done.replaced, streams);
     if done.counts.secrets > 0 {
         recipients::announce(&recipients, streams);
@@ -175,48 +187,47 @@ impl SealArguments {
         }
     }
 
-    fn run_job(&self, job: &Job, sealing: &Sealing, done: &mut Done, streams: &mut Streams) -> Result<(), Failures> {
+    fn run_job(&self, job: &Job, sealing: &Sealing, folders: &ChangedFolders) -> Result<Outcome, Failures> {
         let place = job.input.place();
         let text = job.input.read()?;
         let sealed = sealing.seal_text(&place, &text)?;
+        let mut outcome = Outcome { counts: sealed.counts, result: None, warnings: sealed.warnings, replaced: None };
         if sealed.counts.is_zero() {
             return match job.input {
-                Input::Found(_) => Ok(()),
-                // Somebody named it, so there has to be something to seal.
+                Input::Found(_) => Ok(outcome),
+                // The person named it, so it must have something to seal.
                 Input::Stdin | Input::File(_) => Err(CliError::refused("no Secret in it").at(place).into()),
             };
         }
         match &job.target {
-            Target::Stdout => streams.result(&sealed.text)?,
-            Target::File(path) => self.write_file(path, &sealed.text)?,
+            Target::Stdout => outcome.result = Some(sealed.text.into_owned()),
+            Target::File(path) => self.write_file(path, &sealed.text, folders)?,
             Target::Below(path) => {
                 let root = self.output_dir.as_deref().unwrap_or(Path::new("."));
-                self.write(&Destination::below(root, path)?, &sealed.text)?;
+                self.write(&Destination::below(root, path)?, &sealed.text, folders)?;
             }
-            Target::Input if sealed.counts.secrets > 0 => replace_input(&job.input, &sealed.text, done, streams)?,
+            Target::Input if sealed.counts.secrets > 0 => {
+                replace_input(&job.input, &sealed.text, folders, &mut outcome)?
+            }
             Target::Input => {}
         }
-        done.add(sealed.counts);
-        for (place, text) in &sealed.warnings {
-            streams.warn(place, text);
-        }
-        Ok(())
+        Ok(outcome)
     }
 
-    fn write_file(&self, path: &Path, text: &str) -> Result<(), CliError> {
+    fn write_file(&self, path: &Path, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         output::make_folder(&folder_of(path))?;
         let destination = Destination::at(path)?;
         if self.force && path.is_symlink() && !destination.is_stream() {
             let error = CliError::refused("is a symbolic link, and `--force` does not follow links");
             return Err(error.at(visible_path(path)).with_hint("name the file that it leads to"));
         }
-        self.write(&destination, text)
+        self.write(&destination, text, folders)
     }
 
-    /// Writes a result; replaces only what holds nothing else, unless that is forced.
-    fn write(&self, destination: &Destination, text: &str) -> Result<(), CliError> {
+    /// Writes a result. Replaces a file only if the result has all of its objects, or with `--force`.
+    fn write(&self, destination: &Destination, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         let Some(existing) = destination.existing()? else {
-            return destination.write(text);
+            return destination.write_before_sync(text, folders);
         };
         let refused = |text: &str| CliError::refused(text).at(destination.place());
         let unlike = || {
@@ -235,7 +246,7 @@ impl SealArguments {
         if !self.force && !is_covered(&existing.content, text) {
             return Err(unlike());
         }
-        destination.write(text)
+        destination.write_before_sync(text, folders)
     }
 }
 
@@ -253,9 +264,18 @@ impl Job {
 }
 
 impl Done {
-    fn add(&mut self, counts: Counts) {
-        self.counts = [self.counts, counts].into_iter().sum();
-        self.files += usize::from(counts.secrets > 0);
+    /// Adds what a job did, and says it.
+    fn add(&mut self, outcome: Outcome, streams: &mut Streams) -> Result<(), Failures> {
+        if let Some(text) = outcome.result {
+            streams.result(&text)?;
+        }
+        for (place, text) in &outcome.warnings {
+            streams.warn(place, text);
+        }
+        self.counts = [self.counts, outcome.counts].into_iter().sum();
+        self.files += usize::from(outcome.counts.secrets > 0);
+        self.replaced.extend(outcome.replaced);
+        Ok(())
     }
 
     fn summary(&self) -> String {
@@ -272,7 +292,7 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// Jobs that write each result below a folder, under a name of its own.
+/// Jobs that write each result below a folder, no two under the same name.
 fn jobs_below(folder: &Path, files: Vec<(Input, PathBuf)>) -> Result<Vec<Job>, CliError> {
     let mut taken: HashMap<PathBuf, String> = HashMap::new();
     let mut jobs = Vec::new();
@@ -291,7 +311,7 @@ fn jobs_below(folder: &Path, files: Vec<(Input, PathBuf)>) -> Result<Vec<Job>, C
     Ok(jobs)
 }
 
-/// Jobs that replace each file once, whatever leads to it.
+/// Jobs that replace each file once, also if several names or links lead to it.
 fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
     let is_link = |input: &Input| matches!(input, Input::Found(file) if file.is_link);
     let real = |input: &Input| input.file().and_then(|file| file.canonicalize().ok());
@@ -305,7 +325,7 @@ fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
 }
 
 /// Replaces an input by its result.
-fn replace_input(input: &Input, text: &str, done: &mut Done, streams: &mut Streams) -> Result<(), CliError> {
+fn replace_input(input: &Input, text: &str, folders: &ChangedFolders, outcome: &mut Outcome) -> Result<(), CliError> {
     // Stdin is never sealed in place.
     let Some(file) = input.file() else {
         return Ok(());
@@ -316,15 +336,17 @@ fn replace_input(input: &Input, text: &str, done: &mut Done, streams: &mut Strea
         return Err(placed(CliError::refused("is not a regular file, so it is not replaced")));
     }
     let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
-    destination.write(text).map_err(placed)?;
+    destination.write_before_sync(text, folders).map_err(placed)?;
     if has_second_name {
-        streams.warn(&input.place(), "another name of the file, a hard link, still holds the plain values");
+        let warning = "another name of the file, a hard link, still holds the plain values";
+        // It comes before what shows in the result.
+        outcome.warnings.insert(0, (input.place(), warning.to_owned()));
     }
-    done.replaced.push((input.place(), file.to_owned()));
+    outcome.replaced = Some((input.place(), file.to_owned()));
     Ok(())
 }
 
-/// Says of which files Git has the plain text, or may have it.
+/// Warns of the files whose plain text Git holds or may hold.
 fn warn_of_history(replaced: &[(String, PathBuf)], streams: &mut Streams) {
     let files: Vec<_> = replaced.iter().map(|(_, file)| file.clone()).collect();
     for ((place, _), held) in replaced.iter().zip(git::held(&files)) {

@@ -1,4 +1,4 @@
-//! Files that a crash leaves whole, and what went wrong with one.
+//! Files that a crash leaves whole, and the error of a file operation.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -11,12 +11,12 @@ use thiserror::Error;
 use waxseal_shared::visible_text::is_hidden;
 use zeroize::Zeroizing;
 
-/// What every unfinished file and folder is called: a crash can leave one behind.
+/// The prefix of every unfinished file and folder: a crash can leave one behind.
 pub(super) const UNFINISHED: &str = "..unfinished-";
 
 /// An operation on a file or folder that failed.
 #[derive(Debug, Error)]
-#[error("failed to {operation} {}", shown(path))]
+#[error("failed to {operation} {}", visible_path(path))]
 pub(super) struct FileError {
     operation: &'static str,
     path: PathBuf,
@@ -24,8 +24,8 @@ pub(super) struct FileError {
     pub(super) source: io::Error,
 }
 
-/// A path as the log and the status show it: a name makes no line of its own, and hides or turns no text.
-pub(super) fn shown(path: &Path) -> String {
+/// A path for the log and the status: no character of it begins a line, or hides or turns text.
+pub(super) fn visible_path(path: &Path) -> String {
     path.display().to_string().replace(is_hidden, "\u{fffd}")
 }
 
@@ -34,14 +34,14 @@ pub(super) fn failed_to(operation: &'static str, path: &Path) -> impl FnOnce(io:
     move |source| FileError { operation, path: path.to_owned(), source }
 }
 
-/// Reads a regular file of at most `limit` bytes; never waits for one that is something else.
-pub(super) fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    read_regular(path, limit, OFlags::NONBLOCK).map_err(failed_to("read", path))
+/// Reads a regular file of at most `limit` bytes. Never waits, as reading a named pipe would.
+pub(super) fn read(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_regular(path, limit, OFlags::NONBLOCK)
 }
 
 /// Like [`read`], and refuses a symlink.
-pub(super) fn read_itself(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    read_regular(path, limit, OFlags::NONBLOCK | OFlags::NOFOLLOW).map_err(failed_to("read", path))
+pub(super) fn read_itself(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+    read_regular(path, limit, OFlags::NONBLOCK | OFlags::NOFOLLOW)
 }
 
 fn read_regular(path: &Path, limit: u64, flags: OFlags) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -52,45 +52,40 @@ fn read_regular(path: &Path, limit: u64, flags: OFlags) -> io::Result<Zeroizing<
     }
     let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes"));
     let size = usize::try_from(metadata.len().min(limit)).map_err(|_| too_large())?;
-    // Enough for all of it: a growing buffer would leave copies behind.
+    // Room for the whole file: a buffer that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
 }
 
 /// Creates a file that did not exist, with exactly this mode, and flushes it.
-pub(super) fn create(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
-    let create = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-        file.set_permissions(Permissions::from_mode(mode))?;
-        file.write_all(content)?;
-        file.sync_all()
-    };
-    create().map_err(failed_to("write", path))
+pub(super) fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.write_all(content)?;
+    file.sync_all()
 }
 
-/// Puts a file in the place of another, or of none: after a crash it is the old one or the new.
-pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
-    let replace = || {
-        let folder = folder_of(path);
-        unfinished(folder, content, mode)?.persist(path)?;
-        sync_folder(folder)
-    };
-    replace().map_err(failed_to("write", path))
+/// Replaces a file, or adds it if there is none. After a crash there is the old file or the new file, whole.
+pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    unfinished(path, content, mode)?.persist(path)?;
+    sync_folder(folder_of(path))
+}
+
+/// Like [`replace`], unless the file already has this content. Returns whether it wrote.
+pub(super) fn update(path: &Path, content: &[u8], mode: u32) -> io::Result<bool> {
+    let is_same = read_itself(path, content.len() as u64).is_ok_and(|present| *present == content);
+    if is_same { Ok(false) } else { replace(path, content, mode).map(|()| true) }
 }
 
 /// Like [`replace`], but fails if there is a file already.
-pub(super) fn add(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
-    let add = || {
-        let folder = folder_of(path);
-        unfinished(folder, content, mode)?.persist_noclobber(path)?;
-        sync_folder(folder)
-    };
-    add().map_err(failed_to("write", path))
+pub(super) fn add(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    unfinished(path, content, mode)?.persist_noclobber(path)?;
+    sync_folder(folder_of(path))
 }
 
-fn unfinished(folder: &Path, content: &[u8], mode: u32) -> io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+fn unfinished(path: &Path, content: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder_of(path))?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
     file.as_file().sync_all()?;
@@ -108,21 +103,20 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// Removes what a crash left unfinished in a folder. Returns whether there was anything.
 ///
-/// Only for who holds the lock: what another process is about to finish has such a name too.
-pub(super) fn remove_unfinished(folder: &Path) -> Result<bool, FileError> {
+/// Call it only under the lock: a file that another process is about to finish has such a name too.
+pub(super) fn remove_unfinished(folder: &Path) -> io::Result<bool> {
     let mut has_removed = false;
-    for entry in fs::read_dir(folder).map_err(failed_to("read", folder))? {
-        let entry = entry.map_err(failed_to("read", folder))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
         if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
-            let path = entry.path();
-            remove_any(&path).map_err(failed_to("remove", &path))?;
+            remove_any(&entry.path())?;
             has_removed = true;
         }
     }
     Ok(has_removed)
 }
 
-/// Removes a file, a symlink (not what it names) or a folder with all that is in it.
+/// Removes a file, a symlink but not its target, or a folder with everything in it.
 pub(super) fn remove_any(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
@@ -150,19 +144,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("k.key");
         add(&path, b"one", 0o600).expect("written");
-        let error = add(&path, b"two", 0o600).expect_err("it exists");
-        assert_eq!(error.to_string(), format!("failed to write {}", path.display()));
+        assert_eq!(add(&path, b"two", 0o600).expect_err("it exists").kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).ok(), Some(b"one".to_vec()));
     }
 
     #[test]
-    fn what_is_no_regular_file_or_too_large_is_not_read() {
+    fn only_regular_files_within_the_limit_are_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         fs::write(&path, "1234").expect("written");
         assert_eq!(read(&path, 4).expect("small enough").as_slice(), b"1234");
-        assert_eq!(read(&path, 3).expect_err("too large").source.to_string(), "larger than 3 bytes");
-        assert_eq!(read(folder.path(), 4).expect_err("a folder").source.to_string(), "not a regular file");
+        assert_eq!(read(&path, 3).expect_err("too large").to_string(), "larger than 3 bytes");
+        assert_eq!(read(folder.path(), 4).expect_err("a folder").to_string(), "not a regular file");
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).expect("linked");
         assert!(read(&link, 4).is_ok());
@@ -170,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_unfinished_is_removed() {
+    fn only_unfinished_files_and_folders_are_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         let unfinished = folder.path().join(format!("{UNFINISHED}1"));
         fs::create_dir_all(unfinished.join("deep")).expect("made");

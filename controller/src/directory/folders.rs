@@ -1,54 +1,61 @@
-//! The three folders that the backend works on, and what is refused at the start.
+//! The three folders of the backend: what is refused at the start, and the locks that keep a second controller away.
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use thiserror::Error;
 
-use super::durable_file::{FileError, failed_to};
-use super::lock::{Lock, LockError};
+use super::durable_file::{FileError, failed_to, visible_path};
 use crate::args;
 
-/// Three folders of which this process alone writes the last two.
+const LOCK_FILE: &str = "..lock";
+
+/// The folders. This process alone writes to the last two.
 pub(super) struct Folders {
     pub(super) manifests: PathBuf,
     pub(super) secrets: PathBuf,
     pub(super) keys: PathBuf,
-    #[expect(dead_code, reason = "the locks are held as long as the folders are used")]
-    locks: [Lock; 2],
+    #[expect(dead_code, reason = "the operating system unlocks the folders when the files are closed")]
+    locks: [File; 2],
 }
 
 #[derive(Debug, Error)]
 pub(super) enum FoldersError {
     #[error(transparent)]
     File(#[from] FileError),
-    #[error(transparent)]
-    Lock(#[from] LockError),
     #[error("failed to start: --{0} and --{1} are the same folder, or one lies within the other")]
     Nested(&'static str, &'static str),
+    #[error("failed to lock {}: another waxseal-controller works on this folder", visible_path(.0))]
+    Locked(PathBuf),
 }
 
 impl Folders {
-    /// Opens the folders. Those for Secrets and keys are made if they are absent; that of the
-    /// manifests must be there.
+    /// Opens the folders. Makes those for Secrets and keys if they are absent; the folder of manifests must exist.
     pub(super) fn open(args: &args::Directory) -> Result<Self, FoldersError> {
-        fs::read_dir(&args.manifests).map_err(failed_to("read", &args.manifests))?;
-        make(&args.secrets)?;
-        make(&args.keys)?;
-        refuse_nested(args)?;
-        let locks = [Lock::take(&args.secrets)?, Lock::take(&args.keys)?];
         let args::Directory { manifests, secrets, keys, .. } = args;
+        fs::read_dir(manifests).map_err(failed_to("read", manifests))?;
+        for made in [secrets, keys] {
+            DirBuilder::new().recursive(true).mode(0o700).create(made).map_err(failed_to("create", made))?;
+        }
+        refuse_nested(args)?;
+        let locks = [lock(secrets)?, lock(keys)?];
         Ok(Self { manifests: manifests.clone(), secrets: secrets.clone(), keys: keys.clone(), locks })
     }
 }
 
-fn make(path: &Path) -> Result<(), FileError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed_to("create", path))
+/// The entries of a folder without the hidden ones, in the order of their names.
+pub(super) fn visible_entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut names: Vec<_> = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
+    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+    names.sort_unstable();
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
-/// Secrets and identities among the manifests could end up in Git; a folder of keys among the
-/// Secrets would look like a namespace.
+/// Secrets and identities among the manifests could be committed to Git. A folder of keys among the Secrets would look
+/// like a namespace.
 fn refuse_nested(args: &args::Directory) -> Result<(), FoldersError> {
     let real = |path: &PathBuf| fs::canonicalize(path).map_err(failed_to("find", path));
     let named = [("manifests", real(&args.manifests)?), ("secrets", real(&args.secrets)?), ("keys", real(&args.keys)?)];
@@ -60,6 +67,21 @@ fn refuse_nested(args: &args::Directory) -> Result<(), FoldersError> {
         }
     }
     Ok(())
+}
+
+/// Locks a folder until the file is closed. Fails at once if another process has locked it.
+fn lock(folder: &Path) -> Result<File, FoldersError> {
+    let path = folder.join(LOCK_FILE);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    // Through a symlink the controller would create or open a file anywhere.
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    let file = options.open(&path).map_err(failed_to("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(FoldersError::Locked(folder.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed_to("lock", &path)(source).into()),
+    }
 }
 
 #[cfg(test)]
@@ -109,5 +131,29 @@ mod tests {
         let error = open(root.path(), "m", "s", "k").err().expect("absent");
         assert_eq!(error.to_string(), format!("failed to read {}", root.path().join("m").display()));
         assert!(!root.path().join("s").exists());
+    }
+
+    #[test]
+    fn a_folder_is_locked_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let locked = lock(folder.path()).expect("it is free");
+        let error = lock(folder.path()).expect_err("it is taken");
+        let path = folder.path().display();
+        assert_eq!(
+            error.to_string(),
+            format!("failed to lock {path}: another waxseal-controller works on this folder")
+        );
+        drop(locked);
+        assert!(lock(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn no_symlink_is_followed() {
+        let (folder, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let target = elsewhere.path().join("made");
+        std::os::unix::fs::symlink(&target, folder.path().join(LOCK_FILE)).expect("linked");
+        let error = lock(folder.path()).expect_err("a symlink");
+        assert_eq!(error.to_string(), format!("failed to open {}", folder.path().join(LOCK_FILE).display()));
+        assert!(!target.exists());
     }
 }

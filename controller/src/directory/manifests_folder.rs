@@ -1,61 +1,58 @@
-//! The folder of manifests: every SealedSecret in it, and every file that could not be read.
+//! The folder of manifests: every SealedSecret in it, and every file that is unclear.
 
-use std::collections::HashSet;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use kube::core::TypeMeta;
 use serde::{Deserialize, Serialize};
-use waxseal_shared::key_life::forbids_first_key;
 use waxseal_shared::manifest::{self, DocumentKind, ManifestError, Stream};
 use waxseal_shared::names::{Namespace, ObjectName};
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::SealedSecret;
 
-use super::doubts::{Doubt, is_void};
-use super::durable_file::{self, shown};
+use super::durable_file::{self, visible_path};
+use super::folders::visible_entries;
+use super::secret_name::SecretName;
 
 /// The largest file that is read.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
-/// What is said of a SealedSecret without a namespace.
-pub(super) const NO_NAMESPACE: &str = "metadata.namespace: missing; a folder has no default namespace";
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+const NO_NAMESPACE: &str = "metadata.namespace: missing; a folder has no default namespace";
+const EMPTY_FILE: &str = "no object in it (delete the file if its Secrets should go)";
+const EMPTY_ITEM: &str = "an item of the list is empty (remove it)";
+const NOT_AN_OBJECT: &str = "not a Kubernetes object, which has an apiVersion and a kind";
 
-/// What the folder holds at one moment.
+/// The content of the folder at one moment.
 #[derive(Default)]
 pub(super) struct Reading {
-    /// The SealedSecrets in the order of their files.
-    pub(super) objects: Vec<Found>,
+    /// The SealedSecrets by name. Of several with one name all are here.
+    pub(super) by_name: BTreeMap<SecretName, Vec<SealedManifest>>,
     /// The files and documents that could not be read.
-    pub(super) unreadable: Vec<Unreadable>,
-    /// The files that could hold what a SealedSecret became, if one stood there: many others are
-    /// among them that never held one.
-    pub(super) doubtful: Vec<Doubtful>,
-    /// Where a Secret stands that nobody sealed: file and line.
+    pub(super) unreadable: Vec<UnclearFile>,
+    /// The files and documents that could be read and hold no Kubernetes object.
+    not_objects: Vec<UnclearFile>,
+    /// The places of Secrets that are not sealed: file and line.
     pub(super) plain_secrets: Vec<String>,
 }
 
-/// A SealedSecret and where it stands.
-pub(super) struct Found {
+/// A SealedSecret and its place.
+pub(super) struct SealedManifest {
     /// The file, relative to the folder.
     pub(super) file: String,
     /// The line on which its document begins.
     pub(super) line: usize,
-    /// Its namespace; a manifest without one is refused, but not here.
-    pub(super) namespace: Option<Namespace>,
-    pub(super) name: ObjectName,
     pub(super) object: SealedSecret,
 }
 
-/// A file, or a document of it, that could not be read. Never quotes what it holds.
+/// A file, or a document of it, of which nobody can tell whether it should hold a SealedSecret. Never quotes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Unreadable {
-    /// The file, relative to the folder of manifests.
-    pub(super) file: String,
+pub(super) struct UnclearFile {
+    /// The file, relative to the folder.
+    file: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     line: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,29 +62,26 @@ pub(super) struct Unreadable {
     hint: Option<String>,
 }
 
-/// A file, and the first of what is doubtful about it.
-pub(super) struct Doubtful {
-    /// The file, relative to the folder.
-    pub(super) file: String,
-    /// The place and what is doubtful there.
-    pub(super) text: String,
-}
-
 impl Reading {
-    /// Whether any value is sealed, to whatever key.
-    pub(super) fn names_keys(&self) -> bool {
-        self.objects.iter().any(|found| forbids_first_key(&found.object))
+    /// All SealedSecrets.
+    pub(super) fn sealed_secrets(&self) -> impl Iterator<Item = &SealedManifest> {
+        self.by_name.values().flatten()
+    }
+
+    /// The first unclear file: the folder may have held a SealedSecret there.
+    pub(super) fn first_unclear(&self) -> Option<&UnclearFile> {
+        self.unreadable.first().or(self.not_objects.first())
     }
 }
 
-impl Unreadable {
-    /// Whether the manifest itself is at fault, or the reading of it.
+impl UnclearFile {
+    /// Whether the manifest itself is wrong, or could not be read at all.
     pub(super) fn reason(&self) -> Reason {
         if self.line.is_some() { Reason::Malformed } else { Reason::ApiUnavailable }
     }
 }
 
-impl fmt::Display for Unreadable {
+impl fmt::Display for UnclearFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         for number in [self.line, self.column].into_iter().flatten() {
@@ -98,11 +92,10 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Reads every manifest below a folder, in the order of their names.
+/// Reads every manifest below a folder, in the order of the file names.
 ///
-/// Hidden files and folders are passed over; symlinks are followed, as mounts of the kubelet
-/// consist of them, but no file or folder is read twice. Of a Secret only the place is told;
-/// documents of other kinds are ignored.
+/// Ignores hidden files and folders. Follows symlinks, because the mounts of the kubelet consist of them, but reads no
+/// file or folder twice. Returns only the places of Secrets that are not sealed, and ignores objects of other kinds.
 pub(super) fn read(folder: &Path) -> Reading {
     let seen = fs::metadata(folder).iter().map(device_and_inode).collect();
     let mut reader = Reader { root: folder, seen, reading: Reading::default() };
@@ -112,7 +105,7 @@ pub(super) fn read(folder: &Path) -> Reading {
 
 struct Reader<'a> {
     root: &'a Path,
-    /// Device and inode of what was read.
+    /// Device and inode of every file and folder that was read.
     seen: HashSet<(u64, u64)>,
     reading: Reading,
 }
@@ -120,7 +113,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read_folder(&mut self, folder: &Path) {
         match visible_entries(folder) {
-            Ok(names) => names.into_iter().for_each(|name| self.read_entry(&folder.join(name))),
+            Ok(paths) => paths.iter().for_each(|path| self.read_entry(path)),
             Err(error) => self.cannot_read(folder, &error),
         }
     }
@@ -149,7 +142,7 @@ impl Reader<'_> {
     fn read_file(&mut self, path: &Path) {
         let bytes = match durable_file::read(path, MAX_FILE_BYTES) {
             Ok(bytes) => bytes,
-            Err(error) => return self.cannot_read(path, &error.source),
+            Err(error) => return self.cannot_read(path, &error),
         };
         let Ok(text) = str::from_utf8(&bytes) else {
             return self.cannot_read(path, &io::Error::other("not UTF-8"));
@@ -161,77 +154,81 @@ impl Reader<'_> {
     }
 
     fn read_documents(&mut self, path: &Path, stream: &Stream<'_>) {
-        let mut doubt = None;
-        let mut is_all_void = true;
+        let mut is_empty = true;
         for (document, kind) in stream.kinds() {
-            is_all_void &= kind.as_ref().is_ok_and(is_void);
+            // Comments before the first `---` are an empty document.
+            is_empty &= matches!(kind, Ok(DocumentKind::Empty));
             match kind {
-                Ok(kind) => {
-                    let line = document.line();
-                    doubt = doubt.or_else(|| Some((line, Doubt::about(&kind)?)));
-                    self.read_objects(path, line, &kind);
-                }
+                Ok(DocumentKind::Empty) => {}
+                Ok(kind) => self.read_object(path, document.line(), &kind),
                 Err(error) => self.refuse(path, &error),
             }
         }
-        if is_all_void {
-            self.doubt(path, 1, &Doubt::Nothing);
-        } else if let Some((line, doubt)) = doubt {
-            self.doubt(path, line, &doubt);
+        if is_empty {
+            self.is_not_object(path, 1, EMPTY_FILE);
         }
     }
 
-    fn read_objects(&mut self, path: &Path, line: usize, kind: &DocumentKind) {
+    fn read_object(&mut self, path: &Path, line: usize, kind: &DocumentKind) {
         match kind {
-            DocumentKind::List(items) => items.iter().for_each(|item| self.read_objects(path, line, item)),
+            DocumentKind::List(items) => items.iter().for_each(|item| self.read_object(path, line, item)),
             DocumentKind::SealedSecret(sealed) => match sealed.read() {
                 Ok(object) => self.add(path, line, object),
                 Err(error) => self.refuse(path, &error),
             },
             DocumentKind::Secret(_) => self.reading.plain_secrets.push(format!("{}:{line}", self.relative(path))),
-            DocumentKind::Empty | DocumentKind::Other(_) => {}
+            DocumentKind::Empty => self.is_not_object(path, line, EMPTY_ITEM),
+            DocumentKind::Other(object) => {
+                let is_object = |type_: TypeMeta| !type_.api_version.is_empty() && !type_.kind.is_empty();
+                if !object.read().is_ok_and(is_object) {
+                    self.is_not_object(path, line, NOT_AN_OBJECT);
+                }
+            }
         }
     }
 
     fn add(&mut self, path: &Path, line: usize, object: SealedSecret) {
-        let namespace = object.metadata.namespace.as_deref().map(Namespace::parse).transpose();
+        let Some(namespace) = &object.metadata.namespace else {
+            let unclear = self.unclear(path, Some(line), NO_NAMESPACE.to_owned());
+            return self.reading.unreadable.push(unclear);
+        };
         let name = ObjectName::parse(object.metadata.name.as_deref().unwrap_or_default());
-        match (namespace, name) {
+        match (Namespace::parse(namespace), name) {
             (Ok(namespace), Ok(name)) => {
-                self.reading.objects.push(Found { file: self.relative(path), line, namespace, name, object });
+                let manifest = SealedManifest { file: self.relative(path), line, object };
+                self.reading.by_name.entry(SecretName { namespace, name }).or_default().push(manifest);
             }
-            (Err(error), _) | (_, Err(error)) => self.cannot_read(path, &io::Error::other(error)),
+            (Err(error), _) | (_, Err(error)) => self.cannot_read(path, &io::Error::other(error.to_string())),
         }
     }
 
     fn cannot_read(&mut self, path: &Path, error: &io::Error) {
-        let (file, message) = (self.relative(path), format!("failed to read it: {error}"));
-        self.reading.unreadable.push(Unreadable { file, line: None, column: None, message, hint: None });
+        let unclear = self.unclear(path, None, format!("failed to read it: {error}"));
+        self.reading.unreadable.push(unclear);
     }
 
     fn refuse(&mut self, path: &Path, error: &ManifestError) {
-        self.reading.unreadable.push(Unreadable {
-            file: self.relative(path),
-            line: error.place().map(|(line, _)| line),
+        let unclear = UnclearFile {
             column: error.place().map(|(_, column)| column),
-            message: error.to_string(),
             hint: error.hint().map(str::to_owned),
-        });
+            ..self.unclear(path, error.place().map(|(line, _)| line), error.to_string())
+        };
+        self.reading.unreadable.push(unclear);
     }
 
-    fn doubt(&mut self, path: &Path, line: usize, doubt: &Doubt) {
-        let file = self.relative(path);
-        let text = match doubt.place() {
-            Some((line, column)) => format!("{file}:{line}:{column}: {doubt}"),
-            None => format!("{file}:{line}: {doubt}"),
-        };
-        self.reading.doubtful.push(Doubtful { file, text });
+    fn is_not_object(&mut self, path: &Path, line: usize, message: &str) {
+        let unclear = self.unclear(path, Some(line), message.to_owned());
+        self.reading.not_objects.push(unclear);
+    }
+
+    fn unclear(&self, path: &Path, line: Option<usize>, message: String) -> UnclearFile {
+        UnclearFile { file: self.relative(path), line, column: None, message, hint: None }
     }
 
     fn relative(&self, path: &Path) -> String {
         match path.strip_prefix(self.root) {
-            Ok(relative) if relative != Path::new("") => shown(relative),
-            _ => shown(path),
+            Ok(relative) if relative != Path::new("") => visible_path(relative),
+            _ => visible_path(path),
         }
     }
 }
@@ -240,23 +237,11 @@ fn device_and_inode(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-fn visible_entries(folder: &Path) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        if !name.as_bytes().starts_with(b".") {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
-}
-
 fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known))
 }
 
-/// Whether it vanished after its folder was listed; a symlink to nothing did not.
+/// Whether the entry vanished after its folder was listed. A symlink to nothing did not vanish.
 fn is_gone(path: &Path) -> bool {
     fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
@@ -284,12 +269,13 @@ mod tests {
     }
 
     fn found(reading: &Reading) -> Vec<String> {
-        reading.objects.iter().map(|found| format!("{}:{} {}", found.file, found.line, found.name)).collect()
+        let name = |manifest: &SealedManifest| manifest.object.metadata.name.clone().unwrap_or_default();
+        reading.sealed_secrets().map(|found| format!("{}:{} {}", found.file, found.line, name(found))).collect()
     }
 
     #[test]
     fn every_sealed_secret_is_found_in_order_and_nothing_else() {
-        let two = format!("{}---\nkind: ConfigMap\n---\n{}", named("b1"), named("b2"));
+        let two = format!("{}---\napiVersion: v1\nkind: ConfigMap\n---\n{}", named("b1"), named("b2"));
         let list = r#"{"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "items":
             [{"metadata": {"name": "c1", "namespace": "shop"}, "spec": {}}]}"#;
         let folder = folder(&[
@@ -301,10 +287,10 @@ mod tests {
             (".git/x.yaml", "kind: ["),
         ]);
         let reading = read(folder.path());
-        assert_eq!(found(&reading), ["a/deep/a.yaml:1 a", "b.yml:1 b1", "b.yml:7 b2", "c.json:1 c1"]);
+        assert_eq!(found(&reading), ["a/deep/a.yaml:1 a", "b.yml:1 b1", "b.yml:8 b2", "c.json:1 c1"]);
         assert_eq!(reading.unreadable, []);
         assert_eq!(reading.plain_secrets, [""; 0]);
-        assert!(!reading.names_keys());
+        assert_eq!(reading.first_unclear(), None);
     }
 
     #[test]
@@ -331,14 +317,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named_with_its_place_and_the_rest_is_read() {
+    fn unreadable_documents_are_named_with_their_places_and_the_others_are_read() {
         let mixed = format!("{}---\n{SEALED}{{name: b, namespace: shop}}\nspecs: hunter2\n", named("a"));
         let slip = named("e").replace("kind: Sealed", "kind: Seald");
         let folder = folder(&[("a.yaml", &mixed), ("b.yaml", "a: [\n"), ("d.yaml", &named("d")), ("e.yaml", &slip)]);
         symlink("nowhere", folder.path().join("c.yaml")).expect("linked");
         let reading = read(folder.path());
         assert_eq!(found(&reading), ["a.yaml:1 a", "d.yaml:1 d"]);
-        let said: Vec<_> = reading.unreadable.iter().map(Unreadable::to_string).collect();
+        let said: Vec<_> = reading.unreadable.iter().map(UnclearFile::to_string).collect();
         assert_eq!(said[0], "a.yaml:10:1: unknown field \"specs\" (did you mean \"spec\"?)");
         assert!(said[1].starts_with("b.yaml:"), "{}", said[1]);
         assert!(said[2].starts_with("c.yaml: failed to read it: "), "{}", said[2]);
@@ -347,12 +333,12 @@ mod tests {
             "{}",
             said[3]
         );
-        let reasons: Vec<_> = reading.unreadable.iter().map(Unreadable::reason).collect();
+        let reasons: Vec<_> = reading.unreadable.iter().map(UnclearFile::reason).collect();
         assert_eq!(reasons, [Reason::Malformed, Reason::Malformed, Reason::ApiUnavailable, Reason::Malformed]);
     }
 
     #[test]
-    fn a_secret_that_nobody_sealed_is_told_with_its_place() {
+    fn an_unsealed_secret_is_listed_with_its_place() {
         let plain = "apiVersion: v1\nkind: Secret\nstringData: {A: 0777}\n";
         let folder = folder(&[("a.yaml", &format!("{}---\n{plain}", named("a")))]);
         let reading = read(folder.path());
@@ -366,15 +352,72 @@ mod tests {
         let folder = folder(&[
             ("a\nb\r/c\u{1b}\u{85}.yaml", &named("a")),
             ("bad\n.yaml", "a: ["),
-            ("doubt\n.yaml", ""),
+            ("empty\n.yaml", ""),
             ("plain\u{202e}\n.yaml", plain),
         ]);
         let reading = read(folder.path());
         assert_eq!(found(&reading), ["a\u{fffd}b\u{fffd}/c\u{fffd}\u{fffd}.yaml:1 a"]);
         assert!(reading.unreadable[0].to_string().starts_with("bad\u{fffd}.yaml:"), "{}", reading.unreadable[0]);
-        assert!(reading.doubtful[0].text.starts_with("doubt\u{fffd}.yaml:1: "), "{}", reading.doubtful[0].text);
-        assert_eq!(reading.doubtful[0].file, "doubt\u{fffd}.yaml");
+        assert!(reading.not_objects[0].to_string().starts_with("empty\u{fffd}.yaml:1: "), "{}", reading.not_objects[0]);
         assert_eq!(reading.plain_secrets, ["plain\u{fffd}\u{fffd}.yaml:1"]);
+    }
+
+    /// What is unclear about a file of this text, and how many SealedSecrets are in it.
+    fn unclear(text: impl AsRef<[u8]>) -> (Option<String>, usize) {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("db.yaml"), text).expect("written");
+        let reading = read(folder.path());
+        (reading.first_unclear().map(ToString::to_string), reading.sealed_secrets().count())
+    }
+
+    #[test]
+    fn a_file_without_objects_and_a_document_that_is_not_an_object_are_unclear() {
+        for text in ["", "# c\n", "---\n", "~", "# c\n---\n# d\n"] {
+            let expected = "db.yaml:1: no object in it (delete the file if its Secrets should go)";
+            assert_eq!(unclear(text).0.as_deref(), Some(expected), "{text}");
+        }
+        for text in [
+            "apiversion: v1\nkind: ConfigMap",
+            "kind: SealedSecret",
+            "apiVersion: v1",
+            "apiVersion:\nkind: ConfigMap",
+            "apiVersion: v1\nkind: ''",
+            "text",
+            "- apiVersion: v1\n  kind: ConfigMap",
+            "{}",
+            "apiVersion: v1\nkind: List\nitems: [{kind: ConfigMap}]",
+            "apiVersion: v1\nkind: ConfigMap\n---\nreplicas: 3",
+        ] {
+            let said = unclear(text).0.unwrap_or_default();
+            assert!(said.ends_with(": not a Kubernetes object, which has an apiVersion and a kind"), "{text}: {said}");
+        }
+        let expected = "db.yaml:1: an item of the list is empty (remove it)";
+        assert_eq!(unclear("apiVersion: v1\nkind: List\nitems: [~]").0.as_deref(), Some(expected));
+        let expected = "db.yaml:1: metadata.namespace: missing; a folder has no default namespace";
+        assert_eq!(unclear(format!("{SEALED}{{name: db}}\n")), (Some(expected.to_owned()), 0));
+    }
+
+    #[test]
+    fn objects_of_every_kind_are_understood() {
+        for text in [
+            "# c\n---\napiVersion: v1\nkind: ConfigMap\ndata: {a: no}",
+            "apiVersion: v1\nkind: Secret\nstringData: {a: 0777}",
+            "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret",
+            "apiVersion: v1\nkind: List\nitems: []",
+            "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Pod}]",
+            "apiVersion: waxseal.dev/v1alpha1\nkind: SealingKey",
+        ] {
+            assert_eq!(unclear(text).0, None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_sealed_secret_that_was_cut_off_is_there_or_unclear() {
+        let text = format!("# mine\n{}", named("db"));
+        for end in 0..text.len() {
+            let (unclear, count) = unclear(&text[..end]);
+            assert!(unclear.is_some() || count == 1, "{}", &text[..end]);
+        }
     }
 
     #[test]

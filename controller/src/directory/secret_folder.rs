@@ -7,108 +7,250 @@
 //! SECRETS/NAMESPACE/NAME/..v-RANDOM/..secret.json
 //! ```
 //!
-//! `..secret.json` is the Secret without its data: type, labels, annotations. No data key begins
-//! with `..`. In a folder whose `..secret.json` has our mark these are ours; every other file that
-//! somebody puts there stays as it is.
+//! `..secret.json` is the Secret without its data: type, labels, annotations. No data key begins with `..`. If
+//! `..secret.json` has the mark of Waxseal, these entries belong to Waxseal. Every other file in the folder stays as it
+//! is.
 
-mod reading;
-mod writing;
-
-use std::fs::{self, DirEntry};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, DirEntry, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use waxseal_shared::names::{Namespace, ObjectName};
-use waxseal_shared::plan::ExistingSecret;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use tempfile::TempDir;
+use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
+use waxseal_shared::names::{DataKey, Namespace, ObjectName};
+use waxseal_shared::plan::{Controller, DEFAULT_TYPE, DesiredSecret, ExistingSecret};
+use waxseal_shared::secret::{MAX_SECRET_BYTES, SecretBytes, SecretData};
 
-use super::durable_file::{self, FileError, UNFINISHED, failed_to};
-use crate::log;
+use super::durable_file::{self, FileError, UNFINISHED, failed_to, visible_path};
+use super::folders::visible_entries;
+use super::problems::Problems;
+use super::secret_name::SecretName;
 
-/// The symlink to the version that counts.
+/// The symlink to the current version.
 const CURRENT: &str = "..data";
-/// How the folders of versions are called.
+/// The prefix of the folders of versions.
 const VERSION_PREFIX: &str = "..v-";
-/// What is known of the Secret beside its data.
+/// The file that describes the Secret beside its data.
 const DESCRIPTION: &str = "..secret.json";
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+const MAX_DESCRIPTION_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Where one Secret is, or would be.
+/// The place of one Secret, whether it exists or not.
 pub(super) struct SecretFolder {
     secrets: PathBuf,
-    pub(super) namespace: Namespace,
-    pub(super) name: ObjectName,
+    pub(super) name: SecretName,
 }
 
-/// What stands there.
-pub(super) enum Present {
-    Nothing,
-    /// Something that is not ours, in words.
+/// What exists at the place of a Secret.
+pub(super) enum FoundSecret {
+    Absent,
+    /// Something that does not belong to Waxseal, in words.
     Foreign(String),
     Ours(Box<ExistingSecret>),
 }
 
 impl SecretFolder {
-    pub(super) fn new(secrets: &Path, namespace: Namespace, name: ObjectName) -> Self {
-        Self { secrets: secrets.to_owned(), namespace, name }
+    pub(super) fn new(secrets: &Path, name: SecretName) -> Self {
+        Self { secrets: secrets.to_owned(), name }
     }
 
     fn namespace_path(&self) -> PathBuf {
-        self.secrets.join(self.namespace.as_str())
+        self.secrets.join(self.name.namespace.as_str())
     }
 
     fn path(&self) -> PathBuf {
-        self.namespace_path().join(self.name.as_str())
+        self.namespace_path().join(self.name.name.as_str())
     }
 
-    /// Deletes the Secret: it is there whole or not at all. Must be ours.
-    pub(super) fn delete(&self) -> Result<(), FileError> {
-        let (namespace, path) = (self.namespace_path(), self.path());
-        let delete = || {
-            let aside = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&namespace)?;
-            if self.holds_others()? {
-                self.move_ours(aside.path())?;
-            } else {
-                fs::rename(&path, aside.path().join(self.name.as_str()))?;
-            }
-            durable_file::sync_folder(&namespace)?;
-            aside.close()
-        };
-        delete().map_err(failed_to("delete", &path))?;
-        remove_empty_namespace(&self.secrets, &namespace).map_err(failed_to("remove", &namespace))
-    }
-
-    fn holds_others(&self) -> io::Result<bool> {
-        for entry in fs::read_dir(self.path())? {
-            if !is_of_ours(&entry?) {
-                return Ok(true);
+    /// Reads what exists at the place of the Secret. Follows no symlink on the way there.
+    pub(super) fn read(&self) -> Result<FoundSecret, FileError> {
+        for path in [self.namespace_path(), self.path()] {
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => {
+                    return Ok(FoundSecret::Foreign(format!(
+                        "{} is not a folder; it stays as it is",
+                        visible_path(&path)
+                    )));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundSecret::Absent),
+                Err(error) => return Err(failed_to("look at", &path)(error)),
             }
         }
-        Ok(false)
-    }
-
-    /// Moves every version away, the one that counts last: with it the Secret is gone. Then the
-    /// links go.
-    fn move_ours(&self, aside: &Path) -> io::Result<()> {
         let path = self.path();
-        let current = fs::read_link(path.join(CURRENT))?;
-        let (mut versions, mut links) = (Vec::new(), Vec::new());
-        for entry in fs::read_dir(&path)? {
-            let entry = entry?;
-            if is_of_ours(&entry) {
-                let group = if entry.file_type()?.is_dir() { &mut versions } else { &mut links };
-                group.push(entry.file_name());
+        Ok(match self.description().map_err(failed_to("read", &path))? {
+            Some((version, description)) => FoundSecret::Ours(Box::new(existing(&version, description))),
+            None => FoundSecret::Foreign(format!("{} was not made by Waxseal; it stays as it is", visible_path(&path))),
+        })
+    }
+
+    /// Whether the folder holds a Secret that belongs to Waxseal.
+    fn holds_secret(&self) -> io::Result<bool> {
+        Ok(self.description()?.is_some())
+    }
+
+    /// The current version and its description, if it belongs to Waxseal.
+    fn description(&self) -> io::Result<Option<(PathBuf, Secret)>> {
+        let Some(version) = self.current_version()? else {
+            return Ok(None);
+        };
+        match durable_file::read_itself(&version.join(DESCRIPTION), MAX_DESCRIPTION_BYTES) {
+            Ok(bytes) => {
+                let secret = serde_json::from_slice(&bytes).ok();
+                Ok(secret.filter(|secret| self.is_description(secret)).map(|secret| (version, secret)))
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
-        versions.sort_by_key(|version| *version == current);
-        versions.iter().try_for_each(|version| fs::rename(path.join(version), aside.join(version)))?;
-        links.iter().try_for_each(|link| fs::remove_file(path.join(link)))
+    }
+
+    /// Whether a description has the mark of Waxseal and is not a copy from another place.
+    fn is_description(&self, secret: &Secret) -> bool {
+        let metadata = &secret.metadata;
+        let mark = metadata.labels.as_ref().and_then(|labels| labels.get(MARK_LABEL));
+        mark.is_some_and(|mark| mark == MARK_OWNED)
+            && metadata.namespace.as_deref() == Some(self.name.namespace.as_str())
+            && metadata.name.as_deref() == Some(self.name.name.as_str())
+    }
+
+    /// The folder that `..data` names, if the controller could have made it.
+    fn current_version(&self) -> io::Result<Option<PathBuf>> {
+        let path = self.path();
+        let target = match fs::read_link(path.join(CURRENT)) {
+            Ok(target) => target,
+            // There is nothing, or no symlink.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let name = target.to_str().filter(|name| name.starts_with(VERSION_PREFIX) && !name.contains('/'));
+        let version = name.map(|name| path.join(name));
+        Ok(version.filter(|version| fs::symlink_metadata(version).is_ok_and(|metadata| metadata.is_dir())))
+    }
+
+    /// Writes the Secret: after a crash at any point there is the old Secret or the new Secret, whole.
+    ///
+    /// There must be nothing at its place, or a Secret that belongs to Waxseal.
+    pub(super) fn write(&self, desired: &DesiredSecret) -> Result<(), FileError> {
+        self.try_write(desired).map_err(failed_to("write", &self.path()))?;
+        let SecretName { namespace, name } = &self.name;
+        tracing::info!(%namespace, %name, "wrote the Secret");
+        Ok(())
+    }
+
+    fn try_write(&self, desired: &DesiredSecret) -> io::Result<()> {
+        let (namespace, path) = (self.namespace_path(), self.path());
+        match DirBuilder::new().mode(FOLDER_MODE).create(&namespace) {
+            Ok(()) => durable_file::sync_folder(&self.secrets)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        if self.holds_secret()? {
+            restore_mode(&path, FOLDER_MODE)?;
+            durable_file::remove_unfinished(&path)?;
+            return self.fill(&path, desired);
+        }
+        let fresh = folder_in(&namespace, UNFINISHED)?;
+        self.fill(fresh.path(), desired)?;
+        fs::rename(fresh.path(), &path)?;
+        let _renamed = fresh.keep();
+        durable_file::sync_folder(&namespace)
+    }
+
+    /// Completes what a crash interrupted, removes what it left, and restores the modes. Writes nothing if nothing
+    /// differs.
+    pub(super) fn repair(&self) -> Result<(), FileError> {
+        self.try_repair().map_err(failed_to("repair", &self.path()))
+    }
+
+    fn try_repair(&self) -> io::Result<()> {
+        let Some(version) = self.current_version()? else {
+            return Ok(());
+        };
+        let path = self.path();
+        restore_mode(&path, FOLDER_MODE)?;
+        restore_mode(&version, FOLDER_MODE)?;
+        let mut keys = BTreeSet::new();
+        for entry in fs::read_dir(&version)? {
+            let entry = entry?;
+            restore_mode(&entry.path(), FILE_MODE)?;
+            keys.extend(entry.file_name().into_string().ok().filter(|name| !name.starts_with("..")));
+        }
+        remove_stale(&path, version.file_name().unwrap_or_default(), &keys)?;
+        add_links(&path, &keys)
+    }
+
+    /// Adds links to new keys before the swap and removes links to old keys after it, so that every key of the current
+    /// version has a link at every moment.
+    fn fill(&self, folder: &Path, desired: &DesiredSecret) -> io::Result<()> {
+        let version = folder_in(folder, VERSION_PREFIX)?;
+        self.write_version(version.path(), desired)?;
+        let keys = desired.data.keys().map(ToString::to_string).collect();
+        let name = version.path().file_name().unwrap_or_default().to_owned();
+        add_links(folder, &keys)?;
+        place_link(folder, &name, CURRENT)?;
+        let _current = version.keep();
+        durable_file::sync_folder(folder)?;
+        remove_stale(folder, &name, &keys)
+    }
+
+    fn write_version(&self, version: &Path, desired: &DesiredSecret) -> io::Result<()> {
+        for (key, value) in &desired.data {
+            durable_file::create(&version.join(key.as_str()), value.expose(), FILE_MODE)?;
+        }
+        let description = serde_json::to_vec_pretty(&self.describe(desired))?;
+        durable_file::create(&version.join(DESCRIPTION), &description, FILE_MODE)?;
+        durable_file::sync_folder(version)
+    }
+
+    fn describe(&self, desired: &DesiredSecret) -> Secret {
+        Secret {
+            metadata: ObjectMeta {
+                namespace: Some(self.name.namespace.to_string()),
+                name: Some(self.name.name.to_string()),
+                labels: Some(desired.labels.clone()),
+                annotations: Some(desired.annotations.clone()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(desired.type_.clone()),
+            immutable: desired.immutable,
+            ..Secret::default()
+        }
+    }
+
+    /// Deletes the Secret, which must belong to Waxseal. Readers see it whole or not at all.
+    pub(super) fn delete(&self) -> Result<(), FileError> {
+        self.try_delete().map_err(failed_to("delete", &self.path()))
+    }
+
+    fn try_delete(&self) -> io::Result<()> {
+        let (namespace, path) = (self.namespace_path(), self.path());
+        let aside = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&namespace)?;
+        let entries: Vec<_> = fs::read_dir(&path)?.collect::<io::Result<_>>()?;
+        if entries.iter().all(is_of_waxseal) {
+            fs::rename(&path, aside.path().join(self.name.name.as_str()))?;
+        } else {
+            // Moves the current version after the older ones and before the links: the Secret goes as a whole.
+            let current = fs::read_link(path.join(CURRENT))?;
+            let mut own: Vec<_> = entries.iter().filter(|entry| is_of_waxseal(entry)).collect();
+            own.sort_by_key(|entry| (entry.path().is_symlink(), entry.file_name() == current));
+            own.iter().try_for_each(|entry| fs::rename(entry.path(), aside.path().join(entry.file_name())))?;
+        }
+        durable_file::sync_folder(&namespace)?;
+        aside.close()?;
+        remove_empty_namespace(&self.secrets, &namespace)
     }
 }
 
-/// Whether an entry of a folder of ours is ours, by its name, or as a link to a key.
-fn is_of_ours(entry: &DirEntry) -> bool {
+/// Whether an entry of a Secret's folder belongs to Waxseal, by its name, or as a link to a data key.
+fn is_of_waxseal(entry: &DirEntry) -> bool {
     let name = entry.file_name();
     let name = name.to_string_lossy();
     name == CURRENT
@@ -117,76 +259,123 @@ fn is_of_ours(entry: &DirEntry) -> bool {
         || fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(CURRENT))
 }
 
-/// Removes what a crash left unfinished, plaintext maybe, in the folder of Secrets and in those of
-/// the namespaces. Returns what could not be looked at or removed.
-pub(super) fn sweep(secrets: &Path) -> Vec<FileError> {
-    let mut errors: Vec<_> = durable_file::remove_unfinished(secrets).err().into_iter().collect();
-    match namespaces(secrets) {
-        Ok(all) => errors.extend(all.iter().filter_map(|namespace| sweep_namespace(secrets, namespace).err())),
-        Err(error) => errors.push(error),
+/// Removes what a crash left unfinished, which may be plain text, and lists the Secrets that belong to Waxseal.
+pub(super) fn sweep_and_list(secrets: &Path, problems: &mut Problems) -> Vec<SecretFolder> {
+    problems.fail(durable_file::remove_unfinished(secrets).map(drop).map_err(failed_to("clean", secrets)));
+    let mut found = Vec::new();
+    let namespaces = folder_names(secrets).map_err(failed_to("read", secrets));
+    for namespace in namespaces.iter().flatten().filter_map(|name| Namespace::parse(name).ok()) {
+        let listed = sweep_and_list_namespace(secrets, &namespace, &mut found);
+        problems.fail(listed.map_err(failed_to("read", &secrets.join(namespace.as_str()))));
     }
-    errors
+    problems.fail(namespaces.map(drop));
+    found
 }
 
-fn sweep_namespace(secrets: &Path, namespace: &Namespace) -> Result<(), FileError> {
+fn sweep_and_list_namespace(secrets: &Path, namespace: &Namespace, found: &mut Vec<SecretFolder>) -> io::Result<()> {
     let path = secrets.join(namespace.as_str());
-    if durable_file::remove_unfinished(&path)? {
-        remove_empty_namespace(secrets, &path).map_err(failed_to("remove", &path))?;
+    for name in folder_names(&path)?.iter().filter_map(|name| ObjectName::parse(name).ok()) {
+        let folder = SecretFolder::new(secrets, SecretName { namespace: namespace.clone(), name });
+        if folder.holds_secret()? {
+            found.push(folder);
+        }
     }
-    Ok(())
+    if durable_file::remove_unfinished(&path)? { remove_empty_namespace(secrets, &path) } else { Ok(()) }
 }
 
-/// Removes a namespace's folder once nothing is in it, if it is like one that we made.
+/// Removes the empty folder of a namespace, if it looks like a folder that the controller made.
 fn remove_empty_namespace(secrets: &Path, path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
-    let is_like_ours = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o7777 == FOLDER_MODE;
-    if !is_like_ours || fs::read_dir(path)?.next().is_some() {
+    let is_own = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o7777 == FOLDER_MODE;
+    if !is_own || fs::read_dir(path)?.next().is_some() {
         return Ok(());
     }
     fs::remove_dir(path)?;
     durable_file::sync_folder(secrets)
 }
 
-/// Every Secret of ours below a folder; what cannot be looked at is added to the complaints.
-pub(super) fn ours(secrets: &Path, complaints: &mut Vec<String>) -> Vec<SecretFolder> {
-    let mut folders = Vec::new();
-    for namespace in all_or_complaint(namespaces(secrets), complaints) {
-        let names = all_or_complaint(folder_names(&secrets.join(namespace.as_str())), complaints);
-        for name in names.iter().filter_map(|name| ObjectName::parse(name).ok()) {
-            folders.push(SecretFolder::new(secrets, namespace.clone(), name));
+/// The names of the folders in a folder, without symlinks to folders.
+fn folder_names(folder: &Path) -> io::Result<Vec<String>> {
+    let folders = visible_entries(folder)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink());
+    Ok(folders.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
+}
+
+fn existing(version: &Path, description: Secret) -> ExistingSecret {
+    let labels = description.metadata.labels.unwrap_or_default();
+    let annotations = description.metadata.annotations.unwrap_or_default();
+    ExistingSecret {
+        our_labels: labels.keys().cloned().collect(),
+        our_annotations: annotations.keys().cloned().collect(),
+        labels,
+        annotations,
+        controller: Controller::None,
+        type_: description.type_.unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
+        immutable: description.immutable.unwrap_or_default(),
+        data: data(version).ok(),
+    }
+}
+
+/// The values. An error if the controller could not have written them so.
+fn data(version: &Path) -> io::Result<SecretData> {
+    let mut data = SecretData::new();
+    for entry in fs::read_dir(version)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == DESCRIPTION {
+            continue;
+        }
+        let key = DataKey::parse(&name.to_string_lossy()).map_err(io::Error::other)?;
+        data.insert(key, SecretBytes::from(durable_file::read_itself(&entry.path(), MAX_SECRET_BYTES as u64)?));
+    }
+    Ok(data)
+}
+
+/// A new folder with a random name, which is removed again unless it is kept.
+fn folder_in(parent: &Path, prefix: &str) -> io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).rand_bytes(12).permissions(Permissions::from_mode(FOLDER_MODE)).tempdir_in(parent)
+}
+
+/// Gives a file or folder its mode back. Leaves a symlink or a pipe alone, which the controller did not make.
+fn restore_mode(path: &Path, mode: u32) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    let is_made_here = metadata.is_dir() || metadata.is_file();
+    if is_made_here && metadata.mode() & 0o777 != mode {
+        tracing::info!(path = visible_path(path), "restored the mode");
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+fn add_links(folder: &Path, keys: &BTreeSet<String>) -> io::Result<()> {
+    for key in keys {
+        let target = Path::new(CURRENT).join(key);
+        if fs::read_link(folder.join(key)).ok().as_deref() != Some(&target) {
+            place_link(folder, target.as_os_str(), key)?;
         }
     }
-    folders.retain(|folder| {
-        folder.is_ours().unwrap_or_else(|error| {
-            complaints.push(log::chain(&error));
-            false
-        })
-    });
-    folders
+    Ok(())
 }
 
-fn all_or_complaint<T>(found: Result<Vec<T>, FileError>, complaints: &mut Vec<String>) -> Vec<T> {
-    found.unwrap_or_else(|error| {
-        complaints.push(log::chain(&error));
-        Vec::new()
-    })
+/// Replaces the file or symlink of this name by a symlink, or adds it.
+fn place_link(folder: &Path, target: &OsStr, name: &str) -> io::Result<()> {
+    let unfinished = folder.join(format!("{UNFINISHED}link"));
+    symlink(target, &unfinished)?;
+    fs::rename(&unfinished, folder.join(name))
 }
 
-/// The namespaces that have a folder.
-fn namespaces(secrets: &Path) -> Result<Vec<Namespace>, FileError> {
-    Ok(folder_names(secrets)?.iter().filter_map(|name| Namespace::parse(name).ok()).collect())
-}
-
-/// The names of the folders in a folder; symlinks are none.
-fn folder_names(folder: &Path) -> Result<Vec<String>, FileError> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder).map_err(failed_to("read", folder))? {
-        let entry = entry.map_err(failed_to("read", folder))?;
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            names.extend(entry.file_name().into_string());
+/// Removes the links to keys that the version lacks, and all other versions. Files of others stay.
+fn remove_stale(folder: &Path, version: &OsStr, keys: &BTreeSet<String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let name = file_name.to_string_lossy();
+        let is_current = name == CURRENT || file_name == version || keys.contains(&*name);
+        if !is_current && is_of_waxseal(&entry) {
+            durable_file::remove_any(&entry.path())?;
         }
     }
-    Ok(names)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -9,9 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 use thiserror::Error;
 use waxseal_shared::api_group::{self, MARK_LABEL};
-use waxseal_shared::key::{Identity, IdentityFile};
-use waxseal_shared::key_life::{HeldKeyError, held_key};
-use waxseal_shared::key_ring::HeldKey;
+use waxseal_shared::key_life::{HeldKey, HeldKeyError, held_key};
 use waxseal_shared::sealing_key::KeyState;
 use waxseal_shared::secret::SecretBytes;
 
@@ -25,7 +23,7 @@ pub(super) const FIRST_NAME: &str = "first-sealing-key";
 const IDENTITY: &str = "identity";
 const STATE: &str = "state";
 
-/// Why a Secret of our type holds no key. Never quotes the Secret.
+/// Why a Secret of this type cannot be used as a key. Never quotes the Secret.
 #[derive(Debug, Error)]
 pub(super) enum IdentitySecretError {
     #[error("it has no data key \"identity\"")]
@@ -42,21 +40,21 @@ pub(super) fn is_materialised(metadata: &ObjectMeta) -> bool {
     marked || metadata.owner_references.iter().flatten().any(|owner| owner.api_version.starts_with(api_group::PREFIX))
 }
 
-/// Reads the key with its durable state; the bytes are wiped either way.
+/// Reads the key with the stricter of the states in the identity and beside it. Wipes the bytes, also after an error.
 pub(super) fn decode(secret: Secret, now: Timestamp) -> Result<HeldKey, IdentitySecretError> {
     let data: BTreeMap<String, SecretBytes> =
         secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
     let text = data.get(IDENTITY).ok_or(IdentitySecretError::NoIdentity)?;
     let state = data.get(STATE).map_or(Some(KeyState::Active), state).ok_or(IdentitySecretError::State)?;
     let mut key = held_key(text.expose(), now)?;
-    key.published.state = key.published.state.max(state);
+    key.tighten(state);
     Ok(key)
 }
 
 /// The Secret of the first key.
-pub(super) fn first(identity: &Identity, created_at: Timestamp) -> Secret {
-    let text = IdentityFile::write(identity, created_at);
-    let data = [(IDENTITY, text.as_bytes()), (STATE, KeyState::Active.as_str().as_bytes())];
+pub(super) fn first(key: &HeldKey) -> Secret {
+    let text = key.to_identity_file();
+    let data = [(IDENTITY, text.as_bytes()), (STATE, key.published().state.as_str().as_bytes())];
     Secret {
         metadata: ObjectMeta { name: Some(FIRST_NAME.to_owned()), ..ObjectMeta::default() },
         type_: Some(TYPE.to_owned()),
@@ -77,8 +75,9 @@ fn state(bytes: &SecretBytes) -> Option<KeyState> {
 
 #[cfg(test)]
 mod tests {
-    use waxseal_shared::key::KeyKind;
+    use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
     use waxseal_shared::randomness;
+    use waxseal_shared::sealing_key::KeyRole;
 
     use super::*;
 
@@ -93,10 +92,9 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
-        let key = decode(first(&identity, now()), now()).expect("our own Secret");
-        assert_eq!(&key.published.recipient, identity.recipient());
-        assert_eq!((key.published.created_at, key.published.state), (now(), KeyState::Active));
+        let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now(), &mut randomness::system());
+        let read = decode(first(&key), now()).expect("our own Secret");
+        assert_eq!(read.published(), key.published());
     }
 
     #[test]
@@ -111,7 +109,7 @@ mod tests {
             (vec![("identity", &retired), ("state", "Active")], KeyState::Retired),
             (vec![("identity", &retired), ("state", "Revoked")], KeyState::Revoked),
         ] {
-            assert_eq!(decode(secret(&data), now()).expect("an identity").published.state, state);
+            assert_eq!(decode(secret(&data), now()).expect("an identity").published().state, state);
         }
     }
 

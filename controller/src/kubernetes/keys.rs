@@ -15,69 +15,42 @@ use kube::core::DeserializeGuard;
 use kube::{Client, Resource};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
-use waxseal_shared::key_life::{StrictestStates, forbids_first_key};
-use waxseal_shared::key_ring::KeyRing;
-use waxseal_shared::plan::Keys;
+use waxseal_shared::key_life::{StoredKeys, StrictestStates, forbids_first_key};
+use waxseal_shared::key_ring::{KeyRing, Keys};
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
+use waxseal_shared::sealing_key::SealingKey;
 
-use self::identities::{HeldIdentity, Identities, IdentitySecrets, OF_OUR_TYPE};
+use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
 use self::key_error::KeyError;
-use self::publication::{Publication, Requests};
+use self::publication::Publication;
 use super::lists::{self, Content, Selection};
 use crate::log::{self, Complaints};
 
-/// The keys are looked at this often, and at every change of an identity Secret or SealingKey.
+/// The time between two looks at the keys without a change of an identity Secret or SealingKey.
 const INTERVAL: Duration = Duration::from_mins(1);
-/// The shortest time between two looks: somebody who changes SealingKeys in a loop does not set the pace.
+/// The shortest time between two looks, even if somebody changes SealingKeys in a loop.
 const PAUSE: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
-/// For this long what often heals by itself is not complained of.
+/// Failures that often pass by themselves are logged only after this long.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What the controller knows of its keys.
-#[derive(Clone)]
-pub(super) enum KeyState {
-    Loading,
-    Awaiting,
-    Held(Arc<KeyRing>),
-}
-
-impl KeyState {
-    pub(super) fn is_loading(&self) -> bool {
-        matches!(self, KeyState::Loading)
-    }
-
-    pub(super) fn as_keys(&self) -> Keys<'_> {
-        match self {
-            KeyState::Loading => Keys::Loading,
-            KeyState::Awaiting => Keys::Awaiting,
-            KeyState::Held(ring) => Keys::Held(ring),
-        }
-    }
-
-    fn published(&self) -> impl Iterator<Item = &PublishedKey> {
-        let ring = if let KeyState::Held(ring) = self { Some(ring) } else { None };
-        ring.into_iter().flat_map(|ring| ring.keys()).map(|key| &key.published)
-    }
-}
 
 /// The identity Secrets and SealingKeys of one namespace.
 pub(super) struct KeySource {
     client: Client,
-    /// Tells of every change of an identity Secret or SealingKey.
+    /// Notified at every change of an identity Secret or SealingKey.
     changed: Arc<Notify>,
     identities: IdentitySecrets,
     publication: Publication,
-    /// A state that was used stays in force, even if it cannot be written to the identity.
     strictest: StrictestStates,
     complaints: Complaints,
 }
 
-/// What went wrong in one look at the keys: what is tried again, and identities that are not used.
+/// The problems of one look at the keys.
 #[derive(Default)]
-struct Troubles {
+struct KeyProblems {
+    /// Operations that are tried again.
     failures: Vec<KeyError>,
+    /// Why identities are not used.
     broken: Vec<String>,
 }
 
@@ -94,12 +67,12 @@ impl KeySource {
     }
 
     /// Reads the keys and keeps them current, for ever.
-    pub(super) async fn run(mut self, state: watch::Sender<KeyState>) {
+    pub(super) async fn run(mut self, sender: watch::Sender<Keys>) {
         let mut retry = PAUSE;
         let mut failing_since = None;
         loop {
-            let troubles = self.look(&state).await;
-            let wait = if troubles.failures.is_empty() {
+            let problems = self.look(&sender).await;
+            let wait = if problems.failures.is_empty() {
                 (retry, failing_since) = (PAUSE, None);
                 INTERVAL
             } else {
@@ -107,45 +80,50 @@ impl KeySource {
                 retry = (retry * 2).min(LAST_RETRY);
                 retry
             };
-            self.complain(troubles, failing_since);
+            self.log_news(problems, failing_since);
             let pause = sleep(PAUSE);
-            // A change, or the end of the wait: either way it looks again.
+            // Looks again after a change and after the wait.
             let _ = timeout(wait, self.changed.notified()).await;
             pause.await;
         }
     }
 
-    /// Brings identities, the key ring and SealingKeys into line.
-    async fn look(&mut self, state: &watch::Sender<KeyState>) -> Troubles {
-        let mut troubles = Troubles::default();
-        let outcome = self.try_look(state, &mut troubles).await;
-        troubles.failures.extend(outcome.err());
-        troubles
+    /// Makes the stored states, the key ring and the SealingKeys agree.
+    async fn look(&mut self, sender: &watch::Sender<Keys>) -> KeyProblems {
+        let mut problems = KeyProblems::default();
+        let outcome = self.try_look(sender, &mut problems).await;
+        problems.failures.extend(outcome.err());
+        problems
     }
 
-    async fn try_look(&mut self, state: &watch::Sender<KeyState>, troubles: &mut Troubles) -> Result<(), KeyError> {
+    async fn try_look(&mut self, sender: &watch::Sender<Keys>, problems: &mut KeyProblems) -> Result<(), KeyError> {
         let now = Timestamp::now();
-        let Identities { mut held, broken } = self.identities_or_first(now, troubles).await?;
-        let broken_count = broken.len();
-        troubles.broken = broken;
-        let ids = held.iter().map(|identity| identity.key.published.recipient.key_id().clone()).collect();
+        let mut stored = self.identities_or_first(now, problems).await?;
+        let broken_count = stored.broken.len();
+        problems.broken.clone_from(&stored.broken);
+        let ids = stored.held.iter().map(|(key, _)| key.key_id().clone()).collect();
         let requests = self.publication.requests(ids).await?;
-        self.make_stricter(&mut held, &requests, troubles).await;
-        let ring = Arc::new(KeyRing::new(held.into_iter().map(|identity| identity.key).collect()));
-        let holds_keys = matches!(*state.borrow(), KeyState::Held(_));
-        if holds_keys {
-            hold(state, &ring);
+        for (identity, state) in stored.tighten(&mut self.strictest, |key| requests.state(key)) {
+            problems.failures.extend(self.identities.write_state(identity, state).await.err());
         }
-        // People wait until the controller is ready, and then fetch its keys: these are published by then.
-        troubles.failures.extend(self.publication.publish(&ring, &requests).await);
-        hold(state, &ring);
-        troubles.failures.extend(self.publication.remove_planted(&ring, broken_count).await);
+        let keys = Keys::of(KeyRing::new(stored.into_keys()));
+        let is_ready = matches!(*sender.borrow(), Keys::Held(_));
+        if is_ready {
+            publish_keys(sender, &keys);
+        }
+        // People fetch the keys as soon as the controller is ready: it publishes them before that.
+        problems.failures.extend(self.publication.publish(keys.held(), &requests).await);
+        publish_keys(sender, &keys);
+        problems.failures.extend(self.publication.remove_planted(keys.held(), broken_count).await);
         Ok(())
     }
 
-    /// The identities. The first is made if there is none, not even a broken one, and no value can
-    /// depend on one that is lacking.
-    async fn identities_or_first(&self, now: Timestamp, troubles: &mut Troubles) -> Result<Identities, KeyError> {
+    /// The identities. Makes the first if nothing stands against it ([`waxseal_shared::key_life`]).
+    async fn identities_or_first(
+        &self,
+        now: Timestamp,
+        problems: &mut KeyProblems,
+    ) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let present = self.identities.read(now).await?;
         if !present.is_empty() || self.has_sealed_values().await? {
             return Ok(present);
@@ -153,7 +131,7 @@ impl KeySource {
         self.identities.create_first(now).await?;
         let made = self.identities.read(now).await?;
         if made.is_empty() {
-            troubles.failures.push(KeyError::FirstNameTaken);
+            problems.failures.push(KeyError::FirstNameTaken);
         }
         Ok(made)
     }
@@ -169,38 +147,19 @@ impl KeySource {
         });
         let failed = |error| KeyError::Api { operation: "list the SealedSecrets".to_owned(), error };
         tokio::select! {
-            // The pages that follow are not read.
+            // Leaves the following pages unread.
             () = found.notified() => return Ok(true),
             listed = listed => listed.map_err(failed).map_err(KeyError::of_our_kinds)?,
         };
         Ok(found.notified().now_or_never().is_some())
     }
 
-    /// Gives each key the strictest state that its identity has, that its SealingKey asks for, or that
-    /// it ever had. A stricter state is written to the identity before anybody uses it: what is used
-    /// must outlive the SealingKey and this process. If that fails, the state counts all the same, for
-    /// a key must not open anything after its revocation was requested, and the write is tried again.
-    async fn make_stricter(&mut self, held: &mut [HeldIdentity], requests: &Requests, troubles: &mut Troubles) {
-        for HeldIdentity { key, .. } in held.iter() {
-            let asked = requests.state(&key.published).unwrap_or(key.published.state);
-            self.strictest.note(&key.published.recipient, asked.max(key.published.state));
-        }
-        for identity in held {
-            let durable = identity.key.published.state;
-            let state = self.strictest.note(&identity.key.published.recipient, durable);
-            if state > durable {
-                troubles.failures.extend(self.identities.write_state(identity, state).await.err());
-                identity.key.published.state = state;
-            }
-        }
-    }
-
-    /// Logs what is new among the troubles.
-    fn complain(&mut self, troubles: Troubles, failing_since: Option<Instant>) {
+    /// Logs the problems that are new.
+    fn log_news(&mut self, problems: KeyProblems, failing_since: Option<Instant>) {
         let is_patient = failing_since.is_none_or(|since| since.elapsed() < PATIENCE);
-        let failures = troubles.failures.iter().filter(|failure| !(is_patient && failure.is_passing()));
+        let failures = problems.failures.iter().filter(|failure| !(is_patient && failure.is_passing()));
         let complaints: BTreeSet<_> =
-            failures.map(|failure| format!("{failure}; trying again")).chain(troubles.broken).collect();
+            failures.map(|failure| format!("{failure}; trying again")).chain(problems.broken).collect();
         self.complaints.log(complaints);
     }
 }
@@ -217,15 +176,16 @@ pub(super) fn sealing_keys(namespace: &str) -> Selection {
     Selection { path, labels: None, fields: None, content: Content::Metadata }
 }
 
-/// Lets the reconcilers have the keys; they are woken only if these differ from those before.
-fn hold(state: &watch::Sender<KeyState>, ring: &Arc<KeyRing>) {
-    let new = if ring.keys().is_empty() { KeyState::Awaiting } else { KeyState::Held(Arc::clone(ring)) };
-    state.send_if_modified(|state| {
-        if !state.is_loading() && state.published().eq(new.published()) {
+/// Gives the reconcilers the keys, which wakes them only if the keys differ from those before.
+fn publish_keys(sender: &watch::Sender<Keys>, keys: &Keys) {
+    let published = |keys: &Keys| keys.held().iter().map(|key| key.published().clone()).collect::<Vec<_>>();
+    sender.send_if_modified(|present| {
+        let (before, after) = (published(present), published(keys));
+        if !matches!(present, Keys::Loading) && before == after {
             return false;
         }
-        new.published().filter(|key| state.published().all(|known| known != *key)).for_each(log::held_key);
-        *state = new;
+        after.iter().filter(|key| !before.contains(key)).for_each(log::held_key);
+        *present = keys.clone();
         true
     });
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use waxseal_shared::api_group::FIELD_MANAGER;
 use waxseal_shared::judgement::Judgement;
+use waxseal_shared::key_ring::Keys;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::plan::{DesiredSecret, Existing, Materialised, Plan, plan};
 use waxseal_shared::reason::Reason;
@@ -21,7 +22,6 @@ use waxseal_shared::template::ForbiddenPrefix;
 
 use super::api_failure::{self, Verb};
 use super::fetching::{LargeObjects, Room};
-use super::keys::KeyState;
 use super::metrics::Metrics;
 use super::object_key::ObjectKey;
 use super::objects::{Objects, SealedSecretNews};
@@ -37,7 +37,7 @@ const MALFORMED: &str = "spec: not what the format has: a field is unknown or of
 /// What every reconcile needs.
 pub(super) struct Context {
     pub(super) client: Client,
-    pub(super) keys: watch::Receiver<KeyState>,
+    pub(super) keys: watch::Receiver<Keys>,
     pub(super) forbidden: Vec<ForbiddenPrefix>,
     pub(super) objects: Arc<Objects>,
     pub(super) metrics: Arc<Metrics>,
@@ -102,10 +102,10 @@ async fn look(key: &ObjectKey, context: &Context) -> Result<Option<Reason>, Stri
         return Ok(None);
     };
     let keys = context.keys.borrow().clone();
-    if matches!(&keys, KeyState::Held(ring) if known.is_settled(ring, &context.forbidden)) {
+    if matches!(&keys, Keys::Held(ring) if known.is_settled(ring, &context.forbidden)) {
         return Ok(Some(Reason::Materialised));
     }
-    if keys.is_loading() && known.is_judged() {
+    if matches!(keys, Keys::Loading) && known.is_judged() {
         // What the status says stands until the keys are read.
         return Ok(Some(Reason::KeysLoading));
     }
@@ -178,7 +178,7 @@ async fn fetch(
 /// all, and then it is fetched.
 async fn carry_out(
     object: &SealedSecret,
-    keys: &KeyState,
+    keys: &Keys,
     has_marked_secret: bool,
     context: &Context,
     room: &mut Room<'_>,
@@ -200,11 +200,11 @@ async fn carry_out(
     }
 }
 
-async fn act(object: &SealedSecret, keys: &KeyState, found: Option<Secret>, context: &Context) -> Option<Outcome> {
+async fn act(object: &SealedSecret, keys: &Keys, found: Option<Secret>, context: &Context) -> Option<Outcome> {
     let version = found.as_ref().map(version_of);
     let secret = found.map(existing_secret);
     let existing = secret.as_ref().map_or(Existing::Absent, |secret| Existing::of(secret, object));
-    match (plan(object, keys.as_keys(), &context.forbidden, existing), version) {
+    match (plan(object, keys, &context.forbidden, existing), version) {
         (Plan::Nothing, _) => None,
         (Plan::Refuse(judgement), _) => Some(Outcome::refused(judgement)),
         (Plan::Keep(done), version) => Some(Outcome::right(done, version?)),
@@ -254,9 +254,9 @@ fn version_of(secret: &Secret) -> SecretVersion {
     }
 }
 
-fn new_status(object: &SealedSecret, outcome: &Outcome, keys: &KeyState, context: &Context) -> SealedSecretStatus {
+fn new_status(object: &SealedSecret, outcome: &Outcome, keys: &Keys, context: &Context) -> SealedSecretStatus {
     let mut status = status::after(object, &outcome.judgement, Timestamp::now());
-    if let (KeyState::Held(ring), Some(RightSecret { version, opened_with })) = (keys, &outcome.right_secret) {
+    if let (Keys::Held(ring), Some(RightSecret { version, opened_with })) = (keys, &outcome.right_secret) {
         let uid = object.uid().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
         let judged = JudgedObject { uid: &uid, generation, forbidden: &context.forbidden };

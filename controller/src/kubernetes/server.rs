@@ -21,10 +21,10 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use waxseal_shared::key_ring::Keys;
 use waxseal_shared::reason::Reason;
 
 use super::connection::LastContact;
-use super::keys::KeyState;
 use super::metrics::Metrics;
 use super::objects::Objects;
 
@@ -85,7 +85,7 @@ fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
 /// What decides whether the controller is ready.
 pub(super) struct Readiness {
     pub(super) objects: Arc<Objects>,
-    pub(super) keys: watch::Receiver<KeyState>,
+    pub(super) keys: watch::Receiver<Keys>,
     pub(super) last_contact: Arc<LastContact>,
 }
 
@@ -193,13 +193,13 @@ impl Readiness {
     fn waits_for(&self) -> Option<String> {
         let silence = self.last_contact.age();
         match &*self.keys.borrow() {
-            KeyState::Loading => Some(Reason::KeysLoading.as_str().to_owned()),
-            KeyState::Awaiting => Some(Reason::AwaitingKeys.as_str().to_owned()),
-            KeyState::Held(_) if !self.objects.are_listed() => Some("SealedSecretsLoading".to_owned()),
-            KeyState::Held(_) if silence > LONGEST_SILENCE => {
+            Keys::Loading => Some(Reason::KeysLoading.as_str().to_owned()),
+            Keys::Awaiting => Some(Reason::AwaitingKeys.as_str().to_owned()),
+            Keys::Held(_) if !self.objects.are_listed() => Some("SealedSecretsLoading".to_owned()),
+            Keys::Held(_) if silence > LONGEST_SILENCE => {
                 Some(format!("ApiUnavailable: the API server has sent nothing for {} s", silence.as_secs()))
             }
-            KeyState::Held(_) => None,
+            Keys::Held(_) => None,
         }
     }
 }

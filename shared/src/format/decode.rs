@@ -41,10 +41,10 @@ pub struct Envelope {
 }
 
 impl Sealed {
-    /// Decodes an object, or returns the first check that it fails.
+    /// Decodes an object without any key, or returns the first check that it fails.
     ///
-    /// The order of the checks is fixed (FORMAT.md §6): names, limits, envelopes and their `boundTo`,
-    /// values, template.
+    /// The order is fixed (FORMAT.md §6): names, the numbers of data keys and envelopes, each envelope with
+    /// its limits and its `boundTo`, each value, the size of all values together, template.
     pub fn decode(object: &SealedSecret) -> Result<Self, Refusal> {
         let spec = &object.spec;
         // FORMAT.md §6.1

@@ -1,8 +1,8 @@
-//! The two key agreements with a private key, by AWS-LC: several times faster than what is written
-//! in Rust alone, and it wipes keys and shared secrets.
+//! The two key agreements, by AWS-LC: several times faster than the libraries in Rust alone, and it
+//! wipes keys and shared secrets.
 
 use aws_lc_rs::agreement::{self, UnparsedPublicKey, X25519};
-use aws_lc_rs::kem::{DecapsulationKey, ML_KEM_768, SharedSecret};
+use aws_lc_rs::kem::{Ciphertext, DecapsulationKey, EncapsulationKey, ML_KEM_768, SharedSecret};
 #[expect(deprecated, reason = "AWS-LC's interface for Rust takes no seed, so the key is expanded here")]
 use ml_kem::ExpandedKeyEncoding;
 use ml_kem::{FromSeed, KeyExport, MlKem768, Seed};
@@ -58,6 +58,26 @@ impl MlKemKey {
     /// The shared secret; of a ciphertext made for another key, a random one (FIPS 203 §7.3).
     pub(super) fn decapsulate(&self, ciphertext: &[u8; ML_KEM_CIPHERTEXT_BYTES]) -> Option<SharedSecret> {
         self.0.decapsulate(ciphertext.as_slice().into()).ok()
+    }
+}
+
+/// An ML-KEM-768 encapsulation key.
+#[derive(Debug)]
+pub(super) struct MlKemPublicKey(EncapsulationKey);
+
+impl MlKemPublicKey {
+    /// `None` for a key with numbers that are too large (FIPS 203 §7.2).
+    pub(super) fn new(bytes: &[u8]) -> Option<Self> {
+        let key = Self(EncapsulationKey::new(&ML_KEM_768, bytes).ok()?);
+        // AWS-LC checks the numbers when it encapsulates.
+        key.encapsulate()?;
+        Some(key)
+    }
+
+    /// A fresh shared secret, and the ciphertext for whoever holds the private key. AWS-LC draws the
+    /// randomness from its own generator: its interface for Rust takes none.
+    pub(super) fn encapsulate(&self) -> Option<(Ciphertext<'static>, SharedSecret)> {
+        self.0.encapsulate().ok()
     }
 }
 

@@ -1,6 +1,6 @@
 //! `X25519`: the opening of age's first kind of stanza (c2sp.org/age, "The X25519 recipient type").
 //!
-//! The age library computes the public half anew at each opening; here it is kept.
+//! The age library computes the public half again for each opening; this module keeps it.
 
 use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
 use age_core::primitives::{aead_decrypt, hkdf};
@@ -31,7 +31,7 @@ impl ClassicKey {
         self.key.public()
     }
 
-    /// Opens the body of a stanza of the checked shape; `None` if it is not for this key.
+    /// Opens the body of a stanza that passed the checks of its shape; `None` if it is not for this key.
     pub(crate) fn unwrap(&self, stanza: &Stanza) -> Option<FileKey> {
         let share: [u8; 32] = BASE64_STANDARD_NO_PAD.decode(stanza.args.first()?).ok()?.try_into().ok()?;
         let secret = self.key.agree(&share)?;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use hpke::{Deserializable, kem::XWing};
+use hpke::Deserializable;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -13,13 +13,13 @@ const CLASSIC_PREFIX: &str = "age";
 /// The two kinds of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyKind {
-    /// `mlkem768x25519`, the default: what is sealed today survives a quantum computer.
+    /// `mlkem768x25519`, the default: a quantum computer cannot open what is sealed to it.
     Hybrid,
     /// `X25519`, only on request.
     Classic,
 }
 
-/// A public key in age's writing: `age1pq1…` or `age1…`, canonical and safe to wrap for.
+/// A public key as age writes it: `age1pq1…` or `age1…`, in canonical form and safe to wrap for.
 #[derive(Clone)]
 pub struct Recipient {
     text: String,
@@ -30,7 +30,7 @@ pub struct Recipient {
 
 #[derive(Clone)]
 pub(crate) enum Inner {
-    Hybrid(Box<hybrid::PublicKey>),
+    Hybrid(hybrid::PublicKey),
     Classic(age::x25519::Recipient),
 }
 
@@ -47,10 +47,10 @@ pub enum RecipientError {
     /// The text decodes, but was not written the one canonical way.
     #[error("not the canonical form of a recipient: it must be all lower case")]
     NotCanonical,
-    /// The X25519 point is of low order: whatever is wrapped for it, everybody could open.
+    /// The X25519 point is of low order: everybody could open what is wrapped for it.
     #[error("a recipient with a low-order X25519 point is refused")]
     LowOrder,
-    /// The X25519 point is a number that has a smaller writing: one key would have two recipients.
+    /// The encoding of the X25519 point is not the canonical one: one key would have two recipients.
     #[error("a recipient with an X25519 point that is not canonical is refused")]
     PointNotCanonical,
 }
@@ -97,7 +97,7 @@ impl Recipient {
         &self.id
     }
 
-    /// What people compare: `sha256:` and the whole digest in hex.
+    /// The fingerprint, which people compare: `sha256:` and the whole digest in hex.
     pub fn fingerprint(&self) -> String {
         format!("sha256:{}", hex(&self.digest))
     }
@@ -109,7 +109,7 @@ impl Recipient {
 
 #[cfg(test)]
 impl Recipient {
-    /// This recipient under the key id of another, as two that were made to have one.
+    /// This recipient with another key id, to test two recipients with the same key id.
     pub(crate) fn with_key_id(self, id: KeyId) -> Self {
         Self { id, ..self }
     }
@@ -141,8 +141,7 @@ fn parse_hybrid(text: &str) -> Option<Result<Inner, RecipientError>> {
     if let Err(error) = check_point(share) {
         return Some(Err(error));
     }
-    let key = <XWing as hpke::Kem>::PublicKey::from_bytes(bytes.as_ref());
-    Some(key.map(|key| Inner::Hybrid(Box::new(key))).map_err(|_| RecipientError::Unknown))
+    Some(hybrid::PublicKey::from_bytes(bytes.as_ref()).map(Inner::Hybrid).map_err(|_| RecipientError::Unknown))
 }
 
 fn parse_classic(text: &str) -> Option<Result<Inner, RecipientError>> {

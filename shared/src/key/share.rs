@@ -1,12 +1,12 @@
-//! X25519 points that are refused: those of low order, which make the shared secret the same for everybody, and
-//! those in a writing that is not canonical.
+//! The X25519 points that are refused: points of low order, with which everybody gets the same shared secret, and
+//! points in an encoding that is not canonical.
 
 /// 2^255 - 19, the prime of the curve's field.
 const PRIME: [u8; 32] = near_prime(0xed);
 
 /// All points of low order, on the curve and on its twist (RFC 7748 §6.1; Bernstein, "Curve25519: new
-/// Diffie-Hellman speed records", 2006, §3): 0 and 1, the two of order 8, -1, and 0 and 1 again,
-/// written with the prime added.
+/// Diffie-Hellman speed records", 2006, §3): 0 and 1, the two points of order 8, -1, and 0 and 1 again
+/// with the prime added.
 const LOW_ORDER: [[u8; 32]; 7] = [
     small(0),
     small(1),
@@ -38,8 +38,8 @@ const fn near_prime(first: u8) -> [u8; 32] {
 
 /// Whether an X25519 share is of low order, so that the product with any clamped scalar is zero.
 ///
-/// A table, because every wrap of every object is asked and the product costs as much as opening
-/// one; a share is public, so how long the comparison takes tells nothing.
+/// Uses a table, because every wrap of every object is checked and the product costs as much as opening a
+/// wrap. A share is public, so the time of the comparison may depend on it.
 pub(crate) fn is_low_order(share: &[u8; 32]) -> bool {
     // RFC 7748 §5: the most significant bit does not count.
     let mut point = *share;

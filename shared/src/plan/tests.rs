@@ -1,33 +1,33 @@
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::*;
 use crate::key::{Identity, KeyKind};
-use crate::key_ring::HeldKey;
+use crate::key_life::HeldKey;
 use crate::names::{DataKey, EnvelopeId, Namespace};
 use crate::open::BrokenWrap;
 use crate::randomness;
 use crate::seal::seal;
 use crate::sealed_secret::Scope;
-use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
+use crate::sealing_key::{KeyRole, KeyState};
 use crate::secret::{SecretBytes, SecretManifest};
 
 const UID: &str = "0b8f7a1c";
 
 /// The plan where the operator forbids nothing.
-fn plan(object: &SealedSecret, keys: Keys<'_>, existing: Option<&ExistingSecret>) -> Plan {
-    super::plan(object, keys, &[], existing.map_or(Existing::Absent, |secret| Existing::of(secret, object)))
+fn plan(object: &SealedSecret, keys: Keys, existing: Option<&ExistingSecret>) -> Plan {
+    super::plan(object, &keys, &[], existing.map_or(Existing::Absent, |secret| Existing::of(secret, object)))
 }
 
-fn ring() -> KeyRing {
+fn held(ring: &Arc<KeyRing>) -> Keys {
+    Keys::Held(Arc::clone(ring))
+}
+
+fn ring() -> Arc<KeyRing> {
     let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
-    let published = PublishedKey {
-        recipient: identity.recipient().clone(),
-        role: KeyRole::Cluster,
-        created_at: Timestamp::UNIX_EPOCH,
-        state: KeyState::Active,
-    };
-    KeyRing::new(vec![HeldKey { identity, published }])
+    Arc::new(KeyRing::new(vec![HeldKey::new(identity, KeyRole::Cluster, Timestamp::UNIX_EPOCH, KeyState::Active)]))
 }
 
 fn secret(data: &[(&str, &str)]) -> SecretManifest {
@@ -89,13 +89,13 @@ fn assert_written(plan: Plan) -> DesiredSecret {
 fn a_fresh_object_is_written_and_then_left() {
     let ring = ring();
     let object = sealed(&ring);
-    let desired = assert_written(plan(&object, Keys::Held(&ring), None));
+    let desired = assert_written(plan(&object, held(&ring), None));
     assert_eq!(desired.data, values(&[("PASSWORD", "hunter2"), ("USER", "app")]));
     assert_eq!(desired.labels[MARK_LABEL], MARK_OWNED);
     assert_eq!(desired.labels["team"], "shop");
     assert_eq!(desired.type_, "Opaque");
-    let existing = as_planned(plan(&object, Keys::Held(&ring), None));
-    assert_left(plan(&object, Keys::Held(&ring), Some(&existing)), Reason::Materialised);
+    let existing = as_planned(plan(&object, held(&ring), None));
+    assert_left(plan(&object, held(&ring), Some(&existing)), Reason::Materialised);
 }
 
 /// The object with a wrong proof in each wrap but those of the ring's key, and these wraps.
@@ -134,10 +134,10 @@ fn broken_wraps_are_in_each_judgement_until_they_are_mended() {
     let primary = ring.primary().expect("one key").recipient.key_id().clone();
     let judgement = Judgement::materialised(broken);
     let expected = Materialised { judgement, opened_with: BTreeSet::from([primary]) };
-    let Plan::Write(_, done) = plan(&object, Keys::Held(&ring), None) else { panic!("expected a write") };
+    let Plan::Write(_, done) = plan(&object, held(&ring), None) else { panic!("expected a write") };
     assert_eq!(done, expected);
-    let existing = as_planned(plan(&object, Keys::Held(&ring), None));
-    assert_eq!(plan(&object, Keys::Held(&ring), Some(&existing)), Plan::Keep(expected));
+    let existing = as_planned(plan(&object, held(&ring), None));
+    assert_eq!(plan(&object, held(&ring), Some(&existing)), Plan::Keep(expected));
 }
 
 #[test]
@@ -145,16 +145,16 @@ fn an_empty_type_is_opaque() {
     let ring = ring();
     let mut object = sealed(&ring);
     object.spec.template = Some(Template { type_: Some(String::new()), ..Template::default() });
-    assert_eq!(assert_written(plan(&object, Keys::Held(&ring), None)).type_, "Opaque");
+    assert_eq!(assert_written(plan(&object, held(&ring), None)).type_, "Opaque");
 }
 
 #[test]
 fn metadata_that_others_added_stays() {
     let ring = ring();
     let object = sealed(&ring);
-    let mut existing = as_planned(plan(&object, Keys::Held(&ring), None));
+    let mut existing = as_planned(plan(&object, held(&ring), None));
     existing.annotations.insert("reloader".to_owned(), "x".to_owned());
-    assert_left(plan(&object, Keys::Held(&ring), Some(&existing)), Reason::Materialised);
+    assert_left(plan(&object, held(&ring), Some(&existing)), Reason::Materialised);
 }
 
 #[test]
@@ -171,9 +171,9 @@ fn each_difference_is_written() {
         |existing| existing.controller = Controller::None,
     ];
     for (index, differ) in differences.iter().enumerate() {
-        let mut existing = as_planned(plan(&object, Keys::Held(&ring), None));
+        let mut existing = as_planned(plan(&object, held(&ring), None));
         differ(&mut existing);
-        assert!(matches!(plan(&object, Keys::Held(&ring), Some(&existing)), Plan::Write(..)), "{index}");
+        assert!(matches!(plan(&object, held(&ring), Some(&existing)), Plan::Write(..)), "{index}");
     }
 }
 
@@ -189,17 +189,17 @@ fn every_way_of_being_foreign_is_refused() {
         |existing| existing.controller = Controller::SealedSecret { name: "web".to_owned(), uid: UID.to_owned() },
     ];
     for foreign in ways {
-        let mut existing = as_planned(plan(&object, Keys::Held(&ring), None));
+        let mut existing = as_planned(plan(&object, held(&ring), None));
         existing.data = Some(values(&[]));
         foreign(&mut existing);
-        assert_left(plan(&object, Keys::Held(&ring), Some(&existing)), Reason::ForeignOwner);
+        assert_left(plan(&object, held(&ring), Some(&existing)), Reason::ForeignOwner);
     }
 }
 
 #[test]
 fn a_foreign_object_is_refused_with_the_reason_of_the_backend() {
     let ring = ring();
-    let plan = super::plan(&sealed(&ring), Keys::Held(&ring), &[], Existing::Foreign("a folder of others".to_owned()));
+    let plan = super::plan(&sealed(&ring), &held(&ring), &[], Existing::Foreign("a folder of others".to_owned()));
     assert_eq!(assert_left(plan, Reason::ForeignOwner), "a folder of others");
 }
 
@@ -208,7 +208,7 @@ fn an_object_that_is_being_deleted_has_the_empty_plan() {
     let ring = ring();
     let mut object = sealed(&ring);
     object.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    assert_eq!(plan(&object, Keys::Held(&ring), None), Plan::Nothing);
+    assert_eq!(plan(&object, held(&ring), None), Plan::Nothing);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn moving_an_object_is_seen_before_any_key_is_used() {
     for move_it in moves {
         let mut object = sealed(&ring);
         move_it(&mut object);
-        let message = assert_left(plan(&object, Keys::Held(&KeyRing::default()), None), Reason::Moved);
+        let message = assert_left(plan(&object, held(&Arc::default()), None), Reason::Moved);
         assert!(message.starts_with("sealed for shop/db (scope Strict), but this object is "), "{message}");
     }
 }
@@ -241,7 +241,7 @@ fn an_edit_that_bound_to_does_not_show_is_unreadable_and_names_the_data_key() {
     let mut swapped = sealed(&ring);
     let token = swapped.spec.encrypted_data["PASSWORD"].clone();
     swapped.spec.encrypted_data.insert("USER".to_owned(), token);
-    let message = assert_left(plan(&swapped, Keys::Held(&ring), None), Reason::Unreadable);
+    let message = assert_left(plan(&swapped, held(&ring), None), Reason::Unreadable);
     assert_eq!(message, "spec.encryptedData.USER: does not open: it was changed, or sealed for another place");
 
     let mut disguised = sealed(&ring);
@@ -249,7 +249,7 @@ fn an_edit_that_bound_to_does_not_show_is_unreadable_and_names_the_data_key() {
     for envelope in disguised.spec.envelopes.values_mut() {
         envelope.bound_to.name = Some("web".to_owned());
     }
-    let message = assert_left(plan(&disguised, Keys::Held(&ring), None), Reason::Unreadable);
+    let message = assert_left(plan(&disguised, held(&ring), None), Reason::Unreadable);
     assert!(message.starts_with("spec.encryptedData.PASSWORD: "), "{message}");
 }
 
@@ -259,26 +259,26 @@ fn wider_scopes_move_as_far_as_they_say() {
     let secret = secret(&[("PASSWORD", "hunter2")]);
     let mut object = sealed_with(&ring, &secret, Scope::Namespace);
     object.metadata.name = Some("web".to_owned());
-    assert_written(plan(&object, Keys::Held(&ring), None));
+    assert_written(plan(&object, held(&ring), None));
     object.metadata.namespace = Some("blog".to_owned());
-    assert_left(plan(&object, Keys::Held(&ring), None), Reason::Moved);
+    assert_left(plan(&object, held(&ring), None), Reason::Moved);
 
     let mut object = sealed_with(&ring, &secret, Scope::Cluster);
     object.metadata.name = Some("web".to_owned());
     object.metadata.namespace = Some("blog".to_owned());
-    assert_written(plan(&object, Keys::Held(&ring), None));
+    assert_written(plan(&object, held(&ring), None));
 }
 
 #[test]
 fn what_kubernetes_never_changes_is_not_tried() {
     let ring = ring();
     let object = sealed(&ring);
-    let mut typed = as_planned(plan(&object, Keys::Held(&ring), None));
+    let mut typed = as_planned(plan(&object, held(&ring), None));
     typed.type_ = "kubernetes.io/basic-auth".to_owned();
-    assert_left(plan(&object, Keys::Held(&ring), Some(&typed)), Reason::TypeImmutable);
-    let mut frozen = as_planned(plan(&object, Keys::Held(&ring), None));
+    assert_left(plan(&object, held(&ring), Some(&typed)), Reason::TypeImmutable);
+    let mut frozen = as_planned(plan(&object, held(&ring), None));
     frozen.immutable = true;
-    assert_left(plan(&object, Keys::Held(&ring), Some(&frozen)), Reason::SecretImmutable);
+    assert_left(plan(&object, held(&ring), Some(&frozen)), Reason::SecretImmutable);
 }
 
 #[test]
@@ -286,30 +286,23 @@ fn malformed_and_forbidden_objects_are_left() {
     let ring = ring();
     let mut malformed = sealed(&ring);
     malformed.spec.encrypted_data.insert("PASSWORD".to_owned(), "hunter2".to_owned());
-    assert_left(plan(&malformed, Keys::Held(&ring), None), Reason::Malformed);
+    assert_left(plan(&malformed, held(&ring), None), Reason::Malformed);
     let mut forbidden = sealed(&ring);
     let type_ = Some("kubernetes.io/service-account-token".to_owned());
     forbidden.spec.template = Some(Template { type_, ..Template::default() });
-    assert_left(plan(&forbidden, Keys::Held(&ring), None), Reason::TypeForbidden);
-    assert_left(plan(&sealed(&ring), Keys::Held(&KeyRing::default()), None), Reason::KeyMissing);
+    assert_left(plan(&forbidden, held(&ring), None), Reason::TypeForbidden);
+    assert_left(plan(&sealed(&ring), held(&Arc::default()), None), Reason::KeyMissing);
 }
 
 #[test]
 fn metadata_that_the_operator_forbids_is_refused() {
     let ring = ring();
     let forbidden = ["team".parse().expect("a prefix")];
-    let message = assert_left(
-        super::plan(&sealed(&ring), Keys::Held(&ring), &forbidden, Existing::Absent),
-        Reason::TypeForbidden,
-    );
+    let message =
+        assert_left(super::plan(&sealed(&ring), &held(&ring), &forbidden, Existing::Absent), Reason::TypeForbidden);
     assert_eq!(
         message,
         "spec.template: labels and annotations that begin with team are forbidden by the configuration of this controller"
     );
-    assert_written(super::plan(
-        &sealed(&ring),
-        Keys::Held(&ring),
-        &["shop".parse().expect("a prefix")],
-        Existing::Absent,
-    ));
+    assert_written(super::plan(&sealed(&ring), &held(&ring), &["shop".parse().expect("a prefix")], Existing::Absent));
 }

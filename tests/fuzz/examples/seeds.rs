@@ -42,7 +42,7 @@ fn objects() -> Vec<SealedSecret> {
 }
 
 fn recipients() -> [Recipient; 4] {
-    let recipients: Vec<_> = held().into_iter().map(|key| key.published.recipient).collect();
+    let recipients: Vec<_> = held().into_iter().map(|key| key.published().recipient.clone()).collect();
     recipients.try_into().expect("as many keys as the entry points hold")
 }
 

@@ -1,8 +1,9 @@
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use waxseal_shared::key::Identity;
-use waxseal_shared::key_ring::{HeldKey, KeyRing};
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::key_life::HeldKey;
+use waxseal_shared::key_ring::KeyRing;
+use waxseal_shared::sealing_key::{KeyRole, KeyState};
 
 /// Identities that protect nothing, the time each was made and its state; the first is the primary.
 const HELD: [(&str, &str, KeyState); 4] = [
@@ -35,14 +36,12 @@ pub fn held() -> Vec<HeldKey> {
 }
 
 /// The same keys, as a controller holds them.
-pub fn ring() -> &'static KeyRing {
-    static RING: OnceLock<KeyRing> = OnceLock::new();
-    RING.get_or_init(|| KeyRing::new(held()))
+pub fn ring() -> &'static Arc<KeyRing> {
+    static RING: OnceLock<Arc<KeyRing>> = OnceLock::new();
+    RING.get_or_init(|| Arc::new(KeyRing::new(held())))
 }
 
 fn key(identity: &str, created_at: &str, state: KeyState) -> HeldKey {
     let identity = Identity::parse(identity).expect("an identity of this file");
-    let recipient = identity.recipient().clone();
-    let created_at = created_at.parse().expect("a time of this file");
-    HeldKey { identity, published: PublishedKey { recipient, role: KeyRole::Cluster, created_at, state } }
+    HeldKey::new(identity, KeyRole::Cluster, created_at.parse().expect("a time of this file"), state)
 }

@@ -12,13 +12,13 @@ pub fn wrap(data: &[u8]) {
     };
     assert_canonical(&text, &wrap);
     for key in ring().keys() {
-        let Ok(dek) = wrap.open(&key.identity) else {
+        let Ok(dek) = wrap.open(key.identity()) else {
             continue;
         };
-        let key_id = key.published.recipient.key_id();
+        let key_id = key.key_id();
         let id = dek.commitment().envelope_id();
         let (_, envelope) = genuine::envelopes().find(|(known, _)| *known == id.as_str()).expect("a data key we made");
-        assert_eq!(wrap.kind(), key.published.recipient.kind());
+        assert_eq!(wrap.kind(), key.published().recipient.kind());
         let is_ours = envelope.wraps.get(key_id.as_str()).is_some_and(|genuine| *genuine == *text);
         assert_eq!(wrap.is_proven(&dek, key_id), is_ours, "a proof for another wrap than was made");
     }

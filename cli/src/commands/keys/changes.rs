@@ -1,8 +1,9 @@
 //! How the SealingKeys of a cluster change a keys file.
 
 use waxseal_shared::key::Recipient;
+use waxseal_shared::key_life::primary;
 use waxseal_shared::names::KeyId;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, primary};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 /// A keys file after a fetch, and its changes.
 #[derive(Debug)]

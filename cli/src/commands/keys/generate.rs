@@ -2,11 +2,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use jiff::Timestamp;
-use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
-use waxseal_shared::key_life::creation_time;
+use waxseal_shared::key::KeyKind;
+use waxseal_shared::key_life::HeldKey;
 use waxseal_shared::manifest::write_key;
 use waxseal_shared::randomness;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::sealing_key::KeyRole;
 
 use crate::error::Failures;
 use crate::file_names::file_name;
@@ -39,9 +39,7 @@ pub(crate) fn run(arguments: GenerateArguments, streams: &mut Streams) -> Result
     output::check_names_a_file(&arguments.output)?;
     let kind = if arguments.classic { KeyKind::Classic } else { KeyKind::Hybrid };
     let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
-    let created_at = creation_time(Timestamp::now());
-    let identity = Identity::generate(kind, &mut randomness::system());
-    output::create_private(&arguments.output, &IdentityFile::write(&identity, created_at))?;
-    let key = PublishedKey { recipient: identity.recipient().clone(), role, created_at, state: KeyState::Active };
-    Ok(streams.result(&write_key(&key))?)
+    let key = HeldKey::generate(kind, role, Timestamp::now(), &mut randomness::system());
+    output::create_private(&arguments.output, &key.to_identity_file())?;
+    Ok(streams.result(&write_key(key.published()))?)
 }

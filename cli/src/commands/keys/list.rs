@@ -3,8 +3,9 @@ use std::ffi::OsString;
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
+use waxseal_shared::key_life::{check_creation_time, primary};
 use waxseal_shared::manifest::read_keys;
-use waxseal_shared::sealing_key::{PublishedKey, check_creation_time, primary};
+use waxseal_shared::sealing_key::PublishedKey;
 
 use crate::commands::inspect::{ReportFormat, kind_word, to_json};
 use crate::error::{CliError, Failures};

@@ -2,8 +2,9 @@ use std::ffi::OsString;
 
 use clap::Args;
 use jiff::Timestamp;
+use waxseal_shared::key_life::check_creation_time;
 use waxseal_shared::manifest::{write_key, write_keys};
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, check_creation_time};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;

@@ -22,7 +22,7 @@ fn place() -> Place {
 
 fn at(secrets: &Path, name: &str) -> SecretFolder {
     let namespace = Namespace::parse("shop").expect("a namespace");
-    SecretFolder::new(secrets, namespace, ObjectName::parse(name).expect("a name"))
+    SecretFolder::new(secrets, SecretName { namespace, name: ObjectName::parse(name).expect("a name") })
 }
 
 fn values(data: &[(&str, &str)]) -> SecretData {
@@ -43,6 +43,13 @@ fn desired(data: &[(&str, &str)]) -> DesiredSecret {
     }
 }
 
+fn listed(secrets: &tempfile::TempDir) -> usize {
+    let mut problems = Problems::default();
+    let count = sweep_and_list(secrets.path(), &mut problems).len();
+    assert_eq!(problems.failures.len(), 0);
+    count
+}
+
 fn entries(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("it is there");
     let mut names: Vec<_> =
@@ -59,13 +66,13 @@ fn mode(path: &Path) -> u32 {
 #[track_caller]
 fn assert_foreign(folder: &SecretFolder) -> String {
     let present = folder.read().expect("readable");
-    let Present::Foreign(message) = present else { panic!("it is foreign") };
+    let FoundSecret::Foreign(message) = present else { panic!("it is foreign") };
     message
 }
 
 #[track_caller]
 fn assert_holds(folder: &SecretFolder, data: &[(&str, &str)]) {
-    let Present::Ours(existing) = folder.read().expect("readable") else { panic!("it is ours") };
+    let FoundSecret::Ours(existing) = folder.read().expect("readable") else { panic!("it is ours") };
     assert_eq!(existing.data, Some(values(data)));
     for (key, value) in data {
         assert_eq!(fs::read_to_string(folder.path().join(key)).ok().as_deref(), Some(*value));
@@ -75,7 +82,7 @@ fn assert_holds(folder: &SecretFolder, data: &[(&str, &str)]) {
 #[test]
 fn a_secret_is_laid_out_as_a_volume_and_reads_back() {
     let Place { secrets, folder } = place();
-    assert!(matches!(folder.read(), Ok(Present::Nothing)));
+    assert!(matches!(folder.read(), Ok(FoundSecret::Absent)));
     folder.write(&desired(&[("a", "1"), (".b", "")])).expect("written");
     assert_holds(&folder, &[("a", "1"), (".b", "")]);
     assert_eq!(entries(&folder.path()), ["..data", ".b", "a"]);
@@ -86,10 +93,10 @@ fn a_secret_is_laid_out_as_a_volume_and_reads_back() {
         assert_eq!(mode(&path), FOLDER_MODE, "{}", path.display());
     }
     assert_eq!((mode(&data.join("a")), mode(&data.join(DESCRIPTION))), (FILE_MODE, FILE_MODE));
-    let Ok(Present::Ours(existing)) = folder.read() else { panic!("it is ours") };
+    let Ok(FoundSecret::Ours(existing)) = folder.read() else { panic!("it is ours") };
     assert_eq!((existing.type_.as_str(), existing.immutable), ("kubernetes.io/basic-auth", true));
     assert_eq!(existing.annotations["note"], "x");
-    assert_eq!(ours(secrets.path(), &mut Vec::new()).len(), 1);
+    assert_eq!(listed(&secrets), 1);
 }
 
 #[test]
@@ -130,7 +137,7 @@ fn a_reader_never_sees_half_of_a_version() {
 }
 
 #[test]
-fn what_a_crash_left_is_cleaned_and_completed() {
+fn a_crash_is_cleaned_up_and_completed() {
     let Place { secrets, folder } = place();
     folder.write(&desired(&[("a", "1")])).expect("written");
     let path = folder.path();
@@ -139,7 +146,7 @@ fn what_a_crash_left_is_cleaned_and_completed() {
     symlink("..data/gone", path.join("gone")).expect("linked");
     symlink("..v-older", path.join(format!("{UNFINISHED}link"))).expect("linked");
     fs::remove_file(path.join("a")).expect("removed");
-    folder.settle().expect("settled");
+    folder.repair().expect("repaired");
     assert_holds(&folder, &[("a", "1")]);
     assert_eq!(entries(&path), ["..data", "a"]);
     assert!(!path.join("..v-older").exists());
@@ -150,17 +157,17 @@ fn what_a_crash_left_is_cleaned_and_completed() {
     symlink("..v-older", path.join(format!("{UNFINISHED}link"))).expect("linked");
     folder.write(&desired(&[("a", "2")])).expect("written");
     assert_holds(&folder, &[("a", "2")]);
+    assert_eq!(listed(&secrets), 1);
     assert_eq!(entries(&folder.namespace_path()), ["db"]);
-    assert_eq!(ours(secrets.path(), &mut Vec::new()).len(), 1);
 }
 
 #[test]
-fn settling_a_settled_secret_writes_nothing() {
+fn repairing_a_whole_secret_writes_nothing() {
     let Place { secrets: _kept, folder } = place();
     folder.write(&desired(&[("a", "1")])).expect("written");
     let changed = || fs::symlink_metadata(folder.path()).and_then(|metadata| metadata.modified()).expect("it is there");
     let before = changed();
-    folder.settle().expect("settled");
+    folder.repair().expect("repaired");
     assert_eq!(changed(), before);
 }
 
@@ -185,7 +192,7 @@ fn every_way_of_being_foreign_is_seen() {
     assert!(assert_foreign(&folder).ends_with("db was not made by Waxseal; it stays as it is"));
     symlink(elsewhere.path(), folder.path().join(CURRENT)).expect("linked");
     assert_foreign(&folder);
-    assert_eq!(ours(secrets.path(), &mut Vec::new()).len(), 0);
+    assert_eq!(listed(&secrets), 0);
 }
 
 #[test]
@@ -203,13 +210,13 @@ fn a_copy_from_another_place_or_without_the_mark_is_foreign() {
 }
 
 #[test]
-fn what_we_could_not_have_written_differs_from_everything() {
+fn values_that_are_not_regular_files_count_as_changed() {
     let Place { secrets: _kept, folder } = place();
     folder.write(&desired(&[("a", "1")])).expect("written");
     let version = folder.current_version().expect("readable").expect("one");
     fs::remove_file(version.join("a")).expect("removed");
     symlink("/etc/hostname", version.join("a")).expect("linked");
-    let Ok(Present::Ours(existing)) = folder.read() else { panic!("it is ours") };
+    let Ok(FoundSecret::Ours(existing)) = folder.read() else { panic!("it is ours") };
     assert_eq!(existing.data, None);
 }
 

@@ -1,43 +1,28 @@
-//! The identity Secrets of the key namespace: read, created and made stricter through the API server.
+//! The key store of the cluster backend: identity Secrets, read, created and made stricter through the API server.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use waxseal_shared::api_group::FIELD_MANAGER;
-use waxseal_shared::key::{Identity, KeyKind};
-use waxseal_shared::key_life::creation_time;
-use waxseal_shared::key_ring::HeldKey;
+use waxseal_shared::key::KeyKind;
+use waxseal_shared::key_life::{HeldKey, StoredKeys};
 use waxseal_shared::randomness;
-use waxseal_shared::sealing_key::KeyState;
+use waxseal_shared::sealing_key::{KeyRole, KeyState};
 
 use super::super::identity_secret;
 use super::key_error::{KeyError, ask, ask_unless};
+use crate::log;
 
 pub(super) const OF_OUR_TYPE: &str = "type=waxseal.dev/sealing-key";
 
 pub(super) struct IdentitySecrets(Api<Secret>);
 
-/// What the identity Secrets hold.
-#[derive(Default)]
-pub(super) struct Identities {
-    pub(super) held: Vec<HeldIdentity>,
-    /// What is wrong with each of the others.
-    pub(super) broken: Vec<String>,
-}
-
-/// A key, and the version of the Secret that it was read from.
-pub(super) struct HeldIdentity {
-    pub(super) key: HeldKey,
+/// The version of a Secret that an identity was read from.
+pub(super) struct IdentityVersion {
     name: String,
     resource_version: String,
     is_immutable: bool,
-}
-
-impl Identities {
-    pub(super) fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.broken.is_empty()
-    }
 }
 
 impl IdentitySecrets {
@@ -45,41 +30,40 @@ impl IdentitySecrets {
         Self(Api::namespaced(client, namespace))
     }
 
-    pub(super) async fn read(&self, now: Timestamp) -> Result<Identities, KeyError> {
+    pub(super) async fn read(&self, now: Timestamp) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let params = ListParams::default().fields(OF_OUR_TYPE);
         let secrets = ask("list the identity Secrets", self.0.list(&params)).await?;
-        let mut identities = Identities::default();
+        let mut stored = StoredKeys::default();
         for secret in secrets.items.into_iter().filter(|secret| !identity_secret::is_materialised(&secret.metadata)) {
-            let name = secret.name_any();
-            let resource_version = secret.resource_version().unwrap_or_default();
-            let is_immutable = secret.immutable.unwrap_or_default();
+            let version = IdentityVersion {
+                name: secret.name_any(),
+                resource_version: secret.resource_version().unwrap_or_default(),
+                is_immutable: secret.immutable.unwrap_or_default(),
+            };
             match identity_secret::decode(secret, now) {
-                Ok(key) => identities.held.push(HeldIdentity { key, name, resource_version, is_immutable }),
-                Err(error) => identities.broken.push(format!("this identity Secret is not used: {name}: {error}")),
+                Ok(key) => stored.held.push((key, version)),
+                Err(error) => {
+                    stored.broken.push(format!("this identity Secret is not used: {}: {error}", version.name))
+                }
             }
         }
-        Ok(identities)
+        Ok(stored)
     }
 
     /// Makes the first key, unless another instance has just made it.
     pub(super) async fn create_first(&self, now: Timestamp) -> Result<(), KeyError> {
-        let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
-        let secret = identity_secret::first(&identity, creation_time(now));
+        let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now, &mut randomness::system());
+        let secret = identity_secret::first(&key);
         let params = PostParams::default();
         let creation = self.0.create(&params, &secret);
         if ask_unless(&[409], "create the first identity Secret", creation).await?.is_some() {
-            let recipient = identity.recipient();
-            tracing::info!(
-                key = recipient.key_id().as_str(),
-                fingerprint = recipient.fingerprint(),
-                "made the first sealing key"
-            );
+            log::made_first_key(key.published());
         }
         Ok(())
     }
 
     /// Writes a stricter state to the version of a Secret that was read.
-    pub(super) async fn write_state(&self, identity: &HeldIdentity, state: KeyState) -> Result<(), KeyError> {
+    pub(super) async fn write_state(&self, identity: &IdentityVersion, state: KeyState) -> Result<(), KeyError> {
         let (name, state_word) = (&identity.name, state.as_str());
         if identity.is_immutable {
             return Err(KeyError::Immutable { name: name.clone(), state: state_word });

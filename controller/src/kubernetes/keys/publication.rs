@@ -1,4 +1,4 @@
-//! The SealingKeys of the key namespace: what they ask for, and what they show.
+//! The SealingKeys of the key namespace: the states that they request, and the keys that they show.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,8 +8,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::api_group::FIELD_MANAGER;
-use waxseal_shared::key_life::{is_planted, publishes};
-use waxseal_shared::key_ring::KeyRing;
+use waxseal_shared::key_life::{HeldKey, is_planted, publishes};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
 
@@ -22,7 +21,7 @@ const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
 /// SealingKeys are listed in pages of this size: a user who may create them can make each 1.5 MiB large.
 const PAGE: u32 = 20;
 
-/// A SealingKey as the API server has it. A newer definition can have more fields than this program knows.
+/// A SealingKey as the API server returns it: a newer definition can have fields that this program does not know.
 type Published = DynamicObject;
 
 pub(super) struct Publication {
@@ -30,13 +29,13 @@ pub(super) struct Publication {
     sealing_keys: Api<SealingKey>,
 }
 
-/// The SealingKeys that were found under the names of held keys.
+/// The SealingKeys that have the names of held keys.
 #[derive(Default)]
 pub(super) struct Requests(BTreeMap<KeyId, Published>);
 
 impl Requests {
-    /// The state that the SealingKey of a held key asks for. The SealingKey counts even if its role or
-    /// creation time differs: refusing to use a key is the safe side.
+    /// The state that the SealingKey of a held key requests. It counts even if the SealingKey has another role or
+    /// creation time: not to use a key is safe.
     pub(super) fn state(&self, held: &PublishedKey) -> Option<KeyState> {
         let spec = &self.0.get(held.recipient.key_id())?.data["spec"];
         let is_of_this_key = spec["recipient"] == held.recipient.as_str();
@@ -53,8 +52,7 @@ impl Publication {
         }
     }
 
-    /// Reads the SealingKeys of these names, each by itself: a list would take longer the more
-    /// SealingKeys somebody makes.
+    /// Reads the SealingKeys of these names one by one: a list would take longer the more SealingKeys somebody makes.
     pub(super) async fn requests(&self, ids: Vec<KeyId>) -> Result<Requests, KeyError> {
         let mut requests = Requests::default();
         for id in ids {
@@ -67,9 +65,9 @@ impl Publication {
 
     /// Makes the SealingKey of each held key show that key, in its state. A failure with one of them does not
     /// stop the others.
-    pub(super) async fn publish(&self, ring: &KeyRing, requests: &Requests) -> Vec<KeyError> {
+    pub(super) async fn publish(&self, held: &[HeldKey], requests: &Requests) -> Vec<KeyError> {
         let mut failures = Vec::new();
-        for key in ring.keys().iter().map(|key| &key.published) {
+        for key in held.iter().map(HeldKey::published) {
             let published = self.publish_one(key, requests.0.get(key.recipient.key_id())).await;
             failures.extend(published.err());
             if failures.last().is_some_and(|failure| !failure.is_answer()) {
@@ -93,9 +91,9 @@ impl Publication {
         }
     }
 
-    /// Deletes the SealingKeys that no held key accounts for: everybody would seal to the key of
-    /// somebody who planted one. A failure with one of them does not stop the others.
-    pub(super) async fn remove_planted(&self, ring: &KeyRing, broken: usize) -> Vec<KeyError> {
+    /// Deletes the SealingKeys that no held key accounts for: people would seal to a key that an attacker planted. A
+    /// failure with one of them does not stop the others.
+    pub(super) async fn remove_planted(&self, held: &[HeldKey], broken: usize) -> Vec<KeyError> {
         let start = Instant::now();
         let mut failures = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
@@ -108,7 +106,7 @@ impl Publication {
                 }
             };
             for object in &page.items {
-                if decode(object).is_none_or(|published| is_planted(&published, ring, broken)) {
+                if decode(object).is_none_or(|published| is_planted(&published, held, broken)) {
                     failures.extend(self.remove(object).await.err());
                 }
                 if start.elapsed() > LONGEST_REMOVAL {
@@ -152,7 +150,7 @@ impl Publication {
         let name = object.name_any();
         let mut resource_version = object.resource_version();
         if !object.finalizers().is_empty() {
-            // Whoever planted it could keep it with a finalizer.
+            // A finalizer would keep the planted SealingKey.
             let patch = json!({"metadata": {"resourceVersion": resource_version, "finalizers": null}});
             let patched =
                 ask_unless(&[404, 409], "free a SealingKey of its finalizers", self.patch(&name, patch)).await?;

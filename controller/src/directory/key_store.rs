@@ -1,0 +1,408 @@
+//! The key store of the folder backend: identities in `KEYID.key`, and what is published of them.
+
+use std::error::Error;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use thiserror::Error;
+use waxseal_shared::key::{IdentityFileError, KeyKind};
+use waxseal_shared::key_life::{
+    HeldKey, HeldKeyError, StoredKeys, StrictestStates, forbids_first_key, held_key, is_planted, primary, with_state,
+};
+use waxseal_shared::key_ring::{KeyRing, Keys};
+use waxseal_shared::manifest::{read_keys, write_keys};
+use waxseal_shared::names::KeyId;
+use waxseal_shared::randomness;
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use zeroize::Zeroizing;
+
+use super::durable_file::{self, FileError, failed_to, visible_path};
+use super::folders::visible_entries;
+use super::manifests_folder::Reading;
+use super::problems::Problems;
+use crate::log;
+
+/// The public half of the keys: the file that `waxseal seal --keys` takes. The states that a person writes into it are
+/// requests.
+const PUBLISHED_FILE: &str = "sealing-keys.yaml";
+const KEY_EXTENSION: &str = "key";
+/// The largest key file that is read.
+const MAX_KEY_FILE_BYTES: u64 = 256 * 1024;
+/// The largest file of published keys that is read: room for more keys than it may hold.
+const MAX_PUBLISHED_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The folder of keys, and what the controller remembers of it.
+pub(super) struct KeyStore {
+    path: PathBuf,
+    strictest: StrictestStates,
+    /// The keys that were logged last.
+    logged: Vec<PublishedKey>,
+}
+
+/// Why a key file is not used or not written. Never quotes it.
+#[derive(Debug, Error)]
+enum KeyFileError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Content(#[from] HeldKeyError),
+    #[error("it must be named {0}.{KEY_EXTENSION}, after the id of its key")]
+    Name(KeyId),
+    #[error("it is a symlink; write the line \"# state: {}\" into the file that it leads to", .0.as_str())]
+    Symlink(KeyState),
+}
+
+/// The file that an identity was read from.
+struct KeyFile {
+    path: PathBuf,
+    text: Zeroizing<Vec<u8>>,
+}
+
+impl KeyStore {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, strictest: StrictestStates::default(), logged: Vec::new() }
+    }
+
+    /// Reads the identities, carries out what the published file requests, and publishes the keys. Makes the first key
+    /// if nothing stands against it ([`waxseal_shared::key_life`]).
+    pub(super) fn refresh(&mut self, manifests: &Reading, now: Timestamp, problems: &mut Problems) -> Keys {
+        let mut stored = self.read(now, problems);
+        if stored.is_empty() && may_make_first(manifests, problems) {
+            problems.fail(self.add_first(now));
+            stored = self.read(now, problems);
+        }
+        let published = self.read_published(problems);
+        self.tighten(&mut stored, &published, problems);
+        let broken = stored.broken.len();
+        problems.warnings.extend(std::mem::take(&mut stored.broken));
+        let keys = Keys::of(KeyRing::new(stored.into_keys()));
+        // Before people see the published file: they compare fingerprints with the log.
+        self.log_changes(keys.held());
+        if matches!(keys, Keys::Held(_)) {
+            let requests = published.into_iter().filter(|key| is_request_for_broken(key, keys.held(), broken));
+            problems.fail(self.publish(keys.held(), requests));
+        } else if broken > 0 {
+            let text = "there is no key to work with: none is made beside key files that are not used";
+            problems.failures.insert(text.to_owned());
+        }
+        keys
+    }
+
+    fn read(&self, now: Timestamp, problems: &mut Problems) -> StoredKeys<KeyFile> {
+        let mut stored = StoredKeys::default();
+        let paths = visible_entries(&self.path).map_err(failed_to("read", &self.path)).unwrap_or_else(|error| {
+            stored.broken.push(log::chain(&error));
+            Vec::new()
+        });
+        for path in paths.into_iter().filter(|path| path.extension().is_some_and(|found| found == KEY_EXTENSION)) {
+            problems.warnings.extend(warning_about_mode(&path));
+            match read_key(&path, now) {
+                Ok(key) => stored.held.push(key),
+                Err(error) => {
+                    let (path, cause) = (visible_path(&path), log::chain(&error));
+                    stored.broken.push(format!("the key {path} is not used: {cause}"));
+                }
+            }
+        }
+        stored
+    }
+
+    fn add_first(&self, now: Timestamp) -> Result<(), FileError> {
+        let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now, &mut randomness::system());
+        let path = self.path.join(format!("{}.{KEY_EXTENSION}", key.key_id()));
+        durable_file::add(&path, key.to_identity_file().as_bytes(), 0o600).map_err(failed_to("write", &path))?;
+        log::made_first_key(key.published());
+        Ok(())
+    }
+
+    /// The keys that are published now; none if the file is absent or cannot be read.
+    fn read_published(&self, problems: &mut Problems) -> Vec<PublishedKey> {
+        let path = self.published_path();
+        if fs::symlink_metadata(&path).is_err() {
+            return Vec::new();
+        }
+        let read = || -> Result<_, Box<dyn Error>> {
+            Ok(read_keys(str::from_utf8(&durable_file::read_itself(&path, MAX_PUBLISHED_BYTES)?)?)?)
+        };
+        read().unwrap_or_else(|error| {
+            let path = visible_path(&path);
+            problems.warnings.insert(format!("the states that {path} requests are not known: {error}"));
+            Vec::new()
+        })
+    }
+
+    fn tighten(&mut self, stored: &mut StoredKeys<KeyFile>, published: &[PublishedKey], problems: &mut Problems) {
+        let requested = |key: &PublishedKey| {
+            let requests = published.iter().filter(|request| request.recipient == key.recipient);
+            requests.map(|request| request.state).max()
+        };
+        for (file, state) in stored.tighten(&mut self.strictest, requested) {
+            let (path, word) = (visible_path(&file.path), state.as_str());
+            match file.write_state(state) {
+                Ok(()) => tracing::info!(file = path, state = word, "wrote the state of a sealing key to its file"),
+                Err(error) => {
+                    let cause = log::chain(&error);
+                    problems.warnings.insert(format!("failed to write the state {word} to the key {path}: {cause}"));
+                }
+            }
+        }
+    }
+
+    /// Writes the public half of the keys, and the requests that wait, if the file differs.
+    fn publish(&self, held: &[HeldKey], requests: impl Iterator<Item = PublishedKey>) -> Result<(), FileError> {
+        let keys: Vec<_> = held.iter().map(|key| key.published().clone()).chain(requests).collect();
+        let path = self.published_path();
+        let updated = durable_file::update(&path, write_keys(&keys).as_bytes(), 0o644);
+        if updated.map_err(failed_to("write", &path))? {
+            let primary = primary(&keys).map(|key| key.recipient.key_id().as_str());
+            tracing::info!(file = visible_path(&path), primary, keys = keys.len(), "published the sealing keys");
+        }
+        Ok(())
+    }
+
+    /// Logs the keys that are new, and those whose state changed.
+    fn log_changes(&mut self, held: &[HeldKey]) {
+        let keys: Vec<_> = held.iter().map(|key| key.published().clone()).collect();
+        keys.iter().filter(|key| !self.logged.contains(key)).for_each(log::held_key);
+        self.logged = keys;
+    }
+
+    fn published_path(&self) -> PathBuf {
+        self.path.join(PUBLISHED_FILE)
+    }
+}
+
+impl KeyFile {
+    /// Writes a state into the file. Never replaces a symlink: the private key may be kept off this disk on purpose.
+    fn write_state(&self, state: KeyState) -> Result<(), KeyFileError> {
+        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_symlink()) {
+            return Err(KeyFileError::Symlink(state));
+        }
+        let text = str::from_utf8(&self.text).map_err(|_| HeldKeyError::File(IdentityFileError::NotText))?;
+        let replaced = durable_file::replace(&self.path, with_state(text, state).as_bytes(), 0o600);
+        Ok(replaced.map_err(failed_to("write", &self.path))?)
+    }
+}
+
+/// Whether every manifest was read, and no SealedSecret needs a key that is missing.
+fn may_make_first(manifests: &Reading, problems: &mut Problems) -> bool {
+    if manifests.sealed_secrets().any(|manifest| forbids_first_key(&manifest.object)) {
+        return false;
+    }
+    let unreadable = manifests.unreadable.first();
+    let failure = unreadable.map(|file| format!("no first key is made, as not every manifest was read: {file}"));
+    problems.failures.extend(failure);
+    unreadable.is_none()
+}
+
+/// Whether a published key stays beside the held keys, because it may be a request for a broken identity.
+fn is_request_for_broken(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
+    let is_held = held.iter().any(|key| key.published().recipient == published.recipient);
+    !is_held && !is_planted(published, held, broken)
+}
+
+fn read_key(path: &Path, now: Timestamp) -> Result<(HeldKey, KeyFile), KeyFileError> {
+    let text = durable_file::read(path, MAX_KEY_FILE_BYTES).map_err(failed_to("read", path))?;
+    let key = held_key(&text, now)?;
+    if path.file_stem().is_none_or(|stem| stem != key.key_id().as_str()) {
+        return Err(KeyFileError::Name(key.key_id().clone()));
+    }
+    Ok((key, KeyFile { path: path.to_owned(), text }))
+}
+
+fn warning_about_mode(path: &Path) -> Option<String> {
+    let mode = fs::metadata(path).ok()?.mode() & 0o777;
+    let path = visible_path(path);
+    (mode & 0o077 != 0)
+        .then(|| format!("the key {path} has the mode {mode:04o}: run chmod 600, so that only its owner can read it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use tempfile::TempDir;
+    use waxseal_shared::key::Identity;
+    use waxseal_shared::manifest::write_key;
+
+    use super::*;
+
+    fn second(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a small number")
+    }
+
+    fn refresh(store: &mut KeyStore) -> (Keys, Problems) {
+        let mut problems = Problems::default();
+        let keys = store.refresh(&Reading::default(), second(100), &mut problems);
+        (keys, problems)
+    }
+
+    /// The keys that a controller has which starts now, and its warnings.
+    fn start(folder: &TempDir) -> (Keys, Vec<String>) {
+        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        (keys, problems.warnings.into_iter().collect())
+    }
+
+    fn folder() -> TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+        let path = folder.path().join(format!("{name}.key"));
+        durable_file::add(&path, text.as_bytes(), 0o600).expect("written");
+        path
+    }
+
+    fn key(seconds: i64) -> HeldKey {
+        HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, second(seconds), &mut randomness::system())
+    }
+
+    fn add_key(folder: &TempDir) -> PathBuf {
+        let key = key(1);
+        write(folder, key.key_id().as_str(), &key.to_identity_file())
+    }
+
+    /// Changes the state of the first key in the file of published keys, as a person does.
+    fn request(folder: &TempDir, state: KeyState) {
+        let path = folder.path().join(PUBLISHED_FILE);
+        let text = fs::read_to_string(&path).expect("published");
+        fs::write(path, text.replacen("state: Active", &format!("state: {}", state.as_str()), 1)).expect("written");
+    }
+
+    fn states(keys: &Keys) -> Vec<KeyState> {
+        keys.held().iter().map(|key| key.published().state).collect()
+    }
+
+    #[test]
+    fn the_first_key_is_private_and_published_once() {
+        let folder = folder();
+        let (keys, warnings) = start(&folder);
+        assert_eq!((keys.held().len(), warnings.len()), (1, 0));
+        let made = keys.held()[0].published();
+        assert_eq!((made.created_at, made.recipient.kind()), (second(100), KeyKind::Hybrid));
+        let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o777;
+        assert_eq!(mode(&folder.path().join(format!("{}.key", made.recipient.key_id()))), 0o600);
+        let published = folder.path().join(PUBLISHED_FILE);
+        assert_eq!(mode(&published), 0o644);
+        let written = fs::metadata(&published).expect("it is there").ino();
+        start(&folder);
+        assert_eq!(fs::metadata(&published).expect("it is there").ino(), written);
+        assert!(!fs::read_to_string(&published).expect("text").contains("AGE-SECRET-KEY"));
+    }
+
+    #[test]
+    fn unusable_key_files_are_named_with_their_causes() {
+        let folder = folder();
+        let (one, other) = (key(1), Identity::generate(KeyKind::Hybrid, &mut randomness::system()));
+        let one_text = one.to_identity_file();
+        let id = other.recipient().key_id().as_str();
+        write(&folder, "a", "hunter2\n");
+        write(&folder, "b", &one_text);
+        write(&folder, "c", &format!("{}\n", other.expose().as_str()));
+        write(&folder, id, &format!("{}{}\n", one_text.as_str(), other.expose().as_str()));
+        write(&folder, ".d", "hidden");
+        write(&folder, "e", "age-encryption.org/v1\n-> scrypt");
+        write(&folder, "f", &key(701).to_identity_file());
+        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        assert!(matches!(keys, Keys::Awaiting));
+        let failures: Vec<_> = problems.failures.iter().map(String::as_str).collect();
+        assert_eq!(failures, ["there is no key to work with: none is made beside key files that are not used"]);
+        let renamed = format!("it must be named {}.key, after the id of its key", one.key_id());
+        for (name, cause) in [
+            ("a", "line 1: neither an identity nor a comment"),
+            ("b", &renamed),
+            ("c", "it has no comment \"# created: TIME\" with an RFC 3339 time, by which keys are ordered"),
+            (id, "2 identities in it, where there must be one"),
+            ("e", "it is encrypted, and only a plain identity file is read here"),
+            ("f", "its creation time, 1970-01-01T00:11:41Z, is in the future"),
+        ] {
+            let path = folder.path().join(format!("{name}.key"));
+            let warning = format!("the key {} is not used: {cause}", path.display());
+            assert!(problems.warnings.contains(&warning), "no {warning} in {:?}", problems.warnings);
+        }
+        assert_eq!(problems.warnings.len(), 6);
+    }
+
+    #[test]
+    fn a_key_file_that_others_can_read_is_used_with_a_warning() {
+        let folder = folder();
+        let path = add_key(&folder);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("changed");
+        let (keys, warnings) = start(&folder);
+        let shown = path.display();
+        let warning = format!("the key {shown} has the mode 0640: run chmod 600, so that only its owner can read it");
+        assert_eq!((keys.held().len(), warnings), (1, vec![warning]));
+    }
+
+    #[test]
+    fn a_requested_state_is_written_to_the_identity_and_outlives_the_published_file() {
+        let folder = folder();
+        let path = add_key(&folder);
+        let before = fs::read_to_string(&path).expect("an identity");
+        start(&folder);
+        assert_eq!(fs::read_to_string(&path).expect("an identity"), before);
+        request(&folder, KeyState::Revoked);
+        assert_eq!(states(&start(&folder).0), [KeyState::Revoked]);
+        assert_eq!(fs::read_to_string(&path).expect("an identity"), format!("# state: Revoked\n{before}"));
+        let written = fs::metadata(&path).expect("it is there");
+        assert_eq!(written.mode() & 0o777, 0o600);
+        fs::remove_file(folder.path().join(PUBLISHED_FILE)).expect("removed");
+        let (keys, warnings) = start(&folder);
+        assert_eq!((states(&keys), warnings), (vec![KeyState::Revoked], Vec::new()));
+        assert_eq!(fs::metadata(&path).expect("it is there").ino(), written.ino());
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_written_counts_as_long_as_the_process_runs() {
+        let (folder, elsewhere) = (folder(), folder());
+        let path = add_key(&folder);
+        let target = elsewhere.path().join("identity");
+        fs::rename(&path, &target).expect("moved");
+        symlink(&target, &path).expect("linked");
+        let mut store = KeyStore::new(folder.path().to_owned());
+        refresh(&mut store);
+        request(&folder, KeyState::Revoked);
+        let (keys, problems) = refresh(&mut store);
+        let warning = format!(
+            "failed to write the state Revoked to the key {}: it is a symlink; write the line \"# state: Revoked\" into \
+             the file that it leads to",
+            path.display()
+        );
+        assert_eq!((states(&keys), problems.warnings), (vec![KeyState::Revoked], [warning].into()));
+        fs::remove_file(folder.path().join(PUBLISHED_FILE)).expect("removed");
+        assert_eq!(states(&refresh(&mut store).0), [KeyState::Revoked]);
+        assert_eq!(states(&start(&folder).0), [KeyState::Revoked]);
+        assert!(path.is_symlink());
+    }
+
+    #[test]
+    fn a_published_file_that_cannot_be_read_is_named_and_replaced() {
+        let folder = folder();
+        add_key(&folder);
+        let path = folder.path().join(PUBLISHED_FILE);
+        fs::write(&path, "hunter2\n").expect("written");
+        let (_, warnings) = start(&folder);
+        let warning = format!("the states that {} requests are not known: ", path.display());
+        assert!(warnings[0].starts_with(&warning) && !warnings[0].contains("hunter2"), "{warnings:?}");
+        assert_eq!(start(&folder).1, [""; 0]);
+    }
+
+    #[test]
+    fn a_request_for_a_broken_key_stands_until_the_key_is_repaired() {
+        let folder = folder();
+        add_key(&folder);
+        let broken = key(2);
+        let text = broken.to_identity_file();
+        let path = write(&folder, broken.key_id().as_str(), text.trim_start_matches("# created:"));
+        let request = PublishedKey { state: KeyState::Revoked, ..broken.published().clone() };
+        let published_path = folder.path().join(PUBLISHED_FILE);
+        fs::write(&published_path, write_key(&request)).expect("written");
+        start(&folder);
+        let published = read_keys(&fs::read_to_string(&published_path).expect("text")).expect("a keys file");
+        assert!(published.len() == 2 && published.contains(&request));
+        fs::write(path, text.as_bytes()).expect("written");
+        assert_eq!(states(&start(&folder).0), [KeyState::Active, KeyState::Revoked]);
+    }
+}

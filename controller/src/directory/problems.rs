@@ -1,0 +1,20 @@
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use crate::log;
+
+/// The problems of one pass beside those of single SealedSecrets, in words. Each text is there once.
+#[derive(Default)]
+pub(super) struct Problems {
+    /// Operations that failed: `--once` ends with an error.
+    pub(super) failures: BTreeSet<String>,
+    /// What a person should know: key files that are not used, Secrets that are not sealed.
+    pub(super) warnings: BTreeSet<String>,
+}
+
+impl Problems {
+    /// Keeps the error of an operation that failed.
+    pub(super) fn fail<E: Error + 'static>(&mut self, result: Result<(), E>) {
+        self.failures.extend(result.err().map(|error| log::chain(&error)));
+    }
+}
