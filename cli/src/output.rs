@@ -92,7 +92,7 @@ pub(crate) struct ExistingFile {
 impl Destination {
     /// The file at a path; follows symbolic links.
     pub(crate) fn at(path: &Path) -> Result<Self, CliError> {
-        check_links(path)?;
+        check_symbolic_links(path)?;
         let failed = |error: io::Error| CliError::path("write it", path, &error);
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Err(failed(Errno::ISDIR.into())),
@@ -114,7 +114,7 @@ impl Destination {
     /// The file at a path below a folder; creates the folders between. Refuses symbolic links below the folder, and
     /// everything that is not a regular file.
     pub(crate) fn below(root: &Path, relative: &Path) -> Result<Self, CliError> {
-        check_links(root)?;
+        check_symbolic_links(root)?;
         make_folder(root)?;
         let mut folder = open_folder(root)?;
         let mut path = root.to_owned();
@@ -234,7 +234,7 @@ impl ExistingFile {
 
 /// Refuses a path through a symbolic link that leads out of its Git work tree: the link may come from a commit of
 /// somebody else.
-pub(crate) fn check_links(path: &Path) -> Result<(), CliError> {
+pub(crate) fn check_symbolic_links(path: &Path) -> Result<(), CliError> {
     let Some(link) = git::link_out_of_work_tree(path) else {
         return Ok(());
     };
@@ -301,7 +301,7 @@ pub(crate) fn check_private(path: &Path) -> Result<(), CliError> {
         let error = CliError::refused("exists already, and secrets are never written over a file");
         return Err(error.at(visible_path(path)));
     }
-    check_links(path)?;
+    check_symbolic_links(path)?;
     let (text, hint) = match git::exposure(path) {
         Exposure::Private => return Ok(()),
         Exposure::Exposed => (
