@@ -90,8 +90,8 @@ fn exposure_in_work_trees(path: &Path) -> Exposure {
     Exposure::Private
 }
 
-/// Says for each of some different files whether the index or a commit that a reference leads to
-/// holds it, in any repository whose work tree it is in.
+/// Returns for each file whether Git has it: in the index, or in a commit that a reference leads to, of any repository
+/// whose work tree contains it. The files must be different.
 pub(crate) fn held(files: &[PathBuf]) -> Vec<Held> {
     let deadline = Instant::now() + READ_TIMEOUT;
     let mut by_root: BTreeMap<PathBuf, Vec<(usize, PathBuf)>> = BTreeMap::new();

@@ -25,8 +25,8 @@ use crate::input::MAX_INPUT_BYTES;
 /// The flags to open a folder with.
 const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// How many folders are open at most until they are synced: processes may often open 1,024 files.
-const MOST_OPEN_FOLDERS: usize = 256;
+/// How many folders stay open until they are synced. The usual limit of a process is 1,024 open files.
+const MAX_OPEN_FOLDERS: usize = 256;
 
 /// The destination of a result.
 pub(crate) enum Output {
@@ -92,7 +92,7 @@ pub(crate) struct ExistingFile {
 impl Destination {
     /// The file at a path; follows symbolic links.
     pub(crate) fn at(path: &Path) -> Result<Self, CliError> {
-        check_links(path)?;
+        check_symbolic_links(path)?;
         let failed = |error: io::Error| CliError::path("write it", path, &error);
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Err(failed(Errno::ISDIR.into())),
@@ -114,7 +114,7 @@ impl Destination {
     /// The file at a path below a folder; creates the folders between. Refuses symbolic links below the folder, and
     /// everything that is not a regular file.
     pub(crate) fn below(root: &Path, relative: &Path) -> Result<Self, CliError> {
-        check_links(root)?;
+        check_symbolic_links(root)?;
         make_folder(root)?;
         let mut folder = open_folder(root)?;
         let mut path = root.to_owned();
@@ -181,7 +181,7 @@ impl Destination {
         folders.sync()
     }
 
-    /// Like [`Self::write`], but a crash can bring the old file back until the folders are synced.
+    /// Like [`Self::write`], but after a crash the old file can be back until `folders` are synced.
     pub(crate) fn write_before_sync(&self, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         let written = match self {
             Self::File { folder, name, .. } => {
@@ -195,17 +195,17 @@ impl Destination {
     }
 }
 
-/// Folders in which files were replaced. Each is synced once, after all of its files: a sync takes longer
-/// than to seal a file.
+/// Folders in which files were replaced. Each is synced once, after all of its files: one sync takes longer than sealing
+/// a file.
 #[derive(Default)]
 pub(crate) struct ChangedFolders(Mutex<BTreeMap<(u64, u64), (File, String)>>);
 
 impl ChangedFolders {
-    /// Remembers a folder, with a file in it that an error names; syncs the folder at once if many are open.
+    /// Adds a folder, with the file that an error would name. Syncs the folder at once if too many are open.
     fn add(&self, folder: &OwnedFd, place: &str) -> io::Result<()> {
         let file = fstat(folder)?;
         let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_room = folders.len() < MOST_OPEN_FOLDERS;
+        let has_room = folders.len() < MAX_OPEN_FOLDERS;
         match folders.entry((file.st_dev, file.st_ino)) {
             Entry::Occupied(_) => Ok(()),
             Entry::Vacant(entry) if has_room => {
@@ -216,7 +216,7 @@ impl ChangedFolders {
         }
     }
 
-    /// Syncs the folders: from then on the new files survive a crash.
+    /// Syncs the folders. After that, the new files survive a crash.
     pub(crate) fn sync(self) -> Result<(), CliError> {
         let folders = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         folders.into_values().try_for_each(|(folder, place)| {
@@ -234,7 +234,7 @@ impl ExistingFile {
 
 /// Refuses a path through a symbolic link that leads out of its Git work tree: the link may come from a commit of
 /// somebody else.
-pub(crate) fn check_links(path: &Path) -> Result<(), CliError> {
+pub(crate) fn check_symbolic_links(path: &Path) -> Result<(), CliError> {
     let Some(link) = git::link_out_of_work_tree(path) else {
         return Ok(());
     };
@@ -301,7 +301,7 @@ pub(crate) fn check_private(path: &Path) -> Result<(), CliError> {
         let error = CliError::refused("exists already, and secrets are never written over a file");
         return Err(error.at(visible_path(path)));
     }
-    check_links(path)?;
+    check_symbolic_links(path)?;
     let (text, hint) = match git::exposure(path) {
         Exposure::Private => return Ok(()),
         Exposure::Exposed => (

@@ -1,5 +1,5 @@
-//! Finds values that still show after sealing, such as a password that is repeated in an annotation, a
-//! comment or another document.
+//! Finds values that still show after sealing, such as a password that is also in an annotation, a comment or another
+//! document.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,26 +12,24 @@ use serde_json::Value;
 use waxseal_shared::secret::SecretManifest;
 use zeroize::Zeroizing;
 
-use crate::untrusted_text::shown;
+use crate::untrusted_text::name_or_ellipsis;
 
-/// Shorter values, and shorter spellings of values, are everywhere by chance.
+/// Shorter values and spellings are not searched for: they would be found by chance.
 const SHORTEST: usize = 8;
 
 type Needle = [u8; SHORTEST];
 
-/// Looks for the values of Secrets in texts.
+/// Searches texts for the values of Secrets.
 ///
-/// A value is found as it is, in base64 (also in the middle of a longer text in base64), and as JSON
-/// and quoted YAML spell it. White space does not count, as indenting and wrapping change it. Pieces of
-/// a value are not found, nor other encodings.
+/// Finds a value in plain text, in base64 (also inside a longer base64 text), and in the spellings of JSON and quoted YAML.
+/// Ignores white space, because indenting and wrapping change it. Does not find parts of a value or other encodings.
 ///
-/// The automaton holds the middle 8 bytes of every spelling, because many values begin alike; a whole
-/// spelling would take a hundred times its own memory. The program's allocator wipes the automaton
-/// when it is freed.
+/// The automaton has the middle 8 bytes of each spelling. Whole spellings would take a hundred times their own memory, and
+/// many values have the same first bytes. The allocator of the program wipes the automaton when it is freed.
 pub(crate) struct ValueSearch<'a> {
     values: Vec<SearchedValue<'a>>,
     automaton: AhoCorasick,
-    /// The spellings that have each needle of the automaton in their middle.
+    /// For each needle of the automaton, the spellings with this needle in the middle.
     spellings: Vec<Vec<Spelling>>,
 }
 
@@ -41,14 +39,14 @@ struct SearchedValue<'a> {
     bytes: &'a [u8],
 }
 
-/// A spelling of a value, by the places of both in their lists: its text is made again when it is needed.
+/// A spelling of a value, by the indexes of both. Its text is computed again when it is needed.
 struct Spelling {
     value: usize,
     number: usize,
 }
 
 impl<'a> ValueSearch<'a> {
-    /// Looks for every value of at least 8 bytes.
+    /// Prepares the search for all values of at least 8 bytes.
     pub(crate) fn new(secrets: impl IntoIterator<Item = &'a SecretManifest>) -> Self {
         let mut values = Vec::new();
         let mut needles: BTreeMap<Needle, Vec<Spelling>> = BTreeMap::new();
@@ -65,14 +63,14 @@ impl<'a> ValueSearch<'a> {
                 values.push(SearchedValue { name: format!("of {key} in {}", secret.name), bytes });
             }
         }
-        // A DFA would be searched faster, and takes longer to build than it takes to seal a file.
+        // Not a DFA: it searches faster, but building it takes longer than sealing a file.
         let builder = AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(needles.keys());
-        // 2^31 states are allowed; the values of 32 MiB of text have 8 spellings of 8 bytes each, and so fewer.
+        // The limit is 2^31 states. The values of 32 MiB of text need fewer: 8 spellings of 8 bytes for each value.
         let automaton = builder.expect("an automaton within its limits");
         Self { values, automaton, spellings: needles.into_values().collect() }
     }
 
-    /// Every value that shows in a text, with the byte where it first does, in the order of the text.
+    /// Returns the values that show in a text, each with the position of its first byte, in the order of the text.
     pub(crate) fn in_text(&self, text: &str) -> Vec<(usize, &str)> {
         let packed = packed(text.as_bytes());
         let mut found = BTreeMap::new();
@@ -96,7 +94,7 @@ impl<'a> ValueSearch<'a> {
         unpacked.collect()
     }
 
-    /// Every value that shows in the strings of an object in JSON, with the path where it first does.
+    /// Returns the values that show in the strings of a JSON object, each with the first path where it shows.
     pub(crate) fn in_object(&self, json: &str, path: &str) -> Vec<(String, &str)> {
         let mut found = Vec::new();
         if !self.in_text(json).is_empty()
@@ -109,7 +107,7 @@ impl<'a> ValueSearch<'a> {
         found
     }
 
-    /// Where a spelling begins in a packed text that has its needle at a place; `None` if the rest differs.
+    /// Returns the start of a spelling in a packed text with its needle at this position; `None` if the rest differs.
     fn start_of(&self, spelling: &Spelling, packed: &[u8], needle: usize) -> Option<usize> {
         let text = spellings(self.values[spelling.value].bytes).into_iter().nth(spelling.number)?;
         let start = needle.checked_sub(needle_offset(&text)?)?;
@@ -129,9 +127,9 @@ impl<'a> ValueSearch<'a> {
                 for (name, field) in fields {
                     if self.in_text(name).is_empty() {
                         let dot = if path.is_empty() { "" } else { "." };
-                        self.walk(field, &format!("{path}{dot}{}", shown(name)), found);
+                        self.walk(field, &format!("{path}{dot}{}", name_or_ellipsis(name)), found);
                     } else {
-                        // The path itself would show the value.
+                        // Without the name in the path: the name contains the value.
                         found.extend(here(name));
                     }
                 }
@@ -141,7 +139,7 @@ impl<'a> ValueSearch<'a> {
     }
 }
 
-/// The ways to write a value, without white space; always the same ones in the same order.
+/// Returns the spellings of a value without white space, always in the same order.
 fn spellings(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     let mut all = vec![packed(value)];
     let mut add = |spelling: Zeroizing<Vec<u8>>| {
@@ -161,17 +159,17 @@ fn spellings(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     all
 }
 
-/// The base64 characters that stand for nothing but the value, when this many bytes come before it in
-/// the group of three that it begins in.
+/// Returns the base64 characters that depend on the value alone, if this many bytes come before it in its first group of
+/// three bytes.
 fn base64_inside(value: &[u8], before: usize) -> Zeroizing<Vec<u8>> {
     let bytes = Zeroizing::new([&[0; 3][..before], value].concat());
     let encoded = Zeroizing::new(BASE64_STANDARD_NO_PAD.encode(bytes.as_slice()));
-    // A character stands for 6 bits; the first and the last can share theirs with other bytes.
+    // A character has 6 bits. The first and last can have bits of other bytes too.
     let inside = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
     Zeroizing::new(encoded.as_bytes()[inside].to_vec())
 }
 
-/// The bytes in the middle of a spelling; `None` for a spelling that chance would find.
+/// Returns the bytes in the middle of a spelling; `None` for a spelling that is too short.
 fn needle(spelling: &[u8]) -> Option<Needle> {
     spelling[needle_offset(spelling)?..].first_chunk().copied()
 }
@@ -180,25 +178,26 @@ fn needle_offset(spelling: &[u8]) -> Option<usize> {
     Some(spelling.len().checked_sub(SHORTEST)? / 2)
 }
 
-/// The value without the line break that files end with, unless it is too short then.
+/// Returns the value without a line break at its end, unless it would be too short.
 fn without_last_line_break(value: &[u8]) -> &[u8] {
     let shorter = value.strip_suffix(b"\n").unwrap_or(value);
     let shorter = shorter.strip_suffix(b"\r").unwrap_or(shorter);
     if shorter.len() < SHORTEST { value } else { shorter }
 }
 
-/// The bytes without white space.
+/// Returns the bytes without white space.
 fn packed(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
-    // Enough for all of it: a growing buffer would leave copies behind.
+    // With room for all bytes: a growing buffer would leave copies in memory.
     let mut packed = Zeroizing::new(Vec::with_capacity(bytes.len()));
     packed.extend(bytes.iter().filter(|byte| !byte.is_ascii_whitespace()));
     packed
 }
 
-/// The inside of a JSON string (RFC 8259 §7), with escapes also for the characters that `escaped` names.
+/// Returns the text between the quotes of a JSON string (RFC 8259 §7), with escapes also for the characters that `escaped`
+/// selects.
 fn json(value: &str, escaped: impl Fn(char) -> bool) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::new());
-    // A string is always JSON.
+    // Every string can be written as JSON.
     let plain = Zeroizing::new(serde_json::to_string(value).expect("a string is JSON"));
     let inside = plain.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
     for character in inside.chars() {

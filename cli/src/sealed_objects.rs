@@ -1,4 +1,4 @@
-//! The SealedSecrets of a text, decoded.
+//! Reads and decodes the SealedSecrets of files, folders and stdin.
 
 use std::ffi::{OsStr, OsString};
 
@@ -12,35 +12,35 @@ use crate::file_names::file_name;
 use crate::input::{self, Input};
 use crate::streams::Streams;
 
-/// How many failures of one input are shown. A person reads no more, and a hostile input can have any number.
-const MOST_FAILURES: usize = 100;
+/// The most errors that are shown for one input. A hostile input could give millions.
+const MAX_SHOWN_ERRORS: usize = 100;
 
-/// A SealedSecret and where it stood.
+/// A SealedSecret and its place.
 pub(crate) struct SealedObject {
     /// `FILE:LINE`.
     pub(crate) place: String,
-    /// As it was read.
+    /// The object before decoding.
     pub(crate) object: SealedSecret,
-    /// As it was decoded.
+    /// The decoded object.
     pub(crate) sealed: Sealed,
 }
 
 /// The manifests that a command reads SealedSecrets from.
 #[derive(Args)]
 pub(crate) struct ManifestArguments {
-    /// Files and folders; `-`, or nothing, is stdin
+    /// Read these files and folders; `-` or no argument is stdin
     #[arg(value_name = "MANIFEST|DIR|-", value_parser = file_name::<OsString>())]
     manifests: Vec<OsString>,
 }
 
-/// One text with manifests.
+/// A file or stream with manifests.
 pub(crate) struct Source {
     input: Input,
     is_named: bool,
 }
 
 impl ManifestArguments {
-    /// The names on the command line; `-` if there are none, unless stdin is a terminal.
+    /// Returns the names on the command line, or `-` without names. Refuses a terminal as stdin.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, CliError> {
         if !self.manifests.is_empty() {
             return Ok(self.manifests.clone());
@@ -54,8 +54,8 @@ impl ManifestArguments {
 }
 
 impl Source {
-    /// The texts that a name on the command line stands for: a file, stdin, or the manifests below a folder.
-    /// Adds to `errors` why a folder could not be searched.
+    /// Returns the sources for a name on the command line: a file, stdin, or the manifests below a folder. Adds an error for
+    /// each folder that cannot be searched.
     pub(crate) fn all_of(
         name: &OsStr,
         errors: &mut Vec<CliError>,
@@ -73,25 +73,25 @@ impl Source {
         }
     }
 
-    /// Calls `make` for every SealedSecret, also for those in lists, and returns the results. Calls it for none
-    /// unless all of them can be read. Refuses a named input without a SealedSecret.
+    /// Calls `make` for each SealedSecret, also in lists, and returns the results. Calls it only if all SealedSecrets can be
+    /// read. Refuses an input on the command line without a SealedSecret.
     ///
-    /// Reads every object twice, first to check all of them: objects take many times the memory of their
-    /// text, so only one is in memory at a time.
+    /// Reads each object twice, the first time to check all of them. This keeps only one object in memory: objects take
+    /// many times the memory of their text.
     pub(crate) fn read_all<T>(&self, mut make: impl FnMut(SealedObject, Format) -> T) -> Result<Vec<T>, Failures> {
         let text = self.input.read()?;
         let place = self.input.place();
         let stream = split(&text).map_err(|error| CliError::manifest(&place, &error))?;
-        Failures::none_or(objects(&place, &stream).filter_map(Result::err).take(MOST_FAILURES).collect())?;
+        Failures::none_or(objects(&place, &stream).filter_map(Result::err).take(MAX_SHOWN_ERRORS).collect())?;
         let made: Vec<_> = objects(&place, &stream).flatten().map(|object| make(object, stream.format)).collect();
         if made.is_empty() && self.is_named {
-            return Err(nothing_in(place).into());
+            return Err(no_sealed_secret_error(place).into());
         }
         Ok(made)
     }
 
-    /// Calls `take` for every SealedSecret that can be read, and then returns the errors of the others. Refuses a
-    /// named input without a SealedSecret.
+    /// Calls `take` for each SealedSecret that can be read, and then returns the errors for the others. Refuses an input on
+    /// the command line without a SealedSecret.
     pub(crate) fn read_each(&self, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
         let text = self.input.read()?;
         let place = self.input.place();
@@ -102,22 +102,22 @@ impl Source {
             is_empty = false;
             match object {
                 Ok(object) => take(object),
-                Err(error) if errors.len() < MOST_FAILURES => errors.push(error),
+                Err(error) if errors.len() < MAX_SHOWN_ERRORS => errors.push(error),
                 Err(_) => {}
             }
         }
         if is_empty && self.is_named {
-            return Err(nothing_in(place).into());
+            return Err(no_sealed_secret_error(place).into());
         }
         Failures::none_or(errors)
     }
 }
 
-fn nothing_in(place: String) -> CliError {
+fn no_sealed_secret_error(place: String) -> CliError {
     CliError::refused("no SealedSecret in it").at(place)
 }
 
-/// The SealedSecrets of a stream, each read when the iterator reaches it.
+/// Returns the SealedSecrets of a stream. Reads each only when the iterator reaches it.
 fn objects<'a>(input: &'a str, stream: &'a Stream<'_>) -> impl Iterator<Item = Result<SealedObject, CliError>> {
     stream.kinds().flat_map(move |(document, kind)| {
         let found = match kind {

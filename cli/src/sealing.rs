@@ -19,27 +19,27 @@ use crate::error::{CliError, Failures, place_in};
 use crate::input::MAX_INPUT_BYTES;
 use crate::residue::ValueSearch;
 
-/// Above this size a copy of the object no longer fits into the annotation that client-side apply
-/// writes (256 KiB for all annotations together).
+/// Above this size, a copy of the object does not fit into the annotation that client-side apply writes: all annotations
+/// of an object together may have 256 KiB.
 const MAX_APPLY_BYTES: usize = 200 * 1024;
 
-/// How to seal.
+/// The options for sealing.
 pub(crate) struct Sealing {
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) scope: Scope,
-    /// The namespace of manifests that have none. A manifest with another namespace is refused.
+    /// The namespace for manifests without a namespace. A manifest with another namespace is refused.
     pub(crate) namespace: Option<Namespace>,
 }
 
-/// A text after sealing.
+/// The result of sealing a text.
 pub(crate) struct SealedText<'a> {
     pub(crate) text: Cow<'a, str>,
     pub(crate) counts: Counts,
-    /// Each with its place and its text.
+    /// The place and text of each warning.
     pub(crate) warnings: Vec<(String, String)>,
 }
 
-/// How many objects a text held before it was sealed.
+/// The numbers of objects in a text before sealing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) secrets: usize,
@@ -70,9 +70,9 @@ impl Sum for Counts {
     }
 }
 
-/// A document of which everything was read and checked that sealing needs.
+/// A document after reading and checking, ready to be sealed.
 enum Prepared {
-    /// Has no Secret, and stays as it is.
+    /// A document without a Secret. It stays as it is.
     Unchanged,
     Secret(Box<PreparedSecret>),
     /// A list and the Secrets in it, in their order.
@@ -80,7 +80,7 @@ enum Prepared {
 }
 
 impl Prepared {
-    /// The most bytes of memory that it takes for each byte of its text.
+    /// The most bytes of memory that it needs for each byte of its text.
     fn weight(&self) -> usize {
         match self {
             Self::Unchanged => 0,
@@ -92,14 +92,14 @@ impl Prepared {
 
 /// A Secret that can be sealed.
 struct PreparedSecret {
-    /// Where it stands in its document, such as `items[3].`; empty for the document itself.
+    /// Its path in the document, such as `items[3].`; empty for the document itself.
     path: String,
     secret: SecretManifest,
     namespace: Namespace,
     warnings: Vec<ManifestWarning>,
 }
 
-/// An item of a list that is written anew.
+/// An item of a list that is written again.
 enum WrittenItem {
     Sealed(Box<SealedSecret>),
     Other(Object),
@@ -111,7 +111,7 @@ struct Part<'a> {
     place: String,
     line: usize,
     text: Cow<'a, str>,
-    /// The objects that were written anew, each as JSON without ciphertext and with its path.
+    /// The objects that were written again: the path of each, and the object as JSON without ciphertext.
     objects: Vec<(String, String)>,
     /// The Secrets that were sealed.
     secrets: Vec<SecretManifest>,
@@ -119,7 +119,7 @@ struct Part<'a> {
 }
 
 impl Sealing {
-    /// Seals every Secret of a text, or none: each document that is refused gives a failure.
+    /// Seals all Secrets of a text, or none if any document is refused. Returns an error for each refused document.
     pub(crate) fn seal_text<'a>(&self, input: &str, text: &'a str) -> Result<SealedText<'a>, Failures> {
         let stream = split(text).map_err(|error| CliError::manifest(input, &error))?;
         let (counts, prepared) = self.prepare(input, &stream)?;
@@ -142,11 +142,10 @@ impl Sealing {
         Ok(SealedText { text, counts, warnings })
     }
 
-    /// Reads and checks every document before the first is sealed, so that a refusal costs little.
+    /// Reads and checks all documents before the first is sealed, so that a refusal costs little.
     ///
-    /// Gives each document as it was prepared, or `None` for a document that is read again when it is sealed:
-    /// the text and what is prepared stay within 32 MiB, because a document that is read takes 32 MiB more, and
-    /// every text is refused within 64 MiB.
+    /// Returns `None` for a document that must be read again for sealing. This keeps the text and the prepared documents
+    /// within 32 MiB. Reading a document takes up to 32 MiB more, and a refusal must need at most 64 MiB.
     fn prepare(&self, input: &str, stream: &Stream<'_>) -> Result<(Counts, Vec<Option<Prepared>>), Failures> {
         let mut counts = Counts::default();
         let mut all = Vec::new();
@@ -164,7 +163,7 @@ impl Sealing {
                 room = left.unwrap_or(room);
                 (counts, left.map(|_| prepared))
             });
-            // This reads another tree of a large document: the first one is gone by now.
+            // Only here, after the first tree of the document is dropped: this reads a second tree.
             match outcome.and_then(|outcome| document.hidden_secret().map_or(Ok(outcome), |error| Err(manifest(error))))
             {
                 Ok((found, prepared)) => {
@@ -211,7 +210,7 @@ impl Sealing {
             match item {
                 DocumentKind::Secret(secret) => secrets.push(self.prepare_secret(input, place, secret, path())?),
                 DocumentKind::List(items) => self.prepare_items(input, place, items, &path(), secrets)?,
-                // It is written anew.
+                // Checks that the item can be written again.
                 DocumentKind::Other(object) => {
                     object.to_list_item().map_err(|error| CliError::manifest(input, &error))?;
                 }
@@ -221,7 +220,7 @@ impl Sealing {
         Ok(())
     }
 
-    /// Reads a Secret, gives it its namespace, and refuses what cannot be sealed.
+    /// Reads a Secret and finds its namespace. Refuses a Secret that cannot be sealed.
     fn prepare_secret(
         &self,
         input: &str,
@@ -266,7 +265,7 @@ impl Sealing {
         Ok(part)
     }
 
-    /// Lists in the list are dissolved into it.
+    /// Seals the Secrets of a list. The items of inner lists become items of the outer list.
     fn seal_items(
         &self,
         input: &str,
@@ -279,7 +278,7 @@ impl Sealing {
             match item {
                 DocumentKind::Empty => {}
                 DocumentKind::Secret(_) => {
-                    // There is one for each Secret of the list.
+                    // `prepare_items` adds one for each Secret of the list, in the same order.
                     let secret = secrets.next().expect("a Secret that was prepared");
                     written.push(WrittenItem::Sealed(Box::new(self.seal_secret(input, secret, part)?)));
                 }
@@ -317,7 +316,7 @@ impl Sealing {
         Ok(sealed)
     }
 
-    /// The namespace of the manifest, or else the one of `--namespace`.
+    /// Returns the namespace of the manifest or of `--namespace`. Refuses a contradiction and a missing namespace.
     fn namespace_of<'a>(&'a self, secret: &'a SecretManifest) -> Result<&'a Namespace, (String, &'static str)> {
         match (&secret.namespace, &self.namespace) {
             (Some(own), Some(asked)) if own != asked => Err((
@@ -362,7 +361,7 @@ impl<'a> Part<'a> {
         Ok(write_list(&written, format))
     }
 
-    /// A warning for every value that still shows in the document, with its place.
+    /// Returns a warning for each value that still shows in the document.
     fn values_that_show(&self, input: &str, search: &ValueSearch<'_>) -> Vec<(String, String)> {
         let mut warnings = Vec::new();
         if self.objects.is_empty() {
@@ -385,7 +384,7 @@ impl<'a> Part<'a> {
     }
 }
 
-/// A SealedSecret as JSON, without its ciphertext: that is nine tenths of it, and shows nothing.
+/// Returns a SealedSecret as JSON without the ciphertext, which is nine tenths of it and shows no value.
 fn readable_json(sealed: &SealedSecret) -> String {
     let mut sealed = sealed.clone();
     sealed.spec.envelopes.clear();
@@ -394,17 +393,17 @@ fn readable_json(sealed: &SealedSecret) -> String {
 }
 
 fn json(object: &impl Serialize) -> String {
-    // Every object was made of plain data, whose maps have strings as keys.
+    // Objects consist of plain data, and the keys of their maps are strings.
     serde_json::to_string(object).expect("an object is JSON")
 }
 
-/// Whether a line may have been kept from around the manifest: a manifest that is written anew has no comments.
+/// Whether a line can come from around the manifest: a manifest that was written again has no comments.
 fn can_hold_comment(line: &str) -> bool {
     line.trim_start().starts_with('#') || ["---", "...", "%"].iter().any(|start| line.starts_with(start))
 }
 
-/// Refuses objects that would leave plain values beside the sealed ones: an object that is almost a Secret, and
-/// plain values in a SealedSecret.
+/// Refuses objects whose plain values would stay in the result: an object that looks like a Secret with a typing error,
+/// and plain values in a SealedSecret.
 fn refuse_plain_values(kind: &DocumentKind) -> Result<(), ManifestError> {
     match kind {
         DocumentKind::Empty | DocumentKind::Secret(_) => Ok(()),
@@ -422,7 +421,7 @@ fn refused(place: &str, path: &str, text: &str) -> CliError {
     CliError::refused(format!("{}{text}", item_of(path))).at(place)
 }
 
-/// The beginning of an error text about an item of a list.
+/// Returns the beginning of an error text about an item of a list: its path.
 fn item_of(path: &str) -> String {
     match path.strip_suffix('.') {
         Some(path) => format!("{path}: "),

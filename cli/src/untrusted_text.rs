@@ -1,8 +1,8 @@
-//! Texts of files that somebody else wrote, on their way to a terminal.
+//! Texts from files of others that are shown at a terminal.
 
-/// The text as a report may show it: itself if it is 1 to 253 bytes of printable ASCII without
-/// white space, as the names in manifests are, or `…` where it could be anything.
-pub(crate) fn shown(text: &str) -> &str {
+/// Returns a text that looks like a name in a manifest (1 to 253 bytes of printable ASCII without white space), and `…`
+/// for any other text.
+pub(crate) fn name_or_ellipsis(text: &str) -> &str {
     let is_plain = (1..=253).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if is_plain { text } else { "…" }
 }
@@ -12,12 +12,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_looks_like_a_name_is_shown() {
+    fn only_a_text_that_looks_like_a_name_is_shown() {
         for text in ["Opaque", "kubernetes.io/tls", "!", "~", &"x".repeat(253)] {
-            assert_eq!(shown(text), text);
+            assert_eq!(name_or_ellipsis(text), text);
         }
         for text in ["", "a b", "a\nb", "\u{1b}[2J", "\u{7f}", "\u{85}", "é", "\u{202e}", &"x".repeat(254)] {
-            assert_eq!(shown(text), "…", "{text:?}");
+            assert_eq!(name_or_ellipsis(text), "…", "{text:?}");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Work on many things on all cores.
+//! Runs work on all cores.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// Does the work for every item, on as many threads as there are cores, and gives each outcome to `take` in
-/// the order of the items, as soon as it and all before it are there.
+/// Runs `work` for each item, on as many threads as there are cores. Passes the outcomes to `take` in the order of the
+/// items, each as soon as it and all earlier outcomes are ready.
 pub(crate) fn in_order<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync, mut take: impl FnMut(R)) {
     let workers = thread::available_parallelism().map_or(1, usize::from).min(items.len());
     if workers < 2 {

@@ -53,7 +53,7 @@ fn an_unusual_type_is_hidden_in_the_text_report() {
 }
 
 #[test]
-fn an_empty_type_is_shown_as_kubernetes_reads_it() {
+fn an_empty_type_is_shown_as_opaque() {
     let folder = Folder::with_key();
     let (sealed, _) = sealed_in(&folder);
     let sealed = sealed.replace("type: kubernetes.io/tls", "type: \"\"");

@@ -37,7 +37,7 @@
 //! A test of `tests/system` is a name and a function, listed in the `tests()` of its module (`registration.rs` explains
 //! the forms). It gets a `Context`: a cluster that all tests share, with a controller in it.
 //!
-//! ```ignore
+//! ```text
 //! async fn materialises(context: &Context) -> TestResult {
 //!     // A namespace of this test. It is deleted when the value is dropped.
 //!     let namespace = context.cluster.namespace("materialises").await?;

@@ -14,12 +14,12 @@ use crate::input;
 use crate::known_keys::{KnownKey, KnownKeys, KnownKeysArguments};
 use crate::sealed_objects::{ManifestArguments, SealedObject, Source};
 use crate::streams::Streams;
-use crate::untrusted_text::shown;
+use crate::untrusted_text::name_or_ellipsis;
 
-/// Shows which keys SealedSecrets are sealed to, and where they claim to belong.
+/// Show the keys that SealedSecrets are sealed to, and the place that they claim.
 ///
-/// Needs no identity and opens nothing. What it shows of a place is what the manifest says: only opening proves it. A
-/// manifest that cannot be read does not keep the others from being shown.
+/// Needs no identity and opens nothing. The place is a claim of the manifest: only opening proves it. Manifests that
+/// cannot be read do not hide the others.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InspectArguments {
@@ -27,7 +27,7 @@ pub(crate) struct InspectArguments {
     manifests: ManifestArguments,
     #[command(flatten)]
     known_keys: KnownKeysArguments,
-    /// How the report is written
+    /// Print the report in this format
     #[arg(long, value_enum, default_value = "text")]
     format: ReportFormat,
 }
@@ -38,7 +38,7 @@ Examples:
   waxseal inspect apps/ --keys .waxseal/prod.yaml
   kubectl get wax -A -o yaml | waxseal inspect --format json";
 
-/// How a report is written.
+/// The format of a report.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
     /// For people
@@ -82,7 +82,7 @@ struct KeyReport {
 #[serde(rename_all = "camelCase")]
 struct ValueReport {
     envelope: String,
-    /// The most that the value can be long: the upper end of its size class, as its own length is hidden.
+    /// The largest possible length of the value. The padding hides the exact length.
     max_bytes: usize,
 }
 
@@ -112,14 +112,14 @@ fn inspect(name: &OsStr, streams: &mut Streams, mut take: impl FnMut(SealedObjec
     Failures::none_or(errors)
 }
 
-/// A report as JSON, indented; characters that a terminal obeys or hides are escaped.
+/// Returns a report as indented JSON with hidden characters escaped.
 pub(crate) fn to_json(report: &impl Serialize) -> String {
-    // Reports are made of strings, numbers and maps with strings as keys.
+    // Reports consist of strings, numbers, and maps with strings as keys.
     let text = serde_json::to_string_pretty(report).expect("a report is JSON") + "\n";
     escaped_json(&text).into_owned()
 }
 
-/// The word for a kind of key.
+/// Returns the word for a kind of key.
 pub(crate) fn kind_word(kind: KeyKind) -> &'static str {
     match kind {
         KeyKind::Hybrid => "hybrid",
@@ -166,8 +166,8 @@ fn envelopes(object: &SealedObject, known_keys: Option<&KnownKeys>) -> BTreeMap<
         .collect()
 }
 
-/// The length of the longest value that a decoded token can hold: its bytes without salt and tag, 16 bytes each,
-/// and without the length, 4 bytes.
+/// Returns the length of the longest value that fits into a token: its bytes without the salt and the tag (16 bytes each)
+/// and without the length (4 bytes).
 fn max_bytes(token: &str) -> usize {
     let encoded = token.rsplit('.').next().unwrap_or_default();
     (encoded.len() * 3 / 4).saturating_sub(36).min(MAX_SECRET_BYTES)
@@ -183,7 +183,7 @@ fn to_text(report: &Report) -> String {
 fn write_text(text: &mut String, report: &Report) -> std::fmt::Result {
     let immutable = if report.immutable { ", immutable" } else { "" };
     writeln!(text, "{}/{} ({})", report.namespace, report.name, report.place)?;
-    writeln!(text, "  scope {}, type {}{immutable}", report.scope, shown(&report.type_))?;
+    writeln!(text, "  scope {}, type {}{immutable}", report.scope, name_or_ellipsis(&report.type_))?;
     for (id, envelope) in &report.envelopes {
         writeln!(text, "  envelope {id}, claims to be bound to {}", bound_to_text(&envelope.bound_to))?;
         for (id, key) in &envelope.keys {
@@ -196,7 +196,7 @@ fn write_text(text: &mut String, report: &Report) -> std::fmt::Result {
     Ok(())
 }
 
-/// The entries of the keys files for a key, as text to follow its id; empty if no keys file was given.
+/// Returns the entries of the keys files for a key, as text after its id; empty without keys files.
 fn known_text(known: Option<&[KnownKey]>) -> String {
     let Some(known) = known else {
         return String::new();

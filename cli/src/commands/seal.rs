@@ -19,38 +19,38 @@ use crate::sealing::{Counts, Sealing};
 use crate::streams::Streams;
 use crate::workers;
 
-/// Turns Secret manifests into SealedSecrets.
+/// Turn Secret manifests into SealedSecrets.
 ///
-/// Takes YAML and JSON, files with several documents, and lists. What is sealed already and all other kinds stay as
-/// they are, byte for byte; sealed documents are written anew, without comments. One file or stdin goes to stdout;
-/// several files and folders need `--output-dir` or `--in-place`. Folders are searched for .yaml, .yml and .json;
-/// links that lead out of them are not followed.
+/// Reads YAML and JSON, files with several documents, and lists. Objects that are sealed already and objects of other
+/// kinds stay byte for byte; sealed documents lose their comments. The result of one file or stdin goes to stdout;
+/// several files and folders need `--output-dir` or `--in-place`. Searches folders for .yaml, .yml and .json, and does
+/// not follow links that lead out of them.
 #[derive(Args)]
 #[command(group = ArgGroup::new("written").args(["output", "output_dir"]), after_help = EXAMPLES)]
 pub(crate) struct SealArguments {
-    /// Files and folders; `-`, or nothing, is stdin
+    /// Seal these files and folders; `-` or no argument is stdin
     #[arg(value_name = "FILE|DIR|-", value_parser = file_name::<OsString>())]
     inputs: Vec<OsString>,
     #[command(flatten)]
     recipients: RecipientArguments,
-    /// What the values are bound to: namespace and name, the namespace alone, or neither
+    /// Bind the values to namespace and name (Strict), to the namespace, or to neither (Cluster)
     #[arg(long, value_enum, ignore_case = true, default_value = "Strict")]
     scope: ScopeArgument,
-    /// The namespace of manifests that have none
+    /// Use this namespace for manifests without a namespace
     #[arg(short, long, value_parser = Namespace::parse)]
     namespace: Option<Namespace>,
-    /// Write the result to this file; `-` is stdout. A file that is there is replaced if the result has all of its
+    /// Write the result to this file; `-` is stdout. An existing file is replaced only if the result has all of its
     /// objects
     #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>(), conflicts_with_all = ["output_dir", "in_place"])]
     output: Option<PathBuf>,
-    /// Write each result below this folder: a file under its name, those of a folder under their path in it. Files
-    /// are replaced as with `--output`, and links are not followed
+    /// Write the results below this folder: a file under its name, the files of a folder under their path in that folder.
+    /// Existing files are replaced as with `--output`, and links are not followed
     #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), conflicts_with = "in_place")]
     output_dir: Option<PathBuf>,
-    /// Replace files that hold other objects, too, but never an identity file or one of `--keys`
+    /// Also replace files with other objects, but never an identity file or a file of `--keys`
     #[arg(long, requires = "written")]
     force: bool,
-    /// Replace each file with its result, once all of its documents are sealed
+    /// Replace each file with its result, if all of its documents can be sealed
     #[arg(long)]
     in_place: bool,
 }
@@ -79,7 +79,7 @@ struct Job {
 
 enum Target {
     Stdout,
-    /// This file, which is made or replaced.
+    /// This file, which is created or replaced.
     File(PathBuf),
     /// The file with this path below `--output-dir`.
     Below(PathBuf),
@@ -87,21 +87,21 @@ enum Target {
     Input,
 }
 
-/// What a job did.
+/// The outcome of a job.
 struct Outcome {
     counts: Counts,
-    /// What belongs on stdout.
+    /// The result, if it goes to stdout.
     result: Option<String>,
     warnings: Vec<(String, String)>,
-    /// The file that held plain Secrets until now, with the name that messages show.
+    /// The file that had plain Secrets before it was replaced, after the name that messages show.
     replaced: Option<(String, PathBuf)>,
 }
 
-/// What all jobs did so far.
+/// The outcomes of all jobs so far.
 #[derive(Default)]
 struct Done {
     counts: Counts,
-    /// In how many files Secrets were sealed.
+    /// The number of files in which Secrets were sealed.
     files: usize,
     replaced: Vec<(String, PathBuf)>,
     errors: Vec<CliError>,
@@ -134,7 +134,7 @@ pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(),
 }
 
 impl SealArguments {
-    /// Whether there can be any number of results.
+    /// Whether several inputs are allowed.
     fn writes_many(&self) -> bool {
         self.in_place || self.output_dir.is_some()
     }
@@ -171,7 +171,7 @@ impl SealArguments {
                 continue;
             }
             if self.in_place {
-                output::check_links(&path)?;
+                output::check_symbolic_links(&path)?;
             }
             let found = input::manifests_below(&path, self.output_dir.as_deref())?;
             found.warn_of_links_out(&path, streams);
@@ -195,7 +195,7 @@ impl SealArguments {
         if sealed.counts.is_zero() {
             return match job.input {
                 Input::Found(_) => Ok(outcome),
-                // The person named it, so it must have something to seal.
+                // An input on the command line must have a Secret.
                 Input::Stdin | Input::File(_) => Err(CliError::refused("no Secret in it").at(place).into()),
             };
         }
@@ -253,7 +253,7 @@ impl SealArguments {
 impl Job {
     fn to_one(input: Input, output: Output) -> Result<Self, CliError> {
         if let (Input::File(file), Output::File(target)) = (&input, &output) {
-            check_not_itself(file, target)?;
+            refuse_output_over_input(file, target)?;
         }
         let target = match output {
             Output::Stdout => Target::Stdout,
@@ -264,7 +264,7 @@ impl Job {
 }
 
 impl Done {
-    /// Adds what a job did, and says it.
+    /// Adds the outcome of a job, and prints its result and warnings.
     fn add(&mut self, outcome: Outcome, streams: &mut Streams) -> Result<(), Failures> {
         if let Some(text) = outcome.result {
             streams.result(&text)?;
@@ -292,14 +292,14 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// Jobs that write each result below a folder, no two under the same name.
+/// Returns jobs that write each result below a folder. Refuses two results with one name.
 fn jobs_below(folder: &Path, files: Vec<(Input, PathBuf)>) -> Result<Vec<Job>, CliError> {
     let mut taken: HashMap<PathBuf, String> = HashMap::new();
     let mut jobs = Vec::new();
     for (input, name) in files {
         let target = folder.join(&name);
         if let Some(file) = input.file() {
-            check_not_itself(file, &target)?;
+            refuse_output_over_input(file, &target)?;
         }
         let place = input.place();
         if let Some(other) = taken.insert(name.clone(), place.clone()) {
@@ -311,7 +311,7 @@ fn jobs_below(folder: &Path, files: Vec<(Input, PathBuf)>) -> Result<Vec<Job>, C
     Ok(jobs)
 }
 
-/// Jobs that replace each file once, also if several names or links lead to it.
+/// Returns jobs that replace each file once, even if several names or links lead to it.
 fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
     let is_link = |input: &Input| matches!(input, Input::Found(file) if file.is_link);
     let real = |input: &Input| input.file().and_then(|file| file.canonicalize().ok());
@@ -324,7 +324,7 @@ fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
     inputs.into_iter().filter(is_first).map(|input| Job { input, target: Target::Input }).collect()
 }
 
-/// Replaces an input by its result.
+/// Replaces an input file with its result.
 fn replace_input(input: &Input, text: &str, folders: &ChangedFolders, outcome: &mut Outcome) -> Result<(), CliError> {
     // Stdin is never sealed in place.
     let Some(file) = input.file() else {
@@ -339,14 +339,14 @@ fn replace_input(input: &Input, text: &str, folders: &ChangedFolders, outcome: &
     destination.write_before_sync(text, folders).map_err(placed)?;
     if has_second_name {
         let warning = "another name of the file, a hard link, still holds the plain values";
-        // It comes before what shows in the result.
+        // Before the warnings about values that still show.
         outcome.warnings.insert(0, (input.place(), warning.to_owned()));
     }
     outcome.replaced = Some((input.place(), file.to_owned()));
     Ok(())
 }
 
-/// Warns of the files whose plain text Git holds or may hold.
+/// Warns of the files whose plain text is, or may be, in a Git repository.
 fn warn_of_history(replaced: &[(String, PathBuf)], streams: &mut Streams) {
     let files: Vec<_> = replaced.iter().map(|(_, file)| file.clone()).collect();
     for ((place, _), held) in replaced.iter().zip(git::held(&files)) {
@@ -368,7 +368,7 @@ fn is_folder(input: &Input) -> bool {
     matches!(input, Input::File(path) if path.is_dir())
 }
 
-fn check_not_itself(file: &Path, target: &Path) -> Result<(), CliError> {
+fn refuse_output_over_input(file: &Path, target: &Path) -> Result<(), CliError> {
     match (file.canonicalize(), target.canonicalize()) {
         (Ok(file), Ok(target)) if file == target => {
             Err(CliError::usage(format!("{} would be written over itself", visible_path(&file)))
