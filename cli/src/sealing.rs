@@ -183,11 +183,11 @@ impl Sealing {
         Ok(write_list(&items, format))
     }
 
-    fn seal_items(
+    fn seal_items<'a>(
         &self,
-        items: Vec<DocumentKind>,
+        items: Vec<DocumentKind<'a>>,
         prefix: &str,
-        written: &mut Vec<Item>,
+        written: &mut Vec<Item<'a>>,
         found: &mut Found<'_>,
     ) -> Result<(), CliError> {
         for (index, item) in items.into_iter().enumerate() {
@@ -266,9 +266,9 @@ impl Sealing {
     }
 }
 
-enum Item {
+enum Item<'a> {
     Sealed(Box<SealedSecret>),
-    Other(Object),
+    Other(Object<'a>),
 }
 
 /// What is found on the way through one document.
@@ -317,7 +317,7 @@ fn refuse_plain_values(kind: &DocumentKind) -> Result<(), ManifestError> {
         DocumentKind::Empty | DocumentKind::Secret(_) => Ok(()),
         DocumentKind::SealedSecret(object) => object.check_values(),
         DocumentKind::List(items) => items.iter().try_for_each(refuse_plain_values),
-        DocumentKind::Other(object) => object.near_secret().cloned().map_or(Ok(()), Err),
+        DocumentKind::Other(object) => object.near_secret().map_or(Ok(()), Err),
     }
 }
 
