@@ -213,6 +213,11 @@ impl<'l> TreeBuilder<'l> {
         }
     }
 
+    /// Whether the next node is a key or a value.
+    pub(super) fn is_in_mapping(&self) -> bool {
+        self.open.last().is_some_and(Node::is_mapping)
+    }
+
     /// The root, if the text has a node.
     pub(super) fn finish(self) -> Option<Node> {
         self.root

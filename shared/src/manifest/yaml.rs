@@ -1,6 +1,8 @@
 //! YAML text to a tree: the only module that names the YAML parser.
 
-use granit_parser::{ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, Span, Tag as ParsedTag};
+use std::ops::Range;
+
+use granit_parser::{ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, Tag as ParsedTag};
 use zeroize::Zeroizing;
 
 use super::error::ManifestError;
@@ -20,6 +22,7 @@ pub(super) fn parse(text: &str, base: usize, limits: &mut Limits) -> Result<Opti
     options.set_emit_comments(false);
     let mut builder = TreeBuilder::new(limits);
     let mut documents = 0;
+    let mut last_end = 0;
     for next in Parser::new_from_str_with_options(text, options) {
         let (event, span) = next.map_err(|error| refusal(&error, text, base))?;
         if matches!(event, Event::DocumentStart(..)) {
@@ -29,14 +32,37 @@ pub(super) fn parse(text: &str, base: usize, limits: &mut Limits) -> Result<Opti
             let error = ManifestError::new("a second document begins without \"---\"");
             return Err(error.at_offset(base + offset(span.start)));
         }
-        feed(&mut builder, event, span, base)?;
+        let (mut start, end) = (offset(span.start), offset(span.end));
+        // The parser's spans of these begin with their content.
+        if let Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) = event {
+            start = start_of_block(text, last_end..start, b"|>");
+        } else if matches!(event, Event::SequenceStart(..)) && builder.is_in_mapping() {
+            start = start_of_block(text, last_end..start, b"-");
+        }
+        last_end = end;
+        feed(&mut builder, event, base + start..base + end)?;
     }
     Ok(builder.finish())
 }
 
-fn feed(builder: &mut TreeBuilder<'_>, event: Event<'_>, span: Span, base: usize) -> Result<(), ManifestError> {
-    let range = base + offset(span.start)..base + offset(span.end);
-    let end = range.end;
+/// Finds the sign that begins a block, between the last event and the content of the block. An anchor, a tag
+/// and comments can stand there too.
+fn start_of_block(text: &str, between: Range<usize>, signs: &[u8]) -> usize {
+    let mut at = between.start;
+    while let Some(byte) = text.as_bytes()[..between.end].get(at) {
+        let skips_to = |ends: &[char]| text[at..between.end].find(ends).unwrap_or(between.end - at);
+        at += match byte {
+            byte if signs.contains(byte) => return at,
+            b'&' | b'!' => skips_to(&[' ', '\t', '\n', '\r']),
+            b'#' => skips_to(&['\n', '\r']),
+            _ => 1,
+        };
+    }
+    between.end
+}
+
+fn feed(builder: &mut TreeBuilder<'_>, event: Event<'_>, range: Range<usize>) -> Result<(), ManifestError> {
+    let bracket_end = Some(range.end).filter(|_| !range.is_empty());
     let node = |content, anchor, tag: Option<&ParsedTag>| Node {
         range,
         tag: tag.map_or(Tag::None, |tag| kind_of_tag(tag, &content)),
@@ -54,7 +80,7 @@ fn feed(builder: &mut TreeBuilder<'_>, event: Event<'_>, span: Span, base: usize
         }
         Event::MappingStart(_, anchor, tag) => builder.open(node(Content::Mapping(Vec::new()), anchor, tag.as_deref())),
         Event::SequenceEnd | Event::MappingEnd => {
-            builder.close((!span.is_empty()).then_some(end));
+            builder.close(bracket_end);
             Ok(())
         }
         _ => Ok(()),
@@ -127,6 +153,33 @@ mod tests {
         match parse(text, 0, &mut Limits::of_a_stream()) {
             Ok(_) => panic!("{text:?} was read"),
             Err(error) => error,
+        }
+    }
+
+    #[test]
+    fn ranges_are_exact() {
+        for (text, expected) in [
+            ("k: v # c\r\né: 'it''s'\r\nz: \"\\u00e9\"\r\n", &["k", "v", "é", "'it''s'", "z", "\"\\u00e9\""][..]),
+            ("a: &x !<!y> | # >\n  x\nb:\n - >-\n  é", &["a", "| # >\n  x\n", "b", "- >-\n  é", ">-\n  é"]),
+            ("a: |\n  x\n  y\n\nb: >-\n  é\n# c\n", &["a", "|\n  x\n  y\n\n", "b", ">-\n  é\n"]),
+            (
+                "a:\n- é: 1\n- - x\n  - y\n# c\nb:\n  c: d # e\n",
+                &["a", "- é: 1\n- - x\n  - y", "é: 1", "é", "1", "- x\n  - y", "x", "y", "b", "c: d", "c", "d"],
+            ),
+            ("[ a , {b: [ ], 'c' : é} ] # d\n", &["a", "{b: [ ], 'c' : é}", "b", "[ ]", "'c'", "é"]),
+            ("{\"a\": [1, {}],\n \"é\" : null} # c", &["\"a\"", "[1, {}]", "1", "{}", "\"é\"", "null"]),
+            ("a: &x !!str b\nc: !m {d: *x}\n", &["a", "b", "c", "{d: *x}", "d", "*x"]),
+            ("a: two\n  lines\nb:\nc: d", &["a", "two\n  lines", "b", "", "c", "d"]),
+            ("? a\n: b\n", &["a", "b"]),
+            (
+                "a:\n- -1\nb:\n- - x\n- - y\nc: [-1]\nd:\n  - e\n",
+                &["a", "- -1", "-1", "b", "- - x\n- - y", "- x", "x", "- y", "y", "c", "[-1]", "-1", "d", "- e", "e"],
+            ),
+        ] {
+            let text = format!("\u{feff}# é\n{text}");
+            let node = parse(&text[3..], 3, &mut Limits::of_a_stream()).expect("YAML").expect("a node");
+            let parts: Vec<_> = node.nodes().skip(1).map(|node| &text[node.range.clone()]).collect();
+            assert_eq!(parts, expected, "{text}");
         }
     }
 
