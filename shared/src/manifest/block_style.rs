@@ -1,7 +1,7 @@
 //! YAML in block style: two spaces, one line a scalar, nothing folded.
 //!
-//! Other writers of YAML leave strings unquoted that some readers take for booleans, numbers or
-//! dates, and fold long ones, which our own strict reader refuses or a diff does not show well.
+//! The writer of serde-saphyr leaves `0x` unquoted, which some readers take for a number and our own reader
+//! refuses, and it cannot keep the digits of numbers in other objects of a list.
 
 use std::io::{Result, Write};
 

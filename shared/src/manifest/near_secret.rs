@@ -137,14 +137,15 @@ fn is_secret_with_values(signs: Signs) -> bool {
 
 fn sign(name: &str, value: &Node) -> Signs {
     let is_filled = !value.children().is_empty();
-    match letters(name).as_str() {
-        "apiversion" => version_sign(value),
-        "kind" => kind_sign(value),
-        "type" if value.scalar().is_some() => TYPE,
-        "metadata" if is_filled => METADATA,
-        "data" if is_filled => DATA,
-        "items" if is_filled => ITEMS,
-        "stringdata" if is_filled => STRING_DATA,
+    let is = |known| is_spelled_like(name, known);
+    match value {
+        _ if is("apiVersion") => version_sign(value),
+        _ if is("kind") => kind_sign(value),
+        _ if value.scalar().is_some() && is("type") => TYPE,
+        _ if is_filled && is("metadata") => METADATA,
+        _ if is_filled && is("data") => DATA,
+        _ if is_filled && is("items") => ITEMS,
+        _ if is_filled && is("stringData") => STRING_DATA,
         _ if is_filled && name.len().abs_diff(10) <= 1 && is_slip_of(name, "stringData") => STRING_DATA,
         _ => 0,
     }
@@ -183,7 +184,7 @@ fn typing_error(object: &Node, signs: Signs) -> ManifestError {
     let is_wrong = |key: &Node, value: &Node| {
         let is_wrong_as = |name: &str, expected| {
             let written = key.scalar().unwrap_or_default();
-            letters(written) == letters(name) && (written != name || value.scalar() != Some(expected))
+            is_spelled_like(written, name) && (written != name || value.scalar() != Some(expected))
         };
         is_wrong_as("apiVersion", version) || is_wrong_as("kind", kind)
     };
@@ -192,9 +193,10 @@ fn typing_error(object: &Node, signs: Signs) -> ManifestError {
     error.with_path_to(object).with_hint(format!("write `apiVersion: {version}` and `kind: {kind}`"))
 }
 
-/// The letters of a field's name: its case and the signs between the letters are typing errors.
-fn letters(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+/// Whether a field has this name but for letter case and signs between the letters.
+fn is_spelled_like(name: &str, known: &str) -> bool {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase());
+    letters.eq(known.chars().map(|letter| letter.to_ascii_lowercase()))
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ pub fn write_sealed_secret(sealed: &SealedSecret, format: Format) -> String {
 
 /// Writes a `v1` `List` of these items in the style of [`write_sealed_secret`].
 pub fn write_list(items: &[ListItem<'_>], format: Format) -> String {
-    let list = WrittenObject { items: Some(items), ..WrittenObject::new("v1", "List") };
+    let list = WrittenObject { api_version: "v1", kind: "List", items: Some(items), ..WrittenObject::default() };
     std::mem::take(&mut to_text(&list, format))
 }
 
@@ -79,17 +79,19 @@ pub fn write_secret(secret: &SecretManifest, format: Format) -> Zeroizing<String
         annotations: Some(&secret.annotations),
     };
     let written = WrittenObject {
+        api_version: "v1",
+        kind: "Secret",
         metadata: Some(metadata),
         type_: secret.type_.as_deref(),
         immutable: secret.immutable,
         data: secret.data.iter().map(|(key, value)| (key.as_str(), Base64(value))).collect(),
-        ..WrittenObject::new("v1", "Secret")
+        ..WrittenObject::default()
     };
     to_text(&written, format)
 }
 
 /// An object with the fields that it has, in the order in which they are written.
-#[derive(serde::Serialize)]
+#[derive(Default, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 struct WrittenObject<'a> {
     api_version: &'static str,
@@ -119,21 +121,6 @@ struct WrittenMetadata<'a> {
     annotations: Option<&'a BTreeMap<String, String>>,
 }
 
-impl WrittenObject<'_> {
-    fn new(api_version: &'static str, kind: &'static str) -> Self {
-        Self {
-            api_version,
-            kind,
-            metadata: None,
-            spec: None,
-            type_: None,
-            immutable: None,
-            data: BTreeMap::new(),
-            items: None,
-        }
-    }
-}
-
 impl<'a> From<&'a SealedSecret> for WrittenObject<'a> {
     fn from(sealed: &'a SealedSecret) -> Self {
         let metadata = WrittenMetadata {
@@ -142,8 +129,8 @@ impl<'a> From<&'a SealedSecret> for WrittenObject<'a> {
             labels: sealed.metadata.labels.as_ref(),
             annotations: sealed.metadata.annotations.as_ref(),
         };
-        let spec = Some(&sealed.spec);
-        Self { metadata: Some(metadata), spec, ..WrittenObject::new(VERSION, "SealedSecret") }
+        let (kind, spec) = ("SealedSecret", Some(&sealed.spec));
+        Self { api_version: VERSION, kind, metadata: Some(metadata), spec, ..Self::default() }
     }
 }
 
