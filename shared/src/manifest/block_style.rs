@@ -76,7 +76,7 @@ impl BlockStyle {
         if text.len() <= LONGEST_SIMPLE_KEY {
             out.write_all(text.as_bytes())?;
         } else {
-            write!(out, "? {text}\n")?;
+            writeln!(out, "? {text}")?;
             write_indent(out, self.open.last().map_or(0, |mapping| mapping.indent))?;
         }
         out.write_all(b":")

@@ -17,12 +17,12 @@ use crate::names::DataKey;
 pub struct ManifestError {
     text: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
-    /// The bytes that the error is about; its position is computed from them.
-    range: Option<Range<usize>>,
-    /// The bytes that its path leads to, if they are others.
+    /// The offset that the error is about; its position is computed from it.
+    offset: Option<usize>,
+    /// The bytes of the node that its path leads to.
     path_range: Option<Range<usize>>,
     position: Option<Position>,
-    path: String,
+    path: Box<str>,
 }
 
 /// Something to know about a manifest that was read. Its text is like that of a [`ManifestError`].
@@ -50,7 +50,7 @@ impl fmt::Display for ManifestWarning {
 
 impl ManifestError {
     pub(super) fn new(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { text: text.into(), hint: None, range: None, path_range: None, position: None, path: String::new() }
+        Self { text: text.into(), hint: None, offset: None, path_range: None, position: None, path: Box::default() }
     }
 
     pub(super) fn unknown_field(name: &str, known: &[&str]) -> Self {
@@ -81,25 +81,28 @@ impl ManifestError {
     }
 
     pub(super) fn at_range(mut self, range: Range<usize>) -> Self {
-        self.range.get_or_insert(range);
+        if self.offset.is_none() {
+            self.offset = Some(range.start);
+            self.path_range.get_or_insert(range);
+        }
         self
     }
 
     /// Says which node the path leads to, if it is another than the error is about.
     pub(super) fn with_path_to(mut self, node: &Node) -> Self {
-        self.path_range.get_or_insert(node.range.clone());
+        self.path_range = Some(node.range.clone());
         self
     }
 
     /// The offset that the error is about, if its position is not yet computed.
     pub(super) fn offset(&self) -> Option<usize> {
-        self.range.as_ref().filter(|_| self.position.is_none()).map(|range| range.start)
+        self.offset.filter(|_| self.position.is_none())
     }
 
     /// Computes the path from the root of the document.
     pub(super) fn with_path_from(mut self, root: &Node) -> Self {
-        if let Some(range) = self.path_range.as_ref().or(self.range.as_ref()) {
-            self.path = path(root, range);
+        if let Some(range) = &self.path_range {
+            self.path = path(root, range).into();
         }
         self
     }
@@ -205,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_path_comes_first() {
-        let error = ManifestError { path: "data.KEY".to_owned(), ..ManifestError::new("not base64") };
+        let error = ManifestError { path: "data.KEY".into(), ..ManifestError::new("not base64") };
         assert_eq!(error.to_string(), "data.KEY: not base64");
         assert_eq!(error.path(), "data.KEY");
         assert_eq!(ManifestError::new("not YAML").to_string(), "not YAML");

@@ -113,8 +113,8 @@ fn add_object(object: &Node, keys: &mut Vec<PublishedKey>) -> Result<(), Manifes
     match (api_version, kind) {
         (Some("v1"), Some("List")) | (Some(VERSION), Some("SealingKeyList")) => {
             ListFields::deserialize(object)?;
-            let items = object.value(&["items"]).into_iter().flat_map(Node::children);
-            items.map(|item| add_item(item, keys)).collect()
+            let mut items = object.value(&["items"]).into_iter().flat_map(Node::children);
+            items.try_for_each(|item| add_item(item, keys))
         }
         _ => add_key(object, (api_version, kind), keys),
     }

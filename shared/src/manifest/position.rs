@@ -11,7 +11,7 @@ pub(super) struct Position {
 
 /// The bytes between two known positions of a text. It bounds the time to find a position in a text
 /// that is a single line.
-const STEP: usize = 4096;
+const STEP: usize = 512;
 /// U+FEFF in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
