@@ -47,7 +47,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    fn of(kind: &DocumentKind) -> Self {
+    fn of(kind: &DocumentKind<'_>) -> Self {
         match kind {
             DocumentKind::Secret(_) => Self { secrets: 1, sealed_secrets: 0 },
             DocumentKind::SealedSecret(_) => Self { secrets: 0, sealed_secrets: 1 },
@@ -71,15 +71,15 @@ impl Sum for Counts {
 }
 
 /// A document after reading and checking, ready to be sealed.
-enum Prepared {
+enum Prepared<'a> {
     /// A document without a Secret. It stays as it is.
     Unchanged,
     Secret(Box<PreparedSecret>),
     /// A list and the Secrets in it, in their order.
-    List(Vec<DocumentKind>, Vec<PreparedSecret>),
+    List(Vec<DocumentKind<'a>>, Vec<PreparedSecret>),
 }
 
-impl Prepared {
+impl Prepared<'_> {
     /// The most bytes of memory that it needs for each byte of its text.
     fn weight(&self) -> usize {
         match self {
@@ -100,9 +100,9 @@ struct PreparedSecret {
 }
 
 /// An item of a list that is written again.
-enum WrittenItem {
+enum WrittenItem<'a> {
     Sealed(Box<SealedSecret>),
-    Other(Object),
+    Other(Object<'a>),
 }
 
 /// A document after sealing.
@@ -146,7 +146,7 @@ impl Sealing {
     ///
     /// Returns `None` for a document that must be read again for sealing. This keeps the text and the prepared documents
     /// within 32 MiB. Reading a document takes up to 32 MiB more, and a refusal must need at most 64 MiB.
-    fn prepare(&self, input: &str, stream: &Stream<'_>) -> Result<(Counts, Vec<Option<Prepared>>), Failures> {
+    fn prepare<'a>(&self, input: &str, stream: &Stream<'a>) -> Result<(Counts, Vec<Option<Prepared<'a>>>), Failures> {
         let mut counts = Counts::default();
         let mut all = Vec::new();
         let mut errors = Vec::new();
@@ -177,7 +177,12 @@ impl Sealing {
         Ok((counts, all))
     }
 
-    fn prepare_document(&self, input: &str, document: &Document<'_>, kind: DocumentKind) -> Result<Prepared, CliError> {
+    fn prepare_document<'a>(
+        &self,
+        input: &str,
+        document: &Document<'_>,
+        kind: DocumentKind<'a>,
+    ) -> Result<Prepared<'a>, CliError> {
         refuse_plain_values(&kind).map_err(|error| CliError::manifest(input, &error))?;
         if Counts::of(&kind).secrets == 0 {
             return Ok(Prepared::Unchanged);
@@ -201,7 +206,7 @@ impl Sealing {
         &self,
         input: &str,
         place: &str,
-        items: &[DocumentKind],
+        items: &[DocumentKind<'_>],
         prefix: &str,
         secrets: &mut Vec<PreparedSecret>,
     ) -> Result<(), CliError> {
@@ -240,7 +245,7 @@ impl Sealing {
         &self,
         input: &str,
         document: &Document<'a>,
-        prepared: Option<Prepared>,
+        prepared: Option<Prepared<'_>>,
     ) -> Result<Part<'a>, CliError> {
         let manifest = |error| CliError::manifest(input, &error);
         let prepared = match prepared {
@@ -266,12 +271,12 @@ impl Sealing {
     }
 
     /// Seals the Secrets of a list. The items of inner lists become items of the outer list.
-    fn seal_items(
+    fn seal_items<'a>(
         &self,
         input: &str,
-        items: Vec<DocumentKind>,
+        items: Vec<DocumentKind<'a>>,
         secrets: &mut impl Iterator<Item = PreparedSecret>,
-        written: &mut Vec<WrittenItem>,
+        written: &mut Vec<WrittenItem<'a>>,
         part: &mut Part<'_>,
     ) -> Result<(), CliError> {
         for item in items {
@@ -344,7 +349,7 @@ impl<'a> Part<'a> {
         }
     }
 
-    fn write_list(&mut self, items: &[WrittenItem], format: Format) -> Result<String, ManifestError> {
+    fn write_list(&mut self, items: &[WrittenItem<'_>], format: Format) -> Result<String, ManifestError> {
         let mut written = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let (item, json) = match item {
@@ -404,12 +409,12 @@ fn can_hold_comment(line: &str) -> bool {
 
 /// Refuses objects whose plain values would stay in the result: an object that looks like a Secret with a typing error,
 /// and plain values in a SealedSecret.
-fn refuse_plain_values(kind: &DocumentKind) -> Result<(), ManifestError> {
+fn refuse_plain_values(kind: &DocumentKind<'_>) -> Result<(), ManifestError> {
     match kind {
         DocumentKind::Empty | DocumentKind::Secret(_) => Ok(()),
         DocumentKind::SealedSecret(object) => object.check_values(),
         DocumentKind::List(items) => items.iter().try_for_each(refuse_plain_values),
-        DocumentKind::Other(object) => object.near_secret().cloned().map_or(Ok(()), Err),
+        DocumentKind::Other(object) => object.near_secret().map_or(Ok(()), Err),
     }
 }
 

@@ -166,7 +166,7 @@ fn exponential_aliases_and_merge_keys_are_refused_or_skipped() {
     );
     let wide: String = (0..20_000).map(|n| format!("k{n}: x, ")).collect();
     let merged = format!("x: &w {{{wide}}}\napiVersion: v1\nkind: List\nitems:\n{}", "- {<<: *w}\n".repeat(15_000));
-    assert_refused(merged, ":22:3: more merge keys than are followed\n");
+    assert_read(merged);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn one_bad_sealed_secret_after_many_good_ones_is_refused() {
     };
     let text: String = (0..9_999).map(good).collect();
     let text = format!("{text}---\n{SEALED_HEAD}");
-    let stderr = "error: <stdin>:49997:1: metadata: missing\n";
+    let stderr = "error: <stdin>:49997:1: field \"metadata\" is missing\n";
     let folder = Folder::with_key();
     folder.bounded_waxseal(&OPEN).stdin(&text).fails(3, stderr);
     let outcome = folder.bounded_waxseal(&INSPECT).stdin(&text).finish();
@@ -251,7 +251,9 @@ fn only_the_first_hundred_errors_are_shown() {
     for arguments in [&INSPECT[..], &OPEN] {
         let text = list.repeat(20);
         let said: String = (0..100)
-            .map(|n| format!("error: <stdin>:1:{}: items[{n}].metadata: missing\n", 43 + n * (item.len() + 1)))
+            .map(|n| {
+                format!("error: <stdin>:1:{}: items[{n}]: field \"metadata\" is missing\n", 43 + n * (item.len() + 1))
+            })
             .collect();
         folder.bounded_waxseal(arguments).stdin(text).fails(3, &said);
     }

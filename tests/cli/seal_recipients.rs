@@ -97,7 +97,7 @@ fn no_recipients_are_listed_if_nothing_was_sealed() {
     let outcome = seal(&["apps", "--in-place"]).writes(&["apps/db.yaml"]).finish();
     let said = format!(
         "sealed to {} (Cluster, from cluster.yaml)\nsealed 1 Secret in 1 file, 1 already sealed\nerror: \
-         apps/bad.yaml:3:11: metadata.name: missing\n",
+         apps/bad.yaml:3:11: metadata: field \"name\" is missing\n",
         folder.key_id("cluster")
     );
     assert_eq!(outcome.stderr, said);

@@ -561,9 +561,8 @@ class Sequence:
 
 @dataclass(eq=False)
 class Alias:
-    """An alias of YAML. It is followed only to see what an object is."""
+    """An alias of YAML. It is never followed."""
 
-    target: Scalar | Map | Sequence = field(repr=False)
     fault: str | None = "anchor"
     at: int | None = None
 
@@ -571,6 +570,7 @@ class Alias:
 Node = Union[Scalar, Map, Sequence, Alias]
 
 _API_VERSION = "waxseal.dev/v1alpha1"
+_GROUP = "waxseal.dev/"
 _KINDS = ("SealedSecret", "SealedSecretList", "SealingKey", "SealingKeyList")
 _NULLS = ("", "~", "null", "Null", "NULL")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -795,7 +795,7 @@ class _Builder:
         self._counts = counts
         self._most_open = most_open  # of each style
         self._stack: list[_Open] = []
-        self._anchors: dict[str, Scalar | Map | Sequence] = {}
+        self._anchors: set[str | None] = set()
 
     @property
     def is_complete(self) -> bool:
@@ -803,8 +803,8 @@ class _Builder:
 
     def add(self, node: Node, anchor: str | None = None) -> None:
         self._counts.add_node(node.at)
-        if anchor is not None and not isinstance(node, Alias):
-            self._anchors[anchor] = node
+        if anchor is not None:
+            self._anchors.add(anchor)
         if not self._stack:
             self.root = node
             return
@@ -828,10 +828,9 @@ class _Builder:
 
     def alias(self, anchor: str | None, at: int) -> None:
         """YAML 1.2.2 §7.1: the anchor stands before its alias."""
-        target = self._anchors.get(anchor or "")
-        if target is None:
+        if anchor not in self._anchors:
             raise ManifestRefused("syntax", "an alias without its anchor", at)
-        self.add(Alias(target, at=at))
+        self.add(Alias(at=at))
 
 
 def _with_pairs_joined(text: str, at: int) -> str:
@@ -1052,10 +1051,6 @@ _OBJECT_META = (
 )
 
 
-def _followed(node: Node) -> Scalar | Map | Sequence:
-    return node.target if isinstance(node, Alias) else node
-
-
 def _is_merge_key(node: Node) -> bool:
     return isinstance(node, Scalar) and not node.quoted and not node.tagged_str and node.text == "<<"
 
@@ -1064,91 +1059,78 @@ def _has_text(node: Node, *texts: str) -> bool:
     return isinstance(node, Scalar) and node.text in texts
 
 
-def _check_tag(node: Node) -> None:
-    """§10, `tag`, as far as it holds for every object."""
-    if not isinstance(node, Alias) and node.odd_tag:
-        raise ManifestRefused("tag", "an object", node.at)
+def _is_disguised(node: Node) -> bool:
+    return isinstance(node, Alias) or node.odd_tag
 
 
-def _values_of(root: Map, name: str) -> list[Node]:
-    """§10, an object cannot hide: a field's values that are strings and not empty, aliases and merge keys followed."""
-    values: list[Node] = []
-    seen: set[int] = set()
-    todo: list[Node] = [root]
-    while todo:
-        node = _followed(todo.pop())
-        if id(node) in seen or not isinstance(node, Map):
-            continue
-        seen.add(id(node))
-        if node is not root:
-            _check_tag(node)
-        for key, value in node.entries:
-            value = _followed(value)
-            _check_tag(_followed(key))
-            if _is_merge_key(_followed(key)):
-                todo += value.items if isinstance(value, Sequence) else [value]
-            elif _has_text(_followed(key), name):
-                _check_tag(value)
-                if isinstance(value, Scalar) and value.is_string and value.text:
-                    values.append(value)
-    return values
+def _is_told_plainly(root: Map) -> bool:
+    """§10: whether every reader sees the same `apiVersion`, `kind` and `items` in an object."""
+    seen: set[str] = set()
+    for key, value in root.entries:
+        if _is_disguised(key) or _is_merge_key(key):
+            return False
+        if isinstance(key, Scalar) and key.text in ("apiVersion", "kind", "items"):
+            if key.text in seen or _is_disguised(value):
+                return False
+            children = [child for entry in value.entries for child in entry] if isinstance(value, Map) else []
+            if isinstance(value, Sequence):
+                children = value.items
+            if any(isinstance(child, Alias) for child in children):
+                return False
+            seen.add(key.text)
+    return True
+
+
+def _may_hide_a_kind(document: Node) -> bool:
+    """§10: whether an object in this document that is not told plainly is refused."""
+    for node in _nodes(document):
+        if not isinstance(node, Alias) and node.odd_tag:
+            return True
+        if _has_text(node, "Secret", "SecretList", *_KINDS) or isinstance(node, Scalar) and node.text.startswith(_GROUP):
+            return True
+    return False
+
+
+def _text_of(root: Map, name: str) -> str:
+    """§10: a field that says what an object is; one that is no string counts as absent."""
+    for key, value in root.entries:
+        if _has_text(key, name) and isinstance(value, Scalar) and value.is_string:
+            return value.text
+    return ""
 
 
 def _items_of(root: Map) -> list[Node]:
-    """§10: the items of a list; duplicate-key, merge-key, anchor and wrong-type of a list."""
-    own = [value for key, value in root.entries if _has_text(_followed(key), "items")]
-    if len(own) > 1:
-        raise ManifestRefused("duplicate-key", "items", own[1].at)
-    if not own:
-        for key, _ in root.entries:
-            if _is_merge_key(_followed(key)):
-                raise ManifestRefused("merge-key", "in a list", key.at)
-        return []
-    items = own[0]
-    if isinstance(items, Alias):
-        raise ManifestRefused("anchor", "items", items.at)
-    _check_tag(items)
-    if _is_null(items):
-        return []
-    if not isinstance(items, Sequence):
-        raise ManifestRefused("wrong-type", "items", items.at)
-    for item in items.items:
-        if isinstance(item, Alias):
-            raise ManifestRefused("anchor", "an item", item.at)
-    return items.items
+    """§10: the items of a list; wrong-type"""
+    for key, items in root.entries:
+        if _has_text(key, "items") and not _is_null(items):
+            if not isinstance(items, Sequence):
+                raise ManifestRefused("wrong-type", "items", items.at)
+            return items.items
+    return []
 
 
-def _sealed_secrets(node: Node, lists: int = 0, of_sealed_secrets: bool = False) -> Iterator[Map]:
+def _sealed_secrets(node: Node, document: Node, lists: int = 0, of_sealed_secrets: bool = False) -> Iterator[Map]:
     """§10: the SealedSecrets of a document, or of an item of so many lists, one in the other."""
     if not isinstance(node, Map):
         return
-    versions, kinds = _values_of(node, "apiVersion"), _values_of(node, "kind")
-
-    def is_a(version: str, kind: str) -> bool:
-        return any(_has_text(each, version) for each in versions) and any(_has_text(each, kind) for each in kinds)
-
-    of_our_group = any(isinstance(each, Scalar) and each.text.startswith("waxseal.dev/") for each in versions)
-    is_our_list = is_a(_API_VERSION, "SealedSecretList")
-    is_list = is_our_list or is_a("v1", "List") or is_a("v1", "SecretList")
-    half_named = of_sealed_secrets and bool(versions) != bool(kinds)
-    if half_named or of_our_group and not any(_has_text(each, kind) for each in kinds for kind in _KINDS):
+    if not _is_told_plainly(node):
+        if _may_hide_a_kind(document):
+            _check_plain(node)
+        return
+    version, kind = _text_of(node, "apiVersion"), _text_of(node, "kind")
+    of_our_group = version.startswith(_GROUP)
+    half_named = of_sealed_secrets and bool(version) != bool(kind)
+    if half_named or of_our_group and kind not in _KINDS:
         raise ManifestRefused("kind", "an object of waxseal.dev", node.at)
-    if is_list:
-        for name in ("apiVersion", "kind"):
-            own = [key for key, _ in node.entries if _has_text(_followed(key), name)]
-            if len(own) > 1:
-                raise ManifestRefused("duplicate-key", name, own[1].at)
-    if of_our_group and not is_our_list and any(_has_text(each, "SealedSecretList") for each in kinds):
-        raise ManifestRefused("version", "a list", node.at)
-    if of_our_group and any(_has_text(each, "SealedSecret") for each in kinds):
+    if of_our_group and version != _API_VERSION and kind in ("SealedSecret", "SealedSecretList"):
+        raise ManifestRefused("version", "an object", node.at)
+    if of_our_group and kind == "SealedSecret" or of_sealed_secrets and not version and not kind:
         yield node
-    elif of_sealed_secrets and not versions and not kinds:
-        yield node
-    elif is_list:
+    elif (version, kind) in (("v1", "List"), ("v1", "SecretList"), (_API_VERSION, "SealedSecretList")):
         if lists == MAX_LISTS:
             raise ManifestRefused("size", "a list in lists", node.at)
         for item in _items_of(node):
-            yield from _sealed_secrets(item, lists + 1, is_our_list)
+            yield from _sealed_secrets(item, document, lists + 1, kind == "SealedSecretList")
 
 
 def _nodes(root: Node) -> Iterator[Node]:
@@ -1187,27 +1169,23 @@ def _check_keys(node: Map) -> None:
             seen.add(key.text)
 
 
-def _check_whole(root: Map) -> None:
-    """§10: the rules for the whole of an object, `status` included: anchor, tag, those of keys, size."""
-    length = 0
+def _check_plain(root: Map) -> None:
+    """§10: the rules for the whole of an object, `status` included: anchor, tag, those of keys."""
     for node in _nodes(root):
         if node.fault is not None:
             raise ManifestRefused(node.fault, "a node", node.at)
         if isinstance(node, Map):
             _check_keys(node)
-        length += _length_as_json(node)
-    if length > MAX_OBJECT:
-        raise ManifestRefused("size", "an object", root.at)
 
 
 def _check_metadata(node: Node) -> dict[str, Node]:
     """§10: `metadata`, of which other programs set more than the format reads."""
-    metadata = _fields(node, "metadata", _OBJECT_META)
+    metadata = _fields(node, "metadata", _OBJECT_META, required="name")
     if "generateName" in metadata:
         raise ManifestRefused("generate-name", "metadata.generateName", metadata["generateName"].at)
     for name in ("labels", "annotations"):
         _strings(metadata.get(name), f"metadata.{name}")
-    name_node, namespace = _required(metadata, "name", node, "metadata.name"), metadata.get("namespace")
+    name_node, namespace = metadata["name"], metadata.get("namespace")
     if not is_object_name(_string(name_node, "metadata.name")):
         raise ManifestRefused("name", "metadata.name", name_node.at)
     if namespace is not None and not is_namespace(_string(namespace, "metadata.namespace")):
@@ -1217,19 +1195,16 @@ def _check_metadata(node: Node) -> dict[str, Node]:
 
 def _read_sealed_secret(node: Map) -> SealedSecret:
     """§10: an object of a document. Of several broken rules any may be the answer."""
-    _check_whole(node)
-    root = _fields(node, "the object", "apiVersion kind metadata spec status")
-    version = root.get("apiVersion")  # an item of a SealedSecretList may have none
-    is_given = isinstance(version, Scalar) and version.is_string and version.text
-    if is_given and not _has_text(version, _API_VERSION):
-        raise ManifestRefused("version", "apiVersion", version.at)
-    metadata = _check_metadata(_required(root, "metadata", node, "metadata"))
-    return _read_object(metadata, _required(root, "spec", node, "spec"))
+    _check_plain(node)
+    if sum(map(_length_as_json, _nodes(node))) > MAX_OBJECT:
+        raise ManifestRefused("size", "an object", node.at)
+    root = _fields(node, "the object", "apiVersion kind status", required="metadata spec")
+    return _read_object(_check_metadata(root["metadata"]), root["spec"])
 
 
 def _read_document(document: Document) -> Iterator[SealedSecret]:
     """§10: the SealedSecrets of a document; directive and line-break if there is one."""
-    for node in _sealed_secrets(document.node):
+    for node in _sealed_secrets(document.node, document.node):
         if document.directive is not None:
             raise ManifestRefused("directive", "a document", document.directive)
         if document.line_break is not None:

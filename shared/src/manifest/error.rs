@@ -2,24 +2,30 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
-use super::node::Place;
+use super::node::Node;
+use super::position::Position;
 use crate::names::DataKey;
 
-/// A manifest that was not read, and why.
+/// Why a manifest was refused.
 ///
 /// Its text is a lower-case fragment that begins with the path of the field, if there is one
 /// (`stringData.LEVEL: …`). It holds no scalar of the input but the names of fields and keys, and
-/// those only when they are data keys or short and plain; every other is shown as `…`.
+/// those only if they are data keys or short and plain; others are shown as `…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestError {
-    place: Option<Place>,
-    path: String,
     text: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
+    /// The offset that the error is about; its position is computed from it.
+    offset: Option<usize>,
+    /// The bytes of the node that its path leads to.
+    path_range: Option<Range<usize>>,
+    position: Option<Position>,
+    path: Box<str>,
 }
 
-/// What a person should know of a manifest that was read. Its text is like that of a [`ManifestError`].
+/// Something to know about a manifest that was read. Its text is like that of a [`ManifestError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestWarning(ManifestError);
 
@@ -44,22 +50,7 @@ impl fmt::Display for ManifestWarning {
 
 impl ManifestError {
     pub(super) fn new(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { place: None, path: String::new(), text: text.into(), hint: None }
-    }
-
-    pub(super) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
-    pub(super) fn with_place(mut self, place: Place) -> Self {
-        self.place = Some(place);
-        self
-    }
-
-    pub(super) fn with_path(mut self, path: String) -> Self {
-        self.path = path;
-        self
+        Self { text: text.into(), hint: None, offset: None, path_range: None, position: None, path: Box::default() }
     }
 
     pub(super) fn unknown_field(name: &str, known: &[&str]) -> Self {
@@ -70,10 +61,56 @@ impl ManifestError {
         }
     }
 
+    pub(super) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn with_position(mut self, position: Position) -> Self {
+        self.position = Some(position);
+        self
+    }
+
+    /// Says which node the error is about, unless it says so already.
+    pub(super) fn at(self, node: &Node) -> Self {
+        self.at_range(node.range.clone())
+    }
+
+    pub(super) fn at_offset(self, offset: usize) -> Self {
+        self.at_range(offset..offset)
+    }
+
+    pub(super) fn at_range(mut self, range: Range<usize>) -> Self {
+        if self.offset.is_none() {
+            self.offset = Some(range.start);
+            self.path_range.get_or_insert(range);
+        }
+        self
+    }
+
+    /// Says which node the path leads to, if it is another than the error is about.
+    pub(super) fn with_path_to(mut self, node: &Node) -> Self {
+        self.path_range = Some(node.range.clone());
+        self
+    }
+
+    /// The offset that the error is about, if its position is not yet computed.
+    pub(super) fn offset(&self) -> Option<usize> {
+        self.offset.filter(|_| self.position.is_none())
+    }
+
+    /// Computes the path from the root of the document.
+    pub(super) fn with_path_from(mut self, root: &Node) -> Self {
+        if let Some(range) = &self.path_range {
+            self.path = path(root, range).into();
+        }
+        self
+    }
+
     /// The line and the column, both from 1 and counted in characters from the start of the whole
     /// text.
     pub fn place(&self) -> Option<(usize, usize)> {
-        self.place.map(|place| (place.line as usize, place.column as usize))
+        self.position.map(|position| (position.line as usize, position.column as usize))
     }
 
     /// The path of the field, such as `stringData.LEVEL`; empty for the document itself.
@@ -81,7 +118,7 @@ impl ManifestError {
         &self.path
     }
 
-    /// What a person can do about it.
+    /// The way to mend it.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -98,8 +135,32 @@ impl fmt::Display for ManifestError {
 
 impl std::error::Error for ManifestError {}
 
+/// The way from the root to the node that has this range; a key has the path of its value.
+fn path(root: &Node, range: &Range<usize>) -> String {
+    let mut path = String::new();
+    let mut node = root;
+    while node.range != *range {
+        let children = node.children();
+        let after = children.partition_point(|child| child.range.start <= range.start);
+        let Some(index) = after.checked_sub(1) else { break };
+        if !node.is_mapping() {
+            path += &format!("[{index}]");
+            node = &children[index];
+            continue;
+        }
+        let (key, value) = (&children[index & !1], &children[index | 1]);
+        let dot = if path.is_empty() { "" } else { "." };
+        path += &format!("{dot}{}", shown(key.scalar().unwrap_or_default()));
+        if key.range == *range {
+            break;
+        }
+        node = value;
+    }
+    path
+}
+
 /// The name as an error may show it: itself, or `…` where it could be anything.
-pub(super) fn shown(name: &str) -> &str {
+fn shown(name: &str) -> &str {
     let short_and_plain = (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'/' | b'-'));
     if short_and_plain || DataKey::parse(name).is_ok() { name } else { "…" }
@@ -147,11 +208,9 @@ mod tests {
 
     #[test]
     fn the_path_comes_first() {
-        let error =
-            ManifestError::new("not base64").with_path("data.KEY".to_owned()).with_place(Place { line: 3, column: 8 });
+        let error = ManifestError { path: "data.KEY".into(), ..ManifestError::new("not base64") };
         assert_eq!(error.to_string(), "data.KEY: not base64");
         assert_eq!(error.path(), "data.KEY");
-        assert_eq!(error.place(), Some((3, 8)));
         assert_eq!(ManifestError::new("not YAML").to_string(), "not YAML");
     }
 }

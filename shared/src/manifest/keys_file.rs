@@ -1,40 +1,75 @@
 //! Keys files: the SealingKeys of one cluster, as `kubectl get sealingkeys -o yaml` prints them.
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::classification::VERSION;
 use super::error::ManifestError;
-use super::field::{Field, Mapping};
-use super::node::Place;
+use super::node::Node;
+use super::object::Object;
+use super::position::Position;
 use super::stream::{Format, split};
-use super::typed;
 use super::writer::{ListItem, write, write_list};
 use crate::sealing_key::{KeyRole, PublishedKey, SealingKey, SealingKeyError, SealingKeySpec};
 
-const VERSION: &str = "waxseal.dev/v1alpha1";
-/// The greatest number of keys in one file, many times what a cluster comes to in its life. Each is
-/// looked for among all before it.
+/// The greatest number of keys in one file, many times those of a cluster's whole life. Each is
+/// compared with all before it.
 const MAX_KEYS: usize = 1000;
-/// How identities of every kind begin.
+/// The start of all identities.
 const IDENTITY: &[u8] = b"AGE-SECRET-KEY-";
 const HINT: &str = "a keys file is what `kubectl get sealingkeys -o yaml` prints";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TypeOfObject<'a> {
+    api_version: Option<&'a str>,
+    kind: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ListFields {
+    _api_version: Option<IgnoredAny>,
+    _kind: Option<IgnoredAny>,
+    _metadata: Option<IgnoredAny>,
+    _items: Vec<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SealingKeyFields<'a> {
+    _api_version: Option<IgnoredAny>,
+    _kind: Option<IgnoredAny>,
+    #[serde(borrow)]
+    metadata: Name<'a>,
+    spec: SealingKeySpec,
+    _status: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Name<'a> {
+    name: &'a str,
+}
 
 /// Reads the keys of a keys file, YAML or JSON, sorted as [`write_keys`] writes them.
 ///
 /// Takes SealingKeys one after the other, and lists of them (`v1`, kind `List`, or
-/// `SealingKeyList`). Metadata but the name, and status, are not looked at; the rest is read as
-/// strictly as every manifest, and each key is checked by [`PublishedKey::decode`]. Refuses objects
-/// of other kinds, one key with different contents, more than 1,000 keys, and a text without keys or
-/// with an identity.
+/// `SealingKeyList`). Ignores metadata but the name, and status; reads the rest as strictly as every
+/// manifest, and checks each key with [`PublishedKey::decode`]. Refuses objects of other kinds, one
+/// key with different contents, more than 1,000 keys, and a text without keys or with an identity.
 pub fn read_keys(text: &str) -> Result<Vec<PublishedKey>, ManifestError> {
     if let Some(line) = text.lines().position(is_identity) {
         let error = ManifestError::new("this is an identity, a private key");
-        let place = Place { line: u32::try_from(line).unwrap_or(u32::MAX).saturating_add(1), column: 1 };
-        return Err(error.with_place(place).with_hint("`waxseal keys public --identity FILE` prints its SealingKey"));
+        let position = Position { line: u32::try_from(line).unwrap_or(u32::MAX).saturating_add(1), column: 1 };
+        return Err(error
+            .with_position(position)
+            .with_hint("`waxseal keys public --identity FILE` prints its SealingKey"));
     }
     let mut keys = Vec::new();
-    for (_, object) in split(text)?.objects() {
-        if let Some(object) = object?.filter(|object| !object.is_null()) {
-            read_object(&object.plain_root()?, &mut keys)?;
+    for (_, tree) in split(text)?.trees() {
+        if let Some(tree) = tree?.filter(|tree| !tree.root().is_null()) {
+            Object::root(tree.into()).read_with(|root| add_object(root, &mut keys))?;
         }
     }
     if keys.is_empty() {
@@ -73,62 +108,58 @@ fn sort(keys: &mut [PublishedKey]) {
     keys.sort_by_key(|key| (key.role == KeyRole::Recovery, key.created_at, key.recipient.key_id().clone()));
 }
 
-fn read_object(field: &Field<'_>, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestError> {
-    let object = field.mapping()?;
-    match type_of(&object)? {
-        (Some("v1"), Some("List")) | (Some(VERSION), Some("SealingKeyList")) => read_list(&object, keys),
-        (Some(VERSION), Some("SealingKey")) => add(read_key(&object)?, field, keys),
-        _ => Err(field.error("not a SealingKey").with_hint(HINT)),
-    }
-}
-
-fn read_list(list: &Mapping<'_>, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestError> {
-    list.refuse_unknown(&["apiVersion", "kind", "metadata", "items"])?;
-    for item in list.required("items")?.items()? {
-        let object = item.mapping()?;
-        match type_of(&object)? {
-            // The items of a list may leave their type to the list.
-            (Some(VERSION), Some("SealingKey")) | (None, None) => add(read_key(&object)?, &item, keys)?,
-            _ => return Err(item.error("not a SealingKey").with_hint(HINT)),
+fn add_object(object: &Node, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestError> {
+    let TypeOfObject { api_version, kind } = TypeOfObject::deserialize(object)?;
+    match (api_version, kind) {
+        (Some("v1"), Some("List")) | (Some(VERSION), Some("SealingKeyList")) => {
+            ListFields::deserialize(object)?;
+            let mut items = object.value(&["items"]).into_iter().flat_map(Node::children);
+            items.try_for_each(|item| add_item(item, keys))
         }
-    }
-    Ok(())
-}
-
-fn type_of<'a>(object: &Mapping<'a>) -> Result<(Option<&'a str>, Option<&'a str>), ManifestError> {
-    let text = |name| object.field(name).map(|field| field.string()).transpose();
-    Ok((text("apiVersion")?, text("kind")?))
-}
-
-fn read_key(object: &Mapping<'_>) -> Result<PublishedKey, ManifestError> {
-    object.refuse_unknown(&["apiVersion", "kind", "metadata", "spec", "status"])?;
-    let name = object.required("metadata")?.mapping()?.required("name")?;
-    let spec = object.required("spec")?;
-    let fields = spec.mapping()?;
-    let key = SealingKey::new(name.string()?, typed::from_field::<SealingKeySpec>(spec)?);
-    PublishedKey::decode(&key).map_err(|error| match error {
-        SealingKeyError::Recipient(error) => at(&fields, "recipient", error.to_string()),
-        SealingKeyError::CreatedAt => at(&fields, "createdAt", "not an RFC 3339 time".to_owned()),
-        SealingKeyError::Name(id) => name.error(format!("must be {id}, the key id of its recipient")),
-    })
-}
-
-fn at(fields: &Mapping<'_>, name: &'static str, text: String) -> ManifestError {
-    match fields.required(name) {
-        Ok(field) => field.error(text),
-        Err(error) => error,
+        _ => add_key(object, (api_version, kind), keys),
     }
 }
 
-fn add(key: PublishedKey, field: &Field<'_>, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestError> {
+fn add_item(item: &Node, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestError> {
+    let TypeOfObject { api_version, kind } = TypeOfObject::deserialize(item)?;
+    match (api_version, kind) {
+        // The items of a list may leave their type to the list.
+        (None, None) => add_key(item, (Some(VERSION), Some("SealingKey")), keys),
+        type_of_item => add_key(item, type_of_item, keys),
+    }
+}
+
+fn add_key(
+    object: &Node,
+    type_of_object: (Option<&str>, Option<&str>),
+    keys: &mut Vec<PublishedKey>,
+) -> Result<(), ManifestError> {
+    if type_of_object != (Some(VERSION), Some("SealingKey")) {
+        return Err(ManifestError::new("not a SealingKey").at(object).with_hint(HINT));
+    }
+    let key = read_key(object)?;
     let id = key.recipient.key_id();
     match keys.iter().find(|known| known.recipient.key_id() == id) {
-        None if keys.len() == MAX_KEYS => return Err(field.error(format!("more than {MAX_KEYS} keys"))),
-        None => keys.push(key),
-        Some(known) if *known == key => {}
-        Some(_) => return Err(field.error(format!("{id} was given before, with different contents"))),
+        None if keys.len() == MAX_KEYS => Err(ManifestError::new(format!("more than {MAX_KEYS} keys")).at(object)),
+        None => {
+            keys.push(key);
+            Ok(())
+        }
+        Some(known) if *known == key => Ok(()),
+        Some(_) => Err(ManifestError::new(format!("{id} was given before, with different contents")).at(object)),
     }
-    Ok(())
+}
+
+fn read_key(object: &Node) -> Result<PublishedKey, ManifestError> {
+    let fields = SealingKeyFields::deserialize(object)?;
+    PublishedKey::decode(&SealingKey::new(fields.metadata.name, fields.spec)).map_err(|error| {
+        let (path, text) = match error {
+            SealingKeyError::Recipient(error) => (["spec", "recipient"], error.to_string()),
+            SealingKeyError::CreatedAt => (["spec", "createdAt"], "not an RFC 3339 time".to_owned()),
+            SealingKeyError::Name(id) => (["metadata", "name"], format!("must be {id}, the key id of its recipient")),
+        };
+        ManifestError::new(text).at(object.value(&path).unwrap_or(object))
+    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
-//! The metadata that a person decides, without what servers and tools put there.
+//! The metadata that a person decides, without the fields that servers and tools set.
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
 use super::error::ManifestError;
-use super::field::{Field, Mapping};
+use super::node::Node;
 use crate::format::Fault;
 use crate::names::{Namespace, ObjectName};
 
@@ -17,26 +20,29 @@ pub const ANNOTATIONS_WITH_COPIES: [&str; 4] = [
     "objectset.rio.cattle.io/applied",
 ];
 
-/// The fields of `ObjectMeta` (`k8s.io/apimachinery/pkg/apis/meta/v1`).
-const KNOWN: [&str; 15] = [
-    "annotations",
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "finalizers",
-    "generateName",
-    "generation",
-    "labels",
-    "managedFields",
-    "name",
-    "namespace",
-    "ownerReferences",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-];
+/// The fields of `ObjectMeta` (`k8s.io/apimachinery/pkg/apis/meta/v1`). Those that begin with `_` are
+/// known, and not read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct MetadataFields<'a> {
+    name: &'a str,
+    namespace: Option<&'a str>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    generate_name: Option<IgnoredAny>,
+    _creation_timestamp: Option<IgnoredAny>,
+    _deletion_grace_period_seconds: Option<IgnoredAny>,
+    _deletion_timestamp: Option<IgnoredAny>,
+    _finalizers: Option<IgnoredAny>,
+    _generation: Option<IgnoredAny>,
+    _managed_fields: Option<IgnoredAny>,
+    _owner_references: Option<IgnoredAny>,
+    _resource_version: Option<IgnoredAny>,
+    _self_link: Option<IgnoredAny>,
+    _uid: Option<IgnoredAny>,
+}
 
-/// What a person decides of an object's metadata.
+/// The part of an object's metadata that a person decides.
 pub(super) struct Metadata {
     pub(super) name: ObjectName,
     pub(super) namespace: Option<Namespace>,
@@ -44,39 +50,25 @@ pub(super) struct Metadata {
     pub(super) annotations: BTreeMap<String, String>,
 }
 
-/// Reads `metadata` of an object; what servers set is known, and dropped unread.
-///
-/// Refuses unknown fields, an absent name, `generateName`, and names out of their canonical form.
-pub(super) fn read(object: &Mapping<'_>) -> Result<Metadata, ManifestError> {
-    let metadata = object.required("metadata")?.mapping()?;
-    metadata.refuse_unknown(&KNOWN)?;
-    if let Some(field) = metadata.field("generateName") {
-        let error = field.error("values are bound to a name, so it cannot be generated");
-        return Err(error.with_hint("write metadata.name instead"));
+impl MetadataFields<'_> {
+    /// Checks the metadata of an object, which it was read from.
+    ///
+    /// Refuses `generateName`, and names out of their canonical form.
+    pub(super) fn checked(self, object: &Node) -> Result<Metadata, ManifestError> {
+        let at = |field: &str, error: ManifestError| error.at(object.value(&["metadata", field]).unwrap_or(object));
+        if self.generate_name.is_some() {
+            let error = ManifestError::new("values are bound to a name, so it cannot be generated");
+            return Err(at("generateName", error).with_hint("write metadata.name instead"));
+        }
+        let invalid = |field: &str, error: Fault| at(field, ManifestError::new(error.to_string()));
+        let namespace = self.namespace.map(Namespace::parse).transpose();
+        let mut annotations = self.annotations.unwrap_or_default();
+        annotations.retain(|name, _| !ANNOTATIONS_WITH_COPIES.contains(&name.as_str()));
+        Ok(Metadata {
+            name: ObjectName::parse(self.name).map_err(|error| invalid("name", error))?,
+            namespace: namespace.map_err(|error| invalid("namespace", error))?,
+            labels: self.labels.unwrap_or_default(),
+            annotations,
+        })
     }
-    Ok(Metadata {
-        name: name(&metadata.required("name")?, ObjectName::parse)?,
-        namespace: metadata.field("namespace").map(|field| name(&field, Namespace::parse)).transpose()?,
-        labels: strings(&metadata, "labels")?,
-        annotations: annotations(&metadata)?,
-    })
-}
-
-fn name<T>(field: &Field<'_>, parse: fn(&str) -> Result<T, Fault>) -> Result<T, ManifestError> {
-    parse(field.string()?).map_err(|error| field.error(error.to_string()))
-}
-
-fn annotations(metadata: &Mapping<'_>) -> Result<BTreeMap<String, String>, ManifestError> {
-    let mut annotations = strings(metadata, "annotations")?;
-    annotations.retain(|name, _| !ANNOTATIONS_WITH_COPIES.contains(&name.as_str()));
-    Ok(annotations)
-}
-
-fn strings(metadata: &Mapping<'_>, name: &str) -> Result<BTreeMap<String, String>, ManifestError> {
-    let Some(field) = metadata.field(name) else {
-        return Ok(BTreeMap::new());
-    };
-    let mapping = field.mapping()?;
-    let owned = |text: &str| text.to_owned();
-    mapping.entries().map(|entry| Ok((owned(entry.name), owned(entry.value.string()?)))).collect()
 }

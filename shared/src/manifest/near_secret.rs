@@ -5,275 +5,110 @@
 
 use std::collections::HashMap;
 
+use super::classification::VERSION;
 use super::error::{ManifestError, is_slip_of};
-use super::field::Field;
 use super::node::{Content, Node, Tag};
 
-const SECRET: Spelling = Spelling { version: "v1", kind: "Secret" };
-const SEALED_SECRET: Spelling = Spelling { version: "waxseal.dev/v1alpha1", kind: "SealedSecret" };
+/// The signs of a Secret that a mapping has, in its own entries or in merged ones, as bits. Kinds and
+/// versions exclude each other, but merged mappings and repeated fields can add several.
+type Signs = u16;
+/// An `apiVersion` with the group of a custom resource. Kubernetes wants a dot in it.
+const CUSTOM_VERSION: Signs = 1;
+/// An `apiVersion` built into Kubernetes, or a typing error: no custom resource has it.
+const BUILT_IN_VERSION: Signs = 1 << 1;
+const OTHER_KIND: Signs = 1 << 2;
+const SEALED_SECRET: Signs = 1 << 3;
+const SECRET_LIST: Signs = 1 << 4;
+const SECRET: Signs = 1 << 5;
+const METADATA: Signs = 1 << 6;
+const TYPE: Signs = 1 << 7;
+const DATA: Signs = 1 << 8;
+const STRING_DATA: Signs = 1 << 9;
+const ITEMS: Signs = 1 << 10;
 
-/// How an object of a kind says what it is.
-struct Spelling {
-    version: &'static str,
-    kind: &'static str,
-}
-
-/// What the `apiVersion` of a mapping could mean; later wins.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Version {
-    /// It has no `apiVersion`, or one that is not a string.
-    #[default]
-    Absent,
-    /// The group of a custom resource. Kubernetes wants a dot in it.
-    Custom,
-    /// Built into Kubernetes, or a typing error: no custom resource has it.
-    BuiltIn,
-}
-
-/// What the `kind` of a mapping could mean; later wins.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    #[default]
-    Absent,
-    Other,
-    SealedSecret,
-    SecretList,
-    Secret,
-}
-
-/// Which fields of a Secret a mapping has, in its own entries or in merged ones.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Signs {
-    version: Version,
-    kind: Kind,
-    has_metadata: bool,
-    has_type: bool,
-    has_data: bool,
-    has_string_data: bool,
-    has_items: bool,
-}
+const VERSIONS: Signs = CUSTOM_VERSION | BUILT_IN_VERSION;
+const KINDS: Signs = OTHER_KIND | KINDS_OF_SECRETS;
+const KINDS_OF_SECRETS: Signs = SEALED_SECRET | SECRET_LIST | SECRET;
+const VALUES: Signs = DATA | STRING_DATA;
 
 /// The signs of the mappings of one document, of those that have any.
 pub(super) struct NearSecrets(HashMap<*const Node, Signs>);
 
 impl NearSecrets {
     /// Looks at every mapping of a document once, after the mappings that it merges.
-    pub(super) fn of(root: &Node, anchors: &HashMap<usize, &Node>) -> Self {
+    pub(super) fn of(root: &Node) -> Self {
+        let anchors = root.nodes().filter_map(|node| Some((node.anchor?, node))).collect();
         let mut near = Self(HashMap::new());
         let mut waiting = vec![(root, false)];
         while let Some((node, children_are_known)) = waiting.pop() {
             if children_are_known {
-                let signs = near.signs(node, anchors);
-                if signs != Signs::default() {
-                    near.0.insert(node, signs);
-                }
-                continue;
+                let signs = near.signs(node, &anchors);
+                near.0.extend((signs != 0).then_some((std::ptr::from_ref(node), signs)));
+            } else if !node.children().is_empty() {
+                waiting.push((node, true));
+                waiting.extend(node.children().iter().rev().map(|child| (child, false)));
             }
-            match &node.content {
-                Content::Scalar(..) | Content::Alias(_) => continue,
-                Content::Sequence(_) | Content::Mapping(_) => waiting.push((node, true)),
-            }
-            push_children(node, &mut waiting, |child| (child, false));
         }
         near
     }
 
     /// Why an object looks like a Secret, or holds one; `None` for every other. The object is not one
     /// that was recognised as a Secret, a SealedSecret or a list.
-    pub(super) fn fault(&self, object: &Node, prefix: &str) -> Option<ManifestError> {
+    pub(super) fn fault(&self, object: &Node) -> Option<ManifestError> {
         let signs = self.of_mapping(object);
-        if signs.are_of_a_near_secret() {
-            return Some(typing_error(object, signs, prefix));
+        if is_near_secret(signs) {
+            return Some(typing_error(object, signs));
         }
-        let inner = self.inner_secret(object)?;
         let error = ManifestError::new("a Secret inside another object, where its values would stay in plain text");
-        let error = Field::root(inner, prefix).locate(error);
-        Some(error.with_hint("write the Secret as a document of its own"))
+        let error = error.with_hint("write the Secret as a document of its own");
+        Some(error.at(self.inner_secret(object)?).with_path_to(object))
     }
 
     /// The first Secret with values inside an object: in a list, as kubectl and OpenShift take it, or
     /// with metadata of its own. Policies that make Secrets name the kind beside other fields.
     fn inner_secret<'a>(&self, object: &'a Node) -> Option<&'a Node> {
-        let mut waiting = vec![(object, None)];
-        while let Some((node, parent)) = waiting.pop() {
-            let signs = if parent.is_some() { self.of_mapping(node) } else { Signs::default() };
-            let is_item = matches!(parent.map(|parent: &Node| &parent.content), Some(Content::Sequence(_)));
-            if signs.are_of_a_secret_with_values() && (is_item || signs.has_metadata) {
-                return Some(node);
-            }
-            push_children(node, &mut waiting, |child| (child, Some(node)));
-        }
-        None
+        let parents = object.nodes();
+        parents.flat_map(|parent| parent.children().iter().map(move |node| (parent, node))).find_map(
+            |(parent, node)| {
+                let signs = self.of_mapping(node);
+                let has_place = !parent.is_mapping() || signs & METADATA != 0;
+                (is_secret_with_values(signs) && has_place).then_some(node)
+            },
+        )
     }
 
     /// The signs of a mapping; of a sequence, those of all its items together.
     fn signs(&self, node: &Node, anchors: &HashMap<usize, &Node>) -> Signs {
-        let resolved = |node| resolved(node, anchors);
-        match &node.content {
-            Content::Mapping(entries) => {
-                let (mut own, mut merged) = (Signs::default(), Signs::default());
-                for (key, value) in entries {
-                    let (key, value) = (resolved(key), resolved(value));
-                    match key.scalar() {
-                        // To go-yaml `!!binary a2luZA==` is the key `kind`.
-                        Some(_) if key.tag == Tag::Other => {
-                            own.note("data", value);
-                            own.kind = Kind::Secret;
-                        }
-                        Some("<<") => merged = merged.and(self.known(value)),
-                        Some(name) => own.note(name, value),
-                        None => {}
-                    }
-                }
-                own.over(merged)
-            }
-            Content::Sequence(items) => {
-                items.iter().map(|item| self.known(resolved(item))).fold(Signs::default(), Signs::and)
-            }
-            Content::Scalar(..) | Content::Alias(_) => Signs::default(),
+        if !node.is_mapping() {
+            return node.children().iter().fold(0, |signs, item| signs | self.known(resolved(item, anchors)));
         }
+        let (mut own, mut merged) = (0, 0);
+        for (key, value) in node.entries() {
+            let (key, value) = (resolved(key, anchors), resolved(value, anchors));
+            match key.scalar() {
+                // To go-yaml `!!binary a2luZA==` is the key `kind`.
+                Some(_) if key.tag == Tag::Other => own |= SECRET | sign("data", value),
+                Some("<<") => merged |= self.known(value),
+                Some(name) => own |= sign(name, value),
+                None => {}
+            }
+        }
+        for exclusive in [VERSIONS, KINDS] {
+            if own & exclusive != 0 {
+                merged &= !exclusive;
+            }
+        }
+        own | merged
     }
 
     fn of_mapping(&self, node: &Node) -> Signs {
-        if matches!(node.content, Content::Mapping(_)) { self.known(node) } else { Signs::default() }
+        if node.is_mapping() { self.known(node) } else { 0 }
     }
 
     /// The signs of a node, if it was looked at. A node that merges itself finds none.
     fn known(&self, node: &Node) -> Signs {
         self.0.get(&std::ptr::from_ref(node)).copied().unwrap_or_default()
     }
-}
-
-impl Signs {
-    fn note(&mut self, name: &str, value: &Node) {
-        let is_filled = match &value.content {
-            Content::Mapping(entries) => !entries.is_empty(),
-            Content::Sequence(items) => !items.is_empty(),
-            Content::Scalar(..) | Content::Alias(_) => false,
-        };
-        let is = |known| is_spelled_like(name, known);
-        if is("apiVersion") {
-            self.version = self.version.max(Version::of(value));
-        } else if is("kind") {
-            self.kind = self.kind.max(Kind::of(value));
-        } else if is("metadata") {
-            self.has_metadata |= is_filled;
-        } else if is("type") {
-            self.has_type |= value.scalar().is_some();
-        } else if is("data") {
-            self.has_data |= is_filled;
-        } else if is("stringData") || name.len().abs_diff(10) <= 1 && is_slip_of(name, "stringData") {
-            self.has_string_data |= is_filled;
-        } else if is("items") {
-            self.has_items |= is_filled;
-        }
-    }
-
-    /// Those of both.
-    fn and(self, other: Self) -> Self {
-        Self {
-            version: self.version.max(other.version),
-            kind: self.kind.max(other.kind),
-            has_metadata: self.has_metadata || other.has_metadata,
-            has_type: self.has_type || other.has_type,
-            has_data: self.has_data || other.has_data,
-            has_string_data: self.has_string_data || other.has_string_data,
-            has_items: self.has_items || other.has_items,
-        }
-    }
-
-    /// Those of both, but a field of its own hides a merged one.
-    fn over(self, merged: Self) -> Self {
-        let version = if self.version == Version::Absent { merged.version } else { self.version };
-        let kind = if self.kind == Kind::Absent { merged.kind } else { self.kind };
-        Self { version, kind, ..self.and(merged) }
-    }
-
-    /// Whether an object that Kubernetes does not take for a Secret was meant to be one.
-    fn are_of_a_near_secret(self) -> bool {
-        let is_like_a_secret = self.kind > Kind::Other;
-        match self.version {
-            Version::Custom => self.are_of_a_secret_with_values(),
-            // No other built-in object has `stringData`, or both `data` and `type`.
-            Version::BuiltIn => {
-                let has_data_of_a_secret = self.has_data && (self.has_type || self.kind == Kind::Absent);
-                is_like_a_secret || self.has_string_data || has_data_of_a_secret
-            }
-            Version::Absent => {
-                let is_manifest = self.has_metadata && (is_like_a_secret || self.has_string_data);
-                is_manifest || self.are_of_a_secret_with_values()
-            }
-        }
-    }
-
-    /// Whether a mapping is called a Secret, or nearly so, and holds values.
-    fn are_of_a_secret_with_values(self) -> bool {
-        let has_values = self.has_data || self.has_string_data;
-        match self.kind {
-            Kind::Secret | Kind::SealedSecret => has_values,
-            Kind::SecretList => has_values || self.has_items,
-            Kind::Absent | Kind::Other => false,
-        }
-    }
-}
-
-impl Version {
-    fn of(value: &Node) -> Self {
-        let Some(text) = value.scalar().filter(|text| !text.is_empty() && Field::root(value, "").string().is_ok())
-        else {
-            return Self::Absent;
-        };
-        let has_dot = text.split_once('/').is_some_and(|(group, _)| group.contains('.'));
-        if has_dot && !text.to_ascii_lowercase().contains("waxseal") { Self::Custom } else { Self::BuiltIn }
-    }
-}
-
-impl Kind {
-    fn of(value: &Node) -> Self {
-        // To go-yaml `!!binary U2VjcmV0` is a Secret.
-        if value.tag == Tag::Other {
-            return Self::Secret;
-        }
-        let is_near = |text: &str, kind| is_slip_of(text.trim(), kind);
-        match value.scalar() {
-            None | Some("") => Self::Absent,
-            Some(text) if is_near(text, SECRET.kind) => Self::Secret,
-            Some(text) if is_near(text, "SecretList") => Self::SecretList,
-            Some(text) if is_near(text, SEALED_SECRET.kind) || is_near(text, "SealedSecretList") => Self::SealedSecret,
-            Some(_) => Self::Other,
-        }
-    }
-}
-
-/// The error about a whole object, at the field that has the typing error where one has it.
-fn typing_error(object: &Node, signs: Signs, prefix: &str) -> ManifestError {
-    let has_values = signs.has_data || signs.has_string_data;
-    let (spelling, text) = if signs.kind == Kind::SealedSecret && !has_values {
-        (SEALED_SECRET, "looks like a SealedSecret with a typing error")
-    } else {
-        (SECRET, "looks like a Secret with a typing error: its values would stay in plain text")
-    };
-    let Spelling { version, kind } = spelling;
-    let is_wrong = |key: &Node, value: &Node| {
-        key.scalar().is_some_and(|text| {
-            let is_wrong_as =
-                |name, expected| is_spelled_like(text, name) && (text != name || value.scalar() != Some(expected));
-            is_wrong_as("apiVersion", version) || is_wrong_as("kind", kind)
-        })
-    };
-    let wrong = match &object.content {
-        Content::Mapping(entries) => entries.iter().find(|(key, value)| is_wrong(key, value)),
-        _ => None,
-    };
-    let place = wrong.map_or(object.place, |(key, _)| key.place);
-    let error = Field::root(object, prefix).error(text).with_place(place);
-    error.with_hint(format!("write `apiVersion: {version}` and `kind: {kind}`"))
-}
-
-/// Whether a field has this name but for letter case and signs between the letters.
-fn is_spelled_like(name: &str, known: &str) -> bool {
-    let letters = name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase());
-    letters.eq(known.chars().map(|letter| letter.to_ascii_lowercase()))
 }
 
 fn resolved<'a>(node: &'a Node, anchors: &HashMap<usize, &'a Node>) -> &'a Node {
@@ -283,15 +118,85 @@ fn resolved<'a>(node: &'a Node, anchors: &HashMap<usize, &'a Node>) -> &'a Node 
     }
 }
 
-/// Puts the children of a node on a stack, so that the first of them is taken first.
-fn push_children<'a, T>(node: &'a Node, stack: &mut Vec<T>, entry: impl Fn(&'a Node) -> T) {
-    match &node.content {
-        Content::Scalar(..) | Content::Alias(_) => {}
-        Content::Sequence(items) => stack.extend(items.iter().rev().map(entry)),
-        Content::Mapping(entries) => {
-            stack.extend(entries.iter().rev().flat_map(|(key, value)| [value, key]).map(entry))
-        }
+/// Whether an object that Kubernetes does not take for a Secret was meant to be one.
+fn is_near_secret(signs: Signs) -> bool {
+    let has = |sign| signs & sign != 0;
+    if has(BUILT_IN_VERSION) {
+        // No other built-in object has `stringData`, or both `data` and `type`.
+        return has(KINDS_OF_SECRETS | STRING_DATA) || has(DATA) && (has(TYPE) || !has(KINDS));
     }
+    let is_manifest = has(METADATA) && has(KINDS_OF_SECRETS | STRING_DATA);
+    is_secret_with_values(signs) || !has(CUSTOM_VERSION) && is_manifest
+}
+
+/// Whether a mapping is called a Secret, or nearly so, and holds values.
+fn is_secret_with_values(signs: Signs) -> bool {
+    let has = |sign| signs & sign != 0;
+    has(KINDS_OF_SECRETS) && has(VALUES) || has(SECRET_LIST) && has(ITEMS)
+}
+
+fn sign(name: &str, value: &Node) -> Signs {
+    let is_filled = !value.children().is_empty();
+    let is = |known| is_spelled_like(name, known);
+    match value {
+        _ if is("apiVersion") => version_sign(value),
+        _ if is("kind") => kind_sign(value),
+        _ if value.scalar().is_some() && is("type") => TYPE,
+        _ if is_filled && is("metadata") => METADATA,
+        _ if is_filled && is("data") => DATA,
+        _ if is_filled && is("items") => ITEMS,
+        _ if is_filled && is("stringData") => STRING_DATA,
+        _ if is_filled && name.len().abs_diff(10) <= 1 && is_slip_of(name, "stringData") => STRING_DATA,
+        _ => 0,
+    }
+}
+
+fn version_sign(value: &Node) -> Signs {
+    match value.string().unwrap_or_default() {
+        "" => 0,
+        text if text.to_ascii_lowercase().contains("waxseal") => BUILT_IN_VERSION,
+        text if text.split_once('/').is_some_and(|(group, _)| group.contains('.')) => CUSTOM_VERSION,
+        _ => BUILT_IN_VERSION,
+    }
+}
+
+fn kind_sign(value: &Node) -> Signs {
+    let is_near = |text: &str, kind| is_slip_of(text.trim(), kind);
+    match value.scalar() {
+        // To go-yaml `!!binary U2VjcmV0` is a Secret.
+        _ if value.tag == Tag::Other => SECRET,
+        None | Some("") => 0,
+        Some(text) if is_near(text, "Secret") => SECRET,
+        Some(text) if is_near(text, "SecretList") => SECRET_LIST,
+        Some(text) if is_near(text, "SealedSecret") || is_near(text, "SealedSecretList") => SEALED_SECRET,
+        Some(_) => OTHER_KIND,
+    }
+}
+
+/// The error about a whole object, at the field that has the typing error where one has it.
+fn typing_error(object: &Node, signs: Signs) -> ManifestError {
+    let is_sealed = signs & SEALED_SECRET != 0 && signs & (SECRET_LIST | SECRET | VALUES) == 0;
+    let (version, kind, text) = if is_sealed {
+        (VERSION, "SealedSecret", "looks like a SealedSecret with a typing error")
+    } else {
+        ("v1", "Secret", "looks like a Secret with a typing error: its values would stay in plain text")
+    };
+    let is_wrong = |key: &Node, value: &Node| {
+        let is_wrong_as = |name: &str, expected| {
+            let written = key.scalar().unwrap_or_default();
+            is_spelled_like(written, name) && (written != name || value.scalar() != Some(expected))
+        };
+        is_wrong_as("apiVersion", version) || is_wrong_as("kind", kind)
+    };
+    let wrong = object.entries().find(|(key, value)| is_wrong(key, value));
+    let error = ManifestError::new(text).at(wrong.map_or(object, |(key, _)| key));
+    error.with_path_to(object).with_hint(format!("write `apiVersion: {version}` and `kind: {kind}`"))
+}
+
+/// Whether a field has this name but for letter case and signs between the letters.
+fn is_spelled_like(name: &str, known: &str) -> bool {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase());
+    letters.eq(known.chars().map(|letter| letter.to_ascii_lowercase()))
 }
 
 #[cfg(test)]
@@ -305,7 +210,7 @@ mod tests {
 
     fn found(kind: &DocumentKind) -> Option<ManifestError> {
         match kind {
-            DocumentKind::Other(object) => object.near_secret().cloned(),
+            DocumentKind::Other(object) => object.near_secret(),
             DocumentKind::List(items) => items.iter().find_map(found),
             DocumentKind::Empty | DocumentKind::Secret(_) | DocumentKind::SealedSecret(_) => None,
         }

@@ -1,44 +1,22 @@
-//! A document as a tree that knows where each part stood, and forgets it safely.
+//! A document as a tree that knows where each part stands, and wipes its scalars.
+
+use std::ops::Range;
 
 use zeroize::Zeroizing;
 
+use super::ambiguity::{Reading, reading};
 use super::error::ManifestError;
 
-/// A place in a text: line and column from 1, the column in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) line: u32,
-    pub(super) column: u32,
-}
-
-impl Place {
-    pub(super) const START: Self = Self { line: 1, column: 1 };
-
-    /// The place behind `text`, which begins at this one; every line break of YAML counts.
-    pub(super) fn after(mut self, text: &str) -> Self {
-        let mut previous = '\0';
-        for character in text.chars() {
-            match (previous, character) {
-                ('\r', '\n') => {}
-                (_, '\n' | '\r') => self = Self { line: self.line + 1, column: 1 },
-                _ => self.column += 1,
-            }
-            previous = character;
-        }
-        self
-    }
-}
-
-/// How a scalar was written.
+/// How a scalar is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
-    /// Without quotes: what it is depends on its text.
+    /// Without quotes: its text decides what it is.
     Plain,
-    /// In quotes or as a block: a string whatever it holds.
-    Text,
+    /// In quotes or as a block: always a string.
+    Quoted,
 }
 
-/// The tag that was written before a node.
+/// The tag in front of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tag {
     None,
@@ -49,7 +27,8 @@ pub(super) enum Tag {
 
 /// One node of a document. It has no `Debug`: its scalars may be secret.
 pub(super) struct Node {
-    pub(super) place: Place,
+    /// Its bytes in the text of the document, with quotes and brackets, without anchor and tag.
+    pub(super) range: Range<usize>,
     pub(super) tag: Tag,
     /// The number of its anchor.
     pub(super) anchor: Option<usize>,
@@ -59,15 +38,15 @@ pub(super) struct Node {
 pub(super) enum Content {
     Scalar(Zeroizing<String>, Style),
     Sequence(Vec<Node>),
-    /// Keys and values in the order of the text, repeated ones included.
-    Mapping(Vec<(Node, Node)>),
-    /// The number of the anchor it names.
+    /// Each key, followed by its value, in the order of the text; repeated keys are kept.
+    Mapping(Vec<Node>),
+    /// The number of the anchor that it names.
     Alias(usize),
 }
 
 impl Node {
-    pub(super) fn new(place: Place, content: Content) -> Self {
-        Self { place, tag: Tag::None, anchor: None, content }
+    pub(super) fn new(range: Range<usize>, content: Content) -> Self {
+        Self { range, tag: Tag::None, anchor: None, content }
     }
 
     pub(super) fn scalar(&self) -> Option<&str> {
@@ -76,19 +55,101 @@ impl Node {
             _ => None,
         }
     }
+
+    /// The scalar, if it is a string to every reader of YAML.
+    pub(super) fn string(&self) -> Option<&str> {
+        self.scalar().filter(|_| self.reading() == Some(Reading::Text))
+    }
+
+    /// What readers of YAML take a scalar for.
+    pub(super) fn reading(&self) -> Option<Reading> {
+        match &self.content {
+            Content::Scalar(text, Style::Plain) if self.tag != Tag::Str => Some(reading(text)),
+            Content::Scalar(..) => Some(Reading::Text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        self.tag == Tag::None && self.reading() == Some(Reading::Null)
+    }
+
+    pub(super) fn is_mapping(&self) -> bool {
+        matches!(self.content, Content::Mapping(_))
+    }
+
+    /// Whether it is the key `<<`, which merges another mapping.
+    pub(super) fn is_merge_key(&self) -> bool {
+        self.tag != Tag::Str && matches!(&self.content, Content::Scalar(text, Style::Plain) if text.as_str() == "<<")
+    }
+
+    /// The items of a sequence; the keys and values of a mapping.
+    pub(super) fn children(&self) -> &[Node] {
+        match &self.content {
+            Content::Sequence(children) | Content::Mapping(children) => children,
+            Content::Scalar(..) | Content::Alias(_) => &[],
+        }
+    }
+
+    /// The keys and values of a mapping.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Node, &Node)> {
+        let children = if self.is_mapping() { self.children() } else { &[] };
+        children.chunks_exact(2).map(|entry| (&entry[0], &entry[1]))
+    }
+
+    /// Key and value of the entry that a path of names leads to.
+    pub(super) fn entry(&self, path: &[&str]) -> Option<(&Node, &Node)> {
+        let (name, rest) = path.split_first()?;
+        let entry = self.entries().find(|(key, _)| key.scalar() == Some(name))?;
+        if rest.is_empty() { Some(entry) } else { entry.1.entry(rest) }
+    }
+
+    /// The value that a path of names leads to.
+    pub(super) fn value(&self, path: &[&str]) -> Option<&Node> {
+        self.entry(path).map(|(_, value)| value)
+    }
+
+    /// The node and all nodes below it, in the order of the text.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
+        let mut waiting = vec![self];
+        std::iter::from_fn(move || {
+            let node = waiting.pop()?;
+            waiting.extend(node.children().iter().rev());
+            Some(node)
+        })
+    }
+
+    /// The size as JSON, counted without white space and escapes.
+    pub(super) fn json_bytes(&self) -> usize {
+        let own = |node: &Node| match &node.content {
+            Content::Scalar(text, Style::Plain) => text.len(),
+            Content::Scalar(text, Style::Quoted) => text.len() + 2,
+            // The brackets, and a comma or colon before each child but the first.
+            Content::Sequence(children) | Content::Mapping(children) => children.len().saturating_sub(1) + 2,
+            Content::Alias(_) => 0,
+        };
+        self.nodes().map(own).sum()
+    }
 }
 
-/// What to do about a document that is too large: only a list can be, of what a cluster takes.
-pub(super) const LISTS_CAN_BE_SPLIT: &str =
+/// What to do about a document that is too large: of valid objects, only a list can be.
+pub(super) const SPLIT_THE_LIST: &str =
     "write the items of a list as documents of their own, as `jq -c '.items[]'` does";
 
 /// What to do about a stream that is too long.
-pub(super) const STREAMS_CAN_BE_SPLIT: &str = "split it";
+pub(super) const SPLIT_THE_STREAM: &str = "split it";
+
+pub(super) const TOO_DEEP: &str = "nested too deeply";
 
 /// The greatest number of values in one stream.
 const MAX_VALUES: usize = 2_000_000;
 
-/// What trees may grow to, so that a hostile text costs neither the stack nor memory nor time.
+/// Bounds the trees of one stream, so that a hostile text costs neither stack nor memory nor time.
+///
+/// A depth of 510 is 255 flow inside 255 block collections. 100,000 values a document are a list of
+/// some thousand Secrets: a value takes about 200 bytes while its tree is read, so they stay within
+/// 64 MiB beside the longest stream and the largest document. 2,000,000 values a stream are ordinary
+/// manifests of 32 MiB: the parser takes up to 0.4 µs for each, less than a second for all.
 pub(super) struct Limits {
     depth: usize,
     values: usize,
@@ -97,20 +158,8 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// For one stream, of somebody else.
-    ///
-    /// A depth of 510 is what 255 flow inside 255 block collections come to. 100,000 values a
-    /// document are a list of some thousand Secrets: at about 200 bytes each, while a tree is read,
-    /// they stay within 64 MiB next to the longest stream and the largest document. 2,000,000
-    /// values a stream are ordinary manifests of 32 MiB: at up to 0.4 µs each, the parser takes
-    /// less than a second for them.
     pub(super) fn of_a_stream() -> Self {
         Self { depth: 510, values: 100_000, left: MAX_VALUES, is_exceeded: false }
-    }
-
-    /// For texts of our own.
-    pub(super) fn none() -> Self {
-        Self { depth: usize::MAX, values: usize::MAX, left: usize::MAX, is_exceeded: false }
     }
 
     #[cfg(test)]
@@ -118,7 +167,7 @@ impl Limits {
         self.left
     }
 
-    /// Whether the stream has had more values than are read.
+    /// Whether the stream has more values than are read.
     pub(super) fn is_exceeded(&self) -> bool {
         self.is_exceeded
     }
@@ -128,83 +177,74 @@ impl Limits {
 pub(super) struct TreeBuilder<'l> {
     limits: &'l mut Limits,
     values: usize,
-    open: Vec<Open>,
+    open: Vec<Node>,
     root: Option<Node>,
 }
 
-struct Open {
-    node: Node,
-    key: Option<Node>,
-}
-
 impl<'l> TreeBuilder<'l> {
-    /// Begins a tree; its values are taken from what is left of the stream's.
+    /// Begins a tree; its values are taken from those that the stream has left.
     pub(super) fn new(limits: &'l mut Limits) -> Self {
         Self { limits, values: 0, open: Vec::new(), root: None }
     }
 
-    /// Adds a node that is complete.
+    /// Adds a scalar or an alias.
     pub(super) fn add(&mut self, node: Node) -> Result<(), ManifestError> {
-        self.count(node.place)?;
-        self.place(node);
+        self.count(&node)?;
+        self.put(node);
         Ok(())
     }
 
-    /// Opens an empty collection; what is added until it is closed goes into it.
+    /// Opens an empty collection, which gets the nodes that follow until it is closed.
     pub(super) fn open(&mut self, node: Node) -> Result<(), ManifestError> {
-        self.count(node.place)?;
+        self.count(&node)?;
         if self.open.len() >= self.limits.depth {
-            return Err(too_deep(node.place));
+            return Err(ManifestError::new(TOO_DEEP).at(&node));
         }
-        self.open.push(Open { node, key: None });
+        self.open.push(node);
         Ok(())
     }
 
-    /// Closes the collection that was opened last.
-    pub(super) fn close(&mut self) {
-        if let Some(Open { node, .. }) = self.open.pop() {
-            self.place(node);
+    /// Closes the collection that was opened last. Without a bracket it ends with its last child.
+    pub(super) fn close(&mut self, bracket_end: Option<usize>) {
+        if let Some(mut node) = self.open.pop() {
+            let end = bracket_end.or_else(|| node.children().last().map(|child| child.range.end));
+            node.range.end = end.unwrap_or(node.range.start);
+            self.put(node);
         }
     }
 
-    /// The root, if there was one.
+    /// Whether the next node is a key or a value.
+    pub(super) fn is_in_mapping(&self) -> bool {
+        self.open.last().is_some_and(Node::is_mapping)
+    }
+
+    /// The root, if the text has a node.
     pub(super) fn finish(self) -> Option<Node> {
         self.root
     }
 
-    fn count(&mut self, place: Place) -> Result<(), ManifestError> {
-        let refused = |of: &str, hint: &'static str, most: usize| {
-            let error = ManifestError::new(format!("a {of} of more than {most} values is not read"));
-            Err(error.with_place(place).with_hint(hint))
+    fn count(&mut self, node: &Node) -> Result<(), ManifestError> {
+        let refusal = |of: &str, most: usize, hint: &'static str| {
+            Err(ManifestError::new(format!("a {of} of more than {most} values is not read")).at(node).with_hint(hint))
         };
-        let Some(left) = self.limits.left.checked_sub(1) else {
+        if self.limits.left == 0 {
             self.limits.is_exceeded = true;
-            return refused("stream", STREAMS_CAN_BE_SPLIT, MAX_VALUES);
-        };
-        if self.values == self.limits.values {
-            return refused("document", LISTS_CAN_BE_SPLIT, self.limits.values);
+            return refusal("stream", MAX_VALUES, SPLIT_THE_STREAM);
         }
-        self.limits.left = left;
+        if self.values == self.limits.values {
+            return refusal("document", self.limits.values, SPLIT_THE_LIST);
+        }
+        self.limits.left -= 1;
         self.values += 1;
         Ok(())
     }
 
-    fn place(&mut self, node: Node) {
-        let Some(Open { node: parent, key }) = self.open.last_mut() else {
-            self.root = Some(node);
-            return;
-        };
-        match (&mut parent.content, key.take()) {
-            (Content::Mapping(entries), Some(key)) => entries.push((key, node)),
-            (Content::Mapping(_), None) => *key = Some(node),
-            (Content::Sequence(items), _) => items.push(node),
-            (Content::Scalar(..) | Content::Alias(_), _) => {}
+    fn put(&mut self, node: Node) {
+        match self.open.last_mut().map(|parent| &mut parent.content) {
+            Some(Content::Sequence(children) | Content::Mapping(children)) => children.push(node),
+            _ => self.root = Some(node),
         }
     }
-}
-
-pub(super) fn too_deep(place: Place) -> ManifestError {
-    ManifestError::new("nested too deeply").with_place(place)
 }
 
 #[cfg(test)]
@@ -212,23 +252,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_count_characters_and_every_line_break() {
-        for (text, line, column) in [
-            ("", 1, 1),
-            ("aé", 1, 3),
-            ("a\nb", 2, 2),
-            ("a\r\nb", 2, 2),
-            ("a\rb", 2, 2),
-            ("\n\r", 3, 1),
-            ("\r\n\r\n", 3, 1),
-        ] {
-            assert_eq!(Place::START.after(text), Place { line, column }, "{text:?}");
-        }
-    }
-
-    #[test]
     fn a_tree_does_not_outgrow_its_limits() {
-        let sequence = || Node::new(Place::START, Content::Sequence(Vec::new()));
+        let sequence = || Node::new(0..0, Content::Sequence(Vec::new()));
         let mut limits = Limits { depth: 2, values: 3, ..Limits::of_a_stream() };
         let mut builder = TreeBuilder::new(&mut limits);
         assert!(builder.open(sequence()).is_ok());
@@ -242,7 +267,7 @@ mod tests {
 
     #[test]
     fn the_trees_of_a_stream_do_not_outgrow_their_limit() {
-        let scalar = || Node::new(Place::START, Content::Sequence(Vec::new()));
+        let scalar = || Node::new(0..0, Content::Sequence(Vec::new()));
         let mut limits = Limits { left: 3, ..Limits::of_a_stream() };
         for _ in 0..3 {
             assert!(TreeBuilder::new(&mut limits).add(scalar()).is_ok());

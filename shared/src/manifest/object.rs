@@ -1,16 +1,18 @@
-//! Objects that were recognised, and the way from there to what they hold.
+//! Objects that were recognised, and the way from there to their contents.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::classification::{Sort, item_path, sort_of};
 use super::error::{ManifestError, ManifestWarning};
-use super::field::Field;
-use super::node::{Content, Node};
-use super::typed;
-use super::verbatim::Verbatim;
+use super::near_secret::NearSecrets;
+use super::node::Node;
+use super::plain_data::refuse_what_is_not_plain_data;
+use super::position::{Position, Positions};
+use super::stream::Document;
 use super::writer::ListItem;
 use super::{sealed_secret_reader, secret_reader};
 use crate::sealed_secret::SealedSecret;
@@ -19,182 +21,180 @@ use crate::secret::SecretManifest;
 /// What a document is.
 ///
 /// It has no `Debug`: it may hold secrets.
-pub enum DocumentKind {
+pub enum DocumentKind<'a> {
     /// Nothing, or only comments.
     Empty,
     /// `v1`, kind `Secret`.
-    Secret(SecretObject),
+    Secret(SecretObject<'a>),
     /// `waxseal.dev/v1alpha1`, kind `SealedSecret`.
-    SealedSecret(SealedSecretObject),
+    SealedSecret(SealedSecretObject<'a>),
     /// A list (`v1`, kind `List` or `SecretList`, and the list of SealedSecrets) and its items.
-    List(Vec<DocumentKind>),
+    List(Vec<DocumentKind<'a>>),
     /// Anything else.
-    Other(Object),
+    Other(Object<'a>),
 }
 
-impl DocumentKind {
-    /// Whether it is a Secret, or has one in it, or what looks like one.
+impl DocumentKind<'_> {
+    /// Whether it is a Secret, holds one, or holds an object that looks like one.
     pub(super) fn holds_secret(&self) -> bool {
         match self {
             DocumentKind::Secret(_) => true,
             DocumentKind::List(items) => items.iter().any(Self::holds_secret),
-            DocumentKind::Other(object) => object.near_secret.is_some(),
+            DocumentKind::Other(object) => object.near_secret().is_some(),
             DocumentKind::Empty | DocumentKind::SealedSecret(_) => false,
         }
     }
 }
 
-/// A Secret that was recognised and not yet read.
-pub struct SecretObject(Object);
-
-/// A SealedSecret that was recognised and not yet read.
-pub struct SealedSecretObject(Object);
-
-/// An object that was recognised and not yet read.
-pub struct Object {
-    node: Node,
-    /// Where it stands in its document, such as `items[3]`.
-    prefix: String,
-    /// Why nothing in its document can be read, though the document is YAML. Shared by the items
-    /// of a list, which may be many.
-    obstacle: Option<Rc<ManifestError>>,
-    /// Why it looks like a Secret, if it does.
-    near_secret: Option<Box<ManifestError>>,
+/// A document that was parsed.
+pub(super) struct Tree<'a> {
+    root: Node,
+    positions: Positions<'a>,
+    /// Why nothing in the document can be read, though it is YAML.
+    obstacle: Option<ManifestError>,
+    /// See [`Self::may_hide_a_kind`].
+    pub(super) may_hide: OnceCell<bool>,
+    near_secrets: OnceCell<NearSecrets>,
 }
 
-impl SecretObject {
+impl<'a> Tree<'a> {
+    pub(super) fn new(document: Document<'a>, root: Node) -> Self {
+        let (positions, obstacle) = (document.positions(), document.obstacle());
+        Self { root, positions, obstacle, may_hide: OnceCell::new(), near_secrets: OnceCell::new() }
+    }
+
+    pub(super) fn root(&self) -> &Node {
+        &self.root
+    }
+
+    pub(super) fn position(&self, offset: usize) -> Position {
+        self.positions.at(offset)
+    }
+
+    /// Gives an error its position and path.
+    pub(super) fn located(&self, error: ManifestError) -> ManifestError {
+        match error.offset() {
+            Some(offset) => error.with_path_from(&self.root).with_position(self.position(offset)),
+            None => error,
+        }
+    }
+}
+
+/// A Secret that was recognised and not yet read.
+pub struct SecretObject<'a>(pub(super) Object<'a>);
+
+/// A SealedSecret that was recognised and not yet read.
+pub struct SealedSecretObject<'a>(pub(super) Object<'a>);
+
+/// An object that was recognised and not yet read.
+pub struct Object<'a> {
+    tree: Rc<Tree<'a>>,
+    /// The index in each of the lists that it stands in, the outermost first.
+    indexes: Vec<usize>,
+}
+
+impl SecretObject<'_> {
     /// Reads the Secret.
     ///
-    /// Refuses what is not plain data (directives, anchors, aliases, merge keys, tags but `!!str`,
-    /// line breaks that only YAML 1.1 knows), unknown fields and fields given twice, scalars that are not strings to every reader of YAML,
-    /// base64 other than RFC 4648 §4 with padding (line breaks are ignored, as Go does; unused bits
-    /// that are not zero, which Go ignores, are refused: a value has one spelling), names out
-    /// of their canonical form, `generateName`, and more or larger data than a Secret takes.
+    /// Refuses YAML beyond plain data (directives, anchors, aliases, merge keys, tags but `!!str`,
+    /// line breaks that only YAML 1.1 knows), unknown fields and fields given twice, scalars that are
+    /// not strings to every reader of YAML, base64 other than RFC 4648 §4 with padding, names out of
+    /// their canonical form, `generateName`, and more or larger data than a Secret takes. In base64,
+    /// line breaks are ignored as in Go, and unused bits must be zero: a value has one spelling.
     ///
-    /// Refuses also a Secret that is encrypted with SOPS, one with a conflict that Git marked in a
-    /// value, and what the API server would refuse (`crate::secret_fault`).
+    /// Refuses also a Secret that is encrypted with SOPS, a value with a conflict that Git marked,
+    /// and all that the API server would refuse (`crate::secret_fault`).
     pub fn read(&self) -> Result<SecretManifest, ManifestError> {
-        secret_reader::read(self.0.plain_root()?)
+        self.0.read_with(secret_reader::read)
     }
 
     /// What a person should know before this Secret, which was read as `manifest`, is sealed: that it
     /// has no values, that a value looks like a template that was not rendered, or that a data key is
     /// given in both `data` and `stringData`.
     pub fn warnings(&self, manifest: &SecretManifest) -> Vec<ManifestWarning> {
-        // There is no error: the Secret was read from the same tree.
-        let found = self.0.plain_root().and_then(|root| secret_reader::warnings(&root, manifest));
-        found.unwrap_or_default().into_iter().map(ManifestWarning::from).collect()
+        let found = secret_reader::warnings(self.0.node(), manifest);
+        found.into_iter().map(|warning| self.0.tree.located(warning).into()).collect()
     }
 }
 
-impl SealedSecretObject {
-    /// Reads the SealedSecret: its shape, not what it holds, which [`crate::format`] decodes.
+impl SealedSecretObject<'_> {
+    /// Reads the shape of the SealedSecret; [`crate::format`] decodes its contents.
     ///
-    /// Refuses what [`SecretObject::read`] does, as far as it applies, and what would be larger
-    /// than [`super::MAX_OBJECT_BYTES`] as JSON, without a space and with no character escaped.
-    /// `status`, and what servers set in the metadata, counts for the size and is dropped.
+    /// Refuses what [`SecretObject::read`] refuses, as far as it applies, and objects larger
+    /// than [`super::MAX_OBJECT_BYTES`] as JSON, counted without white space and escapes.
+    /// `status`, and metadata that servers set, counts for the size and is dropped.
     pub fn read(&self) -> Result<SealedSecret, ManifestError> {
-        let root = self.0.plain_root()?;
-        if root.json_bytes() > super::MAX_OBJECT_BYTES {
-            return Err(root.error("larger than 1.5 MiB, the most that an object can be"));
-        }
-        sealed_secret_reader::read(root)
+        self.0.read_with(sealed_secret_reader::read)
     }
 
-    /// Refuses values in plain text, where people write them by mistake, and what [`Self::read`] does.
+    /// Refuses values in plain text, where people write them by mistake, and what [`Self::read`] refuses.
     pub fn check_values(&self) -> Result<(), ManifestError> {
-        sealed_secret_reader::refuse_plain_values(&self.0.plain_root()?)?;
+        self.0.read_with(sealed_secret_reader::refuse_plain_values)?;
         self.read().map(|_| ())
     }
 }
 
-impl Object {
-    /// Reads the object into a type; refuses what [`super::read_one`] does.
+impl<'a> Object<'a> {
+    /// Reads the object into a type; refuses what [`super::read_one`] refuses.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, ManifestError> {
-        typed::from_field(self.plain_root()?)
+        self.read_with(|node| T::deserialize(node))
     }
 
     /// The object as an item of a list that is written: fields in the order they were read in,
-    /// numbers digit by digit. Refuses what reading it into a value refuses.
+    /// numbers digit by digit. Refuses what reading it into a [`Value`] refuses.
     pub fn to_list_item(&self) -> Result<ListItem<'_>, ManifestError> {
-        self.read::<Value>()?;
-        Ok(Verbatim::new(self.plain_root()?).into())
+        self.read_with(|node| Value::deserialize(node).map(|_| node.into()))
     }
 
-    /// Whether the object says of itself that it is of this apiVersion and kind.
+    /// Whether the object says that it is of this apiVersion and kind.
     pub fn is(&self, api_version: &str, kind: &str) -> bool {
-        let Content::Mapping(entries) = &self.node.content else {
-            return false;
-        };
-        let says =
-            |name, value| entries.iter().any(|(key, node)| key.scalar() == Some(name) && node.scalar() == Some(value));
+        let says = |name, value| self.node().entry(&[name]).is_some_and(|(_, node)| node.scalar() == Some(value));
         says("apiVersion", api_version) && says("kind", kind)
     }
 
     /// Why the object looks like a Secret, or holds one, so that its values would stay in plain text
     /// beside what is sealed: a typing error in `kind`, say, or a Secret in an OpenShift `Template`.
-    pub fn near_secret(&self) -> Option<&ManifestError> {
-        self.near_secret.as_deref()
+    pub fn near_secret(&self) -> Option<ManifestError> {
+        let near_secrets = self.tree.near_secrets.get_or_init(|| NearSecrets::of(&self.tree.root));
+        near_secrets.fault(self.node()).map(|error| self.tree.located(error))
     }
 
-    pub(super) fn new(node: Node, obstacle: Option<ManifestError>) -> Self {
-        Self { node, prefix: String::new(), obstacle: obstacle.map(Rc::new), near_secret: None }
+    pub(super) fn root(tree: Rc<Tree<'a>>) -> Self {
+        Self { tree, indexes: Vec::new() }
     }
 
-    /// Says what the object is, and keeps its tree for whoever reads it.
-    pub(super) fn classified(self) -> Result<DocumentKind, ManifestError> {
-        let sort = sort_of(&self.node)?;
-        Ok(self.of_sort(sort))
+    pub(super) fn item(&self, index: usize) -> Self {
+        let indexes = [&self.indexes[..], &[index]].concat();
+        Self { tree: Rc::clone(&self.tree), indexes }
     }
 
-    pub(super) fn is_null(&self) -> bool {
-        Field::root(&self.node, "").is_null()
+    /// How many lists it stands in.
+    pub(super) fn depth(&self) -> usize {
+        self.indexes.len()
     }
 
-    /// An error at the place where the object begins.
-    pub(super) fn error(&self, text: &'static str) -> ManifestError {
-        Field::root(&self.node, &self.prefix).error(text)
+    pub(super) fn tree(&self) -> &Tree<'a> {
+        &self.tree
     }
 
-    /// The root of the object, once it is shown to be plain data.
-    pub(super) fn plain_root(&self) -> Result<Field<'_>, ManifestError> {
-        if let Some(obstacle) = &self.obstacle {
-            return Err(ManifestError::clone(obstacle));
+    pub(super) fn node(&self) -> &Node {
+        self.indexes.iter().fold(&self.tree.root, |list, index| {
+            // Only the items of lists get an index.
+            let (_, items) = list.entry(&["items"]).expect("a list with items");
+            &items.children()[*index]
+        })
+    }
+
+    /// Reads the object once it is shown to be plain data.
+    pub(super) fn read_with<'o, T>(
+        &'o self,
+        read: impl FnOnce(&'o Node) -> Result<T, ManifestError>,
+    ) -> Result<T, ManifestError> {
+        if let Some(obstacle) = &self.tree.obstacle {
+            return Err(obstacle.clone());
         }
-        let root = Field::root(&self.node, &self.prefix);
-        root.refuse_what_is_not_plain_data()?;
-        Ok(root)
-    }
-
-    fn of_sort(self, sort: Sort) -> DocumentKind {
-        match sort {
-            Sort::Empty => DocumentKind::Empty,
-            Sort::Secret => DocumentKind::Secret(SecretObject(self)),
-            Sort::SealedSecret => DocumentKind::SealedSecret(SealedSecretObject(self)),
-            Sort::List(sorts) => DocumentKind::List(self.of_sorts(sorts)),
-            Sort::Other(near_secret) => DocumentKind::Other(Self { near_secret, ..self }),
-        }
-    }
-
-    fn of_sorts(self, sorts: Vec<Sort>) -> Vec<DocumentKind> {
-        let (prefix, obstacle) = (self.prefix, self.obstacle);
-        let items = items_of(self.node).into_iter().zip(sorts).enumerate();
-        let object = |(index, (node, sort))| {
-            let (prefix, obstacle) = (item_path(&prefix, index), obstacle.clone());
-            Self { node, prefix, obstacle, near_secret: None }.of_sort(sort)
-        };
-        items.map(object).collect()
-    }
-}
-
-fn items_of(list: Node) -> Vec<Node> {
-    let Content::Mapping(entries) = list.content else {
-        return Vec::new();
-    };
-    let items = entries.into_iter().find(|(key, _)| key.scalar() == Some("items"));
-    match items.map(|(_, value)| value.content) {
-        Some(Content::Sequence(items)) => items,
-        _ => Vec::new(),
+        let plain = refuse_what_is_not_plain_data(self.node(), &self.tree);
+        plain.and_then(|()| read(self.node())).map_err(|error| self.tree.located(error))
     }
 }
 

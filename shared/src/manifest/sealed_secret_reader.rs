@@ -2,51 +2,60 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::MAX_OBJECT_BYTES;
 use super::error::ManifestError;
-use super::field::{Field, Mapping};
-use super::{metadata, typed};
+use super::metadata::MetadataFields;
+use super::node::Node;
 use crate::format::{Check, Fault};
-use crate::sealed_secret::SealedSecret;
+use crate::sealed_secret::{SealedSecret, SealedSecretSpec};
 
 const SEAL_THEM: &str = "put plain values into a Secret, and seal that";
-const KNOWN: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SealedSecretFields<'a> {
+    _api_version: Option<IgnoredAny>,
+    _kind: Option<IgnoredAny>,
+    #[serde(borrow)]
+    metadata: MetadataFields<'a>,
+    spec: SealedSecretSpec,
+    _status: Option<IgnoredAny>,
+}
 
 /// Reads a SealedSecret whose tree is plain data.
-pub(super) fn read(root: Field<'_>) -> Result<SealedSecret, ManifestError> {
-    let object = root.mapping()?;
-    object.refuse_unknown(&KNOWN)?;
-    let metadata = metadata::read(&object)?;
-    let spec = typed::from_field(object.required("spec")?)?;
-    let mut sealed = SealedSecret::new(metadata.name.as_str(), spec);
+pub(super) fn read(root: &Node) -> Result<SealedSecret, ManifestError> {
+    if root.json_bytes() > MAX_OBJECT_BYTES {
+        return Err(ManifestError::new("larger than 1.5 MiB, the most that an object can be").at(root));
+    }
+    let fields = SealedSecretFields::deserialize(root)?;
+    let metadata = fields.metadata.checked(root)?;
+    let not_empty = |strings: BTreeMap<_, _>| Some(strings).filter(|strings| !strings.is_empty());
+    let mut sealed = SealedSecret::new(metadata.name.as_str(), fields.spec);
     sealed.metadata.namespace = metadata.namespace.map(|namespace| namespace.as_str().to_owned());
     sealed.metadata.labels = not_empty(metadata.labels);
     sealed.metadata.annotations = not_empty(metadata.annotations);
     Ok(sealed)
 }
 
-/// Refuses what should have been sealed: `data` and `stringData`, and what is not a token under
-/// `encryptedData`.
-pub(super) fn refuse_plain_values(root: &Field<'_>) -> Result<(), ManifestError> {
-    let object = root.mapping()?;
-    let spec = object.field("spec").filter(Field::is_mapping).map(|spec| spec.mapping()).transpose()?;
-    let mappings = std::iter::once(&object).chain(&spec);
-    if let Some(entry) = mappings.flat_map(Mapping::entries).find(|entry| ["data", "stringData"].contains(&entry.name))
-    {
-        return Err(entry.name_field.error("these values are not sealed").with_hint(SEAL_THEM));
+/// Refuses values that should have been sealed: `data` and `stringData`, and values under
+/// `encryptedData` that are not tokens.
+pub(super) fn refuse_plain_values(root: &Node) -> Result<(), ManifestError> {
+    for (key, _) in [Some(root), root.value(&["spec"])].into_iter().flatten().flat_map(Node::entries) {
+        if key.scalar() == Some("data") || key.scalar() == Some("stringData") {
+            return Err(ManifestError::new("these values are not sealed").at(key).with_hint(SEAL_THEM));
+        }
     }
-    let Some(sealed) = spec.and_then(|spec| spec.field("encryptedData")).filter(Field::is_mapping) else {
-        return Ok(());
-    };
-    for entry in sealed.mapping()?.entries() {
-        if !entry.value.string()?.starts_with("wax1.") {
-            return Err(entry.value.error(Fault::from(Check::TokenVersion).to_string()).with_hint(SEAL_THEM));
+    for (_, value) in root.value(&["spec", "encryptedData"]).into_iter().flat_map(Node::entries) {
+        if value.string().is_some_and(|text| !text.starts_with("wax1.")) {
+            return Err(ManifestError::new(Fault::from(Check::TokenVersion).to_string())
+                .at(value)
+                .with_hint(SEAL_THEM));
         }
     }
     Ok(())
-}
-
-fn not_empty(strings: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
-    (!strings.is_empty()).then_some(strings)
 }
 
 #[cfg(test)]
@@ -130,7 +139,7 @@ status: {anything: [1]}
     #[test]
     fn what_is_not_known_is_refused_with_its_place() {
         for (spec, expected, line) in [
-            ("", "spec: missing", 1),
+            ("", "field \"spec\" is missing", 1),
             ("spec: {scope: strict}", "spec.scope: must be one of Strict, Namespace, Cluster", 4),
             ("spec:\n  envelope: {}", "spec: unknown field \"envelope\"", 5),
             ("spec: {}\nspecs: {}", "unknown field \"specs\"", 5),
@@ -176,7 +185,7 @@ status: {anything: [1]}
             ("spec: {template: {data: {A: b}}}", "spec.template: unknown field \"data\""),
             ("spec: {encryptedData: {A: 5}}", "spec.encryptedData.A: must be a string, not a number"),
             ("spec: [a]", "spec: must be a mapping, not a list"),
-            ("", "spec: missing"),
+            ("", "field \"spec\" is missing"),
         ] {
             assert_eq!(check(spec).expect_err(spec).to_string(), expected);
         }

@@ -1,14 +1,16 @@
 //! A Secret, read strictly into types that wipe themselves.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use super::error::ManifestError;
-use super::field::{Entry, Field, Mapping};
-use super::metadata;
+use super::metadata::MetadataFields;
+use super::node::Node;
 use super::unfinished::{RENDER_IT, RESOLVE_IT, holds_conflict, looks_unrendered};
 use crate::format::MAX_DATA_KEYS;
 use crate::names::DataKey;
@@ -16,122 +18,117 @@ use crate::secret::{MAX_SECRET_BYTES, SecretBytes, SecretData, SecretManifest};
 use crate::secret_fault::{self, SecretFault};
 
 const UNRENDERED: &str = "looks like a template that was not rendered, and is sealed as it stands";
-const KNOWN: [&str; 7] = ["apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData"];
+const OVERRIDDEN: &str = "not sealed: stringData has this key too, and wins, as in Kubernetes";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SecretFields<'a> {
+    _api_version: Option<IgnoredAny>,
+    _kind: Option<IgnoredAny>,
+    #[serde(borrow)]
+    metadata: MetadataFields<'a>,
+    #[serde(rename = "type")]
+    type_: Option<String>,
+    immutable: Option<bool>,
+    // Checked here, and read from the tree, which knows where each value stands.
+    #[serde(borrow)]
+    _data: Option<BTreeMap<&'a str, &'a str>>,
+    #[serde(borrow)]
+    _string_data: Option<BTreeMap<&'a str, &'a str>>,
+}
 
 /// Reads a Secret whose tree is plain data.
-pub(super) fn read(root: Field<'_>) -> Result<SecretManifest, ManifestError> {
-    let secret = root.mapping()?;
-    if let Some(sops) = secret.field("sops") {
-        let error = sops.error("this Secret is encrypted with SOPS already");
+pub(super) fn read(root: &Node) -> Result<SecretManifest, ManifestError> {
+    if let Some(sops) = root.value(&["sops"]).filter(|sops| !sops.is_null()) {
+        let error = ManifestError::new("this Secret is encrypted with SOPS already").at(sops);
         return Err(error.with_hint("pass what `sops decrypt` prints to `waxseal seal`"));
     }
-    secret.refuse_unknown(&KNOWN)?;
-    let metadata = metadata::read(&secret)?;
+    let fields = SecretFields::deserialize(root)?;
+    let metadata = fields.metadata.checked(root)?;
     let manifest = SecretManifest {
         name: metadata.name,
         namespace: metadata.namespace,
         labels: metadata.labels,
         annotations: metadata.annotations,
-        type_: secret.field("type").map(|field| field.string().map(str::to_owned)).transpose()?,
-        immutable: secret.field("immutable").map(|field| field.boolean()).transpose()?,
-        data: data(&root, &secret)?,
+        type_: fields.type_,
+        immutable: fields.immutable,
+        data: data(root)?,
     };
     match secret_fault::check_secret(&manifest) {
         Ok(()) => Ok(manifest),
-        Err(fault) => Err(located(&fault, &root, &secret)),
+        Err(fault) => Err(ManifestError::new(fault.to_string()).at(node_of(&fault, root).unwrap_or(root))),
     }
 }
 
-/// What a person should know of a Secret that was read from `root`.
-pub(super) fn warnings(root: &Field<'_>, manifest: &SecretManifest) -> Result<Vec<ManifestError>, ManifestError> {
+/// Tells a person about a Secret that was read from `root`.
+pub(super) fn warnings(root: &Node, manifest: &SecretManifest) -> Vec<ManifestError> {
     if manifest.data.is_empty() {
-        return Ok(vec![root.error("this Secret has no values")]);
+        return vec![ManifestError::new("this Secret has no values").at(root)];
     }
-    let secret = root.mapping()?;
-    let mapping = |section| secret.field(section).map(|field| field.mapping()).transpose();
-    let (data, string_data) = (mapping("data")?, mapping("stringData")?);
-    let names: HashSet<_> = string_data.iter().flat_map(Mapping::entries).map(|entry| entry.name).collect();
     let mut warnings = Vec::new();
-    for entry in data.iter().flat_map(Mapping::entries) {
-        if names.contains(entry.name) {
-            let text = "not sealed: stringData has this key too, and wins, as in Kubernetes";
-            warnings.push(entry.name_field.error(text));
-        } else if looks_unrendered(manifest.data[&key(entry)?].expose()) {
-            warnings.push(entry.value.error(UNRENDERED));
-        }
-    }
-    for entry in string_data.iter().flat_map(Mapping::entries) {
-        if looks_unrendered(manifest.data[&key(entry)?].expose()) {
-            warnings.push(entry.value.error(UNRENDERED));
-        }
-    }
-    Ok(warnings)
-}
-
-/// Gives a fault its place, which is that of the document where there is no better one.
-fn located(fault: &SecretFault, root: &Field<'_>, secret: &Mapping<'_>) -> ManifestError {
-    let entry_of = |path: &[&str]| -> Option<Entry<'_>> {
-        let (name, sections) = path.split_last()?;
-        let mut mapping = secret.clone();
-        for section in sections {
-            mapping = mapping.field(section)?.mapping().ok()?;
-        }
-        mapping.into_entries().find(|entry| entry.name == *name)
-    };
-    let value = |path: &[&str]| entry_of(path).map(|entry| entry.value);
-    let name = |path: &[&str]| entry_of(path).map(|entry| entry.name_field);
-    let field = match fault {
-        SecretFault::MissingData(_) => value(&["type"]),
-        SecretFault::NotJson(key) => value(&["stringData", key]).or_else(|| value(&["data", key])),
-        SecretFault::LabelKey(key) => name(&["metadata", "labels", key]),
-        SecretFault::LabelValue(key) => value(&["metadata", "labels", key]),
-        SecretFault::AnnotationKey(key) => name(&["metadata", "annotations", key]),
-        SecretFault::AnnotationSize => value(&["metadata", "annotations"]),
-    };
-    field.as_ref().unwrap_or(root).error(fault.to_string())
-}
-
-/// The values of `data`, and over them those of `stringData`, as the API server does it.
-fn data(root: &Field<'_>, secret: &Mapping<'_>) -> Result<SecretData, ManifestError> {
-    let mut data = SecretData::new();
-    if let Some(field) = secret.field("data") {
-        for entry in field.mapping()?.entries() {
-            data.insert(key(entry)?, decoded(&entry.value)?);
-        }
-    }
-    if let Some(field) = secret.field("stringData") {
-        for entry in field.mapping()?.entries() {
-            let text = entry.value.string()?;
-            if holds_conflict(text) {
-                return Err(entry.value.error("a Git conflict is in this value").with_hint(RESOLVE_IT));
+    for section in ["data", "stringData"] {
+        for (key, value) in root.value(&[section]).into_iter().flat_map(Node::entries) {
+            let name = key.scalar().unwrap_or_default();
+            let bytes = DataKey::parse(name).ok().and_then(|name| manifest.data.get(&name));
+            if section == "data" && root.entry(&["stringData", name]).is_some() {
+                warnings.push(ManifestError::new(OVERRIDDEN).at(key));
+            } else if bytes.is_some_and(|bytes| looks_unrendered(bytes.expose())) {
+                warnings.push(ManifestError::new(UNRENDERED).at(value));
             }
-            data.insert(key(entry)?, SecretBytes::new(text.as_bytes().to_vec()));
+        }
+    }
+    warnings
+}
+
+/// The node that a fault is about, if there is one.
+fn node_of<'a>(fault: &SecretFault, root: &'a Node) -> Option<&'a Node> {
+    let key = |path: &[&str]| root.entry(path).map(|(key, _)| key);
+    match fault {
+        SecretFault::MissingData(_) => root.value(&["type"]),
+        SecretFault::NotJson(key) => root.value(&["stringData", key]).or_else(|| root.value(&["data", key])),
+        SecretFault::LabelKey(name) => key(&["metadata", "labels", name]),
+        SecretFault::LabelValue(name) => root.value(&["metadata", "labels", name]),
+        SecretFault::AnnotationKey(name) => key(&["metadata", "annotations", name]),
+        SecretFault::AnnotationSize => root.value(&["metadata", "annotations"]),
+    }
+}
+
+/// The values of `data`, and over them those of `stringData`, as in the API server.
+fn data(root: &Node) -> Result<SecretData, ManifestError> {
+    let mut data = SecretData::new();
+    for (section, bytes) in [("data", decoded as fn(&str) -> _), ("stringData", plain)] {
+        for (key, value) in root.value(&[section]).into_iter().flat_map(Node::entries) {
+            let (name, text) = (key.scalar().unwrap_or_default(), value.scalar().unwrap_or_default());
+            let name = DataKey::parse(name).map_err(|error| ManifestError::new(error.to_string()).at(key))?;
+            data.insert(name, bytes(text).map_err(|error: ManifestError| error.at(value))?);
         }
     }
     if data.len() > MAX_DATA_KEYS {
-        return Err(root.error(format!("more than {MAX_DATA_KEYS} data keys")));
+        return Err(ManifestError::new(format!("more than {MAX_DATA_KEYS} data keys")).at(root));
     }
-    if data.values().map(|value| value.expose().len()).sum::<usize>() > MAX_SECRET_BYTES {
-        return Err(root.error("more data than the 1 MiB that a Secret takes"));
+    if data.values().map(|value: &SecretBytes| value.expose().len()).sum::<usize>() > MAX_SECRET_BYTES {
+        return Err(ManifestError::new("more data than the 1 MiB that a Secret takes").at(root));
     }
     Ok(data)
 }
 
-fn key(entry: &Entry<'_>) -> Result<DataKey, ManifestError> {
-    DataKey::parse(entry.name).map_err(|error| entry.name_field.error(error.to_string()))
+fn plain(text: &str) -> Result<SecretBytes, ManifestError> {
+    if holds_conflict(text) {
+        return Err(ManifestError::new("a Git conflict is in this value").with_hint(RESOLVE_IT));
+    }
+    Ok(SecretBytes::new(text.as_bytes().to_vec()))
 }
 
-/// The bytes that base64 stands for (RFC 4648 §4); CR and LF are ignored, as Go does.
-fn decoded(field: &Field<'_>) -> Result<SecretBytes, ManifestError> {
-    let text = field.string()?;
+/// The bytes that base64 stands for (RFC 4648 §4); CR and LF are ignored, as in Go.
+fn decoded(text: &str) -> Result<SecretBytes, ManifestError> {
     let mut line = Zeroizing::new(Vec::with_capacity(text.len()));
     line.extend(text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')));
     let mut bytes = Zeroizing::new(Vec::with_capacity(line.len() / 4 * 3 + 3));
-    match STANDARD.decode_vec(&*line, &mut bytes) {
-        Ok(()) => Ok(SecretBytes::from(bytes)),
-        Err(_) if looks_unrendered(text.as_bytes()) => Err(field.error("not base64").with_hint(RENDER_IT)),
-        Err(_) => Err(field.error("not base64").with_hint("plain text belongs under stringData")),
+    if STANDARD.decode_vec(&*line, &mut bytes).is_ok() {
+        return Ok(SecretBytes::from(bytes));
     }
+    let hint = if looks_unrendered(text.as_bytes()) { RENDER_IT } else { "plain text belongs under stringData" };
+    Err(ManifestError::new("not base64").with_hint(hint))
 }
 
 #[cfg(test)]
@@ -359,8 +356,8 @@ stringData:
     #[test]
     fn metadata_is_strict() {
         for (metadata, expected) in [
-            ("{}", "metadata.name: missing"),
-            ("null", "metadata: missing"),
+            ("{}", "metadata: field \"name\" is missing"),
+            ("null", "metadata: must be a mapping, not null"),
             (
                 "{name: A}",
                 "metadata.name: a name must be 1 to 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit",

@@ -1,35 +1,37 @@
-//! A text as the stream of documents it is, each knowing where it stood.
+//! A text as a stream of documents that know where they stand.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
-use super::MAX_OBJECT_BYTES;
 use super::error::ManifestError;
-use super::json;
-use super::node::{LISTS_CAN_BE_SPLIT, Limits, Place, STREAMS_CAN_BE_SPLIT};
-use super::object::{DocumentKind, Object};
+use super::node::{Limits, SPLIT_THE_LIST, SPLIT_THE_STREAM};
+use super::object::{DocumentKind, Tree};
+use super::position::{Position, Positions};
 use super::unfinished::{RENDER_IT, RESOLVE_IT, conflict_marker, has_braces};
-use super::yaml;
+use super::{MAX_OBJECT_BYTES, classification, json, yaml};
 
 /// The greatest number of documents in one stream: 10,000. Sealing that many takes seconds; a
-/// stream of more is made by a program, and better by several runs of it.
+/// program makes longer streams, and can make several.
 pub const MAX_DOCUMENTS: usize = 10_000;
 /// The greatest size of one document: 8 MiB, checked before it is parsed.
 ///
 /// etcd takes an object of 1.5 MiB at most: this is one with comments, escapes and `status`, or a
 /// list of some. The tree of a document holds its scalars a second time, and while they are read
-/// twice that, so next to a stream of 32 MiB no larger document stays within 64 MiB.
+/// twice that, so beside a stream of 32 MiB no larger document stays within 64 MiB.
 pub const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
 
-/// The greatest size of a document that is read in two ways, as there is little memory left beside it: 3
-/// MiB. No object that a cluster takes is larger.
+/// The greatest size of a document that is read in two ways, which takes twice the memory: 3 MiB. No
+/// object that a cluster takes is larger.
 const MAX_DOCUMENT_READ_TWICE: usize = 2 * MAX_OBJECT_BYTES;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Characters that end a line in YAML 1.1 (§4.1.4) and not in YAML 1.2 (§5.4).
 const LINE_BREAKS_OF_YAML_1_1: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+/// The white space of JSON, and of the lines that part YAML documents.
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// How a stream is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,7 @@ pub enum Format {
 pub struct Stream<'a> {
     /// How all its documents are written.
     pub format: Format,
-    /// The documents in the order of the text; none only for an empty text.
+    /// The documents in the order of the text; only an empty text has none.
     pub documents: Vec<Document<'a>>,
 }
 
@@ -57,7 +59,7 @@ pub struct Stream<'a> {
 pub struct Document<'a> {
     text: &'a str,
     offset: usize,
-    place: Place,
+    position: Position,
     format: Format,
     holds: Holds,
 }
@@ -89,19 +91,19 @@ pub fn split(text: &str) -> Result<Stream<'_>, ManifestError> {
 impl<'a> Stream<'a> {
     /// Reads one document after the other, as [`Document::kind`] does.
     ///
-    /// Refuses also the document in which the two millionth value of the stream is exceeded; it is
-    /// then the last one that is read.
-    pub fn kinds(&self) -> impl Iterator<Item = (&Document<'a>, Result<DocumentKind, ManifestError>)> {
-        self.objects().map(|(document, object)| (document, object.and_then(kind)))
+    /// Refuses also the document in which the two millionth value of the stream is exceeded, and ends
+    /// with it.
+    pub fn kinds(&self) -> impl Iterator<Item = (&Document<'a>, Result<DocumentKind<'a>, ManifestError>)> {
+        self.trees().map(|(document, tree)| (document, tree.and_then(kind)))
     }
 
-    /// Like [`Self::kinds`], for those who know what they look for.
-    pub(super) fn objects(&self) -> impl Iterator<Item = (&Document<'a>, Result<Option<Object>, ManifestError>)> {
+    /// Parses one document after the other, like [`Self::kinds`], whatever they are.
+    pub(super) fn trees(&self) -> impl Iterator<Item = (&Document<'a>, Result<Option<Tree<'a>>, ManifestError>)> {
         let mut limits = Limits::of_a_stream();
         let mut documents = self.documents.iter();
         std::iter::from_fn(move || {
             let document = if limits.is_exceeded() { None } else { documents.next() }?;
-            Some((document, document.object(&mut limits)))
+            Some((document, document.tree(&mut limits)))
         })
     }
 }
@@ -119,7 +121,7 @@ impl<'a> Document<'a> {
 
     /// The line of the stream, from 1, on which the document begins.
     pub fn line(&self) -> usize {
-        self.place.line as usize
+        self.position.line as usize
     }
 
     /// How it is written.
@@ -129,15 +131,15 @@ impl<'a> Document<'a> {
 
     /// Reads the document as far as it takes to know what it is.
     ///
-    /// Refuses what is not YAML (or JSON), what is nested too deeply or has more than 100,000
-    /// values, a SealedSecret of a version that is not known, and a list whose items cannot be told.
-    pub fn kind(&self) -> Result<DocumentKind, ManifestError> {
-        kind(self.object(&mut Limits::of_a_stream())?)
+    /// Refuses a text that is not YAML (or JSON), is nested too deeply or has more than 100,000
+    /// values, a SealedSecret of a version that is not known, and an object that hides what it is.
+    pub fn kind(&self) -> Result<DocumentKind<'a>, ManifestError> {
+        kind(self.tree(&mut Limits::of_a_stream())?)
     }
 
-    /// Why the document must not stay as it is beside what is sealed, though no Secret is in it: to
-    /// YAML 1.1, as kubectl reads it, a line ends where none ends here, and a Secret follows. Of a document
-    /// larger than any object it is not known, and so assumed.
+    /// Why the document must not stay as it is beside what is sealed, though it holds no Secret: to
+    /// YAML 1.1, as kubectl reads it, a line ends where none ends here, and a Secret follows. A document
+    /// larger than any object is assumed to hold one.
     pub fn hidden_secret(&self) -> Option<ManifestError> {
         if self.format == Format::Json || !self.text.contains(LINE_BREAKS_OF_YAML_1_1) {
             return None;
@@ -147,16 +149,12 @@ impl<'a> Document<'a> {
             let stream = split(&broken);
             stream.is_ok_and(|stream| stream.kinds().any(|(_, kind)| kind.is_ok_and(|kind| kind.holds_secret())))
         };
-        if self.text.len() > MAX_DOCUMENT_READ_TWICE || is_found() {
-            self.obstacle(self.text.trim_start_matches(BYTE_ORDER_MARK))
-        } else {
-            None
-        }
+        if self.text.len() > MAX_DOCUMENT_READ_TWICE || is_found() { self.obstacle() } else { None }
     }
 
     /// The text of this document with another manifest in place of its own.
     ///
-    /// Kept are the markers, the comments above the first line, and the kind of line break.
+    /// Keeps the markers, the comments above the first line, and the kind of line break.
     pub fn replaced_by(&self, manifest: &str) -> String {
         match self.format {
             Format::Yaml => self.yaml_replaced_by(manifest),
@@ -164,65 +162,84 @@ impl<'a> Document<'a> {
         }
     }
 
-    fn object(&self, limits: &mut Limits) -> Result<Option<Object>, ManifestError> {
-        let text = self.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(self.text);
-        let node = match self.format {
-            Format::Json => json::parse(text, self.place, limits)?,
-            Format::Yaml if !self.holds.content && !self.holds.directive => None,
-            Format::Yaml => yaml::parse(text, self.place.line, limits).map_err(|error| self.explained(text, error))?,
+    /// Finds positions by offsets in the text of the document.
+    pub(super) fn positions(&self) -> Positions<'a> {
+        Positions::new(self.text, self.position)
+    }
+
+    /// Why nothing in the document can be read, though it is YAML: directives, and characters that end
+    /// a line to some readers only.
+    pub(super) fn obstacle(&self) -> Option<ManifestError> {
+        if self.format == Format::Json {
+            return None;
+        }
+        if self.holds.directive {
+            let before: usize = lines(self.body()).take_while(|line| !line.starts_with('%')).map(str::len).sum();
+            let error = ManifestError::new("YAML directives are not read here").at_offset(self.base() + before);
+            return Some(self.located(error.with_hint("remove the lines that begin with \"%\"")));
+        }
+        let offset = self.text.find(LINE_BREAKS_OF_YAML_1_1)?;
+        let error = ManifestError::new("YAML versions disagree on whether a line ends here").at_offset(offset);
+        Some(self.located(error.with_hint("write the character as an escape in double quotes")))
+    }
+
+    fn tree(&self, limits: &mut Limits) -> Result<Option<Tree<'a>>, ManifestError> {
+        let root = match self.format {
+            Format::Json => json::parse(self.body(), self.base(), limits),
+            Format::Yaml if !self.holds.content && !self.holds.directive => Ok(None),
+            Format::Yaml => yaml::parse(self.body(), self.base(), limits).map_err(|error| self.explained(error)),
         };
-        Ok(node.map(|node| Object::new(node, self.obstacle(text))))
+        let root = root.map_err(|error| self.located(error))?;
+        Ok(root.map(|root| Tree::new(*self, root)))
+    }
+
+    /// The text without its byte order mark.
+    fn body(&self) -> &'a str {
+        self.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(self.text)
+    }
+
+    /// The offset of [`Self::body`].
+    fn base(&self) -> usize {
+        self.text.len() - self.body().len()
+    }
+
+    fn located(&self, error: ManifestError) -> ManifestError {
+        match error.offset() {
+            Some(offset) => error.with_position(self.position.advanced(self.text, 0, offset)),
+            None => error,
+        }
     }
 
     /// The error about a document that is not YAML, or a better one.
-    fn explained(&self, text: &str, error: ManifestError) -> ManifestError {
-        if let Some(offset) = conflict_marker(text) {
-            let error =
-                ManifestError::new("not YAML: a conflict marker of Git").with_place(self.place.after(&text[..offset]));
+    fn explained(&self, error: ManifestError) -> ManifestError {
+        if let Some(offset) = conflict_marker(self.body()) {
+            let error = ManifestError::new("not YAML: a conflict marker of Git").at_offset(self.base() + offset);
             return error.with_hint(RESOLVE_IT);
         }
-        match self.json_fault(text) {
-            Some(fault) if has_braces(text) => fault.with_hint(RENDER_IT),
+        match self.json_fault() {
+            Some(fault) if has_braces(self.text) => fault.with_hint(RENDER_IT),
             Some(fault) => fault,
             None => error,
         }
     }
 
-    /// What is wrong with a document that looks as if it were meant to be JSON: YAML reads JSON on for
+    /// The fault of a document that looks as if it were meant to be JSON: YAML reads JSON on for
     /// a while, and then complains of something else.
-    fn json_fault(&self, text: &str) -> Option<ManifestError> {
-        let value = text.trim_start_matches(is_json_space);
-        let inside = value.strip_prefix('{')?.trim_start_matches(is_json_space);
-        if !inside.starts_with('"') {
+    fn json_fault(&self) -> Option<ManifestError> {
+        let value = self.body().trim_start_matches(SPACE);
+        if !value.strip_prefix('{')?.trim_start_matches(SPACE).starts_with('"') {
             return None;
         }
         let error = serde_json::Deserializer::from_str(value).into_iter::<IgnoredAny>().next()?.err()?;
         let before: usize = value.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
         let at = value.floor_char_boundary(before + error.column().saturating_sub(1));
-        let place = self.place.after(&text[..text.len() - value.len() + at]);
         let fault = if error.is_eof() { "not JSON: it ends too early" } else { "not JSON" };
-        Some(ManifestError::new(fault).with_place(place))
-    }
-
-    /// What makes the document unreadable though it is YAML: directives, and characters that end a
-    /// line to some readers only.
-    fn obstacle(&self, text: &str) -> Option<ManifestError> {
-        let at = |offset| self.place.after(&text[..offset]);
-        if self.format == Format::Json {
-            return None;
-        }
-        if self.holds.directive {
-            let before = lines(text).take_while(|line| !line.starts_with('%')).map(str::len).sum();
-            let error = ManifestError::new("YAML directives are not read here").with_place(at(before));
-            return Some(error.with_hint("remove the lines that begin with \"%\""));
-        }
-        let offset = text.find(LINE_BREAKS_OF_YAML_1_1)?;
-        let error = ManifestError::new("YAML versions disagree on whether a line ends here").with_place(at(offset));
-        Some(error.with_hint("write the character as an escape in double quotes"))
+        Some(ManifestError::new(fault).at_offset(self.text.len() - value.len() + at))
     }
 
     fn yaml_replaced_by(&self, manifest: &str) -> String {
-        let line_break = if self.first_line().ends_with("\r\n") { "\r\n" } else { "\n" };
+        let first = lines(self.text).next().unwrap_or_default();
+        let line_break = if first.ends_with("\r\n") { "\r\n" } else { "\n" };
         let mut text = String::new();
         for line in lines(self.text) {
             if is_marker(line, "---") && !is_bare_marker(line) {
@@ -241,23 +258,19 @@ impl<'a> Document<'a> {
     }
 
     fn json_replaced_by(&self, manifest: &str) -> String {
-        let value = self.text.trim_start_matches(BYTE_ORDER_MARK).trim_matches(is_json_space);
+        let value = self.body().trim_matches(SPACE);
         let (before, after) = self.text.split_once(value).unwrap_or_default();
         format!("{before}{}{after}", manifest.trim_end())
     }
-
-    fn first_line(&self) -> &'a str {
-        lines(self.text).next().unwrap_or_default()
-    }
 }
 
-fn kind(object: Option<Object>) -> Result<DocumentKind, ManifestError> {
-    object.map_or(Ok(DocumentKind::Empty), Object::classified)
+fn kind(tree: Option<Tree<'_>>) -> Result<DocumentKind<'_>, ManifestError> {
+    tree.map_or(Ok(DocumentKind::Empty), |tree| classification::kind_of(Rc::new(tree)))
 }
 
 fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
     let body = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    if !body.trim_start_matches(is_json_space).starts_with(['{', '[']) {
+    if !body.trim_start_matches(SPACE).starts_with(['{', '[']) {
         return Ok(None);
     }
     let mut cutter = Cutter::new(text, Format::Json);
@@ -267,7 +280,7 @@ fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
             return Ok(None);
         };
         // White space before a value belongs to it, and at the end to the last one.
-        let is_last = text[end + length..].trim_start_matches(is_json_space).is_empty();
+        let is_last = text[end + length..].trim_start_matches(SPACE).is_empty();
         end = if is_last { text.len() } else { end + length };
         cutter.cut(end, Holds::default())?;
     }
@@ -277,7 +290,7 @@ fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
 /// The length of the JSON value that a text begins with, if there is one; of a value that is too
 /// large, a length that is.
 fn json_value(text: &str) -> Option<serde_json::Result<usize>> {
-    // What follows is kept from the parser, whose memory is that of the brackets it has seen.
+    // The parser's memory grows with the open brackets that it has seen, so it sees no more than this.
     let start = &text[..text.ceil_char_boundary(MAX_DOCUMENT_BYTES + 1)];
     let is_cut_off = start.len() < text.len();
     let mut values = serde_json::Deserializer::from_str(start).into_iter::<IgnoredAny>();
@@ -321,39 +334,39 @@ struct Cutter<'a> {
     text: &'a str,
     format: Format,
     offset: usize,
-    place: Place,
+    position: Position,
     documents: Vec<Document<'a>>,
 }
 
 impl<'a> Cutter<'a> {
     fn new(text: &'a str, format: Format) -> Self {
-        Self { text, format, offset: 0, place: Place::START, documents: Vec::new() }
+        Self { text, format, offset: 0, position: Position::START, documents: Vec::new() }
     }
 
-    /// Makes a document of everything from the last cut to `end`, unless that is nothing.
+    /// Makes a document of everything from the last cut to `end`, unless that is empty.
     fn cut(&mut self, end: usize, holds: Holds) -> Result<(), ManifestError> {
-        let text = &self.text[self.offset..end];
+        let (text, offset, position) = (&self.text[self.offset..end], self.offset, self.position);
         if text.is_empty() {
             return Ok(());
         }
         self.check_size(end)?;
         if self.documents.len() == MAX_DOCUMENTS {
             let error = ManifestError::new(format!("a stream of more than {MAX_DOCUMENTS} documents is not read"));
-            return Err(error.with_place(self.place).with_hint(STREAMS_CAN_BE_SPLIT));
+            return Err(error.with_position(position).with_hint(SPLIT_THE_STREAM));
         }
-        self.documents.push(Document { text, offset: self.offset, place: self.place, format: self.format, holds });
+        self.documents.push(Document { text, offset, position, format: self.format, holds });
         self.offset = end;
-        self.place = self.place.after(text.trim_start_matches(BYTE_ORDER_MARK));
+        self.position = position.advanced(text, 0, text.len());
         Ok(())
     }
 
-    /// Refuses what lies between the last cut and `end` if it is too large for one document.
+    /// Refuses the text from the last cut to `end` if it is too large for one document.
     fn check_size(&self, end: usize) -> Result<(), ManifestError> {
         if end - self.offset <= MAX_DOCUMENT_BYTES {
             return Ok(());
         }
-        let error = ManifestError::new("a document of more than 8 MiB is not read").with_place(self.place);
-        Err(error.with_hint(LISTS_CAN_BE_SPLIT))
+        let error = ManifestError::new("a document of more than 8 MiB is not read").with_position(self.position);
+        Err(error.with_hint(SPLIT_THE_LIST))
     }
 }
 
@@ -371,21 +384,17 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn is_marker(line: &str, marker: &str) -> bool {
-    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\n', '\r']))
+    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(SPACE))
 }
 
-/// Whether the line is a marker with nothing but a comment behind it.
+/// Whether the line is a marker, perhaps with a comment behind it.
 fn is_bare_marker(line: &str) -> bool {
     (is_marker(line, "---") || is_marker(line, "...")) && is_blank_or_comment(&line[3..])
 }
 
 fn is_blank_or_comment(line: &str) -> bool {
-    let line = line.trim_matches([' ', '\t', '\n', '\r']);
+    let line = line.trim_matches(SPACE);
     line.is_empty() || line.starts_with('#')
-}
-
-fn is_json_space(character: char) -> bool {
-    matches!(character, ' ' | '\t' | '\n' | '\r')
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
-//! Trees into types that derive `Deserialize`, as strictly as everything else here.
+//! Trees into types that derive `Deserialize`, without a value that readers of YAML dispute.
+//!
+//! Strings are borrowed from the tree, which wipes them. An error says which node it is about; its
+//! position and path are computed when it leaves this module's callers.
 
 use std::fmt::Display;
+use std::slice::ChunksExact;
 
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
@@ -11,36 +15,30 @@ use serde::forward_to_deserialize_any;
 
 use super::ambiguity::Reading;
 use super::error::ManifestError;
-use super::field::{Entry, Field};
+use super::node::{Content, Node};
 use super::object::Object;
 use super::stream::split;
 
+const QUOTE_IT: &str = "write it in quotes";
+const QUOTE_OR_EMPTY: &str = "write \"\" for an empty value; one that begins with # belongs in quotes";
+
 /// Reads a text that is one YAML document or one JSON value into a type.
 ///
-/// Refuses what is not plain data (directives, anchors, aliases, merge keys, tags but `!!str`, line
-/// breaks that only YAML 1.1 knows), fields given twice, scalars that readers of YAML take for different things, and more or less than one document that is not
-/// empty. Unknown fields are refused where the type does so (`serde(deny_unknown_fields)`).
+/// Refuses YAML beyond plain data (directives, anchors, aliases, merge keys, tags but `!!str`, line
+/// breaks that only YAML 1.1 knows), fields given twice, scalars that readers of YAML take for
+/// different things, and more or less than one document that is not empty. Unknown fields are refused
+/// where the type does so (`serde(deny_unknown_fields)`).
 pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
-    let mut found: Option<Object> = None;
-    for (_, object) in split(text)?.objects() {
-        let object = object?.filter(|object| !object.is_null());
-        match (&found, object) {
-            (_, None) => {}
-            (None, object) => found = object,
-            (Some(_), Some(second)) => return Err(second.error("a second document where one belongs")),
+    let mut found: Option<Object<'_>> = None;
+    for (_, tree) in split(text)?.trees() {
+        let Some(tree) = tree?.filter(|tree| !tree.root().is_null()) else { continue };
+        if found.is_some() {
+            let error = ManifestError::new("a second document where one belongs").at(tree.root());
+            return Err(tree.located(error));
         }
+        found = Some(Object::root(tree.into()));
     }
     found.ok_or_else(|| ManifestError::new("no document"))?.read()
-}
-
-/// Reads a field whose tree is plain data into a type.
-pub(super) fn from_field<'a, T: de::Deserialize<'a>>(field: Field<'a>) -> Result<T, ManifestError> {
-    T::deserialize(field.clone()).map_err(|error| located(error, &field))
-}
-
-/// An error that serde made has no place yet; the innermost field that sees it gives its own.
-fn located(error: ManifestError, field: &Field<'_>) -> ManifestError {
-    if error.place().is_some() { error } else { field.locate(error) }
 }
 
 impl de::Error for ManifestError {
@@ -48,8 +46,31 @@ impl de::Error for ManifestError {
         Self::new("not a value that this field takes")
     }
 
-    fn invalid_type(_: Unexpected<'_>, _: &dyn Expected) -> Self {
-        Self::new("not the type that this field takes")
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Unit => "null",
+            Unexpected::Bool(_) => "a boolean",
+            Unexpected::Unsigned(_) | Unexpected::Signed(_) | Unexpected::Float(_) => "a number",
+            Unexpected::Str(_) => "a string",
+            Unexpected::Seq => "a list",
+            Unexpected::Map => "a mapping",
+            _ => "of this type",
+        };
+        // Expectations are descriptions that types have, and hold no value.
+        let wanted = match expected.to_string().as_str() {
+            "a string" | "a borrowed string" => "a string",
+            "a boolean" => return Self::new("must be true or false"),
+            "a sequence" => "a list",
+            text if text == "a map" || text.starts_with("struct ") => "a mapping",
+            text if text.starts_with(['i', 'u', 'f']) => "a number",
+            _ => return Self::new("not the type that this field takes"),
+        };
+        let error = Self::new(format!("must be {wanted}, not {found}"));
+        match (wanted, found) {
+            ("a string", "null") => error.with_hint(QUOTE_OR_EMPTY),
+            ("a string", _) => error.with_hint(QUOTE_IT),
+            _ => error,
+        }
     }
 
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
@@ -65,56 +86,48 @@ impl de::Error for ManifestError {
     }
 }
 
-macro_rules! deserialize_numbers {
-    ($($method:ident $visit:ident $type:ty,)*) => {$(
-        fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ManifestError> {
-            let number = self.number()?.parse::<$type>();
-            visitor.$visit(number.map_err(|_| self.error("not a number that this field takes"))?)
-        }
-    )*};
-}
-
-impl<'a> Deserializer<'a> for Field<'a> {
+impl<'a> Deserializer<'a> for &'a Node {
     type Error = ManifestError;
 
     fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ManifestError> {
-        if self.is_mapping() {
-            return self.deserialize_map(visitor);
-        }
-        if self.is_sequence() {
-            return self.deserialize_seq(visitor);
-        }
-        match self.reading() {
-            Some(Reading::Null) => visitor.visit_unit(),
-            Some(Reading::Boolean(value)) => visitor.visit_bool(value),
-            Some(Reading::Number) => visit_number(&self, visitor),
-            Some(Reading::Text | Reading::Disputed) | None => visitor.visit_borrowed_str(self.string()?),
-        }
+        let value = match (&self.content, self.reading()) {
+            (Content::Mapping(nodes), _) => {
+                visitor.visit_map(Entries { mapping: self, rest: nodes.chunks_exact(2), value: None })
+            }
+            (Content::Sequence(nodes), _) => visitor.visit_seq(Items(nodes.iter())),
+            (_, Some(Reading::Null)) => visitor.visit_unit(),
+            (_, Some(Reading::Boolean(value))) => visitor.visit_bool(value),
+            (Content::Scalar(text, _), Some(Reading::Number)) => visit_number(text, visitor),
+            (Content::Scalar(text, _), Some(Reading::Text)) => visitor.visit_borrowed_str(text),
+            (Content::Scalar(..) | Content::Alias(_), _) => {
+                let error = ManifestError::new("YAML versions disagree on what this unquoted value is");
+                Err(error.with_hint(QUOTE_IT))
+            }
+        };
+        value.map_err(|error| error.at(self))
     }
 
+    /// A boolean is told before it is disputed: `yes` is not one, whatever it is.
     fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ManifestError> {
-        visitor.visit_bool(self.boolean()?)
+        match self.reading() {
+            Some(Reading::Boolean(value)) => visitor.visit_bool(value),
+            _ => Err(de::Error::invalid_type(Unexpected::Other("value"), &visitor)),
+        }
+        .map_err(|error: ManifestError| error.at(self))
     }
 
-    deserialize_numbers! {
-        deserialize_i8 visit_i8 i8,
-        deserialize_i16 visit_i16 i16,
-        deserialize_i32 visit_i32 i32,
-        deserialize_i64 visit_i64 i64,
-        deserialize_u8 visit_u8 u8,
-        deserialize_u16 visit_u16 u16,
-        deserialize_u32 visit_u32 u32,
-        deserialize_u64 visit_u64 u64,
-        deserialize_f32 visit_f32 f32,
-        deserialize_f64 visit_f64 f64,
-    }
-
-    fn deserialize_str<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ManifestError> {
-        visitor.visit_borrowed_str(self.string()?)
-    }
-
-    fn deserialize_string<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ManifestError> {
-        self.deserialize_str(visitor)
+    /// Derived types would take a list for their fields in order.
+    fn deserialize_struct<V: Visitor<'a>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ManifestError> {
+        if let Content::Sequence(_) = self.content {
+            let error: ManifestError = de::Error::invalid_type(Unexpected::Seq, &visitor);
+            return Err(error.at(self));
+        }
+        self.deserialize_any(visitor)
     }
 
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ManifestError> {
@@ -125,24 +138,6 @@ impl<'a> Deserializer<'a> for Field<'a> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ManifestError> {
-        visitor.visit_seq(Items(self.items()?))
-    }
-
-    fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ManifestError> {
-        let entries = self.mapping()?.into_entries();
-        visitor.visit_map(Entries { entries, value: None }).map_err(|error| located(error, &self))
-    }
-
-    fn deserialize_struct<V: Visitor<'a>>(
-        self,
-        _: &'static str,
-        _: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, ManifestError> {
-        self.deserialize_map(visitor)
-    }
-
     /// Only enums without data.
     fn deserialize_enum<V: Visitor<'a>>(
         self,
@@ -150,7 +145,8 @@ impl<'a> Deserializer<'a> for Field<'a> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, ManifestError> {
-        visitor.visit_enum(self.string()?.into_deserializer())
+        let text = <&str as de::Deserialize>::deserialize(self)?;
+        visitor.visit_enum(text.into_deserializer()).map_err(|error: ManifestError| error.at(self))
     }
 
     fn deserialize_ignored_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ManifestError> {
@@ -158,12 +154,12 @@ impl<'a> Deserializer<'a> for Field<'a> {
     }
 
     forward_to_deserialize_any! {
-        <W: Visitor<'a>> char bytes byte_buf unit unit_struct tuple tuple_struct identifier
+        <W: Visitor<'a>> i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
+        unit_struct seq tuple tuple_struct map identifier
     }
 }
 
-fn visit_number<'a, V: Visitor<'a>>(field: &Field<'a>, visitor: V) -> Result<V::Value, ManifestError> {
-    let text = field.number()?;
+fn visit_number<'a, V: Visitor<'a>>(text: &str, visitor: V) -> Result<V::Value, ManifestError> {
     if let Ok(number) = text.parse() {
         return visitor.visit_u64(number);
     }
@@ -172,43 +168,46 @@ fn visit_number<'a, V: Visitor<'a>>(field: &Field<'a>, visitor: V) -> Result<V::
     }
     match text.parse() {
         Ok(number) if f64::is_finite(number) => visitor.visit_f64(number),
-        _ => Err(field.error("not a number that this field takes")),
+        _ => Err(de::Error::invalid_type(Unexpected::Float(f64::INFINITY), &visitor)),
     }
 }
 
-struct Items<I>(I);
+struct Items<'a>(std::slice::Iter<'a, Node>);
 
-impl<'a, I: Iterator<Item = Field<'a>>> SeqAccess<'a> for Items<I> {
+impl<'a> SeqAccess<'a> for Items<'a> {
     type Error = ManifestError;
 
     fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, ManifestError> {
-        let Some(item) = self.0.next() else {
-            return Ok(None);
-        };
-        seed.deserialize(item.clone()).map(Some).map_err(|error| located(error, &item))
+        self.0.next().map(|item| seed.deserialize(item)).transpose()
     }
 }
 
 struct Entries<'a> {
-    entries: std::vec::IntoIter<Entry<'a>>,
-    value: Option<Field<'a>>,
+    mapping: &'a Node,
+    rest: ChunksExact<'a, Node>,
+    value: Option<&'a Node>,
 }
 
 impl<'a> MapAccess<'a> for Entries<'a> {
     type Error = ManifestError;
 
     fn next_key_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, ManifestError> {
-        let Some(Entry { name, name_field, value }) = self.entries.next() else {
+        let Some([key, value]) = self.rest.next() else {
             return Ok(None);
         };
         self.value = Some(value);
-        let key = seed.deserialize(BorrowedStrDeserializer::new(name));
-        key.map(Some).map_err(|error: ManifestError| name_field.locate_key(error))
+        let Some(name) = key.string() else {
+            let error = ManifestError::new("YAML versions disagree on what this unquoted key is");
+            return Err(error.at(key).with_hint(QUOTE_IT));
+        };
+        let read = seed.deserialize(BorrowedStrDeserializer::new(name));
+        // Such an error names the key itself.
+        read.map(Some).map_err(|error: ManifestError| error.at(key).with_path_to(self.mapping))
     }
 
     fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, ManifestError> {
-        let value = self.value.take().ok_or_else(|| <ManifestError as de::Error>::custom(""))?;
-        seed.deserialize(value.clone()).map_err(|error| located(error, &value))
+        // Visitors ask for a value after its key.
+        seed.deserialize(self.value.take().expect("a key before"))
     }
 }
 
@@ -265,8 +264,8 @@ mod tests {
     #[test]
     fn errors_have_path_place_and_no_value() {
         for (text, expected, place) in [
-            ("version: hunter2", "version: must be a number", (1, 10)),
-            ("version: 300", "version: not a number that this field takes", (1, 10)),
+            ("version: hunter2", "version: must be a number, not a string", (1, 10)),
+            ("version: 300", "version: not a value that this field takes", (1, 10)),
             ("version: 1\nmode: hunter2", "mode: must be one of Fast, Slow", (2, 7)),
             ("version: 1\nmode: no", "mode: YAML versions disagree on what this unquoted value is", (2, 7)),
             ("version: 1\npaths: [a, 1]", "paths[1]: must be a string, not a number", (2, 12)),
@@ -290,6 +289,9 @@ mod tests {
         let value = read_one::<serde_json::Value>("a: [1, -2, 1.5, true, ~, x, '1', 18446744073709551615]\nb: {}\n");
         let expected = serde_json::json!({"a": [1, -2, 1.5, true, null, "x", "1", u64::MAX], "b": {}});
         assert_eq!(value, Ok(expected));
+        let number = format!("a: {}", "9".repeat(1 << 20));
+        let error = read_one::<BTreeMap<String, String>>(&number).expect_err("a number");
+        assert_eq!(error.to_string(), "a: must be a string, not a number");
         let error = read_one::<serde_json::Value>("a: 0777").expect_err("disputed");
         assert_eq!(error.to_string(), "a: YAML versions disagree on what this unquoted value is");
     }

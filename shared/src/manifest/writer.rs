@@ -1,33 +1,33 @@
 //! Objects as text: the same object gives the same bytes.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
+use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::block_style;
-use super::json;
-use super::node::{Limits, Node, Place};
+use super::ambiguity::Reading;
+use super::block_style::BlockStyle;
+use super::classification::VERSION;
+use super::node::{Content, Node};
 use super::stream::Format;
-use super::verbatim::Verbatim;
 use crate::sealed_secret::{SealedSecret, SealedSecretSpec};
-use crate::secret::SecretManifest;
+use crate::secret::{SecretBytes, SecretManifest};
 
 /// One item of a list that is written.
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 #[serde(transparent)]
 pub struct ListItem<'a>(Item<'a>);
 
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 #[serde(untagged)]
 enum Item<'a> {
-    SealedSecret(WrittenSealedSecret<'a>),
+    SealedSecret(WrittenObject<'a>),
     Other(&'a Value),
-    AsRead(Verbatim<'a>),
+    AsRead(&'a Node),
 }
 
 impl<'a> From<&'a SealedSecret> for ListItem<'a> {
@@ -42,8 +42,8 @@ impl<'a> From<&'a Value> for ListItem<'a> {
     }
 }
 
-impl<'a> From<Verbatim<'a>> for ListItem<'a> {
-    fn from(object: Verbatim<'a>) -> Self {
+impl<'a> From<&'a Node> for ListItem<'a> {
+    fn from(object: &'a Node) -> Self {
         Self(Item::AsRead(object))
     }
 }
@@ -54,72 +54,63 @@ impl<'a> From<Verbatim<'a>> for ListItem<'a> {
 /// anything but a string are in double quotes. JSON is indented by two spaces. Both end with a line
 /// break, which is LF. [`super::SealedSecretObject::read`] gives an equal object back.
 pub fn write_sealed_secret(sealed: &SealedSecret, format: Format) -> String {
-    let mut text = to_text(&WrittenSealedSecret::from(sealed), format);
-    std::mem::take(&mut text)
+    std::mem::take(&mut to_text(&WrittenObject::from(sealed), format))
 }
 
 /// Writes a `v1` `List` of these items in the style of [`write_sealed_secret`].
 pub fn write_list(items: &[ListItem<'_>], format: Format) -> String {
-    let list = WrittenList { api_version: "v1", kind: "List", items };
-    let mut text = to_text(&list, format);
-    std::mem::take(&mut text)
+    let list = WrittenObject { api_version: "v1", kind: "List", items: Some(items), ..WrittenObject::default() };
+    std::mem::take(&mut to_text(&list, format))
 }
 
 /// Writes any value as YAML in the style of [`write_sealed_secret`], the fields sorted by name.
 pub fn write(value: &Value) -> String {
-    let mut text = to_text(value, Format::Yaml);
-    std::mem::take(&mut text)
+    std::mem::take(&mut to_text(value, Format::Yaml))
 }
 
 /// Writes a plain Secret, its values as `data`, in the style of [`write_sealed_secret`].
 ///
-/// The text is wiped when dropped, and so is every copy that was made on the way.
+/// The text is wiped when dropped. The programs' allocator wipes the smaller buffers that it grew from.
 pub fn write_secret(secret: &SecretManifest, format: Format) -> Zeroizing<String> {
-    let encoded: BTreeMap<&str, Zeroizing<String>> = secret
-        .data
-        .iter()
-        .map(|(key, value)| (key.as_str(), Zeroizing::new(STANDARD.encode(value.expose()))))
-        .collect();
-    let written = WrittenSecret {
+    let metadata = WrittenMetadata {
+        name: secret.name.as_str(),
+        namespace: secret.namespace.as_ref().map(|namespace| namespace.as_str()),
+        labels: Some(&secret.labels),
+        annotations: Some(&secret.annotations),
+    };
+    let written = WrittenObject {
         api_version: "v1",
         kind: "Secret",
-        metadata: WrittenMetadata {
-            name: secret.name.as_str(),
-            namespace: secret.namespace.as_ref().map(|namespace| namespace.as_str()),
-            labels: Some(&secret.labels),
-            annotations: Some(&secret.annotations),
-        },
+        metadata: Some(metadata),
         type_: secret.type_.as_deref(),
         immutable: secret.immutable,
-        data: encoded.iter().map(|(key, text)| (*key, text.as_str())).collect(),
+        data: secret.data.iter().map(|(key, value)| (key.as_str(), Base64(value))).collect(),
+        ..WrittenObject::default()
     };
     to_text(&written, format)
 }
 
-#[derive(Serialize)]
+/// An object with the fields that it has, in the order in which they are written.
+#[derive(Default, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
-struct WrittenSealedSecret<'a> {
+struct WrittenObject<'a> {
     api_version: &'static str,
     kind: &'static str,
-    metadata: WrittenMetadata<'a>,
-    spec: &'a SealedSecretSpec,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenSecret<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    metadata: WrittenMetadata<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<WrittenMetadata<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spec: Option<&'a SealedSecretSpec>,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     type_: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     immutable: Option<bool>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    data: BTreeMap<&'a str, &'a str>,
+    data: BTreeMap<&'a str, Base64<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<&'a [ListItem<'a>]>,
 }
 
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct WrittenMetadata<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,27 +121,16 @@ struct WrittenMetadata<'a> {
     annotations: Option<&'a BTreeMap<String, String>>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenList<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    items: &'a [ListItem<'a>],
-}
-
-impl<'a> From<&'a SealedSecret> for WrittenSealedSecret<'a> {
+impl<'a> From<&'a SealedSecret> for WrittenObject<'a> {
     fn from(sealed: &'a SealedSecret) -> Self {
-        Self {
-            api_version: "waxseal.dev/v1alpha1",
-            kind: "SealedSecret",
-            metadata: WrittenMetadata {
-                name: sealed.metadata.name.as_deref().unwrap_or_default(),
-                namespace: sealed.metadata.namespace.as_deref(),
-                labels: sealed.metadata.labels.as_ref(),
-                annotations: sealed.metadata.annotations.as_ref(),
-            },
-            spec: &sealed.spec,
-        }
+        let metadata = WrittenMetadata {
+            name: sealed.metadata.name.as_deref().unwrap_or_default(),
+            namespace: sealed.metadata.namespace.as_deref(),
+            labels: sealed.metadata.labels.as_ref(),
+            annotations: sealed.metadata.annotations.as_ref(),
+        };
+        let (kind, spec) = ("SealedSecret", Some(&sealed.spec));
+        Self { api_version: VERSION, kind, metadata: Some(metadata), spec, ..Self::default() }
     }
 }
 
@@ -158,66 +138,47 @@ fn is_absent_or_empty(strings: &Option<&BTreeMap<String, String>>) -> bool {
     strings.is_none_or(BTreeMap::is_empty)
 }
 
-/// Serialises to JSON, whose order of fields is that of the type, and YAML from there.
+/// A value of a Secret as it stands in `data`.
+struct Base64<'a>(&'a SecretBytes);
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Zeroizing::new(STANDARD.encode(self.0.expose())))
+    }
+}
+
+/// A tree that is plain data keeps the order of its fields, and the digits of its numbers, which no
+/// type of Rust would.
+impl Serialize for Node {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self.scalar().unwrap_or_default();
+        match (&self.content, self.reading()) {
+            (Content::Mapping(_), _) => {
+                serializer.collect_map(self.entries().map(|(key, value)| (key.scalar().unwrap_or_default(), value)))
+            }
+            (Content::Sequence(items), _) => serializer.collect_seq(items),
+            (_, Some(Reading::Null)) => serializer.serialize_unit(),
+            (_, Some(Reading::Boolean(value))) => serializer.serialize_bool(value),
+            (_, Some(Reading::Number)) => {
+                serde_json::from_str::<&RawValue>(text).map_err(S::Error::custom)?.serialize(serializer)
+            }
+            _ => serializer.serialize_str(text),
+        }
+    }
+}
+
 fn to_text(value: &impl Serialize, format: Format) -> Zeroizing<String> {
-    match format {
-        Format::Json => json_text(|out| {
-            serde_json::to_writer_pretty(&mut *out, value)?;
-            out.write_all(b"\n").map_err(serde_json::Error::io)
-        }),
-        Format::Yaml => yaml_text(&tree(value)),
-    }
-}
-
-fn tree(value: &impl Serialize) -> Node {
-    let text = json_text(|out| serde_json::to_writer(out, value));
-    // What serde_json wrote is one JSON value, and no Rust string holds half a surrogate pair.
-    json::parse(&text, Place::START, &mut Limits::none()).ok().flatten().expect("one JSON value")
-}
-
-/// Runs the writing twice, first to count: a buffer that grows leaves copies behind.
-fn json_text(write: impl Fn(&mut dyn io::Write) -> serde_json::Result<()>) -> Zeroizing<String> {
-    let mut length = Length(0);
     let mut bytes = Zeroizing::new(Vec::new());
-    let written = write(&mut length).and_then(|()| {
-        bytes.reserve_exact(length.0);
-        write(&mut *bytes)
-    });
-    // A counter and a vector take everything, and all maps that are written have strings as keys.
-    written.expect("JSON in memory");
-    // serde_json writes UTF-8.
+    let written = match format {
+        Format::Json => serde_json::to_writer_pretty(&mut *bytes, value).map(|()| bytes.push(b'\n')),
+        Format::Yaml => {
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut *bytes, BlockStyle::default()))
+        }
+    };
+    // A vector takes everything, and all maps that are written have strings as keys.
+    written.expect("text in memory");
+    // serde_json and the block style write UTF-8.
     Zeroizing::new(String::from_utf8(std::mem::take(&mut bytes)).expect("UTF-8"))
-}
-
-fn yaml_text(root: &Node) -> Zeroizing<String> {
-    let mut length = Length(0);
-    let counted = block_style::write_document(&mut length, root);
-    let mut text = Zeroizing::new(String::with_capacity(length.0));
-    let written = counted.and_then(|()| block_style::write_document(&mut *text, root));
-    // A counter and a string take everything.
-    written.expect("YAML in memory");
-    text
-}
-
-/// Counts the bytes that are written to it.
-struct Length(usize);
-
-impl io::Write for Length {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl std::fmt::Write for Length {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.0 += text.len();
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -363,14 +324,6 @@ data:
         assert_eq!(write_secret(&secret, Format::Yaml).as_str(), SECRET);
         let again = read_secret(&write_secret(&secret, Format::Json)).expect("a Secret");
         assert_eq!((again.data, again.labels, again.immutable), (secret.data, secret.labels, secret.immutable));
-    }
-
-    #[test]
-    fn buffers_of_secrets_are_not_moved() {
-        for format in FORMATS {
-            let text = to_text(&json!({"a": "x\n".repeat(1000), "b": [1, {}]}), format);
-            assert_eq!(text.capacity(), text.len());
-        }
     }
 
     proptest! {

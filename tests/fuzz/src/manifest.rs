@@ -41,7 +41,7 @@ fn judge(text: &str, kind: DocumentKind) {
     match kind {
         DocumentKind::Empty => {}
         DocumentKind::Other(object) => {
-            let _ = told(text, object.near_secret().cloned().map_or(Ok(()), Err));
+            let _ = told(text, object.near_secret().map_or(Ok(()), Err));
         }
         DocumentKind::List(items) => items.into_iter().for_each(|item| judge(text, item)),
         DocumentKind::Secret(object) => {
@@ -126,7 +126,7 @@ fn assert_is_sealed_secret(written: &str, sealed: &SealedSecret) {
     assert_eq!(write_sealed_secret(&again, stream.format), written);
 }
 
-fn kinds(stream: &Stream<'_>) -> Result<Vec<DocumentKind>, ManifestError> {
+fn kinds<'a>(stream: &Stream<'a>) -> Result<Vec<DocumentKind<'a>>, ManifestError> {
     stream.documents.iter().map(Document::kind).collect()
 }
 
