@@ -13,12 +13,12 @@ mod share;
 
 pub(crate) use classic::STANZA_TAG as CLASSIC_TAG;
 pub(crate) use hybrid::{ENCAPSULATION_BYTES, STANZA_TAG as HYBRID_TAG, has_low_order_share, wrap_file_key};
-pub(crate) use identity::Inner as IdentityInner;
+pub(crate) use identity::IdentityInner;
 pub use identity::{Identity, IdentityError};
 pub use identity_file::{IdentityFile, IdentityFileError};
 pub use passphrase::{EmptyPassphrase, Passphrase};
 pub use protected_identity_file::{MAX_WORK_FACTOR, ProtectedIdentityFile, ProtectedIdentityFileError};
-pub(crate) use recipient::{Inner as RecipientInner, hex};
 pub use recipient::{KeyKind, Recipient, RecipientError};
+pub(crate) use recipient::{RecipientInner, hex};
 use share::is_canonical;
 pub(crate) use share::is_low_order;

@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
     let known_keys = arguments.known_keys.read()?;
     let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
     let wanted = arguments.name.as_deref();
-    let mut opened = Opened { format: Format::Json, results: Vec::new() };
+    let mut opened = OpenedManifests { format: Format::Json, results: Vec::new() };
     for source in sources(&names, streams)? {
         opened.add(&source, wanted, |object| open_one(object, &ring, known_keys.as_ref(), streams))?;
     }
@@ -90,13 +90,13 @@ fn sources(names: &[OsString], streams: &mut Streams) -> Result<Vec<Source>, Fai
 }
 
 /// The opened Secrets, or why they did not open, in the order of the manifests.
-struct Opened {
+struct OpenedManifests {
     /// YAML if any manifest is YAML: a YAML stream can contain JSON documents, but not the other way round.
     format: Format,
     results: Vec<Result<Zeroizing<String>, CliError>>,
 }
 
-impl Opened {
+impl OpenedManifests {
     /// Opens the SealedSecrets of a source, or only the SealedSecret that is wanted.
     fn add(
         &mut self,

@@ -88,7 +88,7 @@ enum Target {
 }
 
 /// The outcome of a job.
-struct Outcome {
+struct JobOutcome {
     counts: Counts,
     /// The result, if it goes to stdout.
     result: Option<String>,
@@ -187,11 +187,11 @@ impl SealArguments {
         }
     }
 
-    fn run_job(&self, job: &Job, sealing: &Sealing, folders: &ChangedFolders) -> Result<Outcome, Failures> {
+    fn run_job(&self, job: &Job, sealing: &Sealing, folders: &ChangedFolders) -> Result<JobOutcome, Failures> {
         let place = job.input.place();
         let text = job.input.read()?;
         let sealed = sealing.seal_text(&place, &text)?;
-        let mut outcome = Outcome { counts: sealed.counts, result: None, warnings: sealed.warnings, replaced: None };
+        let mut outcome = JobOutcome { counts: sealed.counts, result: None, warnings: sealed.warnings, replaced: None };
         if sealed.counts.is_zero() {
             return match job.input {
                 Input::Found(_) => Ok(outcome),
@@ -265,7 +265,7 @@ impl Job {
 
 impl Done {
     /// Adds the outcome of a job, and prints its result and warnings.
-    fn add(&mut self, outcome: Outcome, streams: &mut Streams) -> Result<(), Failures> {
+    fn add(&mut self, outcome: JobOutcome, streams: &mut Streams) -> Result<(), Failures> {
         if let Some(text) = outcome.result {
             streams.result(&text)?;
         }
@@ -325,7 +325,12 @@ fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
 }
 
 /// Replaces an input file with its result.
-fn replace_input(input: &Input, text: &str, folders: &ChangedFolders, outcome: &mut Outcome) -> Result<(), CliError> {
+fn replace_input(
+    input: &Input,
+    text: &str,
+    folders: &ChangedFolders,
+    outcome: &mut JobOutcome,
+) -> Result<(), CliError> {
     // Stdin is never sealed in place.
     let Some(file) = input.file() else {
         return Ok(());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use waxseal_shared::judgement::Judgement;
 use waxseal_shared::reason::Reason;
 
-use super::manifests_folder::Reading;
+use super::manifests_folder::FolderContents;
 use super::problems::Problems;
 use super::secret_folder::SecretFolder;
 use super::secret_name::SecretName;
@@ -28,7 +28,7 @@ impl Deletions {
     pub(super) fn carry_out(
         &mut self,
         secrets: Vec<SecretFolder>,
-        manifests: &Reading,
+        manifests: &FolderContents,
         problems: &mut Problems,
     ) -> Vec<(SecretName, Judgement)> {
         let before = std::mem::take(&mut self.missing_since);

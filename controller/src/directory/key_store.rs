@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::durable_file::{self, FileError, failed_to, visible_path};
 use super::folders::visible_entries;
-use super::manifests_folder::Reading;
+use super::manifests_folder::FolderContents;
 use super::problems::Problems;
 use crate::log;
 
@@ -67,7 +67,7 @@ impl KeyStore {
 
     /// Reads the identities, carries out what the published file requests, and publishes the keys. Makes the first key
     /// if nothing stands against it ([`waxseal_shared::key_life`]).
-    pub(super) fn refresh(&mut self, manifests: &Reading, now: Timestamp, problems: &mut Problems) -> Keys {
+    pub(super) fn refresh(&mut self, manifests: &FolderContents, now: Timestamp, problems: &mut Problems) -> Keys {
         let mut stored = self.read(now, problems);
         if stored.is_empty() && may_make_first(manifests, problems) {
             problems.fail(self.add_first(now));
@@ -187,7 +187,7 @@ impl KeyFile {
 }
 
 /// Whether every manifest was read, and no SealedSecret needs a key that is missing.
-fn may_make_first(manifests: &Reading, problems: &mut Problems) -> bool {
+fn may_make_first(manifests: &FolderContents, problems: &mut Problems) -> bool {
     if manifests.sealed_secrets().any(|manifest| forbids_first_key(&manifest.object)) {
         return false;
     }
@@ -235,7 +235,7 @@ mod tests {
 
     fn refresh(store: &mut KeyStore) -> (Keys, Problems) {
         let mut problems = Problems::default();
-        let keys = store.refresh(&Reading::default(), second(100), &mut problems);
+        let keys = store.refresh(&FolderContents::default(), second(100), &mut problems);
         (keys, problems)
     }
 

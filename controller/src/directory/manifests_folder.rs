@@ -28,7 +28,7 @@ const NOT_AN_OBJECT: &str = "not a Kubernetes object, which has an apiVersion an
 
 /// The content of the folder at one moment.
 #[derive(Default)]
-pub(super) struct Reading {
+pub(super) struct FolderContents {
     /// The SealedSecrets by name. Of several with one name all are here.
     pub(super) by_name: BTreeMap<SecretName, Vec<SealedManifest>>,
     /// The files and documents that could not be read.
@@ -62,7 +62,7 @@ pub(super) struct UnclearFile {
     hint: Option<String>,
 }
 
-impl Reading {
+impl FolderContents {
     /// All SealedSecrets.
     pub(super) fn sealed_secrets(&self) -> impl Iterator<Item = &SealedManifest> {
         self.by_name.values().flatten()
@@ -96,9 +96,9 @@ impl fmt::Display for UnclearFile {
 ///
 /// Ignores hidden files and folders. Follows symlinks, because the mounts of the kubelet consist of them, but reads no
 /// file or folder twice. Returns only the places of Secrets that are not sealed, and ignores objects of other kinds.
-pub(super) fn read(folder: &Path) -> Reading {
+pub(super) fn read(folder: &Path) -> FolderContents {
     let seen = fs::metadata(folder).iter().map(device_and_inode).collect();
-    let mut reader = Reader { root: folder, seen, reading: Reading::default() };
+    let mut reader = Reader { root: folder, seen, reading: FolderContents::default() };
     reader.read_folder(folder);
     reader.reading
 }
@@ -107,7 +107,7 @@ struct Reader<'a> {
     root: &'a Path,
     /// Device and inode of every file and folder that was read.
     seen: HashSet<(u64, u64)>,
-    reading: Reading,
+    reading: FolderContents,
 }
 
 impl Reader<'_> {
@@ -268,7 +268,7 @@ mod tests {
         format!("{SEALED}{{name: {name}, namespace: shop}}\n")
     }
 
-    fn found(reading: &Reading) -> Vec<String> {
+    fn found(reading: &FolderContents) -> Vec<String> {
         let name = |manifest: &SealedManifest| manifest.object.metadata.name.clone().unwrap_or_default();
         reading.sealed_secrets().map(|found| format!("{}:{} {}", found.file, found.line, name(found))).collect()
     }

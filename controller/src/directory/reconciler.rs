@@ -18,11 +18,11 @@ use super::deletion::Deletions;
 use super::durable_file::{self, FileError, failed_to};
 use super::folders::Folders;
 use super::key_store::KeyStore;
-use super::manifests_folder::{self, Reading, SealedManifest};
+use super::manifests_folder::{self, FolderContents, SealedManifest};
 use super::problems::Problems;
 use super::secret_folder::{self, FoundSecret, SecretFolder};
 use super::secret_name::SecretName;
-use super::status_file::{Entry, Report, StatusFile};
+use super::status_file::{Entry, StatusFile, StatusReport};
 use super::wakeups::Wakeups;
 use crate::log::{self, Complaints};
 
@@ -38,7 +38,7 @@ pub(super) struct Reconciler {
 }
 
 /// The result of a pass.
-pub(super) struct Outcome {
+pub(super) struct PassOutcome {
     pub(super) result: Result<(), Incomplete>,
     /// When the next Secret is deleted if its SealedSecret is still in no manifest then.
     pub(super) next_deletion: Option<Instant>,
@@ -74,7 +74,7 @@ impl Reconciler {
     ///
     /// Assumes nothing about why it was called. Writes nothing if nothing differs. Returns `None` if it was told to
     /// stop; it finishes what it has begun.
-    pub(super) fn pass(&mut self, wakeups: &Wakeups) -> Option<Outcome> {
+    pub(super) fn pass(&mut self, wakeups: &Wakeups) -> Option<PassOutcome> {
         let mut problems = Problems::default();
         // No write is under way, because this process holds the lock.
         let swept = durable_file::remove_unfinished(&self.folders.keys).map(drop);
@@ -122,7 +122,7 @@ impl Reconciler {
         Entry { file, name: name.clone(), status: status::after(&object, judgement, Timestamp::now()) }
     }
 
-    fn conclude(&mut self, entries: Vec<Entry>, manifests: Reading, problems: Problems) -> Outcome {
+    fn conclude(&mut self, entries: Vec<Entry>, manifests: FolderContents, problems: Problems) -> PassOutcome {
         let Problems { mut failures, warnings } = problems;
         let mut complaints: BTreeSet<_> =
             manifests.unreadable.iter().map(|file| format!("a manifest is not read: {file}")).collect();
@@ -130,7 +130,7 @@ impl Reconciler {
         complaints.extend(plain.map(|place| format!("{place}: a Secret that is not sealed; nothing is done with it")));
         let (objects, unreadable) = (entries.len(), manifests.unreadable.len());
         let not_ready = entries.iter().filter(|entry| !entry.is_ready()).count();
-        let report = Report { sealed_secrets: entries, unreadable: manifests.unreadable };
+        let report = StatusReport { sealed_secrets: entries, unreadable: manifests.unreadable };
         failures.extend(self.status.write(report).err().map(|error| log::chain(&error)));
         let counts = Incomplete { objects, not_ready, unreadable, failures: failures.len() };
         let is_complete = matches!(counts, Incomplete { not_ready: 0, unreadable: 0, failures: 0, .. });
@@ -138,7 +138,7 @@ impl Reconciler {
         self.complaints.log(complaints);
         self.is_first_pass = false;
         let result = if is_complete { Ok(()) } else { Err(counts) };
-        Outcome { result, next_deletion: self.deletions.next() }
+        PassOutcome { result, next_deletion: self.deletions.next() }
     }
 }
 

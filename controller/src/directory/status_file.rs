@@ -17,7 +17,7 @@ const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// Never a value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
+pub(super) struct StatusReport {
     pub(super) sealed_secrets: Vec<Entry>,
     pub(super) unreadable: Vec<UnclearFile>,
 }
@@ -36,7 +36,7 @@ pub(super) struct Entry {
 /// The file, and the report that it holds.
 pub(super) struct StatusFile {
     path: PathBuf,
-    report: Report,
+    report: StatusReport,
 }
 
 impl Entry {
@@ -62,7 +62,7 @@ impl StatusFile {
     }
 
     /// Writes a report, unless the file already holds it.
-    pub(super) fn write(&mut self, mut report: Report) -> Result<(), FileError> {
+    pub(super) fn write(&mut self, mut report: StatusReport) -> Result<(), FileError> {
         report.sealed_secrets.sort_by(|a, b| (&a.name, &a.file).cmp(&(&b.name, &b.file)));
         let text =
             serde_json::to_string_pretty(&report).map_err(|error| failed_to("write", &self.path)(error.into()))?;
@@ -97,9 +97,9 @@ mod tests {
     #[test]
     fn it_is_sorted_private_and_written_only_for_a_change() {
         let folder = tempfile::tempdir().expect("a folder");
-        let report = Report {
+        let report = StatusReport {
             sealed_secrets: vec![entry("shop", "b"), entry("shop", "a"), entry("blog", "z")],
-            ..Report::default()
+            ..StatusReport::default()
         };
         let path = folder.path().join(STATUS_FILE);
         StatusFile::open(folder.path()).write(report.clone()).expect("written");
@@ -123,8 +123,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join(STATUS_FILE), "[1").expect("written");
         let mut file = StatusFile::open(folder.path());
-        assert_eq!(file.report, Report::default());
-        file.write(Report::default()).expect("written");
+        assert_eq!(file.report, StatusReport::default());
+        file.write(StatusReport::default()).expect("written");
         assert!(fs::read(folder.path().join(STATUS_FILE)).is_ok_and(|text| text.starts_with(b"{")));
     }
 }

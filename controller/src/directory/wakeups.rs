@@ -74,7 +74,7 @@ impl Wakeups {
     }
 }
 
-/// Reading is not a change: the controller would wake itself for ever.
+/// FolderContents is not a change: the controller would wake itself for ever.
 fn is_change(event: &Event) -> bool {
     !matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
 }

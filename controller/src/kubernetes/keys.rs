@@ -23,7 +23,7 @@ use waxseal_shared::sealing_key::SealingKey;
 use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
 use self::key_error::KeyError;
 use self::publication::Publication;
-use super::lists::{self, Content, Selection};
+use super::lists::{self, Extent, Selection};
 use crate::log::{self, Complaints};
 
 /// The time between two looks at the keys without a change of an identity Secret or SealingKey.
@@ -138,7 +138,7 @@ impl KeySource {
 
     async fn has_sealed_values(&self) -> Result<bool, KeyError> {
         let path = SealedSecret::url_path(&(), None);
-        let selection = Selection { path, labels: None, fields: None, content: Content::Whole };
+        let selection = Selection { path, labels: None, fields: None, extent: Extent::Whole };
         let found = Notify::new();
         let listed = lists::list(&self.client, &selection, |object: DeserializeGuard<SealedSecret>| {
             if object.0.as_ref().map_or(true, forbids_first_key) {
@@ -167,13 +167,13 @@ impl KeySource {
 /// The identity Secrets of the key namespace.
 pub(super) fn identity_secrets(namespace: &str) -> Selection {
     let path = Secret::url_path(&(), Some(namespace));
-    Selection { path, labels: None, fields: Some(OF_OUR_TYPE), content: Content::Metadata }
+    Selection { path, labels: None, fields: Some(OF_OUR_TYPE), extent: Extent::Metadata }
 }
 
 /// The SealingKeys of the key namespace.
 pub(super) fn sealing_keys(namespace: &str) -> Selection {
     let path = SealingKey::url_path(&(), Some(namespace));
-    Selection { path, labels: None, fields: None, content: Content::Metadata }
+    Selection { path, labels: None, fields: None, extent: Extent::Metadata }
 }
 
 /// Gives the reconcilers the keys, which wakes them only if the keys differ from those before.

@@ -24,12 +24,12 @@ pub(super) struct Selection {
     pub(super) labels: Option<&'static str>,
     /// Only objects that this field selector selects.
     pub(super) fields: Option<&'static str>,
-    pub(super) content: Content,
+    pub(super) extent: Extent,
 }
 
 /// The parts of each object that the API server sends.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum Extent {
     Whole,
     Metadata,
 }
@@ -97,9 +97,9 @@ async fn page<T: DeserializeOwned>(
         ..ListParams::default()
     };
     let request = Request::new(&selection.path);
-    let request = match selection.content {
-        Content::Whole => request.list(&params),
-        Content::Metadata => request.list_metadata(&params),
+    let request = match selection.extent {
+        Extent::Whole => request.list(&params),
+        Extent::Metadata => request.list_metadata(&params),
     };
     let answer = client.request_stream(request.map_err(kube::Error::BuildRequest)?).await?;
     let limit = if size == 1 { usize::MAX } else { PAGE_BYTES };

@@ -17,9 +17,9 @@ use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus, Settled};
 use waxseal_shared::settled::{JudgedObject, StatusDigest};
 use waxseal_shared::template::ForbiddenPrefix;
 
-use super::lists::{Content, Selection};
+use super::lists::{Extent, Selection};
 use super::object_key::ObjectKey;
-use super::record_cache::{Event, RecordCache, Version, Versioned};
+use super::record_cache::{Event, RecordCache, ResourceVersion, Versioned};
 
 /// The record of a SealedSecret. A reconcile fetches the object itself.
 ///
@@ -28,7 +28,7 @@ use super::record_cache::{Event, RecordCache, Version, Versioned};
 pub(super) struct SealedSecretRecord {
     uid: Arc<str>,
     generation: i64,
-    version: Version,
+    version: ResourceVersion,
     is_being_deleted: bool,
     observed_generation: Option<i64>,
     status: Option<StatusDigest>,
@@ -70,24 +70,24 @@ struct State {
 /// All SealedSecrets, with their status.
 pub(super) fn sealed_secrets() -> Selection {
     let path = SealedSecret::url_path(&(), None);
-    Selection { path, labels: None, fields: None, content: Content::Whole }
+    Selection { path, labels: None, fields: None, extent: Extent::Whole }
 }
 
 /// The metadata of all Secrets that carry the mark.
 pub(super) fn marked_secrets() -> Selection {
     let path = Secret::url_path(&(), None);
-    Selection { path, labels: Some(MARK_LABEL), fields: None, content: Content::Metadata }
+    Selection { path, labels: Some(MARK_LABEL), fields: None, extent: Extent::Metadata }
 }
 
 impl Versioned for SealedSecretRecord {
-    fn version(&self) -> Version {
+    fn version(&self) -> ResourceVersion {
         self.version
     }
 }
 
 impl Versioned for SecretRecord {
-    fn version(&self) -> Version {
-        Version::parse(&self.resource_version)
+    fn version(&self) -> ResourceVersion {
+        ResourceVersion::parse(&self.resource_version)
     }
 }
 
@@ -95,7 +95,7 @@ impl SealedSecretRecord {
     /// Changes the record to the status that was written to the object, and the version of the object since then.
     pub(super) fn set_written_status(&mut self, version: Option<&str>, status: &SealedSecretStatus) {
         if let Some(version) = version {
-            self.version = Version::parse(version);
+            self.version = ResourceVersion::parse(version);
         }
         self.set_status(status);
     }
@@ -362,7 +362,7 @@ impl From<SealedSecretParts> for SealedSecretRecord {
         let mut record = SealedSecretRecord {
             uid: object.metadata.uid.into(),
             generation: object.metadata.generation,
-            version: Version::parse(&object.metadata.resource_version),
+            version: ResourceVersion::parse(&object.metadata.resource_version),
             is_being_deleted: object.metadata.deletion_timestamp.is_some(),
             observed_generation: None,
             status: None,

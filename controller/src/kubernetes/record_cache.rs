@@ -8,9 +8,9 @@ use super::object_key::ObjectKey;
 ///
 /// A version that is not a number becomes zero, and zero is never before another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Version(u64);
+pub(super) struct ResourceVersion(u64);
 
-impl Version {
+impl ResourceVersion {
     pub(super) fn parse(text: &str) -> Self {
         Self(text.parse().unwrap_or_default())
     }
@@ -23,14 +23,14 @@ impl Version {
 
 /// A record of an object at one version.
 pub(super) trait Versioned {
-    fn version(&self) -> Version;
+    fn version(&self) -> ResourceVersion;
 }
 
 /// What a list or a watch event reports.
 #[derive(Debug)]
 pub(super) enum Event<R> {
     /// All objects of the kind, and the version of the list.
-    Listed(Vec<(ObjectKey, R)>, Version),
+    Listed(Vec<(ObjectKey, R)>, ResourceVersion),
     /// One object that was added or changed.
     Applied(ObjectKey, R),
     /// One object that was deleted, with its last state.
@@ -89,7 +89,7 @@ impl<R: Versioned> RecordCache<R> {
     }
 
     /// Replaces all records with a complete list, but keeps records that are later than the list.
-    pub(super) fn replace(&mut self, listed: Vec<(ObjectKey, R)>, version: Version, merge: impl Fn(&mut R, R)) {
+    pub(super) fn replace(&mut self, listed: Vec<(ObjectKey, R)>, version: ResourceVersion, merge: impl Fn(&mut R, R)) {
         let mut known = std::mem::take(&mut self.records);
         for (key, mut record) in listed {
             match known.remove(&key) {
@@ -118,8 +118,8 @@ mod tests {
     struct Record(u64, &'static str);
 
     impl Versioned for Record {
-        fn version(&self) -> Version {
-            Version(self.0)
+        fn version(&self) -> ResourceVersion {
+            ResourceVersion(self.0)
         }
     }
 
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_list_removes_absent_objects_but_keeps_later_ones() {
         let mut cache = cache(&[("gone", Record(1, "")), ("later", Record(9, "")), ("stays", Record(2, "old"))]);
-        cache.replace(vec![(key("stays"), Record(3, "new"))], Version(5), |_, _| {});
+        cache.replace(vec![(key("stays"), Record(3, "new"))], ResourceVersion(5), |_, _| {});
         assert!(cache.is_complete());
         assert!(cache.get(&key("gone")).is_none());
         assert_eq!(cache.get(&key("stays")), Some(&Record(3, "new")));
@@ -167,13 +167,13 @@ mod tests {
     #[test]
     fn a_list_replaces_records_that_are_older_than_it() {
         let mut cache = cache(&[("db", Record(7, "before the restore"))]);
-        cache.replace(vec![(key("db"), Record(3, "restored"))], Version(9), |_, _| {});
+        cache.replace(vec![(key("db"), Record(3, "restored"))], ResourceVersion(9), |_, _| {});
         assert_eq!(cache.get(&key("db")), Some(&Record(3, "restored")));
     }
 
     #[test]
     fn a_version_that_is_not_a_number_is_never_before_another() {
-        assert!(!Version::parse("x").is_before(Version(3)));
-        assert!(!Version(3).is_before(Version::parse("")));
+        assert!(!ResourceVersion::parse("x").is_before(ResourceVersion(3)));
+        assert!(!ResourceVersion(3).is_before(ResourceVersion::parse("")));
     }
 }

@@ -14,10 +14,10 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::connection::WATCH_SECONDS;
-use super::lists::{self, Content, Selection};
+use super::lists::{self, Extent, Selection};
 use super::metrics::Metrics;
 use super::object_key::ObjectKey;
-use super::record_cache::{Event, Version};
+use super::record_cache::{Event, ResourceVersion};
 use super::server_version::ServerVersion;
 use super::watch_failures::WatchFailures;
 
@@ -49,7 +49,7 @@ enum EventKind {
 
 /// The part that bookmarks and objects share.
 #[derive(Deserialize)]
-struct Versioned {
+struct ObjectVersion {
     metadata: VersionedMetadata,
 }
 
@@ -149,7 +149,7 @@ where
     let before = server_version.latest();
     let version = lists::list(client, selection, |object: N| listed.push(object.into())).await?;
     server_version.record_list(before, &version);
-    on(Event::Listed(listed, Version::parse(&version)));
+    on(Event::Listed(listed, ResourceVersion::parse(&version)));
     Ok(version)
 }
 
@@ -172,9 +172,9 @@ where
         send_initial_events: false,
     };
     let request = Request::new(&selection.path);
-    let request = match selection.content {
-        Content::Whole => request.watch(&params, version),
-        Content::Metadata => request.watch_metadata(&params, version),
+    let request = match selection.extent {
+        Extent::Whole => request.watch(&params, version),
+        Extent::Metadata => request.watch_metadata(&params, version),
     };
     let mut lines = Box::pin(client.request_stream(request.map_err(kube::Error::BuildRequest)?).await?);
     let mut text = Vec::new();
@@ -187,7 +187,7 @@ where
             }
             return Err(kube::Error::Api(Box::new(status)));
         }
-        *version = read::<Versioned>(line.object)?.metadata.resource_version;
+        *version = read::<ObjectVersion>(line.object)?.metadata.resource_version;
         server_version.record(version);
         if matches!(line.kind, EventKind::Bookmark) {
             continue;

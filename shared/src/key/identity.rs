@@ -18,10 +18,10 @@ const CLASSIC_PREFIX: &str = "age-secret-key-";
 /// recipient.
 pub struct Identity {
     recipient: Recipient,
-    inner: Inner,
+    inner: IdentityInner,
 }
 
-pub(crate) enum Inner {
+pub(crate) enum IdentityInner {
     Hybrid(ExpandedKey),
     Classic(Box<ClassicKey>),
 }
@@ -63,13 +63,13 @@ impl Identity {
     fn from_seed(seed: &[u8; SEED_BYTES]) -> Option<Self> {
         let key = ExpandedKey::expand(seed);
         let recipient = Recipient::from_hybrid(key.public_bytes()).ok()?;
-        Some(Self { recipient, inner: Inner::Hybrid(key) })
+        Some(Self { recipient, inner: IdentityInner::Hybrid(key) })
     }
 
     fn from_scalar(scalar: &[u8; 32]) -> Option<Self> {
         let key = ClassicKey::new(scalar);
         let recipient = Recipient::from_classic(key.public_bytes()).ok()?;
-        Some(Self { recipient, inner: Inner::Classic(Box::new(key)) })
+        Some(Self { recipient, inner: IdentityInner::Classic(Box::new(key)) })
     }
 
     /// The public half.
@@ -80,14 +80,14 @@ impl Identity {
     /// The identity in age's writing, upper case, for a file that only its owner reads.
     pub fn expose(&self) -> Zeroizing<String> {
         let mut text = match &self.inner {
-            Inner::Hybrid(key) => bech32::encode(key.seed(), HYBRID_PREFIX),
-            Inner::Classic(key) => bech32::encode(key.scalar(), CLASSIC_PREFIX),
+            IdentityInner::Hybrid(key) => bech32::encode(key.seed(), HYBRID_PREFIX),
+            IdentityInner::Classic(key) => bech32::encode(key.scalar(), CLASSIC_PREFIX),
         };
         text.make_ascii_uppercase();
         text
     }
 
-    pub(crate) fn inner(&self) -> &Inner {
+    pub(crate) fn inner(&self) -> &IdentityInner {
         &self.inner
     }
 }

@@ -25,11 +25,11 @@ pub struct Recipient {
     text: String,
     id: KeyId,
     digest: [u8; 32],
-    inner: Inner,
+    inner: RecipientInner,
 }
 
 #[derive(Clone)]
-pub(crate) enum Inner {
+pub(crate) enum RecipientInner {
     Hybrid(hybrid::PublicKey),
     Classic(age::x25519::Recipient),
 }
@@ -87,8 +87,8 @@ impl Recipient {
     /// Its kind.
     pub fn kind(&self) -> KeyKind {
         match self.inner {
-            Inner::Hybrid(_) => KeyKind::Hybrid,
-            Inner::Classic(_) => KeyKind::Classic,
+            RecipientInner::Hybrid(_) => KeyKind::Hybrid,
+            RecipientInner::Classic(_) => KeyKind::Classic,
         }
     }
 
@@ -102,7 +102,7 @@ impl Recipient {
         format!("sha256:{}", hex(&self.digest))
     }
 
-    pub(crate) fn inner(&self) -> &Inner {
+    pub(crate) fn inner(&self) -> &RecipientInner {
         &self.inner
     }
 }
@@ -135,22 +135,22 @@ impl fmt::Debug for Recipient {
     }
 }
 
-fn parse_hybrid(text: &str) -> Option<Result<Inner, RecipientError>> {
+fn parse_hybrid(text: &str) -> Option<Result<RecipientInner, RecipientError>> {
     let bytes = bech32::decode::<{ hybrid::PUBLIC_KEY_BYTES }>(text, HYBRID_PREFIX)?;
     let (_, share) = bytes.split_last_chunk::<32>()?;
     if let Err(error) = check_point(share) {
         return Some(Err(error));
     }
-    Some(hybrid::PublicKey::from_bytes(bytes.as_ref()).map(Inner::Hybrid).map_err(|_| RecipientError::Unknown))
+    Some(hybrid::PublicKey::from_bytes(bytes.as_ref()).map(RecipientInner::Hybrid).map_err(|_| RecipientError::Unknown))
 }
 
-fn parse_classic(text: &str) -> Option<Result<Inner, RecipientError>> {
+fn parse_classic(text: &str) -> Option<Result<RecipientInner, RecipientError>> {
     let share = bech32::decode::<32>(text, CLASSIC_PREFIX)?;
     // The age library panics on a point of low order, taking it for a broken generator.
     if let Err(error) = check_point(&share) {
         return Some(Err(error));
     }
-    Some(text.parse().map(Inner::Classic).map_err(|_| RecipientError::Unknown))
+    Some(text.parse().map(RecipientInner::Classic).map_err(|_| RecipientError::Unknown))
 }
 
 fn check_point(point: &[u8; 32]) -> Result<(), RecipientError> {
