@@ -14,7 +14,7 @@ use waxseal_shared::sealing_key::KeyState;
 use waxseal_shared::secret::SecretBytes;
 
 /// The type of a Secret that holds an identity; no SealedSecret can make one.
-pub(super) const TYPE: &str = "waxseal.dev/sealing-key";
+pub(super) const TYPE: &str = api_group::IDENTITY_TYPE;
 
 /// The name of the first key's Secret. All instances use this name, so that the API server lets only
 /// one of those that start at once create it.

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use super::error::ManifestError;
 use super::node::{Content, Node, Tag};
-use super::object::{DocumentKind, Object, SealedSecretObject, SecretObject, Tree};
+use super::object::{DocumentKind, Object, SealedSecretObject, SecretObject};
 use super::plain_data::refuse_what_is_not_plain_data;
+use super::tree::Tree;
+use crate::api_group::{API_VERSION, PREFIX};
 
-pub(super) const GROUP: &str = "waxseal.dev/";
-pub(super) const VERSION: &str = "waxseal.dev/v1alpha1";
 /// The kinds of this group, in whatever version.
 const KINDS_OF_GROUP: [&str; 4] = ["SealedSecret", "SealedSecretList", "SealingKey", "SealingKeyList"];
 const KINDS_OF_SECRETS: [&str; 2] = ["Secret", "SecretList"];
@@ -47,11 +47,11 @@ fn classify<'a>(object: Object<'a>, list: &str) -> Result<DocumentKind<'a>, Mani
     match (version, kind) {
         ("v1", "List") => items_of(&object, "List"),
         ("v1", "SecretList") => items_of(&object, "SecretList"),
-        (VERSION, "SealedSecretList") => items_of(&object, "SealedSecretList"),
+        (API_VERSION, "SealedSecretList") => items_of(&object, "SealedSecretList"),
         // The API server leaves apiVersion and kind out of the items of a `SecretList`.
         ("v1", "Secret") => Ok(DocumentKind::Secret(SecretObject(object))),
         ("", "") if list == "SecretList" => Ok(DocumentKind::Secret(SecretObject(object))),
-        (VERSION, "SealedSecret") => Ok(DocumentKind::SealedSecret(SealedSecretObject(object))),
+        (API_VERSION, "SealedSecret") => Ok(DocumentKind::SealedSecret(SealedSecretObject(object))),
         ("", "") if list == "SealedSecretList" => Ok(DocumentKind::SealedSecret(SealedSecretObject(object))),
         _ => Ok(DocumentKind::Other(object)),
     }
@@ -60,13 +60,13 @@ fn classify<'a>(object: Object<'a>, list: &str) -> Result<DocumentKind<'a>, Mani
 /// Refuses an object that is a SealedSecret but for a typing error, or a newer one: it must not be
 /// passed over.
 fn refuse_slips(version: &str, kind: &str, list: &str) -> Result<(), ManifestError> {
-    let is_of_group = version.starts_with(GROUP);
+    let is_of_group = version.starts_with(PREFIX);
     let is_half_named = list == "SealedSecretList" && version.is_empty() != kind.is_empty();
     if is_half_named || is_of_group && !KINDS_OF_GROUP.contains(&kind) {
         let error = ManifestError::new("a kind that waxseal.dev does not have");
         return Err(error.with_hint("write `kind: SealedSecret`, or update waxseal if the kind is newer"));
     }
-    if is_of_group && version != VERSION && kind.starts_with("SealedSecret") {
+    if is_of_group && version != API_VERSION && kind.starts_with("SealedSecret") {
         return Err(ManifestError::new("a SealedSecret of a version that is not known").with_hint("update waxseal"));
     }
     Ok(())
@@ -107,7 +107,7 @@ impl Tree<'_> {
     /// that knows its tag.
     fn may_hide_a_kind(&self) -> bool {
         let is_kind =
-            |text: &str| text.starts_with(GROUP) || KINDS_OF_GROUP.contains(&text) || KINDS_OF_SECRETS.contains(&text);
+            |text: &str| text.starts_with(PREFIX) || KINDS_OF_GROUP.contains(&text) || KINDS_OF_SECRETS.contains(&text);
         *self.may_hide.get_or_init(|| {
             self.root().nodes().any(|node| node.tag == Tag::Other || node.scalar().is_some_and(is_kind))
         })

@@ -7,7 +7,8 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 use super::error::ManifestError;
-use super::node::{Content, Limits, Node, Style, TreeBuilder};
+use super::node::{Content, Node, Style};
+use super::tree_builder::{Limits, TreeBuilder};
 
 /// Builds the tree of one JSON value.
 ///

@@ -4,13 +4,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::classification::VERSION;
 use super::error::ManifestError;
 use super::node::Node;
 use super::object::Object;
 use super::position::Position;
-use super::stream::{Format, split};
+use super::stream::split;
+use super::writer::Format;
 use super::writer::{ListItem, write, write_list};
+use crate::api_group::API_VERSION;
 use crate::sealing_key::{KeyRole, PublishedKey, SealingKey, SealingKeyError, SealingKeySpec};
 
 /// The greatest number of keys in one file, many times those of a cluster's whole life. Each is
@@ -111,7 +112,7 @@ fn sort(keys: &mut [PublishedKey]) {
 fn add_object(object: &Node, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestError> {
     let TypeOfObject { api_version, kind } = TypeOfObject::deserialize(object)?;
     match (api_version, kind) {
-        (Some("v1"), Some("List")) | (Some(VERSION), Some("SealingKeyList")) => {
+        (Some("v1"), Some("List")) | (Some(API_VERSION), Some("SealingKeyList")) => {
             ListFields::deserialize(object)?;
             let mut items = object.value(&["items"]).into_iter().flat_map(Node::children);
             items.try_for_each(|item| add_item(item, keys))
@@ -124,7 +125,7 @@ fn add_item(item: &Node, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestErr
     let TypeOfObject { api_version, kind } = TypeOfObject::deserialize(item)?;
     match (api_version, kind) {
         // The items of a list may leave their type to the list.
-        (None, None) => add_key(item, (Some(VERSION), Some("SealingKey")), keys),
+        (None, None) => add_key(item, (Some(API_VERSION), Some("SealingKey")), keys),
         type_of_item => add_key(item, type_of_item, keys),
     }
 }
@@ -134,7 +135,7 @@ fn add_key(
     type_of_object: (Option<&str>, Option<&str>),
     keys: &mut Vec<PublishedKey>,
 ) -> Result<(), ManifestError> {
-    if type_of_object != (Some(VERSION), Some("SealingKey")) {
+    if type_of_object != (Some(API_VERSION), Some("SealingKey")) {
         return Err(ManifestError::new("not a SealingKey").at(object).with_hint(HINT));
     }
     let key = read_key(object)?;
@@ -243,7 +244,7 @@ mod tests {
         assert_eq!(read(&stream), [one.clone(), two]);
         let object = serde_json::to_value(one.to_object()).expect("JSON");
         let json =
-            serde_json::json!({"apiVersion": VERSION, "kind": "SealingKeyList", "metadata": {}, "items": [object]});
+            serde_json::json!({"apiVersion": API_VERSION, "kind": "SealingKeyList", "metadata": {}, "items": [object]});
         assert_eq!(read(&json.to_string()), [one]);
     }
 

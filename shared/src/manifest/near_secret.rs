@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
-use super::classification::VERSION;
 use super::error::{ManifestError, is_slip_of};
 use super::node::{Content, Node, Tag};
+use crate::api_group::API_VERSION;
 
 /// The signs of a Secret that a mapping has, in its own entries or in merged ones, as bits. Kinds and
 /// versions exclude each other, but merged mappings and repeated fields can add several.
@@ -177,7 +177,7 @@ fn kind_sign(value: &Node) -> Signs {
 fn typing_error(object: &Node, signs: Signs) -> ManifestError {
     let is_sealed = signs & SEALED_SECRET != 0 && signs & (SECRET_LIST | SECRET | VALUES) == 0;
     let (version, kind, text) = if is_sealed {
-        (VERSION, "SealedSecret", "looks like a SealedSecret with a typing error")
+        (API_VERSION, "SealedSecret", "looks like a SealedSecret with a typing error")
     } else {
         ("v1", "Secret", "looks like a Secret with a typing error: its values would stay in plain text")
     };

@@ -1,6 +1,5 @@
 //! Objects that were recognised, and the way from there to their contents.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -8,11 +7,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::error::{ManifestError, ManifestWarning};
-use super::near_secret::NearSecrets;
 use super::node::Node;
 use super::plain_data::refuse_what_is_not_plain_data;
-use super::position::{Position, Positions};
-use super::stream::Document;
+use super::tree::Tree;
 use super::writer::ListItem;
 use super::{sealed_secret_reader, secret_reader};
 use crate::sealed_secret::SealedSecret;
@@ -42,40 +39,6 @@ impl DocumentKind<'_> {
             DocumentKind::List(items) => items.iter().any(Self::holds_secret),
             DocumentKind::Other(object) => object.near_secret().is_some(),
             DocumentKind::Empty | DocumentKind::SealedSecret(_) => false,
-        }
-    }
-}
-
-/// A document that was parsed.
-pub(super) struct Tree<'a> {
-    root: Node,
-    positions: Positions<'a>,
-    /// Why nothing in the document can be read, though it is YAML.
-    obstacle: Option<ManifestError>,
-    /// See [`Self::may_hide_a_kind`].
-    pub(super) may_hide: OnceCell<bool>,
-    near_secrets: OnceCell<NearSecrets>,
-}
-
-impl<'a> Tree<'a> {
-    pub(super) fn new(document: Document<'a>, root: Node) -> Self {
-        let (positions, obstacle) = (document.positions(), document.obstacle());
-        Self { root, positions, obstacle, may_hide: OnceCell::new(), near_secrets: OnceCell::new() }
-    }
-
-    pub(super) fn root(&self) -> &Node {
-        &self.root
-    }
-
-    pub(super) fn position(&self, offset: usize) -> Position {
-        self.positions.at(offset)
-    }
-
-    /// Gives an error its position and path.
-    pub(super) fn located(&self, error: ManifestError) -> ManifestError {
-        match error.offset() {
-            Some(offset) => error.with_path_from(&self.root).with_position(self.position(offset)),
-            None => error,
         }
     }
 }
@@ -155,8 +118,7 @@ impl<'a> Object<'a> {
     /// Why the object looks like a Secret, or holds one, so that its values would stay in plain text
     /// beside what is sealed: a typing error in `kind`, say, or a Secret in an OpenShift `Template`.
     pub fn near_secret(&self) -> Option<ManifestError> {
-        let near_secrets = self.tree.near_secrets.get_or_init(|| NearSecrets::of(&self.tree.root));
-        near_secrets.fault(self.node()).map(|error| self.tree.located(error))
+        self.tree.near_secrets().fault(self.node()).map(|error| self.tree.located(error))
     }
 
     pub(super) fn root(tree: Rc<Tree<'a>>) -> Self {
@@ -178,7 +140,7 @@ impl<'a> Object<'a> {
     }
 
     pub(super) fn node(&self) -> &Node {
-        self.indexes.iter().fold(&self.tree.root, |list, index| {
+        self.indexes.iter().fold(self.tree.root(), |list, index| {
             // Only the items of lists get an index.
             let (_, items) = list.entry(&["items"]).expect("a list with items");
             &items.children()[*index]
@@ -190,7 +152,7 @@ impl<'a> Object<'a> {
         &'o self,
         read: impl FnOnce(&'o Node) -> Result<T, ManifestError>,
     ) -> Result<T, ManifestError> {
-        if let Some(obstacle) = &self.tree.obstacle {
+        if let Some(obstacle) = self.tree.obstacle() {
             return Err(obstacle.clone());
         }
         let plain = refuse_what_is_not_plain_data(self.node(), &self.tree);

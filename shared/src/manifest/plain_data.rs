@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::error::ManifestError;
 use super::node::{Content, Node, Tag};
-use super::object::Tree;
+use super::tree::Tree;
 use super::unfinished::RENDER_IT;
 use super::yaml::QUOTE_THE_SIGN;
 

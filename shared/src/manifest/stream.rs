@@ -7,10 +7,12 @@ use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use super::error::ManifestError;
-use super::node::{Limits, SPLIT_THE_LIST, SPLIT_THE_STREAM};
-use super::object::{DocumentKind, Tree};
+use super::object::DocumentKind;
 use super::position::{Position, Positions};
+use super::tree::Tree;
+use super::tree_builder::{Limits, SPLIT_THE_LIST, SPLIT_THE_STREAM};
 use super::unfinished::{RENDER_IT, RESOLVE_IT, conflict_marker, has_braces};
+use super::writer::Format;
 use super::{MAX_OBJECT_BYTES, classification, json, yaml};
 
 /// The greatest number of documents in one stream: 10,000. Sealing that many takes seconds; a
@@ -32,15 +34,6 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 const LINE_BREAKS_OF_YAML_1_1: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 /// The white space of JSON, and of the lines that part YAML documents.
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
-
-/// How a stream is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// YAML documents, parted by `---` and `...`.
-    Yaml,
-    /// JSON values, one after the other.
-    Json,
-}
 
 /// A text, cut into documents that together are the text again, byte for byte.
 ///
@@ -163,13 +156,13 @@ impl<'a> Document<'a> {
     }
 
     /// Finds positions by offsets in the text of the document.
-    pub(super) fn positions(&self) -> Positions<'a> {
+    fn positions(&self) -> Positions<'a> {
         Positions::new(self.text, self.position)
     }
 
     /// Why nothing in the document can be read, though it is YAML: directives, and characters that end
     /// a line to some readers only.
-    pub(super) fn obstacle(&self) -> Option<ManifestError> {
+    fn obstacle(&self) -> Option<ManifestError> {
         if self.format == Format::Json {
             return None;
         }
@@ -190,7 +183,7 @@ impl<'a> Document<'a> {
             Format::Yaml => yaml::parse(self.body(), self.base(), limits).map_err(|error| self.explained(error)),
         };
         let root = root.map_err(|error| self.located(error))?;
-        Ok(root.map(|root| Tree::new(*self, root)))
+        Ok(root.map(|root| Tree::new(root, self.positions(), self.obstacle())))
     }
 
     /// The text without its byte order mark.

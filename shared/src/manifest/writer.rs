@@ -11,11 +11,19 @@ use zeroize::Zeroizing;
 
 use super::ambiguity::Reading;
 use super::block_style::BlockStyle;
-use super::classification::VERSION;
 use super::node::{Content, Node};
-use super::stream::Format;
+use crate::api_group::API_VERSION;
 use crate::sealed_secret::{SealedSecret, SealedSecretSpec};
 use crate::secret::{SecretBytes, SecretManifest};
+
+/// How a stream of documents is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// YAML documents, parted by `---` and `...`.
+    Yaml,
+    /// JSON values, one after the other.
+    Json,
+}
 
 /// One item of a list that is written.
 #[derive(serde::Serialize)]
@@ -130,7 +138,7 @@ impl<'a> From<&'a SealedSecret> for WrittenObject<'a> {
             annotations: sealed.metadata.annotations.as_ref(),
         };
         let (kind, spec) = ("SealedSecret", Some(&sealed.spec));
-        Self { api_version: VERSION, kind, metadata: Some(metadata), spec, ..Self::default() }
+        Self { api_version: API_VERSION, kind, metadata: Some(metadata), spec, ..Self::default() }
     }
 }
 

@@ -6,7 +6,8 @@ use granit_parser::{ErrorKind, Event, Marker, Options, Parser, ScalarStyle, Scan
 use zeroize::Zeroizing;
 
 use super::error::ManifestError;
-use super::node::{Content, Limits, Node, Style, TOO_DEEP, Tag, TreeBuilder};
+use super::node::{Content, Node, Style, Tag};
+use super::tree_builder::{Limits, TOO_DEEP, TreeBuilder};
 use super::unfinished::{RENDER_IT, has_braces};
 
 /// For a sign at the beginning of a value that means something in YAML.

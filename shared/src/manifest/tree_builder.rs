@@ -1,0 +1,151 @@
+//! Building the tree of a document from the events of a parser, within limits.
+
+use super::error::ManifestError;
+use super::node::{Content, Node};
+
+/// What to do about a document that is too large: of valid objects, only a list can be.
+pub(super) const SPLIT_THE_LIST: &str =
+    "write the items of a list as documents of their own, as `jq -c '.items[]'` does";
+
+/// What to do about a stream that is too long.
+pub(super) const SPLIT_THE_STREAM: &str = "split it";
+
+pub(super) const TOO_DEEP: &str = "nested too deeply";
+
+/// The greatest number of values in one stream.
+const MAX_VALUES: usize = 2_000_000;
+
+/// Bounds the trees of one stream, so that a hostile text costs neither stack nor memory nor time.
+///
+/// A depth of 510 is 255 flow inside 255 block collections. 100,000 values a document are a list of
+/// some thousand Secrets: a value takes about 200 bytes while its tree is read, so they stay within
+/// 64 MiB beside the longest stream and the largest document. 2,000,000 values a stream are ordinary
+/// manifests of 32 MiB: the parser takes up to 0.4 µs for each, less than a second for all.
+pub(super) struct Limits {
+    depth: usize,
+    values: usize,
+    left: usize,
+    is_exceeded: bool,
+}
+
+impl Limits {
+    pub(super) fn of_a_stream() -> Self {
+        Self { depth: 510, values: 100_000, left: MAX_VALUES, is_exceeded: false }
+    }
+
+    #[cfg(test)]
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Whether the stream has more values than are read.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.is_exceeded
+    }
+}
+
+/// Builds one tree from the events of a parser, without recursion.
+pub(super) struct TreeBuilder<'l> {
+    limits: &'l mut Limits,
+    values: usize,
+    open: Vec<Node>,
+    root: Option<Node>,
+}
+
+impl<'l> TreeBuilder<'l> {
+    /// Begins a tree; its values are taken from those that the stream has left.
+    pub(super) fn new(limits: &'l mut Limits) -> Self {
+        Self { limits, values: 0, open: Vec::new(), root: None }
+    }
+
+    /// Adds a scalar or an alias.
+    pub(super) fn add(&mut self, node: Node) -> Result<(), ManifestError> {
+        self.count(&node)?;
+        self.put(node);
+        Ok(())
+    }
+
+    /// Opens an empty collection, which gets the nodes that follow until it is closed.
+    pub(super) fn open(&mut self, node: Node) -> Result<(), ManifestError> {
+        self.count(&node)?;
+        if self.open.len() >= self.limits.depth {
+            return Err(ManifestError::new(TOO_DEEP).at(&node));
+        }
+        self.open.push(node);
+        Ok(())
+    }
+
+    /// Closes the collection that was opened last. Without a bracket it ends with its last child.
+    pub(super) fn close(&mut self, bracket_end: Option<usize>) {
+        if let Some(mut node) = self.open.pop() {
+            let end = bracket_end.or_else(|| node.children().last().map(|child| child.range.end));
+            node.range.end = end.unwrap_or(node.range.start);
+            self.put(node);
+        }
+    }
+
+    /// Whether the next node is a key or a value.
+    pub(super) fn is_in_mapping(&self) -> bool {
+        self.open.last().is_some_and(Node::is_mapping)
+    }
+
+    /// The root, if the text has a node.
+    pub(super) fn finish(self) -> Option<Node> {
+        self.root
+    }
+
+    fn count(&mut self, node: &Node) -> Result<(), ManifestError> {
+        let refusal = |of: &str, most: usize, hint: &'static str| {
+            Err(ManifestError::new(format!("a {of} of more than {most} values is not read")).at(node).with_hint(hint))
+        };
+        if self.limits.left == 0 {
+            self.limits.is_exceeded = true;
+            return refusal("stream", MAX_VALUES, SPLIT_THE_STREAM);
+        }
+        if self.values == self.limits.values {
+            return refusal("document", self.limits.values, SPLIT_THE_LIST);
+        }
+        self.limits.left -= 1;
+        self.values += 1;
+        Ok(())
+    }
+
+    fn put(&mut self, node: Node) {
+        match self.open.last_mut().map(|parent| &mut parent.content) {
+            Some(Content::Sequence(children) | Content::Mapping(children)) => children.push(node),
+            _ => self.root = Some(node),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_does_not_outgrow_its_limits() {
+        let sequence = || Node::new(0..0, Content::Sequence(Vec::new()));
+        let mut limits = Limits { depth: 2, values: 3, ..Limits::of_a_stream() };
+        let mut builder = TreeBuilder::new(&mut limits);
+        assert!(builder.open(sequence()).is_ok());
+        assert!(builder.open(sequence()).is_ok());
+        let error = builder.open(sequence()).expect_err("the third level");
+        assert_eq!(error.to_string(), "nested too deeply");
+        let error = builder.add(sequence()).expect_err("the fourth node");
+        assert_eq!(error.to_string(), "a document of more than 3 values is not read");
+        assert!(!limits.is_exceeded());
+    }
+
+    #[test]
+    fn the_trees_of_a_stream_do_not_outgrow_their_limit() {
+        let scalar = || Node::new(0..0, Content::Sequence(Vec::new()));
+        let mut limits = Limits { left: 3, ..Limits::of_a_stream() };
+        for _ in 0..3 {
+            assert!(TreeBuilder::new(&mut limits).add(scalar()).is_ok());
+        }
+        assert!(!limits.is_exceeded());
+        let error = TreeBuilder::new(&mut limits).add(scalar()).expect_err("the fourth value");
+        assert_eq!(error.to_string(), "a stream of more than 2000000 values is not read");
+        assert!(limits.is_exceeded());
+    }
+}
