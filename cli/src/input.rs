@@ -1,4 +1,4 @@
-//! Reads files, folders and stdin, with a limit. The bytes are wiped after use.
+//! Reads files, folders and stdin, with a limit.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use waxseal_shared::visible_text::visible_path;
-use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::CliError;
 use crate::streams::Streams;
@@ -72,12 +71,12 @@ impl Input {
     }
 
     /// Reads the whole input; refuses more than 32 MiB, and bytes that are not UTF-8.
-    pub(crate) fn read(&self) -> Result<Zeroizing<String>, CliError> {
+    pub(crate) fn read(&self) -> Result<String, CliError> {
         self.text(self.read_bytes()?)
     }
 
     /// Reads the whole input as bytes; refuses more than 32 MiB.
-    pub(crate) fn read_bytes(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    pub(crate) fn read_bytes(&self) -> Result<Vec<u8>, CliError> {
         let placed = |error: CliError| error.at(self.place());
         match self {
             Self::Stdin => read_bounded(io::stdin().lock(), 0).map_err(placed),
@@ -95,14 +94,14 @@ impl Input {
     }
 
     /// Converts bytes from this input to text; refuses bytes that are not UTF-8.
-    pub(crate) fn text(&self, bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, CliError> {
+    pub(crate) fn text(&self, bytes: Vec<u8>) -> Result<String, CliError> {
         into_text(bytes).map_err(|error| error.at(self.place()))
     }
 }
 
 impl FoundFile {
     /// Reads the file; refuses a file with several hard links, because the other links can be outside of the folder.
-    fn read(&self) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    fn read(&self) -> Result<Vec<u8>, CliError> {
         let failed = |error| CliError::io("read it", &error);
         // The file may have been replaced after the search: by a link, or by a pipe, which would block.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
@@ -208,41 +207,22 @@ fn is_manifest(path: &Path) -> bool {
     ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
-/// Reads to the end. Wipes each buffer that becomes too small: `Vec` would leave its bytes in memory when it grows.
-fn read_bounded(mut from: impl Read, expected: u64) -> Result<Zeroizing<Vec<u8>>, CliError> {
-    let too_large = || CliError::refused("larger than 32 MiB, the most that is read");
+/// Reads to the end, at most 32 MiB.
+fn read_bounded(from: impl Read, expected: u64) -> Result<Vec<u8>, CliError> {
     let expected = usize::try_from(expected).unwrap_or(usize::MAX);
-    if expected > MAX_INPUT_BYTES {
-        return Err(too_large());
+    let mut bytes = Vec::with_capacity(expected.min(MAX_INPUT_BYTES) + 1);
+    let read = from.take(MAX_INPUT_BYTES as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| CliError::io("read it", &error))?;
+    if bytes.len() > MAX_INPUT_BYTES {
+        return Err(CliError::refused("larger than 32 MiB, the most that is read"));
     }
-    let mut buffer = Zeroizing::new(vec![0; expected.max(4096) + 1]);
-    let mut length = 0;
-    loop {
-        if length == buffer.len() {
-            let mut larger = Zeroizing::new(vec![0; length * 2]);
-            larger[..length].copy_from_slice(&buffer);
-            buffer = larger;
-        }
-        match from.read(&mut buffer[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(CliError::io("read it", &error)),
-        }
-        if length > MAX_INPUT_BYTES {
-            return Err(too_large());
-        }
-    }
-    buffer.truncate(length);
-    Ok(buffer)
+    Ok(bytes)
 }
 
-fn into_text(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<String>, CliError> {
-    String::from_utf8(std::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|error| {
-        let is_utf16 = is_utf16(error.as_bytes());
-        error.into_bytes().zeroize();
+fn into_text(bytes: Vec<u8>) -> Result<String, CliError> {
+    String::from_utf8(bytes).map_err(|error| {
         let refused = CliError::refused("not UTF-8");
-        if is_utf16 { refused.with_hint("it looks like UTF-16: save it as UTF-8") } else { refused }
+        if is_utf16(error.as_bytes()) { refused.with_hint("it looks like UTF-16: save it as UTF-8") } else { refused }
     })
 }
 

@@ -15,7 +15,6 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use waxseal_shared::visible_text::visible_path;
-use zeroize::Zeroizing;
 
 use crate::error::CliError;
 use crate::file_names::folder_of;
@@ -83,7 +82,7 @@ pub(crate) enum Destination {
 /// The file that a write would replace.
 pub(crate) struct ExistingFile {
     /// Its first 32 MiB.
-    pub(crate) content: Zeroizing<Vec<u8>>,
+    pub(crate) content: Vec<u8>,
     /// Whether `content` is the whole file.
     pub(crate) is_whole: bool,
     metadata: fs::Metadata,
@@ -165,7 +164,7 @@ impl Destination {
             Err(error) => return Err(failed(error.into())),
         };
         let metadata = file.metadata().map_err(failed)?;
-        let mut content = Zeroizing::new(Vec::new());
+        let mut content = Vec::new();
         let mut first = file.take(MAX_INPUT_BYTES as u64 + 1);
         first.read_to_end(&mut content).map_err(failed)?;
         let is_whole = content.len() <= MAX_INPUT_BYTES;

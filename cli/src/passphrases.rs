@@ -44,7 +44,7 @@ impl PassphraseArguments {
             return Err(error.with_hint("leave `--passphrase-file` out"));
         }
         let input = Input::named(name);
-        parse_passphrase(input.read()?, &input).map(Passphrases::FromFile)
+        parse_passphrase(Zeroizing::new(input.read()?), &input).map(Passphrases::FromFile)
     }
 }
 

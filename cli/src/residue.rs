@@ -10,7 +10,6 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use serde_json::Value;
 use waxseal_shared::secret::SecretManifest;
-use zeroize::Zeroizing;
 
 use crate::untrusted_text::name_or_ellipsis;
 
@@ -140,9 +139,9 @@ impl<'a> ValueSearch<'a> {
 }
 
 /// Returns the spellings of a value without white space, always in the same order.
-fn spellings(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+fn spellings(value: &[u8]) -> Vec<Vec<u8>> {
     let mut all = vec![packed(value)];
-    let mut add = |spelling: Zeroizing<Vec<u8>>| {
+    let mut add = |spelling: Vec<u8>| {
         if !all.contains(&spelling) {
             all.push(spelling);
         }
@@ -153,7 +152,7 @@ fn spellings(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
         add(packed(json(text, by_go).as_bytes()));
         add(packed(json(text, |character| !character.is_ascii()).as_bytes()));
         // YAML in single quotes; in double quotes it is mostly JSON.
-        add(packed(Zeroizing::new(text.replace('\'', "''")).as_bytes()));
+        add(packed(text.replace('\'', "''").as_bytes()));
     }
     (0..3).for_each(|before| add(base64_inside(value, before)));
     all
@@ -161,12 +160,12 @@ fn spellings(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
 
 /// Returns the base64 characters that depend on the value alone, if this many bytes come before it in its first group of
 /// three bytes.
-fn base64_inside(value: &[u8], before: usize) -> Zeroizing<Vec<u8>> {
-    let bytes = Zeroizing::new([&[0; 3][..before], value].concat());
-    let encoded = Zeroizing::new(BASE64_STANDARD_NO_PAD.encode(bytes.as_slice()));
+fn base64_inside(value: &[u8], before: usize) -> Vec<u8> {
+    let bytes = [&[0; 3][..before], value].concat();
+    let encoded = BASE64_STANDARD_NO_PAD.encode(bytes.as_slice());
     // A character has 6 bits. The first and last can have bits of other bytes too.
     let inside = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
-    Zeroizing::new(encoded.as_bytes()[inside].to_vec())
+    encoded.as_bytes()[inside].to_vec()
 }
 
 /// Returns the bytes in the middle of a spelling; `None` for a spelling that is too short.
@@ -186,19 +185,16 @@ fn without_last_line_break(value: &[u8]) -> &[u8] {
 }
 
 /// Returns the bytes without white space.
-fn packed(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
-    // With room for all bytes: a growing buffer would leave copies in memory.
-    let mut packed = Zeroizing::new(Vec::with_capacity(bytes.len()));
-    packed.extend(bytes.iter().filter(|byte| !byte.is_ascii_whitespace()));
-    packed
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect()
 }
 
 /// Returns the text between the quotes of a JSON string (RFC 8259 §7), with escapes also for the characters that `escaped`
 /// selects.
-fn json(value: &str, escaped: impl Fn(char) -> bool) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::new());
+fn json(value: &str, escaped: impl Fn(char) -> bool) -> String {
+    let mut text = String::new();
     // Every string can be written as JSON.
-    let plain = Zeroizing::new(serde_json::to_string(value).expect("a string is JSON"));
+    let plain = serde_json::to_string(value).expect("a string is JSON");
     let inside = plain.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
     for character in inside.chars() {
         if !escaped(character) {

@@ -26,12 +26,6 @@ impl SecretBytes {
     }
 }
 
-impl From<Zeroizing<Vec<u8>>> for SecretBytes {
-    fn from(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self(bytes)
-    }
-}
-
 impl PartialEq for SecretBytes {
     fn eq(&self, other: &Self) -> bool {
         subtle::ConstantTimeEq::ct_eq(self.expose(), other.expose()).into()

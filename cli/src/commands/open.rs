@@ -8,7 +8,6 @@ use waxseal_shared::manifest::{Format, write_secret};
 use waxseal_shared::open::open;
 use waxseal_shared::sealed_secret::TemplateMetadata;
 use waxseal_shared::secret::SecretManifest;
-use zeroize::Zeroizing;
 
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
@@ -93,7 +92,7 @@ fn sources(names: &[OsString], streams: &mut Streams) -> Result<Vec<Source>, Fai
 struct OpenedManifests {
     /// YAML if any manifest is YAML: a YAML stream can contain JSON documents, but not the other way round.
     format: Format,
-    results: Vec<Result<Zeroizing<String>, CliError>>,
+    results: Vec<Result<String, CliError>>,
 }
 
 impl OpenedManifests {
@@ -118,7 +117,7 @@ impl OpenedManifests {
     }
 
     /// Returns all Secrets in one text, or the errors if any did not open.
-    fn joined(self) -> Result<Zeroizing<String>, Failures> {
+    fn joined(self) -> Result<String, Failures> {
         let mut texts = Vec::new();
         let mut errors = Vec::new();
         for result in self.results {
@@ -129,8 +128,7 @@ impl OpenedManifests {
         }
         Failures::none_or(errors)?;
         let separator = if self.format == Format::Yaml { "---\n" } else { "" };
-        let length = texts.iter().map(|text| text.len() + separator.len()).sum();
-        let mut joined = Zeroizing::new(String::with_capacity(length));
+        let mut joined = String::new();
         for text in &texts {
             if !joined.is_empty() {
                 joined.push_str(separator);

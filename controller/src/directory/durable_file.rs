@@ -9,7 +9,6 @@ use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 use waxseal_shared::visible_text::is_hidden;
-use zeroize::Zeroizing;
 
 /// The prefix of every unfinished file and folder: a crash can leave one behind.
 pub(super) const UNFINISHED: &str = "..unfinished-";
@@ -35,16 +34,16 @@ pub(super) fn failed_to(operation: &'static str, path: &Path) -> impl FnOnce(io:
 }
 
 /// Reads a regular file of at most `limit` bytes. Never waits, as reading a named pipe would.
-pub(super) fn read(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+pub(super) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_regular(path, limit, OFlags::NONBLOCK)
 }
 
 /// Like [`read`], and refuses a symlink.
-pub(super) fn read_itself(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+pub(super) fn read_itself(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_regular(path, limit, OFlags::NONBLOCK | OFlags::NOFOLLOW)
 }
 
-fn read_regular(path: &Path, limit: u64, flags: OFlags) -> io::Result<Zeroizing<Vec<u8>>> {
+fn read_regular(path: &Path, limit: u64, flags: OFlags) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
@@ -52,8 +51,7 @@ fn read_regular(path: &Path, limit: u64, flags: OFlags) -> io::Result<Zeroizing<
     }
     let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes"));
     let size = usize::try_from(metadata.len().min(limit)).map_err(|_| too_large())?;
-    // Room for the whole file: a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1));
+    let mut bytes = Vec::with_capacity(size + 1);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
 }
@@ -74,7 +72,7 @@ pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> 
 
 /// Like [`replace`], unless the file already has this content. Returns whether it wrote.
 pub(super) fn update(path: &Path, content: &[u8], mode: u32) -> io::Result<bool> {
-    let is_same = read_itself(path, content.len() as u64).is_ok_and(|present| *present == content);
+    let is_same = read_itself(path, content.len() as u64).is_ok_and(|present| present == content);
     if is_same { Ok(false) } else { replace(path, content, mode).map(|()| true) }
 }
 

@@ -16,7 +16,6 @@ use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
-use zeroize::Zeroizing;
 
 use super::durable_file::{self, FileError, failed_to, visible_path};
 use super::folders::visible_entries;
@@ -57,7 +56,7 @@ enum KeyFileError {
 /// The file that an identity was read from.
 struct KeyFile {
     path: PathBuf,
-    text: Zeroizing<Vec<u8>>,
+    text: Vec<u8>,
 }
 
 impl KeyStore {

@@ -325,7 +325,7 @@ fn data(version: &Path) -> io::Result<SecretData> {
             continue;
         }
         let key = DataKey::parse(&name.to_string_lossy()).map_err(io::Error::other)?;
-        data.insert(key, SecretBytes::from(durable_file::read_itself(&entry.path(), MAX_SECRET_BYTES as u64)?));
+        data.insert(key, SecretBytes::new(durable_file::read_itself(&entry.path(), MAX_SECRET_BYTES as u64)?));
     }
     Ok(data)
 }

@@ -280,17 +280,13 @@ async fn write_secret(
     let written = secrets.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(apply)).await?;
     let surplus = surplus_keys(&written, desired);
     let version = version_of(&written);
-    // Converted only to wipe the values.
-    drop(existing_secret(written));
     if surplus.is_empty() {
         return Ok(version);
     }
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(removal(&surplus, &version.resource_version));
     let pruned = secrets.patch(name, &params, &patch).await?;
-    let version = version_of(&pruned);
-    drop(existing_secret(pruned));
-    Ok(version)
+    Ok(version_of(&pruned))
 }
 
 fn version_of(secret: &Secret) -> SecretVersion {

@@ -15,12 +15,11 @@ use waxseal_shared::names::DataKey;
 use waxseal_shared::plan::{Controller, DEFAULT_TYPE, DesiredSecret, ExistingSecret};
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::secret::{SecretBytes, SecretData};
-use zeroize::Zeroizing;
 
 /// An apply with this resourceVersion creates the Secret, and conflicts if the Secret exists.
 pub(super) const CREATE_ONLY: &str = "1";
 
-/// The body of an apply. Its `Debug` shows no value, and its base64 text is wiped.
+/// The body of an apply. Its `Debug` shows no value.
 pub(super) struct SecretApply<'a> {
     pub(super) owner: &'a SealedSecret,
     pub(super) desired: &'a DesiredSecret,
@@ -73,7 +72,7 @@ struct Base64Data<'a>(&'a SecretData);
 
 impl Serialize for Base64Data<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let encode = |value: &SecretBytes| Zeroizing::new(BASE64_STANDARD.encode(value.expose()));
+        let encode = |value: &SecretBytes| BASE64_STANDARD.encode(value.expose());
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (key, value) in self.0 {
             map.serialize_entry(key.as_str(), encode(value).as_str())?;
@@ -95,7 +94,7 @@ pub(super) fn removal(keys: &[String], resource_version: &str) -> Value {
     json!({"metadata": {"resourceVersion": resource_version}, "data": nulls})
 }
 
-/// Converts a Secret to what a plan needs to know of it. The values move to a type that wipes them.
+/// Converts a Secret to what a plan needs to know of it.
 pub(super) fn existing_secret(secret: Secret) -> ExistingSecret {
     let applied = |field| applied_keys(&secret.metadata, field);
     ExistingSecret {
@@ -110,10 +109,9 @@ pub(super) fn existing_secret(secret: Secret) -> ExistingSecret {
     }
 }
 
-/// Returns `None` if a SealedSecret cannot have one of the data keys. Wipes every value also in this case.
+/// Returns `None` if a SealedSecret cannot have one of the data keys.
 fn values(data: BTreeMap<String, k8s_openapi::ByteString>) -> Option<SecretData> {
-    let taken: Vec<_> = data.into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
-    taken.into_iter().map(|(key, value)| Some((DataKey::parse(&key).ok()?, value))).collect()
+    data.into_iter().map(|(key, value)| Some((DataKey::parse(&key).ok()?, SecretBytes::new(value.0)))).collect()
 }
 
 fn controller(metadata: &ObjectMeta) -> Controller {

@@ -1,7 +1,5 @@
 //! What an unquoted scalar is to the readers of YAML 1.1 and YAML 1.2.
 
-use zeroize::Zeroizing;
-
 /// What readers take an unquoted scalar for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -64,11 +62,9 @@ fn is_yaml_number(text: &str) -> bool {
     is_based_integer(text) || is_decimal(text) || is_sexagesimal(text) || matches!(text, ".inf" | ".nan")
 }
 
-/// The text in lower case and without `_`, wiped after use: it may be someone's password.
-fn folded(text: &str) -> Zeroizing<String> {
-    let mut folded = Zeroizing::new(String::with_capacity(text.len()));
-    folded.extend(text.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()));
-    folded
+/// The text in lower case and without `_`.
+fn folded(text: &str) -> String {
+    text.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect()
 }
 
 /// `0b1`, `0o17`, `0x1f`; Go's reader takes a second sign (`0b-1`), Python's no digits (`0x_`).

@@ -6,7 +6,6 @@
 use std::io::{Result, Write};
 
 use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
-use zeroize::Zeroizing;
 
 use super::ambiguity::{Reading, reading};
 
@@ -22,7 +21,7 @@ pub(super) struct BlockStyle {
     open: Vec<Collection>,
     is_key: bool,
     /// The string that is being written, which has to be known as a whole.
-    string: Zeroizing<String>,
+    string: String,
 }
 
 struct Collection {
@@ -111,7 +110,7 @@ impl Formatter for BlockStyle {
     }
 
     fn begin_string<W: Write + ?Sized>(&mut self, _: &mut W) -> Result<()> {
-        self.string = Zeroizing::default();
+        self.string.clear();
         Ok(())
     }
 
@@ -181,8 +180,8 @@ fn write_indent(out: &mut (impl Write + ?Sized), indent: usize) -> Result<()> {
 }
 
 /// The string in double quotes. It has no line break, and no character that is hard to see.
-fn quoted(text: &str) -> Zeroizing<String> {
-    let mut quoted = Zeroizing::new(String::with_capacity(text.len() + 2));
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for character in text.chars() {
         match character {

@@ -4,8 +4,6 @@
 
 use std::ops::Range;
 
-use zeroize::Zeroizing;
-
 use super::error::ManifestError;
 use super::node::{Content, Node, Style};
 use super::tree_builder::{Limits, TreeBuilder};
@@ -26,7 +24,7 @@ pub(super) fn parse(text: &str, base: usize, limits: &mut Limits) -> Result<Opti
             b'}' | b']' => builder.close(Some(range.end)),
             b' ' | b'\t' | b'\r' | b'\n' | b',' | b':' => {}
             b'"' => builder.add(string(token, range)?)?,
-            _ => builder.add(Node::new(range, Content::Scalar(Zeroizing::new(token.to_owned()), Style::Plain)))?,
+            _ => builder.add(Node::new(range, Content::Scalar(token.to_owned(), Style::Plain)))?,
         }
         start = end;
     }
@@ -58,7 +56,7 @@ fn string_length(text: &[u8]) -> usize {
 /// serde_json refuses only halves of surrogate pairs here, as the grammar is checked.
 fn string(token: &str, range: Range<usize>) -> Result<Node, ManifestError> {
     match serde_json::from_str(token) {
-        Ok(text) => Ok(Node::new(range, Content::Scalar(Zeroizing::new(text), Style::Quoted))),
+        Ok(text) => Ok(Node::new(range, Content::Scalar(text, Style::Quoted))),
         Err(_) => Err(ManifestError::new("not JSON: half of a surrogate pair stands alone").at_range(range)),
     }
 }

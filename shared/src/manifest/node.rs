@@ -1,8 +1,6 @@
-//! A document as a tree that knows where each part stands, and wipes its scalars.
+//! A document as a tree of nodes with their ranges in the text.
 
 use std::ops::Range;
-
-use zeroize::Zeroizing;
 
 use super::ambiguity::{Reading, reading};
 
@@ -35,7 +33,7 @@ pub(super) struct Node {
 }
 
 pub(super) enum Content {
-    Scalar(Zeroizing<String>, Style),
+    Scalar(String, Style),
     Sequence(Vec<Node>),
     /// Each key, followed by its value, in the order of the text; repeated keys are kept.
     Mapping(Vec<Node>),
@@ -79,7 +77,7 @@ impl Node {
 
     /// Whether it is the key `<<`, which merges another mapping.
     pub(super) fn is_merge_key(&self) -> bool {
-        self.tag != Tag::Str && matches!(&self.content, Content::Scalar(text, Style::Plain) if text.as_str() == "<<")
+        self.tag != Tag::Str && matches!(&self.content, Content::Scalar(text, Style::Plain) if text == "<<")
     }
 
     /// The items of a sequence; the keys and values of a mapping.

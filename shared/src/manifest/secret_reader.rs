@@ -6,7 +6,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use zeroize::Zeroizing;
 
 use super::error::ManifestError;
 use super::metadata::MetadataFields;
@@ -121,11 +120,9 @@ fn plain(text: &str) -> Result<SecretBytes, ManifestError> {
 
 /// The bytes that base64 stands for (RFC 4648 §4); CR and LF are ignored, as in Go.
 fn decoded(text: &str) -> Result<SecretBytes, ManifestError> {
-    let mut line = Zeroizing::new(Vec::with_capacity(text.len()));
-    line.extend(text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')));
-    let mut bytes = Zeroizing::new(Vec::with_capacity(line.len() / 4 * 3 + 3));
-    if STANDARD.decode_vec(&*line, &mut bytes).is_ok() {
-        return Ok(SecretBytes::from(bytes));
+    let line: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    if let Ok(bytes) = STANDARD.decode(line) {
+        return Ok(SecretBytes::new(bytes));
     }
     let hint = if looks_unrendered(text.as_bytes()) { RENDER_IT } else { "plain text belongs under stringData" };
     Err(ManifestError::new("not base64").with_hint(hint))

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use serde::de::IgnoredAny;
-use zeroize::Zeroizing;
 
 use super::error::ManifestError;
 use super::object::DocumentKind;
@@ -138,7 +137,7 @@ impl<'a> Document<'a> {
             return None;
         }
         let is_found = || {
-            let broken = Zeroizing::new(self.text.replace(LINE_BREAKS_OF_YAML_1_1, "\n"));
+            let broken = self.text.replace(LINE_BREAKS_OF_YAML_1_1, "\n");
             let stream = split(&broken);
             stream.is_ok_and(|stream| stream.kinds().any(|(_, kind)| kind.is_ok_and(|kind| kind.holds_secret())))
         };

@@ -7,7 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use zeroize::Zeroizing;
 
 use super::ambiguity::Reading;
 use super::block_style::BlockStyle;
@@ -62,24 +61,22 @@ impl<'a> From<&'a Node> for ListItem<'a> {
 /// anything but a string are in double quotes. JSON is indented by two spaces. Both end with a line
 /// break, which is LF. [`super::SealedSecretObject::read`] gives an equal object back.
 pub fn write_sealed_secret(sealed: &SealedSecret, format: Format) -> String {
-    std::mem::take(&mut to_text(&WrittenObject::from(sealed), format))
+    to_text(&WrittenObject::from(sealed), format)
 }
 
 /// Writes a `v1` `List` of these items in the style of [`write_sealed_secret`].
 pub fn write_list(items: &[ListItem<'_>], format: Format) -> String {
     let list = WrittenObject { api_version: "v1", kind: "List", items: Some(items), ..WrittenObject::default() };
-    std::mem::take(&mut to_text(&list, format))
+    to_text(&list, format)
 }
 
 /// Writes any value as YAML in the style of [`write_sealed_secret`], the fields sorted by name.
 pub fn write(value: &Value) -> String {
-    std::mem::take(&mut to_text(value, Format::Yaml))
+    to_text(value, Format::Yaml)
 }
 
 /// Writes a plain Secret, its values as `data`, in the style of [`write_sealed_secret`].
-///
-/// The text is wiped when dropped. The programs' allocator wipes the smaller buffers that it grew from.
-pub fn write_secret(secret: &SecretManifest, format: Format) -> Zeroizing<String> {
+pub fn write_secret(secret: &SecretManifest, format: Format) -> String {
     let metadata = WrittenMetadata {
         name: secret.name.as_str(),
         namespace: secret.namespace.as_ref().map(|namespace| namespace.as_str()),
@@ -151,7 +148,7 @@ struct Base64<'a>(&'a SecretBytes);
 
 impl Serialize for Base64<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&Zeroizing::new(STANDARD.encode(self.0.expose())))
+        serializer.serialize_str(&STANDARD.encode(self.0.expose()))
     }
 }
 
@@ -175,18 +172,16 @@ impl Serialize for Node {
     }
 }
 
-fn to_text(value: &impl Serialize, format: Format) -> Zeroizing<String> {
-    let mut bytes = Zeroizing::new(Vec::new());
+fn to_text(value: &impl Serialize, format: Format) -> String {
+    let mut bytes = Vec::new();
     let written = match format {
-        Format::Json => serde_json::to_writer_pretty(&mut *bytes, value).map(|()| bytes.push(b'\n')),
-        Format::Yaml => {
-            value.serialize(&mut serde_json::Serializer::with_formatter(&mut *bytes, BlockStyle::default()))
-        }
+        Format::Json => serde_json::to_writer_pretty(&mut bytes, value).map(|()| bytes.push(b'\n')),
+        Format::Yaml => value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, BlockStyle::default())),
     };
     // A vector takes everything, and all maps that are written have strings as keys.
     written.expect("text in memory");
     // serde_json and the block style write UTF-8.
-    Zeroizing::new(String::from_utf8(std::mem::take(&mut bytes)).expect("UTF-8"))
+    String::from_utf8(bytes).expect("UTF-8")
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use granit_parser::{ErrorKind, Event, Marker, Options, Parser, ScalarStyle, ScanError, Tag as ParsedTag};
-use zeroize::Zeroizing;
 
 use super::error::ManifestError;
 use super::node::{Content, Node, Style, Tag};
@@ -73,7 +72,7 @@ fn feed(builder: &mut TreeBuilder<'_>, event: Event<'_>, range: Range<usize>) ->
     match event {
         Event::Scalar(text, style, anchor, tag) => {
             let style = if style == ScalarStyle::Plain { Style::Plain } else { Style::Quoted };
-            builder.add(node(Content::Scalar(Zeroizing::new(text.into_owned()), style), anchor, tag.as_deref()))
+            builder.add(node(Content::Scalar(text.into_owned(), style), anchor, tag.as_deref()))
         }
         Event::Alias(anchor) => builder.add(node(Content::Alias(anchor), 0, None)),
         Event::SequenceStart(_, anchor, tag) => {
