@@ -21,11 +21,12 @@ type Needle = [u8; SHORTEST];
 
 /// Searches texts for the values of Secrets.
 ///
-/// Finds a value in plain text, in base64 (also inside a longer base64 text), and in the spellings of JSON and quoted YAML.
-/// Ignores white space, because indenting and wrapping change it. Does not find parts of a value or other encodings.
+/// Finds a value in plain text, in base64 (also inside a longer base64 text), and in the spellings of JSON and quoted
+/// YAML. Ignores white space, because indenting and wrapping change it. Does not find parts of a value or other
+/// encodings.
 ///
-/// The automaton has the middle 8 bytes of each spelling. Whole spellings would take a hundred times their own memory, and
-/// many values have the same first bytes. The allocator of the program wipes the automaton when it is freed.
+/// The automaton has the middle 8 bytes of each spelling. Whole spellings would take a hundred times their own memory,
+/// and many values have the same first bytes. The allocator of the program wipes the automaton when it is freed.
 pub(crate) struct ValueSearch<'a> {
     values: Vec<SearchedValue<'a>>,
     automaton: AhoCorasick,
@@ -159,8 +160,8 @@ fn spellings(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     all
 }
 
-/// Returns the base64 characters that depend on the value alone, if this many bytes come before it in its first group of
-/// three bytes.
+/// Returns the base64 characters that depend on the value alone, if this many bytes come before it in its first group
+/// of three bytes.
 fn base64_inside(value: &[u8], before: usize) -> Zeroizing<Vec<u8>> {
     let bytes = Zeroizing::new([&[0; 3][..before], value].concat());
     let encoded = Zeroizing::new(BASE64_STANDARD_NO_PAD.encode(bytes.as_slice()));
@@ -193,8 +194,8 @@ fn packed(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     packed
 }
 
-/// Returns the text between the quotes of a JSON string (RFC 8259 §7), with escapes also for the characters that `escaped`
-/// selects.
+/// Returns the text between the quotes of a JSON string (RFC 8259 §7), with escapes also for the characters that
+/// `escaped` selects.
 fn json(value: &str, escaped: impl Fn(char) -> bool) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::new());
     // Every string can be written as JSON.
