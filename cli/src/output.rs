@@ -71,7 +71,8 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), CliError> {
     Destination::at(path)?.write(text)
 }
 
-/// A file to write. Its folder is open already, so that a link that appears in the path later cannot redirect the write.
+/// A file to write. Its folder is open already, so that a link that appears in the path later cannot redirect the
+/// write.
 pub(crate) enum Destination {
     /// A regular file, or a file to create.
     File { folder: OwnedFd, name: OsString, shown: String },
@@ -171,7 +172,8 @@ impl Destination {
         Ok(Some(ExistingFile { content, is_whole, metadata }))
     }
 
-    /// Replaces or creates the file: writes a temporary file in the same folder, syncs it and renames it. Keeps the mode.
+    /// Replaces or creates the file: writes a temporary file in the same folder, syncs it and renames it. Keeps the
+    /// mode.
     ///
     /// Writes directly to a pipe or device.
     pub(crate) fn write(&self, text: &str) -> Result<(), CliError> {
@@ -194,8 +196,8 @@ impl Destination {
     }
 }
 
-/// Folders in which files were replaced. Each is synced once, after all of its files: one sync takes longer than sealing
-/// a file.
+/// Folders in which files were replaced. Each is synced once, after all of its files: one sync takes longer than
+/// sealing a file.
 #[derive(Default)]
 pub(crate) struct ChangedFolders(Mutex<BTreeMap<(u64, u64), (File, String)>>);
 

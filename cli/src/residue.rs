@@ -20,11 +20,12 @@ type Needle = [u8; SHORTEST];
 
 /// Searches texts for the values of Secrets.
 ///
-/// Finds a value in plain text, in base64 (also inside a longer base64 text), and in the spellings of JSON and quoted YAML.
-/// Ignores white space, because indenting and wrapping change it. Does not find parts of a value or other encodings.
+/// Finds a value in plain text, in base64 (also inside a longer base64 text), and in the spellings of JSON and quoted
+/// YAML. Ignores white space, because indenting and wrapping change it. Does not find parts of a value or other
+/// encodings.
 ///
-/// The automaton has the middle 8 bytes of each spelling. Whole spellings would take a hundred times their own memory, and
-/// many values have the same first bytes. The allocator of the program wipes the automaton when it is freed.
+/// The automaton has the middle 8 bytes of each spelling. Whole spellings would take a hundred times their own memory,
+/// and many values have the same first bytes. The allocator of the program wipes the automaton when it is freed.
 pub(crate) struct ValueSearch<'a> {
     values: Vec<SearchedValue<'a>>,
     automaton: AhoCorasick,

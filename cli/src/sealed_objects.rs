@@ -54,8 +54,8 @@ impl ManifestArguments {
 }
 
 impl Source {
-    /// Returns the sources for a name on the command line: a file, stdin, or the manifests below a folder. Adds an error for
-    /// each folder that cannot be searched.
+    /// Returns the sources for a name on the command line: a file, stdin, or the manifests below a folder. Adds an
+    /// error for each folder that cannot be searched.
     pub(crate) fn all_of(
         name: &OsStr,
         errors: &mut Vec<CliError>,
@@ -73,8 +73,8 @@ impl Source {
         }
     }
 
-    /// Calls `make` for each SealedSecret, also in lists, and returns the results. Calls it only if all SealedSecrets can be
-    /// read. Refuses an input on the command line without a SealedSecret.
+    /// Calls `make` for each SealedSecret, also in lists, and returns the results. Calls it only if all SealedSecrets
+    /// can be read. Refuses an input on the command line without a SealedSecret.
     ///
     /// Reads each object twice, the first time to check all of them. This keeps only one object in memory: objects take
     /// many times the memory of their text.
@@ -90,8 +90,8 @@ impl Source {
         Ok(made)
     }
 
-    /// Calls `take` for each SealedSecret that can be read, and then returns the errors for the others. Refuses an input on
-    /// the command line without a SealedSecret.
+    /// Calls `take` for each SealedSecret that can be read, and then returns the errors for the others. Refuses an
+    /// input on the command line without a SealedSecret.
     pub(crate) fn read_each(&self, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
         let text = self.input.read()?;
         let place = self.input.place();

@@ -19,8 +19,8 @@ use crate::error::{CliError, Failures, place_in};
 use crate::input::MAX_INPUT_BYTES;
 use crate::residue::ValueSearch;
 
-/// Above this size, a copy of the object does not fit into the annotation that client-side apply writes: all annotations
-/// of an object together may have 256 KiB.
+/// Above this size, a copy of the object does not fit into the annotation that client-side apply writes: all
+/// annotations of an object together may have 256 KiB.
 const MAX_APPLY_BYTES: usize = 200 * 1024;
 
 /// The options for sealing.
@@ -144,8 +144,8 @@ impl Sealing {
 
     /// Reads and checks all documents before the first is sealed, so that a refusal costs little.
     ///
-    /// Returns `None` for a document that must be read again for sealing. This keeps the text and the prepared documents
-    /// within 32 MiB. Reading a document takes up to 32 MiB more, and a refusal must need at most 64 MiB.
+    /// Returns `None` for a document that must be read again for sealing. This keeps the text and the prepared
+    /// documents within 32 MiB. Reading a document takes up to 32 MiB more, and a refusal must need at most 64 MiB.
     fn prepare<'a>(&self, input: &str, stream: &Stream<'a>) -> Result<(Counts, Vec<Option<Prepared<'a>>>), Failures> {
         let mut counts = Counts::default();
         let mut all = Vec::new();

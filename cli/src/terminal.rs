@@ -17,8 +17,8 @@ const MAX_LINE_BYTES: usize = 4096;
 /// The terminal whose echo is off now, and its settings from before.
 static SILENCED: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
-/// Asks a question with the echo off, and returns the answer with its line break; `None` without a terminal. Ctrl-C ends
-/// the program.
+/// Asks a question with the echo off, and returns the answer with its line break; `None` without a terminal. Ctrl-C
+/// ends the program.
 pub(crate) fn ask_hidden(question: &str) -> Option<io::Result<Zeroizing<String>>> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").ok()?;
     Some(ask_at(&terminal, question))

@@ -1,15 +1,15 @@
-//! Core dumps, which would write every key and value to a disk.
+//! Core dumps, which would write keys and values to the disk.
 //!
 //! The CLI has the same file: `shared`, the only crate that both programs use, does no IO.
 
 use rustix::io;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// Forbids them to this process, for good.
+/// Forbids core dumps of this process, permanently.
 ///
-/// The limit alone is not enough: where the kernel pipes dumps to a program it does not count, but
-/// the dumpable attribute does (core(5)). Without that attribute nobody reads the process's memory
-/// or attaches to it who lacks `CAP_SYS_PTRACE`, not even its own user (prctl(2)).
+/// The limit alone is not enough: the kernel ignores it when it pipes a dump to a program, but heeds the dumpable
+/// attribute (core(5)). A process that is not dumpable is also protected from debuggers: without `CAP_SYS_PTRACE`, not
+/// even its own user can read its memory or attach to it (prctl(2)).
 pub(crate) fn forbid() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;

@@ -188,7 +188,8 @@ impl Run<'_> {
         self.warns("")
     }
 
-    /// Checks that the run ends with 0 and prints exactly this on stderr, apart from the recipients; returns the result.
+    /// Checks that the run ends with 0 and prints exactly this on stderr, apart from the recipients; returns the
+    /// result.
     pub(crate) fn warns(self, stderr: &str) -> String {
         let outcome = self.finish();
         assert_eq!((without_recipients(&outcome.stderr).as_str(), outcome.status.code()), (stderr, Some(0)));

@@ -7,8 +7,8 @@
 //! | `tests/cli` | `waxseal`, as a process | the programs |
 //! | `tests/directory` | `waxseal-controller directory`, as a process on folders | the programs |
 //! | `tests/system` | both programs on a real API server | the cluster, age, Node.js, Python |
-//! | `tests/shared` | the seeds and past findings of the fuzz targets | nothing else |
-//! | `tests/workspace` | the architecture of the crates, generated files, the vectors | nothing else |
+//! | `tests/controller` | `waxseal-controller kubernetes`, as a process without an API server | the programs |
+//! | `tests/workspace` | the architecture of the crates, generated files, the vectors, the seeds of the fuzz targets | nothing else |
 //! | `tests/allocator` | the allocator that wipes freed memory | nothing else |
 //! | `tests/fuzz` | the fuzz targets; `cargo test` runs their seeds | nothing else |
 //! | `tests/benches` | times and memory on a real API server | the cluster |

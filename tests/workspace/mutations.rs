@@ -83,8 +83,8 @@ fn neighbour(byte: u8) -> u8 {
     }
 }
 
-/// A changed object that still opens gives its own data. A refused object may give any values that were sealed: the change
-/// may have repaired it.
+/// A changed object that still opens gives its own data. A refused object may give any values that were sealed: the
+/// change may have repaired it.
 #[test]
 fn no_changed_byte_gives_another_plaintext() {
     let subjects: Vec<_> = object_vectors().iter().map(|(_, vector)| Subject::new(vector)).collect();

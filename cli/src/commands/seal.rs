@@ -43,8 +43,8 @@ pub(crate) struct SealArguments {
     /// objects
     #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>(), conflicts_with_all = ["output_dir", "in_place"])]
     output: Option<PathBuf>,
-    /// Write the results below this folder: a file under its name, the files of a folder under their path in that folder.
-    /// Existing files are replaced as with `--output`, and links are not followed
+    /// Write the results below this folder: a file under its name, the files of a folder under their path in that
+    /// folder. Existing files are replaced as with `--output`, and links are not followed
     #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), conflicts_with = "in_place")]
     output_dir: Option<PathBuf>,
     /// Also replace files with other objects, but never an identity file or a file of `--keys`

@@ -123,8 +123,8 @@ impl Repository {
 }
 
 /// Reads the configuration of the user and the environment variables that replace it, because they can name a file of
-/// ignore rules. Starts no program that a configuration names: `gix` is built without transports, filters and credential
-/// helpers, and has no hooks.
+/// ignore rules. Starts no program that a configuration names: `gix` is built without transports, filters and
+/// credential helpers, and has no hooks.
 fn options() -> Options {
     let environment = permissions::Environment {
         home: Permission::Allow,

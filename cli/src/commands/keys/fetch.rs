@@ -23,8 +23,8 @@ Examples:
 /// Write the SealingKeys of a cluster to a keys file, to be committed.
 ///
 /// Shows each key that is added, dropped or in a less strict state with its fingerprint, and asks for a `yes` at the
-/// terminal unless `--accept` names the fingerprint. Recovery keys and Revoked keys stay in the file even if the cluster
-/// does not publish them. The same keys always give the same bytes.
+/// terminal unless `--accept` names the fingerprint. Recovery keys and Revoked keys stay in the file even if the
+/// cluster does not publish them. The same keys always give the same bytes.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FetchArguments {
