@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Found,
     /// The cluster cannot be reached, or refuses the request.
     NoCluster,
-    /// The reader of stdout closed the pipe, as `head` does. This is not an error.
+    /// The reader of stdout closed the pipe, as `head` does. Counts as success.
     ClosedPipe,
 }
 

@@ -54,7 +54,7 @@ impl RecipientArguments {
 
     /// Returns each recipient once, those of keys files first.
     ///
-    /// Refuses no recipients, revoked keys, recovery keys alone, mixed kinds, classic recipients without
+    /// Refuses an empty list, revoked keys, recovery keys alone, mixed kinds, classic recipients without
     /// `--allow-classic`, and keys files with a creation time in the future.
     pub(crate) fn resolve(&self) -> Result<Vec<ChosenRecipient>, CliError> {
         if self.keys.is_empty() && self.recipient.is_empty() {

@@ -402,7 +402,8 @@ fn json(object: &impl Serialize) -> String {
     serde_json::to_string(object).expect("an object is JSON")
 }
 
-/// Whether a line can come from around the manifest: a manifest that was written again has no comments.
+/// Whether a line can come from the text around the manifest, where comments stay. A manifest that was written again
+/// has no comments.
 fn can_hold_comment(line: &str) -> bool {
     line.trim_start().starts_with('#') || ["---", "...", "%"].iter().any(|start| line.starts_with(start))
 }
@@ -426,7 +427,7 @@ fn refused(place: &str, path: &str, text: &str) -> CliError {
     CliError::refused(format!("{}{text}", item_of(path))).at(place)
 }
 
-/// Returns the beginning of an error text about an item of a list: its path.
+/// Returns the path of an item of a list with a colon, to begin a message with; empty for the document itself.
 fn item_of(path: &str) -> String {
     match path.strip_suffix('.') {
         Some(path) => format!("{path}: "),

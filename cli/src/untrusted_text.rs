@@ -1,4 +1,4 @@
-//! Texts from files of others that are shown at a terminal.
+//! Texts from untrusted files that are shown at a terminal.
 
 /// Returns a text that looks like a name in a manifest (1 to 253 bytes of printable ASCII without white space), and `…`
 /// for any other text.

@@ -91,15 +91,15 @@ pub(crate) struct Directory {
     /// The folder of identities (KEYID.key) and of the public sealing-keys.yaml
     #[arg(long, env = "WAXSEAL_KEYS", value_name = "DIR")]
     pub(crate) keys: PathBuf,
-    /// Do the work once and exit: 0 if every SealedSecret is materialised, 1 otherwise. Waits 5 seconds before it
-    /// deletes a Secret
+    /// Do the work once and exit: 0 if everything was read and every SealedSecret is materialised, 1 otherwise. Waits 5
+    /// seconds before it deletes a Secret
     #[arg(long)]
     pub(crate) once: bool,
     #[command(flatten)]
     pub(crate) forbidden: Forbidden,
 }
 
-/// What SealedSecrets may not ask for, in addition to what Waxseal never allows.
+/// The metadata that SealedSecrets must not have, in addition to what Waxseal always forbids.
 #[derive(clap::Args, Default)]
 pub(crate) struct Forbidden {
     /// Refuse SealedSecrets whose template has a label or annotation that begins with PREFIX, in addition to those of

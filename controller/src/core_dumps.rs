@@ -1,6 +1,6 @@
 //! Core dumps, which would write keys and values to the disk.
 //!
-//! The CLI has the same file: `shared`, the only crate that both programs use, does no IO.
+//! The CLI has the same file: `shared`, the only crate that both programs use, does no input or output.
 
 use rustix::io;
 use rustix::process::{Resource, Rlimit, setrlimit};

@@ -8,10 +8,10 @@ use crate::manifest;
 use crate::sealed_secret::SealedSecret;
 use crate::sealing_key::SealingKey;
 
-/// Both definitions, ready to apply.
+/// Returns both definitions, ready to apply.
 ///
-/// Neither Helm nor Argo CD removes them with a release: deleting a definition would delete every
-/// SealedSecret, and with them every Secret.
+/// Their annotations keep Helm and Argo CD from deleting them together with a release: without its definition every
+/// SealedSecret would be deleted, and with it its Secret.
 pub fn all() -> [CustomResourceDefinition; 2] {
     [SealedSecret::crd(), SealingKey::crd()].map(|definition| {
         let mut value = serde_json::to_value(definition).expect("a definition is plain data");
@@ -91,7 +91,7 @@ fn unwrap_descriptions(schema: &mut Value) {
 mod tests {
     use super::*;
 
-    /// Calls for each schema of a field, with the field's path.
+    /// Calls `visit` for the schema of each field, with the path of the field.
     fn each_field(schema: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
         for (name, field) in schema["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{name}");
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    /// The error of a rule with another reason quotes the value.
+    /// Only an error with the reason `FieldValueForbidden` does not quote the value.
     #[test]
     fn rules_about_values_quote_none() {
         let definition = serde_json::to_value(&all()[0]).expect("plain data");

@@ -1,8 +1,7 @@
-//! The wire format, version 1: what stands in a `SealedSecret` and how it is checked.
+//! The wire format, version 1: the content of a `SealedSecret`, and how it is checked.
 //!
-//! [`Sealed::decode`] turns the strings of an object into checked parts; nothing else reads them.
-//! The decoder uses no key: what it refuses, it refuses for everybody. `FORMAT.md` specifies it all;
-//! [`Check`] names what can be refused.
+//! [`Sealed::decode`] turns the strings of an object into checked parts. It uses no key, so every program refuses the
+//! same objects. `FORMAT.md` is the specification; [`Check`] lists everything that can be refused.
 
 mod age_file;
 mod base64_text;

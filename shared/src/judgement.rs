@@ -1,13 +1,14 @@
-//! What came of one SealedSecret: the facts that its status and the log state.
+//! The result of judging one SealedSecret: the facts for its status and for the log.
 
 use crate::open::BrokenWrap;
 use crate::reason::{Reason, Standing};
 use crate::sealed_secret::SealedSecretStatus;
 
-/// An editor can break a thousand wraps, and Kubernetes limits the message of a condition to 32 KiB.
+/// The largest number of broken wraps that a message names. An editor can break a thousand wraps, and Kubernetes limits
+/// the message of a condition to 32 KiB.
 const NAMED_BROKEN_WRAPS: usize = 16;
 
-/// What came of one object. Never shows a value.
+/// The result of judging one object. Never contains a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     /// The reason of the condition `Ready`.
@@ -23,7 +24,8 @@ pub struct Judgement {
 pub struct Fact {
     /// The type of the condition.
     pub condition: &'static str,
-    /// Whether the condition is true, which is the good case of every fact.
+    /// Whether the condition is true. For `Ready` and `KeyCurrent` that is the good case, for `Stalled` and
+    /// `Reconciling` the bad case.
     pub is_true: bool,
     /// The reason of the condition.
     pub reason: &'static str,
@@ -32,7 +34,7 @@ pub struct Fact {
 }
 
 impl Judgement {
-    /// The judgement on an object that is not opened.
+    /// A judgement without broken wraps.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), broken_wraps: Vec::new() }
     }

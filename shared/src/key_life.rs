@@ -39,8 +39,8 @@ pub fn sealing_recipients(keys: &[PublishedKey]) -> Option<Vec<Recipient>> {
     Some(std::iter::once(primary).chain(recovery).map(|key| key.recipient.clone()).collect())
 }
 
-/// The time without the fraction of its second, as Kubernetes writes times. Every time that Waxseal writes passes
-/// through here.
+/// The time without the fraction of its second, as Kubernetes writes times. Used for the times that Waxseal itself
+/// makes: the creation time of a new key, and the times of conditions. A time that was read keeps its fraction.
 ///
 /// Cuts and never rounds up: a key that seems newer than it is could become the primary before a key that was made
 /// after it, and a time in the future looks like an attack ([`check_creation_time`]).
@@ -146,7 +146,8 @@ pub fn held_key(file: &[u8], now: Timestamp) -> Result<HeldKey, HeldKeyError> {
     Ok(HeldKey::new(identity, KeyRole::Cluster, created_at, state))
 }
 
-/// An identity file with another state in it. Every other line stays as it is, to the byte.
+/// Returns the identity file with this state on its first line, instead of every `# state:` line that it has. All other
+/// lines stay byte for byte.
 pub fn with_state(file: &str, state: KeyState) -> Zeroizing<String> {
     let first = ["# ", STATE, ": ", state.as_str(), "\n"].concat();
     // Enough for the whole text: a text that grows leaves copies of the identity behind.
@@ -189,7 +190,8 @@ impl<P> StoredKeys<P> {
         strictest: &mut StrictestStates,
         requested: impl Fn(&PublishedKey) -> Option<KeyState>,
     ) -> Vec<(&P, KeyState)> {
-        // First all, then each: an identity may be stored twice.
+        // Notes the states of all copies first: an identity may be stored twice, and every copy gets the strictest
+        // state.
         for (key, _) in &self.held {
             let key = key.published();
             strictest.note(&key.recipient, requested(key).into_iter().fold(key.state, KeyState::stricter));

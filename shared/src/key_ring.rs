@@ -12,7 +12,7 @@ use crate::sealing_key::{KeyState, PublishedKey};
 /// At most this many wraps of one envelope are tried.
 const MAX_TRIES: usize = 4;
 
-/// What a controller has to open values with.
+/// The keys with which a controller opens values.
 #[derive(Debug, Clone)]
 pub enum Keys {
     /// The controller has not read its keys yet.
@@ -59,8 +59,8 @@ impl Keys {
 }
 
 impl KeyRing {
-    /// Takes identities over in any order, each once (FORMAT.md §3.4): of several with one recipient
-    /// the one with the strictest state counts, and among equals the one that was made first.
+    /// Makes a ring of keys in any order. Of several keys with one recipient it keeps one (FORMAT.md §3.4): the one
+    /// with the strictest state, and among those the oldest.
     pub fn new(keys: Vec<HeldKey>) -> Self {
         let mut keys = each_once(keys);
         let primary = key_life::primary(keys.iter().map(HeldKey::published)).map(|key| key.recipient.key_id().clone());
@@ -83,9 +83,11 @@ impl KeyRing {
 
     /// Opens an envelope by key id (FORMAT.md §7.2 to §7.4), without trial decryption of wraps for other keys.
     ///
-    /// Candidates are the wraps for keys held here and not revoked, in the ring's order, at most
-    /// four; the first whose DEK matches the commitment counts. Then the proofs of all wraps are
-    /// checked.
+    /// Tries the wraps for keys that the ring holds and that are not Revoked, at most four, in the order of the ring.
+    /// The first whose DEK matches the commitment counts. Then checks the proofs of all wraps.
+    ///
+    /// # Errors `EnvelopeKeyMissing` if the ring holds no key of a wrap, `EnvelopeKeyRevoked` if all keys that it holds
+    /// are Revoked, `EnvelopeBroken` if no tried wrap opens.
     pub fn open(&self, envelope: &Envelope) -> Result<OpenedEnvelope, Fault> {
         let held: Vec<_> = self.keys.iter().filter(|key| envelope.wraps.contains_key(key.key_id())).collect();
         if held.is_empty() {

@@ -11,7 +11,7 @@
 //! | know the resources | [`sealed_secret`], [`sealing_key`], [`api_group`], [`crds`], [`secret`] |
 //! | check the format (`FORMAT.md`) | [`format`], [`template`], [`names`] |
 //! | seal and open | [`mod@seal`], [`mod@open`] |
-//! | keep keys | [`key`], [`key_ring`], [`key_life`] |
+//! | keep keys, and draw randomness | [`key`], [`key_ring`], [`key_life`], [`randomness`] |
 //! | decide what to do about an object, and say what came of it | [`mod@plan`], [`judgement`], [`reason`], [`status`], [`settled`] |
 //!
 //! # Wiping

@@ -1,13 +1,12 @@
 //! Manifests: text in, typed objects out, and back.
 //!
-//! Reading is strict, since a value that is silently changed is worse than one that is refused:
-//! what YAML 1.1 and YAML 1.2 read differently is no string here, a field may be given once, and a
-//! field that nobody knows is an error. Documents of other kinds are only looked at, never judged.
+//! Reading is strict, because a value that changes silently is worse than a value that is refused. A scalar that YAML
+//! 1.1 and YAML 1.2 read differently is refused, a field may be given only once, and an unknown field is an error.
+//! Documents of other kinds are only classified; their content is not checked.
 //!
-//! The functions take whole texts, which the caller bounds (32 MiB a file or stream), and are made
-//! for hostile ones: their time is linear, and within [`MAX_DOCUMENTS`], [`MAX_DOCUMENT_BYTES`] and
-//! the limits on values and depth that [`Document::kind`] names, what one document takes in memory
-//! stays below 32 MiB.
+//! The functions take whole texts, also hostile ones. The caller limits a file or stream to 32 MiB. The time is linear.
+//! One document takes less than 32 MiB of memory, because of [`MAX_DOCUMENTS`], [`MAX_DOCUMENT_BYTES`], and the limits
+//! on values and depth ([`Document::kind`]).
 
 mod ambiguity;
 mod block_style;

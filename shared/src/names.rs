@@ -120,7 +120,7 @@ pub(crate) fn is_label_key(text: &str) -> bool {
     }
 }
 
-/// Whether a text can be the value of a label (`IsLabelValue`, beside [`is_label_key`]'s source).
+/// Whether a text can be the value of a label (`IsLabelValue` in the same package).
 pub(crate) fn is_label_value(text: &str) -> bool {
     let bytes = text.as_bytes();
     let ends = [bytes.first(), bytes.last()];

@@ -35,7 +35,9 @@ impl fmt::Display for BrokenWrap {
     }
 }
 
-/// Opens every value, or none (FORMAT.md §7): each envelope that a value names once, then the values.
+/// Opens all values or none (FORMAT.md §7): first each envelope that a value names, then the values.
+///
+/// # Errors The first check of FORMAT.md §7 that fails, with its field.
 pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, Refusal> {
     stack::wiped_after(|| open_all(sealed, ring))
 }

@@ -24,7 +24,8 @@ pub(crate) const PLAN_VERSION: u32 = 1;
 pub enum Existing<'a> {
     /// Nothing.
     Absent,
-    /// A Secret, or a folder, that does not belong to Waxseal, which never changes it. The text says why, and what to do.
+    /// A Secret or a folder that does not belong to Waxseal. Waxseal never changes it. The text says why it does not
+    /// belong to Waxseal, and what a person can do.
     Foreign(String),
     /// A Secret that belongs to the SealedSecret.
     Ours(&'a ExistingSecret),

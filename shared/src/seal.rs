@@ -39,7 +39,7 @@ pub enum SealError {
     /// Two recipients with the same key id, of which only one could have a wrap. Only an attacker makes such keys.
     #[error("two different recipients have the key id {0}: one of them was made to take the other's place")]
     SameKeyId(KeyId),
-    /// More keys than a SealedSecret may have.
+    /// More data keys than a SealedSecret may have.
     #[error("more than {MAX_DATA_KEYS} data keys")]
     TooManyDataKeys,
     /// More than 1 MiB of data, each value counted as long as its padding allows (FORMAT.md §6.7).
@@ -81,10 +81,11 @@ pub fn seal(
     Ok(SealedSecret { metadata, spec, status: None })
 }
 
-/// Refuses a Secret that could not be opened again: no recipients or recipients of both kinds, sizes
-/// beyond the limits, a type or metadata that a SealedSecret must not have.
+/// Refuses what [`seal`] refuses: no recipients, more than 16, recipients of both kinds, two recipients with one key
+/// id, more than 256 data keys, more than 1 MiB of data, and a type, label or annotation that a SealedSecret must not
+/// have.
 ///
-/// It costs a small part of sealing, so a program can check many Secrets before it seals the first.
+/// It takes a small part of the time of sealing, so a program can check many Secrets before it seals the first.
 pub fn check(secret: &SecretManifest, recipients: &[Recipient]) -> Result<(), SealError> {
     check_recipients(recipients)?;
     check_size(secret)?;

@@ -107,7 +107,8 @@ pub struct EnvelopeSpec {
     /// `Namespace`, nothing for `Cluster`. It explains why a moved value does not open; the encryption is what stops it.
     #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BoundTo::is_empty")]
     pub bound_to: BoundTo,
-    /// Base64 of the 32-byte commitment to the envelope's key. With it, all recipients see the same values.
+    /// Base64 of the 32-byte commitment to the envelope's key. It ensures that all recipients get the same key and so
+    /// the same values.
     #[schemars(length(max = 44), extend("x-kubernetes-validations" = [rule(
         "self.matches('^[+/0-9A-Za-z]{42}[048AEIMQUYcgkosw]=$')",
         "a commitment is the base64 of 32 bytes"
@@ -173,20 +174,21 @@ pub struct TemplateMetadata {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What the controller says of a SealedSecret; follows kstatus.
+/// The result of the controller's last look at a SealedSecret; follows kstatus.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SealedSecretStatus {
     /// The generation of the SealedSecret that the conditions speak of; −1 before the controller has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` says whether the Secret is as the SealedSecret says. `KeyCurrent` is there while something is wrong with the
-    /// keys that it is sealed to. `Stalled` is there while waiting will not help, and
-    /// `Reconciling` while the controller tries again.
+    /// `Ready` says whether the Secret is as the SealedSecret says. `KeyCurrent` is there, and false, while a wrap of
+    /// the SealedSecret is broken. `Stalled` is there while waiting will not help, and `Reconciling` while the
+    /// controller tries again.
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// The Secret that was last seen to be right: while it is unchanged, nothing is read or written for this object.
+    /// The Secret that was last seen to be right. While the Secret, the SealedSecret, the keys and the rules are
+    /// unchanged, the controller reads and writes nothing for this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<Settled>,
 }
@@ -212,7 +214,7 @@ pub struct Settled {
     pub proof: String,
 }
 
-/// `null` is how Go writes a map that was never made, and the API server drops it.
+/// Go writes an empty map as `null`, and the API server drops such a field.
 fn absent_if_null<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }

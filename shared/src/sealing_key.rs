@@ -1,4 +1,4 @@
-//! The `SealingKey` custom resource: its words, and a key whose fields were checked.
+//! The `SealingKey` custom resource, and a key whose fields were checked.
 #![expect(clippy::duplicated_attributes, reason = "each column of kubectl's table names its type")]
 
 use jiff::Timestamp;
@@ -39,8 +39,9 @@ pub struct SealingKeySpec {
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the creation time of a SealingKey never changes"}]))]
     #[schemars(extend("format" = "date-time"))]
     pub created_at: String,
-    /// What the key is still used for. `Active`: new values are sealed to the newest such key. `Retired`: nothing new is
-    /// sealed to it, and it still opens. `Revoked`: it neither opens nor is sealed to, and that is final.
+    /// What the key is still used for. `Active`: new values are sealed to it; of the role `Cluster` only to the newest
+    /// Active key. `Retired`: nothing new is sealed to it, and it still opens. `Revoked`: it neither opens nor is
+    /// sealed to, and that is final.
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "oldSelf != 'Revoked' || self == 'Revoked'", "message": "a revoked key stays revoked"}]))]
     pub state: KeyState,
 }
@@ -54,10 +55,10 @@ pub enum KeyRole {
     Recovery,
 }
 
-/// What a key is still used for; later is stricter.
+/// What a key is still used for. Each state is stricter than the one before it.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyState {
-    /// Values are sealed to it, if it is the newest.
+    /// New values are sealed to it; of the cluster's own keys only to the newest.
     Active,
     /// It opens, but nothing new is sealed to it.
     Retired,
@@ -99,7 +100,7 @@ impl KeyState {
 /// A sealing key whose recipient and creation time were checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedKey {
-    /// The whole recipient: what is trusted.
+    /// The recipient. To trust a key is to trust the whole recipient, not its key id.
     pub recipient: Recipient,
     /// Whose key it is.
     pub role: KeyRole,
@@ -113,7 +114,7 @@ pub struct PublishedKey {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SealingKeyError {
-    /// The recipient is not a recipient.
+    /// `spec.recipient` is not a valid recipient.
     #[error("spec.recipient: {0}")]
     Recipient(#[from] RecipientError),
     /// The object's name is not the key id of its recipient.
@@ -125,7 +126,10 @@ pub enum SealingKeyError {
 }
 
 impl PublishedKey {
-    /// Checks an object as the API or a keys file has it.
+    /// Checks an object from the API or from a keys file.
+    ///
+    /// # Errors The recipient is not valid, the name is not the key id of the recipient, or the creation time is not an
+    /// RFC 3339 time. The time may be in the future: see [`crate::key_life::check_creation_time`].
     pub fn decode(object: &SealingKey) -> Result<Self, SealingKeyError> {
         let recipient = Recipient::parse(&object.spec.recipient)?;
         if object.metadata.name.as_deref() != Some(recipient.key_id().as_str()) {

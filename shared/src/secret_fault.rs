@@ -90,7 +90,7 @@ fn check_type(type_: &str, data: &SecretData) -> Result<(), SecretFault> {
     Err(SecretFault::MissingData(needed))
 }
 
-/// Whether Go reads the value into a map: from an object, or from `null`.
+/// Whether Go can read the value as JSON into a map: an object, or `null`.
 fn is_json_object(value: &SecretBytes) -> bool {
     let start = value.expose().trim_ascii_start();
     (start.starts_with(b"{") || start.starts_with(b"null"))

@@ -12,11 +12,11 @@ use crate::sealed_secret::{SealedSecret, SealedSecretStatus};
 const WAITING: &str = "the controller tries again by itself; the condition Ready says what it waits for";
 const STALLED: &str = "this SealedSecret does not heal by waiting; the condition Ready says what is wrong";
 
-/// The status of an object after a judgement on its present generation.
+/// The status of an object after a judgement on its present generation, without `settled`.
 ///
-/// `Ready` is always there; `KeyCurrent` only while it is false, `Stalled` and `Reconciling` only while
-/// they are true. A condition keeps its transition time while its status stays. The result is equal to
-/// the present status if the judgement changes nothing.
+/// `Ready` is always there; `KeyCurrent` only while it is false, `Stalled` and `Reconciling` only while they are true.
+/// A condition keeps its transition time while its status stays. If the judgement changes nothing, the conditions are
+/// equal to the present ones.
 pub fn after(object: &SealedSecret, judgement: &Judgement, now: Timestamp) -> SealedSecretStatus {
     let mut facts = judgement.facts();
     let progress = |condition, message: &str| {

@@ -20,7 +20,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     replaced(text, |hidden, escaped| escaped.extend(hidden.escape_default()))
 }
 
-/// A path for people to read.
+/// A path for people to read, with hidden characters as in [`escaped`] and bytes that are not UTF-8 as U+FFFD.
 pub fn visible_path(path: &Path) -> String {
     escaped(&path.display().to_string()).into_owned()
 }

@@ -21,10 +21,10 @@ use crate::workers;
 
 /// Turn Secret manifests into SealedSecrets.
 ///
-/// Reads YAML and JSON, files with several documents, and lists. Objects that are sealed already and objects of other
-/// kinds stay byte for byte; sealed documents lose their comments. The result of one file or stdin goes to stdout;
-/// several files and folders need `--output-dir` or `--in-place`. Searches folders for .yaml, .yml and .json, and does
-/// not follow links that lead out of them.
+/// Reads YAML and JSON, files with several documents, and lists. Documents without a Secret stay byte for byte. A
+/// sealed document keeps only the comments above it, and a list with a Secret is written anew with all its items. The
+/// result of one file or stdin goes to stdout; several files and folders need `--output-dir` or `--in-place`. Searches
+/// folders for .yaml, .yml and .json, and does not follow links that lead out of them.
 #[derive(Args)]
 #[command(group = ArgGroup::new("written").args(["output", "output_dir"]), after_help = EXAMPLES)]
 pub(crate) struct SealArguments {

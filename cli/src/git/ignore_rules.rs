@@ -61,7 +61,7 @@ fn default_excludes_file() -> Option<PathBuf> {
 }
 
 fn add(rules: &mut Search, mut text: Vec<u8>, file: PathBuf, root: Option<&Path>) -> Option<()> {
-    // Without it, a carriage return at the end would be part of the last rule.
+    // Without this line feed, a carriage return at the end would be part of the last rule.
     text.push(b'\n');
     rules.add_patterns_buffer(&text, file, root, Ignore::default()).ok()
 }

@@ -1,5 +1,5 @@
-//! The one rule for deletion: a Secret is deleted when its SealedSecret is in no manifest, five seconds on, and every
-//! document of every file in the folder of manifests was understood. Otherwise no Secret is deleted.
+//! The one rule for deletion: a Secret is deleted when its SealedSecret has been in no manifest for five seconds, and
+//! the controller understood every document of every file in the folder of manifests. Otherwise no Secret is deleted.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use super::problems::Problems;
 use super::secret_folder::SecretFolder;
 use super::secret_name::SecretName;
 
-/// Editors and copies can remove or empty a file for a moment, and a slow disk or network makes the moment long.
+/// How long a SealedSecret must be missing before its Secret is deleted. Editors and copies can remove or empty a file
+/// for a moment, and a slow disk or network makes the moment long.
 const DELAY: Duration = Duration::from_secs(5);
 
 /// The Secrets that are to be deleted.

@@ -23,12 +23,12 @@ pub(super) struct FileError {
     pub(super) source: io::Error,
 }
 
-/// A path for the log and the status: no character of it begins a line, or hides or turns text.
+/// A path for the log and the status. U+FFFD replaces each character that would break a line, hide text or reorder it.
 pub(super) fn visible_path(path: &Path) -> String {
     path.display().to_string().replace(is_hidden, "\u{fffd}")
 }
 
-/// Completes an error of the operating system: `failed to read PATH`.
+/// Completes an error of the operating system with the operation and the path: `failed to read PATH`.
 pub(super) fn failed_to(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
     move |source| FileError { operation, path: path.to_owned(), source }
 }

@@ -29,7 +29,7 @@ const PUBLISHED_FILE: &str = "sealing-keys.yaml";
 const KEY_EXTENSION: &str = "key";
 /// The largest key file that is read.
 const MAX_KEY_FILE_BYTES: u64 = 256 * 1024;
-/// The largest file of published keys that is read: room for more keys than it may hold.
+/// The largest file of published keys that is read. The most keys that a keys file can hold need less.
 const MAX_PUBLISHED_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The folder of keys, and what the controller remembers of it.
@@ -65,7 +65,7 @@ impl KeyStore {
     }
 
     /// Reads the identities, carries out what the published file requests, and publishes the keys. Makes the first key
-    /// if nothing stands against it ([`waxseal_shared::key_life`]).
+    /// unless something forbids it ([`waxseal_shared::key_life`]).
     pub(super) fn refresh(&mut self, manifests: &FolderContents, now: Timestamp, problems: &mut Problems) -> Keys {
         let mut stored = self.read(now, problems);
         if stored.is_empty() && may_make_first(manifests, problems) {
@@ -77,7 +77,7 @@ impl KeyStore {
         let broken = stored.broken.len();
         problems.warnings.extend(std::mem::take(&mut stored.broken));
         let keys = Keys::of(KeyRing::new(stored.into_keys()));
-        // Before people see the published file: they compare fingerprints with the log.
+        // Logs before it publishes: people compare the fingerprints of the published file with the log.
         self.log_changes(keys.held());
         if matches!(keys, Keys::Held(_)) {
             let requests = published.into_iter().filter(|key| is_request_for_broken(key, keys.held(), broken));
@@ -238,7 +238,7 @@ mod tests {
         (keys, problems)
     }
 
-    /// The keys that a controller has which starts now, and its warnings.
+    /// Starts a controller on the folder. Returns its keys and its warnings.
     fn start(folder: &TempDir) -> (Keys, Vec<String>) {
         let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
         (keys, problems.warnings.into_iter().collect())

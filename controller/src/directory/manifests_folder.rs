@@ -1,4 +1,4 @@
-//! The folder of manifests: every SealedSecret in it, and every file that is unclear.
+//! The folder of manifests: every SealedSecret in it, and every file that the controller does not understand.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -29,9 +29,9 @@ const NOT_AN_OBJECT: &str = "not a Kubernetes object, which has an apiVersion an
 /// The content of the folder at one moment.
 #[derive(Default)]
 pub(super) struct FolderContents {
-    /// The SealedSecrets by name. Of several with one name all are here.
+    /// The SealedSecrets by name. If several have the same name, all of them are here.
     pub(super) by_name: BTreeMap<SecretName, Vec<SealedManifest>>,
-    /// The files and documents that could not be read.
+    /// The files and documents that could not be read, and the SealedSecrets without a namespace.
     pub(super) unreadable: Vec<UnclearFile>,
     /// The files and documents that could be read and hold no Kubernetes object.
     not_objects: Vec<UnclearFile>,
@@ -48,7 +48,8 @@ pub(super) struct SealedManifest {
     pub(super) object: SealedSecret,
 }
 
-/// A file, or a document of it, of which nobody can tell whether it should hold a SealedSecret. Never quotes it.
+/// A file, or a document in a file, that the controller does not understand: it may be a SealedSecret. Never quotes the
+/// file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct UnclearFile {
     /// The file, relative to the folder.
@@ -68,14 +69,14 @@ impl FolderContents {
         self.by_name.values().flatten()
     }
 
-    /// The first unclear file: the folder may have held a SealedSecret there.
+    /// The first file that is not understood: it may have held a SealedSecret before.
     pub(super) fn first_unclear(&self) -> Option<&UnclearFile> {
         self.unreadable.first().or(self.not_objects.first())
     }
 }
 
 impl UnclearFile {
-    /// Whether the manifest itself is wrong, or could not be read at all.
+    /// `Malformed` if the manifest itself is wrong, `ApiUnavailable` if the file could not be read.
     pub(super) fn reason(&self) -> Reason {
         if self.line.is_some() { Reason::Malformed } else { Reason::ApiUnavailable }
     }

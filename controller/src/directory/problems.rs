@@ -3,7 +3,7 @@ use std::error::Error;
 
 use crate::log;
 
-/// The problems of one pass beside those of single SealedSecrets, in words. Each text is there once.
+/// The problems of one pass that do not belong to a single SealedSecret, as texts. Each text is there once.
 #[derive(Default)]
 pub(super) struct Problems {
     /// Operations that failed: `--once` ends with an error.

@@ -107,7 +107,7 @@ impl Reconciler {
         carry_out(&folder, &manifest.object, keys, &self.forbidden).unwrap_or_else(|error| judgement_on_failure(&error))
     }
 
-    /// The entry for the status file. Logs what is news.
+    /// Returns the entry for the status file, and logs each new fact.
     fn report(&self, name: &SecretName, file: Option<&str>, judgement: &Judgement) -> Entry {
         let before = self.status.entry(name);
         let mut object = SealedSecret::new(name.name.as_str(), SealedSecretSpec::default());
@@ -169,7 +169,7 @@ fn carry_out(
     Ok(judgement)
 }
 
-/// Expresses an error of the file system in the reasons that a cluster has.
+/// Gives an error of the file system the reason that a cluster would give.
 fn judgement_on_failure(error: &FileError) -> Judgement {
     let reason = match error.source.kind() {
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Reason::Forbidden,

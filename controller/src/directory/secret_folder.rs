@@ -50,7 +50,7 @@ pub(super) struct SecretFolder {
 /// What exists at the place of a Secret.
 pub(super) enum FoundSecret {
     Absent,
-    /// Something that does not belong to Waxseal, in words.
+    /// Something that does not belong to Waxseal. The text says what it is.
     Foreign(String),
     Ours(Box<ExistingSecret>),
 }
@@ -315,7 +315,7 @@ fn existing(version: &Path, description: Secret) -> ExistingSecret {
     }
 }
 
-/// The values. An error if the controller could not have written them so.
+/// Reads the values. Fails if one of them cannot have been written by the controller.
 fn data(version: &Path) -> io::Result<SecretData> {
     let mut data = SecretData::new();
     for entry in fs::read_dir(version)? {

@@ -13,8 +13,8 @@ use super::secret_name::SecretName;
 const STATUS_FILE: &str = "..waxseal-status.json";
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// The content of the file: every SealedSecret sorted by namespace and name, and every manifest that could not be read.
-/// Never a value.
+/// The content of the file: every SealedSecret, sorted by namespace and name, and every manifest that could not be read
+/// or has no namespace. Never a value.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StatusReport {

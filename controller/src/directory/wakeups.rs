@@ -18,7 +18,7 @@ const QUIET: Duration = Duration::from_millis(150);
 /// The longest wait for the end of a burst.
 const LONGEST_BURST: Duration = Duration::from_secs(2);
 
-/// A channel of one place: it is full while there is something that the loop has not seen.
+/// Holds a channel with room for one message. It is full while the loop has not yet seen a change or a signal.
 pub(super) struct Wakeups {
     sender: SyncSender<()>,
     receiver: Receiver<()>,
@@ -74,7 +74,7 @@ impl Wakeups {
     }
 }
 
-/// FolderContents is not a change: the controller would wake itself for ever.
+/// Reading a file is not a change: otherwise the controller would wake itself for ever.
 fn is_change(event: &Event) -> bool {
     !matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
 }

@@ -44,7 +44,7 @@ async fn config(args: &args::Kubernetes) -> Result<Config, ConnectError> {
     if args.is_in_cluster() {
         return Config::incluster().map_err(ConnectError::InCluster);
     }
-    // Never the current context without being asked to: the controller writes Secrets there.
+    // Never uses the current context on its own: the controller writes Secrets, and it could be the wrong cluster.
     let options = KubeConfigOptions { context: args.context.clone(), ..Default::default() };
     let config = match (&args.kubeconfig, &args.context) {
         (Some(path), _) => {

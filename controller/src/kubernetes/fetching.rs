@@ -14,7 +14,7 @@ const LARGE_AT_ONCE: usize = 3;
 /// The permits for large objects.
 pub(super) struct LargeObjects(Semaphore);
 
-/// The objects of one reconcile: small objects need nothing, the first large one waits for a permit.
+/// The memory of one reconcile. Small objects need no permit; the first large object waits for one.
 pub(super) struct MemoryShare<'a> {
     large_objects: &'a LargeObjects,
     permit: Option<SemaphorePermit<'a>>,

@@ -118,7 +118,7 @@ impl KeySource {
         Ok(())
     }
 
-    /// The identities. Makes the first if nothing stands against it ([`waxseal_shared::key_life`]).
+    /// Returns the identities. Makes the first one unless something forbids it ([`waxseal_shared::key_life`]).
     async fn identities_or_first(
         &self,
         now: Timestamp,

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// The namespace and name of an object. A SealedSecret and its Secret have the same.
+/// The namespace and name of an object. A SealedSecret and its Secret have the same namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ObjectKey {
     pub(super) namespace: Arc<str>,

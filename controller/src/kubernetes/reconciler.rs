@@ -46,7 +46,7 @@ pub(super) struct Context {
     pub(super) large_objects: LargeObjects,
 }
 
-/// What a reconcile ends with.
+/// The result of a reconcile.
 struct Outcome {
     reason: Reason,
     /// The object with the status that this reconcile wrote or found to be right.
@@ -68,7 +68,7 @@ enum ReconcileError {
 struct FetchedObject {
     object: SealedSecret,
     record: SealedSecretRecord,
-    /// If it is false, `object` has an empty spec.
+    /// Whether the spec could be read. If not, `object` has an empty spec.
     has_readable_spec: bool,
 }
 

@@ -81,7 +81,7 @@ checks! {
     AgeVersion = "age-version" gives Malformed: "the wrap is not an age v1 file in binary form",
     /// FORMAT.md §6.4: the header is one of age's grammar.
     AgeHeader = "age-header" gives Malformed: "the header of the wrap's age file is malformed",
-    /// FORMAT.md §6.4: the payload has the length of a DEK's.
+    /// FORMAT.md §6.4: the payload has the length of an encrypted DEK.
     AgePayload = "age-payload" gives Malformed: "the wrap's payload does not have the length of a DEK",
     /// FORMAT.md §6.5: every stanza is of a known type or grease.
     StanzaForeign = "stanza-foreign" gives Malformed: "the wrap has a stanza of a foreign type",
@@ -91,7 +91,7 @@ checks! {
     StanzaBody = "stanza-body" gives Malformed: "the body of the wrap's stanza is not 32 bytes",
     /// FORMAT.md §6.5: the argument is canonical base64.
     ShareEncoding = "share-encoding" gives Malformed: "the argument of the wrap's stanza is not canonical base64",
-    /// FORMAT.md §6.5: the argument has the length of its type.
+    /// FORMAT.md §6.5: the argument has the length that the type of its stanza demands.
     ShareLength = "share-length" gives Malformed: "the argument of the wrap's stanza does not have the length of its type",
     /// FORMAT.md §6.5: the X25519 share is not of low order.
     ShareLowOrder = "share-low-order" gives Malformed: "the wrap's X25519 share is of low order",
@@ -109,7 +109,7 @@ checks! {
     TokenParts = "token-parts" gives Malformed: "not a sealed value: expected \"wax1.ENVELOPE.…\"",
     /// FORMAT.md §6.7: the envelope id in the token is canonical.
     TokenEnvelopeId = "token-envelope-id" gives Malformed: "the sealed value names its envelope in a form that is not canonical",
-    /// FORMAT.md §6.7: the token is no longer than one of 1 MiB.
+    /// FORMAT.md §6.7: the token is not longer than the token of a value of 1 MiB.
     TokenSize = "token-size" gives Malformed: "the sealed value is longer than one of 1 MiB",
     /// FORMAT.md §6.7: the token is canonical base64url.
     TokenEncoding = "token-encoding" gives Malformed: "the sealed value is not canonical base64url",
@@ -117,7 +117,8 @@ checks! {
     TokenLength = "token-length" gives Malformed: "the sealed value has a length that sealing never gives",
     /// FORMAT.md §6.7: the envelope that the token names is there.
     TokenEnvelope = "token-envelope" gives Malformed: "names envelope {}, which is not there",
-    /// FORMAT.md §6.7: the values, each as long as its padding allows, are at most 1 MiB together.
+    /// FORMAT.md §6.7: the values come to at most 1 MiB together. Each counts with the greatest length that its padding
+    /// allows.
     DataSize = "data-size" gives TooLarge: "the values, each as long as its padding allows, come to more than 1 MiB",
     /// FORMAT.md §6.8: the Secret's type is one that a SealedSecret may make.
     TemplateType = "template-type" gives TypeForbidden: "Secrets of this type are never made from a SealedSecret",
@@ -125,15 +126,15 @@ checks! {
     TemplateOwnMetadata = "template-own-metadata" gives TypeForbidden: "labels and annotations under waxseal.dev/ are Waxseal's own",
     /// FORMAT.md §6.8: no label or annotation speaks to a replicator.
     TemplateReplicator = "template-replicator" gives TypeForbidden: "labels and annotations under {} would copy the Secret to other places",
-    /// FORMAT.md §7.2: an identity is held for some wrap.
+    /// FORMAT.md §7.2: the program holds a key for at least one wrap.
     EnvelopeKeyMissing = "envelope-key-missing" gives KeyMissing: "sealed to {} only, and none of these keys is here",
-    /// FORMAT.md §7.2: one of these is not revoked.
+    /// FORMAT.md §7.2: at least one of these keys is not Revoked.
     EnvelopeKeyRevoked = "envelope-key-revoked" gives KeyRevoked: "sealed to revoked keys only: {}",
-    /// FORMAT.md §7.3: some wrap opens to what the commitment says.
+    /// FORMAT.md §7.3: at least one wrap opens, and its DEK matches the commitment.
     EnvelopeBroken = "envelope-broken" gives Unreadable: "no wrap opens: those for {} were changed or made wrongly",
-    /// FORMAT.md §7.5: the value is authentic, here and under this data key.
+    /// FORMAT.md §7.5: the value is unchanged, and was sealed for this place and this data key.
     ValueAuthentication = "value-authentication" gives Unreadable: "does not open: it was changed, or sealed for another place",
-    /// FORMAT.md §7.5: the padding is the one that sealing gives.
+    /// FORMAT.md §7.5: the padding is exactly the padding that sealing makes.
     ValuePadding = "value-padding" gives Unreadable: "does not open: its padding is not canonical",
 }
 
@@ -145,7 +146,7 @@ pub struct Fault {
 }
 
 impl Check {
-    /// The check failed, and names show why.
+    /// Returns the fault of this check. `detail` replaces `{}` in the text and contains only names.
     pub(crate) fn fails_for(self, detail: impl Into<String>) -> Fault {
         Fault { check: self, detail: detail.into() }
     }

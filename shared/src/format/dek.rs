@@ -51,12 +51,12 @@ impl Dek {
         Commitment(bytes)
     }
 
-    /// Whether the commitment is to this key; in constant time.
+    /// Whether this DEK has this commitment. Compares in constant time.
     pub fn matches(&self, commitment: &Commitment) -> bool {
         self.commitment().0.ct_eq(&commitment.0).into()
     }
 
-    /// The proof that the maker of a wrap knew this key.
+    /// The proof that the maker of a wrap knew this DEK.
     pub(super) fn proof(&self, key_id: &KeyId, age_file: &[u8]) -> [u8; PROOF_BYTES] {
         let mut proof = [0; PROOF_BYTES];
         let digest = Sha256::digest(age_file);

@@ -12,19 +12,19 @@ use crate::reason::Reason;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct Refusal {
     field: FieldPath,
-    // Not the source of this error: its text is part of this one's.
+    // `Error::source` does not return the fault, because the text of this error already contains its text.
     fault: Fault,
 }
 
 impl Check {
-    /// The check failed in this field.
+    /// Returns the refusal of an object whose `field` fails this check.
     pub(crate) fn fails_at(self, field: FieldPath) -> Refusal {
         Fault::from(self).at(field)
     }
 }
 
 impl Fault {
-    /// The check failed in this field.
+    /// Adds the field at fault.
     pub(crate) fn at(self, field: FieldPath) -> Refusal {
         Refusal { field, fault: self }
     }
@@ -50,7 +50,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.check() {
-            // The whole object moved; the first of its envelopes would only distract.
+            // Without the field: the whole object moved, and the name of its first envelope would mislead.
             Check::BoundTo => write!(f, "{}", self.fault),
             _ => write!(f, "{}: {}", self.field, self.fault),
         }

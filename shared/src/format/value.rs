@@ -15,7 +15,7 @@ use crate::secret::{MAX_SECRET_BYTES, SecretBytes};
 
 const SALT_BYTES: usize = 16;
 const TAG_BYTES: usize = 16;
-/// The length of the first two parts of a token, with their dots.
+/// The length of the first two parts of a token, each with its dot.
 const BEFORE_TOKEN: usize = "wax1.e0123456789.".len();
 
 /// A value token in its parts: `wax1.ENVELOPE.base64url(salt ‖ ciphertext ‖ tag)`.
@@ -66,7 +66,7 @@ impl SealedValue {
     }
 }
 
-/// Seals one value of at most 1 MiB for a place, under a DEK that was drawn for this object in this run.
+/// Seals one value of at most 1 MiB for its place. The DEK must be new: made for this object, in this call of `seal`.
 pub(crate) fn seal_value(
     value: &SecretBytes,
     dek: &Dek,
@@ -84,8 +84,8 @@ pub(crate) fn seal_value(
     format!("wax1.{envelope}.{}", base64_text::URL.encode(token))
 }
 
-/// The AES-256-GCM key and nonce of one value (NIST SP 800-38D). The salt is fresh for each value,
-/// so the pair is used once.
+/// The AES-256-GCM key and nonce of one value (NIST SP 800-38D). Each value has a new salt, so no key and nonce are
+/// used twice.
 fn cipher(dek: &Dek, salt: &[u8; SALT_BYTES], binding: Binding<'_>) -> (Aes256Gcm, Nonce<aes_gcm::aead::consts::U12>) {
     let mut derived = Zeroizing::new([0; 44]);
     Hkdf::<Sha256>::new(Some(salt), dek.expose())
@@ -113,9 +113,9 @@ fn token_length(value_length: usize) -> usize {
     base64::encoded_len(bytes, false).expect("about 1.4 million fits")
 }
 
-/// Whether [`padded_length`] gives this length for some value.
+/// Whether this is the padded length of some value.
 ///
-/// Padding such a length again does not change it.
+/// Pads the length again: only a padded length does not change.
 fn is_padded_length(length: usize) -> bool {
     length >= 4 && padded_length(length - 4) == length
 }

@@ -75,8 +75,10 @@ impl Wrap {
         self.kind
     }
 
-    /// Opens the wrap (FORMAT.md §7.3). The caller compares the DEK with the envelope's
-    /// commitment before use.
+    /// Opens the wrap (FORMAT.md §7.3). The caller must compare the DEK with the envelope's commitment before it uses
+    /// the DEK.
+    ///
+    /// # Errors [`NotOpened`], whether the wrap is for another identity or was changed.
     pub fn open(&self, identity: &Identity) -> Result<Dek, NotOpened> {
         let decryptor = age::Decryptor::new_buffered(HeaderAtOnce::new(&self.age_file)).map_err(|_| NotOpened)?;
         let identity = Checked(identity);
@@ -123,7 +125,7 @@ impl<R: CryptoRng> age::Recipient for HybridRecipient<'_, R> {
     }
 }
 
-/// An identity that uses its key only for a stanza of its own type, and never for grease.
+/// Opens only a stanza of the identity's own type. Never tries the key on grease.
 struct Checked<'a>(&'a Identity);
 
 impl age::Identity for Checked<'_> {

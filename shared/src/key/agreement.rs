@@ -55,7 +55,7 @@ impl MlKemKey {
         (Self(private), public.to_bytes().into())
     }
 
-    /// The shared secret; of a ciphertext made for another key, a random one (FIPS 203 §7.3).
+    /// The shared secret. A ciphertext that was made for another key gives a random secret (FIPS 203 §7.3).
     pub(super) fn decapsulate(&self, ciphertext: &[u8; ML_KEM_CIPHERTEXT_BYTES]) -> Option<SharedSecret> {
         self.0.decapsulate(ciphertext.as_slice().into()).ok()
     }
@@ -74,8 +74,8 @@ impl MlKemPublicKey {
         Some(key)
     }
 
-    /// A fresh shared secret, and the ciphertext for whoever holds the private key. AWS-LC draws the
-    /// randomness from its own generator: its interface for Rust takes none.
+    /// A fresh shared secret, and the ciphertext from which the holder of the private key gets the same secret. AWS-LC
+    /// draws the randomness from its own generator: its Rust interface accepts no other.
     pub(super) fn encapsulate(&self) -> Option<(Ciphertext<'static>, SharedSecret)> {
         self.0.encapsulate().ok()
     }

@@ -21,8 +21,8 @@ impl Checksum for LongBech32 {
 
 /// Decodes exactly `N` bytes under a lower-case human-readable part; `None` for anything else.
 ///
-/// The library passes over the bits that are left when 5-bit characters are cut into bytes. BIP 173
-/// wants fewer than five of them, all zero: encoding again shows that.
+/// The library ignores the bits that remain when 5-bit characters are joined into bytes. BIP 173 allows at most four
+/// such bits, all zero. So this function encodes the bytes again and compares the texts.
 pub(super) fn decode<const N: usize>(text: &str, human_readable: &str) -> Option<Zeroizing<[u8; N]>> {
     let checked = CheckedHrpstring::new::<LongBech32>(text).ok()?;
     if checked.hrp().as_str().to_ascii_lowercase() != human_readable {

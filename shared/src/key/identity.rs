@@ -14,8 +14,7 @@ const CLASSIC_PREFIX: &str = "age-secret-key-";
 
 /// A private key: `AGE-SECRET-KEY-PQ-1…` or `AGE-SECRET-KEY-1…`.
 ///
-/// A hybrid key is expanded once, here; opening uses the expanded form. It prints nothing but its
-/// recipient.
+/// A hybrid key is expanded once, here; opening uses the expanded form. `Debug` shows only the key id.
 pub struct Identity {
     recipient: Recipient,
     inner: IdentityInner,
@@ -49,6 +48,8 @@ impl Identity {
     }
 
     /// Parses one identity, upper case as age writes it or lower case as Bech32 allows.
+    ///
+    /// # Errors [`IdentityError::Unknown`] for every other text, also for an identity of another type.
     pub fn parse(text: &str) -> Result<Self, IdentityError> {
         stack::wiped_after(|| Self::decode(text)).ok_or(IdentityError::Unknown)
     }
@@ -77,7 +78,7 @@ impl Identity {
         &self.recipient
     }
 
-    /// The identity in age's writing, upper case, for a file that only its owner reads.
+    /// The identity as age writes it, in upper case. Write it only to a file that only its owner can read.
     pub fn expose(&self) -> Zeroizing<String> {
         let mut text = match &self.inner {
             IdentityInner::Hybrid(key) => bech32::encode(key.seed(), HYBRID_PREFIX),

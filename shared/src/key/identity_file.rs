@@ -7,7 +7,7 @@ use super::protected_identity_file::is_encrypted;
 
 const CREATED: &str = "# created:";
 
-/// An identity file as `age-keygen` writes it: comments, and a line an identity.
+/// The content of an identity file as `age-keygen` writes it: comments, and each identity on a line of its own.
 #[derive(Debug)]
 pub struct IdentityFile {
     /// The time of the first `# created:` comment that is an RFC 3339 time.
@@ -29,7 +29,7 @@ pub enum IdentityFileError {
         /// The line, counted from 1.
         line: usize,
     },
-    /// There is not a single identity.
+    /// The file contains no identity.
     #[error("no identity in it")]
     Empty,
     /// It is encrypted; [`ProtectedIdentityFile`](super::ProtectedIdentityFile) reads it.
@@ -38,7 +38,7 @@ pub enum IdentityFileError {
 }
 
 impl IdentityFile {
-    /// Reads the file; names the line of what it does not understand.
+    /// Reads an identity file. The error for a line that is not understood has the number of the line.
     pub fn parse(file: &[u8]) -> Result<Self, IdentityFileError> {
         if is_encrypted(file) {
             return Err(IdentityFileError::Encrypted);

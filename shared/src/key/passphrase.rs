@@ -6,14 +6,15 @@ use zeroize::Zeroizing;
 /// A passphrase of at least one character: wiped when dropped, never printed.
 pub struct Passphrase(Zeroizing<String>);
 
-/// There is no passphrase in a text.
+/// The text contains no passphrase: it is empty, or only a line break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the passphrase is empty")]
 pub struct EmptyPassphrase;
 
 impl Passphrase {
-    /// Takes over what was typed or stood in a file, without its one final line break (`\n` or
-    /// `\r\n`), which editors and `echo` add. Everything else belongs to it, spaces too.
+    /// Returns the passphrase in a text that was typed or read from a file. Removes one line break (`\n` or `\r\n`) at
+    /// the end, because editors and `echo` add it. All other characters belong to the passphrase, also spaces. Refuses
+    /// a text without a passphrase.
     pub fn parse(mut text: Zeroizing<String>) -> Result<Self, EmptyPassphrase> {
         let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
         let length = line.map_or(text.len(), str::len);

@@ -8,14 +8,14 @@ use zeroize::Zeroizing;
 use super::{IdentityFile, IdentityFileError, Passphrase};
 use crate::stack;
 
-/// The greatest scrypt work factor that is tried, as a power of two: what age allows. It takes 4 GiB
-/// of memory and up to a minute; age itself writes 18, which is a sixteenth of both.
+/// The greatest scrypt work factor that is accepted: 2^22 rounds, as in age. They take 4 GiB of memory and up to a
+/// minute. age itself writes 18, which takes a sixteenth of both.
 pub const MAX_WORK_FACTOR: u8 = 22;
 
 const BINARY_MARK: &[u8] = b"age-encryption.org/";
 /// How the first stanza of every age v1 file begins, behind the version.
 const STANZA_MARK: &[u8] = b"age-encryption.org/v1\n-> ";
-/// Within so many bytes the header of one scrypt stanza ends, several times over.
+/// A header with one scrypt stanza is several times shorter than this.
 const MAX_HEADER_BYTES: usize = 1024;
 /// How every age file in ASCII armour begins.
 const ARMOUR_MARK: &[u8] = b"-----BEGIN AGE";
@@ -32,10 +32,10 @@ pub struct ProtectedIdentityFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProtectedIdentityFileError {
-    /// It begins like ASCII armour, and is none.
+    /// It begins like ASCII armour, but the armour is damaged.
     #[error("its ASCII armour is damaged")]
     Armour,
-    /// Its header is none of age v1.
+    /// Its header is not a valid age v1 header.
     #[error("it is encrypted, but not a whole age v1 file")]
     Header,
     /// It is encrypted to recipients.
@@ -44,19 +44,20 @@ pub enum ProtectedIdentityFileError {
     /// Its work factor is above the limit; refused before any work.
     #[error("its passphrase takes 2^{0} rounds of scrypt, and at most 2^{MAX_WORK_FACTOR} are tried")]
     WorkFactor(u8),
-    /// The passphrase is another one.
+    /// The passphrase is wrong.
     #[error("the passphrase does not open it")]
     Passphrase,
     /// The passphrase is right, but the file was changed or cut off.
     #[error("it is damaged: the passphrase is right, but not all of it decrypts")]
     Damaged,
-    /// What it protects is no identity file.
+    /// Its decrypted content is not an identity file.
     #[error("what it protects is not an identity file: {0}")]
     Content(#[from] IdentityFileError),
 }
 
 impl ProtectedIdentityFile {
-    /// Reads a file as far as it goes without its passphrase; `None` for one that is not encrypted.
+    /// Recognises an encrypted file, and checks all that can be checked without the passphrase; `None` for a file that
+    /// is not encrypted.
     pub fn recognise(file: &[u8]) -> Option<Result<Self, ProtectedIdentityFileError>> {
         if !is_encrypted(file) {
             return None;
@@ -73,7 +74,10 @@ impl ProtectedIdentityFile {
         Ok(Self { age_file })
     }
 
-    /// Decrypts the file and reads the identities in it.
+    /// Decrypts the file and reads the identities in it. Takes up to a minute and 4 GiB ([`MAX_WORK_FACTOR`]).
+    ///
+    /// # Errors `Passphrase` for a wrong passphrase, `Damaged` for a file that was changed or cut off, `Content` if the
+    /// content is not an identity file.
     pub fn open(&self, passphrase: &Passphrase) -> Result<IdentityFile, ProtectedIdentityFileError> {
         stack::wiped_after(|| self.decrypt(passphrase))
     }
@@ -91,7 +95,7 @@ impl ProtectedIdentityFile {
     }
 }
 
-/// Whether a file is encrypted with age: by its first bytes, as age itself tells.
+/// Whether a file is encrypted with age. Looks only at the first bytes, as age does.
 pub(super) fn is_encrypted(file: &[u8]) -> bool {
     file.starts_with(ARMOUR_MARK) || file.starts_with(BINARY_MARK)
 }
@@ -106,8 +110,8 @@ fn decryptor(age_file: &[u8]) -> Result<age::Decryptor<&[u8]>, ProtectedIdentity
     age::Decryptor::new_buffered(age_file).map_err(|_| ProtectedIdentityFileError::Header)
 }
 
-/// Refuses a header that is none of a passphrase, or long: the library's time is quadratic in its
-/// lines.
+/// Refuses a header that is not for a passphrase, and a long header: the library needs time that grows with the square
+/// of the number of lines.
 fn check_header(age_file: &[u8]) -> Result<(), ProtectedIdentityFileError> {
     let stanza = age_file.strip_prefix(STANZA_MARK).ok_or(ProtectedIdentityFileError::Header)?;
     if !stanza.starts_with(b"scrypt ") {
@@ -118,8 +122,8 @@ fn check_header(age_file: &[u8]) -> Result<(), ProtectedIdentityFileError> {
     if has_end { Ok(()) } else { Err(ProtectedIdentityFileError::Header) }
 }
 
-/// The work factor that a header asks for. The library tells it only to an identity that allows
-/// less; this one allows none and has no passphrase, so no work is done.
+/// Returns the work factor that a header asks for. The library reports it only in its error for an identity with a
+/// lower limit. The identity here has the limit 0, so the library does no work.
 fn work_factor(age_file: &[u8]) -> Result<u8, ProtectedIdentityFileError> {
     check_header(age_file)?;
     let decryptor = decryptor(age_file)?;
@@ -237,7 +241,8 @@ mod tests {
         ] {
             assert_eq!(recognise(&claiming(factor)).err(), Some(error), "{factor}");
         }
-        // Within the limit, the claim is part of what the passphrase opens.
+        // Within the limit the library decrypts. A changed work factor gives another key, so it fails like a wrong
+        // passphrase.
         assert_eq!(open(&claiming("3"), "open sesame").err(), Some(ProtectedIdentityFileError::Passphrase));
     }
 

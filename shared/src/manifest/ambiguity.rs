@@ -1,6 +1,6 @@
-//! What an unquoted scalar is to the readers of YAML 1.1 and YAML 1.2.
+//! How readers of YAML 1.1 and YAML 1.2 interpret an unquoted scalar.
 
-/// What readers take an unquoted scalar for.
+/// How other programs that read YAML interpret an unquoted scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
     /// A string to all of them.
@@ -15,11 +15,11 @@ pub(super) enum Reading {
     Disputed,
 }
 
-/// Says what readers take an unquoted scalar for.
+/// Returns how other programs interpret an unquoted scalar.
 ///
-/// Sources: <https://yaml.org/type/> (YAML 1.1: `bool`, `float`, `int`, `merge`, `null`,
-/// `timestamp`, `value`) and YAML 1.2.2 §10.3.2. It is wider than either where a reader in use is:
-/// letter case does not matter (Ruby's), and `_` may stand anywhere in a number (Go's).
+/// Sources: <https://yaml.org/type/> (YAML 1.1: `bool`, `float`, `int`, `merge`, `null`, `timestamp`, `value`) and YAML
+/// 1.2.2 §10.3.2. Where a common program accepts more than both, these rules do too: letter case does not matter
+/// (Ruby), and `_` may stand anywhere in a number (Go).
 pub(super) fn reading(text: &str) -> Reading {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Reading::Null,
@@ -67,7 +67,7 @@ fn folded(text: &str) -> String {
     text.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect()
 }
 
-/// `0b1`, `0o17`, `0x1f`; Go's reader takes a second sign (`0b-1`), Python's no digits (`0x_`).
+/// `0b1`, `0o17`, `0x1f`. Go also accepts a second sign (`0b-1`), and Python accepts a number without digits (`0x_`).
 fn is_based_integer(text: &str) -> bool {
     let in_base = |prefix, base| {
         let digits: Option<&str> = text.strip_prefix(prefix);

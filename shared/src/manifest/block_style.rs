@@ -1,7 +1,7 @@
-//! YAML in block style: two spaces, one line a scalar, nothing folded.
+//! YAML in block style: indented by two spaces, one line for each scalar, nothing folded.
 //!
-//! The writer of serde-saphyr leaves `0x` unquoted, which some readers take for a number and our own reader
-//! refuses, and it cannot keep the digits of numbers in other objects of a list.
+//! The writer of serde-saphyr cannot be used. It leaves `0x` unquoted, which some readers take for a number and our own
+//! reader refuses, and it cannot keep the digits of numbers in the other items of a list.
 
 use std::io::{Result, Write};
 
@@ -9,25 +9,25 @@ use serde_json::ser::{CharEscape, CompactFormatter, Formatter};
 
 use super::ambiguity::{Reading, reading};
 
-/// The longest key that YAML lets stand before `:` without `?` is 1024 characters (YAML 1.2.2
-/// §7.4.2); this many bytes are never more.
+/// The longest key in bytes that is written without `?` before it. YAML allows 1,024 characters (YAML 1.2.2 §7.4.2),
+/// and 1,000 bytes are never more than that.
 const LONGEST_SIMPLE_KEY: usize = 1000;
 
-/// Makes serde_json write YAML. A scalar stays unquoted only if it is a string to every reader of
-/// YAML, or if it is not a string to begin with.
+/// Makes serde_json write YAML. A string is written without quotes only if every reader of YAML reads it as this
+/// string. Numbers, booleans and null have no quotes.
 #[derive(Default)]
 pub(super) struct BlockStyle {
     /// The collections that are open, the outermost first.
     open: Vec<Collection>,
     is_key: bool,
-    /// The string that is being written, which has to be known as a whole.
+    /// The string that is being written. Only the whole string shows whether it needs quotes.
     string: String,
 }
 
 struct Collection {
     is_list: bool,
     is_empty: bool,
-    /// Its entries begin on a line of their own, behind that of their key.
+    /// Whether a key stands before it: then its entries begin on the line after the key.
     is_value: bool,
     indent: usize,
 }
@@ -93,7 +93,7 @@ macro_rules! write_numbers {
 }
 
 impl Formatter for BlockStyle {
-    // Other types of numbers become one of these in a `Value`.
+    // A `Value` contains numbers of these types only.
     write_numbers! { write_u64 u64, write_i64 i64, write_f64 f64, }
 
     fn write_null<W: Write + ?Sized>(&mut self, out: &mut W) -> Result<()> {
@@ -179,7 +179,7 @@ fn write_indent(out: &mut (impl Write + ?Sized), indent: usize) -> Result<()> {
     (0..indent).try_for_each(|_| out.write_all(b" "))
 }
 
-/// The string in double quotes. It has no line break, and no character that is hard to see.
+/// The string in double quotes. The result has no line break and no invisible character.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -198,7 +198,8 @@ fn quoted(text: &str) -> String {
     quoted
 }
 
-/// Whether no reader of YAML takes the text for anything but this string. Narrower than YAML.
+/// Whether every reader of YAML reads the text without quotes as this string. Also false for some texts that need no
+/// quotes.
 fn is_plain(text: &str) -> bool {
     let may_begin = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | '+');
     let may_follow = |c: char| may_begin(c) || matches!(c, '-' | '=');
@@ -208,7 +209,8 @@ fn is_plain(text: &str) -> bool {
         && reading(text) == Reading::Text
 }
 
-/// What YAML cannot show (1.2.2 §5.1), what YAML 1.1 takes for a line break, and what nobody sees.
+/// Whether a character must be escaped: YAML does not allow it (1.2.2 §5.1), or it is a line break in YAML 1.1, or it
+/// is invisible.
 fn needs_escape(character: char) -> bool {
     matches!(character,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')

@@ -1,4 +1,4 @@
-//! What an object is, by its own apiVersion and kind.
+//! Classifies objects by their own apiVersion and kind.
 
 use std::rc::Rc;
 
@@ -9,24 +9,24 @@ use super::plain_data::refuse_what_is_not_plain_data;
 use super::tree::Tree;
 use crate::api_group::{API_VERSION, PREFIX};
 
-/// The kinds of this group, in whatever version.
+/// The kinds of this group, in any version.
 const KINDS_OF_GROUP: [&str; 4] = ["SealedSecret", "SealedSecretList", "SealingKey", "SealingKeyList"];
 const KINDS_OF_SECRETS: [&str; 2] = ["Secret", "SecretList"];
-/// The fields that say what an object is, and what is in a list.
+/// The fields that decide the kind of an object, and the items of a list.
 const TELLING_FIELDS: [&str; 3] = ["apiVersion", "kind", "items"];
-/// How deep lists may hold lists. No server nests them.
+/// The greatest number of lists inside each other. No server nests lists.
 const DEEPEST_LIST: usize = 8;
 
-/// Says what the object of a document is.
+/// Classifies the object of a document.
 ///
-/// Other readers may see another apiVersion or kind in an object that does not say them plainly. Such an
-/// object is refused if a Secret or one of our kinds could hide in it.
+/// Other programs may see another apiVersion or kind in an object that uses aliases, tags or repeated fields for them.
+/// Such an object is refused if it could be a Secret or one of our kinds.
 pub(super) fn kind_of(tree: Rc<Tree<'_>>) -> Result<DocumentKind<'_>, ManifestError> {
     let root = Object::root(Rc::clone(&tree));
     classify(root, "").map_err(|error| tree.located(error))
 }
 
-/// Says what an object is that stands in a list of this kind, or in none.
+/// Classifies an object. `list` is the kind of the list that contains it, or empty.
 fn classify<'a>(object: Object<'a>, list: &str) -> Result<DocumentKind<'a>, ManifestError> {
     let node = object.node();
     if node.is_null() {
@@ -57,8 +57,7 @@ fn classify<'a>(object: Object<'a>, list: &str) -> Result<DocumentKind<'a>, Mani
     }
 }
 
-/// Refuses an object that is a SealedSecret but for a typing error, or a newer one: it must not be
-/// passed over.
+/// Refuses an object that looks like a SealedSecret with a typing error or of a newer version: it must not be ignored.
 fn refuse_slips(version: &str, kind: &str, list: &str) -> Result<(), ManifestError> {
     let is_of_group = version.starts_with(PREFIX);
     let is_half_named = list == "SealedSecretList" && version.is_empty() != kind.is_empty();
@@ -103,8 +102,8 @@ fn is_told_plainly(node: &Node) -> bool {
 }
 
 impl Tree<'_> {
-    /// Whether a scalar names our group or spells a kind that must not hide, or could do so to a reader
-    /// that knows its tag.
+    /// Whether some scalar is in our group or is a kind that must not be hidden, or could be one to a reader that knows
+    /// its tag.
     fn may_hide_a_kind(&self) -> bool {
         let is_kind =
             |text: &str| text.starts_with(PREFIX) || KINDS_OF_GROUP.contains(&text) || KINDS_OF_SECRETS.contains(&text);

@@ -10,9 +10,9 @@ use crate::names::DataKey;
 
 /// Why a manifest was refused.
 ///
-/// Its text is a lower-case fragment that begins with the path of the field, if there is one
-/// (`stringData.LEVEL: …`). It holds no scalar of the input but the names of fields and keys, and
-/// those only if they are data keys or short and plain; others are shown as `…`.
+/// Its text is a lower-case fragment that begins with the path of the field, if there is one (`stringData.LEVEL: …`).
+/// From the input it shows only names of fields and keys, and only if a name is a data key or short and plain; any
+/// other name is shown as `…`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestError {
     text: Cow<'static, str>,
@@ -25,7 +25,7 @@ pub struct ManifestError {
     path: Box<str>,
 }
 
-/// Something to know about a manifest that was read. Its text is like that of a [`ManifestError`].
+/// A warning about a manifest that was read. Its text is like that of a [`ManifestError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestWarning(ManifestError);
 
@@ -71,7 +71,7 @@ impl ManifestError {
         self
     }
 
-    /// Says which node the error is about, unless it says so already.
+    /// Sets the node that the error is about, unless one is set already.
     pub(super) fn at(self, node: &Node) -> Self {
         self.at_range(node.range.clone())
     }
@@ -88,7 +88,7 @@ impl ManifestError {
         self
     }
 
-    /// Says which node the path leads to, if it is another than the error is about.
+    /// Sets the node to which the path leads. It can be another node than the one that the error is about.
     pub(super) fn with_path_to(mut self, node: &Node) -> Self {
         self.path_range = Some(node.range.clone());
         self
@@ -118,7 +118,7 @@ impl ManifestError {
         &self.path
     }
 
-    /// The way to mend it.
+    /// What to do about the error.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -135,7 +135,7 @@ impl fmt::Display for ManifestError {
 
 impl std::error::Error for ManifestError {}
 
-/// The way from the root to the node that has this range; a key has the path of its value.
+/// The path from the root to the node with this range. A key has the path of its value.
 fn path(root: &Node, range: &Range<usize>) -> String {
     let mut path = String::new();
     let mut node = root;
@@ -159,14 +159,15 @@ fn path(root: &Node, range: &Range<usize>) -> String {
     path
 }
 
-/// The name as an error may show it: itself, or `…` where it could be anything.
+/// Returns the name as an error may show it: the name itself if it is a data key or short and plain, otherwise `…`.
 fn shown(name: &str) -> &str {
     let short_and_plain = (1..=64).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'/' | b'-'));
     if short_and_plain || DataKey::parse(name).is_ok() { name } else { "…" }
 }
 
-/// Whether `name` is `known` but for letter case or one letter missing, added, changed or swapped.
+/// Whether the two names are equal, except for letter case and one typing error: a letter is missing, added or wrong,
+/// or two letters are swapped.
 pub(super) fn is_slip_of(name: &str, known: &str) -> bool {
     let (name, known) = (name.to_ascii_lowercase(), known.to_ascii_lowercase());
     let (name, known) = (name.as_bytes(), known.as_bytes());

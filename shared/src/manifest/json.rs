@@ -10,8 +10,8 @@ use super::tree_builder::{Limits, TreeBuilder};
 
 /// Builds the tree of one JSON value.
 ///
-/// The caller has checked the grammar. Ranges count from `base` at the start of `text`. Refuses
-/// halves of surrogate pairs, and more than the limits allow.
+/// The caller must have checked the grammar. `base` is added to all ranges. Refuses half of a surrogate pair that
+/// stands alone, and more than the limits allow.
 pub(super) fn parse(text: &str, base: usize, limits: &mut Limits) -> Result<Option<Node>, ManifestError> {
     let mut builder = TreeBuilder::new(limits);
     let mut start = 0;
@@ -53,7 +53,7 @@ fn string_length(text: &[u8]) -> usize {
     end.map_or(text.len(), |end| end + 2)
 }
 
-/// serde_json refuses only halves of surrogate pairs here, as the grammar is checked.
+/// The grammar is checked already, so serde_json refuses only half of a surrogate pair here.
 fn string(token: &str, range: Range<usize>) -> Result<Node, ManifestError> {
     match serde_json::from_str(token) {
         Ok(text) => Ok(Node::new(range, Content::Scalar(text, Style::Quoted))),

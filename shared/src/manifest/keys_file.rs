@@ -14,10 +14,10 @@ use super::writer::{ListItem, write, write_list};
 use crate::api_group::API_VERSION;
 use crate::sealing_key::{KeyRole, PublishedKey, SealingKey, SealingKeyError, SealingKeySpec};
 
-/// The greatest number of keys in one file, many times those of a cluster's whole life. Each is
-/// compared with all before it.
+/// The greatest number of keys in one file, far more than a cluster ever has. Each key is compared with all keys before
+/// it.
 const MAX_KEYS: usize = 1000;
-/// The start of all identities.
+/// The first bytes of every identity.
 const IDENTITY: &[u8] = b"AGE-SECRET-KEY-";
 const HINT: &str = "a keys file is what `kubectl get sealingkeys -o yaml` prints";
 
@@ -55,10 +55,10 @@ struct Name<'a> {
 
 /// Reads the keys of a keys file, YAML or JSON, sorted as [`write_keys`] writes them.
 ///
-/// Takes SealingKeys one after the other, and lists of them (`v1`, kind `List`, or
-/// `SealingKeyList`). Ignores metadata but the name, and status; reads the rest as strictly as every
-/// manifest, and checks each key with [`PublishedKey::decode`]. Refuses objects of other kinds, one
-/// key with different contents, more than 1,000 keys, and a text without keys or with an identity.
+/// A keys file contains SealingKeys, and lists of them (`v1`, kind `List`, or `SealingKeyList`). `status`, and all
+/// metadata except the name, is ignored. The rest is read as strictly as every manifest, and each key is checked with
+/// [`PublishedKey::decode`]. Refuses objects of other kinds, two different objects for one key, more than 1,000 keys, a
+/// text without keys, and a text with an identity.
 pub fn read_keys(text: &str) -> Result<Vec<PublishedKey>, ManifestError> {
     if let Some(line) = text.lines().position(is_identity) {
         let error = ManifestError::new("this is an identity, a private key");
@@ -101,7 +101,7 @@ fn is_identity(line: &str) -> bool {
 }
 
 fn to_value(key: &PublishedKey) -> Value {
-    // An object of strings whose maps have strings as keys.
+    // This cannot fail: the object contains only strings, and the keys of its maps are strings.
     serde_json::to_value(key.to_object()).expect("a SealingKey is JSON")
 }
 
@@ -124,7 +124,7 @@ fn add_object(object: &Node, keys: &mut Vec<PublishedKey>) -> Result<(), Manifes
 fn add_item(item: &Node, keys: &mut Vec<PublishedKey>) -> Result<(), ManifestError> {
     let TypeOfObject { api_version, kind } = TypeOfObject::deserialize(item)?;
     match (api_version, kind) {
-        // The items of a list may leave their type to the list.
+        // An item of a list may have no apiVersion and kind.
         (None, None) => add_key(item, (Some(API_VERSION), Some("SealingKey")), keys),
         type_of_item => add_key(item, type_of_item, keys),
     }

@@ -12,7 +12,7 @@ use crate::names::{Namespace, ObjectName};
 
 /// Annotations that hold a copy of the whole object, values included; they are never kept.
 ///
-/// `kubectl apply`, kapp (whose digest of the copy goes with it) and Rancher write them.
+/// `kubectl apply`, kapp (with a second annotation for the digest of the copy) and Rancher write them.
 pub const ANNOTATIONS_WITH_COPIES: [&str; 4] = [
     "kapp.k14s.io/original",
     "kapp.k14s.io/original-diff-md5",
@@ -51,9 +51,9 @@ pub(super) struct Metadata {
 }
 
 impl MetadataFields<'_> {
-    /// Checks the metadata of an object, which it was read from.
+    /// Checks the metadata that was read from `object`.
     ///
-    /// Refuses `generateName`, and names out of their canonical form.
+    /// Refuses `generateName`, and names that are not in canonical form.
     pub(super) fn checked(self, object: &Node) -> Result<Metadata, ManifestError> {
         let at = |field: &str, error: ManifestError| error.at(object.value(&["metadata", field]).unwrap_or(object));
         if self.generate_name.is_some() {

@@ -1,7 +1,7 @@
 //! Objects that look like a Secret and are not read as one, such as `kind: secret`.
 //!
-//! Sealing refuses them: a typing error must not leave values in plain text. This is not a rule of
-//! the format, whose readers pass such objects over.
+//! Sealing refuses them: a typing error must not leave values in plain text. This is not a rule of the format: a
+//! program that reads the format ignores such objects.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use super::error::{ManifestError, is_slip_of};
 use super::node::{Content, Node, Tag};
 use crate::api_group::API_VERSION;
 
-/// The signs of a Secret that a mapping has, in its own entries or in merged ones, as bits. Kinds and
-/// versions exclude each other, but merged mappings and repeated fields can add several.
+/// The signs of a Secret in a mapping, in its own entries or in merged ones, as bits. A normal object has at most one
+/// kind and one version, but merged mappings and repeated fields can give it several.
 type Signs = u16;
 /// An `apiVersion` with the group of a custom resource. Kubernetes wants a dot in it.
 const CUSTOM_VERSION: Signs = 1;
@@ -31,7 +31,7 @@ const KINDS: Signs = OTHER_KIND | KINDS_OF_SECRETS;
 const KINDS_OF_SECRETS: Signs = SEALED_SECRET | SECRET_LIST | SECRET;
 const VALUES: Signs = DATA | STRING_DATA;
 
-/// The signs of the mappings of one document, of those that have any.
+/// The signs of each mapping of one document. A mapping without signs is left out.
 pub(super) struct NearSecrets(HashMap<*const Node, Signs>);
 
 impl NearSecrets {
@@ -52,8 +52,8 @@ impl NearSecrets {
         near
     }
 
-    /// Why an object looks like a Secret, or holds one; `None` for every other. The object is not one
-    /// that was recognised as a Secret, a SealedSecret or a list.
+    /// Returns the error for an object that looks like a Secret or contains one; `None` for every other object. The
+    /// object must not be classified as a Secret, a SealedSecret or a list.
     pub(super) fn fault(&self, object: &Node) -> Option<ManifestError> {
         let signs = self.of_mapping(object);
         if is_near_secret(signs) {
@@ -64,8 +64,8 @@ impl NearSecrets {
         Some(error.at(self.inner_secret(object)?).with_path_to(object))
     }
 
-    /// The first Secret with values inside an object: in a list, as kubectl and OpenShift take it, or
-    /// with metadata of its own. Policies that make Secrets name the kind beside other fields.
+    /// Returns the first Secret with values inside an object. It must be an item of a list, as for kubectl and
+    /// OpenShift, or have metadata of its own: a policy that makes Secrets also has mappings with the kind `Secret`.
     fn inner_secret<'a>(&self, object: &'a Node) -> Option<&'a Node> {
         let parents = object.nodes();
         parents.flat_map(|parent| parent.children().iter().map(move |node| (parent, node))).find_map(
@@ -105,7 +105,7 @@ impl NearSecrets {
         if node.is_mapping() { self.known(node) } else { 0 }
     }
 
-    /// The signs of a node, if it was looked at. A node that merges itself finds none.
+    /// Returns the signs of a node. A node that was not looked at yet has none, such as a node that merges itself.
     fn known(&self, node: &Node) -> Signs {
         self.0.get(&std::ptr::from_ref(node)).copied().unwrap_or_default()
     }
@@ -129,7 +129,7 @@ fn is_near_secret(signs: Signs) -> bool {
     is_secret_with_values(signs) || !has(CUSTOM_VERSION) && is_manifest
 }
 
-/// Whether a mapping is called a Secret, or nearly so, and holds values.
+/// Whether the kind of a mapping is `Secret`, or nearly so, and the mapping has values.
 fn is_secret_with_values(signs: Signs) -> bool {
     let has = |sign| signs & sign != 0;
     has(KINDS_OF_SECRETS) && has(VALUES) || has(SECRET_LIST) && has(ITEMS)
@@ -173,7 +173,7 @@ fn kind_sign(value: &Node) -> Signs {
     }
 }
 
-/// The error about a whole object, at the field that has the typing error where one has it.
+/// Returns the error about an object, at the field with the typing error if one field has it.
 fn typing_error(object: &Node, signs: Signs) -> ManifestError {
     let is_sealed = signs & SEALED_SECRET != 0 && signs & (SECRET_LIST | SECRET | VALUES) == 0;
     let (version, kind, text) = if is_sealed {
@@ -193,7 +193,7 @@ fn typing_error(object: &Node, signs: Signs) -> ManifestError {
     error.with_path_to(object).with_hint(format!("write `apiVersion: {version}` and `kind: {kind}`"))
 }
 
-/// Whether a field has this name but for letter case and signs between the letters.
+/// Whether two names are equal, except for letter case and for characters that are not letters or digits.
 fn is_spelled_like(name: &str, known: &str) -> bool {
     let letters = name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase());
     letters.eq(known.chars().map(|letter| letter.to_ascii_lowercase()))

@@ -1,4 +1,4 @@
-//! Objects that were recognised, and the way from there to their contents.
+//! Classified objects, and how their contents are read.
 
 use std::rc::Rc;
 
@@ -15,7 +15,7 @@ use super::{sealed_secret_reader, secret_reader};
 use crate::sealed_secret::SealedSecret;
 use crate::secret::SecretManifest;
 
-/// What a document is.
+/// The kind of a document, and the objects in it.
 ///
 /// It has no `Debug`: it may hold secrets.
 pub enum DocumentKind<'a> {
@@ -59,14 +59,14 @@ pub struct Object<'a> {
 impl SecretObject<'_> {
     /// Reads the Secret.
     ///
-    /// Refuses YAML beyond plain data (directives, anchors, aliases, merge keys, tags but `!!str`,
-    /// line breaks that only YAML 1.1 knows), unknown fields and fields given twice, scalars that are
-    /// not strings to every reader of YAML, base64 other than RFC 4648 §4 with padding, names out of
-    /// their canonical form, `generateName`, and more or larger data than a Secret takes. In base64,
-    /// line breaks are ignored as in Go, and unused bits must be zero: a value has one spelling.
+    /// Refuses YAML beyond plain data (directives, anchors, aliases, merge keys, tags other than `!!str`, line breaks
+    /// that only YAML 1.1 knows), unknown fields, fields given twice, scalars that are not strings to every reader of
+    /// YAML, names that are not in canonical form, `generateName`, and more or larger data than a Secret takes. Refuses
+    /// base64 other than RFC 4648 §4 with padding; line breaks in it are ignored as in Go, and unused bits must be
+    /// zero, so that a value has one spelling.
     ///
-    /// Refuses also a Secret that is encrypted with SOPS, a value with a conflict that Git marked,
-    /// and all that the API server would refuse (`crate::secret_fault`).
+    /// Also refuses a Secret that is encrypted with SOPS, a value that contains a Git conflict, and everything that the
+    /// API server would refuse (`crate::secret_fault`).
     pub fn read(&self) -> Result<SecretManifest, ManifestError> {
         self.0.read_with(secret_reader::read)
     }
@@ -83,14 +83,15 @@ impl SecretObject<'_> {
 impl SealedSecretObject<'_> {
     /// Reads the shape of the SealedSecret; [`crate::format`] decodes its contents.
     ///
-    /// Refuses what [`SecretObject::read`] refuses, as far as it applies, and objects larger
-    /// than [`super::MAX_OBJECT_BYTES`] as JSON, counted without white space and escapes.
-    /// `status`, and metadata that servers set, counts for the size and is dropped.
+    /// Refuses what [`SecretObject::read`] refuses, as far as it applies, and objects larger than
+    /// [`super::MAX_OBJECT_BYTES`] as JSON, counted without white space and escapes. `status`, and metadata that
+    /// servers set, counts towards the size but is not returned.
     pub fn read(&self) -> Result<SealedSecret, ManifestError> {
         self.0.read_with(sealed_secret_reader::read)
     }
 
-    /// Refuses values in plain text, where people write them by mistake, and what [`Self::read`] refuses.
+    /// Refuses plain-text values in the places where people write them by mistake, and everything that [`Self::read`]
+    /// refuses.
     pub fn check_values(&self) -> Result<(), ManifestError> {
         self.0.read_with(sealed_secret_reader::refuse_plain_values)?;
         self.read().map(|_| ())
@@ -103,8 +104,8 @@ impl<'a> Object<'a> {
         self.read_with(|node| T::deserialize(node))
     }
 
-    /// The object as an item of a list that is written: fields in the order they were read in,
-    /// numbers digit by digit. Refuses what reading it into a [`Value`] refuses.
+    /// Returns the object as an item of a list to write. Keeps the order of its fields and every digit of its numbers.
+    /// Refuses an object that cannot be read into a [`Value`].
     pub fn to_list_item(&self) -> Result<ListItem<'_>, ManifestError> {
         self.read_with(|node| Value::deserialize(node).map(|_| node.into()))
     }
@@ -115,8 +116,8 @@ impl<'a> Object<'a> {
         says("apiVersion", api_version) && says("kind", kind)
     }
 
-    /// Why the object looks like a Secret, or holds one, so that its values would stay in plain text
-    /// beside what is sealed: a typing error in `kind`, say, or a Secret in an OpenShift `Template`.
+    /// Returns the error for an object that looks like a Secret or contains one, such as a typing error in `kind` or a
+    /// Secret in an OpenShift `Template`: its values would stay in plain text.
     pub fn near_secret(&self) -> Option<ManifestError> {
         self.tree.near_secrets().fault(self.node()).map(|error| self.tree.located(error))
     }
@@ -147,7 +148,7 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// Reads the object once it is shown to be plain data.
+    /// Reads the object, after checking that it is plain data.
     pub(super) fn read_with<'o, T>(
         &'o self,
         read: impl FnOnce(&'o Node) -> Result<T, ManifestError>,

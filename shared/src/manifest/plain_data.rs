@@ -11,8 +11,8 @@ use super::yaml::QUOTE_THE_SIGN;
 const QUOTE_OR_WRITE_OUT: &str = "put a value that begins with & or * in quotes, or write the value out at each place";
 const WRITE_IT_OUT: &str = "write the value out at each place";
 
-/// Refuses, anywhere in a node: anchors, aliases, merge keys, tags but `!!str`, keys that are not
-/// scalars, and keys given twice.
+/// Refuses, anywhere in a node: anchors, aliases, merge keys, tags other than `!!str`, keys that are not scalars, and
+/// keys given twice.
 pub(super) fn refuse_what_is_not_plain_data(root: &Node, tree: &Tree<'_>) -> Result<(), ManifestError> {
     for node in root.nodes() {
         refuse_adornments(node).map_err(|error| error.at(node))?;

@@ -18,7 +18,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 impl Position {
     pub(super) const START: Self = Self { line: 1, column: 1 };
 
-    /// The position behind the part from `start` to `end`, if this is the position of `start`.
+    /// Returns the position of `end` in the text. `self` must be the position of `start`.
     ///
     /// A line ends at LF, CR LF and CR, as in YAML 1.2.2 §5.4. A byte order mark takes no column, as editors
     /// show it.

@@ -1,4 +1,4 @@
-//! A SealedSecret, read strictly into the type that the API server has.
+//! Reads a SealedSecret strictly, into the type of the API.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A Secret, read strictly into types that wipe themselves.
+//! Reads a Secret strictly, into types that wipe themselves.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ struct SecretFields<'a> {
     #[serde(rename = "type")]
     type_: Option<String>,
     immutable: Option<bool>,
-    // Checked here, and read from the tree, which knows where each value stands.
+    // serde only checks these two. Their values are read from the tree, which knows the place of each value.
     #[serde(borrow)]
     _data: Option<BTreeMap<&'a str, &'a str>>,
     #[serde(borrow)]
@@ -59,7 +59,7 @@ pub(super) fn read(root: &Node) -> Result<SecretManifest, ManifestError> {
     }
 }
 
-/// Tells a person about a Secret that was read from `root`.
+/// Returns the warnings about a Secret that was read from `root`.
 pub(super) fn warnings(root: &Node, manifest: &SecretManifest) -> Vec<ManifestError> {
     if manifest.data.is_empty() {
         return vec![ManifestError::new("this Secret has no values").at(root)];
@@ -118,7 +118,7 @@ fn plain(text: &str) -> Result<SecretBytes, ManifestError> {
     Ok(SecretBytes::new(text.as_bytes().to_vec()))
 }
 
-/// The bytes that base64 stands for (RFC 4648 §4); CR and LF are ignored, as in Go.
+/// Decodes base64 (RFC 4648 §4). Ignores CR and LF, as Go does.
 fn decoded(text: &str) -> Result<SecretBytes, ManifestError> {
     let line: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
     if let Ok(bytes) = STANDARD.decode(line) {

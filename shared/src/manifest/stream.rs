@@ -14,14 +14,14 @@ use super::unfinished::{RENDER_IT, RESOLVE_IT, conflict_marker, has_braces};
 use super::writer::Format;
 use super::{MAX_OBJECT_BYTES, classification, json, yaml};
 
-/// The greatest number of documents in one stream: 10,000. Sealing that many takes seconds; a
-/// program makes longer streams, and can make several.
+/// The greatest number of documents in one stream: 10,000. Sealing that many takes seconds. Only a program makes a
+/// longer stream, and it can make several shorter ones.
 pub const MAX_DOCUMENTS: usize = 10_000;
 /// The greatest size of one document: 8 MiB, checked before it is parsed.
 ///
-/// etcd takes an object of 1.5 MiB at most: this is one with comments, escapes and `status`, or a
-/// list of some. The tree of a document holds its scalars a second time, and while they are read
-/// twice that, so beside a stream of 32 MiB no larger document stays within 64 MiB.
+/// An object has at most 1.5 MiB in etcd. 8 MiB are enough for such an object with comments, escapes and `status`, or
+/// for a list of several. The tree of a document holds all its scalars again, and twice that while they are read. With
+/// a stream of 32 MiB in memory too, a larger document would not stay within 64 MiB.
 pub const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// The greatest size of a document that is read in two ways, which takes twice the memory: 3 MiB. No
@@ -31,7 +31,7 @@ const MAX_DOCUMENT_READ_TWICE: usize = 2 * MAX_OBJECT_BYTES;
 const BYTE_ORDER_MARK: char = '\u{feff}';
 /// Characters that end a line in YAML 1.1 (§4.1.4) and not in YAML 1.2 (§5.4).
 const LINE_BREAKS_OF_YAML_1_1: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
-/// The white space of JSON, and of the lines that part YAML documents.
+/// The white space of JSON, and of the lines that separate YAML documents.
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// A text, cut into documents that together are the text again, byte for byte.
@@ -66,12 +66,11 @@ struct Holds {
 
 /// Cuts a text into its documents.
 ///
-/// A text that is one JSON value after the other, the first an object or an array, is JSON;
-/// every other is YAML. YAML is cut at the lines that begin with `---` or `...`: YAML 1.2.2 §9.1.2
-/// (`c-forbidden`) lets such a line end a document in every context, also within quotes and block
-/// scalars, so looking at lines is exact. Comments before the first `---` are a document of their
-/// own, which is empty. Refuses a stream of more than [`MAX_DOCUMENTS`], and a document of more than
-/// [`MAX_DOCUMENT_BYTES`], as soon as it has seen so much. Takes linear time.
+/// A text is JSON if it consists of JSON values, one after the other, and the first is an object or an array. Every
+/// other text is YAML. YAML is cut at the lines that begin with `---` or `...`. According to YAML 1.2.2 §9.1.2
+/// (`c-forbidden`) such a line ends a document everywhere, also within quotes and block scalars, so it is enough to
+/// look at lines. Comments before the first `---` are an empty document of their own. Refuses a stream of more than
+/// [`MAX_DOCUMENTS`], and a document of more than [`MAX_DOCUMENT_BYTES`], without reading further. Takes linear time.
 pub fn split(text: &str) -> Result<Stream<'_>, ManifestError> {
     let (format, documents) = match split_json(text)? {
         Some(documents) => (Format::Json, documents),
@@ -83,13 +82,13 @@ pub fn split(text: &str) -> Result<Stream<'_>, ManifestError> {
 impl<'a> Stream<'a> {
     /// Reads one document after the other, as [`Document::kind`] does.
     ///
-    /// Refuses also the document in which the two millionth value of the stream is exceeded, and ends
-    /// with it.
+    /// If the stream has more than two million values, also refuses the document in which this number is exceeded, and
+    /// ends there.
     pub fn kinds(&self) -> impl Iterator<Item = (&Document<'a>, Result<DocumentKind<'a>, ManifestError>)> {
         self.trees().map(|(document, tree)| (document, tree.and_then(kind)))
     }
 
-    /// Parses one document after the other, like [`Self::kinds`], whatever they are.
+    /// Parses one document after the other, like [`Self::kinds`], but does not classify them.
     pub(super) fn trees(&self) -> impl Iterator<Item = (&Document<'a>, Result<Option<Tree<'a>>, ManifestError>)> {
         let mut limits = Limits::of_a_stream();
         let mut documents = self.documents.iter();
@@ -121,17 +120,18 @@ impl<'a> Document<'a> {
         self.format
     }
 
-    /// Reads the document as far as it takes to know what it is.
+    /// Reads the document, and returns its kind.
     ///
-    /// Refuses a text that is not YAML (or JSON), is nested too deeply or has more than 100,000
-    /// values, a SealedSecret of a version that is not known, and an object that hides what it is.
+    /// Refuses a text that is not YAML (or JSON), is nested too deeply or has more than 100,000 values, a SealedSecret
+    /// of an unknown version, and an object of ambiguous kind that could be a Secret.
     pub fn kind(&self) -> Result<DocumentKind<'a>, ManifestError> {
         kind(self.tree(&mut Limits::of_a_stream())?)
     }
 
-    /// Why the document must not stay as it is beside what is sealed, though it holds no Secret: to
-    /// YAML 1.1, as kubectl reads it, a line ends where none ends here, and a Secret follows. A document
-    /// larger than any object is assumed to hold one.
+    /// Returns an error if a Secret is hidden in the document behind a line break of YAML 1.1. kubectl reads YAML 1.1
+    /// and sees this Secret; for this reader it is part of a comment or a scalar. The document must not stay in the
+    /// result, because its values are not sealed. A document that is larger than any object counts as one with a hidden
+    /// Secret.
     pub fn hidden_secret(&self) -> Option<ManifestError> {
         if self.format == Format::Json || !self.text.contains(LINE_BREAKS_OF_YAML_1_1) {
             return None;
@@ -159,8 +159,8 @@ impl<'a> Document<'a> {
         Positions::new(self.text, self.position)
     }
 
-    /// Why nothing in the document can be read, though it is YAML: directives, and characters that end
-    /// a line to some readers only.
+    /// Why no object of the document can be read, although the document is valid YAML: it has directives, or characters
+    /// that end a line only for some readers.
     fn obstacle(&self) -> Option<ManifestError> {
         if self.format == Format::Json {
             return None;
@@ -202,7 +202,7 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The error about a document that is not YAML, or a better one.
+    /// Returns a more helpful error than "not YAML", if there is one.
     fn explained(&self, error: ManifestError) -> ManifestError {
         if let Some(offset) = conflict_marker(self.body()) {
             let error = ManifestError::new("not YAML: a conflict marker of Git").at_offset(self.base() + offset);
@@ -215,8 +215,8 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// The fault of a document that looks as if it were meant to be JSON: YAML reads JSON on for
-    /// a while, and then complains of something else.
+    /// Returns the JSON error of a document that was probably meant to be JSON. YAML would read such a text further,
+    /// and report another error at a later place.
     fn json_fault(&self) -> Option<ManifestError> {
         let value = self.body().trim_start_matches(SPACE);
         if !value.strip_prefix('{')?.trim_start_matches(SPACE).starts_with('"') {
@@ -279,8 +279,8 @@ fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
     Ok(Some(cutter.documents))
 }
 
-/// The length of the JSON value that a text begins with, if there is one; of a value that is too
-/// large, a length that is.
+/// The length of the JSON value that a text begins with; `None` if there is none. For a value that is too large, any
+/// length above the limit.
 fn json_value(text: &str) -> Option<serde_json::Result<usize>> {
     // The parser's memory grows with the open brackets that it has seen, so it sees no more than this.
     let start = &text[..text.ceil_char_boundary(MAX_DOCUMENT_BYTES + 1)];

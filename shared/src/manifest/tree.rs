@@ -30,7 +30,7 @@ impl<'a> Tree<'a> {
         self.positions.at(offset)
     }
 
-    /// Why nothing in the document can be read, though it is YAML.
+    /// Why no object of the document can be read, although the document is valid YAML.
     pub(super) fn obstacle(&self) -> Option<&ManifestError> {
         self.obstacle.as_ref()
     }

@@ -3,11 +3,11 @@
 use super::error::ManifestError;
 use super::node::{Content, Node};
 
-/// What to do about a document that is too large: of valid objects, only a list can be.
+/// The hint for a document that is too large. A valid document of this size can only be a list.
 pub(super) const SPLIT_THE_LIST: &str =
     "write the items of a list as documents of their own, as `jq -c '.items[]'` does";
 
-/// What to do about a stream that is too long.
+/// The hint for a stream that is too long.
 pub(super) const SPLIT_THE_STREAM: &str = "split it";
 
 pub(super) const TOO_DEEP: &str = "nested too deeply";
@@ -15,12 +15,12 @@ pub(super) const TOO_DEEP: &str = "nested too deeply";
 /// The greatest number of values in one stream.
 const MAX_VALUES: usize = 2_000_000;
 
-/// Bounds the trees of one stream, so that a hostile text costs neither stack nor memory nor time.
+/// Bounds the trees of one stream, so that a hostile text costs little stack, memory and time.
 ///
-/// A depth of 510 is 255 flow inside 255 block collections. 100,000 values a document are a list of
-/// some thousand Secrets: a value takes about 200 bytes while its tree is read, so they stay within
-/// 64 MiB beside the longest stream and the largest document. 2,000,000 values a stream are ordinary
-/// manifests of 32 MiB: the parser takes up to 0.4 µs for each, less than a second for all.
+/// A depth of 510 is 255 flow collections inside 255 block collections. A document has at most 100,000 values, as in a
+/// list of some thousand Secrets. A value takes about 200 bytes while its tree is read, so all of them stay within 64
+/// MiB together with the longest stream and the largest document. A stream has at most 2,000,000 values, as in 32 MiB
+/// of ordinary manifests. The parser takes up to 0.4 µs for each value, less than a second for all.
 pub(super) struct Limits {
     depth: usize,
     values: usize,
@@ -53,7 +53,7 @@ pub(super) struct TreeBuilder<'l> {
 }
 
 impl<'l> TreeBuilder<'l> {
-    /// Begins a tree; its values are taken from those that the stream has left.
+    /// Begins a tree. Its values count towards the limit of the stream.
     pub(super) fn new(limits: &'l mut Limits) -> Self {
         Self { limits, values: 0, open: Vec::new(), root: None }
     }

@@ -1,7 +1,7 @@
-//! Trees into types that derive `Deserialize`, without a value that readers of YAML dispute.
+//! Reads trees into types that derive `Deserialize`. Refuses a value that other readers of YAML interpret differently.
 //!
-//! Strings are borrowed from the tree, which wipes them. An error says which node it is about; its
-//! position and path are computed when it leaves this module's callers.
+//! Strings are borrowed from the tree, which wipes them. An error names its node; the callers of this module compute
+//! its position and path.
 
 use std::fmt::Display;
 use std::slice::ChunksExact;
@@ -24,10 +24,10 @@ const QUOTE_OR_EMPTY: &str = "write \"\" for an empty value; one that begins wit
 
 /// Reads a text that is one YAML document or one JSON value into a type.
 ///
-/// Refuses YAML beyond plain data (directives, anchors, aliases, merge keys, tags but `!!str`, line
-/// breaks that only YAML 1.1 knows), fields given twice, scalars that readers of YAML take for
-/// different things, and more or less than one document that is not empty. Unknown fields are refused
-/// where the type does so (`serde(deny_unknown_fields)`).
+/// Refuses YAML beyond plain data (directives, anchors, aliases, merge keys, tags other than `!!str`, line breaks that
+/// only YAML 1.1 knows), fields given twice, scalars that readers of YAML interpret differently, and a text that does
+/// not have exactly one document with content. Unknown fields are refused where the type does so
+/// (`serde(deny_unknown_fields)`).
 pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
     let mut found: Option<Object<'_>> = None;
     for (_, tree) in split(text)?.trees() {
@@ -107,7 +107,8 @@ impl<'a> Deserializer<'a> for &'a Node {
         value.map_err(|error| error.at(self))
     }
 
-    /// A boolean is told before it is disputed: `yes` is not one, whatever it is.
+    /// Does not ask first whether readers interpret the scalar differently: the error for `yes` is that it must be true
+    /// or false.
     fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ManifestError> {
         match self.reading() {
             Some(Reading::Boolean(value)) => visitor.visit_bool(value),
@@ -116,7 +117,7 @@ impl<'a> Deserializer<'a> for &'a Node {
         .map_err(|error: ManifestError| error.at(self))
     }
 
-    /// Derived types would take a list for their fields in order.
+    /// Without this, a derived type would accept a list and take its items as the fields in order.
     fn deserialize_struct<V: Visitor<'a>>(
         self,
         _: &'static str,
@@ -201,7 +202,7 @@ impl<'a> MapAccess<'a> for Entries<'a> {
             return Err(error.at(key).with_hint(QUOTE_IT));
         };
         let read = seed.deserialize(BorrowedStrDeserializer::new(name));
-        // Such an error names the key itself.
+        // The text of such an error already names the key, so the path leads to the mapping.
         read.map(Some).map_err(|error: ManifestError| error.at(key).with_path_to(self.mapping))
     }
 

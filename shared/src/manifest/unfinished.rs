@@ -1,4 +1,4 @@
-//! Texts that something has to be done to first: templates to render, conflicts to resolve.
+//! Texts that are not finished: templates to render, and conflicts to resolve.
 
 pub(super) const RESOLVE_IT: &str = "resolve the conflict first";
 pub(super) const RENDER_IT: &str = "this looks like a template: render it first";
@@ -23,7 +23,7 @@ pub(super) fn has_braces(text: &str) -> bool {
         .any(|(open, close)| text.split_once(open).is_some_and(|(_, rest)| rest.contains(close)))
 }
 
-/// Where the first line begins that Git wrote into a file with a conflict.
+/// Returns the offset of the first line that Git wrote for a conflict.
 pub(super) fn conflict_marker(text: &str) -> Option<usize> {
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
@@ -38,8 +38,8 @@ pub(super) fn conflict_marker(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether a value holds a whole conflict: YAML in flow style reads on through the markers, and makes
-/// one line of them.
+/// Whether a value contains a whole Git conflict. In flow style YAML reads the markers as part of the value, and joins
+/// the lines.
 pub(super) fn holds_conflict(value: &str) -> bool {
     ["<<<<<<< ", "=======", ">>>>>>> "].iter().all(|marker| value.contains(marker))
 }

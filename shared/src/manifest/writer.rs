@@ -18,7 +18,7 @@ use crate::secret::{SecretBytes, SecretManifest};
 /// How a stream of documents is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// YAML documents, parted by `---` and `...`.
+    /// YAML documents, separated by `---` and `...`.
     Yaml,
     /// JSON values, one after the other.
     Json,
@@ -57,9 +57,9 @@ impl<'a> From<&'a Node> for ListItem<'a> {
 
 /// Writes a SealedSecret with name, namespace, labels, annotations and spec, and nothing else.
 ///
-/// YAML is in block style with one line a value; scalars that readers of YAML could take for
-/// anything but a string are in double quotes. JSON is indented by two spaces. Both end with a line
-/// break, which is LF. [`super::SealedSecretObject::read`] gives an equal object back.
+/// YAML is in block style with one line for each value. A string is in double quotes if some reader of YAML could read
+/// it as anything else. JSON is indented by two spaces. Both end with a line feed. [`super::SealedSecretObject::read`]
+/// gives an equal object back.
 pub fn write_sealed_secret(sealed: &SealedSecret, format: Format) -> String {
     to_text(&WrittenObject::from(sealed), format)
 }
@@ -152,8 +152,8 @@ impl Serialize for Base64<'_> {
     }
 }
 
-/// A tree that is plain data keeps the order of its fields, and the digits of its numbers, which no
-/// type of Rust would.
+/// Serialises a tree of plain data. A tree keeps the order of its fields and every digit of its numbers, which a Rust
+/// type would not.
 impl Serialize for Node {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = self.scalar().unwrap_or_default();
@@ -195,7 +195,7 @@ mod tests {
 
     const FORMATS: [Format; 2] = [Format::Yaml, Format::Json];
 
-    /// Written as the design has it.
+    /// An example with its fields in the order in which they are written.
     const SEALED: &str = "apiVersion: waxseal.dev/v1alpha1
 kind: SealedSecret
 metadata:

@@ -9,11 +9,11 @@ use super::node::{Content, Node, Style, Tag};
 use super::tree_builder::{Limits, TOO_DEEP, TreeBuilder};
 use super::unfinished::{RENDER_IT, has_braces};
 
-/// For a sign at the beginning of a value that means something in YAML.
+/// The hint for a value that begins with a character that has a meaning in YAML.
 pub(super) const QUOTE_THE_SIGN: &str = "a value that begins with a sign such as @, %, *, !, & or ` belongs in quotes";
 const SECOND_COLON: &str = "not YAML: a second \": \" on one line";
 
-/// Reads the one document of a text. Ranges count from `base` at the start of the text.
+/// Reads a text with one document. `base` is added to all ranges.
 ///
 /// Keeps anchors, aliases, tags and repeated keys. Refuses a text that is not YAML, a second
 /// document, and more than the limits allow.
@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str, base: usize, limits: &mut Limits) -> Result<Opti
             return Err(error.at_offset(base + offset(span.start)));
         }
         let (mut start, end) = (offset(span.start), offset(span.end));
-        // The parser's spans of these begin with their content.
+        // For these, the parser's span begins at the content, after the sign.
         if let Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) = event {
             start = start_of_block(text, last_end..start, b"|>");
         } else if matches!(event, Event::SequenceStart(..)) && builder.is_in_mapping() {
@@ -123,7 +123,7 @@ fn refusal(error: &ScanError, text: &str, base: usize) -> ManifestError {
     }
 }
 
-/// What is most likely to be done about a text that is not YAML on this line.
+/// Returns the most probable way to repair a text that is not YAML on this line.
 fn hint(fault: &str, line: &str, text: &str) -> Option<&'static str> {
     if has_braces(line) {
         return Some(RENDER_IT);

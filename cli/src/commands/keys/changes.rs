@@ -45,7 +45,7 @@ pub(super) enum ChangeKind {
     Loosened { from: KeyState },
 }
 
-/// A key whose role or creation time in the cluster differs from the file. Neither ever changes.
+/// A key whose role or creation time in the cluster is not the one in the file. Both are fixed when a key is made.
 #[derive(Debug)]
 pub(super) struct Contradiction(pub(super) KeyId);
 

@@ -6,8 +6,8 @@ use thiserror::Error;
 
 use super::super::{api_failure, identity_secret};
 
-/// No request takes longer, also if its answer comes drop by drop: it must not hold up the next look. The client
-/// itself gives up a silent connection before, and uses another one from then on.
+/// The longest time of a request, even if its answer arrives very slowly: it must not hold up the next look. The client
+/// ends a request earlier if its connection is silent, and uses another connection from then on.
 const DEADLINE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Error)]
@@ -43,7 +43,7 @@ impl KeyError {
             && !matches!(self, KeyError::Api { error, .. } if !matches!(error, kube::Error::Api(_)))
     }
 
-    /// The same for an operation that HTTP 404 can only mean a missing definition for.
+    /// Converts HTTP 404 to `UnknownKind`, for an operation where 404 can only mean that the definition is missing.
     pub(super) fn of_our_kinds(self) -> Self {
         match self {
             KeyError::Api { operation, error: kube::Error::Api(answer) } if answer.code == 404 => {
