@@ -42,12 +42,12 @@ pub(crate) fn is_covered(file: &[u8], result: &str) -> bool {
 /// The documents and objects of a result.
 struct Contents<'a> {
     documents: BTreeSet<&'a str>,
-    objects: BTreeSet<ObjectName>,
+    objects: BTreeSet<ObjectIdentity>,
 }
 
 /// The fields that identify an object.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct ObjectName {
+struct ObjectIdentity {
     api_version: String,
     kind: String,
     namespace: Option<String>,
@@ -68,26 +68,26 @@ impl<'a> Contents<'a> {
 
     fn add(&mut self, kind: &DocumentKind) {
         match kind {
-            DocumentKind::SealedSecret(object) => self.objects.extend(ObjectName::of_sealed_secret(object)),
-            DocumentKind::Other(object) => self.objects.extend(ObjectName::of(object)),
+            DocumentKind::SealedSecret(object) => self.objects.extend(ObjectIdentity::of_sealed_secret(object)),
+            DocumentKind::Other(object) => self.objects.extend(ObjectIdentity::of(object)),
             DocumentKind::List(items) => items.iter().for_each(|item| self.add(item)),
             DocumentKind::Empty | DocumentKind::Secret(_) => {}
         }
     }
 
     fn objects_cover(&self, kind: &DocumentKind) -> bool {
-        let holds = |name: Option<ObjectName>| name.is_some_and(|name| self.objects.contains(&name));
+        let holds = |name: Option<ObjectIdentity>| name.is_some_and(|name| self.objects.contains(&name));
         match kind {
             DocumentKind::Empty => true,
             DocumentKind::Secret(_) => false,
-            DocumentKind::SealedSecret(object) => holds(ObjectName::of_sealed_secret(object)),
-            DocumentKind::Other(object) => holds(ObjectName::of(object)),
+            DocumentKind::SealedSecret(object) => holds(ObjectIdentity::of_sealed_secret(object)),
+            DocumentKind::Other(object) => holds(ObjectIdentity::of(object)),
             DocumentKind::List(items) => items.iter().all(|item| self.objects_cover(item)),
         }
     }
 }
 
-impl ObjectName {
+impl ObjectIdentity {
     fn of_sealed_secret(object: &SealedSecretObject) -> Option<Self> {
         Self::of_value(&serde_json::to_value(object.read().ok()?).ok()?)
     }

@@ -314,7 +314,7 @@ impl Sealing {
         }
         if size > MAX_APPLY_BYTES {
             let text = "larger than 200 KiB when sealed: `kubectl apply` needs `--server-side` for it";
-            part.warnings.push((part.place.clone(), format!("{}{text}", item_of(&path))));
+            part.warnings.push((part.place.clone(), format!("{}{text}", path_prefix(&path))));
         }
         part.warnings.extend(warnings.iter().map(|warning| (place_in(input, warning.place()), warning.to_string())));
         part.secrets.push(secret);
@@ -424,11 +424,11 @@ fn place_of(input: &str, document: &Document<'_>) -> String {
 }
 
 fn refused(place: &str, path: &str, text: &str) -> CliError {
-    CliError::refused(format!("{}{text}", item_of(path))).at(place)
+    CliError::refused(format!("{}{text}", path_prefix(path))).at(place)
 }
 
 /// Returns the path of an item of a list with a colon, to begin a message with; empty for the document itself.
-fn item_of(path: &str) -> String {
+fn path_prefix(path: &str) -> String {
     match path.strip_suffix('.') {
         Some(path) => format!("{path}: "),
         None => String::new(),

@@ -51,7 +51,7 @@ pub(crate) struct Kubernetes {
     #[arg(long, env = "WAXSEAL_LISTEN", value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
     #[command(flatten)]
-    pub(crate) forbidden: Forbidden,
+    pub(crate) forbidden: ForbiddenMetadata,
 }
 
 impl Kubernetes {
@@ -96,12 +96,12 @@ pub(crate) struct Directory {
     #[arg(long)]
     pub(crate) once: bool,
     #[command(flatten)]
-    pub(crate) forbidden: Forbidden,
+    pub(crate) forbidden: ForbiddenMetadata,
 }
 
 /// The metadata that SealedSecrets must not have, in addition to what Waxseal always forbids.
 #[derive(clap::Args, Default)]
-pub(crate) struct Forbidden {
+pub(crate) struct ForbiddenMetadata {
     /// Refuse SealedSecrets whose template has a label or annotation that begins with PREFIX, in addition to those of
     /// known replicators; can be given several times; in the variable, separate the prefixes with commas
     #[arg(long = "forbid-metadata", env = "WAXSEAL_FORBID_METADATA", value_name = "PREFIX", value_delimiter = ',')]

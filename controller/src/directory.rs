@@ -19,16 +19,16 @@ use std::time::{Duration, Instant};
 
 use crate::args;
 use crate::log::{Complaints, chain};
-use durable_file::visible_path;
 use folders::Folders;
 use reconciler::Reconciler;
 use wakeups::Wakeups;
+use waxseal_shared::visible_text::visible_path;
 
 /// The time between two passes without a change.
 const RESCAN: Duration = Duration::from_secs(30);
 /// The time between two passes while a folder cannot be watched.
 const POLL: Duration = Duration::from_secs(2);
-const TOLD_TO_STOP: &str = "failed to look at everything: told to stop";
+const TOLD_TO_STOP: &str = "stopped by a signal before everything was done";
 
 /// Materialises until SIGTERM or SIGINT, or once. Finishes what it has begun.
 pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {

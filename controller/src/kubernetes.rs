@@ -1,8 +1,8 @@
 //! The Kubernetes backend: reads SealedSecrets from the API server and writes Secrets to it.
 
+mod answer_deadlines;
 mod api_failure;
-mod client;
-mod connection;
+mod cluster_choice;
 mod fetching;
 mod identity_secret;
 mod keys;
@@ -13,10 +13,10 @@ mod objects;
 mod orphans;
 mod reconciler;
 mod record_cache;
+mod restore_detection;
 mod retry_delays;
 mod secret_object;
 mod server;
-mod server_version;
 mod status_patch;
 mod stopping;
 mod watch_failures;
@@ -37,8 +37,8 @@ use crate::kubernetes::keys::KeySource;
 use crate::kubernetes::metrics::Metrics;
 use crate::kubernetes::objects::{Objects, SealedSecretParts, SecretParts, Unrecorded};
 use crate::kubernetes::reconciler::Context;
+use crate::kubernetes::restore_detection::RestoreDetection;
 use crate::kubernetes::server::Readiness;
-use crate::kubernetes::server_version::ServerVersion;
 use crate::kubernetes::stopping::StopSignals;
 use crate::kubernetes::watches::Watches;
 use crate::kubernetes::work_queue::WorkQueue;
@@ -46,18 +46,18 @@ use crate::kubernetes::work_queue::WorkQueue;
 /// Runs until SIGTERM or SIGINT, and then waits for the reconciles that run.
 #[tokio::main]
 pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
-    let (client, last_contact, key_namespace) = client::connect(&args).await?;
+    let (client, last_contact, key_namespace) = cluster_choice::connect(&args).await?;
     let signals = StopSignals::handle()?;
     let (listener, address) = server::bind(&args.listen_addresses())?;
 
     let objects = Arc::new(Objects::new());
     let queue = Arc::new(WorkQueue::new());
     let metrics = Arc::new(Metrics::new(Arc::clone(&objects), Arc::clone(&last_contact)));
-    let server_version = Arc::new(ServerVersion::new({
+    let restore_detection = Arc::new(RestoreDetection::new({
         let objects = Arc::clone(&objects);
         move || objects.clear()
     }));
-    let watches = Watches::new(client.clone(), Arc::clone(&server_version), Arc::clone(&metrics));
+    let watches = Watches::new(client.clone(), Arc::clone(&restore_detection), Arc::clone(&metrics));
     let (stop_sender, stop) = watch::channel(false);
     let (keys_sender, keys) = watch::channel(Keys::Loading);
     let keys_changed = Arc::new(Notify::new());
@@ -90,7 +90,7 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
         let (objects, queue) = (Arc::clone(&objects), Arc::clone(&queue));
         move |event| queue.add(objects.record_secrets(event))
     }));
-    tasks.spawn(server_version::check(client, server_version));
+    tasks.spawn(restore_detection::check(client, restore_detection));
     tasks.spawn(workers::requeue_on_new_keys(keys, Arc::clone(&objects), Arc::clone(&queue)));
     tasks.spawn(orphans::report(objects));
     let workers = workers::start(&context, &queue, &stop);

@@ -2,10 +2,10 @@
 
 mod args;
 mod core_dumps;
+mod definitions;
 mod directory;
 mod kubernetes;
 mod log;
-mod manifests;
 
 use std::alloc::System;
 use std::process::ExitCode;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let result = match args.command.unwrap_or_default() {
         Command::Kubernetes(args) => kubernetes::run(args),
         Command::Directory(args) => directory::run(args),
-        Command::Manifests => manifests::print(),
+        Command::Manifests => definitions::print(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,6 @@
 //! The life of keys: how a key begins, which key is the primary, and how a key becomes stricter.
 //!
-//! A controller stores identities and publishes a key for each. An identity carries the creation time and the state of
+//! A controller stores identities and is_publication_of a key for each. An identity carries the creation time and the state of
 //! its key. The state of a published key is a request. The strictest state counts, and no key becomes less strict.
 //!
 //! A controller makes its first key only if a complete look at its store shows no identity, not even a broken one
@@ -134,14 +134,14 @@ pub enum HeldKeyError {
 /// The file has one identity, the comment `# created: TIME`, and perhaps the comment `# state: STATE`; without it the
 /// key is Active. Of several states the strictest counts. A creation time that is too far after `now` is refused
 /// ([`check_creation_time`]).
-pub fn held_key(file: &[u8], now: Timestamp) -> Result<HeldKey, HeldKeyError> {
+pub fn read_held_key(file: &[u8], now: Timestamp) -> Result<HeldKey, HeldKeyError> {
     let IdentityFile { created_at, identities } = IdentityFile::parse(file)?;
     let [identity] =
         <[Identity; 1]>::try_from(identities).map_err(|identities| HeldKeyError::Several(identities.len()))?;
     let created_at = created_at.ok_or(HeldKeyError::NoCreationTime)?;
     check_creation_time(created_at, now)?;
     let text = str::from_utf8(file).map_err(|_| IdentityFileError::NotText)?;
-    let states = text.lines().filter_map(stated).map(|word| KeyState::parse(word).ok_or(HeldKeyError::State));
+    let states = text.lines().filter_map(state_word).map(|word| KeyState::parse(word).ok_or(HeldKeyError::State));
     let state = states.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(KeyState::Active);
     Ok(HeldKey::new(identity, KeyRole::Cluster, created_at, state))
 }
@@ -153,13 +153,13 @@ pub fn with_state(file: &str, state: KeyState) -> Zeroizing<String> {
     // Enough for the whole text: a text that grows leaves copies of the identity behind.
     let mut text = Zeroizing::new(String::with_capacity(first.len() + file.len()));
     text.push_str(&first);
-    file.split_inclusive('\n').filter(|line| stated(line).is_none()).for_each(|line| text.push_str(line));
+    file.split_inclusive('\n').filter(|line| state_word(line).is_none()).for_each(|line| text.push_str(line));
     text
 }
 
 /// The word of a `# state:` comment. Capitals and spaces do not matter: a comment that is meant to revoke a key must
 /// not be ignored.
-fn stated(line: &str) -> Option<&str> {
+fn state_word(line: &str) -> Option<&str> {
     let comment = line.strip_prefix('#')?.trim_start_matches('#');
     let (name, word) = comment.split_once(':')?;
     name.trim().eq_ignore_ascii_case(STATE).then(|| word.trim())
@@ -235,7 +235,7 @@ impl StrictestStates {
 }
 
 /// Whether a published key is this held key, with its role and creation time, in any state.
-pub fn publishes(published: &PublishedKey, held: &PublishedKey) -> bool {
+pub fn is_publication_of(published: &PublishedKey, held: &PublishedKey) -> bool {
     published.recipient == held.recipient && published.role == held.role && published.created_at == held.created_at
 }
 
@@ -247,7 +247,7 @@ pub fn publishes(published: &PublishedKey, held: &PublishedKey) -> bool {
 /// identity has to follow.
 pub fn is_planted(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
     match held.iter().find(|key| key.published().recipient == published.recipient) {
-        Some(key) => !publishes(published, key.published()),
+        Some(key) => !is_publication_of(published, key.published()),
         None => broken == 0 || published.state == KeyState::Active,
     }
 }
@@ -281,7 +281,7 @@ mod tests {
     }
 
     fn state(file: &str) -> Result<KeyState, HeldKeyError> {
-        held_key(file.as_bytes(), now()).map(|key| key.published().state)
+        read_held_key(file.as_bytes(), now()).map(|key| key.published().state)
     }
 
     fn published(role: KeyRole, state: KeyState, second: i64) -> PublishedKey {
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn an_identity_file_is_held_with_what_it_says() {
         let identity = identity();
-        let held = held_key(IdentityFile::write(&identity, now()).as_bytes(), now()).expect("an identity file");
+        let held = read_held_key(IdentityFile::write(&identity, now()).as_bytes(), now()).expect("an identity file");
         let PublishedKey { recipient, role, created_at, state } = held.published();
         assert_eq!((recipient, *role), (identity.recipient(), KeyRole::Cluster));
         assert_eq!((*created_at, *state), (now(), KeyState::Active));
@@ -353,7 +353,7 @@ mod tests {
             (format!("# state: hunter2\n{file}"), "its comment \"# state:\" must say Active, Retired or Revoked"),
             (format!("# state:\n{file}"), "its comment \"# state:\" must say Active, Retired or Revoked"),
         ] {
-            let error = held_key(text.as_bytes(), now()).expect_err(said);
+            let error = read_held_key(text.as_bytes(), now()).expect_err(said);
             assert_eq!(error.to_string(), said);
         }
     }
@@ -386,7 +386,8 @@ mod tests {
         let (text, other) = (file(), file());
         let mut strictest = StrictestStates::default();
         let mut look = |files: &[&str], requested: Option<KeyState>| {
-            let held = files.iter().map(|file| (held_key(file.as_bytes(), now()).expect("an identity file"), *file));
+            let held =
+                files.iter().map(|file| (read_held_key(file.as_bytes(), now()).expect("an identity file"), *file));
             let mut stored = StoredKeys { held: held.collect(), broken: Vec::new() };
             let writes: Vec<_> =
                 stored.tighten(&mut strictest, |_| requested).iter().map(|(_, state)| *state).collect();

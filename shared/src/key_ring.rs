@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_held_several_times_counts_once_and_as_strictly_as_any_says() {
+    fn of_several_copies_of_an_identity_the_strictest_state_counts() {
         let again = |key: &HeldKey, state, second| {
             let identity = Identity::parse(&key.identity().expose()).expect("its own text");
             let created_at = Timestamp::from_second(second).expect("a small number");
@@ -207,7 +207,10 @@ mod tests {
         let text = KeyRing::default().open(&envelope(&[&one, &other])).err().map(|fault| fault.to_string());
         let mut ids = [id(&one), id(&other)];
         ids.sort();
-        assert_eq!(text, Some(format!("sealed to {}, {} only, and none of these keys is here", ids[0], ids[1])));
+        assert_eq!(
+            text,
+            Some(format!("sealed to {}, {} only, and this program holds none of these keys", ids[0], ids[1]))
+        );
     }
 
     #[test]

@@ -240,14 +240,14 @@ fn check_changeable(desired: &DesiredSecret, existing: &ExistingSecret) -> Resul
     if existing.type_ != desired.type_ {
         return Err(Judgement::new(
             Reason::TypeImmutable,
-            "the Secret exists with another type, and a Secret's type cannot change; delete the Secret to have it made anew",
+            "the Secret exists with another type, and a Secret's type cannot change; delete the Secret, and the controller makes it again",
         ));
     }
     let frozen = existing.immutable;
     if frozen && (existing.data.as_ref() != Some(&desired.data) || !desired.immutable.unwrap_or_default()) {
         return Err(Judgement::new(
             Reason::SecretImmutable,
-            "the Secret exists, is immutable and differs; delete the Secret to have it made anew",
+            "the Secret exists, is immutable and differs; delete the Secret, and the controller makes it again",
         ));
     }
     Ok(())

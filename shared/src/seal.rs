@@ -132,7 +132,7 @@ fn template_of(secret: &SecretManifest) -> (BTreeMap<String, String>, Template) 
         .partition(|(key, _)| DEPLOYMENT_TOOL_PREFIXES.iter().any(|prefix| key.starts_with(prefix)));
     let metadata = TemplateMetadata { labels: secret.labels.clone(), annotations };
     let template = Template {
-        type_: secret.type_.clone().filter(|type_| !matches!(type_.as_str(), "" | "Opaque")),
+        type_: secret.type_.clone().filter(|type_| !matches!(type_.as_str(), "" | DEFAULT_TYPE)),
         immutable: secret.immutable,
         metadata: (metadata != TemplateMetadata::default()).then_some(metadata),
     };

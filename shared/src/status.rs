@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn another_reason_keeps_the_transition_time_of_what_stayed() {
+    fn another_reason_keeps_the_transition_time_of_a_condition_that_stays() {
         let mut object = object(1);
         object.status = Some(after(&object, &Judgement::new(Reason::KeyMissing, ""), second(1)));
         let next = after(&object, &Judgement::new(Reason::Conflict, ""), second(9));

@@ -291,7 +291,7 @@ hint: the format is that of the input; for a file of that name write ./{format}
     folder.waxseal(&["keys", "generate", "-o", "-"]).fails(2, stderr);
     folder.waxseal(&["keys", "fetch", "-o", "-"]).fails(2, stderr);
     let several =
-        "error: several files and folders do not go to one place\nhint: pass `--output-dir DIR` or `--in-place`\n";
+        "error: several inputs cannot be written to one output\nhint: pass `--output-dir DIR` or `--in-place`\n";
     seal(&["a.yaml", "b.yaml"]).fails(2, several);
     seal(&["apps"]).fails(2, several);
     seal(&["apps", "-o", "-"]).fails(2, several);

@@ -134,7 +134,7 @@ fn files_that_are_not_protected_by_a_passphrase_are_refused() {
         (binary[..binary.len() - 1].to_vec(), "it is damaged: the passphrase is right, but not all of it decrypts"),
         (
             protect("hunter2\n", PASSPHRASE, Format::Binary),
-            "what it protects is not an identity file: line 1: neither an identity nor a comment",
+            "its decrypted content is not an identity file: line 1: neither an identity nor a comment",
         ),
     ] {
         folder.write("safe.key", content);

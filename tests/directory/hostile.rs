@@ -35,7 +35,7 @@ fn materialised() -> Machine {
 fn a_hostile_file_is_refused() {
     let machine = materialised();
     let too_large = format!(":1:1: a document of more than 8 MiB is not read{SPLIT_THE_LIST}");
-    let too_many = ": a stream of more than 10000 documents is not read (split it)";
+    let too_many = ": a stream of more than 10000 documents is not read (split it into several streams)";
     let dense = format!("---\n[{}1]\n", "1,".repeat(99_998));
     let level = |n: usize| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(", "));
     let bomb: String = (1..250).map(level).collect();
@@ -48,7 +48,7 @@ fn a_hostile_file_is_refused() {
         ("---\n".repeat(31 * MIB / 4).into(), format!(":10001:1{too_many}")),
         ("{}".repeat(31 * MIB / 2).into(), format!(":1:20001{too_many}")),
         ("[".repeat(7 * MIB).into(), ":1:256: nested too deeply".to_owned()),
-        (dense.repeat(160).into(), ":42:1: a stream of more than 2000000 values is not read (split it)".to_owned()),
+        (dense.repeat(160).into(), ":42:1: a stream of more than 2000000 values is not read (split it into several streams)".to_owned()),
         ([&vec![b'x'; 31 * MIB][..], b"\xff"].concat(), ": failed to read it: not UTF-8".to_owned()),
         (format!("{other}a0: &a0 x\n{bomb}").into(), ":17:9: a0: anchors are not read here (put a value that begins with & or * in quotes, or write the value out at each place)".to_owned()),
         (

@@ -132,7 +132,7 @@ fn no_first_key_is_made_while_a_manifest_cannot_be_read() {
     let machine = Machine::new();
     machine.write_manifest("bad.yaml", "a: [");
     let log = machine.once().fails();
-    assert!(log.contains("no first key is made, as not every manifest was read: bad.yaml:"), "{log}");
+    assert!(log.contains("no first key is made, because a manifest was not read: bad.yaml:"), "{log}");
     assert_eq!(machine.key_files(), [""; 0]);
 }
 
@@ -142,7 +142,10 @@ fn no_first_key_is_made_beside_a_broken_one() {
     fs::create_dir(machine.key("")).expect("made");
     write_private(&machine.key("mine.key"), "hunter2\n");
     let log = machine.once().fails();
-    assert!(log.contains("there is no key to work with: none is made beside key files that are not used"), "{log}");
+    assert!(
+        log.contains("no key can be used, and no first key is made while there are key files that cannot be used"),
+        "{log}"
+    );
     assert!(log.contains("the key keys/mine.key is not used: line 1: neither an identity nor a comment"), "{log}");
     assert_eq!(machine.key_files(), ["mine.key"]);
 }

@@ -193,7 +193,7 @@ fn a_single_run_waits_before_it_deletes() {
     let removed = Instant::now();
     let run = machine.start_once();
     let message = run.wait_for_reason("web", "ApiUnavailable");
-    assert_eq!(message, "in no manifest; its Secret goes unless it returns within 5 seconds");
+    assert_eq!(message, "in no manifest; its Secret is deleted unless it returns within 5 seconds");
     fs::write(machine.manifest("web.yaml"), text).expect("written");
     assert_eq!(run.ends(), Some(0));
     assert!(removed.elapsed() > Duration::from_secs(4), "after {:?}", removed.elapsed());
@@ -212,7 +212,7 @@ fn a_single_run_that_is_told_to_stop_while_it_waits_deletes_nothing() {
     let log = run.log_path();
     assert_eq!(run.stop(Signal::TERM), Some(1));
     let log = fs::read_to_string(log).expect("it was created");
-    assert!(log.contains("failed to look at everything: told to stop"), "{log}");
+    assert!(log.contains("stopped by a signal before everything was done"), "{log}");
     assert_eq!(machine.value("shop/db/password").as_deref(), Some("one"));
 }
 
@@ -226,7 +226,7 @@ fn a_file_that_is_gone_for_a_moment_deletes_nothing() {
     let before = fingerprint(&machine.secret("shop/db"));
     fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
     let message = controller.wait_for_reason("db", "ApiUnavailable");
-    assert_eq!(message, "in no manifest; its Secret goes unless it returns within 5 seconds");
+    assert_eq!(message, "in no manifest; its Secret is deleted unless it returns within 5 seconds");
     fs::write(machine.manifest("db.yaml"), &text).expect("written");
     controller.wait_for_reason("db", "Materialised");
     assert_eq!(fingerprint(&machine.secret("shop/db")), before);

@@ -11,13 +11,13 @@ mod keys;
 mod kubectl;
 mod materialise;
 mod peers;
+mod python_vectors;
 mod readme;
-mod recovery;
+mod readme_recovery;
 mod refusals;
 mod registration;
 mod rights;
 mod sealing;
-mod second_reader;
 mod startup;
 mod steadiness;
 mod wraps;
@@ -61,10 +61,10 @@ fn tests() -> Vec<Test> {
         kubectl::tests(),
         materialise::tests(),
         readme::tests(),
-        recovery::tests(),
+        readme_recovery::tests(),
         refusals::tests(),
         rights::tests(),
-        second_reader::tests(),
+        python_vectors::tests(),
         startup::tests(),
         steadiness::tests(),
         wraps::tests(),

@@ -152,7 +152,7 @@ impl SealArguments {
         }
         match <[Input; 1]>::try_from(inputs) {
             Ok([input]) if !is_folder(&input) => Ok(vec![Job::to_one(input, output)?]),
-            _ => Err(CliError::usage("several files and folders do not go to one place")
+            _ => Err(CliError::usage("several inputs cannot be written to one output")
                 .with_hint("pass `--output-dir DIR` or `--in-place`")),
         }
     }
@@ -230,12 +230,12 @@ impl SealArguments {
             return destination.write_before_sync(text, folders);
         };
         let refused = |text: &str| CliError::refused(text).at(destination.place());
-        let unlike = || {
+        let not_covered = || {
             let error = refused("exists already, and holds something that the result does not");
             error.with_hint("name another file, or pass `--force` to replace it")
         };
         if !self.force && !existing.is_whole {
-            return Err(unlike());
+            return Err(not_covered());
         }
         if holds_identity(&existing.content) {
             return Err(refused("holds an identity, and is never written over"));
@@ -244,7 +244,7 @@ impl SealArguments {
             return Err(refused("is a keys file of this command, and is never written over"));
         }
         if !self.force && !is_covered(&existing.content, text) {
-            return Err(unlike());
+            return Err(not_covered());
         }
         destination.write_before_sync(text, folders)
     }

@@ -35,7 +35,7 @@ impl Deletions {
         let before = std::mem::take(&mut self.missing_since);
         let missing = secrets.into_iter().filter(|folder| !manifests.by_name.contains_key(&folder.name));
         if let Some(unclear) = manifests.first_unclear() {
-            let message = format!("in no manifest; nothing is deleted while a file is unclear: {unclear}");
+            let message = format!("in no manifest; nothing is deleted while a file is not understood: {unclear}");
             return missing.map(|folder| (folder.name, Judgement::new(unclear.reason(), message.as_str()))).collect();
         }
         let mut waiting = Vec::new();
@@ -46,7 +46,7 @@ impl Deletions {
                 continue;
             }
             self.missing_since.insert(folder.name.clone(), since);
-            let message = "in no manifest; its Secret goes unless it returns within 5 seconds";
+            let message = "in no manifest; its Secret is deleted unless it returns within 5 seconds";
             waiting.push((folder.name, Judgement::new(Reason::ApiUnavailable, message)));
         }
         waiting

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 use thiserror::Error;
-use waxseal_shared::visible_text::is_hidden;
+use waxseal_shared::visible_text::visible_path;
 
 /// The prefix of every unfinished file and folder: a crash can leave one behind.
 pub(super) const UNFINISHED: &str = "..unfinished-";
@@ -21,11 +21,6 @@ pub(super) struct FileError {
     path: PathBuf,
     #[source]
     pub(super) source: io::Error,
-}
-
-/// A path for the log and the status. U+FFFD replaces each character that would break a line, hide text or reorder it.
-pub(super) fn visible_path(path: &Path) -> String {
-    path.display().to_string().replace(is_hidden, "\u{fffd}")
 }
 
 /// Completes an error of the operating system with the operation and the path: `failed to read PATH`.

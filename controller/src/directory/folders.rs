@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use thiserror::Error;
 
-use super::durable_file::{FileError, failed_to, visible_path};
+use waxseal_shared::visible_text::visible_path;
+
+use super::durable_file::{FileError, failed_to};
 use crate::args;
 
 const LOCK_FILE: &str = "..lock";
@@ -92,7 +94,13 @@ mod tests {
 
     fn open(root: &Path, manifests: &str, secrets: &str, keys: &str) -> Result<Folders, FoldersError> {
         let [manifests, secrets, keys] = [manifests, secrets, keys].map(|name| root.join(name));
-        Folders::open(&args::Directory { manifests, secrets, keys, once: true, forbidden: args::Forbidden::default() })
+        Folders::open(&args::Directory {
+            manifests,
+            secrets,
+            keys,
+            once: true,
+            forbidden: args::ForbiddenMetadata::default(),
+        })
     }
 
     #[test]

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use thiserror::Error;
 use waxseal_shared::key::{IdentityFileError, KeyKind};
 use waxseal_shared::key_life::{
-    HeldKey, HeldKeyError, StoredKeys, StrictestStates, forbids_first_key, held_key, is_planted, primary, with_state,
+    HeldKey, HeldKeyError, StoredKeys, StrictestStates, forbids_first_key, is_planted, primary, read_held_key,
+    with_state,
 };
 use waxseal_shared::key_ring::{KeyRing, Keys};
 use waxseal_shared::manifest::{read_keys, write_keys};
@@ -17,7 +18,9 @@ use waxseal_shared::names::KeyId;
 use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
-use super::durable_file::{self, FileError, failed_to, visible_path};
+use waxseal_shared::visible_text::visible_path;
+
+use super::durable_file::{self, FileError, failed_to};
 use super::folders::visible_entries;
 use super::manifests_folder::FolderContents;
 use super::problems::Problems;
@@ -64,7 +67,7 @@ impl KeyStore {
         Self { path, strictest: StrictestStates::default(), logged: Vec::new() }
     }
 
-    /// Reads the identities, carries out what the published file requests, and publishes the keys. Makes the first key
+    /// Reads the identities, carries out what the published file requests, and is_publication_of the keys. Makes the first key
     /// unless something forbids it ([`waxseal_shared::key_life`]).
     pub(super) fn refresh(&mut self, manifests: &FolderContents, now: Timestamp, problems: &mut Problems) -> Keys {
         let mut stored = self.read(now, problems);
@@ -77,13 +80,13 @@ impl KeyStore {
         let broken = stored.broken.len();
         problems.warnings.extend(std::mem::take(&mut stored.broken));
         let keys = Keys::of(KeyRing::new(stored.into_keys()));
-        // Logs before it publishes: people compare the fingerprints of the published file with the log.
+        // Logs before it is_publication_of: people compare the fingerprints of the published file with the log.
         self.log_changes(keys.held());
         if matches!(keys, Keys::Held(_)) {
             let requests = published.into_iter().filter(|key| is_request_for_broken(key, keys.held(), broken));
             problems.fail(self.publish(keys.held(), requests));
         } else if broken > 0 {
-            let text = "there is no key to work with: none is made beside key files that are not used";
+            let text = "no key can be used, and no first key is made while there are key files that cannot be used";
             problems.failures.insert(text.to_owned());
         }
         keys
@@ -191,7 +194,7 @@ fn may_make_first(manifests: &FolderContents, problems: &mut Problems) -> bool {
         return false;
     }
     let unreadable = manifests.unreadable.first();
-    let failure = unreadable.map(|file| format!("no first key is made, as not every manifest was read: {file}"));
+    let failure = unreadable.map(|file| format!("no first key is made, because a manifest was not read: {file}"));
     problems.failures.extend(failure);
     unreadable.is_none()
 }
@@ -204,7 +207,7 @@ fn is_request_for_broken(published: &PublishedKey, held: &[HeldKey], broken: usi
 
 fn read_key(path: &Path, now: Timestamp) -> Result<(HeldKey, KeyFile), KeyFileError> {
     let text = durable_file::read(path, MAX_KEY_FILE_BYTES).map_err(failed_to("read", path))?;
-    let key = held_key(&text, now)?;
+    let key = read_held_key(&text, now)?;
     if path.file_stem().is_none_or(|stem| stem != key.key_id().as_str()) {
         return Err(KeyFileError::Name(key.key_id().clone()));
     }
@@ -307,7 +310,10 @@ mod tests {
         let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
         assert!(matches!(keys, Keys::Awaiting));
         let failures: Vec<_> = problems.failures.iter().map(String::as_str).collect();
-        assert_eq!(failures, ["there is no key to work with: none is made beside key files that are not used"]);
+        assert_eq!(
+            failures,
+            ["no key can be used, and no first key is made while there are key files that cannot be used"]
+        );
         let renamed = format!("it must be named {}.key, after the id of its key", one.key_id());
         for (name, cause) in [
             ("a", "line 1: neither an identity nor a comment"),

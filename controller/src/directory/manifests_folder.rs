@@ -14,7 +14,9 @@ use waxseal_shared::names::{Namespace, ObjectName};
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::SealedSecret;
 
-use super::durable_file::{self, visible_path};
+use waxseal_shared::visible_text::visible_path;
+
+use super::durable_file;
 use super::folders::visible_entries;
 use super::secret_name::SecretName;
 
@@ -22,7 +24,7 @@ use super::secret_name::SecretName;
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 const NO_NAMESPACE: &str = "metadata.namespace: missing; a folder has no default namespace";
-const EMPTY_FILE: &str = "no object in it (delete the file if its Secrets should go)";
+const EMPTY_FILE: &str = "no object in it (delete the file if its Secrets should be deleted)";
 const EMPTY_ITEM: &str = "an item of the list is empty (remove it)";
 const NOT_AN_OBJECT: &str = "not a Kubernetes object, which has an apiVersion and a kind";
 
@@ -99,16 +101,16 @@ impl fmt::Display for UnclearFile {
 /// file or folder twice. Returns only the places of Secrets that are not sealed, and ignores objects of other kinds.
 pub(super) fn read(folder: &Path) -> FolderContents {
     let seen = fs::metadata(folder).iter().map(device_and_inode).collect();
-    let mut reader = Reader { root: folder, seen, reading: FolderContents::default() };
+    let mut reader = Reader { root: folder, seen, contents: FolderContents::default() };
     reader.read_folder(folder);
-    reader.reading
+    reader.contents
 }
 
 struct Reader<'a> {
     root: &'a Path,
     /// Device and inode of every file and folder that was read.
     seen: HashSet<(u64, u64)>,
-    reading: FolderContents,
+    contents: FolderContents,
 }
 
 impl Reader<'_> {
@@ -177,7 +179,7 @@ impl Reader<'_> {
                 Ok(object) => self.add(path, line, object),
                 Err(error) => self.refuse(path, &error),
             },
-            DocumentKind::Secret(_) => self.reading.plain_secrets.push(format!("{}:{line}", self.relative(path))),
+            DocumentKind::Secret(_) => self.contents.plain_secrets.push(format!("{}:{line}", self.relative(path))),
             DocumentKind::Empty => self.is_not_object(path, line, EMPTY_ITEM),
             DocumentKind::Other(object) => {
                 let is_object = |type_: TypeMeta| !type_.api_version.is_empty() && !type_.kind.is_empty();
@@ -191,13 +193,13 @@ impl Reader<'_> {
     fn add(&mut self, path: &Path, line: usize, object: SealedSecret) {
         let Some(namespace) = &object.metadata.namespace else {
             let unclear = self.unclear(path, Some(line), NO_NAMESPACE.to_owned());
-            return self.reading.unreadable.push(unclear);
+            return self.contents.unreadable.push(unclear);
         };
         let name = ObjectName::parse(object.metadata.name.as_deref().unwrap_or_default());
         match (Namespace::parse(namespace), name) {
             (Ok(namespace), Ok(name)) => {
                 let manifest = SealedManifest { file: self.relative(path), line, object };
-                self.reading.by_name.entry(SecretName { namespace, name }).or_default().push(manifest);
+                self.contents.by_name.entry(SecretName { namespace, name }).or_default().push(manifest);
             }
             (Err(error), _) | (_, Err(error)) => self.cannot_read(path, &io::Error::other(error.to_string())),
         }
@@ -205,7 +207,7 @@ impl Reader<'_> {
 
     fn cannot_read(&mut self, path: &Path, error: &io::Error) {
         let unclear = self.unclear(path, None, format!("failed to read it: {error}"));
-        self.reading.unreadable.push(unclear);
+        self.contents.unreadable.push(unclear);
     }
 
     fn refuse(&mut self, path: &Path, error: &ManifestError) {
@@ -214,12 +216,12 @@ impl Reader<'_> {
             hint: error.hint().map(str::to_owned),
             ..self.unclear(path, error.place().map(|(line, _)| line), error.to_string())
         };
-        self.reading.unreadable.push(unclear);
+        self.contents.unreadable.push(unclear);
     }
 
     fn is_not_object(&mut self, path: &Path, line: usize, message: &str) {
         let unclear = self.unclear(path, Some(line), message.to_owned());
-        self.reading.not_objects.push(unclear);
+        self.contents.not_objects.push(unclear);
     }
 
     fn unclear(&self, path: &Path, line: Option<usize>, message: String) -> UnclearFile {
@@ -239,7 +241,7 @@ fn device_and_inode(metadata: &Metadata) -> (u64, u64) {
 }
 
 fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known))
+    path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 /// Whether the entry vanished after its folder was listed. A symlink to nothing did not vanish.
@@ -269,9 +271,15 @@ mod tests {
         format!("{SEALED}{{name: {name}, namespace: shop}}\n")
     }
 
-    fn found(reading: &FolderContents) -> Vec<String> {
+    #[test]
+    fn extensions_in_capitals_are_read_too() {
+        let folder = folder(&[("DB.YAML", &named("a"))]);
+        assert_eq!(found(&read(folder.path())), ["DB.YAML:1 a"]);
+    }
+
+    fn found(contents: &FolderContents) -> Vec<String> {
         let name = |manifest: &SealedManifest| manifest.object.metadata.name.clone().unwrap_or_default();
-        reading.sealed_secrets().map(|found| format!("{}:{} {}", found.file, found.line, name(found))).collect()
+        contents.sealed_secrets().map(|found| format!("{}:{} {}", found.file, found.line, name(found))).collect()
     }
 
     #[test]
@@ -287,11 +295,11 @@ mod tests {
             (".hidden.yaml", "kind: ["),
             (".git/x.yaml", "kind: ["),
         ]);
-        let reading = read(folder.path());
-        assert_eq!(found(&reading), ["a/deep/a.yaml:1 a", "b.yml:1 b1", "b.yml:8 b2", "c.json:1 c1"]);
-        assert_eq!(reading.unreadable, []);
-        assert_eq!(reading.plain_secrets, [""; 0]);
-        assert_eq!(reading.first_unclear(), None);
+        let contents = read(folder.path());
+        assert_eq!(found(&contents), ["a/deep/a.yaml:1 a", "b.yml:1 b1", "b.yml:8 b2", "c.json:1 c1"]);
+        assert_eq!(contents.unreadable, []);
+        assert_eq!(contents.plain_secrets, [""; 0]);
+        assert_eq!(contents.first_unclear(), None);
     }
 
     #[test]
@@ -300,8 +308,8 @@ mod tests {
         symlink("..2026_11", folder.path().join("..data")).expect("linked");
         symlink("..data/a.yaml", folder.path().join("a.yaml")).expect("linked");
         symlink("..data/deep", folder.path().join("deep")).expect("linked");
-        let reading = read(folder.path());
-        assert_eq!(found(&reading), ["a.yaml:1 a", "deep/b.yaml:1 b"]);
+        let contents = read(folder.path());
+        assert_eq!(found(&contents), ["a.yaml:1 a", "deep/b.yaml:1 b"]);
     }
 
     #[test]
@@ -311,10 +319,10 @@ mod tests {
         symlink("a", folder.path().join("b")).expect("linked");
         symlink("a/a.yaml", folder.path().join("c.yaml")).expect("linked");
         symlink("self.yaml", folder.path().join("self.yaml")).expect("linked");
-        let reading = read(folder.path());
-        assert_eq!(found(&reading), ["a/a.yaml:1 a"]);
-        assert_eq!(reading.unreadable.len(), 1);
-        assert_eq!(reading.unreadable[0].file, "self.yaml");
+        let contents = read(folder.path());
+        assert_eq!(found(&contents), ["a/a.yaml:1 a"]);
+        assert_eq!(contents.unreadable.len(), 1);
+        assert_eq!(contents.unreadable[0].file, "self.yaml");
     }
 
     #[test]
@@ -323,9 +331,9 @@ mod tests {
         let slip = named("e").replace("kind: Sealed", "kind: Seald");
         let folder = folder(&[("a.yaml", &mixed), ("b.yaml", "a: [\n"), ("d.yaml", &named("d")), ("e.yaml", &slip)]);
         symlink("nowhere", folder.path().join("c.yaml")).expect("linked");
-        let reading = read(folder.path());
-        assert_eq!(found(&reading), ["a.yaml:1 a", "d.yaml:1 d"]);
-        let said: Vec<_> = reading.unreadable.iter().map(UnclearFile::to_string).collect();
+        let contents = read(folder.path());
+        assert_eq!(found(&contents), ["a.yaml:1 a", "d.yaml:1 d"]);
+        let said: Vec<_> = contents.unreadable.iter().map(UnclearFile::to_string).collect();
         assert_eq!(said[0], "a.yaml:10:1: unknown field \"specs\" (did you mean \"spec\"?)");
         assert!(said[1].starts_with("b.yaml:"), "{}", said[1]);
         assert!(said[2].starts_with("c.yaml: failed to read it: "), "{}", said[2]);
@@ -334,7 +342,7 @@ mod tests {
             "{}",
             said[3]
         );
-        let reasons: Vec<_> = reading.unreadable.iter().map(UnclearFile::reason).collect();
+        let reasons: Vec<_> = contents.unreadable.iter().map(UnclearFile::reason).collect();
         assert_eq!(reasons, [Reason::Malformed, Reason::Malformed, Reason::ApiUnavailable, Reason::Malformed]);
     }
 
@@ -342,13 +350,13 @@ mod tests {
     fn an_unsealed_secret_is_listed_with_its_place() {
         let plain = "apiVersion: v1\nkind: Secret\nstringData: {A: 0777}\n";
         let folder = folder(&[("a.yaml", &format!("{}---\n{plain}", named("a")))]);
-        let reading = read(folder.path());
-        assert_eq!((found(&reading), reading.unreadable), (vec!["a.yaml:1 a".to_owned()], Vec::new()));
-        assert_eq!(reading.plain_secrets, ["a.yaml:5"]);
+        let contents = read(folder.path());
+        assert_eq!((found(&contents), contents.unreadable), (vec!["a.yaml:1 a".to_owned()], Vec::new()));
+        assert_eq!(contents.plain_secrets, ["a.yaml:5"]);
     }
 
     #[test]
-    fn hidden_characters_in_names_of_files_are_replaced() {
+    fn hidden_characters_in_names_of_files_are_escaped() {
         let plain = "apiVersion: v1\nkind: Secret\n";
         let folder = folder(&[
             ("a\nb\r/c\u{1b}\u{85}.yaml", &named("a")),
@@ -356,25 +364,25 @@ mod tests {
             ("empty\n.yaml", ""),
             ("plain\u{202e}\n.yaml", plain),
         ]);
-        let reading = read(folder.path());
-        assert_eq!(found(&reading), ["a\u{fffd}b\u{fffd}/c\u{fffd}\u{fffd}.yaml:1 a"]);
-        assert!(reading.unreadable[0].to_string().starts_with("bad\u{fffd}.yaml:"), "{}", reading.unreadable[0]);
-        assert!(reading.not_objects[0].to_string().starts_with("empty\u{fffd}.yaml:1: "), "{}", reading.not_objects[0]);
-        assert_eq!(reading.plain_secrets, ["plain\u{fffd}\u{fffd}.yaml:1"]);
+        let contents = read(folder.path());
+        assert_eq!(found(&contents), ["a\\nb\\r/c\\u{1b}\\u{85}.yaml:1 a"]);
+        assert!(contents.unreadable[0].to_string().starts_with("bad\\n.yaml:"), "{}", contents.unreadable[0]);
+        assert!(contents.not_objects[0].to_string().starts_with("empty\\n.yaml:1: "), "{}", contents.not_objects[0]);
+        assert_eq!(contents.plain_secrets, ["plain\\u{202e}\\n.yaml:1"]);
     }
 
     /// What is unclear about a file of this text, and how many SealedSecrets are in it.
     fn unclear(text: impl AsRef<[u8]>) -> (Option<String>, usize) {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("db.yaml"), text).expect("written");
-        let reading = read(folder.path());
-        (reading.first_unclear().map(ToString::to_string), reading.sealed_secrets().count())
+        let contents = read(folder.path());
+        (contents.first_unclear().map(ToString::to_string), contents.sealed_secrets().count())
     }
 
     #[test]
     fn a_file_without_objects_and_a_document_that_is_not_an_object_are_unclear() {
         for text in ["", "# c\n", "---\n", "~", "# c\n---\n# d\n"] {
-            let expected = "db.yaml:1: no object in it (delete the file if its Secrets should go)";
+            let expected = "db.yaml:1: no object in it (delete the file if its Secrets should be deleted)";
             assert_eq!(unclear(text).0.as_deref(), Some(expected), "{text}");
         }
         for text in [
@@ -425,7 +433,7 @@ mod tests {
     fn a_folder_that_is_gone_is_unreadable() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("gone");
-        let reading = read(&path);
-        assert_eq!(reading.unreadable[0].file, path.display().to_string());
+        let contents = read(&path);
+        assert_eq!(contents.unreadable[0].file, path.display().to_string());
     }
 }

@@ -26,7 +26,9 @@ use waxseal_shared::names::{DataKey, Namespace, ObjectName};
 use waxseal_shared::plan::{Controller, DEFAULT_TYPE, DesiredSecret, ExistingSecret};
 use waxseal_shared::secret::{MAX_SECRET_BYTES, SecretBytes, SecretData};
 
-use super::durable_file::{self, FileError, UNFINISHED, failed_to, visible_path};
+use waxseal_shared::visible_text::visible_path;
+
+use super::durable_file::{self, FileError, UNFINISHED, failed_to};
 use super::folders::visible_entries;
 use super::problems::Problems;
 use super::secret_name::SecretName;
@@ -157,7 +159,7 @@ impl SecretFolder {
             durable_file::remove_unfinished(&path)?;
             return self.fill(&path, desired);
         }
-        let fresh = folder_in(&namespace, UNFINISHED)?;
+        let fresh = new_folder_in(&namespace, UNFINISHED)?;
         self.fill(fresh.path(), desired)?;
         fs::rename(fresh.path(), &path)?;
         let _renamed = fresh.keep();
@@ -190,7 +192,7 @@ impl SecretFolder {
     /// Adds links to new keys before the swap and removes links to old keys after it, so that every key of the current
     /// version has a link at every moment.
     fn fill(&self, folder: &Path, desired: &DesiredSecret) -> io::Result<()> {
-        let version = folder_in(folder, VERSION_PREFIX)?;
+        let version = new_folder_in(folder, VERSION_PREFIX)?;
         self.write_version(version.path(), desired)?;
         let keys = desired.data.keys().map(ToString::to_string).collect();
         let name = version.path().file_name().unwrap_or_default().to_owned();
@@ -331,7 +333,7 @@ fn data(version: &Path) -> io::Result<SecretData> {
 }
 
 /// A new folder with a random name, which is removed again unless it is kept.
-fn folder_in(parent: &Path, prefix: &str) -> io::Result<TempDir> {
+fn new_folder_in(parent: &Path, prefix: &str) -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(prefix).rand_bytes(12).permissions(Permissions::from_mode(FOLDER_MODE)).tempdir_in(parent)
 }

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 use thiserror::Error;
 use waxseal_shared::api_group::{self, MARK_LABEL};
-use waxseal_shared::key_life::{HeldKey, HeldKeyError, held_key};
+use waxseal_shared::key_life::{HeldKey, HeldKeyError, read_held_key};
 use waxseal_shared::sealing_key::KeyState;
 use waxseal_shared::secret::SecretBytes;
 
@@ -46,7 +46,7 @@ pub(super) fn decode(secret: Secret, now: Timestamp) -> Result<HeldKey, Identity
         secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
     let text = data.get(IDENTITY).ok_or(IdentitySecretError::NoIdentity)?;
     let state = data.get(STATE).map_or(Some(KeyState::Active), state).ok_or(IdentitySecretError::State)?;
-    let mut key = held_key(text.expose(), now)?;
+    let mut key = read_held_key(text.expose(), now)?;
     key.tighten(state);
     Ok(key)
 }

@@ -149,7 +149,7 @@ impl KeySource {
         tokio::select! {
             // Leaves the following pages unread.
             () = found.notified() => return Ok(true),
-            listed = listed => listed.map_err(failed).map_err(KeyError::of_our_kinds)?,
+            listed = listed => listed.map_err(failed).map_err(KeyError::with_404_as_unknown_kind)?,
         };
         Ok(found.notified().now_or_never().is_some())
     }

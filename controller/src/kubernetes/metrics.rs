@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use waxseal_shared::reason::Reason;
 
-use super::connection::LastContact;
+use super::answer_deadlines::LastContact;
 use super::objects::Objects;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -34,7 +34,7 @@ use crate::log;
 
 /// A reconcile ends after this time, however slowly the API server answers.
 const DEADLINE: Duration = Duration::from_secs(30);
-const MALFORMED: &str = "spec: not what the format has: a field is unknown or of another type";
+const MALFORMED: &str = "spec: not in the form of the format: a field is unknown or has the wrong type";
 
 /// What every reconcile needs.
 pub(super) struct Context {
@@ -321,12 +321,12 @@ mod tests {
     use kube::Config;
 
     use super::*;
-    use crate::kubernetes::connection;
+    use crate::kubernetes::answer_deadlines;
 
     #[tokio::test]
     async fn timeouts_and_failed_status_writes_are_counted() {
         let url = "http://127.0.0.1:1".parse().expect("a URL");
-        let (_, last_contact) = connection::connect(Config::new(url)).expect("a client");
+        let (_, last_contact) = answer_deadlines::connect(Config::new(url)).expect("a client");
         let metrics = Metrics::new(Arc::new(Objects::new()), last_contact);
         let key = ObjectKey::new("shop", "db");
         for error in

@@ -24,7 +24,7 @@ use tokio::task::AbortHandle;
 use waxseal_shared::key_ring::Keys;
 use waxseal_shared::reason::Reason;
 
-use super::connection::LastContact;
+use super::answer_deadlines::LastContact;
 use super::metrics::Metrics;
 use super::objects::Objects;
 

@@ -13,12 +13,12 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::connection::WATCH_SECONDS;
+use super::answer_deadlines::WATCH_SECONDS;
 use super::lists::{self, Extent, Selection};
 use super::metrics::Metrics;
 use super::object_key::ObjectKey;
 use super::record_cache::{Event, ResourceVersion};
-use super::server_version::ServerVersion;
+use super::restore_detection::RestoreDetection;
 use super::watch_failures::WatchFailures;
 
 /// The next complete list follows after this time, or up to a tenth later: it repairs what a watch has missed.
@@ -75,13 +75,13 @@ enum End {
 #[derive(Clone)]
 pub(super) struct Watches {
     client: Client,
-    server_version: Arc<ServerVersion>,
+    restore_detection: Arc<RestoreDetection>,
     metrics: Arc<Metrics>,
 }
 
 impl Watches {
-    pub(super) fn new(client: Client, server_version: Arc<ServerVersion>, metrics: Arc<Metrics>) -> Self {
-        Self { client, server_version, metrics }
+    pub(super) fn new(client: Client, restore_detection: Arc<RestoreDetection>, metrics: Arc<Metrics>) -> Self {
+        Self { client, restore_detection, metrics }
     }
 
     /// Calls `on` with every event of the objects that are selected. Never ends.
@@ -92,16 +92,16 @@ impl Watches {
     where
         N: DeserializeOwned + Into<(ObjectKey, R)>,
     {
-        let Self { client, server_version, metrics } = self;
+        let Self { client, restore_detection, metrics } = self;
         let mut failures = WatchFailures::new(kind, metrics);
         let mut position: Option<String> = None;
         let mut list_at = Instant::now();
-        let mut restores = server_version.restores();
+        let mut restores = restore_detection.restores();
         loop {
             let started = Instant::now();
             let outcome = match &mut position {
                 Some(version) if Instant::now() < list_at => {
-                    let watch = watch::<N, R>(&client, &selection, version, &server_version, &mut on);
+                    let watch = watch::<N, R>(&client, &selection, version, &restore_detection, &mut on);
                     tokio::select! {
                         outcome = watch => outcome,
                         Ok(()) = restores.changed() => Ok(End::ListAgain),
@@ -110,7 +110,7 @@ impl Watches {
                 }
                 _ => {
                     restores.mark_unchanged();
-                    let listed = list::<N, R>(&client, &selection, &server_version, &mut on).await;
+                    let listed = list::<N, R>(&client, &selection, &restore_detection, &mut on).await;
                     listed.map(|version| {
                         position = Some(version);
                         list_at = Instant::now() + LIST_INTERVAL + jitter(LIST_INTERVAL / 10);
@@ -139,16 +139,16 @@ impl Watches {
 async fn list<N, R>(
     client: &Client,
     selection: &Selection,
-    server_version: &ServerVersion,
+    restore_detection: &RestoreDetection,
     on: &mut impl FnMut(Event<R>),
 ) -> kube::Result<String>
 where
     N: DeserializeOwned + Into<(ObjectKey, R)>,
 {
     let mut listed = Vec::new();
-    let before = server_version.latest();
+    let before = restore_detection.latest();
     let version = lists::list(client, selection, |object: N| listed.push(object.into())).await?;
-    server_version.record_list(before, &version);
+    restore_detection.record_list(before, &version);
     on(Event::Listed(listed, ResourceVersion::parse(&version)));
     Ok(version)
 }
@@ -158,7 +158,7 @@ async fn watch<N, R>(
     client: &Client,
     selection: &Selection,
     version: &mut String,
-    server_version: &ServerVersion,
+    restore_detection: &RestoreDetection,
     on: &mut impl FnMut(Event<R>),
 ) -> kube::Result<End>
 where
@@ -188,7 +188,7 @@ where
             return Err(kube::Error::Api(Box::new(status)));
         }
         *version = read::<ObjectVersion>(line.object)?.metadata.resource_version;
-        server_version.record(version);
+        restore_detection.record(version);
         if matches!(line.kind, EventKind::Bookmark) {
             continue;
         }

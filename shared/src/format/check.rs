@@ -50,7 +50,7 @@ checks! {
     /// FORMAT.md §6.1: the object's namespace is canonical.
     ObjectNamespace = "object-namespace" gives Malformed: "a namespace must be 1 to 63 lower-case letters, digits and '-', beginning and ending with a letter or digit",
     /// FORMAT.md §6.1: at most 256 data keys.
-    DataKeyCount = "data-key-count" gives Malformed: "more than 256 keys",
+    DataKeyCount = "data-key-count" gives Malformed: "more than 256 data keys",
     /// FORMAT.md §6.1: at most 64 envelopes.
     EnvelopeCount = "envelope-count" gives Malformed: "more than 64 envelopes",
     /// FORMAT.md §6.2: the envelope's id is canonical.
@@ -60,7 +60,7 @@ checks! {
     /// FORMAT.md §6.2: the commitment is 32 bytes.
     CommitmentLength = "commitment-length" gives Malformed: "not 32 bytes in canonical base64",
     /// FORMAT.md §6.2: the commitment belongs to the envelope's id.
-    CommitmentForeign = "commitment-foreign" gives Malformed: "its commitment belongs to {}",
+    CommitmentForeign = "commitment-foreign" gives Malformed: "its commitment is that of another envelope, {}",
     /// FORMAT.md §6.2: at least one wrap.
     WrapsEmpty = "wraps-empty" gives Malformed: "no wrap, so nobody can open it",
     /// FORMAT.md §6.2: at most 16 wraps.
@@ -92,7 +92,7 @@ checks! {
     /// FORMAT.md §6.5: the argument is canonical base64.
     ShareEncoding = "share-encoding" gives Malformed: "the argument of the wrap's stanza is not canonical base64",
     /// FORMAT.md §6.5: the argument has the length that the type of its stanza demands.
-    ShareLength = "share-length" gives Malformed: "the argument of the wrap's stanza does not have the length of its type",
+    ShareLength = "share-length" gives Malformed: "the argument of the wrap's stanza does not have the length that its type demands",
     /// FORMAT.md §6.5: the X25519 share is not of low order.
     ShareLowOrder = "share-low-order" gives Malformed: "the wrap's X25519 share is of low order",
     /// FORMAT.md §6.5: exactly one stanza of a known type.
@@ -110,7 +110,7 @@ checks! {
     /// FORMAT.md §6.7: the envelope id in the token is canonical.
     TokenEnvelopeId = "token-envelope-id" gives Malformed: "the sealed value names its envelope in a form that is not canonical",
     /// FORMAT.md §6.7: the token is not longer than the token of a value of 1 MiB.
-    TokenSize = "token-size" gives Malformed: "the sealed value is longer than one of 1 MiB",
+    TokenSize = "token-size" gives Malformed: "the sealed value is longer than the sealed form of 1 MiB, the largest value",
     /// FORMAT.md §6.7: the token is canonical base64url.
     TokenEncoding = "token-encoding" gives Malformed: "the sealed value is not canonical base64url",
     /// FORMAT.md §6.7: the ciphertext has a padded length.
@@ -127,7 +127,7 @@ checks! {
     /// FORMAT.md §6.8: no label or annotation speaks to a replicator.
     TemplateReplicator = "template-replicator" gives TypeForbidden: "labels and annotations under {} would copy the Secret to other places",
     /// FORMAT.md §7.2: the program holds a key for at least one wrap.
-    EnvelopeKeyMissing = "envelope-key-missing" gives KeyMissing: "sealed to {} only, and none of these keys is here",
+    EnvelopeKeyMissing = "envelope-key-missing" gives KeyMissing: "sealed to {} only, and this program holds none of these keys",
     /// FORMAT.md §7.2: at least one of these keys is not Revoked.
     EnvelopeKeyRevoked = "envelope-key-revoked" gives KeyRevoked: "sealed to revoked keys only: {}",
     /// FORMAT.md §7.3: at least one wrap opens, and its DEK matches the commitment.

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_as_the_limit_are_looked_at_and_not_one_more() {
+    fn each_count_may_reach_its_limit_and_not_exceed_it() {
         for (count, expected) in [(MAX_DATA_KEYS, Check::TokenVersion), (MAX_DATA_KEYS + 1, Check::DataKeyCount)] {
             let mut object = sealed(KeyKind::Classic, 1);
             object.spec.encrypted_data = (0..count).map(|n| (format!("K{n}"), "no token".to_owned())).collect();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_for_another_place_says_for_which() {
+    fn a_moved_object_names_the_place_that_it_was_sealed_for() {
         for (namespace, name, expected) in [
             (Some("web"), Some("api"), "web/api (scope Strict)"),
             (Some("web"), None, "namespace web (scope Namespace)"),

@@ -16,7 +16,7 @@ use crate::secret::{MAX_SECRET_BYTES, SecretBytes};
 const SALT_BYTES: usize = 16;
 const TAG_BYTES: usize = 16;
 /// The length of the first two parts of a token, each with its dot.
-const BEFORE_TOKEN: usize = "wax1.e0123456789.".len();
+const TOKEN_HEAD_BYTES: usize = "wax1.e0123456789.".len();
 
 /// A value token in its parts: `wax1.ENVELOPE.base64url(salt ‖ ciphertext ‖ tag)`.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ impl SealedValue {
         let rest = text.strip_prefix("wax1.").ok_or(Check::TokenVersion)?;
         let (envelope, token) = rest.split_once('.').ok_or(Check::TokenParts)?;
         let envelope = EnvelopeId::parse(envelope).map_err(|_| Check::TokenEnvelopeId)?;
-        if token.len() > token_length(MAX_SECRET_BYTES) {
+        if token.len() > last_part_length(MAX_SECRET_BYTES) {
             return Err(Check::TokenSize);
         }
         let bytes = base64_text::URL.decode(token).map_err(|_| Check::TokenEncoding)?;
@@ -99,16 +99,16 @@ fn cipher(dek: &Dek, salt: &[u8; SALT_BYTES], binding: Binding<'_>) -> (Aes256Gc
 
 /// The length of the shortest token.
 pub(crate) fn shortest_token() -> usize {
-    BEFORE_TOKEN + token_length(0)
+    TOKEN_HEAD_BYTES + last_part_length(0)
 }
 
 /// The length of the longest token.
 pub(crate) fn longest_token() -> usize {
-    BEFORE_TOKEN + token_length(MAX_SECRET_BYTES)
+    TOKEN_HEAD_BYTES + last_part_length(MAX_SECRET_BYTES)
 }
 
 /// The length of the last part of a token.
-fn token_length(value_length: usize) -> usize {
+fn last_part_length(value_length: usize) -> usize {
     let bytes = SALT_BYTES + padded_length(value_length) + TAG_BYTES;
     base64::encoded_len(bytes, false).expect("about 1.4 million fits")
 }

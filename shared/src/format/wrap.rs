@@ -81,7 +81,7 @@ impl Wrap {
     /// # Errors [`NotOpened`], whether the wrap is for another identity or was changed.
     pub fn open(&self, identity: &Identity) -> Result<Dek, NotOpened> {
         let decryptor = age::Decryptor::new_buffered(HeaderAtOnce::new(&self.age_file)).map_err(|_| NotOpened)?;
-        let identity = Checked(identity);
+        let identity = OwnStanzaOnly(identity);
         let mut payload = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|_| NotOpened)?;
         // The check of the shape ensures that the payload is one chunk of 32 bytes.
         Dek::fill_with(|bytes| payload.read_exact(bytes)).map_err(|_| NotOpened)
@@ -126,9 +126,9 @@ impl<R: CryptoRng> age::Recipient for HybridRecipient<'_, R> {
 }
 
 /// Opens only a stanza of the identity's own type. Never tries the key on grease.
-struct Checked<'a>(&'a Identity);
+struct OwnStanzaOnly<'a>(&'a Identity);
 
-impl age::Identity for Checked<'_> {
+impl age::Identity for OwnStanzaOnly<'_> {
     fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
         match (self.0.inner(), stanza.tag.as_str()) {
             (key::IdentityInner::Hybrid(expanded), HYBRID_TAG) => expanded.unwrap(stanza).map(Ok),

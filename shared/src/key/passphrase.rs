@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_one_is_none() {
+    fn an_empty_passphrase_is_refused() {
         for text in ["", "\n", "\r\n"] {
             assert_eq!(Passphrase::parse(Zeroizing::new(text.to_owned())).err(), Some(EmptyPassphrase));
         }

@@ -51,7 +51,7 @@ pub enum ProtectedIdentityFileError {
     #[error("it is damaged: the passphrase is right, but not all of it decrypts")]
     Damaged,
     /// Its decrypted content is not an identity file.
-    #[error("what it protects is not an identity file: {0}")]
+    #[error("its decrypted content is not an identity file: {0}")]
     Content(#[from] IdentityFileError),
 }
 
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_armour_is_called_that() {
+    fn damaged_armour_has_its_own_error() {
         let file = protect(IDENTITY.as_bytes(), Format::AsciiArmor);
         let text = String::from_utf8(file).expect("armour is text");
         assert!(recognise(text.replace('\n', "\r\n").as_bytes()).is_ok());
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encrypted_to_a_key_is_told_apart() {
+    fn a_file_encrypted_to_a_key_has_its_own_error() {
         let recipient = age::x25519::Identity::generate().to_public();
         let file = encrypt(&recipient, IDENTITY.as_bytes(), Format::Binary);
         assert_eq!(recognise(&file).err(), Some(ProtectedIdentityFileError::Recipients));
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_of_another_first_line_is_none() {
+    fn a_header_with_another_first_line_is_refused() {
         let file = protect(IDENTITY.as_bytes(), Format::Binary);
         let (version, stanza) = file.split_at(STANZA_MARK.len() - 3);
         for first in ["", "x", "->scrypt", "--- "] {
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_identity_file_inside_is_refused_and_not_quoted() {
+    fn decrypted_content_that_is_not_an_identity_file_is_refused_and_not_quoted() {
         for (payload, error) in [
             (&b"hunter2\n"[..], IdentityFileError::Line { line: 1 }),
             (b"# nothing\n", IdentityFileError::Empty),

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_any_reader_takes_for_something_else_is_no_text() {
+    fn null_booleans_and_numbers_are_not_text() {
         for (text, expected) in [
             ("", Reading::Null),
             ("~", Reading::Null),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_readers_dispute_is_no_text() {
+    fn scalars_that_readers_interpret_differently_are_disputed() {
         for text in [
             "y",
             "Y",

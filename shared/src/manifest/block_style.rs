@@ -253,7 +253,7 @@ url: \"postgres://db\"
     }
 
     #[test]
-    fn what_readers_dispute_is_quoted() {
+    fn scalars_that_readers_interpret_differently_are_quoted() {
         for text in [
             "",
             "no",

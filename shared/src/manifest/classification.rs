@@ -13,7 +13,7 @@ use crate::api_group::{API_VERSION, PREFIX};
 const KINDS_OF_GROUP: [&str; 4] = ["SealedSecret", "SealedSecretList", "SealingKey", "SealingKeyList"];
 const KINDS_OF_SECRETS: [&str; 2] = ["Secret", "SecretList"];
 /// The fields that decide the kind of an object, and the items of a list.
-const TELLING_FIELDS: [&str; 3] = ["apiVersion", "kind", "items"];
+const DECIDING_FIELDS: [&str; 3] = ["apiVersion", "kind", "items"];
 /// The greatest number of lists inside each other. No server nests lists.
 const DEEPEST_LIST: usize = 8;
 
@@ -35,7 +35,7 @@ fn classify<'a>(object: Object<'a>, list: &str) -> Result<DocumentKind<'a>, Mani
     if !node.is_mapping() {
         return Ok(DocumentKind::Other(object));
     }
-    if !is_told_plainly(node) {
+    if !has_unambiguous_kind(node) {
         if object.tree().may_hide_a_kind() {
             refuse_what_is_not_plain_data(object.node(), object.tree())?;
         }
@@ -73,7 +73,7 @@ fn refuse_slips(version: &str, kind: &str, list: &str) -> Result<(), ManifestErr
 
 fn items_of<'a>(list: &Object<'a>, kind: &str) -> Result<DocumentKind<'a>, ManifestError> {
     if list.depth() == DEEPEST_LIST {
-        return Err(ManifestError::new("lists in lists, too many of them").at(list.node()));
+        return Err(ManifestError::new("more than 8 lists inside each other").at(list.node()));
     }
     let Some((_, items)) = list.node().entry(&["items"]).filter(|(_, items)| !items.is_null()) else {
         return Ok(DocumentKind::List(Vec::new()));
@@ -87,11 +87,11 @@ fn items_of<'a>(list: &Object<'a>, kind: &str) -> Result<DocumentKind<'a>, Manif
 
 /// Whether every reader of YAML sees the same apiVersion, kind and items in a mapping: no alias, tag,
 /// merge key or repeated field is in the way.
-fn is_told_plainly(node: &Node) -> bool {
+fn has_unambiguous_kind(node: &Node) -> bool {
     let is_disguised = |node: &Node| node.tag == Tag::Other || matches!(node.content, Content::Alias(_));
     let mut seen = Vec::new();
     node.entries().all(|(key, value)| {
-        let Some(field) = TELLING_FIELDS.iter().find(|field| key.scalar() == Some(field)) else {
+        let Some(field) = DECIDING_FIELDS.iter().find(|field| key.scalar() == Some(field)) else {
             return !is_disguised(key) && !key.is_merge_key();
         };
         let is_new = !seen.contains(field);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_what_it_says() {
+    fn documents_are_classified_by_api_version_and_kind() {
         for (text, expected) in [
             ("# c\n", "empty"),
             ("---\n", "empty"),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_hides_what_it_is_is_refused_if_a_secret_could_hide_in_it() {
+    fn an_object_with_an_ambiguous_kind_is_refused_if_it_could_be_a_secret() {
         const TAG: &str = "tags other than !!str are not read here";
         for (text, said) in [
             ("apiVersion: v1\nkind: ConfigMap\nkind: Secret", "kind: given twice, first on line 2"),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_whose_kind_is_no_string_is_what_its_list_says() {
+    fn an_item_whose_kind_is_not_a_string_has_the_kind_of_its_list() {
         for (list, expected) in
             [("v1\nkind: SecretList", "[secret]"), ("waxseal.dev/v1alpha1\nkind: SealedSecretList", "[sealed]")]
         {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_sorted_item_by_item() {
+    fn the_items_of_a_list_are_classified_one_by_one() {
         for (text, expected) in [
             (
                 "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Secret}, {kind: Pod}, {}, ~]",
@@ -264,7 +264,7 @@ mod tests {
         let error = nested(DEEPEST_LIST + 1).expect_err("deeper").to_string();
         assert_eq!(
             error,
-            format!("items[0]{}: lists in lists, too many of them", ".items[0]".repeat(DEEPEST_LIST - 1))
+            format!("items[0]{}: more than 8 lists inside each other", ".items[0]".repeat(DEEPEST_LIST - 1))
         );
     }
 

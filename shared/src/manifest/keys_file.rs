@@ -18,7 +18,7 @@ use crate::sealing_key::{KeyRole, PublishedKey, SealingKey, SealingKeyError, Sea
 /// it.
 const MAX_KEYS: usize = 1000;
 /// The first bytes of every identity.
-const IDENTITY: &[u8] = b"AGE-SECRET-KEY-";
+const IDENTITY_START: &[u8] = b"AGE-SECRET-KEY-";
 const HINT: &str = "a keys file is what `kubectl get sealingkeys -o yaml` prints";
 
 #[derive(Deserialize)]
@@ -97,7 +97,7 @@ pub fn write_key(key: &PublishedKey) -> String {
 
 fn is_identity(line: &str) -> bool {
     let line = line.trim_start().as_bytes();
-    line.get(..IDENTITY.len()).is_some_and(|start| start.eq_ignore_ascii_case(IDENTITY))
+    line.get(..IDENTITY_START.len()).is_some_and(|start| start.eq_ignore_ascii_case(IDENTITY_START))
 }
 
 fn to_value(key: &PublishedKey) -> Value {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_only_so_many_keys() {
+    fn a_keys_file_holds_at_most_1000_keys() {
         let most: Vec<_> = (0..1000).map(|second| key(KeyRole::Cluster, second)).collect();
         let text = write_keys(&most);
         assert_eq!(read(&text), most);
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_keys_file_is_refused() {
+    fn a_text_that_is_not_a_keys_file_is_refused() {
         let good = key(KeyRole::Cluster, 1);
         let text = write_key(&good);
         let id = good.recipient.key_id();

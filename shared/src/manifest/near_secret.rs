@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn honest_objects_of_others_pass() {
+    fn objects_that_only_mention_secrets_pass() {
         for text in [
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {kind: Secret, password: x}",
             "apiVersion: v1\nkind: Pod\nspec: {volumes: [{secret: {secretName: a, items: [{key: a, path: b}]}}]}",

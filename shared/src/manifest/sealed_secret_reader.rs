@@ -113,7 +113,7 @@ status: {anything: [1]}
     }
 
     #[test]
-    fn null_is_an_absent_field_and_no_value_of_a_map() {
+    fn null_means_an_absent_field_and_is_refused_as_a_value_of_a_map() {
         let absent = with_spec("spec: {}").expect("a SealedSecret").spec;
         for spec in [
             "spec: {scope: ~, envelopes: ~, encryptedData: null, template:}",

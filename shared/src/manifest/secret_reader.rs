@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_reduced_to_what_a_person_decides() {
+    fn only_fields_that_a_person_decides_are_kept() {
         let secret = read_text(
             "apiVersion: v1
 kind: Secret
@@ -423,7 +423,7 @@ stringData:
     }
 
     #[test]
-    fn keys_that_only_look_the_same_are_no_data_keys() {
+    fn keys_that_only_look_like_data_keys_are_refused() {
         // Composed and decomposed (Unicode NFC and NFD), full width, Cyrillic, a zero-width space.
         for key in ["caf\u{e9}", "cafe\u{301}", "\u{ff21}", "\u{410}", "A\u{200b}"] {
             for section in ["data", "stringData"] {
@@ -434,7 +434,7 @@ stringData:
     }
 
     #[test]
-    fn a_value_has_one_spelling_but_for_line_breaks() {
+    fn base64_of_a_value_has_one_spelling_except_for_line_breaks() {
         for text in ["YQ==", "Y\\nQ==", "YQ=\\r\\n=", "\\nYQ==\\n"] {
             let secret = read_text(&format!("{HEAD}data: {{A: \"{text}\"}}\n"));
             assert_eq!(value(&secret.unwrap_or_else(|error| panic!("{text}: {error}")), "A"), b"a");

@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn flow_style_yaml_is_no_json() {
+    fn flow_style_yaml_is_not_json() {
         for text in ["{a: 1}", "{\"a\": 1}\n---\n{\"b\": 2}\n", "{\"a\": 1,}", "\"text\"", "{} # c"] {
             assert_eq!(split(text).map(|stream| stream.format), Ok(Format::Yaml), "{text:?}");
         }
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn conflict_markers_are_called_so() {
+    fn conflict_markers_have_their_own_error() {
         for (text, place) in [
             ("a: b\n---\nc: d\n<<<<<<< HEAD\ne: f\n=======\ng: h\n>>>>>>> main\n", (4, 1)),
             ("{\"a\": 1,\n<<<<<<< HEAD\n\"b\": 1\n=======\n\"b\": 2\n>>>>>>> main\n}", (2, 1)),
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_json_is_called_so_and_broken_flow_style_is_not() {
+    fn broken_json_has_its_own_error_and_broken_flow_style_is_not_yaml() {
         for (text, expected, place) in [
             ("\n{\"é\": 1 \"b\": 2}", "not JSON", (2, 9)),
             ("{\n  \"a\": {\n", "not JSON: it ends too early", (3, 1)),
@@ -521,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_gives_way_to_another() {
+    fn a_replaced_document_keeps_its_markers_and_first_comments() {
         for (text, expected) in [
             ("a: 1\n", "NEW\n"),
             ("--- # c\n# Source: x\n\na: 1\nb: 2\n", "--- # c\n# Source: x\n\nNEW\n"),
@@ -539,7 +539,10 @@ mod tests {
     fn too_many_documents_are_refused() {
         let error = split(&"---\n".repeat(MAX_DOCUMENTS + 1)).err().expect("too many");
         assert_eq!(error.to_string(), "a stream of more than 10000 documents is not read");
-        assert_eq!((error.place(), error.hint()), (Some((MAX_DOCUMENTS + 1, 1)), Some("split it")));
+        assert_eq!(
+            (error.place(), error.hint()),
+            (Some((MAX_DOCUMENTS + 1, 1)), Some("split it into several streams"))
+        );
         for document in ["---\n", "{}"] {
             let text = document.repeat(MAX_DOCUMENTS);
             let stream = split(&text);

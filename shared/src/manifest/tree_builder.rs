@@ -8,7 +8,7 @@ pub(super) const SPLIT_THE_LIST: &str =
     "write the items of a list as documents of their own, as `jq -c '.items[]'` does";
 
 /// The hint for a stream that is too long.
-pub(super) const SPLIT_THE_STREAM: &str = "split it";
+pub(super) const SPLIT_THE_STREAM: &str = "split it into several streams";
 
 pub(super) const TOO_DEEP: &str = "nested too deeply";
 

@@ -33,7 +33,7 @@ pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
     for (_, tree) in split(text)?.trees() {
         let Some(tree) = tree?.filter(|tree| !tree.root().is_null()) else { continue };
         if found.is_some() {
-            let error = ManifestError::new("a second document where one belongs").at(tree.root());
+            let error = ManifestError::new("a second document, where only one is allowed").at(tree.root());
             return Err(tree.located(error));
         }
         found = Some(Object::root(tree.into()));
@@ -277,7 +277,7 @@ mod tests {
             ("version: 1\nclusters: hunter2", "clusters: must be a mapping, not a string", (2, 11)),
             ("hunter2", "must be a mapping, not a string", (1, 1)),
             ("a: &x 1", "a: anchors are not read here", (1, 7)),
-            ("version: 1\n---\nversion: 1\n", "a second document where one belongs", (3, 1)),
+            ("version: 1\n---\nversion: 1\n", "a second document, where only one is allowed", (3, 1)),
         ] {
             let error = read_one::<Config>(text).expect_err(text);
             assert_eq!((error.to_string().as_str(), error.place()), (expected, Some(place)), "{text}");

@@ -256,7 +256,7 @@ data:
     }
 
     #[test]
-    fn yaml_has_the_order_of_the_design() {
+    fn yaml_has_name_scope_envelopes_data_and_template_in_this_order() {
         assert_eq!(write_sealed_secret(&example(), Format::Yaml), SEALED);
     }
 

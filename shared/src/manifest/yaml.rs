@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_refused_without_quoting_it() {
+    fn text_that_is_not_yaml_is_refused_and_not_quoted() {
         for (text, expected) in [
             ("a: 'hunter2", "not YAML: a quote is never closed"),
             ("a: [hunter2", "not YAML: a bracket is never closed"),

@@ -68,7 +68,7 @@ fn as_planned(plan: Plan) -> ExistingSecret {
 }
 
 #[track_caller]
-fn assert_left(plan: Plan, reason: Reason) -> String {
+fn assert_not_written(plan: Plan, reason: Reason) -> String {
     let judgement = match plan {
         Plan::Refuse(judgement) | Plan::Keep(Materialised { judgement, .. }) => judgement,
         Plan::Nothing | Plan::Write(..) => panic!("expected {reason} and nothing written"),
@@ -95,7 +95,7 @@ fn a_fresh_object_is_written_and_then_left() {
     assert_eq!(desired.labels["team"], "shop");
     assert_eq!(desired.type_, "Opaque");
     let existing = as_planned(plan(&object, held(&ring), None));
-    assert_left(plan(&object, held(&ring), Some(&existing)), Reason::Materialised);
+    assert_not_written(plan(&object, held(&ring), Some(&existing)), Reason::Materialised);
 }
 
 /// The object with a wrong proof in each wrap but those of the ring's key, and these wraps.
@@ -154,7 +154,7 @@ fn metadata_that_others_added_stays() {
     let object = sealed(&ring);
     let mut existing = as_planned(plan(&object, held(&ring), None));
     existing.annotations.insert("reloader".to_owned(), "x".to_owned());
-    assert_left(plan(&object, held(&ring), Some(&existing)), Reason::Materialised);
+    assert_not_written(plan(&object, held(&ring), Some(&existing)), Reason::Materialised);
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn every_way_of_being_foreign_is_refused() {
         let mut existing = as_planned(plan(&object, held(&ring), None));
         existing.data = Some(values(&[]));
         foreign(&mut existing);
-        assert_left(plan(&object, held(&ring), Some(&existing)), Reason::ForeignOwner);
+        assert_not_written(plan(&object, held(&ring), Some(&existing)), Reason::ForeignOwner);
     }
 }
 
@@ -200,7 +200,7 @@ fn every_way_of_being_foreign_is_refused() {
 fn a_foreign_object_is_refused_with_the_reason_of_the_backend() {
     let ring = ring();
     let plan = super::plan(&sealed(&ring), &held(&ring), &[], Existing::Foreign("a folder of others".to_owned()));
-    assert_eq!(assert_left(plan, Reason::ForeignOwner), "a folder of others");
+    assert_eq!(assert_not_written(plan, Reason::ForeignOwner), "a folder of others");
 }
 
 #[test]
@@ -214,8 +214,8 @@ fn an_object_that_is_being_deleted_has_the_empty_plan() {
 #[test]
 fn without_keys_it_waits() {
     let object = sealed(&ring());
-    assert_left(plan(&object, Keys::Loading, None), Reason::KeysLoading);
-    assert_left(plan(&object, Keys::Awaiting, None), Reason::AwaitingKeys);
+    assert_not_written(plan(&object, Keys::Loading, None), Reason::KeysLoading);
+    assert_not_written(plan(&object, Keys::Awaiting, None), Reason::AwaitingKeys);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn moving_an_object_is_seen_before_any_key_is_used() {
     for move_it in moves {
         let mut object = sealed(&ring);
         move_it(&mut object);
-        let message = assert_left(plan(&object, held(&Arc::default()), None), Reason::Moved);
+        let message = assert_not_written(plan(&object, held(&Arc::default()), None), Reason::Moved);
         assert!(message.starts_with("sealed for shop/db (scope Strict), but this object is "), "{message}");
     }
 }
@@ -241,7 +241,7 @@ fn an_edit_that_bound_to_does_not_show_is_unreadable_and_names_the_data_key() {
     let mut swapped = sealed(&ring);
     let token = swapped.spec.encrypted_data["PASSWORD"].clone();
     swapped.spec.encrypted_data.insert("USER".to_owned(), token);
-    let message = assert_left(plan(&swapped, held(&ring), None), Reason::Unreadable);
+    let message = assert_not_written(plan(&swapped, held(&ring), None), Reason::Unreadable);
     assert_eq!(message, "spec.encryptedData.USER: does not open: it was changed, or sealed for another place");
 
     let mut disguised = sealed(&ring);
@@ -249,7 +249,7 @@ fn an_edit_that_bound_to_does_not_show_is_unreadable_and_names_the_data_key() {
     for envelope in disguised.spec.envelopes.values_mut() {
         envelope.bound_to.name = Some("web".to_owned());
     }
-    let message = assert_left(plan(&disguised, held(&ring), None), Reason::Unreadable);
+    let message = assert_not_written(plan(&disguised, held(&ring), None), Reason::Unreadable);
     assert!(message.starts_with("spec.encryptedData.PASSWORD: "), "{message}");
 }
 
@@ -261,7 +261,7 @@ fn wider_scopes_move_as_far_as_they_say() {
     object.metadata.name = Some("web".to_owned());
     assert_written(plan(&object, held(&ring), None));
     object.metadata.namespace = Some("blog".to_owned());
-    assert_left(plan(&object, held(&ring), None), Reason::Moved);
+    assert_not_written(plan(&object, held(&ring), None), Reason::Moved);
 
     let mut object = sealed_with(&ring, &secret, Scope::Cluster);
     object.metadata.name = Some("web".to_owned());
@@ -275,10 +275,10 @@ fn what_kubernetes_never_changes_is_not_tried() {
     let object = sealed(&ring);
     let mut typed = as_planned(plan(&object, held(&ring), None));
     typed.type_ = "kubernetes.io/basic-auth".to_owned();
-    assert_left(plan(&object, held(&ring), Some(&typed)), Reason::TypeImmutable);
+    assert_not_written(plan(&object, held(&ring), Some(&typed)), Reason::TypeImmutable);
     let mut frozen = as_planned(plan(&object, held(&ring), None));
     frozen.immutable = true;
-    assert_left(plan(&object, held(&ring), Some(&frozen)), Reason::SecretImmutable);
+    assert_not_written(plan(&object, held(&ring), Some(&frozen)), Reason::SecretImmutable);
 }
 
 #[test]
@@ -286,20 +286,22 @@ fn malformed_and_forbidden_objects_are_left() {
     let ring = ring();
     let mut malformed = sealed(&ring);
     malformed.spec.encrypted_data.insert("PASSWORD".to_owned(), "hunter2".to_owned());
-    assert_left(plan(&malformed, held(&ring), None), Reason::Malformed);
+    assert_not_written(plan(&malformed, held(&ring), None), Reason::Malformed);
     let mut forbidden = sealed(&ring);
     let type_ = Some("kubernetes.io/service-account-token".to_owned());
     forbidden.spec.template = Some(Template { type_, ..Template::default() });
-    assert_left(plan(&forbidden, held(&ring), None), Reason::TypeForbidden);
-    assert_left(plan(&sealed(&ring), held(&Arc::default()), None), Reason::KeyMissing);
+    assert_not_written(plan(&forbidden, held(&ring), None), Reason::TypeForbidden);
+    assert_not_written(plan(&sealed(&ring), held(&Arc::default()), None), Reason::KeyMissing);
 }
 
 #[test]
 fn metadata_that_the_operator_forbids_is_refused() {
     let ring = ring();
     let forbidden = ["team".parse().expect("a prefix")];
-    let message =
-        assert_left(super::plan(&sealed(&ring), &held(&ring), &forbidden, Existing::Absent), Reason::TypeForbidden);
+    let message = assert_not_written(
+        super::plan(&sealed(&ring), &held(&ring), &forbidden, Existing::Absent),
+        Reason::TypeForbidden,
+    );
     assert_eq!(
         message,
         "spec.template: labels and annotations that begin with team are forbidden by the configuration of this controller"

@@ -44,7 +44,7 @@ impl KeyError {
     }
 
     /// Converts HTTP 404 to `UnknownKind`, for an operation where 404 can only mean that the definition is missing.
-    pub(super) fn of_our_kinds(self) -> Self {
+    pub(super) fn with_404_as_unknown_kind(self) -> Self {
         match self {
             KeyError::Api { operation, error: kube::Error::Api(answer) } if answer.code == 404 => {
                 KeyError::UnknownKind { operation }
@@ -103,10 +103,10 @@ mod tests {
             (answer(403, "Forbidden"), "failed to list the SealingKeys: HTTP 403 Forbidden"),
             (answer(404, "NotFound"), "failed to list the SealingKeys: HTTP 404 NotFound"),
             (
-                answer(404, "NotFound").of_our_kinds(),
+                answer(404, "NotFound").with_404_as_unknown_kind(),
                 "failed to list the SealingKeys: the cluster does not know this kind; apply deploy/crds.yaml",
             ),
-            (answer(403, "Forbidden").of_our_kinds(), "failed to list the SealingKeys: HTTP 403 Forbidden"),
+            (answer(403, "Forbidden").with_404_as_unknown_kind(), "failed to list the SealingKeys: HTTP 403 Forbidden"),
             (no_answer(), "failed to list the SealingKeys: no answer"),
             (too_slow(), "failed to list the SealingKeys: no complete answer within 15 s"),
             (
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_an_answer_and_silence_is_not() {
-        assert!(answer(500, "").is_answer() && answer(404, "").of_our_kinds().is_answer());
+        assert!(answer(500, "").is_answer() && answer(404, "").with_404_as_unknown_kind().is_answer());
         assert!(!too_slow().is_answer() && !no_answer().is_answer());
     }
 }

@@ -8,7 +8,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::api_group::FIELD_MANAGER;
-use waxseal_shared::key_life::{HeldKey, is_planted, publishes};
+use waxseal_shared::key_life::{HeldKey, is_planted, is_publication_of};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
 
@@ -80,10 +80,10 @@ impl Publication {
     async fn publish_one(&self, key: &PublishedKey, present: Option<&Published>) -> Result<(), KeyError> {
         let Some(object) = present else { return self.create(key).await };
         match decode(object) {
-            Some(published) if publishes(&published, key) && published.state < key.state => {
+            Some(published) if is_publication_of(&published, key) && published.state < key.state => {
                 self.write_state(object, key.state).await
             }
-            Some(published) if publishes(&published, key) => Ok(()),
+            Some(published) if is_publication_of(&published, key) => Ok(()),
             _ => {
                 self.remove(object).await?;
                 self.create(key).await
@@ -101,7 +101,7 @@ impl Publication {
             let page = match ask("list the SealingKeys", self.published.list(&params)).await {
                 Ok(page) => page,
                 Err(error) => {
-                    failures.push(error.of_our_kinds());
+                    failures.push(error.with_404_as_unknown_kind());
                     return failures;
                 }
             };
@@ -124,7 +124,7 @@ impl Publication {
     async fn create(&self, key: &PublishedKey) -> Result<(), KeyError> {
         let (params, object) = (PostParams::default(), key.to_object());
         let created = ask_unless(&[409], "publish a SealingKey", self.sealing_keys.create(&params, &object)).await;
-        if created.map_err(KeyError::of_our_kinds)?.is_some() {
+        if created.map_err(KeyError::with_404_as_unknown_kind)?.is_some() {
             tracing::info!(
                 key = key.recipient.key_id().as_str(),
                 state = key.state.as_str(),
@@ -153,7 +153,7 @@ impl Publication {
             // A finalizer would keep the planted SealingKey.
             let patch = json!({"metadata": {"resourceVersion": resource_version, "finalizers": null}});
             let patched =
-                ask_unless(&[404, 409], "free a SealingKey of its finalizers", self.patch(&name, patch)).await?;
+                ask_unless(&[404, 409], "remove the finalizers of a SealingKey", self.patch(&name, patch)).await?;
             let Some(patched) = patched else { return Ok(()) };
             resource_version = patched.resource_version();
         }

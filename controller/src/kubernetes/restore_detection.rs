@@ -16,13 +16,13 @@ use super::lists;
 const INTERVAL: Duration = Duration::from_secs(15);
 
 /// The latest version that was seen, and the number of restores.
-pub(super) struct ServerVersion {
+pub(super) struct RestoreDetection {
     latest: Mutex<u64>,
     restores: watch::Sender<u64>,
     on_restore: Box<dyn Fn() + Send + Sync>,
 }
 
-impl ServerVersion {
+impl RestoreDetection {
     /// `on_restore` is called at each restore, before the watches learn of it.
     pub(super) fn new(on_restore: impl Fn() + Send + Sync + 'static) -> Self {
         Self { latest: Mutex::new(0), restores: watch::channel(0).0, on_restore: Box::new(on_restore) }
@@ -71,13 +71,13 @@ impl ServerVersion {
 }
 
 /// Asks the API server for its version again and again. Ignores failures: the watches report them.
-pub(super) async fn check(client: Client, server_version: Arc<ServerVersion>) {
+pub(super) async fn check(client: Client, restore_detection: Arc<RestoreDetection>) {
     let path = SealedSecret::url_path(&(), None);
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let before = server_version.latest();
+        let before = restore_detection.latest();
         if let Ok(version) = lists::current_version(&client, &path).await {
-            server_version.record_list(before, &version);
+            restore_detection.record_list(before, &version);
         }
     }
 }
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn an_older_version_is_a_restore_and_is_reported_once() {
-        let version = ServerVersion::new(|| {});
+        let version = RestoreDetection::new(|| {});
         for seen in ["7", "9", "8", "not a number"] {
             version.record(seen);
         }

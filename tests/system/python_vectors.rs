@@ -10,8 +10,8 @@ use crate::registration::{Context, Error, Test, TestResult};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::blocking("second_reader::python_agrees_with_every_vector", agrees),
-        Test::blocking("second_reader::python_detects_a_changed_byte", notices),
+        Test::blocking("python_vectors::python_agrees_with_every_vector", agrees),
+        Test::blocking("python_vectors::python_detects_a_changed_byte", notices),
     ]
 }
 

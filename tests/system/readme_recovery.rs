@@ -18,10 +18,10 @@ const SECRET: &str = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstring
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::blocking("recovery::the_readme_finds_the_dek", dek),
-        Test::blocking("recovery::the_readme_detects_a_wrong_dek", wrong_dek),
-        Test::blocking("recovery::the_readme_opens_the_values_with_python", values),
-        Test::blocking("recovery::the_readme_gives_no_value_with_python_for_a_wrong_dek", values_of_another_dek),
+        Test::blocking("readme_recovery::the_readme_finds_the_dek", dek),
+        Test::blocking("readme_recovery::the_readme_detects_a_wrong_dek", wrong_dek),
+        Test::blocking("readme_recovery::the_readme_opens_the_values_with_python", values),
+        Test::blocking("readme_recovery::the_readme_gives_no_value_with_python_for_a_wrong_dek", values_of_another_dek),
     ]
 }
 

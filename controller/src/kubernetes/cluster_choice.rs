@@ -7,7 +7,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use thiserror::Error;
 
-use super::connection::{self, LastContact};
+use super::answer_deadlines::{self, LastContact};
 use crate::args;
 
 const DEFAULT_KEY_NAMESPACE: &str = "waxseal-system";
@@ -36,7 +36,7 @@ pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, Arc<Last
     let pod_namespace = args.is_in_cluster().then(|| config.default_namespace.clone());
     let key_namespace =
         args.key_namespace.clone().or(pod_namespace).unwrap_or_else(|| DEFAULT_KEY_NAMESPACE.to_owned());
-    let (client, last_contact) = connection::connect(config).map_err(ConnectError::Client)?;
+    let (client, last_contact) = answer_deadlines::connect(config).map_err(ConnectError::Client)?;
     Ok((client, last_contact, key_namespace))
 }
 
