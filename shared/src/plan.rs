@@ -10,11 +10,9 @@ use crate::names::{KeyId, ObjectName};
 use crate::open::open;
 use crate::reason::Reason;
 use crate::sealed_secret::{SealedSecret, Template, TemplateMetadata};
-use crate::secret::SecretData;
+use crate::secret::{DEFAULT_TYPE, SecretData};
 use crate::template::{self, ForbiddenPrefix};
 
-/// The type of a Secret whose manifest has no type.
-pub const DEFAULT_TYPE: &str = "Opaque";
 /// The version of these rules in `status.settled`. Raise it when the Secret of an unchanged SealedSecret changes, so
 /// that the controller judges every object again.
 pub(crate) const PLAN_VERSION: u32 = 1;

@@ -14,7 +14,7 @@ use crate::key::Recipient;
 use crate::names::{EnvelopeId, KeyId, Namespace};
 use crate::randomness::CryptoRng;
 use crate::sealed_secret::{EnvelopeSpec, Scope, SealedSecret, SealedSecretSpec, Template, TemplateMetadata};
-use crate::secret::{MAX_SECRET_BYTES, SecretBytes, SecretManifest};
+use crate::secret::{DEFAULT_TYPE, MAX_SECRET_BYTES, SecretBytes, SecretManifest};
 use crate::stack;
 use crate::template;
 

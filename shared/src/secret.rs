@@ -11,6 +11,9 @@ use crate::names::{DataKey, Namespace, ObjectName};
 /// (`MaxSecretSize` in `k8s.io/api/core/v1`).
 pub const MAX_SECRET_BYTES: usize = 1024 * 1024;
 
+/// The type of a Secret whose manifest has no type, as the API server sets it.
+pub const DEFAULT_TYPE: &str = "Opaque";
+
 /// Bytes that are secret: wiped when dropped, never printed, compared in constant time.
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
 

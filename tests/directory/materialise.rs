@@ -230,7 +230,7 @@ fn a_file_that_is_gone_for_a_moment_deletes_nothing() {
     fs::write(machine.manifest("db.yaml"), &text).expect("written");
     controller.wait_for_reason("db", "Materialised");
     assert_eq!(fingerprint(&machine.secret("shop/db")), before);
-    assert!(!controller.log().contains("deleted"), "{}", controller.log());
+    assert!(!controller.log().contains("deleted the Secret"), "{}", controller.log());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use waxseal_shared::key::KeyKind;
 use waxseal_shared::sealed_secret::BoundTo;
-use waxseal_shared::secret::MAX_SECRET_BYTES;
+use waxseal_shared::secret::{DEFAULT_TYPE, MAX_SECRET_BYTES};
 use waxseal_shared::visible_text::escaped_json;
 
 use crate::error::Failures;
@@ -136,7 +136,7 @@ fn report(object: &SealedObject, known_keys: Option<&KnownKeys>) -> Report {
         name: sealed.name.to_string(),
         scope: sealed.scope.as_str(),
         // Kubernetes reads an empty type as Opaque.
-        type_: template.type_.clone().filter(|type_| !type_.is_empty()).unwrap_or_else(|| "Opaque".to_owned()),
+        type_: template.type_.clone().filter(|type_| !type_.is_empty()).unwrap_or_else(|| DEFAULT_TYPE.to_owned()),
         immutable: template.immutable.unwrap_or_default(),
         envelopes: envelopes(object, known_keys),
         data: sealed

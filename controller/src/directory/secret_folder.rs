@@ -23,8 +23,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tempfile::TempDir;
 use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
 use waxseal_shared::names::{DataKey, Namespace, ObjectName};
-use waxseal_shared::plan::{Controller, DEFAULT_TYPE, DesiredSecret, ExistingSecret};
-use waxseal_shared::secret::{MAX_SECRET_BYTES, SecretBytes, SecretData};
+use waxseal_shared::plan::{Controller, DesiredSecret, ExistingSecret};
+use waxseal_shared::secret::{DEFAULT_TYPE, MAX_SECRET_BYTES, SecretBytes, SecretData};
 
 use waxseal_shared::visible_text::visible_path;
 

@@ -12,9 +12,9 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 use waxseal_shared::api_group::{self, FIELD_MANAGER};
 use waxseal_shared::names::DataKey;
-use waxseal_shared::plan::{Controller, DEFAULT_TYPE, DesiredSecret, ExistingSecret};
+use waxseal_shared::plan::{Controller, DesiredSecret, ExistingSecret};
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::secret::{SecretBytes, SecretData};
+use waxseal_shared::secret::{DEFAULT_TYPE, SecretBytes, SecretData};
 
 /// An apply with this resourceVersion creates the Secret, and conflicts if the Secret exists.
 pub(super) const CREATE_ONLY: &str = "1";
