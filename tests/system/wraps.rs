@@ -1,16 +1,20 @@
-//! Wraps and identity files, exchanged with other implementations of age, in both directions.
+//! Wraps and identity files, exchanged with other implementations of age in both directions, and broken wraps.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use tempfile::TempDir;
+use waxseal_shared::key::{Identity, KeyKind};
+use waxseal_shared::randomness;
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use crate::peers::{Peer, commitment, filter, wrap};
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{opaque, run};
+use crate::sealing::{condition, create, judged, opaque, replace_spec, run, with_reason};
 
 const HYBRID: &[&str] = &[];
 const CLASSIC: &[&str] = &["--classic"];
@@ -29,6 +33,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::blocking("wraps::a_classic_identity_of_age_keygen_opens", |context| age_keygen(context, &[])),
         Test::blocking("wraps::an_identity_that_stock_age_protects_opens", |context| protected(context, Peer::Age)),
         Test::blocking("wraps::an_identity_that_typage_protects_opens", |context| protected(context, Peer::Typage)),
+        Test::new("wraps::a_broken_wrap_of_another_key_makes_key_current_false", broken),
     ]
 }
 
@@ -103,6 +108,39 @@ impl Sealed {
 
 fn opens(context: &Context, peer: Peer, kind: &[&str]) -> TestResult {
     Sealed::new(context, kind)?.dek(context, peer).map(drop)
+}
+
+/// The other key is a recovery key, say: the controller does not hold its identity.
+async fn broken(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("broken-wrap").await?;
+    let other = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+    let (other_id, recipient) = (other.recipient().key_id().as_str(), other.recipient().as_str());
+    let arguments = ["-n", namespace.name(), "-r", recipient];
+    let good: SealedSecret =
+        serde_json::from_str(&context.seal_text(&opaque("db", &[("PASSWORD", "hunter2")]), &arguments)?)?;
+    create(&namespace, &good).await?;
+    let object = with_reason(&namespace, "db", "Materialised").await?;
+    assert_eq!(condition(&object, "KeyCurrent"), None);
+    let written = namespace.api::<Secret>().get("db").await?.resource_version();
+
+    let mut broken = good.clone();
+    let (envelope, spec) = broken.spec.envelopes.iter_mut().next().ok_or("no envelope")?;
+    let wrap = spec.wraps.get_mut(other_id).ok_or("no wrap for the other key")?;
+    let (age_file, _) = wrap.split_once('.').ok_or("no proof")?;
+    *wrap = format!("{age_file}.{}", "A".repeat(22));
+    let message = format!("envelope {envelope}: the wrap for {other_id} is broken");
+    replace_spec(&namespace, &broken).await?;
+    let object = judged(&namespace, "db").await?;
+    let reason = |type_| condition(&object, type_).map(|(status, reason, _)| (status, reason));
+    let expected = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    assert_eq!(reason("Ready"), expected("True", "Materialised"));
+    assert_eq!(reason("KeyCurrent"), expected("False", "WrapBroken"));
+    assert_eq!(condition(&object, "KeyCurrent").map(|(.., message)| message), Some(message));
+
+    replace_spec(&namespace, &good).await?;
+    assert_eq!(condition(&judged(&namespace, "db").await?, "KeyCurrent"), None);
+    assert_eq!(namespace.api::<Secret>().get("db").await?.resource_version(), written);
+    Ok(())
 }
 
 /// Wraps the DEK with another implementation, and adds the proof of the format.
