@@ -210,7 +210,8 @@ fn is_manifest(path: &Path) -> bool {
 /// Reads to the end, at most 32 MiB.
 fn read_bounded(from: impl Read, expected: u64) -> Result<Vec<u8>, CliError> {
     let expected = usize::try_from(expected).unwrap_or(usize::MAX);
-    let mut bytes = Vec::with_capacity(expected.min(MAX_INPUT_BYTES) + 1);
+    // A vector doubles its capacity. From 4,097 bytes it grows to just above the limit, and not to twice the limit.
+    let mut bytes = Vec::with_capacity(expected.clamp(4096, MAX_INPUT_BYTES) + 1);
     let read = from.take(MAX_INPUT_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| CliError::io("read it", &error))?;
     if bytes.len() > MAX_INPUT_BYTES {

@@ -93,7 +93,7 @@ fn a_malformed_sealed_secret_and_an_input_without_any_are_refused() {
     folder.waxseal(&["inspect", "-"]).stdin(broken).fails(
         3,
         &format!(
-            "error: <stdin>:1: shop/db: Malformed: spec.envelopes.e0000000000: its commitment belongs to {envelope}\n"
+            "error: <stdin>:1: shop/db: Malformed: spec.envelopes.e0000000000: its commitment is that of another envelope, {envelope}\n"
         ),
     );
     folder.waxseal(&["inspect", "-"]).stdin("kind: ConfigMap\n").fails(3, "error: <stdin>: no SealedSecret in it\n");

@@ -35,7 +35,7 @@ const NOT_OBJECTS: [&str; 9] = [
 
 /// The rules of FORMAT.md for reading, each with the parts of error texts that show it.
 const RULES: [(&str, &[&str]); 16] = [
-    ("size", &["is not read", "nested too deeply", "larger than 1.5 MiB", "too many of them"]),
+    ("size", &["is not read", "nested too deeply", "larger than 1.5 MiB", "more than 8 lists"]),
     ("syntax", &["not YAML", "not JSON", "not UTF-8"]),
     ("directive", &["YAML directives are not read here"]),
     ("line-break", &["YAML versions disagree on whether a line ends here"]),
