@@ -1,6 +1,6 @@
 //! The life of keys: how a key begins, which key is the primary, and how a key becomes stricter.
 //!
-//! A controller stores identities and is_publication_of a key for each. An identity carries the creation time and the state of
+//! A controller stores identities and publishes a key for each. An identity carries the creation time and the state of
 //! its key. The state of a published key is a request. The strictest state counts, and no key becomes less strict.
 //!
 //! A controller makes its first key only if a complete look at its store shows no identity, not even a broken one

@@ -278,7 +278,7 @@ fn a_folder_that_waxseal_did_not_make_stays() {
     fs::write(machine.secret("shop/db/password"), "theirs").expect("written");
     machine.once().fails();
     let message = machine.assert_reason("db", "ForeignOwner");
-    assert_eq!(message, "secrets/shop/db was not made by Waxseal; it stays as it is");
+    assert_eq!(message, "secrets/shop/db was not made by Waxseal and stays as it is: move it away");
     assert_eq!(names(&machine.secret("shop/db")), ["password"]);
     assert_eq!(machine.value("shop/db/password").as_deref(), Some("theirs"));
     fs::remove_file(machine.manifest("db.yaml")).expect("it is there");

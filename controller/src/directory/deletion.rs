@@ -26,10 +26,14 @@ pub(super) struct Deletions {
 impl Deletions {
     /// Deletes the Secrets that are due. Returns the others whose SealedSecret is in no manifest, with the reason why
     /// they are still there.
+    ///
+    /// `read_again` reads the folder a second time before a deletion: a file that is moved between two subfolders can
+    /// escape one reading.
     pub(super) fn carry_out(
         &mut self,
         secrets: Vec<SecretFolder>,
         manifests: &FolderContents,
+        read_again: impl FnOnce() -> FolderContents,
         problems: &mut Problems,
     ) -> Vec<(SecretName, Judgement)> {
         let before = std::mem::take(&mut self.missing_since);
@@ -38,13 +42,20 @@ impl Deletions {
             let message = format!("in no manifest; nothing is deleted while a file is not understood: {unclear}");
             return missing.map(|folder| (folder.name, Judgement::new(unclear.reason(), message.as_str()))).collect();
         }
+        let since = |folder: &SecretFolder| before.get(&folder.name).copied().unwrap_or_else(Instant::now);
+        let (due, missing): (Vec<_>, Vec<_>) = missing.partition(|folder| since(folder).elapsed() >= DELAY);
+        if !due.is_empty() {
+            let again = read_again();
+            for folder in due.iter().filter(|folder| !again.by_name.contains_key(&folder.name)) {
+                match again.first_unclear() {
+                    None => delete(folder, problems),
+                    Some(_) => drop(self.missing_since.insert(folder.name.clone(), Instant::now())),
+                }
+            }
+        }
         let mut waiting = Vec::new();
         for folder in missing {
-            let since = before.get(&folder.name).copied().unwrap_or_else(Instant::now);
-            if since.elapsed() >= DELAY {
-                delete(&folder, problems);
-                continue;
-            }
+            let since = since(&folder);
             self.missing_since.insert(folder.name.clone(), since);
             let message = "in no manifest; its Secret is deleted unless it returns within 5 seconds";
             waiting.push((folder.name, Judgement::new(Reason::ApiUnavailable, message)));

@@ -67,24 +67,29 @@ impl KeyStore {
         Self { path, strictest: StrictestStates::default(), logged: Vec::new() }
     }
 
-    /// Reads the identities, carries out what the published file requests, and is_publication_of the keys. Makes the first key
+    /// Reads the identities, carries out what the published file requests, and publishes the keys. Makes the first key
     /// unless something forbids it ([`waxseal_shared::key_life`]).
     pub(super) fn refresh(&mut self, manifests: &FolderContents, now: Timestamp, problems: &mut Problems) -> Keys {
         let mut stored = self.read(now, problems);
-        if stored.is_empty() && may_make_first(manifests, problems) {
+        let published = self.read_published(problems);
+        if stored.is_empty() && self.may_make_first(manifests, published.as_deref(), problems) {
             problems.fail(self.add_first(now));
             stored = self.read(now, problems);
         }
-        let published = self.read_published(problems);
+        let is_readable = published.is_some();
+        let published = published.unwrap_or_default();
         self.tighten(&mut stored, &published, problems);
         let broken = stored.broken.len();
         problems.warnings.extend(std::mem::take(&mut stored.broken));
         let keys = Keys::of(KeyRing::new(stored.into_keys()));
-        // Logs before it is_publication_of: people compare the fingerprints of the published file with the log.
+        // Logs before it publishes: people compare the fingerprints of the published file with the log.
         self.log_changes(keys.held());
         if matches!(keys, Keys::Held(_)) {
             let requests = published.into_iter().filter(|key| is_request_for_broken(key, keys.held(), broken));
-            problems.fail(self.publish(keys.held(), requests));
+            // A file that cannot be read may be a request to revoke a key, which somebody is still writing.
+            if is_readable {
+                problems.fail(self.publish(keys.held(), requests));
+            }
         } else if broken > 0 {
             let text = "no key can be used, and no first key is made while there are key files that cannot be used";
             problems.failures.insert(text.to_owned());
@@ -119,20 +124,44 @@ impl KeyStore {
         Ok(())
     }
 
-    /// The keys that are published now; none if the file is absent or cannot be read.
-    fn read_published(&self, problems: &mut Problems) -> Vec<PublishedKey> {
+    /// The keys that are published now; `None` if the file cannot be read.
+    fn read_published(&self, problems: &mut Problems) -> Option<Vec<PublishedKey>> {
         let path = self.published_path();
         if fs::symlink_metadata(&path).is_err() {
-            return Vec::new();
+            return Some(Vec::new());
         }
         let read = || -> Result<_, Box<dyn Error>> {
             Ok(read_keys(str::from_utf8(&durable_file::read_itself(&path, MAX_PUBLISHED_BYTES)?)?)?)
         };
-        read().unwrap_or_else(|error| {
+        let keys = read().map_err(|error| {
             let path = visible_path(&path);
-            problems.warnings.insert(format!("the states that {path} requests are not known: {error}"));
-            Vec::new()
-        })
+            let text = format!("{path} is not understood: it stays as it is, and no key changes its state: {error}");
+            problems.failures.insert(text);
+        });
+        keys.ok()
+    }
+
+    /// Whether every manifest was read, no SealedSecret needs a key that is missing, and no key was published before.
+    fn may_make_first(
+        &self,
+        manifests: &FolderContents,
+        published: Option<&[PublishedKey]>,
+        problems: &mut Problems,
+    ) -> bool {
+        if manifests.sealed_secrets().any(|manifest| forbids_first_key(&manifest.object)) {
+            return false;
+        }
+        if published.is_none_or(|published| !published.is_empty()) {
+            let path = visible_path(&self.published_path());
+            let text =
+                format!("no first key is made, because {path} is there without its keys: restore them, or delete it");
+            problems.failures.insert(text);
+            return false;
+        }
+        let unreadable = manifests.unreadable.first();
+        let failure = unreadable.map(|file| format!("no first key is made, because a manifest was not read: {file}"));
+        problems.failures.extend(failure);
+        unreadable.is_none()
     }
 
     fn tighten(&mut self, stored: &mut StoredKeys<KeyFile>, published: &[PublishedKey], problems: &mut Problems) {
@@ -186,17 +215,6 @@ impl KeyFile {
         let replaced = durable_file::replace(&self.path, with_state(text, state).as_bytes(), 0o600);
         Ok(replaced.map_err(failed_to("write", &self.path))?)
     }
-}
-
-/// Whether every manifest was read, and no SealedSecret needs a key that is missing.
-fn may_make_first(manifests: &FolderContents, problems: &mut Problems) -> bool {
-    if manifests.sealed_secrets().any(|manifest| forbids_first_key(&manifest.object)) {
-        return false;
-    }
-    let unreadable = manifests.unreadable.first();
-    let failure = unreadable.map(|file| format!("no first key is made, because a manifest was not read: {file}"));
-    problems.failures.extend(failure);
-    unreadable.is_none()
 }
 
 /// Whether a published key stays beside the held keys, because it may be a request for a broken identity.
@@ -383,15 +401,31 @@ mod tests {
     }
 
     #[test]
-    fn a_published_file_that_cannot_be_read_is_named_and_replaced() {
+    fn a_published_file_that_cannot_be_read_is_named_and_stays() {
         let folder = folder();
         add_key(&folder);
         let path = folder.path().join(PUBLISHED_FILE);
         fs::write(&path, "hunter2\n").expect("written");
-        let (_, warnings) = start(&folder);
-        let warning = format!("the states that {} requests are not known: ", path.display());
-        assert!(warnings[0].starts_with(&warning) && !warnings[0].contains("hunter2"), "{warnings:?}");
-        assert_eq!(start(&folder).1, [""; 0]);
+        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        let expected =
+            format!("{} is not understood: it stays as it is, and no key changes its state: ", path.display());
+        let failure = problems.failures.first().expect("it is named");
+        assert!(failure.starts_with(&expected) && !failure.contains("hunter2"), "{failure}");
+        assert_eq!(states(&keys), [KeyState::Active]);
+        assert_eq!(fs::read_to_string(&path).ok().as_deref(), Some("hunter2\n"));
+    }
+
+    #[test]
+    fn no_first_key_is_made_beside_a_published_key_without_its_identity() {
+        let folder = folder();
+        let path = folder.path().join(PUBLISHED_FILE);
+        fs::write(&path, write_key(key(2).published())).expect("written");
+        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        let expected = format!(
+            "no first key is made, because {} is there without its keys: restore them, or delete it",
+            path.display()
+        );
+        assert_eq!((states(&keys), problems.failures), (vec![], [expected].into()));
     }
 
     #[test]

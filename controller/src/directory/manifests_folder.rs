@@ -7,7 +7,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use kube::core::TypeMeta;
 use serde::{Deserialize, Serialize};
 use waxseal_shared::manifest::{self, DocumentKind, ManifestError, Stream};
 use waxseal_shared::names::{Namespace, ObjectName};
@@ -25,6 +24,7 @@ const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 const NO_NAMESPACE: &str = "metadata.namespace: missing; a folder has no default namespace";
 const EMPTY_FILE: &str = "no object in it (delete the file if its Secrets should be deleted)";
+const EMPTY_LIST: &str = "a list without items (delete it if its Secrets should be deleted)";
 const EMPTY_ITEM: &str = "an item of the list is empty (remove it)";
 const NOT_AN_OBJECT: &str = "not a Kubernetes object, which has an apiVersion and a kind";
 
@@ -174,6 +174,7 @@ impl Reader<'_> {
 
     fn read_object(&mut self, path: &Path, line: usize, kind: &DocumentKind) {
         match kind {
+            DocumentKind::List(items) if items.is_empty() => self.is_not_object(path, line, EMPTY_LIST),
             DocumentKind::List(items) => items.iter().for_each(|item| self.read_object(path, line, item)),
             DocumentKind::SealedSecret(sealed) => match sealed.read() {
                 Ok(object) => self.add(path, line, object),
@@ -182,8 +183,7 @@ impl Reader<'_> {
             DocumentKind::Secret(_) => self.contents.plain_secrets.push(format!("{}:{line}", self.relative(path))),
             DocumentKind::Empty => self.is_not_object(path, line, EMPTY_ITEM),
             DocumentKind::Other(object) => {
-                let is_object = |type_: TypeMeta| !type_.api_version.is_empty() && !type_.kind.is_empty();
-                if !object.read().is_ok_and(is_object) {
+                if !object.is_kubernetes_object() {
                     self.is_not_object(path, line, NOT_AN_OBJECT);
                 }
             }
@@ -400,6 +400,10 @@ mod tests {
             let said = unclear(text).0.unwrap_or_default();
             assert!(said.ends_with(": not a Kubernetes object, which has an apiVersion and a kind"), "{text}: {said}");
         }
+        for items in ["", "items:", "items: []"] {
+            let expected = "db.yaml:1: a list without items (delete it if its Secrets should be deleted)";
+            assert_eq!(unclear(format!("apiVersion: v1\nkind: List\n{items}")).0.as_deref(), Some(expected), "{items}");
+        }
         let expected = "db.yaml:1: an item of the list is empty (remove it)";
         assert_eq!(unclear("apiVersion: v1\nkind: List\nitems: [~]").0.as_deref(), Some(expected));
         let expected = "db.yaml:1: metadata.namespace: missing; a folder has no default namespace";
@@ -412,7 +416,7 @@ mod tests {
             "# c\n---\napiVersion: v1\nkind: ConfigMap\ndata: {a: no}",
             "apiVersion: v1\nkind: Secret\nstringData: {a: 0777}",
             "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret",
-            "apiVersion: v1\nkind: List\nitems: []",
+            "apiVersion: v1\nkind: ConfigMap\ndata: {a: &a x, b: *a, b: y}",
             "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Pod}]",
             "apiVersion: waxseal.dev/v1alpha1\nkind: SealingKey",
         ] {

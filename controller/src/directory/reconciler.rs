@@ -90,7 +90,8 @@ impl Reconciler {
             let judgement = self.materialise(name, same_name, &keys);
             entries.extend(same_name.iter().map(|manifest| self.report(name, Some(&manifest.file), &judgement)));
         }
-        for (name, judgement) in self.deletions.carry_out(secrets, &manifests, &mut problems) {
+        let read_again = || manifests_folder::read(&self.folders.manifests);
+        for (name, judgement) in self.deletions.carry_out(secrets, &manifests, read_again, &mut problems) {
             entries.push(self.report(&name, None, &judgement));
         }
         Some(self.conclude(entries, manifests, problems))

@@ -88,7 +88,10 @@ impl SecretFolder {
         let path = self.path();
         Ok(match self.description().map_err(failed_to("read", &path))? {
             Some((version, description)) => FoundSecret::Ours(Box::new(existing(&version, description))),
-            None => FoundSecret::Foreign(format!("{} was not made by Waxseal; it stays as it is", visible_path(&path))),
+            None => FoundSecret::Foreign(format!(
+                "{} was not made by Waxseal and stays as it is: move it away",
+                visible_path(&path)
+            )),
         })
     }
 

@@ -110,6 +110,12 @@ impl<'a> Object<'a> {
         self.read_with(|node| Value::deserialize(node).map(|_| node.into()))
     }
 
+    /// Whether the object has an apiVersion and a kind, as every Kubernetes object does.
+    pub fn is_kubernetes_object(&self) -> bool {
+        let has = |name| self.node().value(&[name]).and_then(Node::string).is_some_and(|text| !text.is_empty());
+        has("apiVersion") && has("kind")
+    }
+
     /// Whether the object says that it is of this apiVersion and kind.
     pub fn is(&self, api_version: &str, kind: &str) -> bool {
         let says = |name, value| self.node().entry(&[name]).is_some_and(|(_, node)| node.scalar() == Some(value));

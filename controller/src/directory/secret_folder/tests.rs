@@ -189,7 +189,7 @@ fn every_way_of_being_foreign_is_seen() {
     fs::remove_file(folder.path()).expect("removed");
 
     fs::create_dir(folder.path()).expect("made");
-    assert!(assert_foreign(&folder).ends_with("db was not made by Waxseal; it stays as it is"));
+    assert!(assert_foreign(&folder).ends_with("db was not made by Waxseal and stays as it is: move it away"));
     symlink(elsewhere.path(), folder.path().join(CURRENT)).expect("linked");
     assert_foreign(&folder);
     assert_eq!(listed(&secrets), 0);
