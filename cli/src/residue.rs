@@ -1,7 +1,6 @@
 //! Finds values that still show after sealing, such as a password that is also in an annotation, a comment or another
 //! document.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -72,15 +71,15 @@ impl<'a> ValueSearch<'a> {
 
     /// Returns the values that show in a text, each with the position of its first byte, in the order of the text.
     pub(crate) fn in_text(&self, text: &str) -> Vec<(usize, &str)> {
-        let packed = packed(text.as_bytes());
+        let packed = packed_text(text);
+        let hits = self.automaton.find_overlapping_iter(&packed).map(|hit| hit.pattern().as_usize());
+        // Each candidate is searched for once, in linear time: a repetitive text has its needle everywhere.
+        let needles: BTreeSet<_> = hits.collect();
         let mut found = BTreeMap::new();
-        for hit in self.automaton.find_overlapping_iter(packed.as_slice()) {
-            for spelling in &self.spellings[hit.pattern().as_usize()] {
-                if let Entry::Vacant(entry) = found.entry(spelling.value)
-                    && let Some(start) = self.start_of(spelling, &packed, hit.start())
-                {
-                    entry.insert(start);
-                }
+        for spelling in needles.into_iter().flat_map(|needle| &self.spellings[needle]) {
+            if let Some(start) = self.position_of(spelling, &packed) {
+                let first = found.entry(spelling.value).or_insert(start);
+                *first = start.min(*first);
             }
         }
         let mut found: Vec<_> = found.into_iter().map(|(value, start)| (start, value)).collect();
@@ -97,9 +96,9 @@ impl<'a> ValueSearch<'a> {
     /// Returns the values that show in the strings of a JSON object, each with the first path where it shows.
     pub(crate) fn in_object(&self, json: &str, path: &str) -> Vec<(String, &str)> {
         let mut found = Vec::new();
-        if !self.in_text(json).is_empty()
-            && let Ok(object) = serde_json::from_str(json)
-        {
+        // A string of the object can itself be JSON, with its escapes escaped again.
+        let is_shown = !self.in_text(json).is_empty() || !self.in_text(&json.replace("\\\\", "\\")).is_empty();
+        if is_shown && let Ok(object) = serde_json::from_str(json) {
             self.walk(&object, path, &mut found);
             let mut seen = BTreeSet::new();
             found.retain(|(_, name)| seen.insert(*name));
@@ -107,11 +106,11 @@ impl<'a> ValueSearch<'a> {
         found
     }
 
-    /// Returns the start of a spelling in a packed text with its needle at this position; `None` if the rest differs.
-    fn start_of(&self, spelling: &Spelling, packed: &[u8], needle: usize) -> Option<usize> {
+    /// Returns the first position of a spelling in a packed text.
+    fn position_of(&self, spelling: &Spelling, packed: &str) -> Option<usize> {
         let text = spellings(self.values[spelling.value].bytes).into_iter().nth(spelling.number)?;
-        let start = needle.checked_sub(needle_offset(&text)?)?;
-        packed[start..].starts_with(&text).then_some(start)
+        // A spelling that is not UTF-8 is in no text.
+        packed.find(str::from_utf8(&text).ok()?)
     }
 
     fn walk<'s>(&'s self, value: &Value, path: &str, found: &mut Vec<(String, &'s str)>) {
@@ -183,6 +182,11 @@ fn without_last_line_break(value: &[u8]) -> &[u8] {
     let shorter = value.strip_suffix(b"\n").unwrap_or(value);
     let shorter = shorter.strip_suffix(b"\r").unwrap_or(shorter);
     if shorter.len() < SHORTEST { value } else { shorter }
+}
+
+/// Returns the text without white space.
+fn packed_text(text: &str) -> String {
+    text.chars().filter(|character| !character.is_ascii_whitespace()).collect()
 }
 
 /// Returns the bytes without white space.
@@ -263,6 +267,23 @@ mod tests {
                 assert_eq!(found(&all, &other), [], "{before} {after}");
             }
         }
+    }
+
+    #[test]
+    fn repetitive_values_take_linear_time() {
+        let value = "ab".repeat(100_000);
+        let near_miss = format!("{}b", "ab".repeat(99_999));
+        let all = [("A", value.as_str()), ("B", near_miss.as_str())];
+        assert_eq!(found(&all, &format!("# {}", "ab".repeat(200_000))), at(2, "A"));
+    }
+
+    #[test]
+    fn values_are_found_in_json_inside_of_a_string() {
+        let secret = secret(&[("A", "Tr0ub4dor&3-xyzzy")]);
+        let search = ValueSearch::new([&secret]);
+        let object = serde_json::json!({"metadata": {"annotations": {"a": "{\"p\":\"Tr0ub4dor\\u00263-xyzzy\"}"}}});
+        let expected = vec![("metadata.annotations.a".to_owned(), "of A in db")];
+        assert_eq!(search.in_object(&object.to_string(), ""), expected);
     }
 
     #[test]

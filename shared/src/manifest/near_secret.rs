@@ -55,6 +55,13 @@ impl NearSecrets {
     /// Returns the error for an object that looks like a Secret or contains one; `None` for every other object. The
     /// object must not be classified as a Secret, a SealedSecret or a list.
     pub(super) fn fault(&self, object: &Node) -> Option<ManifestError> {
+        if object.scalar().is_some_and(could_be_a_manifest) {
+            let text = "one text without fields, which other readers may take for a Secret with values in plain text";
+            let error = ManifestError::new(text).at(object);
+            return Some(
+                error.with_hint("remove everything before the first field, such as a comment or a special space"),
+            );
+        }
         let signs = self.of_mapping(object);
         if is_near_secret(signs) {
             return Some(typing_error(object, signs));
@@ -109,6 +116,13 @@ impl NearSecrets {
     fn known(&self, node: &Node) -> Signs {
         self.0.get(&std::ptr::from_ref(node)).copied().unwrap_or_default()
     }
+}
+
+/// Whether a document that is one scalar could be the manifest of a Secret. kubectl reads JSON behind any white space of
+/// Unicode, for example, and it splits documents in other places.
+fn could_be_a_manifest(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    text.contains("kind") && text.contains("secret")
 }
 
 fn resolved<'a>(node: &'a Node, anchors: &HashMap<usize, &'a Node>) -> &'a Node {
@@ -219,6 +233,22 @@ mod tests {
     fn fault(text: &str) -> Option<ManifestError> {
         let stream = split(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         found(&stream.documents[0].kind().unwrap_or_else(|error| panic!("{text}: {error}")))
+    }
+
+    #[test]
+    fn a_text_that_could_be_a_manifest_is_found() {
+        let json = "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"a\"}}";
+        for text in
+            [format!("\u{a0}{json}"), format!("// db\n{json}"), format!("null\n{json}"), format!("\u{3000}\n{json}")]
+        {
+            let error = fault(&text).unwrap_or_else(|| panic!("{text} passes"));
+            let expected =
+                "one text without fields, which other readers may take for a Secret with values in plain text";
+            assert_eq!(error.to_string(), expected, "{text}");
+        }
+        for text in ["just text", "a kind word", "no secrets here"] {
+            assert_eq!(fault(text), None, "{text}");
+        }
     }
 
     #[test]

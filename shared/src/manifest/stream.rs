@@ -128,20 +128,23 @@ impl<'a> Document<'a> {
         kind(self.tree(&mut Limits::of_a_stream())?)
     }
 
-    /// Returns an error if a Secret is hidden in the document behind a line break of YAML 1.1. kubectl reads YAML 1.1
-    /// and sees this Secret; for this reader it is part of a comment or a scalar. The document must not stay in the
-    /// result, because its values are not sealed. A document that is larger than any object counts as one with a hidden
-    /// Secret.
+    /// Returns an error if a Secret is hidden in the document behind a line break of YAML 1.1, or behind a line such as
+    /// `---#db`. kubectl ends a line or a document there and sees this Secret; for this reader it is part of a comment or
+    /// a scalar. The document must not stay in the result, because its values are not sealed. A document that is larger
+    /// than any object counts as one with a hidden Secret.
     pub fn hidden_secret(&self) -> Option<ManifestError> {
-        if self.format == Format::Json || !self.text.contains(LINE_BREAKS_OF_YAML_1_1) {
+        if self.format == Format::Json {
             return None;
         }
+        let fault = self.unclear_line_break().or_else(|| self.unclear_marker())?;
         let is_found = || {
-            let broken = self.text.replace(LINE_BREAKS_OF_YAML_1_1, "\n");
-            let stream = split(&broken);
+            let text = self.text.replace(LINE_BREAKS_OF_YAML_1_1, "\n");
+            let as_kubectl = |line| if is_unclear_marker(line) { "---\n" } else { line };
+            let text: String = lines(&text).map(as_kubectl).collect();
+            let stream = split(&text);
             stream.is_ok_and(|stream| stream.kinds().any(|(_, kind)| kind.is_ok_and(|kind| kind.holds_secret())))
         };
-        if self.text.len() > MAX_DOCUMENT_READ_TWICE || is_found() { self.obstacle() } else { None }
+        (self.text.len() > MAX_DOCUMENT_READ_TWICE || is_found()).then_some(fault)
     }
 
     /// The text of this document with another manifest in place of its own.
@@ -170,9 +173,19 @@ impl<'a> Document<'a> {
             let error = ManifestError::new("YAML directives are not read here").at_offset(self.base() + before);
             return Some(self.located(error.with_hint("remove the lines that begin with \"%\"")));
         }
+        self.unclear_line_break()
+    }
+
+    fn unclear_line_break(&self) -> Option<ManifestError> {
         let offset = self.text.find(LINE_BREAKS_OF_YAML_1_1)?;
         let error = ManifestError::new("YAML versions disagree on whether a line ends here").at_offset(offset);
         Some(self.located(error.with_hint("write the character as an escape in double quotes")))
+    }
+
+    fn unclear_marker(&self) -> Option<ManifestError> {
+        let offset = offset_of_line(self.text, is_unclear_marker)?;
+        let error = ManifestError::new("kubectl begins a document here, and YAML does not").at_offset(offset);
+        Some(self.located(error.with_hint("write a space or nothing after ---")))
     }
 
     fn tree(&self, limits: &mut Limits) -> Result<Option<Tree<'a>>, ManifestError> {
@@ -379,6 +392,23 @@ fn is_marker(line: &str, marker: &str) -> bool {
     line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(SPACE))
 }
 
+/// Whether kubectl takes the line for the marker `---`, and YAML does not.
+fn is_unclear_marker(line: &str) -> bool {
+    line.starts_with("---") && !is_marker(line, "---")
+}
+
+/// The offset of the first line that fits.
+fn offset_of_line(text: &str, fits: impl Fn(&str) -> bool) -> Option<usize> {
+    let mut offset = 0;
+    for line in lines(text) {
+        if fits(line) {
+            return Some(offset);
+        }
+        offset += line.len();
+    }
+    None
+}
+
 /// Whether the line is a marker, perhaps with a comment behind it.
 fn is_bare_marker(line: &str) -> bool {
     (is_marker(line, "---") || is_marker(line, "...")) && is_blank_or_comment(&line[3..])
@@ -441,6 +471,19 @@ mod tests {
         for text in ["{a: 1}", "{\"a\": 1}\n---\n{\"b\": 2}\n", "{\"a\": 1,}", "\"text\"", "{} # c"] {
             assert_eq!(split(text).map(|stream| stream.format), Ok(Format::Yaml), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_secret_behind_a_marker_of_kubectl_alone_is_found() {
+        let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {p: x}\n";
+        let json = "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"a\"}}\n";
+        for text in [format!("|\n---# x\n{secret}"), format!("# x\n---#db\n{json}"), format!("x\n---y\n{json}")] {
+            let error = split(&text).expect("a stream").documents[0].hidden_secret().expect(&text);
+            assert_eq!(error.to_string(), "kubectl begins a document here, and YAML does not", "{text:?}");
+            assert_eq!(error.place(), Some((2, 1)), "{text:?}");
+        }
+        let text = "# c\n---# d\nkind: ConfigMap\n";
+        assert_eq!(split(text).expect("a stream").documents[0].hidden_secret(), None);
     }
 
     #[test]
