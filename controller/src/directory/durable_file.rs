@@ -1,4 +1,7 @@
 //! Files that a crash leaves whole, and the error of a file operation.
+//!
+//! The CLI replaces files in its own way (`cli/src/output.rs`): they belong to a person, so it keeps their mode and never
+//! follows a link out of a work tree. The files here belong to the controller, which has its folders to itself.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};

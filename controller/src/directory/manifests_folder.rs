@@ -1,4 +1,7 @@
 //! The folder of manifests: every SealedSecret in it, and every file that the controller does not understand.
+//!
+//! Unlike the CLI (`cli/src/input.rs`), it follows links: the mounts of the kubelet consist of them, and the owner of the
+//! folder vouches for its content.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
