@@ -76,13 +76,23 @@ fn writes(requests: &[Value]) -> Vec<String> {
 async fn cost(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("cost").await?;
     context.create_sealed(&namespace, "db", "first").await?;
-    assert_eq!(writes(&requests_in(&context.cluster, &namespace)?), ["patch secrets", "patch sealedsecrets status"]);
+    let once = ["patch secrets", "patch sealedsecrets status"];
+    assert_eq!(all_writes(context, &namespace, once.len()).await?, once);
     let changed = context.seal(&opaque("db", &[("PASSWORD", "second")]), &namespace)?;
     replace_spec(&namespace, &changed).await?;
     crate::sealing::judged(&namespace, "db").await?;
-    let twice = ["patch secrets", "patch sealedsecrets status"].repeat(2);
-    assert_eq!(writes(&requests_in(&context.cluster, &namespace)?), twice);
+    assert_eq!(all_writes(context, &namespace, 2 * once.len()).await?, once.repeat(2));
     Ok(())
+}
+
+/// Returns the writes in a namespace when there are at least this many. The API server shows a new status before it logs
+/// the end of the request that wrote it.
+async fn all_writes(context: &Context, namespace: &Namespace, count: usize) -> Result<Vec<String>, Error> {
+    let all = waiting::until("the audit log", DEADLINE, async || {
+        let all = writes(&requests_in(&context.cluster, namespace).ok()?);
+        (all.len() >= count).then_some(all)
+    });
+    Ok(all.await?)
 }
 
 async fn nothing_refused(context: &Context) -> TestResult {
