@@ -42,20 +42,18 @@ impl Deletions {
             let message = format!("in no manifest; nothing is deleted while a file is not understood: {unclear}");
             return missing.map(|folder| (folder.name, Judgement::new(unclear.reason(), message.as_str()))).collect();
         }
-        let since = |folder: &SecretFolder| before.get(&folder.name).copied().unwrap_or_else(Instant::now);
-        let (due, missing): (Vec<_>, Vec<_>) = missing.partition(|folder| since(folder).elapsed() >= DELAY);
-        if !due.is_empty() {
-            let again = read_again();
-            for folder in due.iter().filter(|folder| !again.by_name.contains_key(&folder.name)) {
-                match again.first_unclear() {
-                    None => delete(folder, problems),
-                    Some(_) => drop(self.missing_since.insert(folder.name.clone(), Instant::now())),
-                }
-            }
-        }
+        let missing: Vec<_> = missing.map(|folder| (before.get(&folder.name).copied(), folder)).collect();
+        let is_due = |since: Option<Instant>| since.is_some_and(|since| since.elapsed() >= DELAY);
+        let again = missing.iter().any(|(since, _)| is_due(*since)).then(read_again);
+        let again = again.as_ref().filter(|again| again.first_unclear().is_none());
         let mut waiting = Vec::new();
-        for folder in missing {
-            let since = since(&folder);
+        for (since, folder) in missing {
+            if is_due(since) && again.is_some_and(|again| !again.by_name.contains_key(&folder.name)) {
+                delete(&folder, problems);
+                continue;
+            }
+            // The five seconds start again if the second reading contradicts the first.
+            let since = since.filter(|since| !is_due(Some(*since))).unwrap_or_else(Instant::now);
             self.missing_since.insert(folder.name.clone(), since);
             let message = "in no manifest; its Secret is deleted unless it returns within 5 seconds";
             waiting.push((folder.name, Judgement::new(Reason::ApiUnavailable, message)));
@@ -76,4 +74,41 @@ fn delete(folder: &SecretFolder, problems: &mut Problems) {
         tracing::info!(%namespace, %name, "deleted the Secret: its SealedSecret is in no manifest");
     }
     problems.fail(deleted);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use waxseal_shared::names::{Namespace, ObjectName};
+
+    use super::super::manifests_folder;
+    use super::*;
+
+    const SEALED: &str =
+        "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\nmetadata: {name: db, namespace: shop}\nspec: {}\n";
+
+    /// Carries out the deletion of a Secret that is due, with these files in the second reading. Returns how many
+    /// Secrets still wait, and whether a deletion was tried: there is nothing to delete, so it fails.
+    fn carried_out(files: &[(&str, &str)]) -> (usize, bool) {
+        let folder = tempfile::tempdir().expect("a folder");
+        files.iter().for_each(|(name, text)| fs::write(folder.path().join(name), text).expect("written"));
+        let namespace = Namespace::parse("shop").expect("a namespace");
+        let name = SecretName { namespace, name: ObjectName::parse("db").expect("a name") };
+        let long_ago = Instant::now().checked_sub(2 * DELAY).expect("the machine runs longer than that");
+        let mut deletions = Deletions { missing_since: [(name.clone(), long_ago)].into() };
+        let secrets = vec![SecretFolder::new(folder.path(), name)];
+        let mut problems = Problems::default();
+        let read_again = || manifests_folder::read(folder.path());
+        let waiting = deletions.carry_out(secrets, &FolderContents::default(), read_again, &mut problems);
+        assert_eq!(deletions.next().is_some(), !waiting.is_empty());
+        (waiting.len(), !problems.failures.is_empty())
+    }
+
+    #[test]
+    fn only_a_second_reading_without_the_sealed_secret_confirms_a_deletion() {
+        assert_eq!(carried_out(&[]), (0, true));
+        assert_eq!(carried_out(&[("moved.yaml", SEALED)]), (1, false));
+        assert_eq!(carried_out(&[("unclear.yaml", "a: [")]), (1, false));
+    }
 }

@@ -62,7 +62,7 @@ pub(super) fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Replaces a file, or adds it if there is none. After a crash there is the old file or the new file, whole.
+/// Replaces or creates a file. After a crash the folder holds the whole old file or the whole new file.
 pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     unfinished(path, content, mode)?.persist(path)?;
     sync_folder(folder_of(path))

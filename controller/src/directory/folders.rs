@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use thiserror::Error;
-
 use waxseal_shared::visible_text::visible_path;
 
 use super::durable_file::{FileError, failed_to};

@@ -17,7 +17,6 @@ use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
-
 use waxseal_shared::visible_text::visible_path;
 
 use super::durable_file::{self, FileError, failed_to};

@@ -15,7 +15,6 @@ use waxseal_shared::manifest::{self, DocumentKind, ManifestError, Stream};
 use waxseal_shared::names::{Namespace, ObjectName};
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::SealedSecret;
-
 use waxseal_shared::visible_text::visible_path;
 
 use super::durable_file;

@@ -25,7 +25,6 @@ use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
 use waxseal_shared::names::{DataKey, Namespace, ObjectName};
 use waxseal_shared::plan::{Controller, DesiredSecret, ExistingSecret};
 use waxseal_shared::secret::{DEFAULT_TYPE, MAX_SECRET_BYTES, SecretBytes, SecretData};
-
 use waxseal_shared::visible_text::visible_path;
 
 use super::durable_file::{self, FileError, UNFINISHED, failed_to};

@@ -292,8 +292,8 @@ fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
     Ok(Some(cutter.documents))
 }
 
-/// The length of the JSON value that a text begins with; `None` if there is none. For a value that is too large, any
-/// length above the limit.
+/// Returns the length of the first JSON value of a text; `None` if the text has no value. The length of a value above the
+/// limit is not exact, but is above the limit too.
 fn json_value(text: &str) -> Option<serde_json::Result<usize>> {
     // The parser's memory grows with the open brackets that it has seen, so it sees no more than this.
     let start = &text[..text.ceil_char_boundary(MAX_DOCUMENT_BYTES + 1)];
