@@ -16,6 +16,7 @@ mod input;
 mod known_keys;
 mod output;
 mod passphrases;
+mod private_file;
 mod recipients;
 mod replacement;
 mod residue;

@@ -1,12 +1,12 @@
-//! Writes files: replaces them atomically, or creates new private files.
+//! Writes files: replaces them atomically.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,7 +18,7 @@ use waxseal_shared::visible_text::visible_path;
 
 use crate::error::CliError;
 use crate::file_names::folder_of;
-use crate::git::{self, Exposure};
+use crate::git;
 use crate::input::MAX_INPUT_BYTES;
 
 /// The flags to open a folder with.
@@ -276,56 +276,6 @@ fn folder_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, Cli
 fn link_below(path: &Path) -> CliError {
     let error = CliError::refused("is a symbolic link, and nothing is written through one below --output-dir");
     error.at(visible_path(path)).with_hint("remove the link")
-}
-
-/// Creates a file with mode 0600 for secrets.
-///
-/// Never replaces a file. Refuses a path in a Git work tree unless each repository around it ignores the path.
-pub(crate) fn create_private(path: &Path, text: &str) -> Result<(), CliError> {
-    check_private(path)?;
-    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    let mut file = created.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => CliError::path("make it", &folder_of(path), &error),
-        _ => CliError::path("make it", path, &error),
-    })?;
-    // The umask can take rights from the owner too.
-    let restricted = file.set_permissions(Permissions::from_mode(0o600));
-    restricted.and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_all()).map_err(|error| {
-        let _remains_half_written = fs::remove_file(path);
-        CliError::io("write it", &error).at(visible_path(path))
-    })
-}
-
-/// Refuses the paths that [`create_private`] refuses, before there is anything to write.
-pub(crate) fn check_private(path: &Path) -> Result<(), CliError> {
-    if path.symlink_metadata().is_ok() {
-        let error = CliError::refused("exists already, and secrets are never written over a file");
-        return Err(error.at(visible_path(path)));
-    }
-    check_symbolic_links(path)?;
-    let (text, hint) = match git::exposure(path) {
-        Exposure::Private => return Ok(()),
-        Exposure::Exposed => (
-            "is in a Git work tree, and Git does not ignore it".to_owned(),
-            "write it outside the work tree, or add it to .gitignore first".to_owned(),
-        ),
-        Exposure::ExposedTo(root) => (
-            format!("is also in the Git work tree {}, and Git does not ignore it there", visible_path(&root)),
-            format!("write it outside that work tree, or add it to {} first", visible_path(&root.join(".gitignore"))),
-        ),
-        Exposure::Tracked => (
-            "Git tracks a file of this name, so it does not ignore it".to_owned(),
-            "write it outside the work tree".to_owned(),
-        ),
-        Exposure::InsideRepository => {
-            ("is inside the folder of a Git repository itself".to_owned(), "write it to another folder".to_owned())
-        }
-        Exposure::Unknown => (
-            "is in a Git work tree, and its repository cannot be read to see if Git ignores it".to_owned(),
-            "write it outside the work tree".to_owned(),
-        ),
-    };
-    Err(CliError::refused(text).at(visible_path(path)).with_hint(hint))
 }
 
 fn replace_whole(folder: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {

@@ -14,8 +14,9 @@ use crate::file_names::file_name;
 use crate::identities;
 use crate::input::{self, Input};
 use crate::known_keys::{KnownKeys, KnownKeysArguments};
-use crate::output::{self, Output};
+use crate::output::Output;
 use crate::passphrases::PassphraseArguments;
+use crate::private_file;
 use crate::sealed_objects::{ManifestArguments, SealedObject, Source};
 use crate::streams::Streams;
 
@@ -52,7 +53,7 @@ Examples:
 pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(), Failures> {
     let output = Output::named(arguments.output)?;
     if let Output::File(path) = &output {
-        output::check_private(path)?;
+        private_file::check(path)?;
     }
     let names = arguments.manifests.names()?;
     let others = arguments.identity.iter().chain(arguments.passphrase.file()).chain(arguments.known_keys.names());
@@ -73,7 +74,7 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
     // Wipes the keys before writing: a slow reader of the result would keep them in memory.
     drop(ring);
     match &output {
-        Output::File(path) => output::create_private(path, &text)?,
+        Output::File(path) => private_file::create(path, &text)?,
         Output::Stdout => streams.result(&text)?,
     }
     Ok(())

@@ -10,8 +10,8 @@ use waxseal_shared::sealing_key::KeyRole;
 
 use crate::error::Failures;
 use crate::file_names::file_name;
-use crate::output;
 use crate::streams::Streams;
+use crate::{output, private_file};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +40,6 @@ pub(crate) fn run(arguments: GenerateArguments, streams: &mut Streams) -> Result
     let kind = if arguments.classic { KeyKind::Classic } else { KeyKind::Hybrid };
     let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
     let key = HeldKey::generate(kind, role, Timestamp::now(), &mut randomness::system());
-    output::create_private(&arguments.output, &key.to_identity_file())?;
+    private_file::create(&arguments.output, &key.to_identity_file())?;
     Ok(streams.result(&write_key(key.published()))?)
 }

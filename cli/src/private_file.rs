@@ -1,0 +1,63 @@
+//! New files that only their owner can read, for identities and plain values.
+
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use waxseal_shared::visible_text::visible_path;
+
+use crate::error::CliError;
+use crate::file_names::folder_of;
+use crate::git::{self, Exposure};
+use crate::output::check_symbolic_links;
+
+/// Creates a file with mode 0600 for secrets.
+///
+/// Never replaces a file. Refuses a path in a Git work tree unless each repository around it ignores the path.
+pub(crate) fn create(path: &Path, text: &str) -> Result<(), CliError> {
+    check(path)?;
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = created.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => CliError::path("make it", &folder_of(path), &error),
+        _ => CliError::path("make it", path, &error),
+    })?;
+    // The umask can take rights from the owner too.
+    let restricted = file.set_permissions(Permissions::from_mode(0o600));
+    restricted.and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_all()).map_err(|error| {
+        let _remains_half_written = fs::remove_file(path);
+        CliError::io("write it", &error).at(visible_path(path))
+    })
+}
+
+/// Refuses the paths that [`create`] refuses, before there is anything to write.
+pub(crate) fn check(path: &Path) -> Result<(), CliError> {
+    if path.symlink_metadata().is_ok() {
+        let error = CliError::refused("exists already, and secrets are never written over a file");
+        return Err(error.at(visible_path(path)));
+    }
+    check_symbolic_links(path)?;
+    let (text, hint) = match git::exposure(path) {
+        Exposure::Private => return Ok(()),
+        Exposure::Exposed => (
+            "is in a Git work tree, and Git does not ignore it".to_owned(),
+            "write it outside the work tree, or add it to .gitignore first".to_owned(),
+        ),
+        Exposure::ExposedTo(root) => (
+            format!("is also in the Git work tree {}, and Git does not ignore it there", visible_path(&root)),
+            format!("write it outside that work tree, or add it to {} first", visible_path(&root.join(".gitignore"))),
+        ),
+        Exposure::Tracked => (
+            "Git tracks a file of this name, so it does not ignore it".to_owned(),
+            "write it outside the work tree".to_owned(),
+        ),
+        Exposure::InsideRepository => {
+            ("is inside the folder of a Git repository itself".to_owned(), "write it to another folder".to_owned())
+        }
+        Exposure::Unknown => (
+            "is in a Git work tree, and its repository cannot be read to see if Git ignores it".to_owned(),
+            "write it outside the work tree".to_owned(),
+        ),
+    };
+    Err(CliError::refused(text).at(visible_path(path)).with_hint(hint))
+}
