@@ -14,6 +14,7 @@ mod git;
 mod identities;
 mod input;
 mod known_keys;
+mod lossless_edit;
 mod output;
 mod passphrases;
 mod private_file;

@@ -132,7 +132,8 @@ fn objects<'a>(input: &'a str, stream: &'a Stream<'_>) -> impl Iterator<Item = R
     })
 }
 
-fn sealed_secrets_of(kind: DocumentKind) -> Vec<SealedSecretObject> {
+/// Returns the SealedSecrets of a document, also those in lists, in the order of the text.
+pub(crate) fn sealed_secrets_of(kind: DocumentKind<'_>) -> Vec<SealedSecretObject<'_>> {
     match kind {
         DocumentKind::SealedSecret(object) => vec![object],
         DocumentKind::List(items) => items.into_iter().flat_map(sealed_secrets_of).collect(),

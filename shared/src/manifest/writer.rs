@@ -70,8 +70,9 @@ pub fn write_list(items: &[ListItem<'_>], format: Format) -> String {
     to_text(&list, format)
 }
 
-/// Writes any value as YAML in the style of [`write_sealed_secret`], the fields sorted by name.
-pub fn write(value: &Value) -> String {
+/// Writes any value as YAML in the style of [`write_sealed_secret`]: the fields of a [`Value`] sorted by name, those of
+/// other types in their order. The type must be plain data: its maps have strings as keys.
+pub fn write(value: &impl Serialize) -> String {
     to_text(value, Format::Yaml)
 }
 

@@ -1,0 +1,81 @@
+//! Where the parts of a SealedSecret stand in its text, for an editor that changes single entries and no other byte.
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+use super::error::ManifestError;
+use super::node::{Content, Node};
+use super::object::SealedSecretObject;
+
+/// A mapping in the text of a document. All ranges count bytes from the start of the document's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MappingSpan {
+    /// From the first key to the end of the last value, or from brace to brace.
+    pub range: Range<usize>,
+    /// Its entries in the order of the text.
+    pub entries: Vec<EntrySpan>,
+}
+
+/// One entry of a mapping in the text of a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntrySpan {
+    /// The name of the entry, as YAML reads the key.
+    pub name: String,
+    /// The key, with its quotes.
+    pub key: Range<usize>,
+    /// The value, with quotes, braces, or the sign of a block scalar. Empty if nothing is written for null.
+    pub value: Range<usize>,
+}
+
+impl EntrySpan {
+    fn of((key, value): (&Node, &Node)) -> Self {
+        Self { name: key.scalar().unwrap_or_default().to_owned(), key: key.range.clone(), value: value.range.clone() }
+    }
+}
+
+impl SealedSecretObject<'_> {
+    /// Returns the whole object, with its status, as a value. Refuses what [`SealedSecretObject::read`] refuses of YAML
+    /// beyond plain data.
+    pub fn to_value(&self) -> Result<Value, ManifestError> {
+        // A tree of plain data has strings as keys, and its numbers are numbers of JSON.
+        let to_value = |node| serde_json::to_value(node).map_err(|_| ManifestError::new("not plain data").at(node));
+        self.0.read_with(to_value)
+    }
+
+    /// Returns where the entry stands that a path of names leads to.
+    pub fn entry_span(&self, path: &[&str]) -> Option<EntrySpan> {
+        self.0.node().entry(path).map(EntrySpan::of)
+    }
+
+    /// Returns where the mapping stands that a path of names leads to; the empty path leads to the object itself.
+    pub fn mapping_span(&self, path: &[&str]) -> Option<MappingSpan> {
+        let root = self.0.node();
+        let node = if path.is_empty() { root } else { root.value(path)? };
+        node.is_mapping()
+            .then(|| MappingSpan { range: node.range.clone(), entries: node.entries().map(EntrySpan::of).collect() })
+    }
+
+    /// Whether the documents of two objects are the same, except for the objects themselves.
+    pub fn has_surroundings_of(&self, other: &Self) -> bool {
+        equal_except(self.0.tree().root(), other.0.tree().root(), [self.0.node(), other.0.node()])
+    }
+}
+
+/// Whether two trees are equal. Does not compare the two nodes that are excepted, which must be at the same place.
+fn equal_except(one: &Node, other: &Node, except: [&Node; 2]) -> bool {
+    let is_excepted = [std::ptr::eq(one, except[0]), std::ptr::eq(other, except[1])];
+    if is_excepted.contains(&true) {
+        return is_excepted == [true; 2];
+    }
+    let is_alike = match (&one.content, &other.content) {
+        (Content::Scalar(one, style), Content::Scalar(other, other_style)) => (one, style) == (other, other_style),
+        (Content::Alias(one), Content::Alias(other)) => one == other,
+        (Content::Sequence(_), Content::Sequence(_)) | (Content::Mapping(_), Content::Mapping(_)) => true,
+        _ => false,
+    };
+    let (children, others) = (one.children(), other.children());
+    is_alike
+        && (one.tag, one.anchor, children.len()) == (other.tag, other.anchor, others.len())
+        && children.iter().zip(others).all(|(one, other)| equal_except(one, other, except))
+}
