@@ -11,10 +11,10 @@ use crate::format::{
     Binding, Dek, Fault, MAX_DATA_KEYS, MAX_WRAPS, Wrap, bound_to_for, counted_length, padded_length, seal_value,
 };
 use crate::key::Recipient;
-use crate::names::{EnvelopeId, KeyId, Namespace};
+use crate::names::{DataKey, EnvelopeId, KeyId, Namespace, ObjectName};
 use crate::randomness::CryptoRng;
 use crate::sealed_secret::{EnvelopeSpec, Scope, SealedSecret, SealedSecretSpec, Template, TemplateMetadata};
-use crate::secret::{DEFAULT_TYPE, MAX_SECRET_BYTES, SecretBytes, SecretManifest};
+use crate::secret::{DEFAULT_TYPE, MAX_SECRET_BYTES, SecretBytes, SecretData, SecretManifest};
 use crate::stack;
 use crate::template;
 
@@ -50,6 +50,28 @@ pub enum SealError {
     Template(#[from] Fault),
 }
 
+/// The place that values are bound to.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// How much of the place they are bound to.
+    pub scope: Scope,
+    /// The namespace of the object.
+    pub namespace: &'a Namespace,
+    /// The name of the object.
+    pub name: &'a ObjectName,
+}
+
+/// Values that were sealed together.
+#[derive(Debug, Clone)]
+pub struct SealedValues {
+    /// The id of their envelope.
+    pub envelope_id: EnvelopeId,
+    /// Their envelope.
+    pub envelope: EnvelopeSpec,
+    /// The token of each value.
+    pub tokens: BTreeMap<DataKey, String>,
+}
+
 /// Seals every value of a Secret for its place, under one fresh DEK that is wrapped for each
 /// recipient.
 ///
@@ -70,7 +92,10 @@ pub fn seal(
         ..Default::default()
     };
     if !secret.data.is_empty() {
-        stack::wiped_after(|| seal_data(secret, namespace, scope, recipients, &mut spec, random));
+        let place = Place { scope, namespace, name: &secret.name };
+        let sealed = stack::wiped_after(|| seal_data(&secret.data, place, recipients, random));
+        spec.envelopes.insert(sealed.envelope_id.to_string(), sealed.envelope);
+        spec.encrypted_data = sealed.tokens.into_iter().map(|(key, token)| (key.to_string(), token)).collect();
     }
     let metadata = ObjectMeta {
         name: Some(secret.name.to_string()),
@@ -88,9 +113,24 @@ pub fn seal(
 /// It takes a small part of the time of sealing, so a program can check many Secrets before it seals the first.
 pub fn check(secret: &SecretManifest, recipients: &[Recipient]) -> Result<(), SealError> {
     check_recipients(recipients)?;
-    check_size(secret)?;
+    check_size(&secret.data)?;
     template::check_template(&template_of(secret).1)?;
     Ok(())
+}
+
+/// Seals values for the place of an object that exists, under one fresh DEK that is wrapped for each recipient.
+///
+/// Refuses recipients and data that [`check`] refuses. The caller must check the object with its new values
+/// ([`crate::format::Sealed::decode`]): together with its other values they can be too many or too large.
+pub fn seal_values(
+    data: &SecretData,
+    place: Place<'_>,
+    recipients: &[Recipient],
+    random: &mut impl CryptoRng,
+) -> Result<SealedValues, SealError> {
+    check_recipients(recipients)?;
+    check_size(data)?;
+    Ok(stack::wiped_after(|| seal_data(data, place, recipients, random)))
 }
 
 fn check_recipients(recipients: &[Recipient]) -> Result<(), SealError> {
@@ -110,15 +150,15 @@ fn check_recipients(recipients: &[Recipient]) -> Result<(), SealError> {
     Ok(())
 }
 
-fn check_size(secret: &SecretManifest) -> Result<(), SealError> {
-    if secret.data.len() > MAX_DATA_KEYS {
+fn check_size(data: &SecretData) -> Result<(), SealError> {
+    if data.len() > MAX_DATA_KEYS {
         return Err(SealError::TooManyDataKeys);
     }
     let counted = |value: &SecretBytes| {
         let length = value.expose().len();
         counted_length(padded_length(length)).max(length)
     };
-    if secret.data.values().map(counted).sum::<usize>() > MAX_SECRET_BYTES {
+    if data.values().map(counted).sum::<usize>() > MAX_SECRET_BYTES {
         return Err(SealError::TooLarge);
     }
     Ok(())
@@ -139,30 +179,31 @@ fn template_of(secret: &SecretManifest) -> (BTreeMap<String, String>, Template) 
     (tool_annotations, template)
 }
 
+/// Makes the envelope and the tokens of values that were checked.
 fn seal_data(
-    secret: &SecretManifest,
-    namespace: &Namespace,
-    scope: Scope,
+    data: &SecretData,
+    place: Place<'_>,
     recipients: &[Recipient],
-    spec: &mut SealedSecretSpec,
     random: &mut impl CryptoRng,
-) {
+) -> SealedValues {
     let dek = Dek::generate(random);
-    let id: EnvelopeId = dek.commitment().envelope_id();
+    let id = dek.commitment().envelope_id();
     let wraps = recipients
         .iter()
         .map(|recipient| (recipient.key_id().to_string(), Wrap::seal(recipient, &dek, random).to_text()))
         .collect();
+    let Place { scope, namespace, name } = place;
     let envelope = EnvelopeSpec {
-        bound_to: bound_to_for(scope, namespace, &secret.name),
+        bound_to: bound_to_for(scope, namespace, name),
         commitment: BASE64_STANDARD.encode(dek.commitment().as_bytes()),
         wraps,
     };
-    spec.envelopes.insert(id.to_string(), envelope);
-    for (key, value) in &secret.data {
-        let binding = Binding { scope, namespace, name: &secret.name, key };
-        spec.encrypted_data.insert(key.to_string(), seal_value(value, &dek, &id, binding, random));
-    }
+    let token = |(key, value): (&DataKey, &SecretBytes)| {
+        let binding = Binding { scope, namespace, name, key };
+        (key.clone(), seal_value(value, &dek, &id, binding, random))
+    };
+    let tokens = data.iter().map(token).collect();
+    SealedValues { envelope_id: id, envelope, tokens }
 }
 
 #[cfg(test)]
