@@ -11,6 +11,7 @@
 //! | know the resources | [`sealed_secret`], [`sealing_key`], [`api_group`], [`crds`], [`secret`] |
 //! | check the format (`FORMAT.md`) | [`format`], [`template`], [`names`] |
 //! | seal and open | [`mod@seal`], [`mod@open`] |
+//! | follow a change of keys | [`rotation`] |
 //! | keep keys, and draw randomness | [`key`], [`key_ring`], [`key_life`], [`randomness`] |
 //! | decide what to do about an object, and say what came of it | [`mod@plan`], [`judgement`], [`reason`], [`status`], [`settled`] |
 //!
@@ -85,6 +86,7 @@ pub mod open;
 pub mod plan;
 pub mod randomness;
 pub mod reason;
+pub mod rotation;
 pub mod seal;
 pub mod sealed_secret;
 pub mod sealing_key;

@@ -21,7 +21,7 @@ pub struct Opened {
 }
 
 /// A wrap whose proof failed: the holder of its key may be unable to open the envelope.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BrokenWrap {
     /// The envelope that the wrap is in.
     pub envelope: EnvelopeId,
@@ -39,10 +39,14 @@ impl fmt::Display for BrokenWrap {
 ///
 /// # Errors The first check of FORMAT.md §7 that fails, with its field.
 pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, Refusal> {
-    stack::wiped_after(|| open_all(sealed, ring))
+    stack::wiped_after(|| open_whole(sealed, ring).map(|(opened, _)| opened))
 }
 
-fn open_all(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, Refusal> {
+/// Opens all values or none, and also returns the envelopes that were opened.
+pub(crate) fn open_whole(
+    sealed: &Sealed,
+    ring: &KeyRing,
+) -> Result<(Opened, BTreeMap<EnvelopeId, OpenedEnvelope>), Refusal> {
     let envelopes = open_envelopes(sealed, ring)?;
     let mut data = SecretData::new();
     for (key, value) in sealed.values() {
@@ -57,8 +61,8 @@ fn open_all(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, Refusal> {
         .flat_map(|(id, opened)| opened.broken_wraps.iter().map(|key| (id.clone(), key.clone())))
         .map(|(envelope, key)| BrokenWrap { envelope, key })
         .collect();
-    let opened_with = envelopes.into_values().map(|opened| opened.key_id).collect();
-    Ok(Opened { data, opened_with, broken_wraps })
+    let opened_with = envelopes.values().map(|opened| opened.key_id.clone()).collect();
+    Ok((Opened { data, opened_with, broken_wraps }, envelopes))
 }
 
 fn open_envelopes(sealed: &Sealed, ring: &KeyRing) -> Result<BTreeMap<EnvelopeId, OpenedEnvelope>, Refusal> {

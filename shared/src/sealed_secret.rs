@@ -214,6 +214,17 @@ pub struct Settled {
     pub proof: String,
 }
 
+/// Wraps for keys that an envelope lacks, which the controller made (`status.rewrapped`). Ciphertext only.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferedWraps {
+    /// The commitment of the envelope. An offer is only for an envelope with the same commitment, byte for byte.
+    pub commitment: String,
+    /// The wraps by key id, as they stand in an envelope.
+    #[serde(default)]
+    pub wraps: BTreeMap<String, String>,
+}
+
 /// Go writes an empty map as `null`, and the API server drops such a field.
 fn absent_if_null<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)

@@ -1,0 +1,394 @@
+//! What a change of keys asks of a SealedSecret, and the new wraps that answer it.
+//!
+//! The CLI decides about files with these functions, the controller about objects. A new wrap never changes a value: it
+//! gives an envelope that exists to one more key. Only an envelope that a value names gets one, and only after all
+//! values of the object were opened. Otherwise somebody could copy the envelope of another object into his own and have
+//! it opened for him.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use crate::format::{Envelope, MAX_WRAPS, Refusal, Sealed, Wrap};
+use crate::key::{KeyKind, Recipient};
+use crate::key_life;
+use crate::key_ring::KeyRing;
+use crate::names::{EnvelopeId, KeyId};
+use crate::open::{BrokenWrap, open_whole};
+use crate::randomness::CryptoRng;
+use crate::sealed_secret::OfferedWraps;
+use crate::sealing_key::{KeyState, PublishedKey};
+use crate::stack;
+
+/// Something that a change of keys asks of an envelope. The order is that of urgency.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum KeyFinding {
+    /// The envelope has a wrap for a revoked key: who has that key can read the values, now and in every old copy.
+    Exposed {
+        /// The envelope.
+        envelope: EnvelopeId,
+        /// The revoked key.
+        key: KeyId,
+    },
+    /// The proof of a wrap failed.
+    WrapBroken(BrokenWrap),
+    /// The envelope cannot have a wrap for the key: its wraps are of the other kind, or there are 16 already.
+    NeedsReseal {
+        /// The envelope.
+        envelope: EnvelopeId,
+        /// The key without a wrap.
+        key: KeyId,
+    },
+    /// The envelope has no wrap for the primary or for a recovery key.
+    Behind {
+        /// The envelope.
+        envelope: EnvelopeId,
+        /// The key without a wrap.
+        key: KeyId,
+    },
+}
+
+/// A wrap that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedWrap {
+    /// The envelope.
+    pub envelope: EnvelopeId,
+    /// The key that it is for.
+    pub recipient: Recipient,
+}
+
+/// A wrap that was made or offered, and is to be added to an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewWrap {
+    /// The envelope.
+    pub envelope: EnvelopeId,
+    /// The key that it is for.
+    pub key: KeyId,
+    /// The wrap as it stands in an envelope.
+    pub text: String,
+}
+
+impl KeyFinding {
+    /// The reason of the condition `KeyCurrent`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            KeyFinding::Exposed { .. } => "Exposed",
+            KeyFinding::WrapBroken(_) => "WrapBroken",
+            KeyFinding::NeedsReseal { .. } => "NeedsReseal",
+            KeyFinding::Behind { .. } => "Behind",
+        }
+    }
+}
+
+impl fmt::Display for KeyFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KeyFinding::Exposed { envelope, key } => {
+                write!(f, "envelope {envelope}: sealed to {key}, which is revoked")
+            }
+            KeyFinding::WrapBroken(wrap) => wrap.fmt(f),
+            KeyFinding::NeedsReseal { envelope, key } => {
+                write!(f, "envelope {envelope}: cannot get a wrap for {key}")
+            }
+            KeyFinding::Behind { envelope, key } => write!(f, "envelope {envelope}: no wrap for {key}"),
+        }
+    }
+}
+
+/// Finds what the keys of one cluster ask of an object, without any private key.
+///
+/// `keys` are all published keys of the cluster: its primary and its Active recovery keys must have a wrap in each
+/// envelope that a value names, and its revoked keys must not. Does not find broken wraps, which only the holder of a
+/// key sees.
+pub fn findings(sealed: &Sealed, keys: &[PublishedKey]) -> Vec<KeyFinding> {
+    let recipients = key_life::sealing_recipients(keys).unwrap_or_default();
+    let is_revoked =
+        |id: &&KeyId| keys.iter().any(|key| key.state == KeyState::Revoked && key.recipient.key_id() == *id);
+    let mut found: Vec<_> = used_envelopes(sealed)
+        .flat_map(|(id, envelope)| {
+            let exposed = envelope.wraps.keys().filter(is_revoked);
+            let exposed = exposed.map(|key| KeyFinding::Exposed { envelope: id.clone(), key: key.clone() });
+            let missing = recipients.iter().filter(|recipient| !envelope.wraps.contains_key(recipient.key_id()));
+            exposed.chain(missing.map(|recipient| finding_for_missing(id, envelope, recipient))).collect::<Vec<_>>()
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+fn finding_for_missing(id: &EnvelopeId, envelope: &Envelope, recipient: &Recipient) -> KeyFinding {
+    let (id, key) = (id.clone(), recipient.key_id().clone());
+    if has_room(envelope, recipient) {
+        KeyFinding::Behind { envelope: id, key }
+    } else {
+        KeyFinding::NeedsReseal { envelope: id, key }
+    }
+}
+
+/// Returns the wraps that envelopes of an object lack for these recipients, and can get.
+pub fn missing_wraps(sealed: &Sealed, recipients: &[Recipient]) -> Vec<WantedWrap> {
+    let wanted = used_envelopes(sealed).flat_map(|(id, envelope)| {
+        let missing = recipients.iter().filter(|recipient| !envelope.wraps.contains_key(recipient.key_id()));
+        let room = MAX_WRAPS.saturating_sub(envelope.wraps.len());
+        let missing = missing.filter(|recipient| has_room(envelope, recipient)).take(room);
+        missing.map(|recipient| WantedWrap { envelope: id.clone(), recipient: recipient.clone() }).collect::<Vec<_>>()
+    });
+    wanted.collect()
+}
+
+/// Makes wraps for an object. Opens the whole object first, unless there is nothing to make.
+///
+/// Returns a wrap only for an envelope that a value names.
+///
+/// # Errors The first check of FORMAT.md §7 that fails, as for [`crate::open::open`].
+pub fn make_wraps(
+    sealed: &Sealed,
+    ring: &KeyRing,
+    wanted: &[WantedWrap],
+    random: &mut impl CryptoRng,
+) -> Result<Vec<NewWrap>, Refusal> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    stack::wiped_after(|| {
+        let (_, envelopes) = open_whole(sealed, ring)?;
+        let made = wanted.iter().filter_map(|WantedWrap { envelope, recipient }| {
+            let dek = &envelopes.get(envelope)?.dek;
+            let text = Wrap::seal(recipient, dek, random).to_text();
+            Some(NewWrap { envelope: envelope.clone(), key: recipient.key_id().clone(), text })
+        });
+        Ok(made.collect())
+    })
+}
+
+/// Returns the wraps of an offer that an object lacks, can get, and that are for one of these recipients.
+///
+/// An offer counts for the envelope of the same id and the same commitment. Whoever may write a status can forge an
+/// offer. A forged wrap gives nobody a key that he does not have, but its own key cannot open it: the holder of another
+/// key finds it broken.
+pub fn accepted_wraps(
+    sealed: &Sealed,
+    offers: &BTreeMap<String, OfferedWraps>,
+    recipients: &[Recipient],
+) -> Vec<NewWrap> {
+    let is_offered = |wanted: &WantedWrap| {
+        let envelope = &sealed.envelopes()[&wanted.envelope];
+        let offer = offers.get(wanted.envelope.as_str())?;
+        let text = offer.wraps.get(wanted.recipient.key_id().as_str())?;
+        let is_for_it = offer.commitment == commitment_text(envelope);
+        let kind = Wrap::parse(text).ok().map(|wrap| wrap.kind());
+        (is_for_it && kind == Some(wanted.recipient.kind())).then(|| NewWrap {
+            envelope: wanted.envelope.clone(),
+            key: wanted.recipient.key_id().clone(),
+            text: text.clone(),
+        })
+    };
+    missing_wraps(sealed, recipients).iter().filter_map(is_offered).collect()
+}
+
+/// Returns wraps as an offer for the status.
+pub fn offer(sealed: &Sealed, wraps: Vec<NewWrap>) -> BTreeMap<String, OfferedWraps> {
+    let mut offers: BTreeMap<String, OfferedWraps> = BTreeMap::new();
+    for NewWrap { envelope, key, text } in wraps {
+        let Some(commitment) = sealed.envelopes().get(&envelope).map(commitment_text) else { continue };
+        let offer = offers.entry(envelope.to_string()).or_default();
+        offer.commitment = commitment;
+        offer.wraps.insert(key.to_string(), text);
+    }
+    offers
+}
+
+/// The commitment as it stands in the envelope: base64 has one spelling for it (FORMAT.md §6.2).
+fn commitment_text(envelope: &Envelope) -> String {
+    BASE64_STANDARD.encode(envelope.commitment.as_bytes())
+}
+
+/// The envelopes that a value names.
+fn used_envelopes(sealed: &Sealed) -> impl Iterator<Item = (&EnvelopeId, &Envelope)> {
+    let used: BTreeSet<_> = sealed.data_keys().map(|(_, envelope)| envelope).collect();
+    sealed.envelopes().iter().filter(move |(id, _)| used.contains(id))
+}
+
+/// Whether an envelope can have a wrap for this recipient: all its wraps are of one kind, and there are at most 16.
+fn has_room(envelope: &Envelope, recipient: &Recipient) -> bool {
+    kind_of(envelope) == Some(recipient.kind()) && envelope.wraps.len() < MAX_WRAPS
+}
+
+fn kind_of(envelope: &Envelope) -> Option<KeyKind> {
+    envelope.wraps.values().next().map(Wrap::kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::format::Check;
+    use crate::key::Identity;
+    use crate::key_life::HeldKey;
+    use crate::names::{DataKey, Namespace, ObjectName};
+    use crate::open::open;
+    use crate::randomness;
+    use crate::seal::{Place, seal_values};
+    use crate::sealed_secret::{Scope, SealedSecret, SealedSecretSpec};
+    use crate::sealing_key::KeyRole;
+    use crate::secret::{SecretBytes, SecretData};
+
+    fn key(kind: KeyKind, role: KeyRole, state: KeyState, second: i64) -> HeldKey {
+        let identity = Identity::generate(kind, &mut randomness::system());
+        HeldKey::new(identity, role, Timestamp::from_second(second).expect("a small number"), state)
+    }
+
+    fn hybrid(second: i64) -> HeldKey {
+        key(KeyKind::Hybrid, KeyRole::Cluster, KeyState::Active, second)
+    }
+
+    fn recipient(key: &HeldKey) -> Recipient {
+        key.published().recipient.clone()
+    }
+
+    /// An object in which each group of values has an envelope of its own, for its own keys.
+    fn object(name: &str, groups: &[(&[&str], &[&HeldKey])]) -> SealedSecret {
+        let namespace = Namespace::parse("shop").expect("a namespace");
+        let object_name = ObjectName::parse(name).expect("a name");
+        let mut object = SealedSecret::new(name, SealedSecretSpec::default());
+        object.metadata.namespace = Some(namespace.to_string());
+        for (values, keys) in groups {
+            let data: SecretData = values
+                .iter()
+                .map(|value| (DataKey::parse(value).expect("a data key"), SecretBytes::new(value.as_bytes().to_vec())))
+                .collect();
+            let recipients: Vec<_> = keys.iter().map(|key| recipient(key)).collect();
+            let place = Place { scope: Scope::Strict, namespace: &namespace, name: &object_name };
+            let sealed = seal_values(&data, place, &recipients, &mut randomness::system()).expect("good values");
+            object.spec.envelopes.insert(sealed.envelope_id.to_string(), sealed.envelope);
+            object.spec.encrypted_data.extend(sealed.tokens.into_iter().map(|(key, token)| (key.to_string(), token)));
+        }
+        object
+    }
+
+    fn decoded(object: &SealedSecret) -> Sealed {
+        Sealed::decode(object).expect("our own object")
+    }
+
+    fn add(object: &mut SealedSecret, wraps: Vec<NewWrap>) {
+        for NewWrap { envelope, key, text } in wraps {
+            let envelope = object.spec.envelopes.get_mut(envelope.as_str()).expect("an envelope of the object");
+            envelope.wraps.insert(key.to_string(), text);
+        }
+    }
+
+    fn reasons(sealed: &Sealed, keys: &[&HeldKey]) -> Vec<&'static str> {
+        let keys: Vec<_> = keys.iter().map(|key| key.published().clone()).collect();
+        findings(sealed, &keys).iter().map(KeyFinding::reason).collect()
+    }
+
+    #[test]
+    fn each_finding_has_its_cause() {
+        let (old, new, recovery) = (hybrid(1), hybrid(2), key(KeyKind::Hybrid, KeyRole::Recovery, KeyState::Active, 1));
+        let revoked = key(KeyKind::Hybrid, KeyRole::Cluster, KeyState::Revoked, 1);
+        let classic = key(KeyKind::Classic, KeyRole::Cluster, KeyState::Active, 1);
+        let sealed = |keys: &[&HeldKey]| decoded(&object("db", &[(&["A"], keys)]));
+        assert_eq!(reasons(&sealed(&[&new, &recovery]), &[&old, &new, &recovery]), [""; 0]);
+        assert_eq!(reasons(&sealed(&[&old, &recovery]), &[&old, &new, &recovery]), ["Behind"]);
+        assert_eq!(reasons(&sealed(&[&old]), &[&old, &new, &recovery]), ["Behind", "Behind"]);
+        assert_eq!(reasons(&sealed(&[&revoked]), &[&revoked, &new]), ["Exposed", "Behind"]);
+        assert_eq!(reasons(&sealed(&[&classic]), &[&new]), ["NeedsReseal"]);
+        let full: Vec<_> = (0..16).map(hybrid).collect();
+        assert_eq!(reasons(&sealed(&full.iter().collect::<Vec<_>>()), &[&hybrid(99)]), ["NeedsReseal"]);
+    }
+
+    #[test]
+    fn an_envelope_that_no_value_names_asks_for_nothing_and_gets_nothing() {
+        let (old, new) = (hybrid(1), hybrid(2));
+        let mut object = object("db", &[(&["A"], &[&old]), (&["B"], &[&old])]);
+        object.spec.encrypted_data.remove("B");
+        let sealed = decoded(&object);
+        let named = sealed.data_keys().map(|(_, envelope)| envelope.clone()).collect::<Vec<_>>();
+        let wanted = missing_wraps(&sealed, &[recipient(&new)]);
+        assert_eq!(wanted.iter().map(|wanted| wanted.envelope.clone()).collect::<Vec<_>>(), named);
+        let of_all: Vec<_> = sealed
+            .envelopes()
+            .keys()
+            .map(|envelope| WantedWrap { envelope: envelope.clone(), recipient: recipient(&new) })
+            .collect();
+        let made = make_wraps(&sealed, &KeyRing::new(vec![old]), &of_all, &mut randomness::system()).expect("opens");
+        assert_eq!(made.into_iter().map(|wrap| wrap.envelope).collect::<Vec<_>>(), named);
+    }
+
+    #[test]
+    fn a_new_wrap_opens_with_the_new_key_alone_and_is_proven() {
+        let (old, new) = (hybrid(1), hybrid(2));
+        let mut object = object("db", &[(&["A", "B"], &[&old]), (&["C"], &[&old])]);
+        let sealed = decoded(&object);
+        let wanted = missing_wraps(&sealed, &[recipient(&new)]);
+        let ring = KeyRing::new(vec![old]);
+        add(&mut object, make_wraps(&sealed, &ring, &wanted, &mut randomness::system()).expect("opens"));
+        let opened = open(&decoded(&object), &KeyRing::new(vec![new])).expect("the new key opens it");
+        assert_eq!(opened.broken_wraps, []);
+        let data: Vec<_> = opened.data.values().map(|value| value.expose().to_vec()).collect();
+        assert_eq!(data, [b"A", b"B", b"C"]);
+        assert_eq!(open(&decoded(&object), &ring).expect("the old key opens it").broken_wraps, []);
+    }
+
+    #[test]
+    fn nothing_is_wrapped_for_an_object_that_does_not_open_whole() {
+        let (old, new) = (hybrid(1), hybrid(2));
+        // The envelope of another object, with a value of it: the value is bound to another name.
+        let mut object_ = object("db", &[(&["A"], &[&old])]);
+        let mut foreign = object("web", &[(&["B"], &[&old])]);
+        foreign.spec.envelopes.values_mut().for_each(|envelope| {
+            envelope.bound_to = object_.spec.envelopes.values().next().expect("one").bound_to.clone();
+        });
+        object_.spec.envelopes.extend(foreign.spec.envelopes);
+        object_.spec.encrypted_data.extend(foreign.spec.encrypted_data);
+        let sealed = decoded(&object_);
+        let wanted = missing_wraps(&sealed, &[recipient(&new)]);
+        assert_eq!(wanted.len(), 2);
+        let refusal = make_wraps(&sealed, &KeyRing::new(vec![old]), &wanted, &mut randomness::system());
+        assert_eq!(refusal.expect_err("refused").check(), Check::ValueAuthentication);
+    }
+
+    #[test]
+    fn an_offer_is_taken_only_for_its_envelope_and_only_for_keys_that_are_asked_for() {
+        let (old, new, stranger) = (hybrid(1), hybrid(2), hybrid(3));
+        let object = object("db", &[(&["A"], &[&old])]);
+        let sealed = decoded(&object);
+        let wanted = missing_wraps(&sealed, &[recipient(&new), recipient(&stranger)]);
+        let ring = KeyRing::new(vec![old]);
+        let made = make_wraps(&sealed, &ring, &wanted, &mut randomness::system()).expect("opens");
+        let offers = offer(&sealed, made.clone());
+        assert_eq!(accepted_wraps(&sealed, &offers, &[recipient(&new)]), made[..1]);
+        assert_eq!(accepted_wraps(&sealed, &offers, &[]), []);
+
+        let id = sealed.envelopes().keys().next().expect("one envelope").to_string();
+        let changed = |change: &dyn Fn(&mut OfferedWraps)| {
+            let mut offers = offers.clone();
+            change(offers.get_mut(&id).expect("an offer"));
+            accepted_wraps(&sealed, &offers, &[recipient(&new)])
+        };
+        assert_eq!(changed(&|offer| offer.commitment.replace_range(..1, "-")), []);
+        let new_id = recipient(&new).key_id().to_string();
+        assert_eq!(changed(&|offer| offer.wraps.insert(new_id.clone(), "garbage".to_owned()).map(drop).unwrap()), []);
+        let classic = key(KeyKind::Classic, KeyRole::Cluster, KeyState::Active, 1);
+        let dek = crate::format::Dek::generate(&mut randomness::system());
+        let of_other_kind = Wrap::seal(&recipient(&classic), &dek, &mut randomness::system()).to_text();
+        assert_eq!(changed(&|offer| offer.wraps.insert(new_id.clone(), of_other_kind.clone()).map(drop).unwrap()), []);
+    }
+
+    #[test]
+    fn an_offer_never_replaces_a_wrap() {
+        let (old, new) = (hybrid(1), hybrid(2));
+        let mut object = object("db", &[(&["A"], &[&old])]);
+        let sealed = decoded(&object);
+        let wanted = missing_wraps(&sealed, &[recipient(&new)]);
+        let ring = KeyRing::new(vec![old]);
+        let made = make_wraps(&sealed, &ring, &wanted, &mut randomness::system()).expect("opens");
+        let offers = offer(&sealed, made.clone());
+        add(&mut object, made);
+        assert_eq!(accepted_wraps(&decoded(&object), &offers, &[recipient(&new)]), []);
+    }
+}
