@@ -117,6 +117,13 @@ impl Failures {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
 
+    /// Returns all values, or all errors if there are any.
+    pub(crate) fn none_or_all<T>(results: impl IntoIterator<Item = Result<T, CliError>>) -> Result<Vec<T>, Self> {
+        let mut errors = Vec::new();
+        let values = results.into_iter().filter_map(|result| result.map_err(|error| errors.push(error)).ok()).collect();
+        Self::none_or(errors).map(|()| values)
+    }
+
     pub(crate) fn into_errors(self) -> Vec<CliError> {
         self.0
     }
