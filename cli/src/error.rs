@@ -118,14 +118,15 @@ impl Failures {
     }
 
     /// Returns all values, or all errors if there are any.
-    pub(crate) fn none_or_all<T>(results: impl IntoIterator<Item = Result<T, CliError>>) -> Result<Vec<T>, Self> {
+    pub(crate) fn all_or_errors<T>(results: impl IntoIterator<Item = Result<T, CliError>>) -> Result<Vec<T>, Self> {
         let mut errors = Vec::new();
         let values = results.into_iter().filter_map(|result| result.map_err(|error| errors.push(error)).ok()).collect();
         Self::none_or(errors).map(|()| values)
     }
 
-    pub(crate) fn into_errors(self) -> Vec<CliError> {
-        self.0
+    /// Returns the errors of an outcome.
+    pub(crate) fn errors_of(outcome: Result<(), Self>) -> Vec<CliError> {
+        outcome.err().map(|failures| failures.0).unwrap_or_default()
     }
 
     /// The failures to show: all except closed pipes.

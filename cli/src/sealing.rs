@@ -141,7 +141,7 @@ impl Sealing {
             return Ok(SealedText { text: text.into(), counts, warnings: Vec::new() });
         }
         let documents = stream.documents.iter().zip(prepared);
-        let mut parts = Failures::none_or_all(documents.map(|(document, prepared)| {
+        let mut parts = Failures::all_or_errors(documents.map(|(document, prepared)| {
             let mut part = Part::unchanged(self.of_document(input, document));
             part.seal(prepared).map(|()| part)
         }))?;
@@ -160,7 +160,7 @@ impl Sealing {
         let mut counts = Counts::default();
         let text: usize = stream.documents.iter().map(|document| document.text().len()).sum();
         let mut room = MAX_INPUT_BYTES.saturating_sub(text);
-        let prepared = Failures::none_or_all(stream.kinds().map(|(document, kind)| {
+        let prepared = Failures::all_or_errors(stream.kinds().map(|(document, kind)| {
             let manifest = |error| CliError::manifest(input, &error);
             let kind = kind.map_err(manifest)?;
             counts = [counts, Counts::of(&kind)].into_iter().sum();

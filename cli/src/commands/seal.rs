@@ -120,7 +120,7 @@ pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(),
     let run_job = |job: &Job| arguments.run_job(job, &sealing, &folders);
     workers::in_order(&jobs, run_job, |outcome| {
         let added = outcome.and_then(|outcome| done.add(outcome, streams));
-        done.errors.extend(added.err().into_iter().flat_map(Failures::into_errors));
+        done.errors.extend(Failures::errors_of(added));
     });
     done.errors.extend(folders.sync().err());
     warn_of_history(&done.replaced, streams);
@@ -141,12 +141,8 @@ impl SealArguments {
 
     fn jobs(&self, done: &mut Done, streams: &mut Streams) -> Result<Vec<Job>, CliError> {
         let output = Output::named(self.output.clone())?;
-        if self.inputs.is_empty() && input::stdin_is_terminal() {
-            let error = CliError::usage("nothing to seal: stdin is a terminal");
-            return Err(error.with_hint("name a file, or `-` to type a manifest"));
-        }
-        let inputs: Vec<_> = self.inputs.iter().map(|name| Input::named(name)).collect();
-        let inputs = if inputs.is_empty() { vec![Input::Stdin] } else { inputs };
+        let names = input::names_or_stdin(&self.inputs, "seal")?;
+        let inputs: Vec<_> = names.iter().map(|name| Input::named(name)).collect();
         if self.writes_many() {
             return self.jobs_on_files(inputs, done, streams);
         }
