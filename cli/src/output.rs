@@ -66,9 +66,11 @@ fn check_not_a_format(path: &Path) -> Result<(), CliError> {
     Err(error.with_hint(format!("the format is that of the input; for a file of that name write ./{name}")))
 }
 
-/// Replaces or creates a file, like [`Destination::write`].
+/// Replaces or creates a file, like [`Destination::write`]. After that, the new file survives a crash.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), CliError> {
-    Destination::at(path)?.write(text)
+    let folders = ChangedFolders::default();
+    Destination::at(path)?.write(text, &folders)?;
+    folders.sync()
 }
 
 /// A file to write. Its folder is open already, so that a link that appears in the path later cannot redirect the
@@ -128,14 +130,16 @@ impl Destination {
             folder = folder_in(&folder, name, &path)?;
         }
         path.push(name);
-        match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|file| FileType::from_raw_mode(file.st_mode)) {
-            Ok(FileType::Symlink) => return Err(link_below(&path)),
-            Ok(FileType::Directory) => return Err(CliError::path("write it", &path, &Errno::ISDIR.into())),
-            Ok(FileType::RegularFile) | Err(Errno::NOENT) => {}
-            Ok(_) => return Err(CliError::refused("is not a regular file").at(visible_path(&path))),
-            Err(error) => return Err(CliError::path("write it", &path, &error.into())),
+        let shown = visible_path(&path);
+        match type_and_mode(&folder, name) {
+            Ok((FileType::RegularFile, _)) | Err(Errno::NOENT) => {
+                Ok(Self::File { folder, name: name.to_owned(), shown })
+            }
+            Ok((FileType::Symlink, _)) => Err(link_below(&path)),
+            Ok((FileType::Directory, _)) => Err(CliError::path("write it", &path, &Errno::ISDIR.into())),
+            Ok(_) => Err(CliError::refused("is not a regular file").at(shown)),
+            Err(error) => Err(CliError::path("write it", &path, &error.into())),
         }
-        Ok(Self::File { folder, name: name.to_owned(), shown: visible_path(&path) })
     }
 
     /// Whether this is a pipe or device.
@@ -173,20 +177,13 @@ impl Destination {
     }
 
     /// Replaces or creates the file: writes a temporary file in the same folder, syncs it and renames it. Keeps the
-    /// mode.
+    /// mode. After a crash the old file can be back until `folders` are synced.
     ///
     /// Writes directly to a pipe or device.
-    pub(crate) fn write(&self, text: &str) -> Result<(), CliError> {
-        let folders = ChangedFolders::default();
-        self.write_before_sync(text, &folders)?;
-        folders.sync()
-    }
-
-    /// Like [`Self::write`], but after a crash the old file can be back until `folders` are synced.
-    pub(crate) fn write_before_sync(&self, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
+    pub(crate) fn write(&self, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         let written = match self {
-            Self::File { folder, name, .. } => {
-                replace_whole(folder, name, text).and_then(|()| folders.add(folder, &self.place()))
+            Self::File { folder, name, shown } => {
+                replace_whole(folder, name, text).and_then(|()| folders.add(folder, shown))
             }
             Self::Stream { path } => {
                 OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()))
@@ -266,11 +263,17 @@ fn folder_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, Cli
         Err(error) => return Err(CliError::path("make the folder", path, &error.into())),
     }
     openat(folder, name, FOLDER_FLAGS | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| {
-        match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|file| FileType::from_raw_mode(file.st_mode)) {
-            Ok(FileType::Symlink) => link_below(path),
+        match type_and_mode(folder, name) {
+            Ok((FileType::Symlink, _)) => link_below(path),
             _ => CliError::path("write into it", path, &error.into()),
         }
     })
+}
+
+/// Returns the type and mode of the file in a folder; does not follow links.
+fn type_and_mode(folder: &OwnedFd, name: &OsStr) -> Result<(FileType, Mode), Errno> {
+    let file = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok((FileType::from_raw_mode(file.st_mode), Mode::from_raw_mode(file.st_mode)))
 }
 
 fn link_below(path: &Path) -> CliError {
@@ -303,81 +306,56 @@ pub(crate) fn check_private(path: &Path) -> Result<(), CliError> {
         return Err(error.at(visible_path(path)));
     }
     check_symbolic_links(path)?;
-    let (text, hint) = match git::exposure(path) {
-        Exposure::Private => return Ok(()),
-        Exposure::Exposed => (
-            "is in a Git work tree, and Git does not ignore it".to_owned(),
-            "write it outside the work tree, or add it to .gitignore first".to_owned(),
+    let refused = |text: &str, hint: &str| Err(CliError::refused(text).at(visible_path(path)).with_hint(hint));
+    match git::exposure(path) {
+        Exposure::Private => Ok(()),
+        Exposure::Exposed => refused(
+            "is in a Git work tree, and Git does not ignore it",
+            "write it outside the work tree, or add it to .gitignore first",
         ),
-        Exposure::ExposedTo(root) => (
-            format!("is also in the Git work tree {}, and Git does not ignore it there", visible_path(&root)),
-            format!("write it outside that work tree, or add it to {} first", visible_path(&root.join(".gitignore"))),
+        Exposure::ExposedTo(root) => refused(
+            &format!("is also in the Git work tree {}, and Git does not ignore it there", visible_path(&root)),
+            &format!("write it outside that work tree, or add it to {} first", visible_path(&root.join(".gitignore"))),
         ),
-        Exposure::Tracked => (
-            "Git tracks a file of this name, so it does not ignore it".to_owned(),
-            "write it outside the work tree".to_owned(),
-        ),
-        Exposure::InsideRepository => {
-            ("is inside the folder of a Git repository itself".to_owned(), "write it to another folder".to_owned())
+        Exposure::Tracked => {
+            refused("Git tracks a file of this name, so it does not ignore it", "write it outside the work tree")
         }
-        Exposure::Unknown => (
-            "is in a Git work tree, and its repository cannot be read to see if Git ignores it".to_owned(),
-            "write it outside the work tree".to_owned(),
+        Exposure::InsideRepository => {
+            refused("is inside the folder of a Git repository itself", "write it to another folder")
+        }
+        Exposure::Unknown => refused(
+            "is in a Git work tree, and its repository cannot be read to see if Git ignores it",
+            "write it outside the work tree",
         ),
-    };
-    Err(CliError::refused(text).at(visible_path(path)).with_hint(hint))
+    }
 }
 
 fn replace_whole(folder: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {
-    let mode = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(file) if FileType::from_raw_mode(file.st_mode) == FileType::RegularFile => {
-            Some(Mode::from_raw_mode(file.st_mode))
-        }
-        _ => None,
-    };
+    let existing = type_and_mode(folder, name).ok().filter(|(file_type, _)| *file_type == FileType::RegularFile);
     // Only the owner can read it until it gets the mode of the file that it replaces.
-    let mut temporary = TemporaryFile::create(folder, Mode::from_raw_mode(if mode.is_some() { 0o600 } else { 0o666 }))?;
-    temporary.file.write_all(text.as_bytes())?;
-    mode.map_or(Ok(()), |mode| fchmod(&temporary.file, mode))?;
-    temporary.file.sync_all()?;
-    temporary.rename(name)
+    let mode = Mode::from_raw_mode(if existing.is_some() { 0o600 } else { 0o666 });
+    let (temporary, mut file) = create_temporary(folder, mode)?;
+    let mut write_and_rename = || -> io::Result<()> {
+        file.write_all(text.as_bytes())?;
+        existing.map_or(Ok(()), |(_, mode)| fchmod(&file, mode))?;
+        file.sync_all()?;
+        Ok(renameat(folder, &temporary, folder, name)?)
+    };
+    write_and_rename().inspect_err(|_| {
+        let _left_behind = unlinkat(folder, &temporary, AtFlags::empty());
+    })
 }
 
-/// A temporary file in the folder of the file that it will replace. Drop removes it unless it was renamed.
-struct TemporaryFile<'a> {
-    folder: &'a OwnedFd,
-    name: String,
-    file: File,
-    is_renamed: bool,
-}
-
-impl<'a> TemporaryFile<'a> {
-    fn create(folder: &'a OwnedFd, mode: Mode) -> io::Result<Self> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let process = std::process::id();
-        for attempt in 0..u32::MAX {
-            let name = format!(".waxseal-{process}-{attempt}");
-            match openat(folder, &name, flags, mode) {
-                Ok(file) => return Ok(Self { folder, name, file: file.into(), is_renamed: false }),
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Errno::EXIST.into())
-    }
-
-    fn rename(&mut self, name: &OsStr) -> io::Result<()> {
-        renameat(self.folder, &self.name, self.folder, name)?;
-        self.is_renamed = true;
-        Ok(())
-    }
-}
-
-impl Drop for TemporaryFile<'_> {
-    fn drop(&mut self) {
-        if !self.is_renamed {
-            // There is no way to report an error here.
-            let _left_behind = unlinkat(self.folder, &self.name, AtFlags::empty());
+fn create_temporary(folder: &OwnedFd, mode: Mode) -> io::Result<(String, File)> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let process = std::process::id();
+    for attempt in 0..u32::MAX {
+        let name = format!(".waxseal-{process}-{attempt}");
+        match openat(folder, &name, flags, mode) {
+            Ok(file) => return Ok((name, file.into())),
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    Err(Errno::EXIST.into())
 }

@@ -223,7 +223,7 @@ impl SealArguments {
     /// Writes a result. Replaces a file only if the result has all of its objects, or with `--force`.
     fn write(&self, destination: &Destination, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         let Some(existing) = destination.existing()? else {
-            return destination.write_before_sync(text, folders);
+            return destination.write(text, folders);
         };
         let refused = |text: &str| CliError::refused(text).at(destination.place());
         let not_covered = || {
@@ -242,7 +242,7 @@ impl SealArguments {
         if !self.force && !is_covered(&existing.content, text) {
             return Err(not_covered());
         }
-        destination.write_before_sync(text, folders)
+        destination.write(text, folders)
     }
 }
 
@@ -337,7 +337,7 @@ fn replace_input(
         return Err(placed(CliError::refused("is not a regular file, so it is not replaced")));
     }
     let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
-    destination.write_before_sync(text, folders).map_err(placed)?;
+    destination.write(text, folders).map_err(placed)?;
     if has_second_name {
         let warning = "another name of the file, a hard link, still holds the plain values";
         // Before the warnings about values that still show.
