@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use waxseal_shared::manifest::read_keys;
+use waxseal_shared::sealing_key::PublishedKey;
 use waxseal_shared::visible_text::visible_path;
 
 use crate::error::CliError;
@@ -73,6 +75,10 @@ impl Input {
     /// Reads the whole input; refuses more than 32 MiB, and bytes that are not UTF-8.
     pub(crate) fn read(&self) -> Result<String, CliError> {
         self.text(self.read_bytes()?)
+    }
+
+    pub(crate) fn read_keys(&self) -> Result<Vec<PublishedKey>, CliError> {
+        read_keys(&self.read()?).map_err(|error| CliError::manifest(&self.place(), &error))
     }
 
     /// Reads the whole input as bytes; refuses more than 32 MiB.

@@ -34,36 +34,28 @@ pub(crate) enum Output {
 }
 
 impl Output {
-    /// Returns the output for the value of `--output`: stdout for no value and for `-`.
+    /// Returns the output for the value of `--output`: stdout for no value and for `-`. Refuses the names of formats:
+    /// `-o yaml` selects a format in kubectl.
     pub(crate) fn named(name: Option<PathBuf>) -> Result<Self, CliError> {
-        match name.filter(|name| !is_stdout(name)) {
-            None => Ok(Self::Stdout),
-            Some(path) => check_not_a_format(&path).map(|()| Self::File(path)),
+        let Some(path) = name.filter(|name| name.as_os_str() != "-") else {
+            return Ok(Self::Stdout);
+        };
+        if path != Path::new("yaml") && path != Path::new("json") {
+            return Ok(Self::File(path));
         }
+        let name = visible_path(&path);
+        let error = CliError::usage(format!("--output names a file, and {name} looks like a format"));
+        Err(error.with_hint(format!("the format is that of the input; for a file of that name write ./{name}")))
     }
 }
 
 /// Refuses `--output -` for commands that need a file.
 pub(crate) fn check_names_a_file(name: &Path) -> Result<(), CliError> {
-    if is_stdout(name) {
-        let error = CliError::usage("--output must name a file here, and - is stdout");
-        return Err(error.with_hint("name a file; for a file called - write ./-"));
+    match Output::named(Some(name.to_owned()))? {
+        Output::File(_) => Ok(()),
+        Output::Stdout => Err(CliError::usage("--output must name a file here, and - is stdout")
+            .with_hint("name a file; for a file called - write ./-")),
     }
-    check_not_a_format(name)
-}
-
-fn is_stdout(name: &Path) -> bool {
-    name == Path::new("-")
-}
-
-/// Refuses the names of formats: `-o yaml` selects a format in kubectl.
-fn check_not_a_format(path: &Path) -> Result<(), CliError> {
-    if path != Path::new("yaml") && path != Path::new("json") {
-        return Ok(());
-    }
-    let name = visible_path(path);
-    let error = CliError::usage(format!("--output names a file, and {name} looks like a format"));
-    Err(error.with_hint(format!("the format is that of the input; for a file of that name write ./{name}")))
 }
 
 /// Replaces or creates a file, like [`Destination::write`]. After that, the new file survives a crash.
@@ -142,7 +134,6 @@ impl Destination {
         }
     }
 
-    /// Whether this is a pipe or device.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self, Self::Stream { .. })
     }

@@ -112,7 +112,6 @@ pub(crate) fn to_json(report: &impl Serialize) -> String {
     escaped_json(&text).into_owned()
 }
 
-/// Returns the word for a kind of key.
 pub(crate) fn kind_word(kind: KeyKind) -> &'static str {
     match kind {
         KeyKind::Hybrid => "hybrid",
