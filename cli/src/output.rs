@@ -333,6 +333,7 @@ fn replace_whole(folder: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {
         Ok(renameat(folder, &temporary, folder, name)?)
     };
     write_and_rename().inspect_err(|_| {
+        // Ignores errors: the user needs the first error.
         let _left_behind = unlinkat(folder, &temporary, AtFlags::empty());
     })
 }

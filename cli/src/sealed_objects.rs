@@ -44,20 +44,19 @@ impl ManifestArguments {
 
 /// Returns the inputs for a name on the command line: a file, stdin, or the manifests below a folder. Adds an error for
 /// each folder that cannot be searched.
-pub(crate) fn inputs_of(name: &OsStr, errors: &mut Vec<CliError>, streams: &mut Streams) -> Vec<Input> {
+pub(crate) fn inputs_of(
+    name: &OsStr,
+    errors: &mut Vec<CliError>,
+    streams: &mut Streams,
+) -> Result<Vec<Input>, CliError> {
     match Input::named(name) {
-        Input::File(path) if path.is_dir() => match input::manifests_below(&path, None) {
-            Ok(found) => {
-                found.warn_of_links_out(&path, streams);
-                errors.extend(found.errors);
-                found.files.into_iter().map(Input::Found).collect()
-            }
-            Err(error) => {
-                errors.push(error);
-                Vec::new()
-            }
-        },
-        input => vec![input],
+        Input::File(path) if path.is_dir() => {
+            let found = input::manifests_below(&path, None)?;
+            found.warn_of_links_out(&path, streams);
+            errors.extend(found.errors);
+            Ok(found.files.into_iter().map(Input::Found).collect())
+        }
+        input => Ok(vec![input]),
     }
 }
 

@@ -189,7 +189,9 @@ impl DocumentSealing<'_, '_> {
                 self.prepare_items(items, "", &mut prepared)?;
                 Ok(Prepared::List(prepared))
             }
-            _ => Ok(Prepared::Unchanged),
+            DocumentKind::Empty | DocumentKind::SealedSecret(_) | DocumentKind::List(_) | DocumentKind::Other(_) => {
+                Ok(Prepared::Unchanged)
+            }
         }
     }
 
@@ -201,20 +203,19 @@ impl DocumentSealing<'_, '_> {
     ) -> Result<(), CliError> {
         for (index, item) in items.into_iter().enumerate() {
             let path = format!("{list}items[{index}]");
-            prepared.push(match item {
-                DocumentKind::Empty => continue,
-                DocumentKind::Secret(secret) => PreparedItem::Secret(self.prepare_secret(&secret, path + ": ")?),
-                DocumentKind::SealedSecret(object) => PreparedItem::SealedSecret(object),
-                DocumentKind::List(items) => {
-                    self.prepare_items(items, &(path + "."), prepared)?;
-                    continue;
+            match item {
+                DocumentKind::Empty => {}
+                DocumentKind::Secret(secret) => {
+                    prepared.push(PreparedItem::Secret(self.prepare_secret(&secret, path + ": ")?));
                 }
+                DocumentKind::SealedSecret(object) => prepared.push(PreparedItem::SealedSecret(object)),
+                DocumentKind::List(items) => self.prepare_items(items, &(path + "."), prepared)?,
                 DocumentKind::Other(object) => {
                     // Checks that the item can be written again.
                     object.to_list_item().map_err(|error| self.manifest_error(&error))?;
-                    PreparedItem::Other(object)
+                    prepared.push(PreparedItem::Other(object));
                 }
-            });
+            }
         }
         Ok(())
     }
@@ -256,7 +257,7 @@ impl<'a, 't> Part<'a, 't> {
         Self { sealing, text, objects: Vec::new(), secrets: Vec::new(), warnings: Vec::new() }
     }
 
-    /// Seals the document; reads it again without `prepared`.
+    /// Seals the document. Without `prepared`, reads it again first.
     fn seal(&mut self, prepared: Option<Prepared<'_>>) -> Result<(), CliError> {
         let document = self.sealing.document;
         let prepared = match prepared {

@@ -92,7 +92,8 @@ pub(crate) fn run(arguments: InspectArguments, streams: &mut Streams) -> Result<
     let mut reports = Vec::new();
     let mut errors = Vec::new();
     for name in &names {
-        for input in inputs_of(name, &mut errors, streams) {
+        let inputs = inputs_of(name, &mut errors, streams);
+        for input in inputs.map_err(|error| errors.push(error)).unwrap_or_default() {
             let outcome = read_each(&input, |object| reports.push(report(&object, known_keys.as_ref())));
             errors.extend(Failures::errors_of(outcome));
         }

@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
     if let Output::File(path) = &output {
         output::check_private(path)?;
     }
-    // Returns without the keys, before writing: a slow reader of the result would keep them in memory.
+    // This wipes the keys before the writing: a slow reader of the result would keep them in memory.
     let text = open_all(&arguments, streams)?;
     match &output {
         Output::File(path) => output::create_private(path, &text)?,
@@ -94,8 +94,10 @@ fn open_all(arguments: &OpenArguments, streams: &mut Streams) -> Result<String, 
 }
 
 fn inputs(names: &[OsString], streams: &mut Streams) -> Result<Vec<Input>, Failures> {
-    let mut errors = Vec::new();
-    let inputs = names.iter().flat_map(|name| inputs_of(name, &mut errors, streams)).collect();
+    let (mut inputs, mut errors) = (Vec::new(), Vec::new());
+    for name in names {
+        inputs.extend(inputs_of(name, &mut errors, streams)?);
+    }
     Failures::none_or(errors).map(|()| inputs)
 }
 
