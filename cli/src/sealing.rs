@@ -201,6 +201,8 @@ impl DocumentSealing<'_, '_> {
         list: &str,
         prepared: &mut Vec<PreparedItem<'t>>,
     ) -> Result<(), CliError> {
+        // A vector that grows would need twice the memory for a while.
+        prepared.reserve(items.len());
         for (index, item) in items.into_iter().enumerate() {
             let path = format!("{list}items[{index}]");
             match item {
