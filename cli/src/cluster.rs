@@ -39,16 +39,12 @@ pub(crate) struct ClusterArguments {
     kubeconfig: Option<PathBuf>,
 }
 
-/// The SealingKeys of a cluster.
-pub(crate) struct SealingKeys {
-    /// At least one key.
-    pub(crate) keys: Vec<PublishedKey>,
-    /// The cluster, as errors name it.
-    pub(crate) place: String,
-}
-
-/// Lists the SealingKeys of a cluster and checks each; refuses a cluster without SealingKeys.
-pub(crate) fn sealing_keys(cluster: &ClusterArguments, namespace: &Namespace) -> Result<SealingKeys, CliError> {
+/// Lists the SealingKeys of a cluster and checks each; refuses a cluster without SealingKeys. Also returns the cluster as
+/// errors name it.
+pub(crate) fn sealing_keys(
+    cluster: &ClusterArguments,
+    namespace: &Namespace,
+) -> Result<(Vec<PublishedKey>, String), CliError> {
     let kubeconfig = kubeconfig(cluster)?;
     let context = chosen_context(cluster, &kubeconfig)?;
     let place = format!("context {}", escaped(&context));
@@ -60,7 +56,7 @@ pub(crate) fn sealing_keys(cluster: &ClusterArguments, namespace: &Namespace) ->
     let decoded = objects.iter().map(|object| {
         PublishedKey::decode(object).map_err(|error| CliError::refused(format!("a SealingKey: {error}")).at(&place))
     });
-    Ok(SealingKeys { keys: decoded.collect::<Result<_, _>>()?, place })
+    Ok((decoded.collect::<Result<_, _>>()?, place))
 }
 
 fn kubeconfig(cluster: &ClusterArguments) -> Result<Kubeconfig, CliError> {

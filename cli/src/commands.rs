@@ -56,7 +56,6 @@ enum Command {
     Keys(keys::KeysCommand),
 }
 
-/// Runs the subcommand.
 pub(crate) fn run(arguments: Arguments, streams: &mut Streams) -> Result<(), Failures> {
     match arguments.command {
         Command::Seal(arguments) => seal::run(arguments, streams),

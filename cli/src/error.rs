@@ -8,21 +8,21 @@ use std::process::ExitCode;
 use waxseal_shared::manifest::ManifestError;
 use waxseal_shared::visible_text::visible_path;
 
-/// The kind of a failure, which decides the exit code.
+/// The kind of a failure, and its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// An operation failed, such as reading a file.
-    Failed,
-    /// The arguments are wrong.
-    Usage,
-    /// The input is refused.
-    Refused,
-    /// `--check` found a difference.
-    Found,
-    /// The cluster cannot be reached, or refuses the request.
-    NoCluster,
     /// The reader of stdout closed the pipe, as `head` does. Counts as success.
-    ClosedPipe,
+    ClosedPipe = 0,
+    /// An operation failed, such as reading a file.
+    Failed = 1,
+    /// The arguments are wrong.
+    Usage = 2,
+    /// The input is refused.
+    Refused = 3,
+    /// `--check` found a difference.
+    Found = 4,
+    /// The cluster cannot be reached, or refuses the request.
+    NoCluster = 5,
 }
 
 /// One failure: the place, what is wrong, and a hint what to do. It never holds a value.
@@ -117,8 +117,16 @@ impl Failures {
         if errors.is_empty() { Ok(()) } else { Err(Self(errors)) }
     }
 
-    pub(crate) fn into_errors(self) -> Vec<CliError> {
-        self.0
+    /// Returns all values, or all errors if there are any.
+    pub(crate) fn all_or_errors<T>(results: impl IntoIterator<Item = Result<T, CliError>>) -> Result<Vec<T>, Self> {
+        let mut errors = Vec::new();
+        let values = results.into_iter().filter_map(|result| result.map_err(|error| errors.push(error)).ok()).collect();
+        Self::none_or(errors).map(|()| values)
+    }
+
+    /// Returns the errors of an outcome.
+    pub(crate) fn errors_of(outcome: Result<(), Self>) -> Vec<CliError> {
+        outcome.err().map(|failures| failures.0).unwrap_or_default()
     }
 
     /// The failures to show: all except closed pipes.
@@ -128,9 +136,10 @@ impl Failures {
 
     /// The exit code of the run: 1 if failures have different exit codes.
     pub(crate) fn exit_code(&self) -> ExitCode {
-        let mut codes = self.errors().map(|error| exit_code(error.kind));
-        let first = codes.next().unwrap_or_default();
-        ExitCode::from(if codes.all(|code| code == first) { first } else { exit_code(Kind::Failed) })
+        let mut kinds = self.errors().map(|error| error.kind);
+        let first = kinds.next().unwrap_or(Kind::ClosedPipe);
+        let code = if kinds.all(|kind| kind == first) { first } else { Kind::Failed };
+        ExitCode::from(code as u8)
     }
 }
 
@@ -145,16 +154,5 @@ impl fmt::Display for CliError {
             write!(f, "\nhint: {hint}")?;
         }
         Ok(())
-    }
-}
-
-fn exit_code(kind: Kind) -> u8 {
-    match kind {
-        Kind::ClosedPipe => 0,
-        Kind::Failed => 1,
-        Kind::Usage => 2,
-        Kind::Refused => 3,
-        Kind::Found => 4,
-        Kind::NoCluster => 5,
     }
 }

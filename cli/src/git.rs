@@ -11,7 +11,7 @@ mod repository;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -106,25 +106,17 @@ pub(crate) fn held(files: &[PathBuf]) -> Vec<Held> {
     let mut held = vec![Held::No; files.len()];
     for (root, files) in by_root {
         let indexes: Vec<_> = files.iter().map(|(index, _)| *index).collect();
-        let mut doubt = None;
         let (sender, receiver) = mpsc::channel();
         // Here too, the thread is left alone after the timeout.
         let _not_started = thread::Builder::new().spawn(move || history::search(&root, &files, &sender));
-        loop {
+        let doubt = loop {
             match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Finding::Has(index)) => held[index] = Held::Yes,
-                Ok(Finding::Doubt(found)) => doubt = Some(found),
-                Ok(Finding::End) => break,
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    doubt = Some(Doubt::TooLong);
-                    break;
-                }
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    doubt = Some(Doubt::Unreadable);
-                    break;
-                }
+                Ok(Finding::End(doubt)) => break doubt,
+                Err(RecvTimeoutError::Timeout) => break Some(Doubt::TooLong),
+                Err(RecvTimeoutError::Disconnected) => break Some(Doubt::Unreadable),
             }
-        }
+        };
         if let Some(doubt) = doubt {
             indexes.into_iter().for_each(|index| held[index] = held[index].max(Held::Perhaps(doubt)));
         }
@@ -136,8 +128,8 @@ pub(crate) fn held(files: &[PathBuf]) -> Vec<Held> {
 enum Finding {
     /// The repository has the file of this number.
     Has(usize),
-    Doubt(Doubt),
-    End,
+    /// The end of the search, and whether it may have missed files.
+    End(Option<Doubt>),
 }
 
 /// Returns the first symbolic link on a path that is in a work tree and leads out of it or nowhere.

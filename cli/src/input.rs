@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use waxseal_shared::manifest::read_keys;
+use waxseal_shared::sealing_key::PublishedKey;
 use waxseal_shared::visible_text::visible_path;
 
 use crate::error::CliError;
@@ -75,6 +77,10 @@ impl Input {
         self.text(self.read_bytes()?)
     }
 
+    pub(crate) fn read_keys(&self) -> Result<Vec<PublishedKey>, CliError> {
+        read_keys(&self.read()?).map_err(|error| CliError::manifest(&self.place(), &error))
+    }
+
     /// Reads the whole input as bytes; refuses more than 32 MiB.
     pub(crate) fn read_bytes(&self) -> Result<Vec<u8>, CliError> {
         let placed = |error: CliError| error.at(self.place());
@@ -95,7 +101,11 @@ impl Input {
 
     /// Converts bytes from this input to text; refuses bytes that are not UTF-8.
     pub(crate) fn text(&self, bytes: Vec<u8>) -> Result<String, CliError> {
-        into_text(bytes).map_err(|error| error.at(self.place()))
+        String::from_utf8(bytes).map_err(|error| {
+            let refused = CliError::refused("not UTF-8").at(self.place());
+            let is_utf16 = is_utf16(error.as_bytes());
+            if is_utf16 { refused.with_hint("it looks like UTF-16: save it as UTF-8") } else { refused }
+        })
     }
 }
 
@@ -127,9 +137,17 @@ pub(crate) fn check_stdin_once<'a>(names: impl IntoIterator<Item = &'a OsString>
     }
 }
 
-/// Whether stdin is a terminal, so that no input was piped in.
-pub(crate) fn stdin_is_terminal() -> bool {
-    io::stdin().is_terminal()
+/// Returns the manifests on the command line, or `-` without any. Refuses a terminal as stdin; `verb` completes
+/// "nothing to …".
+pub(crate) fn names_or_stdin(names: &[OsString], verb: &str) -> Result<Vec<OsString>, CliError> {
+    if !names.is_empty() {
+        return Ok(names.to_vec());
+    }
+    if io::stdin().is_terminal() {
+        let error = CliError::usage(format!("nothing to {verb}: stdin is a terminal"));
+        return Err(error.with_hint("name a file, or `-` to type a manifest"));
+    }
+    Ok(vec!["-".into()])
 }
 
 /// Searches a folder for `.yaml`, `.yml` and `.json` files, in upper or lower case.
@@ -218,13 +236,6 @@ fn read_bounded(from: impl Read, expected: u64) -> Result<Vec<u8>, CliError> {
         return Err(CliError::refused("larger than 32 MiB, the most that is read"));
     }
     Ok(bytes)
-}
-
-fn into_text(bytes: Vec<u8>) -> Result<String, CliError> {
-    String::from_utf8(bytes).map_err(|error| {
-        let refused = CliError::refused("not UTF-8");
-        if is_utf16(error.as_bytes()) { refused.with_hint("it looks like UTF-16: save it as UTF-8") } else { refused }
-    })
 }
 
 /// Whether the bytes are a byte order mark and valid UTF-16.

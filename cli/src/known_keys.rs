@@ -5,7 +5,6 @@ use std::ffi::OsString;
 
 use clap::Args;
 use serde::Serialize;
-use waxseal_shared::manifest::read_keys;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyRole, KeyState};
 
@@ -34,7 +33,6 @@ pub(crate) struct KnownKey {
 }
 
 impl KnownKeysArguments {
-    /// The keys files on the command line.
     pub(crate) fn names(&self) -> &[OsString] {
         &self.keys
     }
@@ -48,8 +46,7 @@ impl KnownKeysArguments {
         for name in &self.keys {
             let input = Input::named(name);
             let file = input.place();
-            let keys = read_keys(&input.read()?).map_err(|error| CliError::manifest(&file, &error))?;
-            for key in keys {
+            for key in input.read_keys()? {
                 let entry = KnownKey { file: file.clone(), role: key.role, state: key.state };
                 known.entry(key.recipient.key_id().clone()).or_default().push(entry);
             }

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     match commands::run(commands::Arguments::read(), &mut streams) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failures) => {
-            failures.errors().for_each(|error| streams.error(error));
+            failures.errors().for_each(|error| streams.say(&error.to_string()));
             failures.exit_code()
         }
     }

@@ -34,41 +34,35 @@ pub(crate) enum Output {
 }
 
 impl Output {
-    /// Returns the output for the value of `--output`: stdout for no value and for `-`.
+    /// Returns the output for the value of `--output`: stdout for no value and for `-`. Refuses the names of formats:
+    /// `-o yaml` selects a format in kubectl.
     pub(crate) fn named(name: Option<PathBuf>) -> Result<Self, CliError> {
-        match name.filter(|name| !is_stdout(name)) {
-            None => Ok(Self::Stdout),
-            Some(path) => check_not_a_format(&path).map(|()| Self::File(path)),
+        let Some(path) = name.filter(|name| name.as_os_str() != "-") else {
+            return Ok(Self::Stdout);
+        };
+        if path != Path::new("yaml") && path != Path::new("json") {
+            return Ok(Self::File(path));
         }
+        let name = visible_path(&path);
+        let error = CliError::usage(format!("--output names a file, and {name} looks like a format"));
+        Err(error.with_hint(format!("the format is that of the input; for a file of that name write ./{name}")))
     }
 }
 
 /// Refuses `--output -` for commands that need a file.
 pub(crate) fn check_names_a_file(name: &Path) -> Result<(), CliError> {
-    if is_stdout(name) {
-        let error = CliError::usage("--output must name a file here, and - is stdout");
-        return Err(error.with_hint("name a file; for a file called - write ./-"));
+    match Output::named(Some(name.to_owned()))? {
+        Output::File(_) => Ok(()),
+        Output::Stdout => Err(CliError::usage("--output must name a file here, and - is stdout")
+            .with_hint("name a file; for a file called - write ./-")),
     }
-    check_not_a_format(name)
 }
 
-fn is_stdout(name: &Path) -> bool {
-    name == Path::new("-")
-}
-
-/// Refuses the names of formats: `-o yaml` selects a format in kubectl.
-fn check_not_a_format(path: &Path) -> Result<(), CliError> {
-    if path != Path::new("yaml") && path != Path::new("json") {
-        return Ok(());
-    }
-    let name = visible_path(path);
-    let error = CliError::usage(format!("--output names a file, and {name} looks like a format"));
-    Err(error.with_hint(format!("the format is that of the input; for a file of that name write ./{name}")))
-}
-
-/// Replaces or creates a file, like [`Destination::write`].
+/// Replaces or creates a file, like [`Destination::write`]. After that, the new file survives a crash.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), CliError> {
-    Destination::at(path)?.write(text)
+    let folders = ChangedFolders::default();
+    Destination::at(path)?.write(text, &folders)?;
+    folders.sync()
 }
 
 /// A file to write. Its folder is open already, so that a link that appears in the path later cannot redirect the
@@ -128,17 +122,18 @@ impl Destination {
             folder = folder_in(&folder, name, &path)?;
         }
         path.push(name);
-        match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|file| FileType::from_raw_mode(file.st_mode)) {
-            Ok(FileType::Symlink) => return Err(link_below(&path)),
-            Ok(FileType::Directory) => return Err(CliError::path("write it", &path, &Errno::ISDIR.into())),
-            Ok(FileType::RegularFile) | Err(Errno::NOENT) => {}
-            Ok(_) => return Err(CliError::refused("is not a regular file").at(visible_path(&path))),
-            Err(error) => return Err(CliError::path("write it", &path, &error.into())),
+        let shown = visible_path(&path);
+        match type_and_mode(&folder, name) {
+            Ok((FileType::RegularFile, _)) | Err(Errno::NOENT) => {
+                Ok(Self::File { folder, name: name.to_owned(), shown })
+            }
+            Ok((FileType::Symlink, _)) => Err(link_below(&path)),
+            Ok((FileType::Directory, _)) => Err(CliError::path("write it", &path, &Errno::ISDIR.into())),
+            Ok(_) => Err(CliError::refused("is not a regular file").at(shown)),
+            Err(error) => Err(CliError::path("write it", &path, &error.into())),
         }
-        Ok(Self::File { folder, name: name.to_owned(), shown: visible_path(&path) })
     }
 
-    /// Whether this is a pipe or device.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self, Self::Stream { .. })
     }
@@ -173,20 +168,13 @@ impl Destination {
     }
 
     /// Replaces or creates the file: writes a temporary file in the same folder, syncs it and renames it. Keeps the
-    /// mode.
+    /// mode. After a crash the old file can be back until `folders` are synced.
     ///
     /// Writes directly to a pipe or device.
-    pub(crate) fn write(&self, text: &str) -> Result<(), CliError> {
-        let folders = ChangedFolders::default();
-        self.write_before_sync(text, &folders)?;
-        folders.sync()
-    }
-
-    /// Like [`Self::write`], but after a crash the old file can be back until `folders` are synced.
-    pub(crate) fn write_before_sync(&self, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
+    pub(crate) fn write(&self, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         let written = match self {
-            Self::File { folder, name, .. } => {
-                replace_whole(folder, name, text).and_then(|()| folders.add(folder, &self.place()))
+            Self::File { folder, name, shown } => {
+                replace_whole(folder, name, text).and_then(|()| folders.add(folder, shown))
             }
             Self::Stream { path } => {
                 OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()))
@@ -266,11 +254,17 @@ fn folder_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, Cli
         Err(error) => return Err(CliError::path("make the folder", path, &error.into())),
     }
     openat(folder, name, FOLDER_FLAGS | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| {
-        match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map(|file| FileType::from_raw_mode(file.st_mode)) {
-            Ok(FileType::Symlink) => link_below(path),
+        match type_and_mode(folder, name) {
+            Ok((FileType::Symlink, _)) => link_below(path),
             _ => CliError::path("write into it", path, &error.into()),
         }
     })
+}
+
+/// Returns the type and mode of the file in a folder; does not follow links.
+fn type_and_mode(folder: &OwnedFd, name: &OsStr) -> Result<(FileType, Mode), Errno> {
+    let file = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok((FileType::from_raw_mode(file.st_mode), Mode::from_raw_mode(file.st_mode)))
 }
 
 fn link_below(path: &Path) -> CliError {
@@ -279,55 +273,32 @@ fn link_below(path: &Path) -> CliError {
 }
 
 fn replace_whole(folder: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {
-    let mode = match statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(file) if FileType::from_raw_mode(file.st_mode) == FileType::RegularFile => {
-            Some(Mode::from_raw_mode(file.st_mode))
-        }
-        _ => None,
-    };
+    let existing = type_and_mode(folder, name).ok().filter(|(file_type, _)| *file_type == FileType::RegularFile);
     // Only the owner can read it until it gets the mode of the file that it replaces.
-    let mut temporary = TemporaryFile::create(folder, Mode::from_raw_mode(if mode.is_some() { 0o600 } else { 0o666 }))?;
-    temporary.file.write_all(text.as_bytes())?;
-    mode.map_or(Ok(()), |mode| fchmod(&temporary.file, mode))?;
-    temporary.file.sync_all()?;
-    temporary.rename(name)
+    let mode = Mode::from_raw_mode(if existing.is_some() { 0o600 } else { 0o666 });
+    let (temporary, mut file) = create_temporary(folder, mode)?;
+    let mut write_and_rename = || -> io::Result<()> {
+        file.write_all(text.as_bytes())?;
+        existing.map_or(Ok(()), |(_, mode)| fchmod(&file, mode))?;
+        file.sync_all()?;
+        Ok(renameat(folder, &temporary, folder, name)?)
+    };
+    write_and_rename().inspect_err(|_| {
+        // Ignores errors: the user needs the first error.
+        let _left_behind = unlinkat(folder, &temporary, AtFlags::empty());
+    })
 }
 
-/// A temporary file in the folder of the file that it will replace. Drop removes it unless it was renamed.
-struct TemporaryFile<'a> {
-    folder: &'a OwnedFd,
-    name: String,
-    file: File,
-    is_renamed: bool,
-}
-
-impl<'a> TemporaryFile<'a> {
-    fn create(folder: &'a OwnedFd, mode: Mode) -> io::Result<Self> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let process = std::process::id();
-        for attempt in 0..u32::MAX {
-            let name = format!(".waxseal-{process}-{attempt}");
-            match openat(folder, &name, flags, mode) {
-                Ok(file) => return Ok(Self { folder, name, file: file.into(), is_renamed: false }),
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Errno::EXIST.into())
-    }
-
-    fn rename(&mut self, name: &OsStr) -> io::Result<()> {
-        renameat(self.folder, &self.name, self.folder, name)?;
-        self.is_renamed = true;
-        Ok(())
-    }
-}
-
-impl Drop for TemporaryFile<'_> {
-    fn drop(&mut self) {
-        if !self.is_renamed {
-            // There is no way to report an error here.
-            let _left_behind = unlinkat(self.folder, &self.name, AtFlags::empty());
+fn create_temporary(folder: &OwnedFd, mode: Mode) -> io::Result<(String, File)> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let process = std::process::id();
+    for attempt in 0..u32::MAX {
+        let name = format!(".waxseal-{process}-{attempt}");
+        match openat(folder, &name, flags, mode) {
+            Ok(file) => return Ok((name, file.into())),
+            Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    Err(Errno::EXIST.into())
 }

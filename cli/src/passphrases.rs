@@ -20,43 +20,37 @@ pub(crate) struct PassphraseArguments {
     passphrase_file: Option<OsString>,
 }
 
-/// The passphrases of protected identity files.
-pub(crate) enum Passphrases {
-    /// One passphrase for all files, from `--passphrase-file`.
-    FromFile(Passphrase),
-    /// A passphrase for each file, asked for at the terminal.
-    FromTerminal,
-}
-
 impl PassphraseArguments {
-    /// The value of `--passphrase-file`.
     pub(crate) fn file(&self) -> Option<&OsString> {
         self.passphrase_file.as_ref()
     }
 
-    /// Reads the passphrase file; refuses the option if no identity file is protected.
-    pub(crate) fn resolve(&self, protected_files: usize) -> Result<Passphrases, CliError> {
+    /// Reads the passphrase file; returns `None` if the terminal asks. Refuses the option if no identity file is
+    /// protected.
+    pub(crate) fn resolve(&self, protected_files: usize) -> Result<Option<Passphrase>, CliError> {
         let Some(name) = &self.passphrase_file else {
-            return Ok(Passphrases::FromTerminal);
+            return Ok(None);
         };
         if protected_files == 0 {
             let error = CliError::usage("no identity file is protected by a passphrase").at("--passphrase-file");
             return Err(error.with_hint("leave `--passphrase-file` out"));
         }
         let input = Input::named(name);
-        parse_passphrase(Zeroizing::new(input.read()?), &input).map(Passphrases::FromFile)
+        parse_passphrase(Zeroizing::new(input.read()?), &input).map(Some)
     }
 }
 
-impl Passphrases {
-    /// Opens one identity file.
-    pub(crate) fn open(&self, file: &ProtectedIdentityFile, input: &Input) -> Result<IdentityFile, CliError> {
-        let opened = match self {
-            Self::FromFile(passphrase) => file.open(passphrase),
-            Self::FromTerminal => file.open(&ask_for_passphrase(input)?),
-        };
-        opened.map_err(|error| CliError::refused(error.to_string()).at(input.place()))
-    }
+/// Opens an identity file; asks for its passphrase if there is none.
+pub(crate) fn open(
+    file: &ProtectedIdentityFile,
+    input: &Input,
+    passphrase: Option<&Passphrase>,
+) -> Result<IdentityFile, CliError> {
+    let opened = match passphrase {
+        Some(passphrase) => file.open(passphrase),
+        None => file.open(&ask_for_passphrase(input)?),
+    };
+    opened.map_err(|error| CliError::refused(error.to_string()).at(input.place()))
 }
 
 fn ask_for_passphrase(input: &Input) -> Result<Passphrase, CliError> {

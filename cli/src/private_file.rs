@@ -37,27 +37,26 @@ pub(crate) fn check(path: &Path) -> Result<(), CliError> {
         return Err(error.at(visible_path(path)));
     }
     check_symbolic_links(path)?;
-    let (text, hint) = match git::exposure(path) {
-        Exposure::Private => return Ok(()),
-        Exposure::Exposed => (
-            "is in a Git work tree, and Git does not ignore it".to_owned(),
-            "write it outside the work tree, or add it to .gitignore first".to_owned(),
+    let refused = |text: &str, hint: &str| Err(CliError::refused(text).at(visible_path(path)).with_hint(hint));
+    match git::exposure(path) {
+        Exposure::Private => Ok(()),
+        Exposure::Exposed => refused(
+            "is in a Git work tree, and Git does not ignore it",
+            "write it outside the work tree, or add it to .gitignore first",
         ),
-        Exposure::ExposedTo(root) => (
-            format!("is also in the Git work tree {}, and Git does not ignore it there", visible_path(&root)),
-            format!("write it outside that work tree, or add it to {} first", visible_path(&root.join(".gitignore"))),
+        Exposure::ExposedTo(root) => refused(
+            &format!("is also in the Git work tree {}, and Git does not ignore it there", visible_path(&root)),
+            &format!("write it outside that work tree, or add it to {} first", visible_path(&root.join(".gitignore"))),
         ),
-        Exposure::Tracked => (
-            "Git tracks a file of this name, so it does not ignore it".to_owned(),
-            "write it outside the work tree".to_owned(),
-        ),
-        Exposure::InsideRepository => {
-            ("is inside the folder of a Git repository itself".to_owned(), "write it to another folder".to_owned())
+        Exposure::Tracked => {
+            refused("Git tracks a file of this name, so it does not ignore it", "write it outside the work tree")
         }
-        Exposure::Unknown => (
-            "is in a Git work tree, and its repository cannot be read to see if Git ignores it".to_owned(),
-            "write it outside the work tree".to_owned(),
+        Exposure::InsideRepository => {
+            refused("is inside the folder of a Git repository itself", "write it to another folder")
+        }
+        Exposure::Unknown => refused(
+            "is in a Git work tree, and its repository cannot be read to see if Git ignores it",
+            "write it outside the work tree",
         ),
-    };
-    Err(CliError::refused(text).at(visible_path(path)).with_hint(hint))
+    }
 }

@@ -6,7 +6,6 @@ use clap::Args;
 use jiff::Timestamp;
 use waxseal_shared::key::{KeyKind, Recipient};
 use waxseal_shared::key_life::{check_creation_time, sealing_recipients};
-use waxseal_shared::manifest::read_keys;
 use waxseal_shared::seal::SealError;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
@@ -47,7 +46,6 @@ struct KeysFile {
 }
 
 impl RecipientArguments {
-    /// The keys files on the command line.
     pub(crate) fn keys_files(&self) -> impl Iterator<Item = &OsString> {
         self.keys.iter()
     }
@@ -113,7 +111,7 @@ impl KeysFile {
     fn read(name: &OsString) -> Result<Self, CliError> {
         let input = Input::named(name);
         let place = input.place();
-        let keys = read_keys(&input.read()?).map_err(|error| CliError::manifest(&place, &error))?;
+        let keys = input.read_keys()?;
         check_creation_times(&place, &keys)?;
         Ok(Self { place, keys })
     }
@@ -145,7 +143,6 @@ pub(crate) fn check_creation_times(place: &str, keys: &[PublishedKey]) -> Result
     Ok(())
 }
 
-/// Prints the recipients that were sealed to.
 pub(crate) fn announce(recipients: &[ChosenRecipient], streams: &mut Streams) {
     for ChosenRecipient { recipient, role, source } in recipients {
         let role = role.map(|role| format!("{}, ", role.as_str())).unwrap_or_default();

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
 use serde_json::Value;
 use waxseal_shared::key::ProtectedIdentityFile;
-use waxseal_shared::manifest::{DocumentKind, Object, SealedSecretObject, split};
+use waxseal_shared::manifest::{DocumentKind, split};
 
 /// Whether a file contains an identity, plain or as base64 in the `data` of a Secret, or is encrypted with age, as
 /// identity files with a passphrase are.
@@ -31,11 +32,13 @@ pub(crate) fn is_covered(file: &[u8], result: &str) -> bool {
     documents.all(|(document, kind)| {
         let text = document.text().trim();
         let is_blank = || text.lines().all(|line| matches!(line.trim(), "" | "---" | "..."));
-        match kind {
-            Ok(DocumentKind::Empty) => is_blank() || result.documents.contains(text),
-            Ok(kind) => result.objects_cover(&kind) || result.documents.contains(text),
-            Err(_) => result.documents.contains(text),
-        }
+        let holds = |object: Option<ObjectIdentity>| object.is_some_and(|object| result.objects.contains(&object));
+        let is_covered = match kind {
+            Ok(DocumentKind::Empty) => is_blank(),
+            Ok(kind) => identities_of(&kind).into_iter().all(holds),
+            Err(_) => false,
+        };
+        is_covered || result.documents.contains(text)
     })
 }
 
@@ -61,43 +64,26 @@ impl<'a> Contents<'a> {
         let mut contents = Self { documents: BTreeSet::new(), objects: BTreeSet::new() };
         for (document, kind) in stream.kinds() {
             contents.documents.insert(document.text().trim());
-            contents.add(&kind.ok()?);
+            contents.objects.extend(identities_of(&kind.ok()?).into_iter().flatten());
         }
         Some(contents)
     }
+}
 
-    fn add(&mut self, kind: &DocumentKind) {
-        match kind {
-            DocumentKind::SealedSecret(object) => self.objects.extend(ObjectIdentity::of_sealed_secret(object)),
-            DocumentKind::Other(object) => self.objects.extend(ObjectIdentity::of(object)),
-            DocumentKind::List(items) => items.iter().for_each(|item| self.add(item)),
-            DocumentKind::Empty | DocumentKind::Secret(_) => {}
-        }
-    }
-
-    fn objects_cover(&self, kind: &DocumentKind) -> bool {
-        let holds = |name: Option<ObjectIdentity>| name.is_some_and(|name| self.objects.contains(&name));
-        match kind {
-            DocumentKind::Empty => true,
-            DocumentKind::Secret(_) => false,
-            DocumentKind::SealedSecret(object) => holds(ObjectIdentity::of_sealed_secret(object)),
-            DocumentKind::Other(object) => holds(ObjectIdentity::of(object)),
-            DocumentKind::List(items) => items.iter().all(|item| self.objects_cover(item)),
-        }
+/// Returns the identity of each object; `None` for a plain Secret and for an object without a name.
+fn identities_of(kind: &DocumentKind) -> Vec<Option<ObjectIdentity>> {
+    match kind {
+        DocumentKind::Empty => Vec::new(),
+        DocumentKind::Secret(_) => vec![None],
+        DocumentKind::SealedSecret(object) => vec![object.read().ok().and_then(ObjectIdentity::of)],
+        DocumentKind::Other(object) => vec![object.read::<Value>().ok().and_then(ObjectIdentity::of)],
+        DocumentKind::List(items) => items.iter().flat_map(identities_of).collect(),
     }
 }
 
 impl ObjectIdentity {
-    fn of_sealed_secret(object: &SealedSecretObject) -> Option<Self> {
-        Self::of_value(&serde_json::to_value(object.read().ok()?).ok()?)
-    }
-
-    fn of(object: &Object) -> Option<Self> {
-        Self::of_value(&object.read().ok()?)
-    }
-
-    /// Returns `None` for an object without a name.
-    fn of_value(object: &Value) -> Option<Self> {
+    fn of(object: impl Serialize) -> Option<Self> {
+        let object = serde_json::to_value(object).ok()?;
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let metadata = &object["metadata"];
         Some(Self {

@@ -170,11 +170,8 @@ fn base64_inside(value: &[u8], before: usize) -> Vec<u8> {
 
 /// Returns the bytes in the middle of a spelling; `None` for a spelling that is too short.
 fn needle(spelling: &[u8]) -> Option<Needle> {
-    spelling[needle_offset(spelling)?..].first_chunk().copied()
-}
-
-fn needle_offset(spelling: &[u8]) -> Option<usize> {
-    Some(spelling.len().checked_sub(SHORTEST)? / 2)
+    let offset = spelling.len().checked_sub(SHORTEST)? / 2;
+    spelling[offset..].first_chunk().copied()
 }
 
 /// Returns the value without a line break at its end, unless it would be too short.

@@ -19,6 +19,8 @@ const MAX_SHOWN_ERRORS: usize = 100;
 pub(crate) struct SealedObject {
     /// `FILE:LINE`.
     pub(crate) place: String,
+    /// The format of the whole file or stream.
+    pub(crate) format: Format,
     /// The object before decoding.
     pub(crate) object: SealedSecret,
     /// The decoded object.
@@ -33,88 +35,65 @@ pub(crate) struct ManifestArguments {
     manifests: Vec<OsString>,
 }
 
-/// A file or stream with manifests.
-pub(crate) struct Source {
-    input: Input,
-    is_named: bool,
-}
-
 impl ManifestArguments {
     /// Returns the names on the command line, or `-` without names. Refuses a terminal as stdin.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, CliError> {
-        if !self.manifests.is_empty() {
-            return Ok(self.manifests.clone());
-        }
-        if input::stdin_is_terminal() {
-            let error = CliError::usage("nothing to read: stdin is a terminal");
-            return Err(error.with_hint("name a file, or `-` to type a manifest"));
-        }
-        Ok(vec!["-".into()])
+        input::names_or_stdin(&self.manifests, "read")
     }
 }
 
-impl Source {
-    /// Returns the sources for a name on the command line: a file, stdin, or the manifests below a folder. Adds an
-    /// error for each folder that cannot be searched.
-    pub(crate) fn all_of(
-        name: &OsStr,
-        errors: &mut Vec<CliError>,
-        streams: &mut Streams,
-    ) -> Result<Vec<Self>, CliError> {
-        match Input::named(name) {
-            Input::File(path) if path.is_dir() => {
-                let found = input::manifests_below(&path, None)?;
-                found.warn_of_links_out(&path, streams);
-                errors.extend(found.errors);
-                let files = found.files.into_iter();
-                Ok(files.map(|file| Self { input: Input::Found(file), is_named: false }).collect())
-            }
-            input => Ok(vec![Self { input, is_named: true }]),
+/// Returns the inputs for a name on the command line: a file, stdin, or the manifests below a folder. Adds an error for
+/// each folder that cannot be searched.
+pub(crate) fn inputs_of(
+    name: &OsStr,
+    errors: &mut Vec<CliError>,
+    streams: &mut Streams,
+) -> Result<Vec<Input>, CliError> {
+    match Input::named(name) {
+        Input::File(path) if path.is_dir() => {
+            let found = input::manifests_below(&path, None)?;
+            found.warn_of_links_out(&path, streams);
+            errors.extend(found.errors);
+            Ok(found.files.into_iter().map(Input::Found).collect())
         }
-    }
-
-    /// Calls `make` for each SealedSecret, also in lists, and returns the results. Calls it only if all SealedSecrets
-    /// can be read. Refuses an input on the command line without a SealedSecret.
-    ///
-    /// Reads each object twice, the first time to check all of them. This keeps only one object in memory: objects take
-    /// many times the memory of their text.
-    pub(crate) fn read_all<T>(&self, mut make: impl FnMut(SealedObject, Format) -> T) -> Result<Vec<T>, Failures> {
-        let text = self.input.read()?;
-        let place = self.input.place();
-        let stream = split(&text).map_err(|error| CliError::manifest(&place, &error))?;
-        Failures::none_or(objects(&place, &stream).filter_map(Result::err).take(MAX_SHOWN_ERRORS).collect())?;
-        let made: Vec<_> = objects(&place, &stream).flatten().map(|object| make(object, stream.format)).collect();
-        if made.is_empty() && self.is_named {
-            return Err(no_sealed_secret_error(place).into());
-        }
-        Ok(made)
-    }
-
-    /// Calls `take` for each SealedSecret that can be read, and then returns the errors for the others. Refuses an
-    /// input on the command line without a SealedSecret.
-    pub(crate) fn read_each(&self, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
-        let text = self.input.read()?;
-        let place = self.input.place();
-        let stream = split(&text).map_err(|error| CliError::manifest(&place, &error))?;
-        let mut is_empty = true;
-        let mut errors = Vec::new();
-        for object in objects(&place, &stream) {
-            is_empty = false;
-            match object {
-                Ok(object) => take(object),
-                Err(error) if errors.len() < MAX_SHOWN_ERRORS => errors.push(error),
-                Err(_) => {}
-            }
-        }
-        if is_empty && self.is_named {
-            return Err(no_sealed_secret_error(place).into());
-        }
-        Failures::none_or(errors)
+        input => Ok(vec![input]),
     }
 }
 
-fn no_sealed_secret_error(place: String) -> CliError {
-    CliError::refused("no SealedSecret in it").at(place)
+/// Calls `take` for each SealedSecret, also in lists, but only if all SealedSecrets can be read. Refuses an input on the
+/// command line without a SealedSecret.
+///
+/// Reads each object twice, the first time to check all of them. This keeps only one object in memory: objects take
+/// many times the memory of their text.
+pub(crate) fn read_all(input: &Input, take: impl FnMut(SealedObject)) -> Result<(), Failures> {
+    let text = input.read()?;
+    read_text(input, &text, |_| ())?;
+    read_text(input, &text, take)
+}
+
+/// Calls `take` for each SealedSecret that can be read, and then returns the errors for the others. Refuses an input on
+/// the command line without a SealedSecret.
+pub(crate) fn read_each(input: &Input, take: impl FnMut(SealedObject)) -> Result<(), Failures> {
+    read_text(input, &input.read()?, take)
+}
+
+fn read_text(input: &Input, text: &str, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
+    let place = input.place();
+    let stream = split(text).map_err(|error| CliError::manifest(&place, &error))?;
+    let mut is_empty = true;
+    let mut errors = Vec::new();
+    for object in objects(&place, &stream) {
+        is_empty = false;
+        match object {
+            Ok(object) => take(object),
+            Err(error) if errors.len() < MAX_SHOWN_ERRORS => errors.push(error),
+            Err(_) => {}
+        }
+    }
+    if is_empty && !matches!(input, Input::Found(_)) {
+        return Err(CliError::refused("no SealedSecret in it").at(place).into());
+    }
+    Failures::none_or(errors)
 }
 
 /// Returns the SealedSecrets of a stream. Reads each only when the iterator reaches it.
@@ -127,7 +106,7 @@ fn objects<'a>(input: &'a str, stream: &'a Stream<'_>) -> impl Iterator<Item = R
         let place = format!("{input}:{}", document.line());
         found.into_iter().map(move |object| {
             let object = object.and_then(|object: SealedSecretObject| object.read());
-            decode(object.map_err(|error| CliError::manifest(input, &error))?, &place)
+            decode(object.map_err(|error| CliError::manifest(input, &error))?, &place, stream.format)
         })
     })
 }
@@ -141,9 +120,9 @@ pub(crate) fn sealed_secrets_of(kind: DocumentKind<'_>) -> Vec<SealedSecretObjec
     }
 }
 
-fn decode(object: SealedSecret, place: &str) -> Result<SealedObject, CliError> {
+fn decode(object: SealedSecret, place: &str, format: Format) -> Result<SealedObject, CliError> {
     match Sealed::decode(&object) {
-        Ok(sealed) => Ok(SealedObject { place: place.to_owned(), object, sealed }),
+        Ok(sealed) => Ok(SealedObject { place: place.to_owned(), format, object, sealed }),
         Err(error) => {
             let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
             let name = object.metadata.name.as_deref().unwrap_or_default();

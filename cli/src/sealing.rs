@@ -6,8 +6,8 @@ use std::iter::Sum;
 use serde::Serialize;
 use waxseal_shared::key::Recipient;
 use waxseal_shared::manifest::{
-    Document, DocumentKind, Format, ListItem, MAX_OBJECT_BYTES, ManifestError, ManifestWarning, Object, SecretObject,
-    Stream, split, write_list, write_sealed_secret,
+    Document, DocumentKind, ListItem, MAX_OBJECT_BYTES, ManifestError, ManifestWarning, Object, SealedSecretObject,
+    SecretObject, Stream, split, write_list, write_sealed_secret,
 };
 use waxseal_shared::names::Namespace;
 use waxseal_shared::randomness;
@@ -70,13 +70,29 @@ impl Sum for Counts {
     }
 }
 
+/// A document of an input, and the options to seal it with.
+struct DocumentSealing<'a, 't> {
+    options: &'a Sealing,
+    input: &'a str,
+    document: &'a Document<'t>,
+    /// `FILE:LINE` of the document.
+    place: String,
+}
+
 /// A document after reading and checking, ready to be sealed.
-enum Prepared<'a> {
+enum Prepared<'t> {
     /// A document without a Secret. It stays as it is.
     Unchanged,
     Secret(Box<PreparedSecret>),
-    /// A list and the Secrets in it, in their order.
-    List(Vec<DocumentKind<'a>>, Vec<PreparedSecret>),
+    /// The items of a list. The items of inner lists become items of the outer list.
+    List(Vec<PreparedItem<'t>>),
+}
+
+/// An item of a list with a Secret, which is written again.
+enum PreparedItem<'t> {
+    Secret(Box<PreparedSecret>),
+    SealedSecret(SealedSecretObject<'t>),
+    Other(Object<'t>),
 }
 
 impl Prepared<'_> {
@@ -85,32 +101,30 @@ impl Prepared<'_> {
         match self {
             Self::Unchanged => 0,
             Self::Secret(_) => 32,
-            Self::List(..) => 128,
+            Self::List(_) => 128,
         }
     }
 }
 
 /// A Secret that can be sealed.
 struct PreparedSecret {
-    /// Its path in the document, such as `items[3].`; empty for the document itself.
+    /// Its path in the document, to begin a message with: `items[3]: `, or empty for the document itself.
     path: String,
     secret: SecretManifest,
     namespace: Namespace,
     warnings: Vec<ManifestWarning>,
 }
 
-/// An item of a list that is written again.
-enum WrittenItem<'a> {
+/// An item of a list after sealing.
+enum SealedItem<'t> {
     Sealed(Box<SealedSecret>),
-    Other(Object<'a>),
+    Other(Object<'t>),
 }
 
 /// A document after sealing.
-struct Part<'a> {
-    /// `FILE:LINE` of the document.
-    place: String,
-    line: usize,
-    text: Cow<'a, str>,
+struct Part<'a, 't> {
+    sealing: DocumentSealing<'a, 't>,
+    text: Cow<'t, str>,
     /// The objects that were written again: the path of each, and the object as JSON without ciphertext.
     objects: Vec<(String, String)>,
     /// The Secrets that were sealed.
@@ -120,24 +134,20 @@ struct Part<'a> {
 
 impl Sealing {
     /// Seals all Secrets of a text, or none if any document is refused. Returns an error for each refused document.
-    pub(crate) fn seal_text<'a>(&self, input: &str, text: &'a str) -> Result<SealedText<'a>, Failures> {
+    pub(crate) fn seal_text<'t>(&self, input: &str, text: &'t str) -> Result<SealedText<'t>, Failures> {
         let stream = split(text).map_err(|error| CliError::manifest(input, &error))?;
         let (counts, prepared) = self.prepare(input, &stream)?;
         if counts.secrets == 0 {
             return Ok(SealedText { text: text.into(), counts, warnings: Vec::new() });
         }
-        let mut parts = Vec::new();
-        let mut errors = Vec::new();
-        for (document, prepared) in stream.documents.iter().zip(prepared) {
-            match self.seal_document(input, document, prepared) {
-                Ok(part) => parts.push(part),
-                Err(error) => errors.push(error),
-            }
-        }
-        Failures::none_or(errors)?;
+        let documents = stream.documents.iter().zip(prepared);
+        let mut parts = Failures::all_or_errors(documents.map(|(document, prepared)| {
+            let mut part = Part::unchanged(self.of_document(input, document));
+            part.seal(prepared).map(|()| part)
+        }))?;
         let mut warnings: Vec<_> = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.warnings)).collect();
         let search = ValueSearch::new(parts.iter().flat_map(|part| &part.secrets));
-        warnings.extend(parts.iter().flat_map(|part| part.values_that_show(input, &search)));
+        warnings.extend(parts.iter().flat_map(|part| part.values_that_show(&search)));
         let text = parts.into_iter().map(|part| part.text).collect::<String>().into();
         Ok(SealedText { text, counts, warnings })
     }
@@ -146,216 +156,147 @@ impl Sealing {
     ///
     /// Returns `None` for a document that must be read again for sealing. This keeps the text and the prepared
     /// documents within 32 MiB. Reading a document takes up to 32 MiB more, and a refusal must need at most 64 MiB.
-    fn prepare<'a>(&self, input: &str, stream: &Stream<'a>) -> Result<(Counts, Vec<Option<Prepared<'a>>>), Failures> {
+    fn prepare<'t>(&self, input: &str, stream: &Stream<'t>) -> Result<(Counts, Vec<Option<Prepared<'t>>>), Failures> {
         let mut counts = Counts::default();
-        let mut all = Vec::new();
-        let mut errors = Vec::new();
         let text: usize = stream.documents.iter().map(|document| document.text().len()).sum();
         let mut room = MAX_INPUT_BYTES.saturating_sub(text);
-        for (document, kind) in stream.kinds() {
+        let prepared = Failures::all_or_errors(stream.kinds().map(|(document, kind)| {
             let manifest = |error| CliError::manifest(input, &error);
-            let outcome = kind.map_err(manifest).and_then(|kind| {
-                let counts = Counts::of(&kind);
-                Ok((counts, self.prepare_document(input, document, kind)?))
-            });
-            let outcome = outcome.map(|(counts, prepared)| {
-                let left = room.checked_sub(prepared.weight() * document.text().len());
-                room = left.unwrap_or(room);
-                (counts, left.map(|_| prepared))
-            });
+            let kind = kind.map_err(manifest)?;
+            counts = [counts, Counts::of(&kind)].into_iter().sum();
+            let prepared = self.of_document(input, document).prepare(kind)?;
+            let left = room.checked_sub(prepared.weight() * document.text().len());
+            room = left.unwrap_or(room);
+            let prepared = left.map(|_| prepared);
             // Only here, after the first tree of the document is dropped: this reads a second tree.
-            match outcome.and_then(|outcome| document.hidden_secret().map_or(Ok(outcome), |error| Err(manifest(error))))
-            {
-                Ok((found, prepared)) => {
-                    counts = [counts, found].into_iter().sum();
-                    all.push(prepared);
-                }
-                Err(error) => errors.push(error),
-            }
-        }
-        Failures::none_or(errors)?;
-        Ok((counts, all))
+            document.hidden_secret().map_or(Ok(prepared), |error| Err(manifest(error)))
+        }))?;
+        Ok((counts, prepared))
     }
 
-    fn prepare_document<'a>(
-        &self,
-        input: &str,
-        document: &Document<'_>,
-        kind: DocumentKind<'a>,
-    ) -> Result<Prepared<'a>, CliError> {
-        refuse_plain_values(&kind).map_err(|error| CliError::manifest(input, &error))?;
-        if Counts::of(&kind).secrets == 0 {
-            return Ok(Prepared::Unchanged);
-        }
-        let place = place_of(input, document);
+    fn of_document<'a, 't>(&'a self, input: &'a str, document: &'a Document<'t>) -> DocumentSealing<'a, 't> {
+        DocumentSealing { options: self, input, document, place: format!("{input}:{}", document.line()) }
+    }
+}
+
+impl DocumentSealing<'_, '_> {
+    fn prepare<'t>(&self, kind: DocumentKind<'t>) -> Result<Prepared<'t>, CliError> {
+        refuse_plain_values(&kind).map_err(|error| self.manifest_error(&error))?;
         match kind {
-            DocumentKind::Secret(secret) => {
-                let secret = self.prepare_secret(input, &place, &secret, String::new())?;
-                Ok(Prepared::Secret(Box::new(secret)))
+            DocumentKind::Secret(secret) => Ok(Prepared::Secret(self.prepare_secret(&secret, String::new())?)),
+            DocumentKind::List(items) if items.iter().map(Counts::of).sum::<Counts>().secrets > 0 => {
+                let mut prepared = Vec::new();
+                self.prepare_items(items, "", &mut prepared)?;
+                Ok(Prepared::List(prepared))
             }
-            DocumentKind::List(items) => {
-                let mut secrets = Vec::new();
-                self.prepare_items(input, &place, &items, "", &mut secrets)?;
-                Ok(Prepared::List(items, secrets))
+            DocumentKind::Empty | DocumentKind::SealedSecret(_) | DocumentKind::List(_) | DocumentKind::Other(_) => {
+                Ok(Prepared::Unchanged)
             }
-            DocumentKind::Empty | DocumentKind::SealedSecret(_) | DocumentKind::Other(_) => Ok(Prepared::Unchanged),
         }
     }
 
-    fn prepare_items(
+    fn prepare_items<'t>(
         &self,
-        input: &str,
-        place: &str,
-        items: &[DocumentKind<'_>],
-        prefix: &str,
-        secrets: &mut Vec<PreparedSecret>,
+        items: Vec<DocumentKind<'t>>,
+        list: &str,
+        prepared: &mut Vec<PreparedItem<'t>>,
     ) -> Result<(), CliError> {
-        for (index, item) in items.iter().enumerate() {
-            let path = || format!("{prefix}items[{index}].");
+        // A vector that grows would need twice the memory for a while.
+        prepared.reserve(items.len());
+        for (index, item) in items.into_iter().enumerate() {
+            let path = format!("{list}items[{index}]");
             match item {
-                DocumentKind::Secret(secret) => secrets.push(self.prepare_secret(input, place, secret, path())?),
-                DocumentKind::List(items) => self.prepare_items(input, place, items, &path(), secrets)?,
-                // Checks that the item can be written again.
-                DocumentKind::Other(object) => {
-                    object.to_list_item().map_err(|error| CliError::manifest(input, &error))?;
+                DocumentKind::Empty => {}
+                DocumentKind::Secret(secret) => {
+                    prepared.push(PreparedItem::Secret(self.prepare_secret(&secret, path + ": ")?));
                 }
-                DocumentKind::Empty | DocumentKind::SealedSecret(_) => {}
+                DocumentKind::SealedSecret(object) => prepared.push(PreparedItem::SealedSecret(object)),
+                DocumentKind::List(items) => self.prepare_items(items, &(path + "."), prepared)?,
+                DocumentKind::Other(object) => {
+                    // Checks that the item can be written again.
+                    object.to_list_item().map_err(|error| self.manifest_error(&error))?;
+                    prepared.push(PreparedItem::Other(object));
+                }
             }
         }
         Ok(())
     }
 
     /// Reads a Secret and finds its namespace. Refuses a Secret that cannot be sealed.
-    fn prepare_secret(
-        &self,
-        input: &str,
-        place: &str,
-        object: &SecretObject,
-        path: String,
-    ) -> Result<PreparedSecret, CliError> {
-        let secret = object.read().map_err(|error| CliError::manifest(input, &error))?;
-        let namespace = self.namespace_of(&secret);
-        let namespace = namespace.map_err(|(text, hint)| refused(place, &path, &text).with_hint(hint))?.clone();
-        seal::check(&secret, &self.recipients).map_err(|error| refused(place, &path, &error.to_string()))?;
+    fn prepare_secret(&self, object: &SecretObject, path: String) -> Result<Box<PreparedSecret>, CliError> {
+        let secret = object.read().map_err(|error| self.manifest_error(&error))?;
+        let namespace = self.namespace_of(&secret, &path)?.clone();
+        seal::check(&secret, &self.options.recipients).map_err(|error| self.refused(&path, &error.to_string()))?;
         let warnings = object.warnings(&secret);
-        Ok(PreparedSecret { path, secret, namespace, warnings })
-    }
-
-    fn seal_document<'a>(
-        &self,
-        input: &str,
-        document: &Document<'a>,
-        prepared: Option<Prepared<'_>>,
-    ) -> Result<Part<'a>, CliError> {
-        let manifest = |error| CliError::manifest(input, &error);
-        let prepared = match prepared {
-            Some(prepared) => prepared,
-            None => self.prepare_document(input, document, document.kind().map_err(manifest)?)?,
-        };
-        let mut part = Part::unchanged(input, document);
-        match prepared {
-            Prepared::Unchanged => {}
-            Prepared::Secret(secret) => {
-                let sealed = self.seal_secret(input, *secret, &mut part)?;
-                part.objects.push((String::new(), readable_json(&sealed)));
-                part.text = document.replaced_by(&write_sealed_secret(&sealed, document.format())).into();
-            }
-            Prepared::List(items, secrets) => {
-                let mut written = Vec::new();
-                self.seal_items(input, items, &mut secrets.into_iter(), &mut written, &mut part)?;
-                let list = part.write_list(&written, document.format()).map_err(manifest)?;
-                part.text = document.replaced_by(&list).into();
-            }
-        }
-        Ok(part)
-    }
-
-    /// Seals the Secrets of a list. The items of inner lists become items of the outer list.
-    fn seal_items<'a>(
-        &self,
-        input: &str,
-        items: Vec<DocumentKind<'a>>,
-        secrets: &mut impl Iterator<Item = PreparedSecret>,
-        written: &mut Vec<WrittenItem<'a>>,
-        part: &mut Part<'_>,
-    ) -> Result<(), CliError> {
-        for item in items {
-            match item {
-                DocumentKind::Empty => {}
-                DocumentKind::Secret(_) => {
-                    // `prepare_items` adds one for each Secret of the list, in the same order.
-                    let secret = secrets.next().expect("a Secret that was prepared");
-                    written.push(WrittenItem::Sealed(Box::new(self.seal_secret(input, secret, part)?)));
-                }
-                DocumentKind::SealedSecret(object) => {
-                    let sealed = object.read().map_err(|error| CliError::manifest(input, &error))?;
-                    written.push(WrittenItem::Sealed(Box::new(sealed)));
-                }
-                DocumentKind::List(items) => self.seal_items(input, items, secrets, written, part)?,
-                DocumentKind::Other(object) => written.push(WrittenItem::Other(object)),
-            }
-        }
-        Ok(())
-    }
-
-    fn seal_secret(
-        &self,
-        input: &str,
-        prepared: PreparedSecret,
-        part: &mut Part<'_>,
-    ) -> Result<SealedSecret, CliError> {
-        let PreparedSecret { path, secret, namespace, warnings } = prepared;
-        let refused = |text: &str| refused(&part.place, &path, text);
-        let sealed = seal(&secret, &namespace, self.scope, &self.recipients, &mut randomness::system());
-        let sealed = sealed.map_err(|error| refused(&error.to_string()))?;
-        let size = json(&sealed).len();
-        if size > MAX_OBJECT_BYTES {
-            return Err(refused("larger than 1.5 MiB when sealed, the most that an object can be"));
-        }
-        if size > MAX_APPLY_BYTES {
-            let text = "larger than 200 KiB when sealed: `kubectl apply` needs `--server-side` for it";
-            part.warnings.push((part.place.clone(), format!("{}{text}", path_prefix(&path))));
-        }
-        part.warnings.extend(warnings.iter().map(|warning| (place_in(input, warning.place()), warning.to_string())));
-        part.secrets.push(secret);
-        Ok(sealed)
+        Ok(Box::new(PreparedSecret { path, secret, namespace, warnings }))
     }
 
     /// Returns the namespace of the manifest or of `--namespace`. Refuses a contradiction and a missing namespace.
-    fn namespace_of<'a>(&'a self, secret: &'a SecretManifest) -> Result<&'a Namespace, (String, &'static str)> {
-        match (&secret.namespace, &self.namespace) {
-            (Some(own), Some(asked)) if own != asked => Err((
-                format!("metadata.namespace: is {own}, and --namespace says {asked}"),
-                "a value is sealed for one place: change one of the two",
-            )),
+    fn namespace_of<'s>(&'s self, secret: &'s SecretManifest, path: &str) -> Result<&'s Namespace, CliError> {
+        match (&secret.namespace, &self.options.namespace) {
+            (Some(own), Some(asked)) if own != asked => Err(self
+                .refused(path, &format!("metadata.namespace: is {own}, and --namespace says {asked}"))
+                .with_hint("a value is sealed for one place: change one of the two")),
             (Some(namespace), _) | (None, Some(namespace)) => Ok(namespace),
-            (None, None) => Err((
-                "metadata.namespace: missing, and a value is sealed for its namespace".to_owned(),
-                "write it into the manifest, or pass `--namespace NAMESPACE`",
-            )),
+            (None, None) => Err(self
+                .refused(path, "metadata.namespace: missing, and a value is sealed for its namespace")
+                .with_hint("write it into the manifest, or pass `--namespace NAMESPACE`")),
         }
+    }
+
+    fn manifest_error(&self, error: &ManifestError) -> CliError {
+        CliError::manifest(self.input, error)
+    }
+
+    fn refused(&self, path: &str, text: &str) -> CliError {
+        CliError::refused(format!("{path}{text}")).at(&self.place)
     }
 }
 
-impl<'a> Part<'a> {
-    fn unchanged(input: &str, document: &Document<'a>) -> Self {
-        Self {
-            place: place_of(input, document),
-            line: document.line(),
-            text: document.text().into(),
-            objects: Vec::new(),
-            secrets: Vec::new(),
-            warnings: Vec::new(),
-        }
+impl<'a, 't> Part<'a, 't> {
+    fn unchanged(sealing: DocumentSealing<'a, 't>) -> Self {
+        let text = sealing.document.text().into();
+        Self { sealing, text, objects: Vec::new(), secrets: Vec::new(), warnings: Vec::new() }
     }
 
-    fn write_list(&mut self, items: &[WrittenItem<'_>], format: Format) -> Result<String, ManifestError> {
+    /// Seals the document. Without `prepared`, reads it again first.
+    fn seal(&mut self, prepared: Option<Prepared<'_>>) -> Result<(), CliError> {
+        let document = self.sealing.document;
+        let prepared = match prepared {
+            Some(prepared) => prepared,
+            None => self.sealing.prepare(document.kind().map_err(|error| self.sealing.manifest_error(&error))?)?,
+        };
+        let manifest = match prepared {
+            Prepared::Unchanged => return Ok(()),
+            Prepared::Secret(secret) => {
+                let sealed = self.seal_secret(*secret)?;
+                self.objects.push((String::new(), readable_json(&sealed)));
+                write_sealed_secret(&sealed, document.format())
+            }
+            Prepared::List(items) => self.seal_list(items)?,
+        };
+        self.text = document.replaced_by(&manifest).into();
+        Ok(())
+    }
+
+    fn seal_list(&mut self, items: Vec<PreparedItem<'_>>) -> Result<String, CliError> {
+        let mut sealed = Vec::new();
+        for item in items {
+            sealed.push(match item {
+                PreparedItem::Secret(secret) => SealedItem::Sealed(Box::new(self.seal_secret(*secret)?)),
+                PreparedItem::SealedSecret(object) => {
+                    let read = object.read().map_err(|error| self.sealing.manifest_error(&error))?;
+                    SealedItem::Sealed(Box::new(read))
+                }
+                PreparedItem::Other(object) => SealedItem::Other(object),
+            });
+        }
         let mut written = Vec::new();
-        for (index, item) in items.iter().enumerate() {
+        for (index, item) in sealed.iter().enumerate() {
             let (item, json) = match item {
-                WrittenItem::Sealed(sealed) => (ListItem::from(&**sealed), readable_json(sealed)),
-                WrittenItem::Other(object) => {
-                    let item = object.to_list_item()?;
+                SealedItem::Sealed(sealed) => (ListItem::from(&**sealed), readable_json(sealed)),
+                SealedItem::Other(object) => {
+                    let item = object.to_list_item().map_err(|error| self.sealing.manifest_error(&error))?;
                     let json = json(&item);
                     (item, json)
                 }
@@ -363,29 +304,44 @@ impl<'a> Part<'a> {
             self.objects.push((format!("items[{index}]"), json));
             written.push(item);
         }
-        Ok(write_list(&written, format))
+        Ok(write_list(&written, self.sealing.document.format()))
+    }
+
+    fn seal_secret(&mut self, prepared: PreparedSecret) -> Result<SealedSecret, CliError> {
+        let PreparedSecret { path, secret, namespace, warnings } = prepared;
+        let DocumentSealing { options, input, place, .. } = &self.sealing;
+        let refused = |text: &str| self.sealing.refused(&path, text);
+        let sealed = seal(&secret, &namespace, options.scope, &options.recipients, &mut randomness::system());
+        let sealed = sealed.map_err(|error| refused(&error.to_string()))?;
+        let size = json(&sealed).len();
+        if size > MAX_OBJECT_BYTES {
+            return Err(refused("larger than 1.5 MiB when sealed, the most that an object can be"));
+        }
+        if size > MAX_APPLY_BYTES {
+            let text = "larger than 200 KiB when sealed: `kubectl apply` needs `--server-side` for it";
+            self.warnings.push((place.clone(), format!("{path}{text}")));
+        }
+        self.warnings.extend(warnings.iter().map(|warning| (place_in(input, warning.place()), warning.to_string())));
+        self.secrets.push(secret);
+        Ok(sealed)
     }
 
     /// Returns a warning for each value that still shows in the document.
-    fn values_that_show(&self, input: &str, search: &ValueSearch<'_>) -> Vec<(String, String)> {
-        let mut warnings = Vec::new();
+    fn values_that_show(&self, search: &ValueSearch<'_>) -> Vec<(String, String)> {
+        let DocumentSealing { input, document, place, .. } = &self.sealing;
         if self.objects.is_empty() {
-            for (at, name) in search.in_text(&self.text) {
-                let line = self.line + self.text[..at].matches('\n').count();
-                warnings.push((format!("{input}:{line}"), format!("the value {name} still shows")));
-            }
-            return warnings;
+            let found = search.in_text(&self.text).into_iter().map(|(at, name)| {
+                let line = document.line() + self.text[..at].matches('\n').count();
+                (format!("{input}:{line}"), format!("the value {name} still shows"))
+            });
+            return found.collect();
         }
-        for (path, object) in &self.objects {
-            for (path, name) in search.in_object(object, path) {
-                warnings.push((self.place.clone(), format!("the value {name} still shows in {path}")));
-            }
-        }
+        let objects = self.objects.iter().flat_map(|(path, object)| search.in_object(object, path));
+        let in_objects = objects.map(|(path, name)| format!("the value {name} still shows in {path}"));
         let comments: Vec<_> = self.text.lines().filter(|line| can_hold_comment(line)).collect();
-        for (_, name) in search.in_text(&comments.join("\n")) {
-            warnings.push((self.place.clone(), format!("the value {name} still shows in a comment")));
-        }
-        warnings
+        let comments = search.in_text(&comments.join("\n")).into_iter();
+        let in_comments = comments.map(|(_, name)| format!("the value {name} still shows in a comment"));
+        in_objects.chain(in_comments).map(|text| (place.clone(), text)).collect()
     }
 }
 
@@ -416,21 +372,5 @@ fn refuse_plain_values(kind: &DocumentKind<'_>) -> Result<(), ManifestError> {
         DocumentKind::SealedSecret(object) => object.check_values(),
         DocumentKind::List(items) => items.iter().try_for_each(refuse_plain_values),
         DocumentKind::Other(object) => object.near_secret().map_or(Ok(()), Err),
-    }
-}
-
-fn place_of(input: &str, document: &Document<'_>) -> String {
-    format!("{input}:{}", document.line())
-}
-
-fn refused(place: &str, path: &str, text: &str) -> CliError {
-    CliError::refused(format!("{}{text}", path_prefix(path))).at(place)
-}
-
-/// Returns the path of an item of a list with a colon, to begin a message with; empty for the document itself.
-fn path_prefix(path: &str) -> String {
-    match path.strip_suffix('.') {
-        Some(path) => format!("{path}: "),
-        None => String::new(),
     }
 }

@@ -14,7 +14,6 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// Returns the streams of the process.
     pub(crate) fn standard() -> Self {
         Self { stderr: io::stderr() }
     }
@@ -26,17 +25,12 @@ impl Streams {
         File::from(stdout).write_all(text.as_bytes()).map_err(failed)
     }
 
-    /// Writes a message to stderr.
     pub(crate) fn say(&mut self, text: &str) {
         self.write_escaped(&format!("{text}\n"));
     }
 
     pub(crate) fn warn(&mut self, place: &str, text: &str) {
-        self.write_escaped(&format!("warning: {place}: {text}\n"));
-    }
-
-    pub(crate) fn error(&mut self, error: &CliError) {
-        self.write_escaped(&format!("{error}\n"));
+        self.say(&format!("warning: {place}: {text}"));
     }
 
     /// Whether a user can answer: stdin and stderr are terminals.

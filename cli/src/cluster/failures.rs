@@ -32,18 +32,13 @@ pub(super) struct Server {
 
 /// The error for a kubeconfig that cannot be read; `path` is the value of `--kubeconfig`.
 pub(super) fn unreadable_kubeconfig(error: &KubeconfigError, path: Option<&Path>) -> CliError {
-    const HINT: &str = "name one with `--kubeconfig FILE`, and see what `kubectl config view` says";
-    let path = match error {
-        KubeconfigError::ReadConfig(_, path) => Some(path.as_path()),
-        _ => path,
-    };
-    let failure = match error {
-        KubeconfigError::ReadConfig(error, _) => no_cluster(reason(error)),
-        KubeconfigError::FindPath => no_cluster("there is no home folder to look for a kubeconfig in"),
-        _ => no_cluster("not a kubeconfig"),
+    let (failure, path) = match error {
+        KubeconfigError::ReadConfig(error, path) => (no_cluster(reason(error)), Some(path.as_path())),
+        KubeconfigError::FindPath => (no_cluster("there is no home folder to look for a kubeconfig in"), path),
+        _ => (no_cluster("not a kubeconfig"), path),
     };
     let place = path.map_or_else(|| "kubeconfig".to_owned(), |path| format!("kubeconfig {}", visible_path(path)));
-    failure.at(place).with_hint(HINT)
+    failure.at(place).with_hint("name one with `--kubeconfig FILE`, and see what `kubectl config view` says")
 }
 
 /// The error for a context that is not in the kubeconfig; `what` says which is missing.
@@ -169,25 +164,19 @@ impl Server {
     }
 
     fn bad_certificate(&self, error: &CertificateError) -> String {
-        match error {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "the server's certificate has expired".to_owned()
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "the server's certificate is not valid yet".to_owned()
-            }
+        let fault = match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "is not valid yet",
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                format!("the server's certificate is for another name than {}", self.host)
+                return format!("the server's certificate is for another name than {}", self.host);
             }
             CertificateError::UnknownIssuer | CertificateError::BadSignature if self.has_certificate_authority => {
-                "the server's certificate is not signed by the kubeconfig's CA".to_owned()
+                "is not signed by the kubeconfig's CA"
             }
-            CertificateError::UnknownIssuer => {
-                "the server's certificate is not signed by a CA of this machine, and the kubeconfig has no CA"
-                    .to_owned()
-            }
-            _ => "the server's certificate is not valid".to_owned(),
-        }
+            CertificateError::UnknownIssuer => "is not signed by a CA of this machine, and the kubeconfig has no CA",
+            _ => "is not valid",
+        };
+        format!("the server's certificate {fault}")
     }
 }
 

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::fmt::Write;
+use std::fmt;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -12,7 +11,7 @@ use waxseal_shared::visible_text::escaped_json;
 use crate::error::Failures;
 use crate::input;
 use crate::known_keys::{KnownKey, KnownKeys, KnownKeysArguments};
-use crate::sealed_objects::{ManifestArguments, SealedObject, Source};
+use crate::sealed_objects::{ManifestArguments, SealedObject, inputs_of, read_each};
 use crate::streams::Streams;
 use crate::untrusted_text::name_or_ellipsis;
 
@@ -93,22 +92,17 @@ pub(crate) fn run(arguments: InspectArguments, streams: &mut Streams) -> Result<
     let mut reports = Vec::new();
     let mut errors = Vec::new();
     for name in &names {
-        let outcome = inspect(name, streams, |object| reports.push(report(&object, known_keys.as_ref())));
-        errors.extend(outcome.err().into_iter().flat_map(Failures::into_errors));
+        let inputs = inputs_of(name, &mut errors, streams);
+        for input in inputs.map_err(|error| errors.push(error)).unwrap_or_default() {
+            let outcome = read_each(&input, |object| reports.push(report(&object, known_keys.as_ref())));
+            errors.extend(Failures::errors_of(outcome));
+        }
     }
     let text = match arguments.format {
-        ReportFormat::Text => reports.iter().map(to_text).collect::<Vec<_>>().join("\n"),
+        ReportFormat::Text => reports.iter().map(Report::to_string).collect::<Vec<_>>().join("\n"),
         ReportFormat::Json => to_json(&reports),
     };
     streams.result(&text)?;
-    Failures::none_or(errors)
-}
-
-fn inspect(name: &OsStr, streams: &mut Streams, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
-    let mut errors = Vec::new();
-    for source in Source::all_of(name, &mut errors, streams)? {
-        errors.extend(source.read_each(&mut take).err().into_iter().flat_map(Failures::into_errors));
-    }
     Failures::none_or(errors)
 }
 
@@ -119,7 +113,6 @@ pub(crate) fn to_json(report: &impl Serialize) -> String {
     escaped_json(&text).into_owned()
 }
 
-/// Returns the word for a kind of key.
 pub(crate) fn kind_word(kind: KeyKind) -> &'static str {
     match kind {
         KeyKind::Hybrid => "hybrid",
@@ -173,39 +166,32 @@ fn max_bytes(token: &str) -> usize {
     (encoded.len() * 3 / 4).saturating_sub(36).min(MAX_SECRET_BYTES)
 }
 
-fn to_text(report: &Report) -> String {
-    let mut text = String::new();
-    // Writing to a string does not fail.
-    let _infallible = write_text(&mut text, report);
-    text
-}
-
-fn write_text(text: &mut String, report: &Report) -> std::fmt::Result {
-    let immutable = if report.immutable { ", immutable" } else { "" };
-    writeln!(text, "{}/{} ({})", report.namespace, report.name, report.place)?;
-    writeln!(text, "  scope {}, type {}{immutable}", report.scope, name_or_ellipsis(&report.type_))?;
-    for (id, envelope) in &report.envelopes {
-        writeln!(text, "  envelope {id}, claims to be bound to {}", bound_to_text(&envelope.bound_to))?;
-        for (id, key) in &envelope.keys {
-            writeln!(text, "    key {id} ({}){}", key.kind, known_text(key.known.as_deref()))?;
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let immutable = if self.immutable { ", immutable" } else { "" };
+        writeln!(f, "{}/{} ({})", self.namespace, self.name, self.place)?;
+        writeln!(f, "  scope {}, type {}{immutable}", self.scope, name_or_ellipsis(&self.type_))?;
+        for (id, envelope) in &self.envelopes {
+            writeln!(f, "  envelope {id}, claims to be bound to {}", bound_to_text(&envelope.bound_to))?;
+            for (id, key) in &envelope.keys {
+                writeln!(f, "    key {id} ({}){}", key.kind, known_text(key.known.as_deref()))?;
+            }
         }
+        for (key, value) in &self.data {
+            writeln!(f, "  data {key}: envelope {}, up to {} bytes", value.envelope, value.max_bytes)?;
+        }
+        Ok(())
     }
-    for (key, value) in &report.data {
-        writeln!(text, "  data {key}: envelope {}, up to {} bytes", value.envelope, value.max_bytes)?;
-    }
-    Ok(())
 }
 
 /// Returns the entries of the keys files for a key, as text after its id; empty without keys files.
 fn known_text(known: Option<&[KnownKey]>) -> String {
-    let Some(known) = known else {
-        return String::new();
-    };
-    if known.is_empty() {
-        return ": in none of the keys files".to_owned();
+    let said = |key: &KnownKey| format!("{}, {}, in {}", key.role.as_str(), key.state.as_str(), key.file);
+    match known {
+        None => String::new(),
+        Some([]) => ": in none of the keys files".to_owned(),
+        Some(known) => format!(": {}", known.iter().map(said).collect::<Vec<_>>().join("; ")),
     }
-    let said = known.iter().map(|key| format!("{}, {}, in {}", key.role.as_str(), key.state.as_str(), key.file));
-    format!(": {}", said.collect::<Vec<_>>().join("; "))
 }
 
 fn bound_to_text(bound_to: &BoundTo) -> String {

@@ -17,7 +17,7 @@ use crate::known_keys::{KnownKeys, KnownKeysArguments};
 use crate::output::Output;
 use crate::passphrases::PassphraseArguments;
 use crate::private_file;
-use crate::sealed_objects::{ManifestArguments, SealedObject, Source};
+use crate::sealed_objects::{self, ManifestArguments, SealedObject, inputs_of};
 use crate::streams::Streams;
 
 /// Turn SealedSecrets back into Secret manifests.
@@ -51,28 +51,12 @@ Examples:
   kubectl get wax db -o yaml | waxseal open --identity recovery.key";
 
 pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(), Failures> {
-    let output = Output::named(arguments.output)?;
+    let output = Output::named(arguments.output.clone())?;
     if let Output::File(path) = &output {
         private_file::check(path)?;
     }
-    let names = arguments.manifests.names()?;
-    let others = arguments.identity.iter().chain(arguments.passphrase.file()).chain(arguments.known_keys.names());
-    input::check_stdin_once(names.iter().chain(others))?;
-    let known_keys = arguments.known_keys.read()?;
-    let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
-    let wanted = arguments.name.as_deref();
-    let mut opened = OpenedManifests { format: Format::Json, results: Vec::new() };
-    for source in sources(&names, streams)? {
-        opened.add(&source, wanted, |object| open_one(object, &ring, known_keys.as_ref(), streams))?;
-    }
-    if opened.results.is_empty() {
-        let text = if wanted.is_some() { "no SealedSecret of that name in it" } else { "no SealedSecret in it" };
-        let places: Vec<_> = names.iter().map(|name| Input::named(name).place()).collect();
-        return Err(CliError::refused(text).at(places.join(", ")).into());
-    }
-    let text = opened.joined()?;
-    // Wipes the keys before writing: a slow reader of the result would keep them in memory.
-    drop(ring);
+    // This wipes the keys before the writing: a slow reader of the result would keep them in memory.
+    let text = open_all(&arguments, streams)?;
     match &output {
         Output::File(path) => private_file::create(path, &text)?,
         Output::Stdout => streams.result(&text)?,
@@ -80,64 +64,42 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
     Ok(())
 }
 
-fn sources(names: &[OsString], streams: &mut Streams) -> Result<Vec<Source>, Failures> {
-    let (mut sources, mut errors) = (Vec::new(), Vec::new());
-    for name in names {
-        sources.extend(Source::all_of(name, &mut errors, streams)?);
-    }
-    Failures::none_or(errors)?;
-    Ok(sources)
-}
-
-/// The opened Secrets, or why they did not open, in the order of the manifests.
-struct OpenedManifests {
-    /// YAML if any manifest is YAML: a YAML stream can contain JSON documents, but not the other way round.
-    format: Format,
-    results: Vec<Result<String, CliError>>,
-}
-
-impl OpenedManifests {
-    /// Opens the SealedSecrets of a source, or only the SealedSecret that is wanted.
-    fn add(
-        &mut self,
-        source: &Source,
-        wanted: Option<&str>,
-        mut open_object: impl FnMut(&SealedObject) -> Result<SecretManifest, CliError>,
-    ) -> Result<(), Failures> {
-        let results = source.read_all(|object, format| {
-            let is_wanted = wanted.is_none_or(|name| is_named(&object, name));
-            is_wanted.then(|| (format, open_object(&object).map(|secret| write_secret(&secret, format))))
+/// Returns all Secrets in one text, or the errors if any did not open.
+fn open_all(arguments: &OpenArguments, streams: &mut Streams) -> Result<String, Failures> {
+    let names = arguments.manifests.names()?;
+    let others = arguments.identity.iter().chain(arguments.passphrase.file()).chain(arguments.known_keys.names());
+    input::check_stdin_once(names.iter().chain(others))?;
+    let known_keys = arguments.known_keys.read()?;
+    let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
+    let wanted = arguments.name.as_deref();
+    let (mut opened, mut separator) = (Vec::new(), "");
+    for input in inputs(&names, streams)? {
+        sealed_objects::read_all(&input, |object| {
+            if wanted.is_some_and(|name| !is_named(&object, name)) {
+                return;
+            }
+            // A YAML stream can contain JSON documents, but not the other way round.
+            if object.format == Format::Yaml {
+                separator = "---\n";
+            }
+            let secret = open_one(&object, &ring, known_keys.as_ref(), streams);
+            opened.push(secret.map(|secret| write_secret(&secret, object.format)));
         })?;
-        for (format, result) in results.into_iter().flatten() {
-            if format == Format::Yaml {
-                self.format = format;
-            }
-            self.results.push(result);
-        }
-        Ok(())
     }
+    if opened.is_empty() {
+        let text = if wanted.is_some() { "no SealedSecret of that name in it" } else { "no SealedSecret in it" };
+        let places: Vec<_> = names.iter().map(|name| Input::named(name).place()).collect();
+        return Err(CliError::refused(text).at(places.join(", ")).into());
+    }
+    Ok(Failures::all_or_errors(opened)?.join(separator))
+}
 
-    /// Returns all Secrets in one text, or the errors if any did not open.
-    fn joined(self) -> Result<String, Failures> {
-        let mut texts = Vec::new();
-        let mut errors = Vec::new();
-        for result in self.results {
-            match result {
-                Ok(text) => texts.push(text),
-                Err(error) => errors.push(error),
-            }
-        }
-        Failures::none_or(errors)?;
-        let separator = if self.format == Format::Yaml { "---\n" } else { "" };
-        let mut joined = String::new();
-        for text in &texts {
-            if !joined.is_empty() {
-                joined.push_str(separator);
-            }
-            joined.push_str(text);
-        }
-        Ok(joined)
+fn inputs(names: &[OsString], streams: &mut Streams) -> Result<Vec<Input>, Failures> {
+    let (mut inputs, mut errors) = (Vec::new(), Vec::new());
+    for name in names {
+        inputs.extend(inputs_of(name, &mut errors, streams)?);
     }
+    Failures::none_or(errors).map(|()| inputs)
 }
 
 fn is_named(object: &SealedObject, wanted: &str) -> bool {
@@ -175,12 +137,9 @@ fn open_one(
 
 fn refusal_error(refusal: &Refusal, sealed: &Sealed, known_keys: Option<&KnownKeys>) -> CliError {
     let title = format!("{}/{}: {}", sealed.namespace, sealed.name, refusal.reason());
-    let FieldPath::Envelope(envelope) = refusal.field() else {
+    let (FieldPath::Envelope(envelope), Check::EnvelopeKeyMissing) = (refusal.field(), refusal.check()) else {
         return CliError::refused(format!("{title}: {refusal}"));
     };
-    if refusal.check() != Check::EnvelopeKeyMissing {
-        return CliError::refused(format!("{title}: {refusal}"));
-    }
     let role = |id| known_keys.and_then(|known_keys| known_keys.of(id).first()).map(|key| key.role);
     let keys = sealed.envelopes()[envelope].wraps.keys().map(|id| match role(id) {
         Some(role) => format!("{id} ({})", role.as_str()),

@@ -3,7 +3,8 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgGroup, Args};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealed_secret::Scope;
 use waxseal_shared::visible_text::visible_path;
@@ -34,8 +35,8 @@ pub(crate) struct SealArguments {
     #[command(flatten)]
     recipients: RecipientArguments,
     /// Bind the values to namespace and name (Strict), to the namespace, or to neither (Cluster)
-    #[arg(long, value_enum, ignore_case = true, default_value = "Strict")]
-    scope: ScopeArgument,
+    #[arg(long, value_parser = scope(), ignore_case = true, default_value = "Strict")]
+    scope: Scope,
     /// Use this namespace for manifests without a namespace
     #[arg(short, long, value_parser = Namespace::parse)]
     namespace: Option<Namespace>,
@@ -61,16 +62,6 @@ Examples:
   waxseal seal --keys prod.yaml apps --output-dir sealed
   waxseal seal --keys prod.yaml --in-place -- apps/*.yaml";
 
-#[derive(Clone, Copy, ValueEnum)]
-enum ScopeArgument {
-    #[value(name = "Strict")]
-    Strict,
-    #[value(name = "Namespace")]
-    Namespace,
-    #[value(name = "Cluster")]
-    Cluster,
-}
-
 /// One text to seal.
 struct Job {
     input: Input,
@@ -78,9 +69,7 @@ struct Job {
 }
 
 enum Target {
-    Stdout,
-    /// This file, which is created or replaced.
-    File(PathBuf),
+    Output(Output),
     /// The file with this path below `--output-dir`.
     Below(PathBuf),
     /// The input file itself.
@@ -113,14 +102,14 @@ pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(),
     let recipients = arguments.recipients.resolve()?;
     let sealing = Sealing {
         recipients: recipients.iter().map(|chosen| chosen.recipient.clone()).collect(),
-        scope: arguments.scope.into(),
+        scope: arguments.scope,
         namespace: arguments.namespace.clone(),
     };
     let folders = ChangedFolders::default();
     let run_job = |job: &Job| arguments.run_job(job, &sealing, &folders);
     workers::in_order(&jobs, run_job, |outcome| {
         let added = outcome.and_then(|outcome| done.add(outcome, streams));
-        done.errors.extend(added.err().into_iter().flat_map(Failures::into_errors));
+        done.errors.extend(Failures::errors_of(added));
     });
     done.errors.extend(folders.sync().err());
     warn_of_history(&done.replaced, streams);
@@ -141,17 +130,18 @@ impl SealArguments {
 
     fn jobs(&self, done: &mut Done, streams: &mut Streams) -> Result<Vec<Job>, CliError> {
         let output = Output::named(self.output.clone())?;
-        if self.inputs.is_empty() && input::stdin_is_terminal() {
-            let error = CliError::usage("nothing to seal: stdin is a terminal");
-            return Err(error.with_hint("name a file, or `-` to type a manifest"));
-        }
-        let inputs: Vec<_> = self.inputs.iter().map(|name| Input::named(name)).collect();
-        let inputs = if inputs.is_empty() { vec![Input::Stdin] } else { inputs };
+        let names = input::names_or_stdin(&self.inputs, "seal")?;
+        let inputs: Vec<_> = names.iter().map(|name| Input::named(name)).collect();
         if self.writes_many() {
             return self.jobs_on_files(inputs, done, streams);
         }
         match <[Input; 1]>::try_from(inputs) {
-            Ok([input]) if !is_folder(&input) => Ok(vec![Job::to_one(input, output)?]),
+            Ok([input]) if !is_folder(&input) => {
+                if let (Input::File(file), Output::File(target)) = (&input, &output) {
+                    refuse_output_over_input(file, target)?;
+                }
+                Ok(vec![Job { input, target: Target::Output(output) }])
+            }
             _ => Err(CliError::usage("several inputs cannot be written to one output")
                 .with_hint("pass `--output-dir DIR` or `--in-place`")),
         }
@@ -200,8 +190,8 @@ impl SealArguments {
             };
         }
         match &job.target {
-            Target::Stdout => outcome.result = Some(sealed.text.into_owned()),
-            Target::File(path) => self.write_file(path, &sealed.text, folders)?,
+            Target::Output(Output::Stdout) => outcome.result = Some(sealed.text.into_owned()),
+            Target::Output(Output::File(path)) => self.write_file(path, &sealed.text, folders)?,
             Target::Below(path) => {
                 let root = self.output_dir.as_deref().unwrap_or(Path::new("."));
                 self.write(&Destination::below(root, path)?, &sealed.text, folders)?;
@@ -227,7 +217,7 @@ impl SealArguments {
     /// Writes a result. Replaces a file only if the result has all of its objects, or with `--force`.
     fn write(&self, destination: &Destination, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         let Some(existing) = destination.existing()? else {
-            return destination.write_before_sync(text, folders);
+            return destination.write(text, folders);
         };
         let refused = |text: &str| CliError::refused(text).at(destination.place());
         let not_covered = || {
@@ -246,20 +236,7 @@ impl SealArguments {
         if !self.force && !is_covered(&existing.content, text) {
             return Err(not_covered());
         }
-        destination.write_before_sync(text, folders)
-    }
-}
-
-impl Job {
-    fn to_one(input: Input, output: Output) -> Result<Self, CliError> {
-        if let (Input::File(file), Output::File(target)) = (&input, &output) {
-            refuse_output_over_input(file, target)?;
-        }
-        let target = match output {
-            Output::Stdout => Target::Stdout,
-            Output::File(path) => Target::File(path),
-        };
-        Ok(Self { input, target })
+        destination.write(text, folders)
     }
 }
 
@@ -324,7 +301,6 @@ fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
     inputs.into_iter().filter(is_first).map(|input| Job { input, target: Target::Input }).collect()
 }
 
-/// Replaces an input file with its result.
 fn replace_input(
     input: &Input,
     text: &str,
@@ -341,7 +317,7 @@ fn replace_input(
         return Err(placed(CliError::refused("is not a regular file, so it is not replaced")));
     }
     let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
-    destination.write_before_sync(text, folders).map_err(placed)?;
+    destination.write(text, folders).map_err(placed)?;
     if has_second_name {
         let warning = "another name of the file, a hard link, still holds the plain values";
         // Before the warnings about values that still show.
@@ -383,12 +359,10 @@ fn refuse_output_over_input(file: &Path, target: &Path) -> Result<(), CliError> 
     }
 }
 
-impl From<ScopeArgument> for Scope {
-    fn from(scope: ScopeArgument) -> Self {
-        match scope {
-            ScopeArgument::Strict => Self::Strict,
-            ScopeArgument::Namespace => Self::Namespace,
-            ScopeArgument::Cluster => Self::Cluster,
-        }
-    }
+/// Parses a scope in upper or lower case.
+fn scope() -> impl TypedValueParser<Value = Scope> {
+    const SCOPES: [Scope; 3] = [Scope::Strict, Scope::Namespace, Scope::Cluster];
+    let parse = |word: String| SCOPES.into_iter().find(|scope| scope.as_str().eq_ignore_ascii_case(&word));
+    // The parser before accepts only the words of these scopes.
+    PossibleValuesParser::new(SCOPES.map(Scope::as_str)).map(move |word| parse(word).expect("a scope"))
 }

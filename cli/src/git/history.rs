@@ -28,8 +28,7 @@ pub(super) fn search(root: &Path, files: &[(usize, PathBuf)], findings: &Sender<
         }
     };
     // Ignores errors: the receiver is gone after the timeout.
-    let _unheard = doubt.map(|doubt| findings.send(Finding::Doubt(doubt))).transpose();
-    let _unheard = findings.send(Finding::End);
+    let _unheard = findings.send(Finding::End(doubt));
 }
 
 struct Search<'a> {
@@ -50,14 +49,6 @@ struct Folder {
     folders: HashMap<BString, usize>,
     /// The numbers of its files that are not found yet, by name.
     files: HashMap<BString, usize>,
-}
-
-/// The objects that a commit or tag names.
-struct Step {
-    /// The tree to search.
-    tree: Option<ObjectId>,
-    /// The commits or other objects to read next.
-    next: Vec<ObjectId>,
 }
 
 impl<'a> Search<'a> {
@@ -95,7 +86,7 @@ impl<'a> Search<'a> {
         let mut seen: HashSet<ObjectId> = waiting.iter().copied().collect();
         let mut is_complete = true;
         while let Some(id) = waiting.pop_front() {
-            let Some(Step { tree, next }) = self.step(id) else {
+            let Some((tree, next)) = self.step(id) else {
                 is_complete = false;
                 continue;
             };
@@ -130,11 +121,12 @@ impl<'a> Search<'a> {
         let _unheard = self.findings.send(Finding::Has(number));
     }
 
-    /// Reads an object that a reference or commit names; returns `None` if it is missing or damaged.
-    fn step(&mut self, id: ObjectId) -> Option<Step> {
+    /// Reads an object that a reference or commit names. Returns the tree to search and the objects to read next, and
+    /// `None` if the object is missing or damaged.
+    fn step(&mut self, id: ObjectId) -> Option<(Option<ObjectId>, Vec<ObjectId>)> {
         let hash = self.repository.git.object_hash();
         let object = self.repository.git.objects.find(&id, &mut self.buffer).ok()?;
-        let (tree, next) = match object.kind {
+        Some(match object.kind {
             Kind::Commit => {
                 let tree = CommitRefIter::from_bytes(object.data, hash).tree_id().ok()?;
                 (Some(tree), CommitRefIter::from_bytes(object.data, hash).parent_ids().collect())
@@ -142,8 +134,7 @@ impl<'a> Search<'a> {
             Kind::Tag => (None, vec![TagRefIter::from_bytes(object.data, hash).target_id().ok()?]),
             Kind::Tree => (Some(id), Vec::new()),
             Kind::Blob => (None, Vec::new()),
-        };
-        Some(Step { tree, next })
+        })
     }
 
     /// Searches the tree of a commit; returns false if a tree is missing or damaged.

@@ -4,9 +4,10 @@ use clap::Args;
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::PublishedKey;
+use waxseal_shared::visible_text::visible_path;
 
 use super::changes::{Change, ChangeKind, Contradiction, Fetched, NewPrimary};
-use crate::cluster::{self, ClusterArguments, SealingKeys};
+use crate::cluster::{self, ClusterArguments};
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{file_name, folder_of};
 use crate::input::Input;
@@ -64,12 +65,8 @@ pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<()
 }
 
 impl FetchArguments {
-    fn input(&self) -> Input {
-        Input::File(self.output.clone())
-    }
-
     fn place(&self) -> String {
-        self.input().place()
+        visible_path(&self.output)
     }
 }
 
@@ -78,14 +75,14 @@ fn keys_in_file(arguments: &FetchArguments) -> Result<Vec<PublishedKey>, CliErro
     if !arguments.output.exists() {
         return Ok(Vec::new());
     }
-    let text = arguments.input().read()?;
+    let text = Input::File(arguments.output.clone()).read()?;
     let refused = |error| CliError::manifest(&arguments.place(), &error).with_context("this file is not a keys file");
     read_keys(&text).map_err(refused)
 }
 
 /// Fetches the keys of the cluster and merges them into those of the file, sorted like a keys file.
 fn fetch(arguments: &FetchArguments, current: &[PublishedKey]) -> Result<Fetched, CliError> {
-    let SealingKeys { keys, place } = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
+    let (keys, place) = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
     as_read_back(&keys, &place)?;
     check_creation_times(&place, &keys)?;
     let mut fetched = Fetched::merge(current, keys).map_err(|Contradiction(id)| {

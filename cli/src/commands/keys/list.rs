@@ -4,11 +4,10 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 use waxseal_shared::key_life::{check_creation_time, primary};
-use waxseal_shared::manifest::read_keys;
 use waxseal_shared::sealing_key::PublishedKey;
 
 use crate::commands::inspect::{ReportFormat, kind_word, to_json};
-use crate::error::{CliError, Failures};
+use crate::error::Failures;
 use crate::file_names::file_name;
 use crate::input::{self, Input};
 use crate::streams::Streams;
@@ -51,7 +50,7 @@ pub(crate) fn run(arguments: ListArguments, streams: &mut Streams) -> Result<(),
     for name in &arguments.files {
         let input = Input::named(name);
         let place = input.place();
-        let keys = read_keys(&input.read()?).map_err(|error| CliError::manifest(&place, &error))?;
+        let keys = input.read_keys()?;
         for key in &keys {
             if let Err(error) = check_creation_time(key.created_at, now) {
                 streams.warn(&place, &format!("{}: {error}: nothing is sealed with this file", key.recipient.key_id()));

@@ -36,15 +36,13 @@ pub(crate) struct PublicArguments {
 pub(crate) fn run(arguments: PublicArguments, streams: &mut Streams) -> Result<(), Failures> {
     input::check_stdin_once([&arguments.identity].into_iter().chain(arguments.passphrase.file()))?;
     let file = identities::read_identity_file(&arguments.identity, &arguments.passphrase)?;
-    let Some(created_at) = file.created_at else {
-        let error =
-            CliError::refused("has no `# created:` line, and the creation time decides which key is the primary");
-        let hint = "add a line such as `# created: 2026-01-31T09:00:00Z` at its top";
-        return Err(error.at(Input::named(&arguments.identity).place()).with_hint(hint).into());
-    };
-    let place = Input::named(&arguments.identity).place();
+    let refused = |text: &str| CliError::refused(text).at(Input::named(&arguments.identity).place());
+    let created_at = file.created_at.ok_or_else(|| {
+        refused("has no `# created:` line, and the creation time decides which key is the primary")
+            .with_hint("add a line such as `# created: 2026-01-31T09:00:00Z` at its top")
+    })?;
     check_creation_time(created_at, Timestamp::now())
-        .map_err(|error| CliError::refused(format!("{error}")).at(place).with_hint("correct its `# created:` line"))?;
+        .map_err(|error| refused(&error.to_string()).with_hint("correct its `# created:` line"))?;
     let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
     let published = |recipient| PublishedKey { recipient, role, created_at, state: KeyState::Active };
     let keys: Vec<_> = file.identities.iter().map(|identity| published(identity.recipient().clone())).collect();
