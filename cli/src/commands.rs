@@ -4,6 +4,8 @@ mod inspect;
 mod keys;
 mod open;
 mod seal;
+mod set;
+mod unset;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Error, Parser, Subcommand};
@@ -50,6 +52,8 @@ fn with_hint_for_other_tools(error: Error) -> Error {
 #[derive(Subcommand)]
 enum Command {
     Seal(seal::SealArguments),
+    Set(set::SetArguments),
+    Unset(unset::UnsetArguments),
     Open(open::OpenArguments),
     Inspect(inspect::InspectArguments),
     #[command(subcommand)]
@@ -59,6 +63,8 @@ enum Command {
 pub(crate) fn run(arguments: Arguments, streams: &mut Streams) -> Result<(), Failures> {
     match arguments.command {
         Command::Seal(arguments) => seal::run(arguments, streams),
+        Command::Set(arguments) => set::run(arguments, streams),
+        Command::Unset(arguments) => unset::run(arguments, streams),
         Command::Open(arguments) => open::run(arguments, streams),
         Command::Inspect(arguments) => inspect::run(arguments, streams),
         Command::Keys(command) => keys::run(command, streams),

@@ -15,7 +15,7 @@ use waxseal_shared::manifest::{
 use waxseal_shared::sealed_secret::EnvelopeSpec;
 
 use crate::error::CliError;
-use crate::sealed_objects::sealed_secrets_of;
+use crate::sealed_objects::{ObjectIndex, sealed_secrets_of};
 
 /// The change of one entry.
 pub(crate) struct Change {
@@ -37,10 +37,7 @@ pub(crate) enum NewValue {
 
 /// The changes of one SealedSecret.
 pub(crate) struct ObjectChanges {
-    /// The index of its document in the stream.
-    pub(crate) document: usize,
-    /// Its index among the SealedSecrets of the document.
-    pub(crate) object: usize,
+    pub(crate) index: ObjectIndex,
     pub(crate) changes: Vec<Change>,
 }
 
@@ -56,10 +53,10 @@ pub(crate) fn apply(input: &str, text: &str, all: &[ObjectChanges]) -> Result<St
     let mut result = String::with_capacity(text.len());
     for (index, document) in split(text).map_err(failed)?.documents.iter().enumerate() {
         let mut edited = document.text().to_owned();
-        for ObjectChanges { object, changes, .. } in all.iter().filter(|changes| changes.document == index) {
+        for ObjectChanges { index: at, changes } in all.iter().filter(|changes| changes.index.document == index) {
             for change in changes {
                 edited =
-                    changed(&edited, *object, change).map_err(failed)?.ok_or_else(|| not_edited(input, document))?;
+                    changed(&edited, at.object, change).map_err(failed)?.ok_or_else(|| not_edited(input, document))?;
             }
         }
         result.push_str(&edited);
@@ -80,7 +77,7 @@ fn check(input: &str, before: &str, after: &str, all: &[ObjectChanges]) -> Resul
     let before = split(before).map_err(failed)?.documents;
     let after = split(after).map(|stream| stream.documents).unwrap_or_default();
     for (index, document) in before.iter().enumerate() {
-        let changes: Vec<_> = all.iter().filter(|changes| changes.document == index).collect();
+        let changes: Vec<_> = all.iter().filter(|changes| changes.index.document == index).collect();
         let is_right = match after.get(index) {
             Some(after) if changes.is_empty() => after.text() == document.text(),
             Some(after) => is_changed_as_meant(document, after, &changes).unwrap_or(false),
@@ -102,7 +99,7 @@ fn is_changed_as_meant(
     let mut is_right = before.len() == after.len();
     for (index, (before, after)) in before.iter().zip(&after).enumerate() {
         let mut meant = before.to_value()?;
-        for change in all.iter().filter(|changes| changes.object == index).flat_map(|changes| &changes.changes) {
+        for change in all.iter().filter(|changes| changes.index.object == index).flat_map(|changes| &changes.changes) {
             change_value(&mut meant, &change.path, change.to.as_ref());
         }
         is_right &= after.to_value()? == meant;
@@ -410,7 +407,8 @@ mod tests {
     }
 
     fn edited(text: &str, changes: Vec<Change>) -> Result<String, String> {
-        let changes = ObjectChanges { document: 0, object: 0, changes };
+        let index = ObjectIndex { document: 0, object: 0 };
+        let changes = ObjectChanges { index, changes };
         apply("f.yaml", text, &[changes]).map_err(|error| error.to_string())
     }
 

@@ -8,6 +8,7 @@ use zeroizing_alloc::ZeroAlloc;
 mod cluster;
 mod commands;
 mod core_dumps;
+mod edited_file;
 mod error;
 mod file_names;
 mod git;
@@ -26,6 +27,7 @@ mod sealing;
 mod streams;
 mod terminal;
 mod untrusted_text;
+mod values;
 mod workers;
 
 /// Wipes all memory when it is freed, also the memory of libraries.

@@ -19,12 +19,38 @@ const MAX_SHOWN_ERRORS: usize = 100;
 pub(crate) struct SealedObject {
     /// `FILE:LINE`.
     pub(crate) place: String,
+    /// Its place in the stream.
+    pub(crate) index: ObjectIndex,
     /// The format of the whole file or stream.
     pub(crate) format: Format,
     /// The object before decoding.
     pub(crate) object: SealedSecret,
     /// The decoded object.
     pub(crate) sealed: Sealed,
+}
+
+/// The place of a SealedSecret in a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ObjectIndex {
+    /// The index of the document in the stream.
+    pub(crate) document: usize,
+    /// The index among the SealedSecrets of the document.
+    pub(crate) object: usize,
+}
+
+impl SealedObject {
+    /// `NAMESPACE/NAME`.
+    pub(crate) fn title(&self) -> String {
+        format!("{}/{}", self.sealed.namespace, self.sealed.name)
+    }
+
+    /// Whether `[NAMESPACE/]NAME` on the command line means this object.
+    pub(crate) fn is_named(&self, wanted: &str) -> bool {
+        match wanted.split_once('/') {
+            Some((namespace, name)) => self.sealed.namespace.as_str() == namespace && self.sealed.name.as_str() == name,
+            None => self.sealed.name.as_str() == wanted,
+        }
+    }
 }
 
 /// The manifests that a command reads SealedSecrets from.
@@ -77,7 +103,8 @@ pub(crate) fn read_each(input: &Input, take: impl FnMut(SealedObject)) -> Result
     read_text(input, &input.read()?, take)
 }
 
-fn read_text(input: &Input, text: &str, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
+/// As [`read_each`], for a text of the input that was read already.
+pub(crate) fn read_text(input: &Input, text: &str, mut take: impl FnMut(SealedObject)) -> Result<(), Failures> {
     let place = input.place();
     let stream = split(text).map_err(|error| CliError::manifest(&place, &error))?;
     let mut is_empty = true;
@@ -98,15 +125,16 @@ fn read_text(input: &Input, text: &str, mut take: impl FnMut(SealedObject)) -> R
 
 /// Returns the SealedSecrets of a stream. Reads each only when the iterator reaches it.
 fn objects<'a>(input: &'a str, stream: &'a Stream<'_>) -> impl Iterator<Item = Result<SealedObject, CliError>> {
-    stream.kinds().flat_map(move |(document, kind)| {
+    stream.kinds().enumerate().flat_map(move |(number, (document, kind))| {
         let found = match kind {
             Ok(kind) => sealed_secrets_of(kind).into_iter().map(Ok).collect(),
             Err(error) => vec![Err(error)],
         };
         let place = format!("{input}:{}", document.line());
-        found.into_iter().map(move |object| {
+        found.into_iter().enumerate().map(move |(object_number, object)| {
+            let index = ObjectIndex { document: number, object: object_number };
             let object = object.and_then(|object: SealedSecretObject| object.read());
-            decode(object.map_err(|error| CliError::manifest(input, &error))?, &place, stream.format)
+            decode(object.map_err(|error| CliError::manifest(input, &error))?, &place, index, stream.format)
         })
     })
 }
@@ -120,9 +148,9 @@ pub(crate) fn sealed_secrets_of(kind: DocumentKind<'_>) -> Vec<SealedSecretObjec
     }
 }
 
-fn decode(object: SealedSecret, place: &str, format: Format) -> Result<SealedObject, CliError> {
+fn decode(object: SealedSecret, place: &str, index: ObjectIndex, format: Format) -> Result<SealedObject, CliError> {
     match Sealed::decode(&object) {
-        Ok(sealed) => Ok(SealedObject { place: place.to_owned(), format, object, sealed }),
+        Ok(sealed) => Ok(SealedObject { place: place.to_owned(), index, format, object, sealed }),
         Err(error) => {
             let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
             let name = object.metadata.name.as_deref().unwrap_or_default();

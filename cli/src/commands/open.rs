@@ -75,7 +75,7 @@ fn open_all(arguments: &OpenArguments, streams: &mut Streams) -> Result<String, 
     let (mut opened, mut separator) = (Vec::new(), "");
     for input in inputs(&names, streams)? {
         sealed_objects::read_all(&input, |object| {
-            if wanted.is_some_and(|name| !is_named(&object, name)) {
+            if wanted.is_some_and(|name| !object.is_named(name)) {
                 return;
             }
             // A YAML stream can contain JSON documents, but not the other way round.
@@ -102,14 +102,6 @@ fn inputs(names: &[OsString], streams: &mut Streams) -> Result<Vec<Input>, Failu
     Failures::none_or(errors).map(|()| inputs)
 }
 
-fn is_named(object: &SealedObject, wanted: &str) -> bool {
-    let sealed = &object.sealed;
-    match wanted.split_once('/') {
-        Some((namespace, name)) => sealed.namespace.as_str() == namespace && sealed.name.as_str() == name,
-        None => sealed.name.as_str() == wanted,
-    }
-}
-
 fn open_one(
     object: &SealedObject,
     ring: &KeyRing,
@@ -117,7 +109,7 @@ fn open_one(
     streams: &mut Streams,
 ) -> Result<SecretManifest, CliError> {
     let sealed = &object.sealed;
-    let title = format!("{}/{}", sealed.namespace, sealed.name);
+    let title = object.title();
     let opened = open(sealed, ring).map_err(|refusal| refusal_error(&refusal, sealed, known_keys).at(&object.place))?;
     for wrap in &opened.broken_wraps {
         streams.warn(&object.place, &format!("{title}: WrapBroken: {wrap}"));

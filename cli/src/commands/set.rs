@@ -1,0 +1,87 @@
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use clap::Args;
+use waxseal_shared::randomness;
+use waxseal_shared::seal::{Place, seal_values};
+use waxseal_shared::secret::{SecretData, SecretManifest};
+
+use crate::edited_file::{EditedFile, path, removals, token};
+use crate::error::{CliError, Failures};
+use crate::file_names::file_name;
+use crate::lossless_edit::{Change, NewValue};
+use crate::recipients::{self, RecipientArguments};
+use crate::residue::ValueSearch;
+use crate::sealed_objects::SealedObject;
+use crate::streams::Streams;
+use crate::values::ValueArguments;
+
+/// Set values of a SealedSecret.
+///
+/// Needs no private key. Adds the values or replaces them, and seals them for the place and the scope of the
+/// SealedSecret. Only the lines of these values and of their envelopes change; every other byte of the file stays.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct SetArguments {
+    /// The file to change
+    #[arg(value_parser = file_name::<OsString>())]
+    file: OsString,
+    #[command(flatten)]
+    values: ValueArguments,
+    /// The SealedSecret to change, if the file has several
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    recipients: RecipientArguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  waxseal set --keys prod.yaml db.sealed.yaml PASSWORD
+  openssl rand -hex 32 | tr -d '\\n' | waxseal set --keys prod.yaml db.sealed.yaml TOKEN
+  waxseal set --keys prod.yaml db.sealed.yaml --from-file tls.key";
+
+pub(crate) fn run(arguments: SetArguments, streams: &mut Streams) -> Result<(), Failures> {
+    let file = EditedFile::read(&arguments.file)?;
+    let object = file.object(arguments.name.as_deref())?;
+    let chosen = arguments.recipients.resolve()?;
+    let data = arguments.values.read(streams)?;
+    let recipients: Vec<_> = chosen.iter().map(|chosen| chosen.recipient.clone()).collect();
+    let place = Place { scope: object.sealed.scope, namespace: &object.sealed.namespace, name: &object.sealed.name };
+    let refused = |text: String| CliError::refused(format!("{}: {text}", object.title())).at(&object.place);
+    let sealed = seal_values(&data, place, &recipients, &mut randomness::system());
+    let sealed = sealed.map_err(|error| refused(error.to_string()))?;
+    let mut changed = object.object.clone();
+    changed.spec.envelopes.insert(sealed.envelope_id.to_string(), sealed.envelope.clone());
+    let tokens = sealed.tokens.iter().map(|(key, token)| (key.to_string(), token.clone()));
+    changed.spec.encrypted_data.extend(tokens);
+    let replaced = object.sealed.data_keys().filter(|(key, _)| data.contains_key(*key)).map(|(_, envelope)| envelope);
+    let replaced: BTreeSet<_> = replaced.collect();
+    let mut changes = vec![Change {
+        path: path(&["spec", "envelopes", sealed.envelope_id.as_str()]),
+        to: Some(NewValue::Envelope(sealed.envelope)),
+    }];
+    changes.extend(sealed.tokens.into_iter().map(|(key, text)| token(key.as_str(), text)));
+    changes.extend(removals(replaced, &changed).map_err(|error| error.at(&object.place))?);
+    let place = file.place();
+    let text = file.change(&object, changes)?;
+    warn_of_values_that_show(&place, &object, data, &text, streams);
+    recipients::announce(&chosen, streams);
+    Ok(())
+}
+
+fn warn_of_values_that_show(file: &str, object: &SealedObject, data: SecretData, text: &str, streams: &mut Streams) {
+    let secret = SecretManifest {
+        name: object.sealed.name.clone(),
+        namespace: None,
+        labels: Default::default(),
+        annotations: Default::default(),
+        type_: None,
+        immutable: None,
+        data,
+    };
+    for (at, value) in ValueSearch::new([&secret]).in_text(text) {
+        let line = 1 + text[..at].matches('\n').count();
+        streams.warn(&format!("{file}:{line}"), &format!("the value {value} still shows"));
+    }
+}

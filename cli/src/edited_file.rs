@@ -1,0 +1,88 @@
+//! A manifest file in which SealedSecrets are changed: read, edited, checked, written back.
+
+use std::ffi::OsStr;
+
+use waxseal_shared::format::Sealed;
+use waxseal_shared::names::EnvelopeId;
+use waxseal_shared::sealed_secret::SealedSecret;
+
+use crate::error::{CliError, Failures};
+use crate::input::Input;
+use crate::lossless_edit::{self, Change, NewValue, ObjectChanges};
+use crate::output;
+use crate::sealed_objects::{SealedObject, read_text};
+
+/// A file of manifests, with its text.
+pub(crate) struct EditedFile {
+    input: Input,
+    text: String,
+}
+
+impl EditedFile {
+    /// Reads a file. Refuses stdin: there is no file to change.
+    pub(crate) fn read(name: &OsStr) -> Result<Self, CliError> {
+        let input = Input::named(name);
+        if input == Input::Stdin {
+            return Err(CliError::usage("`-` is stdin, and this command changes a file"));
+        }
+        let text = input.read()?;
+        Ok(Self { input, text })
+    }
+
+    /// Returns the name of the file that errors show.
+    pub(crate) fn place(&self) -> String {
+        self.input.place()
+    }
+
+    /// Returns the only SealedSecret of the file, or the one that `[NAMESPACE/]NAME` means.
+    pub(crate) fn object(&self, wanted: Option<&str>) -> Result<SealedObject, Failures> {
+        let (mut titles, mut found) = (Vec::new(), Vec::new());
+        read_text(&self.input, &self.text, |object| {
+            titles.push(object.title());
+            if wanted.is_none_or(|wanted| object.is_named(wanted)) && found.len() < 2 {
+                found.push(object);
+            }
+        })?;
+        let text = match (<[SealedObject; 1]>::try_from(found), wanted) {
+            (Ok([object]), _) => return Ok(object),
+            (Err(found), Some(_)) if found.is_empty() => "no SealedSecret of that name in it",
+            (Err(_), Some(_)) => "several SealedSecrets of that name in it",
+            (Err(_), None) => "several SealedSecrets in it",
+        };
+        titles.truncate(16);
+        let error = CliError::refused(text).at(self.place());
+        Err(error.with_hint(format!("pass `--name [NAMESPACE/]NAME`; the file has {}", titles.join(", "))).into())
+    }
+
+    /// Writes changes of one SealedSecret into the file, and returns the new text.
+    pub(crate) fn change(self, object: &SealedObject, changes: Vec<Change>) -> Result<String, CliError> {
+        let changes = [ObjectChanges { index: object.index, changes }];
+        let text = lossless_edit::apply(&self.place(), &self.text, &changes)?;
+        let placed = |error: CliError| error.at(self.place());
+        let file = self.input.file().ok_or_else(|| placed(CliError::refused("is not a file")))?;
+        output::replace(file, &text)?;
+        Ok(text)
+    }
+}
+
+/// Returns the changes that remove these envelopes from an object, unless a value still names them.
+pub(crate) fn removals<'a>(
+    envelopes: impl IntoIterator<Item = &'a EnvelopeId>,
+    changed: &SealedSecret,
+) -> Result<Vec<Change>, CliError> {
+    let refused = |error: waxseal_shared::format::Refusal| CliError::refused(format!("{}: {error}", error.reason()));
+    let sealed = Sealed::decode(changed).map_err(refused)?;
+    let is_used = |envelope: &EnvelopeId| sealed.data_keys().any(|(_, used)| used == envelope);
+    let unused = envelopes.into_iter().filter(|envelope| !is_used(envelope));
+    let removal = |envelope: &EnvelopeId| Change { path: path(&["spec", "envelopes", envelope.as_str()]), to: None };
+    Ok(unused.map(removal).collect())
+}
+
+/// The change that sets or replaces the token of a value.
+pub(crate) fn token(key: &str, token: String) -> Change {
+    Change { path: path(&["spec", "encryptedData", key]), to: Some(NewValue::Text(token)) }
+}
+
+pub(crate) fn path(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
