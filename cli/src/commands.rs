@@ -3,6 +3,7 @@
 mod inspect;
 mod keys;
 mod open;
+mod rotate;
 mod seal;
 mod set;
 mod unset;
@@ -54,6 +55,7 @@ enum Command {
     Seal(seal::SealArguments),
     Set(set::SetArguments),
     Unset(unset::UnsetArguments),
+    Rotate(rotate::RotateArguments),
     Open(open::OpenArguments),
     Inspect(inspect::InspectArguments),
     #[command(subcommand)]
@@ -65,6 +67,7 @@ pub(crate) fn run(arguments: Arguments, streams: &mut Streams) -> Result<(), Fai
         Command::Seal(arguments) => seal::run(arguments, streams),
         Command::Set(arguments) => set::run(arguments, streams),
         Command::Unset(arguments) => unset::run(arguments, streams),
+        Command::Rotate(arguments) => rotate::run(arguments, streams),
         Command::Open(arguments) => open::run(arguments, streams),
         Command::Inspect(arguments) => inspect::run(arguments, streams),
         Command::Keys(command) => keys::run(command, streams),

@@ -22,6 +22,7 @@ mod private_file;
 mod recipients;
 mod replacement;
 mod residue;
+mod rotating;
 mod sealed_objects;
 mod sealing;
 mod streams;

@@ -81,6 +81,16 @@ impl KeyFinding {
             KeyFinding::Behind { .. } => "Behind",
         }
     }
+
+    /// The envelope that it is about.
+    pub fn envelope(&self) -> &EnvelopeId {
+        match self {
+            KeyFinding::Exposed { envelope, .. }
+            | KeyFinding::NeedsReseal { envelope, .. }
+            | KeyFinding::Behind { envelope, .. } => envelope,
+            KeyFinding::WrapBroken(wrap) => &wrap.envelope,
+        }
+    }
 }
 
 impl fmt::Display for KeyFinding {

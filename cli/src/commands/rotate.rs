@@ -1,0 +1,262 @@
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use clap::{ArgGroup, Args};
+use serde::Serialize;
+use waxseal_shared::manifest::{DocumentKind, split};
+use waxseal_shared::sealed_secret::OfferedWraps;
+use waxseal_shared::visible_text::escaped_json;
+
+use super::inspect::ReportFormat;
+use crate::error::{CliError, Failures, Kind};
+use crate::file_names::file_name;
+use crate::identities;
+use crate::input::Input;
+use crate::lossless_edit::{self, ObjectChanges};
+use crate::output::{ChangedFolders, Destination};
+use crate::passphrases::PassphraseArguments;
+use crate::recipients::check_creation_times;
+use crate::rotating::{self, ClusterKeys, Extent, Offers, WrapSource};
+use crate::sealed_objects::{inputs_of, read_text, sealed_secrets_of};
+use crate::streams::Streams;
+use crate::workers;
+
+/// Bring SealedSecrets up to date after a change of keys.
+///
+/// Adds wraps for the primary and the Active recovery keys of the keys files, and changes no value. The wraps are those
+/// that the controller offers in the status of its SealedSecrets, or they are made offline with an identity. Only lines
+/// of `wraps` change; every other byte of the files stays. Old wraps stay, too: history has them anyway.
+///
+/// A SealedSecret is brought up to date for the clusters that it is sealed for already.
+#[derive(Args)]
+#[command(
+    after_help = EXAMPLES,
+    group = ArgGroup::new("source").args(["identity", "offers", "check"]).required(true),
+    group = ArgGroup::new("extent").args(["replace_broken", "prune", "reseal"]).requires("identity")
+)]
+pub(crate) struct RotateArguments {
+    /// Change the SealedSecrets of these files and folders
+    #[arg(value_name = "FILE|DIR", value_parser = file_name::<OsString>(), required = true)]
+    paths: Vec<OsString>,
+    /// The keys file of a cluster. Repeatable
+    #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>(), required = true)]
+    keys: Vec<OsString>,
+    /// Take the wraps that a controller offers: SealedSecrets with their status, as `kubectl get wax -A -o yaml` prints
+    /// them; `-` is stdin
+    #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>(), conflicts_with = "identity")]
+    offers: Option<OsString>,
+    /// Make the wraps with this age identity file. Repeatable
+    #[arg(long, value_name = "IDENTITY_FILE", value_parser = file_name::<OsString>())]
+    identity: Vec<OsString>,
+    #[command(flatten)]
+    passphrase: PassphraseArguments,
+    /// Only compare: write nothing, and exit with 4 if a SealedSecret is not up to date
+    #[arg(long, conflicts_with_all = ["identity", "offers"])]
+    check: bool,
+    /// Also replace wraps whose proof fails
+    #[arg(long)]
+    replace_broken: bool,
+    /// Also remove wraps for Retired keys, where the wraps for the keys that replace them are proven. Wraps for Revoked
+    /// keys stay: they show what was exposed
+    #[arg(long, conflicts_with_all = ["replace_broken", "reseal"])]
+    prune: bool,
+    /// Seal every value again, under a new DEK. Removes the wraps for Revoked keys; what history holds stays readable
+    #[arg(long, conflicts_with = "replace_broken")]
+    reseal: bool,
+    /// Print the report in this format
+    #[arg(long, value_enum, default_value = "text")]
+    format: ReportFormat,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kubectl get wax -A -o json | waxseal rotate apps/ --keys .waxseal/prod.yaml --offers -
+  waxseal rotate apps/ --keys .waxseal/prod.yaml --identity recovery.key
+  waxseal rotate apps/ --keys .waxseal/prod.yaml --check";
+
+/// One SealedSecret that is not up to date after the run.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Waiting {
+    place: String,
+    namespace: String,
+    name: String,
+    findings: Vec<FindingReport>,
+}
+
+#[derive(Serialize)]
+struct FindingReport {
+    reason: &'static str,
+    message: String,
+}
+
+/// The outcome for one file.
+#[derive(Default)]
+struct FileOutcome {
+    objects: usize,
+    changed: usize,
+    waiting: Vec<Waiting>,
+    errors: Vec<CliError>,
+}
+
+pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(), Failures> {
+    let clusters = arguments.clusters()?;
+    let source = arguments.source()?;
+    let (mut inputs, mut errors) = (Vec::new(), Vec::new());
+    for name in &arguments.paths {
+        if name == "-" {
+            return Err(CliError::usage("`-` is stdin, and this command changes files").into());
+        }
+        inputs.extend(inputs_of(name, &mut errors, streams)?);
+    }
+    let folders = ChangedFolders::default();
+    let (mut files, mut total) = (0, FileOutcome { errors, ..FileOutcome::default() });
+    let work = |input: &Input| {
+        let mut outcome = FileOutcome::default();
+        let done = arguments.rotate_file(input, &clusters, &source, &folders, &mut outcome);
+        outcome.errors.extend(Failures::errors_of(done));
+        outcome
+    };
+    workers::in_order(&inputs, work, |outcome: FileOutcome| {
+        files += usize::from(outcome.changed > 0);
+        total.objects += outcome.objects;
+        total.changed += outcome.changed;
+        total.waiting.extend(outcome.waiting);
+        total.errors.extend(outcome.errors);
+    });
+    total.errors.extend(folders.sync().err());
+    arguments.report(total, files, streams)
+}
+
+impl RotateArguments {
+    fn clusters(&self) -> Result<Vec<ClusterKeys>, CliError> {
+        let read = |name: &OsString| {
+            let input = Input::named(name);
+            let keys = input.read_keys()?;
+            check_creation_times(&input.place(), &keys)?;
+            Ok(ClusterKeys { keys, is_target: false })
+        };
+        self.keys.iter().map(read).collect()
+    }
+
+    fn source(&self) -> Result<WrapSource, CliError> {
+        if !self.identity.is_empty() {
+            return Ok(WrapSource::Identities(identities::key_ring(&self.identity, &self.passphrase)?));
+        }
+        match &self.offers {
+            Some(name) => read_offers(&Input::named(name)).map(WrapSource::Offers),
+            None => Ok(WrapSource::Nowhere),
+        }
+    }
+
+    fn extent(&self) -> Extent {
+        match (self.replace_broken, self.prune, self.reseal) {
+            (true, ..) => Extent::ReplaceBroken,
+            (_, true, _) => Extent::Prune,
+            (.., true) => Extent::Reseal,
+            _ => Extent::Add,
+        }
+    }
+
+    fn rotate_file(
+        &self,
+        input: &Input,
+        clusters: &[ClusterKeys],
+        source: &WrapSource,
+        folders: &ChangedFolders,
+        outcome: &mut FileOutcome,
+    ) -> Result<(), Failures> {
+        let text = input.read()?;
+        let mut changes = Vec::new();
+        let read = read_text(input, &text, |object| {
+            outcome.objects += 1;
+            match rotating::rotate(&object, clusters, source, self.extent()) {
+                Ok(rotated) => {
+                    if !rotated.changes.is_empty() {
+                        changes.push(ObjectChanges { index: object.index, changes: rotated.changes });
+                    }
+                    if !rotated.findings.is_empty() {
+                        let (namespace, name) = (object.sealed.namespace.to_string(), object.sealed.name.to_string());
+                        let findings = rotated.findings.iter();
+                        let findings = findings
+                            .map(|found| FindingReport { reason: found.reason(), message: found.to_string() })
+                            .collect();
+                        outcome.waiting.push(Waiting { place: object.place, namespace, name, findings });
+                    }
+                }
+                Err(error) => outcome.errors.push(error),
+            }
+        });
+        outcome.errors.extend(Failures::errors_of(read));
+        if !changes.is_empty()
+            && let Some(file) = input.file()
+        {
+            let new = lossless_edit::apply(&input.place(), &text, &changes)?;
+            let destination = Destination::at(file).map_err(|error| error.at(input.place()))?;
+            destination.write(&new, folders)?;
+            outcome.changed = changes.len();
+        }
+        Ok(())
+    }
+
+    fn report(&self, total: FileOutcome, files: usize, streams: &mut Streams) -> Result<(), Failures> {
+        if self.format == ReportFormat::Json {
+            streams.result(&json(&total.waiting))?;
+        } else {
+            streams.result(&text(&total.waiting))?;
+        }
+        let objects = total.objects;
+        let waiting = total.waiting.len();
+        if !self.check {
+            streams.say(&format!("changed {} of {objects} SealedSecrets, in {files} files", total.changed));
+        }
+        let mut errors = total.errors;
+        if waiting > 0 {
+            let text = format!("{waiting} of {objects} SealedSecrets are not up to date");
+            if self.check {
+                errors.push(CliError::new(Kind::Found, text).with_hint("run `waxseal rotate` without `--check`"));
+            } else {
+                streams.say(&text);
+            }
+        }
+        Failures::none_or(errors)
+    }
+}
+
+fn text(waiting: &[Waiting]) -> String {
+    let line = |object: &Waiting, finding: &FindingReport| {
+        let Waiting { place, namespace, name, .. } = object;
+        format!("{place}: {namespace}/{name}: {}: {}\n", finding.reason, finding.message)
+    };
+    waiting.iter().flat_map(|object| object.findings.iter().map(move |finding| line(object, finding))).collect()
+}
+
+fn json(waiting: &[Waiting]) -> String {
+    // A report is plain data.
+    let json = serde_json::to_string_pretty(waiting).expect("a report is JSON");
+    format!("{}\n", escaped_json(&json))
+}
+
+/// Reads the offers of the SealedSecrets in a file.
+fn read_offers(input: &Input) -> Result<Offers, CliError> {
+    let (place, text) = (input.place(), input.read()?);
+    let failed = |error| CliError::manifest(&place, &error);
+    let mut offers = Offers::default();
+    for (_, kind) in split(&text).map_err(failed)?.kinds() {
+        add_offers(kind.map_err(failed)?, &mut offers).map_err(failed)?;
+    }
+    Ok(offers)
+}
+
+fn add_offers(kind: DocumentKind<'_>, offers: &mut Offers) -> Result<(), waxseal_shared::manifest::ManifestError> {
+    for object in sealed_secrets_of(kind) {
+        let value = object.to_value()?;
+        let text = |path: &str| value.pointer(path).and_then(|value| value.as_str()).unwrap_or_default();
+        let title = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
+        let rewrapped = value.pointer("/status/rewrapped").cloned().unwrap_or_default();
+        // A status that has another shape has no offers for this version.
+        let rewrapped: BTreeMap<String, OfferedWraps> = serde_json::from_value(rewrapped).unwrap_or_default();
+        offers.add(&title, rewrapped);
+    }
+    Ok(())
+}
