@@ -1,12 +1,14 @@
 //! The result of judging one SealedSecret: the facts for its status and for the log.
 
-use crate::open::BrokenWrap;
+use std::collections::BTreeSet;
+
 use crate::reason::{Reason, Standing};
+use crate::rotation::{KeyFinding, WrapReview};
 use crate::sealed_secret::SealedSecretStatus;
 
-/// The largest number of broken wraps that a message names. An editor can break a thousand wraps, and Kubernetes limits
-/// the message of a condition to 32 KiB.
-const NAMED_BROKEN_WRAPS: usize = 16;
+/// The largest number of findings that a message names. An editor can break a thousand wraps, and Kubernetes limits the
+/// message of a condition to 32 KiB.
+const NAMED_FINDINGS: usize = 16;
 
 /// The result of judging one object. Never contains a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +17,8 @@ pub struct Judgement {
     pub reason: Reason,
     /// The message of the condition `Ready`: a sentence for people, with names and never values.
     pub message: String,
-    /// The wraps whose proof failed (FORMAT.md §7.4); empty unless the object was opened.
-    pub broken_wraps: Vec<BrokenWrap>,
+    /// The state of the wraps; `None` unless the object was opened.
+    pub wraps: Option<WrapReview>,
 }
 
 /// One condition of a status, without its times.
@@ -34,14 +36,14 @@ pub struct Fact {
 }
 
 impl Judgement {
-    /// A judgement without broken wraps.
+    /// A judgement on an object that was not opened.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), broken_wraps: Vec::new() }
+        Self { reason, message: message.into(), wraps: None }
     }
 
     /// The judgement on an object whose Secret is right.
-    pub fn materialised(broken_wraps: Vec<BrokenWrap>) -> Self {
-        Self { broken_wraps, ..Self::new(Reason::Materialised, "the Secret is as this SealedSecret says") }
+    pub fn materialised(wraps: WrapReview) -> Self {
+        Self { wraps: Some(wraps), ..Self::new(Reason::Materialised, "the Secret is as this SealedSecret says") }
     }
 
     /// Whether the Secret is as its SealedSecret says.
@@ -53,9 +55,12 @@ impl Judgement {
     pub fn facts(&self) -> Vec<Fact> {
         let (reason, message) = (self.reason.as_str(), self.message.clone());
         let mut facts = vec![Fact { condition: "Ready", is_true: self.is_ready(), reason, message }];
-        if !self.broken_wraps.is_empty() {
-            let message = list(&self.broken_wraps);
-            facts.push(Fact { condition: "KeyCurrent", is_true: false, reason: "WrapBroken", message });
+        // The findings are in the order of urgency.
+        if let Some(findings) = self.wraps.as_ref().map(|wraps| &wraps.findings)
+            && let Some(first) = findings.first()
+        {
+            let (reason, message) = (first.reason(), list(findings));
+            facts.push(Fact { condition: "KeyCurrent", is_true: false, reason, message });
         }
         facts
     }
@@ -71,9 +76,9 @@ impl Fact {
     }
 }
 
-fn list(broken_wraps: &[BrokenWrap]) -> String {
-    let mut named: Vec<_> = broken_wraps.iter().take(NAMED_BROKEN_WRAPS).map(BrokenWrap::to_string).collect();
-    match broken_wraps.len().saturating_sub(NAMED_BROKEN_WRAPS) {
+fn list(findings: &BTreeSet<KeyFinding>) -> String {
+    let mut named: Vec<_> = findings.iter().take(NAMED_FINDINGS).map(KeyFinding::to_string).collect();
+    match findings.len().saturating_sub(NAMED_FINDINGS) {
         0 => {}
         more => named.push(format!("and {more} more")),
     }
@@ -84,11 +89,13 @@ fn list(broken_wraps: &[BrokenWrap]) -> String {
 mod tests {
     use super::*;
     use crate::names::{EnvelopeId, KeyId};
+    use crate::open::BrokenWrap;
 
-    fn broken_wraps(count: u64) -> Vec<BrokenWrap> {
+    fn broken_wraps(count: u64) -> WrapReview {
         let envelope = EnvelopeId::parse("e7f3a9c21e0").expect("an envelope id");
         let key = |number| KeyId::parse(&format!("k{number:016x}")).expect("a key id");
-        (0..count).map(|number| BrokenWrap { envelope: envelope.clone(), key: key(number) }).collect()
+        let broken = |number| KeyFinding::WrapBroken(BrokenWrap { envelope: envelope.clone(), key: key(number) });
+        WrapReview { findings: (0..count).map(broken).collect(), ..WrapReview::default() }
     }
 
     #[test]
@@ -104,7 +111,7 @@ mod tests {
     #[test]
     fn broken_wraps_make_key_current_false_and_leave_ready_alone() {
         let facts = Judgement::materialised(broken_wraps(2)).facts();
-        assert_eq!(facts[0], Judgement::materialised(Vec::new()).facts()[0]);
+        assert_eq!(facts[0], Judgement::materialised(WrapReview::default()).facts()[0]);
         let expected = "envelope e7f3a9c21e0: the wrap for k0000000000000000 is broken; envelope e7f3a9c21e0: the wrap \
                         for k0000000000000001 is broken";
         let key_current =

@@ -27,6 +27,7 @@ pub enum Keys {
 #[derive(Debug, Default)]
 pub struct KeyRing {
     keys: Vec<HeldKey>,
+    recovery: Vec<PublishedKey>,
 }
 
 /// An opened envelope.
@@ -68,7 +69,18 @@ impl KeyRing {
             let id = key.key_id().clone();
             (primary.as_ref() != Some(&id), Reverse(key.published().created_at), id)
         });
-        Self { keys }
+        Self { keys, recovery: Vec::new() }
+    }
+
+    /// The ring with the recovery keys of its cluster, whose identities it does not hold.
+    pub fn with_recovery_keys(mut self, recovery: Vec<PublishedKey>) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    /// All keys that the cluster publishes: those of the ring, and the recovery keys.
+    pub fn published(&self) -> impl Iterator<Item = &PublishedKey> {
+        self.keys.iter().map(HeldKey::published).chain(&self.recovery)
     }
 
     /// The keys, the primary first.

@@ -7,8 +7,9 @@ use crate::format::{Refusal, Sealed};
 use crate::judgement::Judgement;
 use crate::key_ring::{KeyRing, Keys};
 use crate::names::{KeyId, ObjectName};
-use crate::open::open;
+use crate::randomness::CryptoRng;
 use crate::reason::Reason;
+use crate::rotation::open_and_review;
 use crate::sealed_secret::{SealedSecret, Template, TemplateMetadata};
 use crate::secret::{DEFAULT_TYPE, SecretData};
 use crate::template::{self, ForbiddenPrefix};
@@ -99,7 +100,7 @@ pub enum Plan {
 /// The facts about an object whose Secret is right.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Materialised {
-    /// The judgement, with the broken wraps.
+    /// The judgement, with the state of the wraps.
     pub judgement: Judgement,
     /// The keys whose wraps were opened.
     pub opened_with: BTreeSet<KeyId>,
@@ -133,13 +134,21 @@ impl<'a> Existing<'a> {
 /// Decides what to do about an object, given the keys, the metadata that the operator forbids and what exists under the
 /// name of the Secret.
 ///
+/// `random` is used only for wraps that the object lacks after a change of keys.
+///
 /// The order of the checks: deletion of the object, keys, format, forbidden metadata, opening, ownership, fields that
 /// Kubernetes never changes. The first check that fails decides, and nothing is written.
-pub fn plan(object: &SealedSecret, keys: &Keys, forbidden: &[ForbiddenPrefix], existing: Existing<'_>) -> Plan {
+pub fn plan(
+    object: &SealedSecret,
+    keys: &Keys,
+    forbidden: &[ForbiddenPrefix],
+    existing: Existing<'_>,
+    random: &mut impl CryptoRng,
+) -> Plan {
     if object.metadata.deletion_timestamp.is_some() {
         return Plan::Nothing;
     }
-    match decide(object, keys, forbidden, existing) {
+    match decide(object, keys, forbidden, existing, random) {
         Ok(plan) => plan,
         Err(judgement) => Plan::Refuse(judgement),
     }
@@ -150,14 +159,14 @@ fn decide(
     keys: &Keys,
     forbidden: &[ForbiddenPrefix],
     existing: Existing<'_>,
+    random: &mut impl CryptoRng,
 ) -> Result<Plan, Judgement> {
     let ring = ring(keys)?;
     let refused = |refusal: Refusal| Judgement::new(refusal.reason(), refusal.to_string());
     let sealed = Sealed::decode(object).map_err(refused)?;
     check_metadata(&sealed.template, forbidden)?;
-    let opened = open(&sealed, ring).map_err(refused)?;
-    let judgement = Judgement::materialised(opened.broken_wraps);
-    let done = Materialised { judgement, opened_with: opened.opened_with };
+    let (opened, wraps) = open_and_review(object, &sealed, ring, random).map_err(refused)?;
+    let done = Materialised { judgement: Judgement::materialised(wraps), opened_with: opened.opened_with };
     let desired = desired(&sealed, opened.data);
     match existing {
         Existing::Absent => Ok(Plan::Write(Box::new(desired), done)),

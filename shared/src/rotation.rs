@@ -14,13 +14,21 @@ use base64::prelude::BASE64_STANDARD;
 use crate::format::{Envelope, MAX_WRAPS, Refusal, Sealed, Wrap};
 use crate::key::{KeyKind, Recipient};
 use crate::key_life;
-use crate::key_ring::KeyRing;
+use crate::key_ring::{KeyRing, OpenedEnvelope};
+use crate::manifest::MAX_OBJECT_BYTES;
 use crate::names::{EnvelopeId, KeyId};
-use crate::open::{BrokenWrap, open_whole};
+use crate::open::{BrokenWrap, Opened, open_whole};
 use crate::randomness::CryptoRng;
-use crate::sealed_secret::OfferedWraps;
+use crate::sealed_secret::{OfferedWraps, SealedSecret};
 use crate::sealing_key::{KeyState, PublishedKey};
 use crate::stack;
+
+/// The most bytes of offers in one status: 256 KiB.
+const MAX_OFFER_BYTES: usize = 256 * 1024;
+/// The bytes of an offer beside its wrap: the ids, the commitment and the punctuation.
+const OFFER_OVERHEAD: usize = 128;
+/// The bytes that the rest of the status and the metadata of the server may need.
+const STATUS_RESERVE: usize = 128 * 1024;
 
 /// Something that a change of keys asks of an envelope. The order is that of urgency.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +57,24 @@ pub enum KeyFinding {
         /// The key without a wrap.
         key: KeyId,
     },
+    /// The status has no room for a wrap that the envelope lacks.
+    OffersTruncated {
+        /// The envelope.
+        envelope: EnvelopeId,
+        /// The key without a wrap.
+        key: KeyId,
+    },
+}
+
+/// The state of an object's wraps, from opening it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WrapReview {
+    /// What the keys ask for.
+    pub findings: BTreeSet<KeyFinding>,
+    /// For each envelope that a value names, the keys whose wraps were opened or proven (`status.keys`).
+    pub keys: BTreeMap<String, Vec<String>>,
+    /// The wraps that envelopes lack (`status.rewrapped`).
+    pub offers: BTreeMap<String, OfferedWraps>,
 }
 
 /// A wrap that is to be made.
@@ -79,6 +105,7 @@ impl KeyFinding {
             KeyFinding::WrapBroken(_) => "WrapBroken",
             KeyFinding::NeedsReseal { .. } => "NeedsReseal",
             KeyFinding::Behind { .. } => "Behind",
+            KeyFinding::OffersTruncated { .. } => "OffersTruncated",
         }
     }
 
@@ -87,7 +114,8 @@ impl KeyFinding {
         match self {
             KeyFinding::Exposed { envelope, .. }
             | KeyFinding::NeedsReseal { envelope, .. }
-            | KeyFinding::Behind { envelope, .. } => envelope,
+            | KeyFinding::Behind { envelope, .. }
+            | KeyFinding::OffersTruncated { envelope, .. } => envelope,
             KeyFinding::WrapBroken(wrap) => &wrap.envelope,
         }
     }
@@ -104,6 +132,9 @@ impl fmt::Display for KeyFinding {
                 write!(f, "envelope {envelope}: cannot get a wrap for {key}")
             }
             KeyFinding::Behind { envelope, key } => write!(f, "envelope {envelope}: no wrap for {key}"),
+            KeyFinding::OffersTruncated { envelope, key } => {
+                write!(f, "envelope {envelope}: the status has no room for the new wrap for {key}")
+            }
         }
     }
 }
@@ -172,6 +203,79 @@ pub fn make_wraps(
         });
         Ok(made.collect())
     })
+}
+
+/// Opens an object and reviews its wraps. Makes the wraps that it lacks, unless its status offers them already.
+pub(crate) fn open_and_review(
+    object: &SealedSecret,
+    sealed: &Sealed,
+    ring: &KeyRing,
+    random: &mut impl CryptoRng,
+) -> Result<(Opened, WrapReview), Refusal> {
+    stack::wiped_after(|| {
+        let (opened, envelopes) = open_whole(sealed, ring)?;
+        let published: Vec<_> = ring.published().cloned().collect();
+        let mut findings: BTreeSet<_> = findings(sealed, &published).into_iter().collect();
+        findings.extend(opened.broken_wraps.iter().cloned().map(KeyFinding::WrapBroken));
+        let keys = envelopes.iter().map(|(id, envelope)| {
+            let proven = sealed.envelopes()[id].wraps.keys().filter(|key| !envelope.broken_wraps.contains(key));
+            (id.to_string(), proven.map(KeyId::to_string).collect())
+        });
+        let mut review = WrapReview { findings, keys: keys.collect(), offers: BTreeMap::new() };
+        let recipients = key_life::sealing_recipients(&published).unwrap_or_default();
+        offer_missing(object, sealed, &envelopes, &recipients, &mut review, random);
+        Ok((opened, review))
+    })
+}
+
+/// Offers the wraps that an object lacks. Those that its status offers stay as they are, if their proof is right.
+fn offer_missing(
+    object: &SealedSecret,
+    sealed: &Sealed,
+    envelopes: &BTreeMap<EnvelopeId, OpenedEnvelope>,
+    recipients: &[Recipient],
+    review: &mut WrapReview,
+    random: &mut impl CryptoRng,
+) {
+    let wanted = missing_wraps(sealed, recipients);
+    if wanted.is_empty() {
+        return;
+    }
+    let present = object.status.as_ref().map(|status| &status.rewrapped);
+    let mut room = room_for_offers(object);
+    let mut wraps = Vec::new();
+    for WantedWrap { envelope, recipient } in wanted {
+        let Some(OpenedEnvelope { dek, .. }) = envelopes.get(&envelope) else { continue };
+        let key = recipient.key_id().clone();
+        let offered = present.and_then(|offers| offers.get(envelope.as_str())?.wraps.get(key.as_str()));
+        let is_good = |text: &&String| {
+            let wrap = Wrap::parse(text).ok();
+            wrap.is_some_and(|wrap| wrap.kind() == recipient.kind() && wrap.is_proven(dek, &key))
+        };
+        let text = match offered.filter(is_good) {
+            Some(text) => text.clone(),
+            None => Wrap::seal(&recipient, dek, random).to_text(),
+        };
+        // The commitment, the quotes and the indentation of a wrap are counted too.
+        match room.checked_sub(text.len() + OFFER_OVERHEAD) {
+            Some(left) => {
+                room = left;
+                wraps.push(NewWrap { envelope, key, text });
+            }
+            None => {
+                review.findings.insert(KeyFinding::OffersTruncated { envelope, key });
+            }
+        }
+    }
+    review.offers = offer(sealed, wraps);
+}
+
+/// The bytes that the status of an object has for offers: at most 256 KiB, and the object must stay below its limit.
+fn room_for_offers(object: &SealedSecret) -> usize {
+    // Objects consist of plain data, and the keys of their maps are strings.
+    let without_status = SealedSecret { status: None, ..object.clone() };
+    let size = serde_json::to_vec(&without_status).map_or(MAX_OBJECT_BYTES, |json| json.len());
+    MAX_OFFER_BYTES.min(MAX_OBJECT_BYTES.saturating_sub(size + STATUS_RESERVE))
 }
 
 /// Returns the wraps of an offer that an object lacks, can get, and that are for one of these recipients.
@@ -243,7 +347,7 @@ mod tests {
     use crate::open::open;
     use crate::randomness;
     use crate::seal::{Place, seal_values};
-    use crate::sealed_secret::{Scope, SealedSecret, SealedSecretSpec};
+    use crate::sealed_secret::{Scope, SealedSecretSpec};
     use crate::sealing_key::KeyRole;
     use crate::secret::{SecretBytes, SecretData};
 

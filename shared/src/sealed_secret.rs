@@ -181,12 +181,19 @@ pub struct SealedSecretStatus {
     /// The generation of the SealedSecret that the conditions speak of; −1 before the controller has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` says whether the Secret is as the SealedSecret says. `KeyCurrent` is there, and false, while a wrap of
-    /// the SealedSecret is broken. `Stalled` is there while waiting will not help, and `Reconciling` while the
+    /// `Ready` says whether the Secret is as the SealedSecret says. `KeyCurrent` is there, and false, while the
+    /// wraps of the SealedSecret are not as the keys ask. `Stalled` is there while waiting will not help, and `Reconciling` while the
     /// controller tries again.
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
+    /// For each envelope that a value names, the ids of the keys whose wraps were opened or proven.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<String, Vec<String>>,
+    /// Wraps that envelopes lack after a change of keys, by envelope id: for the primary and the recovery keys.
+    /// `waxseal rotate` writes them into the manifest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rewrapped: BTreeMap<String, OfferedWraps>,
     /// The Secret that was last seen to be right. While the Secret, the SealedSecret, the keys and the rules are
     /// unchanged, the controller reads and writes nothing for this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]

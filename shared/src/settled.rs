@@ -69,7 +69,7 @@ pub fn record(
         opened_with: opened_with.into_iter().map(|id| id.as_str().to_owned()).collect(),
         proof: String::new(),
     });
-    let proof = BASE64_URL_SAFE_NO_PAD.encode(proof(key, object, StatusDigest::of(status)));
+    let proof = BASE64_URL_SAFE_NO_PAD.encode(proof(key, ring, object, StatusDigest::of(status)));
     if let Some(settled) = &mut status.settled {
         settled.proof = proof;
     }
@@ -95,7 +95,7 @@ impl Settled {
         let Ok(claimed) = BASE64_URL_SAFE_NO_PAD.decode(&self.proof) else {
             return false;
         };
-        usable(ring).any(|key| proof(key, object, status).ct_eq(claimed.as_slice()).into())
+        usable(ring).any(|key| proof(key, ring, object, status).ct_eq(claimed.as_slice()).into())
     }
 }
 
@@ -103,8 +103,9 @@ fn usable(ring: &KeyRing) -> impl Iterator<Item = &HeldKey> {
     ring.keys().iter().filter(|key| key.published().state != KeyState::Revoked)
 }
 
-/// HKDF-SHA256 (RFC 5869) as a message authentication code, with the identity as its key.
-fn proof(key: &HeldKey, object: &JudgedObject<'_>, status: StatusDigest) -> [u8; PROOF_BYTES] {
+/// HKDF-SHA256 (RFC 5869) as a message authentication code, with the identity as its key. It covers all published keys:
+/// after a change of keys every object is judged again, because it may lack a wrap.
+fn proof(key: &HeldKey, ring: &KeyRing, object: &JudgedObject<'_>, status: StatusDigest) -> [u8; PROOF_BYTES] {
     stack::wiped_after(|| {
         let mut proof = [0; PROOF_BYTES];
         let uid = Sha256::digest(object.uid);
@@ -112,8 +113,14 @@ fn proof(key: &HeldKey, object: &JudgedObject<'_>, status: StatusDigest) -> [u8;
         for prefix in object.forbidden {
             forbidden.update(Sha256::digest(prefix.as_str()));
         }
+        let mut keys = Sha256::new();
+        for key in ring.published() {
+            keys.update(Sha256::digest(key.recipient.as_str()));
+            keys.update([key.role as u8, key.state as u8]);
+        }
         let generation = object.generation.to_be_bytes();
-        let info: [&[u8]; 5] = [b"waxseal/v1/settled", &uid, &generation, &forbidden.finalize(), &status.0];
+        let (forbidden, keys) = (forbidden.finalize(), keys.finalize());
+        let info: [&[u8]; 6] = [b"waxseal/v2/settled", &uid, &generation, &forbidden, &keys, &status.0];
         Hkdf::<Sha256>::new(None, key.identity().expose().as_bytes())
             .expand_multi_info(&info, &mut proof)
             .expect("16 bytes are asked for, of the 8,160 that RFC 5869 allows");

@@ -1,12 +1,14 @@
 //! The status of a SealedSecret: conditions that follow kstatus.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::judgement::{Fact, Judgement};
 use crate::key_life::whole_seconds;
 use crate::reason::Standing;
-use crate::sealed_secret::{SealedSecret, SealedSecretStatus};
+use crate::sealed_secret::{OfferedWraps, SealedSecret, SealedSecretStatus};
 
 // `kubectl describe` prints the message of every condition, so only `Ready` has the full text.
 const WAITING: &str = "the controller tries again by itself; the condition Ready says what it waits for";
@@ -43,7 +45,23 @@ pub fn after(object: &SealedSecret, judgement: &Judgement, now: Timestamp) -> Se
             }
         })
         .collect();
-    SealedSecretStatus { observed_generation: object.metadata.generation, conditions, settled: None }
+    let (keys, rewrapped) = wraps_after(object, judgement);
+    SealedSecretStatus { observed_generation: object.metadata.generation, conditions, keys, rewrapped, settled: None }
+}
+
+/// The keys of the envelopes and the offered wraps. They stay while the controller waits and the spec is the same.
+fn wraps_after(
+    object: &SealedSecret,
+    judgement: &Judgement,
+) -> (BTreeMap<String, Vec<String>>, BTreeMap<String, OfferedWraps>) {
+    if let Some(wraps) = &judgement.wraps {
+        return (wraps.keys.clone(), wraps.offers.clone());
+    }
+    let is_waiting = judgement.reason.standing() == Standing::Waiting;
+    let is_of_this_spec =
+        |status: &&SealedSecretStatus| is_waiting && status.observed_generation == object.metadata.generation;
+    let previous = object.status.as_ref().filter(is_of_this_spec);
+    previous.map(|status| (status.keys.clone(), status.rewrapped.clone())).unwrap_or_default()
 }
 
 fn transition_time(type_: &str, status: &str, previous: &[Condition], now: Timestamp) -> Time {

@@ -9,6 +9,7 @@ use thiserror::Error;
 use waxseal_shared::judgement::Judgement;
 use waxseal_shared::key_ring::Keys;
 use waxseal_shared::plan::{Existing, Plan, plan};
+use waxseal_shared::randomness;
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec};
 use waxseal_shared::status;
@@ -155,7 +156,7 @@ fn carry_out(
         FoundSecret::Foreign(why) => Existing::Foreign(why.clone()),
         FoundSecret::Ours(secret) => Existing::Ours(secret),
     };
-    let judgement = match plan(object, keys, forbidden, existing) {
+    let judgement = match plan(object, keys, forbidden, existing, &mut randomness::system()) {
         Plan::Write(desired, done) => {
             folder.write(&desired)?;
             return Ok(done.judgement);

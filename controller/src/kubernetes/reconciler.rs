@@ -16,6 +16,7 @@ use waxseal_shared::judgement::Judgement;
 use waxseal_shared::key_ring::Keys;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::plan::{DesiredSecret, Existing, Materialised, Plan, plan};
+use waxseal_shared::randomness;
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec, SealedSecretStatus};
 use waxseal_shared::settled::{self, JudgedObject};
@@ -249,7 +250,7 @@ async fn carry_out_plan(
     let version = secret.as_ref().map(version_of);
     let secret = secret.map(existing_secret);
     let existing = secret.as_ref().map_or(Existing::Absent, |secret| Existing::of(secret, object));
-    match (plan(object, keys, &context.forbidden, existing), version) {
+    match (plan(object, keys, &context.forbidden, existing, &mut randomness::system()), version) {
         (Plan::Nothing, _) => None,
         (Plan::Refuse(judgement), _) => Some(Judged::refused(judgement)),
         (Plan::Keep(materialised), version) => Some(Judged::right(materialised, version?)),

@@ -9,6 +9,7 @@ use crate::key_life::HeldKey;
 use crate::names::{DataKey, EnvelopeId, Namespace};
 use crate::open::BrokenWrap;
 use crate::randomness;
+use crate::rotation::{KeyFinding, WrapReview};
 use crate::seal::seal;
 use crate::sealed_secret::Scope;
 use crate::sealing_key::{KeyRole, KeyState};
@@ -18,7 +19,8 @@ const UID: &str = "0b8f7a1c";
 
 /// The plan where the operator forbids nothing.
 fn plan(object: &SealedSecret, keys: Keys, existing: Option<&ExistingSecret>) -> Plan {
-    super::plan(object, &keys, &[], existing.map_or(Existing::Absent, |secret| Existing::of(secret, object)))
+    let existing = existing.map_or(Existing::Absent, |secret| Existing::of(secret, object));
+    super::plan(object, &keys, &[], existing, &mut randomness::system())
 }
 
 fn held(ring: &Arc<KeyRing>) -> Keys {
@@ -132,7 +134,9 @@ fn broken_wraps_are_in_each_judgement_until_they_are_mended() {
     let (object, broken) = with_broken_wraps(sealed_to_others(&ring, "PASSWORD", 2), &ring);
     assert_eq!(broken.len(), 2);
     let primary = ring.primary().expect("one key").recipient.key_id().clone();
-    let judgement = Judgement::materialised(broken);
+    let keys = broken.iter().map(|wrap| (wrap.envelope.to_string(), vec![primary.to_string()])).collect();
+    let findings = broken.into_iter().map(KeyFinding::WrapBroken).collect();
+    let judgement = Judgement::materialised(WrapReview { findings, keys, ..WrapReview::default() });
     let expected = Materialised { judgement, opened_with: BTreeSet::from([primary]) };
     let Plan::Write(_, done) = plan(&object, held(&ring), None) else { panic!("expected a write") };
     assert_eq!(done, expected);
@@ -199,7 +203,13 @@ fn every_way_of_being_foreign_is_refused() {
 #[test]
 fn a_foreign_object_is_refused_with_the_reason_of_the_backend() {
     let ring = ring();
-    let plan = super::plan(&sealed(&ring), &held(&ring), &[], Existing::Foreign("a folder of others".to_owned()));
+    let plan = super::plan(
+        &sealed(&ring),
+        &held(&ring),
+        &[],
+        Existing::Foreign("a folder of others".to_owned()),
+        &mut randomness::system(),
+    );
     assert_eq!(assert_not_written(plan, Reason::ForeignOwner), "a folder of others");
 }
 
@@ -299,12 +309,18 @@ fn metadata_that_the_operator_forbids_is_refused() {
     let ring = ring();
     let forbidden = ["team".parse().expect("a prefix")];
     let message = assert_not_written(
-        super::plan(&sealed(&ring), &held(&ring), &forbidden, Existing::Absent),
+        super::plan(&sealed(&ring), &held(&ring), &forbidden, Existing::Absent, &mut randomness::system()),
         Reason::TypeForbidden,
     );
     assert_eq!(
         message,
         "spec.template: labels and annotations that begin with team are forbidden by the configuration of this controller"
     );
-    assert_written(super::plan(&sealed(&ring), &held(&ring), &["shop".parse().expect("a prefix")], Existing::Absent));
+    assert_written(super::plan(
+        &sealed(&ring),
+        &held(&ring),
+        &["shop".parse().expect("a prefix")],
+        Existing::Absent,
+        &mut randomness::system(),
+    ));
 }

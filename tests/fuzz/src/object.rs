@@ -6,6 +6,7 @@ use waxseal_shared::key_ring::Keys;
 use waxseal_shared::manifest::split;
 use waxseal_shared::open::open;
 use waxseal_shared::plan::{Existing, Plan, plan};
+use waxseal_shared::randomness;
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::SealedSecret;
 
@@ -29,7 +30,10 @@ pub fn object(data: &[u8]) {
 }
 
 fn judge(object: &SealedSecret) {
-    match (plan(object, &Keys::Held(Arc::clone(ring())), &[], Existing::Absent), Sealed::decode(object)) {
+    match (
+        plan(object, &Keys::Held(Arc::clone(ring())), &[], Existing::Absent, &mut randomness::system()),
+        Sealed::decode(object),
+    ) {
         (Plan::Refuse(judgement), Err(error)) => assert_says(&judgement, error.reason(), &error.to_string()),
         (Plan::Refuse(judgement), Ok(sealed)) => {
             let error = open(&sealed, ring()).expect_err("what opens is written");
