@@ -20,9 +20,9 @@ pub fn all() -> [CustomResourceDefinition; 2] {
             "helm.sh/resource-policy": "keep",
         });
         let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-        allow_unknown_to_be_pruned(schema);
+        remove_additional_properties_false(schema);
         unwrap_descriptions(schema);
-        drop_nulls(schema);
+        remove_nullable(schema);
         if let Some(status) = schema.pointer_mut("/properties/status") {
             // With generation -1, kstatus reports a new object as in progress.
             status["default"] = json!({"observedGeneration": -1});
@@ -45,29 +45,29 @@ pub fn to_yaml() -> String {
 
 /// Removes `additionalProperties: false`, which structural schemas may not have. The API server prunes unknown fields, or
 /// refuses them under strict validation.
-fn allow_unknown_to_be_pruned(schema: &mut Value) {
+fn remove_additional_properties_false(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
                 fields.remove("additionalProperties");
             }
-            fields.values_mut().for_each(allow_unknown_to_be_pruned);
+            fields.values_mut().for_each(remove_additional_properties_false);
         }
-        Value::Array(items) => items.iter_mut().for_each(allow_unknown_to_be_pruned),
+        Value::Array(items) => items.iter_mut().for_each(remove_additional_properties_false),
         _ => {}
     }
 }
 
 /// Makes the API server drop a field that is `null`, as the format does.
-fn drop_nulls(schema: &mut Value) {
+fn remove_nullable(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             if fields.get("nullable") == Some(&Value::Bool(true)) {
                 fields.remove("nullable");
             }
-            fields.values_mut().for_each(drop_nulls);
+            fields.values_mut().for_each(remove_nullable);
         }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Array(items) => items.iter_mut().for_each(remove_nullable),
         _ => {}
     }
 }

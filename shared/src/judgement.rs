@@ -54,7 +54,7 @@ impl Judgement {
         let (reason, message) = (self.reason.as_str(), self.message.clone());
         let mut facts = vec![Fact { condition: "Ready", is_true: self.is_ready(), reason, message }];
         if !self.broken_wraps.is_empty() {
-            let message = list(&self.broken_wraps);
+            let message = joined(&self.broken_wraps);
             facts.push(Fact { condition: "KeyCurrent", is_true: false, reason: "WrapBroken", message });
         }
         facts
@@ -71,7 +71,7 @@ impl Fact {
     }
 }
 
-fn list(broken_wraps: &[BrokenWrap]) -> String {
+fn joined(broken_wraps: &[BrokenWrap]) -> String {
     let mut named: Vec<_> = broken_wraps.iter().take(NAMED_BROKEN_WRAPS).map(BrokenWrap::to_string).collect();
     match broken_wraps.len().saturating_sub(NAMED_BROKEN_WRAPS) {
         0 => {}

@@ -245,7 +245,7 @@ pub fn is_publication_of(published: &PublishedKey, held: &PublishedKey) -> bool 
 /// nothing that is sealed to it opens here, and it is published again as soon as its identity is repaired. A Retired or
 /// Revoked one stays while an identity is broken: nobody seals to it, and it may be the request that the repaired
 /// identity has to follow.
-pub fn is_planted(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
+pub fn must_be_removed(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
     match held.iter().find(|key| key.published().recipient == published.recipient) {
         Some(key) => !is_publication_of(published, key.published()),
         None => broken == 0 || published.state == KeyState::Active,
@@ -404,18 +404,18 @@ mod tests {
     }
 
     #[test]
-    fn what_no_held_key_accounts_for_is_planted() {
+    fn what_no_held_key_accounts_for_must_be_removed() {
         let (held, stranger) = (key(KeyState::Revoked), key(KeyState::Active).published().clone());
         let own = PublishedKey { state: KeyState::Active, ..held.published().clone() };
         let ring = [held];
         let other_role = PublishedKey { role: KeyRole::Recovery, ..own.clone() };
         let other_time = PublishedKey { created_at: Timestamp::UNIX_EPOCH, state: KeyState::Revoked, ..own.clone() };
         for broken in [0, 1] {
-            assert!(!is_planted(&own, &ring, broken));
+            assert!(!must_be_removed(&own, &ring, broken));
             for planted in [&other_role, &other_time, &stranger] {
-                assert!(is_planted(planted, &ring, broken), "{planted:?}");
+                assert!(must_be_removed(planted, &ring, broken), "{planted:?}");
             }
-            assert!(is_planted(&own, &[], broken));
+            assert!(must_be_removed(&own, &[], broken));
         }
     }
 
@@ -423,8 +423,8 @@ mod tests {
     fn what_may_be_a_request_for_a_broken_identity_stays() {
         for state in [KeyState::Retired, KeyState::Revoked] {
             let published = key(state).published().clone();
-            assert!(is_planted(&published, &[], 0));
-            assert!(!is_planted(&published, &[], 1));
+            assert!(must_be_removed(&published, &[], 0));
+            assert!(!must_be_removed(&published, &[], 1));
         }
     }
 

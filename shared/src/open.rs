@@ -49,7 +49,7 @@ fn open_all(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, Refusal> {
         let envelope = &envelopes[&value.envelope];
         let plain = value
             .open(&envelope.dek, sealed.binding(key))
-            .map_err(|check| check.fails_at(FieldPath::Value(key.clone())))?;
+            .map_err(|check| check.refusal_at(FieldPath::Value(key.clone())))?;
         data.insert(key.clone(), plain);
     }
     let broken_wraps = envelopes

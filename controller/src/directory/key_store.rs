@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 use waxseal_shared::key::{IdentityFileError, KeyKind};
 use waxseal_shared::key_life::{
-    HeldKey, HeldKeyError, StoredKeys, StrictestStates, forbids_first_key, is_planted, primary, read_held_key,
+    HeldKey, HeldKeyError, StoredKeys, StrictestStates, forbids_first_key, must_be_removed, primary, read_held_key,
     with_state,
 };
 use waxseal_shared::key_ring::{KeyRing, Keys};
@@ -219,7 +219,7 @@ impl KeyFile {
 /// Whether a published key stays beside the held keys, because it may be a request for a broken identity.
 fn is_request_for_broken(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
     let is_held = held.iter().any(|key| key.published().recipient == published.recipient);
-    !is_held && !is_planted(published, held, broken)
+    !is_held && !must_be_removed(published, held, broken)
 }
 
 fn read_key(path: &Path, now: Timestamp) -> Result<(HeldKey, KeyFile), KeyFileError> {

@@ -103,7 +103,7 @@ fn check_stanzas(stanzas: &[AgeStanza<'_>]) -> Result<KeyKind, Check> {
 }
 
 fn check_hybrid(stanza: &AgeStanza<'_>) -> Result<(), Check> {
-    let encapsulation = argument::<ENCAPSULATION_BYTES>(stanza)?;
+    let encapsulation = checked_argument::<ENCAPSULATION_BYTES>(stanza)?;
     if has_low_order_share(&encapsulation) {
         return Err(Check::ShareLowOrder);
     }
@@ -111,14 +111,14 @@ fn check_hybrid(stanza: &AgeStanza<'_>) -> Result<(), Check> {
 }
 
 fn check_classic(stanza: &AgeStanza<'_>) -> Result<(), Check> {
-    if is_low_order(&argument::<32>(stanza)?) {
+    if is_low_order(&checked_argument::<32>(stanza)?) {
         return Err(Check::ShareLowOrder);
     }
     Ok(())
 }
 
 /// Decodes the only argument of a stanza: canonical base64 without padding, of `N` bytes.
-fn argument<const N: usize>(stanza: &AgeStanza<'_>) -> Result<[u8; N], Check> {
+fn checked_argument<const N: usize>(stanza: &AgeStanza<'_>) -> Result<[u8; N], Check> {
     let [argument] = stanza.args.as_slice() else {
         return Err(Check::StanzaArguments);
     };

@@ -147,7 +147,7 @@ pub struct Fault {
 
 impl Check {
     /// Returns the fault of this check. `detail` replaces `{}` in the text and contains only names.
-    pub(crate) fn fails_for(self, detail: impl Into<String>) -> Fault {
+    pub(crate) fn fault_with(self, detail: impl Into<String>) -> Fault {
         Fault { check: self, detail: detail.into() }
     }
 }
@@ -161,7 +161,7 @@ impl Fault {
 
 impl From<Check> for Fault {
     fn from(check: Check) -> Self {
-        check.fails_for(String::new())
+        check.fault_with(String::new())
     }
 }
 

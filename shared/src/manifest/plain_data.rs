@@ -15,13 +15,13 @@ const WRITE_IT_OUT: &str = "write the value out at each place";
 /// keys given twice.
 pub(super) fn refuse_what_is_not_plain_data(root: &Node, tree: &Tree<'_>) -> Result<(), ManifestError> {
     for node in root.nodes() {
-        refuse_adornments(node).map_err(|error| error.at(node))?;
+        refuse_anchors_aliases_and_tags(node).map_err(|error| error.at(node))?;
         refuse_keys(node, tree)?;
     }
     Ok(())
 }
 
-fn refuse_adornments(node: &Node) -> Result<(), ManifestError> {
+fn refuse_anchors_aliases_and_tags(node: &Node) -> Result<(), ManifestError> {
     if matches!(node.content, Content::Alias(_)) {
         return Err(ManifestError::new("aliases are not read here").with_hint(QUOTE_OR_WRITE_OUT));
     }
