@@ -120,7 +120,8 @@ mod tests {
         assert_eq!(opened.broken_wraps, []);
         let error = does_not.expect_err("more than 1 MiB");
         assert_eq!((error.check(), error.reason()), (Check::DataSize, Reason::TooLarge));
-        let said = "spec.encryptedData: the values, each as long as its padding allows, come to more than 1 MiB";
+        let said = "spec.encryptedData: the values come to more than 1 MiB; each counts with the greatest length that \
+                    its padding allows";
         assert_eq!(error.to_string(), said);
     }
 }

@@ -116,14 +116,16 @@ impl<'a> Existing<'a> {
         let label = format!("kubectl label secret {name} -n {namespace} {MARK_LABEL}={MARK_OWNED}");
         match &secret.controller {
             Controller::Other => Existing::Foreign(format!(
-                "a Secret of this name exists and another controller owns it; it stays as it is. To hand it over, delete \
-                 its owner with --cascade=orphan, then: {label}"
+                "a Secret of this name exists and another controller owns it, so Waxseal does not change it. To hand \
+                 the Secret over to Waxseal, delete its owner with --cascade=orphan, then run: {label}"
             )),
             Controller::SealedSecret { name: owner, .. } if owner != name => Existing::Foreign(
-                "a Secret of this name exists and another SealedSecret owns it; it stays as it is".to_owned(),
+                "a Secret of this name exists and another SealedSecret owns it, so Waxseal does not change it"
+                    .to_owned(),
             ),
             _ if secret.labels.get(MARK_LABEL).is_none_or(|mark| mark != MARK_OWNED) => Existing::Foreign(format!(
-                "a Secret of this name exists without the label of Waxseal; it stays as it is. To hand it over: {label}"
+                "a Secret of this name exists without the label of Waxseal, so Waxseal does not change it. To hand the \
+                 Secret over to Waxseal, run: {label}"
             )),
             Controller::None | Controller::SealedSecret { .. } => Existing::Ours(secret),
         }
@@ -186,7 +188,8 @@ fn ring(keys: &Keys) -> Result<&KeyRing, Judgement> {
         Keys::Loading => Err(Judgement::new(Reason::KeysLoading, "the controller is reading its keys")),
         Keys::Awaiting => Err(Judgement::new(
             Reason::AwaitingKeys,
-            "the controller holds no key; it makes none while SealedSecrets are sealed to other keys",
+            "the controller holds no key, and it does not make a new key while a SealedSecret is sealed to a key that it \
+             lacks",
         )),
         Keys::Held(ring) => Ok(ring),
     }

@@ -237,7 +237,7 @@ fn encrypted_data_schema(_: &mut SchemaGenerator) -> Schema {
             "maxLength": format::longest_token(),
             "x-kubernetes-validations": [rule(
                 &format!("self.size() >= {shortest} && self.startsWith('wax1.e') && self.charAt(16) == '.'"),
-                "this is not a sealed value, which is \"wax1.ENVELOPE.…\": seal the plain value with `waxseal seal`",
+                "not a sealed value: expected \"wax1.ENVELOPE.…\"; seal the plain value with `waxseal seal`",
             )],
         },
         "x-kubernetes-validations": [rule(
@@ -274,7 +274,7 @@ fn template_metadata_schema(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": {"type": "string"},
         "x-kubernetes-validations": [rule(
             "self.all(key, !key.startsWith('waxseal.dev/'))",
-            "labels and annotations under waxseal.dev/ are Waxseal's own",
+            "labels and annotations under waxseal.dev/ are reserved for Waxseal",
         )],
     })
 }

@@ -337,7 +337,7 @@ mod tests {
             ("b", &renamed),
             ("c", "it has no comment \"# created: TIME\" with an RFC 3339 time, by which keys are ordered"),
             (id, "2 identities in it, where there must be one"),
-            ("e", "it is encrypted, and only a plain identity file is read here"),
+            ("e", "it is encrypted, but a plain identity file is needed"),
             ("f", "its creation time, 1970-01-01T00:11:41Z, is in the future"),
         ] {
             let path = folder.path().join(format!("{name}.key"));

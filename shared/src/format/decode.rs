@@ -176,7 +176,7 @@ fn moved(
         (Some(Ok(there)), Some(Ok(called))) => format!("{there}/{called} (scope Strict)"),
         (Some(Ok(there)), None) => format!("namespace {there} (scope Namespace)"),
         (None, None) => "any place (scope Cluster)".to_owned(),
-        _ => "an impossible place".to_owned(),
+        _ => "a place that is not valid".to_owned(),
     };
     let detail = format!("{sealed_for}, but this object is {namespace}/{name} (scope {})", scope.as_str());
     Check::BoundTo.fault_with(detail).at(FieldPath::Envelope(envelope))
@@ -243,8 +243,8 @@ mod tests {
             (Some("web"), Some("api"), "web/api (scope Strict)"),
             (Some("web"), None, "namespace web (scope Namespace)"),
             (None, None, "any place (scope Cluster)"),
-            (None, Some("api"), "an impossible place"),
-            (Some("hunter 2"), None, "an impossible place"),
+            (None, Some("api"), "a place that is not valid"),
+            (Some("hunter 2"), None, "a place that is not valid"),
         ] {
             let mut object = sealed(KeyKind::Classic, 1);
             envelope(&mut object).bound_to =

@@ -48,7 +48,7 @@ pub enum ProtectedIdentityFileError {
     #[error("the passphrase does not open it")]
     Passphrase,
     /// The passphrase is right, but the file was changed or cut off.
-    #[error("it is damaged: the passphrase is right, but not all of it decrypts")]
+    #[error("the passphrase is right, but the file is damaged: a part of the file does not decrypt")]
     Damaged,
     /// Its decrypted content is not an identity file.
     #[error("its decrypted content is not an identity file: {0}")]

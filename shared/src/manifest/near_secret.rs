@@ -56,7 +56,8 @@ impl NearSecrets {
     /// object must not be classified as a Secret, a SealedSecret or a list.
     pub(super) fn fault(&self, object: &Node) -> Option<ManifestError> {
         if object.scalar().is_some_and(could_be_a_manifest) {
-            let text = "one text without fields, which other readers may take for a Secret with values in plain text";
+            let text =
+                "this is one string without fields, but other programs may read a Secret with plain values from it";
             let error = ManifestError::new(text).at(object);
             return Some(
                 error.with_hint("remove everything before the first field, such as a comment or a special space"),
@@ -243,7 +244,7 @@ mod tests {
         {
             let error = fault(&text).unwrap_or_else(|| panic!("{text} passes"));
             let expected =
-                "one text without fields, which other readers may take for a Secret with values in plain text";
+                "this is one string without fields, but other programs may read a Secret with plain values from it";
             assert_eq!(error.to_string(), expected, "{text}");
         }
         for text in ["just text", "a kind word", "no secrets here"] {

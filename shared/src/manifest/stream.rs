@@ -170,7 +170,7 @@ impl<'a> Document<'a> {
         }
         if self.holds.directive {
             let before: usize = lines(self.body()).take_while(|line| !line.starts_with('%')).map(str::len).sum();
-            let error = ManifestError::new("YAML directives are not read here").at_offset(self.base() + before);
+            let error = ManifestError::new("YAML directives are not allowed").at_offset(self.base() + before);
             return Some(self.located(error.with_hint("remove the lines that begin with \"%\"")));
         }
         self.unclear_line_break()

@@ -20,7 +20,7 @@ use super::object::Object;
 use super::stream::split;
 
 const QUOTE_IT: &str = "write it in quotes";
-const QUOTE_OR_EMPTY: &str = "write \"\" for an empty value; one that begins with # belongs in quotes";
+const QUOTE_OR_EMPTY: &str = "write \"\" for an empty value, and put a value that begins with # in quotes";
 
 /// Reads a text that is one YAML document or one JSON value into a type.
 ///
@@ -276,7 +276,7 @@ mod tests {
             ("version: 1\ndry: yes", "dry: must be true or false", (2, 6)),
             ("version: 1\nclusters: hunter2", "clusters: must be a mapping, not a string", (2, 11)),
             ("hunter2", "must be a mapping, not a string", (1, 1)),
-            ("a: &x 1", "a: anchors are not read here", (1, 7)),
+            ("a: &x 1", "a: anchors are not allowed", (1, 7)),
             ("version: 1\n---\nversion: 1\n", "a second document, where only one is allowed", (3, 1)),
         ] {
             let error = read_one::<Config>(text).expect_err(text);
