@@ -10,8 +10,8 @@ use crate::sealing_key::SealingKey;
 
 /// Returns both definitions, ready to apply.
 ///
-/// Their annotations keep Helm and Argo CD from deleting them together with a release: without its definition every
-/// SealedSecret would be deleted, and with it its Secret.
+/// Their annotations keep Helm and Argo CD from deleting them together with a release. When the definition of
+/// SealedSecrets is deleted, Kubernetes deletes every SealedSecret, and then the Secret of each.
 pub fn all() -> [CustomResourceDefinition; 2] {
     [SealedSecret::crd(), SealingKey::crd()].map(|definition| {
         let mut value = serde_json::to_value(definition).expect("a definition is plain data");
@@ -58,7 +58,8 @@ fn remove_additional_properties_false(schema: &mut Value) {
     }
 }
 
-/// Makes the API server drop a field that is `null`, as the format does.
+/// Removes `nullable: true`. The API server then drops a field that is `null`; the format, too, counts `null` as absent
+/// (FORMAT.md §4).
 fn remove_nullable(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

@@ -13,8 +13,8 @@ use crate::sealed_secret::{SealedSecret, Template, TemplateMetadata};
 use crate::secret::{DEFAULT_TYPE, SecretData};
 use crate::template::{self, ForbiddenPrefix};
 
-/// The version of these rules in `status.settled`. Raise it when the Secret of an unchanged SealedSecret changes, so
-/// that the controller judges every object again.
+/// The version of these rules in `status.settled`. Raise it if new rules make another Secret from an unchanged
+/// SealedSecret: the controller then judges every object again.
 pub(crate) const PLAN_VERSION: u32 = 1;
 
 /// What exists under the name of the Secret.
@@ -108,8 +108,9 @@ pub struct Materialised {
 impl<'a> Existing<'a> {
     /// Decides whether a Secret with an object's name belongs to the object.
     ///
-    /// It does if it has the mark of Waxseal, and no controller but a SealedSecret of that name. The UID of the controller
-    /// does not matter: a SealedSecret that was deleted and created again gets its Secret back.
+    /// The Secret belongs to the object if it has the mark of Waxseal, and if its controller is absent or is a
+    /// SealedSecret with the object's name. The UID of the controller does not matter: a SealedSecret that was deleted
+    /// and created again gets its Secret back.
     pub fn of(secret: &'a ExistingSecret, object: &SealedSecret) -> Self {
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();

@@ -47,7 +47,7 @@ pub struct SealedSecretSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
     /// The envelopes by their ids (`e` and 10 hex digits). Each holds the key that some of the values are encrypted
-    /// with. `waxseal seal` writes them; there is nothing in them to edit.
+    /// with. `waxseal seal` writes them. Do not edit them.
     #[schemars(extend("maxProperties" = MAX_ENVELOPES, "x-kubernetes-validations" = [rule(
         "self.all(id, id.matches('^e[0-9a-f]{10}$'))",
         "an envelope id is 'e' and 10 lower-case hex digits"
@@ -103,8 +103,9 @@ impl Scope {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnvelopeSpec {
-    /// The place that the envelope's values were sealed for: namespace and name for the scope `Strict`, the namespace for
-    /// `Namespace`, nothing for `Cluster`. It explains why a moved value does not open; the encryption is what stops it.
+    /// The place that the envelope's values were sealed for: namespace and name for the scope `Strict`, the namespace
+    /// for `Namespace`, nothing for `Cluster`. This field only explains why a moved value does not open; the encryption
+    /// protects the value.
     #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BoundTo::is_empty")]
     pub bound_to: BoundTo,
     /// Base64 of the 32-byte commitment to the envelope's key. It ensures that all recipients get the same key and so
@@ -225,8 +226,9 @@ fn rule(rule: &str, message: &str) -> Value {
     json!({"rule": rule, "message": message, "reason": "FieldValueForbidden"})
 }
 
-/// Admission looks at the length of a token and at a few of its characters: a rule over all of it would exceed the cost
-/// that the API server allows, and each further character costs it a copy of the token. The same holds for a wrap.
+/// The rule reads the length of a token and a few of its characters. A rule for all of its characters would exceed the
+/// cost that the API server allows, and for each character that a rule reads, the API server copies the token. The same
+/// holds for a wrap.
 fn encrypted_data_schema(_: &mut SchemaGenerator) -> Schema {
     let shortest = format::shortest_token();
     json_schema!({

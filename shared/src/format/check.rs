@@ -9,7 +9,7 @@ use crate::reason::Reason;
 
 macro_rules! checks {
     ($($(#[$doc:meta])* $check:ident = $name:literal gives $reason:ident: $text:literal,)*) => {
-        /// A check of the format. Its name is API: test vectors and other implementations use it.
+        /// A check of the format. Its name never changes: test vectors and other implementations use the name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Check {
@@ -122,13 +122,13 @@ checks! {
     DataSize = "data-size" gives TooLarge: "the values come to more than 1 MiB; each counts with the greatest length that its padding allows",
     /// FORMAT.md §6.8: the Secret's type is one that a SealedSecret may make.
     TemplateType = "template-type" gives TypeForbidden: "Secrets of this type are never made from a SealedSecret",
-    /// FORMAT.md §6.8: no label or annotation is Waxseal's own.
+    /// FORMAT.md §6.8: no label or annotation is reserved for Waxseal.
     TemplateOwnMetadata = "template-own-metadata" gives TypeForbidden: "labels and annotations under waxseal.dev/ are reserved for Waxseal",
-    /// FORMAT.md §6.8: no label or annotation speaks to a replicator.
+    /// FORMAT.md §6.8: no label or annotation makes a known replicator copy the Secret.
     TemplateReplicator = "template-replicator" gives TypeForbidden: "labels and annotations under {} would copy the Secret to other places",
     /// FORMAT.md §7.2: the program holds a key for at least one wrap.
     EnvelopeKeyMissing = "envelope-key-missing" gives KeyMissing: "sealed to {} only, and this program holds none of these keys",
-    /// FORMAT.md §7.2: at least one of these keys is not Revoked.
+    /// FORMAT.md §7.2: at least one key that the program holds for a wrap is not Revoked.
     EnvelopeKeyRevoked = "envelope-key-revoked" gives KeyRevoked: "all keys that this program holds for this envelope are revoked: {}",
     /// FORMAT.md §7.3: at least one wrap opens, and its DEK matches the commitment.
     EnvelopeBroken = "envelope-broken" gives Unreadable: "no wrap opens: those for {} were changed or made wrongly",

@@ -102,8 +102,8 @@ fn has_unambiguous_kind(node: &Node) -> bool {
 }
 
 impl Tree<'_> {
-    /// Whether some scalar is in our group or is a kind that must not be hidden, or could be one to a reader that knows
-    /// its tag.
+    /// Whether the document could hide a Secret or an object of the group `waxseal.dev`: a scalar begins with
+    /// `waxseal.dev/` or is the kind of such an object, or a node has a tag other than `!!str`.
     fn may_hide_a_kind(&self) -> bool {
         let is_kind =
             |text: &str| text.starts_with(PREFIX) || KINDS_OF_GROUP.contains(&text) || KINDS_OF_SECRETS.contains(&text);

@@ -1,7 +1,7 @@
 //! Reads trees into types that derive `Deserialize`. Refuses a value that other readers of YAML interpret differently.
 //!
-//! Strings are borrowed from the tree, which wipes them. An error names its node; the callers of this module compute
-//! its position and path.
+//! Strings are borrowed from the tree where the type allows it. The allocator wipes the tree when the tree is freed. An
+//! error names its node; the callers of this module compute its position and path.
 
 use std::fmt::Display;
 use std::slice::ChunksExact;
@@ -56,7 +56,7 @@ impl de::Error for ManifestError {
             Unexpected::Map => "a mapping",
             _ => "of this type",
         };
-        // Expectations are descriptions that types have, and hold no value.
+        // `expected` is a fixed text that describes a type. It never contains a value.
         let wanted = match expected.to_string().as_str() {
             "a string" | "a borrowed string" => "a string",
             "a boolean" => return Self::new("must be true or false"),
