@@ -10,8 +10,8 @@ use crate::sealing_key::SealingKey;
 
 /// Returns both definitions, ready to apply.
 ///
-/// Their annotations keep Helm and Argo CD from deleting them together with a release: without its definition every
-/// SealedSecret would be deleted, and with it its Secret.
+/// Their annotations keep Helm and Argo CD from deleting them together with a release. When the definition of
+/// SealedSecrets is deleted, Kubernetes deletes every SealedSecret, and then the Secret of each.
 pub fn all() -> [CustomResourceDefinition; 2] {
     [SealedSecret::crd(), SealingKey::crd()].map(|definition| {
         let mut value = serde_json::to_value(definition).expect("a definition is plain data");
@@ -20,9 +20,9 @@ pub fn all() -> [CustomResourceDefinition; 2] {
             "helm.sh/resource-policy": "keep",
         });
         let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-        allow_unknown_to_be_pruned(schema);
+        remove_additional_properties_false(schema);
         unwrap_descriptions(schema);
-        drop_nulls(schema);
+        remove_nullable(schema);
         if let Some(status) = schema.pointer_mut("/properties/status") {
             // With generation -1, kstatus reports a new object as in progress.
             status["default"] = json!({"observedGeneration": -1});
@@ -45,29 +45,30 @@ pub fn to_yaml() -> String {
 
 /// Removes `additionalProperties: false`, which structural schemas may not have. The API server prunes unknown fields, or
 /// refuses them under strict validation.
-fn allow_unknown_to_be_pruned(schema: &mut Value) {
+fn remove_additional_properties_false(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
                 fields.remove("additionalProperties");
             }
-            fields.values_mut().for_each(allow_unknown_to_be_pruned);
+            fields.values_mut().for_each(remove_additional_properties_false);
         }
-        Value::Array(items) => items.iter_mut().for_each(allow_unknown_to_be_pruned),
+        Value::Array(items) => items.iter_mut().for_each(remove_additional_properties_false),
         _ => {}
     }
 }
 
-/// Makes the API server drop a field that is `null`, as the format does.
-fn drop_nulls(schema: &mut Value) {
+/// Removes `nullable: true`. The API server then drops a field that is `null`; the format, too, counts `null` as absent
+/// (FORMAT.md §4).
+fn remove_nullable(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             if fields.get("nullable") == Some(&Value::Bool(true)) {
                 fields.remove("nullable");
             }
-            fields.values_mut().for_each(drop_nulls);
+            fields.values_mut().for_each(remove_nullable);
         }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        Value::Array(items) => items.iter_mut().for_each(remove_nullable),
         _ => {}
     }
 }

@@ -59,7 +59,7 @@ impl Judgement {
         if let Some(findings) = self.wraps.as_ref().map(|wraps| &wraps.findings)
             && let Some(first) = findings.first()
         {
-            let (reason, message) = (first.reason(), list(findings));
+            let (reason, message) = (first.reason(), joined(findings));
             facts.push(Fact { condition: "KeyCurrent", is_true: false, reason, message });
         }
         facts
@@ -76,7 +76,7 @@ impl Fact {
     }
 }
 
-fn list(findings: &BTreeSet<KeyFinding>) -> String {
+fn joined(findings: &BTreeSet<KeyFinding>) -> String {
     let mut named: Vec<_> = findings.iter().take(NAMED_FINDINGS).map(KeyFinding::to_string).collect();
     match findings.len().saturating_sub(NAMED_FINDINGS) {
         0 => {}

@@ -42,10 +42,10 @@ pub fn sealing_recipients(keys: &[PublishedKey]) -> Option<Vec<Recipient>> {
 /// The time without the fraction of its second, as Kubernetes writes times. Used for the times that Waxseal itself
 /// makes: the creation time of a new key, and the times of conditions. A time that was read keeps its fraction.
 ///
-/// Cuts and never rounds up: a key that seems newer than it is could become the primary before a key that was made
-/// after it, and a time in the future looks like an attack ([`check_creation_time`]).
+/// Never rounds up. A key with a creation time that is too late could become the primary instead of a newer key, and a
+/// time in the future looks like an attack ([`check_creation_time`]).
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
-    // A time without its fraction is in the range of times.
+    // The fallback is never used: a time without its fraction is a valid time.
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
@@ -180,11 +180,12 @@ impl<P> StoredKeys<P> {
         self.held.is_empty() && self.broken.is_empty()
     }
 
-    /// Gives every key the strictest of the states that its identity has, that `requested` returns for it, and that it
-    /// ever had. Returns the identities that have to be written, and the states to write.
+    /// Gives every key the strictest of three states: the state that its identity has, the state that `requested`
+    /// returns, and the state that `strictest` noted before. Returns the identities that have to be written, and the
+    /// states to write.
     ///
     /// Write a state before the key is used: the state must outlive the published key and this process. If the write
-    /// fails, use the key all the same, for it has the stricter state here.
+    /// fails, use the key all the same: in memory it already has the stricter state.
     pub fn tighten(
         &mut self,
         strictest: &mut StrictestStates,
@@ -239,13 +240,13 @@ pub fn is_publication_of(published: &PublishedKey, held: &PublishedKey) -> bool 
     published.recipient == held.recipient && published.role == held.role && published.created_at == held.created_at
 }
 
-/// Whether a published key must be removed, because no held key accounts for it.
+/// Whether a controller must remove a published key: no held key has the same recipient, role and creation time.
 ///
-/// Nobody can tell which published keys belong to the `broken` identities. An Active one is removed all the same:
-/// nothing that is sealed to it opens here, and it is published again as soon as its identity is repaired. A Retired or
-/// Revoked one stays while an identity is broken: nobody seals to it, and it may be the request that the repaired
-/// identity has to follow.
-pub fn is_planted(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
+/// A published key with an unknown recipient may belong to one of the `broken` identities: nobody can tell. If this key
+/// is Active, it is removed: the controller cannot open what is sealed to the key. The controller publishes the key
+/// again when the identity is repaired. If the key is Retired or Revoked, it stays while an identity is broken: nobody
+/// seals to the key, and the repaired identity may have to take its state.
+pub fn must_be_removed(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
     match held.iter().find(|key| key.published().recipient == published.recipient) {
         Some(key) => !is_publication_of(published, key.published()),
         None => broken == 0 || published.state == KeyState::Active,
@@ -404,18 +405,18 @@ mod tests {
     }
 
     #[test]
-    fn what_no_held_key_accounts_for_is_planted() {
+    fn what_no_held_key_accounts_for_must_be_removed() {
         let (held, stranger) = (key(KeyState::Revoked), key(KeyState::Active).published().clone());
         let own = PublishedKey { state: KeyState::Active, ..held.published().clone() };
         let ring = [held];
         let other_role = PublishedKey { role: KeyRole::Recovery, ..own.clone() };
         let other_time = PublishedKey { created_at: Timestamp::UNIX_EPOCH, state: KeyState::Revoked, ..own.clone() };
         for broken in [0, 1] {
-            assert!(!is_planted(&own, &ring, broken));
+            assert!(!must_be_removed(&own, &ring, broken));
             for planted in [&other_role, &other_time, &stranger] {
-                assert!(is_planted(planted, &ring, broken), "{planted:?}");
+                assert!(must_be_removed(planted, &ring, broken), "{planted:?}");
             }
-            assert!(is_planted(&own, &[], broken));
+            assert!(must_be_removed(&own, &[], broken));
         }
     }
 
@@ -423,8 +424,8 @@ mod tests {
     fn what_may_be_a_request_for_a_broken_identity_stays() {
         for state in [KeyState::Retired, KeyState::Revoked] {
             let published = key(state).published().clone();
-            assert!(is_planted(&published, &[], 0));
-            assert!(!is_planted(&published, &[], 1));
+            assert!(must_be_removed(&published, &[], 0));
+            assert!(!must_be_removed(&published, &[], 1));
         }
     }
 

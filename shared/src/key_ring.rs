@@ -40,7 +40,7 @@ pub struct OpenedEnvelope {
     pub broken_wraps: Vec<KeyId>,
 }
 
-fn list<'a>(ids: impl Iterator<Item = &'a KeyId>) -> String {
+fn joined<'a>(ids: impl Iterator<Item = &'a KeyId>) -> String {
     ids.map(KeyId::as_str).collect::<Vec<_>>().join(", ")
 }
 
@@ -103,17 +103,17 @@ impl KeyRing {
     pub fn open(&self, envelope: &Envelope) -> Result<OpenedEnvelope, Fault> {
         let held: Vec<_> = self.keys.iter().filter(|key| envelope.wraps.contains_key(key.key_id())).collect();
         if held.is_empty() {
-            return Err(Check::EnvelopeKeyMissing.fails_for(list(envelope.wraps.keys())));
+            return Err(Check::EnvelopeKeyMissing.fault_with(joined(envelope.wraps.keys())));
         }
         let usable: Vec<_> =
             held.iter().filter(|key| key.published().state != KeyState::Revoked).take(MAX_TRIES).collect();
         if usable.is_empty() {
-            return Err(Check::EnvelopeKeyRevoked.fails_for(list(held.iter().map(|key| key.key_id()))));
+            return Err(Check::EnvelopeKeyRevoked.fault_with(joined(held.iter().map(|key| key.key_id()))));
         }
         usable
             .iter()
             .find_map(|key| open_with(key, envelope))
-            .ok_or_else(|| Check::EnvelopeBroken.fails_for(list(usable.iter().map(|key| key.key_id()))))
+            .ok_or_else(|| Check::EnvelopeBroken.fault_with(joined(usable.iter().map(|key| key.key_id()))))
     }
 }
 
@@ -208,9 +208,9 @@ mod tests {
         swapped.commitment = to_gone.commitment;
         let (here_id, gone_id, revoked_id) = (id(&here), id(&gone), id(&revoked));
         let ring = KeyRing::new(vec![here, revoked]);
-        assert_eq!(ring.open(&to_gone).err(), Some(Check::EnvelopeKeyMissing.fails_for(gone_id.as_str())));
-        assert_eq!(ring.open(&to_revoked).err(), Some(Check::EnvelopeKeyRevoked.fails_for(revoked_id.as_str())));
-        assert_eq!(ring.open(&swapped).err(), Some(Check::EnvelopeBroken.fails_for(here_id.as_str())));
+        assert_eq!(ring.open(&to_gone).err(), Some(Check::EnvelopeKeyMissing.fault_with(gone_id.as_str())));
+        assert_eq!(ring.open(&to_revoked).err(), Some(Check::EnvelopeKeyRevoked.fault_with(revoked_id.as_str())));
+        assert_eq!(ring.open(&swapped).err(), Some(Check::EnvelopeBroken.fault_with(here_id.as_str())));
     }
 
     #[test]

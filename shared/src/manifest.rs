@@ -31,8 +31,8 @@ mod unfinished;
 mod writer;
 mod yaml;
 
-/// The greatest size of an object as JSON: 1.5 MiB, the most that etcd takes in one request
-/// (`--max-request-bytes`), with `status`.
+/// The greatest size of an object as JSON, with `status`: 1.5 MiB, which is etcd's limit for a request
+/// (`--max-request-bytes`).
 pub const MAX_OBJECT_BYTES: usize = 1536 * 1024;
 
 pub use error::{ManifestError, ManifestWarning};

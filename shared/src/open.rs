@@ -53,7 +53,7 @@ pub(crate) fn open_whole(
         let envelope = &envelopes[&value.envelope];
         let plain = value
             .open(&envelope.dek, sealed.binding(key))
-            .map_err(|check| check.fails_at(FieldPath::Value(key.clone())))?;
+            .map_err(|check| check.refusal_at(FieldPath::Value(key.clone())))?;
         data.insert(key.clone(), plain);
     }
     let broken_wraps = envelopes
@@ -124,7 +124,8 @@ mod tests {
         assert_eq!(opened.broken_wraps, []);
         let error = does_not.expect_err("more than 1 MiB");
         assert_eq!((error.check(), error.reason()), (Check::DataSize, Reason::TooLarge));
-        let said = "spec.encryptedData: the values, each as long as its padding allows, come to more than 1 MiB";
+        let said = "spec.encryptedData: the values come to more than 1 MiB; each counts with the greatest length that \
+                    its padding allows";
         assert_eq!(error.to_string(), said);
     }
 }

@@ -14,8 +14,8 @@ use crate::sealed_secret::{SealedSecret, Template, TemplateMetadata};
 use crate::secret::{DEFAULT_TYPE, SecretData};
 use crate::template::{self, ForbiddenPrefix};
 
-/// The version of these rules in `status.settled`. Raise it when the Secret of an unchanged SealedSecret changes, so
-/// that the controller judges every object again.
+/// The version of these rules in `status.settled`. Raise it if new rules make another Secret from an unchanged
+/// SealedSecret: the controller then judges every object again.
 pub(crate) const PLAN_VERSION: u32 = 1;
 
 /// What exists under the name of the Secret.
@@ -109,22 +109,25 @@ pub struct Materialised {
 impl<'a> Existing<'a> {
     /// Decides whether a Secret with an object's name belongs to the object.
     ///
-    /// It does if it has the mark of Waxseal, and no controller but a SealedSecret of that name. The UID of the controller
-    /// does not matter: a SealedSecret that was deleted and created again gets its Secret back.
+    /// The Secret belongs to the object if it has the mark of Waxseal, and if its controller is absent or is a
+    /// SealedSecret with the object's name. The UID of the controller does not matter: a SealedSecret that was deleted
+    /// and created again gets its Secret back.
     pub fn of(secret: &'a ExistingSecret, object: &SealedSecret) -> Self {
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let label = format!("kubectl label secret {name} -n {namespace} {MARK_LABEL}={MARK_OWNED}");
         match &secret.controller {
             Controller::Other => Existing::Foreign(format!(
-                "a Secret of this name exists and another controller owns it; it stays as it is. To hand it over, delete \
-                 its owner with --cascade=orphan, then: {label}"
+                "a Secret of this name exists and another controller owns it, so Waxseal does not change it. To hand \
+                 the Secret over to Waxseal, delete its owner with --cascade=orphan, then run: {label}"
             )),
             Controller::SealedSecret { name: owner, .. } if owner != name => Existing::Foreign(
-                "a Secret of this name exists and another SealedSecret owns it; it stays as it is".to_owned(),
+                "a Secret of this name exists and another SealedSecret owns it, so Waxseal does not change it"
+                    .to_owned(),
             ),
             _ if secret.labels.get(MARK_LABEL).is_none_or(|mark| mark != MARK_OWNED) => Existing::Foreign(format!(
-                "a Secret of this name exists without the label of Waxseal; it stays as it is. To hand it over: {label}"
+                "a Secret of this name exists without the label of Waxseal, so Waxseal does not change it. To hand the \
+                 Secret over to Waxseal, run: {label}"
             )),
             Controller::None | Controller::SealedSecret { .. } => Existing::Ours(secret),
         }
@@ -195,7 +198,8 @@ fn ring(keys: &Keys) -> Result<&KeyRing, Judgement> {
         Keys::Loading => Err(Judgement::new(Reason::KeysLoading, "the controller is reading its keys")),
         Keys::Awaiting => Err(Judgement::new(
             Reason::AwaitingKeys,
-            "the controller holds no key; it makes none while SealedSecrets are sealed to other keys",
+            "the controller holds no key, and it does not make a new key while a SealedSecret is sealed to a key that it \
+             lacks",
         )),
         Keys::Held(ring) => Ok(ring),
     }

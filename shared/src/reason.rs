@@ -1,4 +1,4 @@
-//! The closed list of reasons, shared by conditions, Events, metrics and the CLI. It is API.
+//! The closed list of reasons. Conditions, metrics and the CLI show these words, so a word never changes.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ pub enum Reason {
     Conflict,
     /// The namespace's quota has no room for the Secret.
     Quota,
-    /// The API server does not answer, or fails.
+    /// The API server does not answer, or fails. On a folder: a file cannot be read or written, or a Secret waits for
+    /// its deletion.
     ApiUnavailable,
     /// The namespace is being deleted.
     NamespaceTerminating,

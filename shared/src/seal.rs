@@ -75,8 +75,8 @@ pub struct SealedValues {
 /// Seals every value of a Secret for its place, under one fresh DEK that is wrapped for each
 /// recipient.
 ///
-/// The labels and annotations go into the template, annotations for deployment tools onto the
-/// SealedSecret. Refuses what [`check`] refuses.
+/// The labels and the annotations of the Secret go into the template, except annotations for deployment tools: these go
+/// onto the SealedSecret. Refuses what [`check`] refuses.
 pub fn seal(
     secret: &SecretManifest,
     namespace: &Namespace,

@@ -47,7 +47,7 @@ pub struct SealedSecretSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,
     /// The envelopes by their ids (`e` and 10 hex digits). Each holds the key that some of the values are encrypted
-    /// with. `waxseal seal` writes them; there is nothing in them to edit.
+    /// with. `waxseal seal` writes them. Do not edit them.
     #[schemars(extend("maxProperties" = MAX_ENVELOPES, "x-kubernetes-validations" = [rule(
         "self.all(id, id.matches('^e[0-9a-f]{10}$'))",
         "an envelope id is 'e' and 10 lower-case hex digits"
@@ -103,8 +103,9 @@ impl Scope {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EnvelopeSpec {
-    /// The place that the envelope's values were sealed for: namespace and name for the scope `Strict`, the namespace for
-    /// `Namespace`, nothing for `Cluster`. It explains why a moved value does not open; the encryption is what stops it.
+    /// The place that the envelope's values were sealed for: namespace and name for the scope `Strict`, the namespace
+    /// for `Namespace`, nothing for `Cluster`. This field only explains why a moved value does not open; the encryption
+    /// protects the value.
     #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BoundTo::is_empty")]
     pub bound_to: BoundTo,
     /// Base64 of the 32-byte commitment to the envelope's key. It ensures that all recipients get the same key and so
@@ -243,8 +244,9 @@ fn rule(rule: &str, message: &str) -> Value {
     json!({"rule": rule, "message": message, "reason": "FieldValueForbidden"})
 }
 
-/// Admission looks at the length of a token and at a few of its characters: a rule over all of it would exceed the cost
-/// that the API server allows, and each further character costs it a copy of the token. The same holds for a wrap.
+/// The rule reads the length of a token and a few of its characters. A rule for all of its characters would exceed the
+/// cost that the API server allows, and for each character that a rule reads, the API server copies the token. The same
+/// holds for a wrap.
 fn encrypted_data_schema(_: &mut SchemaGenerator) -> Schema {
     let shortest = format::shortest_token();
     json_schema!({
@@ -255,7 +257,7 @@ fn encrypted_data_schema(_: &mut SchemaGenerator) -> Schema {
             "maxLength": format::longest_token(),
             "x-kubernetes-validations": [rule(
                 &format!("self.size() >= {shortest} && self.startsWith('wax1.e') && self.charAt(16) == '.'"),
-                "this is not a sealed value, which is \"wax1.ENVELOPE.…\": seal the plain value with `waxseal seal`",
+                "not a sealed value: expected \"wax1.ENVELOPE.…\"; seal the plain value with `waxseal seal`",
             )],
         },
         "x-kubernetes-validations": [rule(
@@ -292,7 +294,7 @@ fn template_metadata_schema(_: &mut SchemaGenerator) -> Schema {
         "additionalProperties": {"type": "string"},
         "x-kubernetes-validations": [rule(
             "self.all(key, !key.startsWith('waxseal.dev/'))",
-            "labels and annotations under waxseal.dev/ are Waxseal's own",
+            "labels and annotations under waxseal.dev/ are reserved for Waxseal",
         )],
     })
 }

@@ -18,7 +18,7 @@ use crate::names::KeyId;
     kind = "SealingKey",
     namespaced,
     derive = "PartialEq",
-    doc = "A public key that values are sealed to for this cluster. The controller publishes a SealingKey for each of its identities, under the key id, and deletes every other one. `waxseal keys fetch` writes them to the file that `waxseal seal --keys` takes, and shows the fingerprint of each: compare it with the controller's log. No column shows it, because a column shows what somebody wrote, and a fingerprint must be computed from the recipient.",
+    doc = "A public key that values are sealed to for this cluster. The controller publishes a SealingKey for each of its identities, under the key id, and deletes all other SealingKeys. `waxseal keys fetch` writes them to the file that `waxseal seal --keys` takes, and shows the fingerprint of each: compare it with the controller's log. `kubectl get` shows no fingerprint: a fingerprint must be computed from the recipient, and kubectl can only show stored text.",
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.role"),
     printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
     printcolumn(name = "Created", type_ = "date", json_path = ".spec.createdAt"),
@@ -39,9 +39,9 @@ pub struct SealingKeySpec {
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the creation time of a SealingKey never changes"}]))]
     #[schemars(extend("format" = "date-time"))]
     pub created_at: String,
-    /// What the key is still used for. `Active`: new values are sealed to it; of the role `Cluster` only to the newest
-    /// Active key. `Retired`: nothing new is sealed to it, and it still opens. `Revoked`: it neither opens nor is
-    /// sealed to, and that is final.
+    /// What the key is still used for. `Active`: new values are sealed to it. If several keys of the role `Cluster` are
+    /// Active, only the newest of these is used for sealing. `Retired`: nothing new is sealed to it, and it still
+    /// opens. `Revoked`: it neither opens nor is sealed to, and that is final.
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "oldSelf != 'Revoked' || self == 'Revoked'", "message": "a revoked key stays revoked"}]))]
     pub state: KeyState,
 }
@@ -58,7 +58,8 @@ pub enum KeyRole {
 /// What a key is still used for. Each state is stricter than the one before it.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeyState {
-    /// New values are sealed to it; of the cluster's own keys only to the newest.
+    /// New values are sealed to it. If several of the cluster's own keys are Active, only the newest of these is used
+    /// for sealing.
     Active,
     /// It opens, but nothing new is sealed to it.
     Retired,

@@ -18,7 +18,7 @@ pub const DEFAULT_TYPE: &str = "Opaque";
 pub struct SecretBytes(Zeroizing<Vec<u8>>);
 
 impl SecretBytes {
-    /// Wraps bytes, of which the caller keeps no copy.
+    /// Wraps bytes. The caller must not keep a copy.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }

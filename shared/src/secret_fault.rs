@@ -34,7 +34,7 @@ pub(crate) enum SecretFault {
     #[error("the key of an annotation must be {KEY_FORM}")]
     AnnotationKey(String),
     /// All annotations together.
-    #[error("more than the 256 KiB that an object's annotations can be")]
+    #[error("larger than 256 KiB, which is the limit for an object's annotations")]
     AnnotationSize,
 }
 

@@ -12,7 +12,7 @@ use crate::sealed_secret::{OfferedWraps, SealedSecret, SealedSecretStatus};
 
 // `kubectl describe` prints the message of every condition, so only `Ready` has the full text.
 const WAITING: &str = "the controller tries again by itself; the condition Ready says what it waits for";
-const STALLED: &str = "this SealedSecret does not heal by waiting; the condition Ready says what is wrong";
+const STALLED: &str = "waiting does not help; the condition Ready says what is wrong";
 
 /// The status of an object after a judgement on its present generation, without `settled`.
 ///

@@ -73,7 +73,7 @@ fn check_key(key: &str) -> Result<(), Fault> {
         return Err(Check::TemplateOwnMetadata.into());
     }
     match REPLICATOR_PREFIXES.iter().find(|prefix| key.starts_with(**prefix)) {
-        Some(prefix) => Err(Check::TemplateReplicator.fails_for(*prefix)),
+        Some(prefix) => Err(Check::TemplateReplicator.fault_with(*prefix)),
         None => Ok(()),
     }
 }
@@ -107,7 +107,7 @@ mod tests {
         for prefix in REPLICATOR_PREFIXES {
             assert_eq!(
                 check_template(&annotated(&format!("{prefix}x"))),
-                Err(Check::TemplateReplicator.fails_for(prefix))
+                Err(Check::TemplateReplicator.fault_with(prefix))
             );
         }
         assert_eq!(check_template(&annotated("team")), Ok(()));

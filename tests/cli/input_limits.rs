@@ -163,7 +163,7 @@ fn exponential_aliases_and_merge_keys_are_refused_or_skipped() {
     assert_read(format!("a0: &a0 x\n{bomb}"));
     assert_not_sealed(
         format!("{HEAD}a0: &a0 x\n{bomb}"),
-        ":4:9: a0: anchors are not read here\nhint: put a value that begins with & or * in quotes, or write the value out at each place\n",
+        ":4:9: a0: anchors are not allowed\nhint: put a value that begins with & or * in quotes, or write the value out at each place\n",
     );
     let wide: String = (0..20_000).map(|n| format!("k{n}: x, ")).collect();
     let merged = format!("x: &w {{{wide}}}\napiVersion: v1\nkind: List\nitems:\n{}", "- {<<: *w}\n".repeat(15_000));
@@ -189,13 +189,13 @@ fn secrets_above_a_limit_are_refused() {
     assert_not_sealed(format!("{HEAD}data:\n{}", keys(49_000)), ":1:1: more than 256 data keys\n");
     let again = format!("{HEAD}data:\n{}  k0: aaaa\n", keys(49_000));
     assert_not_sealed(again, ":49005:3: data.k0: given twice, first on line 5\n");
-    let too_much = ":1:1: more data than the 1 MiB that a Secret takes\n";
+    let too_much = ":1:1: more than 1 MiB of data, which is the limit for a Secret\n";
     for value in ["x".repeat(MIB + 1), "x".repeat(7 * MIB), "\\x41".repeat(MIB + 1), "é\n\n".repeat(MIB)] {
         assert_not_sealed(format!("{HEAD}stringData: {{A: \"{value}\"}}\n"), too_much);
     }
     assert_not_sealed(format!("{HEAD}data: {{A: {}}}\n", "A".repeat(7 * MIB)), too_much);
     let annotated = |bytes: usize| HEAD.replace("shop}", &format!("shop, annotations: {{a: {}}}}}", "x".repeat(bytes)));
-    let message = ":3:52: metadata.annotations: more than the 256 KiB that an object's annotations can be\n";
+    let message = ":3:52: metadata.annotations: larger than 256 KiB, which is the limit for an object's annotations\n";
     assert_not_sealed(annotated(2 * MIB), message);
     let large = format!("{}stringData: {{A: {}}}\n", annotated(MIB / 5), "x".repeat(MIB));
     assert_not_sealed(large, ":1: larger than 1.5 MiB when sealed, the most that an object can be\n");
@@ -319,6 +319,6 @@ fn sealed_secrets_above_a_limit_are_refused() {
     assert_malformed(&write_sealed_secret(&object, Format::Yaml), error);
 
     let status = format!("status: {{x: {}}}\n", "x".repeat(1536 * 1024));
-    let error = ":1: larger than 1.5 MiB, the most that an object can be";
+    let error = ":1: larger than 1.5 MiB, which is the limit for an object";
     assert_malformed(&format!("{}{status}", write_sealed_secret(&sealed(0, 1), Format::Yaml)), error);
 }

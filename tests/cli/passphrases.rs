@@ -131,7 +131,10 @@ fn files_that_are_not_protected_by_a_passphrase_are_refused() {
         (armoured.as_bytes()[..armoured.len() - 40].to_vec(), "its ASCII armour is damaged"),
         (encrypt(&to_a_key, &identity, Format::Binary), "it is encrypted to a key and not with a passphrase"),
         (binary[..50].to_vec(), "it is encrypted, but not a whole age v1 file"),
-        (binary[..binary.len() - 1].to_vec(), "it is damaged: the passphrase is right, but not all of it decrypts"),
+        (
+            binary[..binary.len() - 1].to_vec(),
+            "the passphrase is right, but the file is damaged: a part of the file does not decrypt",
+        ),
         (
             protect("hunter2\n", PASSPHRASE, Format::Binary),
             "its decrypted content is not an identity file: line 1: neither an identity nor a comment",

@@ -36,7 +36,7 @@ fn a_value_that_is_not_a_string_is_refused() {
 fn anchors_are_refused() {
     let text = format!("{HEAD}stringData: {{A: &a x, B: *a}}\n");
     let hint = "hint: put a value that begins with & or * in quotes, or write the value out at each place";
-    assert_refused(&text, ":4:20", &format!("stringData.A: anchors are not read here\n{hint}"));
+    assert_refused(&text, ":4:20", &format!("stringData.A: anchors are not allowed\n{hint}"));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn an_unquoted_value_that_begins_with_a_yaml_indicator_is_refused() {
         ("%hunter2", 6, "not YAML"),
         ("`hunter2", 6, "not YAML"),
         ("*hunter2", 6, "not YAML: an alias names no anchor before it"),
-        ("!hunter2", 14, "stringData.A: tags other than !!str are not read here"),
+        ("!hunter2", 14, "stringData.A: tags other than !!str are not allowed"),
         ("!h!unter2", 6, "not YAML: a tag's handle is not declared"),
     ] {
         let text = format!("{HEAD}stringData:\n  A: {value}\n  B: x\n");
@@ -69,9 +69,9 @@ fn an_unquoted_value_that_begins_with_a_yaml_indicator_is_refused() {
     }
     let text = format!("{HEAD}stringData:\n  A: &hunter2\n  B: x\n");
     let hint = "hint: put a value that begins with & or * in quotes, or write the value out at each place";
-    assert_refused(&text, ":5:14", &format!("stringData.A: anchors are not read here\n{hint}"));
+    assert_refused(&text, ":5:14", &format!("stringData.A: anchors are not allowed\n{hint}"));
     let text = format!("{HEAD}stringData:\n  A: #hunter2\n  B: x\n");
-    let hint = "hint: write \"\" for an empty value; one that begins with # belongs in quotes";
+    let hint = "hint: write \"\" for an empty value, and put a value that begins with # in quotes";
     assert_refused(&text, ":5:4", &format!("stringData.A: must be a string, not null\n{hint}"));
 }
 
@@ -188,7 +188,11 @@ fn secrets_that_the_api_server_would_refuse_are_refused() {
     assert_refused(&text, ":3:53", &format!("metadata.annotations.…: the key of an annotation must be {form}"));
     let long = "x".repeat(256 * 1024);
     let text = text.replace("my app: x", &format!("note: {long}"));
-    assert_refused(&text, ":3:52", "metadata.annotations: more than the 256 KiB that an object's annotations can be");
+    assert_refused(
+        &text,
+        ":3:52",
+        "metadata.annotations: larger than 256 KiB, which is the limit for an object's annotations",
+    );
 }
 
 #[test]
@@ -214,7 +218,7 @@ fn forbidden_types_and_reserved_labels_are_refused() {
     let text = format!("{HEAD}type: kubernetes.io/service-account-token\n");
     assert_refused(&text, ":1", "Secrets of this type are never made from a SealedSecret");
     let text = "kind: ConfigMap\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: db, namespace: shop, labels: {waxseal.dev/secret: owned}}\n";
-    assert_refused(text, ":2", "labels and annotations under waxseal.dev/ are Waxseal's own");
+    assert_refused(text, ":2", "labels and annotations under waxseal.dev/ are reserved for Waxseal");
 }
 
 #[test]
@@ -255,7 +259,7 @@ fn a_secret_or_input_above_the_size_limit_is_refused() {
     let long = "x".repeat(1024 * 1024 + 1);
     let seal =
         folder.waxseal(&["seal", "-", "--keys", "cluster.yaml"]).stdin(format!("{HEAD}stringData: {{A: {long}}}\n"));
-    seal.fails(3, "error: <stdin>:1:1: more data than the 1 MiB that a Secret takes\n");
+    seal.fails(3, "error: <stdin>:1:1: more than 1 MiB of data, which is the limit for a Secret\n");
     let endless = vec![b'#'; 32 * 1024 * 1024 + 1];
     let stderr = |place| format!("error: {place}: larger than 32 MiB, the most that is read\n");
     folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(&endless).fails(3, &stderr("<stdin>"));

@@ -50,10 +50,10 @@ fn a_hostile_file_is_refused() {
         ("[".repeat(7 * MIB).into(), ":1:256: nested too deeply".to_owned()),
         (dense.repeat(160).into(), ":42:1: a stream of more than 2000000 values is not read (split it into several streams)".to_owned()),
         ([&vec![b'x'; 31 * MIB][..], b"\xff"].concat(), ": failed to read it: not UTF-8".to_owned()),
-        (format!("{other}a0: &a0 x\n{bomb}").into(), ":17:9: a0: anchors are not read here (put a value that begins with & or * in quotes, or write the value out at each place)".to_owned()),
+        (format!("{other}a0: &a0 x\n{bomb}").into(), ":17:9: a0: anchors are not allowed (put a value that begins with & or * in quotes, or write the value out at each place)".to_owned()),
         (
             format!("{other}status: {{x: {}}}\n", "x".repeat(2 * MIB)).into(),
-            ":1:1: larger than 1.5 MiB, the most that an object can be".to_owned(),
+            ":1:1: larger than 1.5 MiB, which is the limit for an object".to_owned(),
         ),
         (
             other.replace("name: other", "name: \"o\\0r\"").into(),

@@ -178,7 +178,7 @@ async fn admission(context: &Context) -> TestResult {
     let good = serde_json::to_value(context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?)?;
     let wrong: [(&str, Value, &str); 6] = [
         ("/spec/template", json!({"type": "kubernetes.io/service-account-token"}), "never made from a SealedSecret"),
-        ("/spec/template", json!({"metadata": {"labels": {"waxseal.dev/secret": "adopt"}}}), "Waxseal's own"),
+        ("/spec/template", json!({"metadata": {"labels": {"waxseal.dev/secret": "adopt"}}}), "reserved for Waxseal"),
         ("/spec/encryptedData", json!({"..data": "wax1"}), "a data key is"),
         (
             "/spec/envelopes",

@@ -37,11 +37,11 @@ const NOT_OBJECTS: [&str; 9] = [
 const RULES: [(&str, &[&str]); 16] = [
     ("size", &["is not read", "nested too deeply", "larger than 1.5 MiB", "more than 8 lists"]),
     ("syntax", &["not YAML", "not JSON", "not UTF-8"]),
-    ("directive", &["YAML directives are not read here"]),
+    ("directive", &["YAML directives are not allowed"]),
     ("line-break", &["YAML versions disagree on whether a line ends here"]),
-    ("anchor", &["anchors are not read here", "aliases are not read here"]),
-    ("merge-key", &["merge keys are not read here"]),
-    ("tag", &["tags other than !!str are not read here"]),
+    ("anchor", &["anchors are not allowed", "aliases are not allowed"]),
+    ("merge-key", &["merge keys are not allowed"]),
+    ("tag", &["tags other than !!str are not allowed"]),
     ("duplicate-key", &["given twice"]),
     ("ambiguous", &["YAML versions disagree on what this unquoted"]),
     ("kind", &["a kind that waxseal.dev does not have"]),
@@ -126,7 +126,7 @@ struct Secret {
     annotations: BTreeMap<String, String>,
 }
 
-/// A refusal by the product: the check, the reason and the place, and the text, which has the place too.
+/// A refusal by the product: the check, the reason and the location, and the text, which has the location too.
 struct Refusal {
     check: Check,
     reason: String,
@@ -178,20 +178,20 @@ fn every_check_has_a_vector_that_fails_it() {
 }
 
 #[test]
-fn every_refusal_is_at_the_place_that_the_specification_names() {
+fn every_refusal_is_at_the_location_that_the_specification_names() {
     let text = std::fs::read_to_string(vectors::folder().join("../FORMAT.md")).expect("FORMAT.md");
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
-    let places: BTreeMap<_, _> = rows.filter_map(|(name, rest)| Some((name, rest.split(" | ").nth(1)?))).collect();
+    let locations: BTreeMap<_, _> = rows.filter_map(|(name, rest)| Some((name, rest.split(" | ").nth(1)?))).collect();
     for (file, vector) in object_vectors() {
         let Expected::Refused { check, at, .. } = vector.expected else {
             continue;
         };
-        let expected = match places[check.as_str()] {
+        let expected = match locations[check.as_str()] {
             "none" => &[][..],
             "envelope" => &["envelope"],
             "wrap" => &["envelope", "wrap"],
             "data key" => &["dataKey"],
-            place => panic!("{check}: {place} is not a place"),
+            location => panic!("{check}: {location} is not a location"),
         };
         assert!(at.keys().eq(expected), "{file}: {}", vector.name);
     }
@@ -359,26 +359,26 @@ fn refusal(refusal: format::Refusal) -> Refusal {
     Refusal {
         check: refusal.check(),
         reason: refusal.reason().to_string(),
-        at: place_of(refusal.field()),
+        at: location_of(refusal.field()),
         text: refusal.to_string(),
     }
 }
 
-fn place_of(field: &FieldPath) -> BTreeMap<String, String> {
+fn location_of(field: &FieldPath) -> BTreeMap<String, String> {
     match field {
         FieldPath::Envelope(envelope) | FieldPath::Commitment(envelope) | FieldPath::Wraps(envelope) => {
-            place(&[("envelope", envelope)])
+            location(&[("envelope", envelope)])
         }
-        FieldPath::Wrap(envelope, wrap) => place(&[("envelope", envelope), ("wrap", wrap)]),
-        FieldPath::Value(data_key) => place(&[("dataKey", data_key)]),
+        FieldPath::Wrap(envelope, wrap) => location(&[("envelope", envelope), ("wrap", wrap)]),
+        FieldPath::Value(data_key) => location(&[("dataKey", data_key)]),
         FieldPath::Name
         | FieldPath::Namespace
         | FieldPath::Envelopes
         | FieldPath::EncryptedData
-        | FieldPath::Template => place(&[]),
+        | FieldPath::Template => location(&[]),
     }
 }
 
-fn place(parts: &[(&str, &dyn Display)]) -> BTreeMap<String, String> {
+fn location(parts: &[(&str, &dyn Display)]) -> BTreeMap<String, String> {
     parts.iter().map(|(part, name)| ((*part).to_owned(), name.to_string())).collect()
 }

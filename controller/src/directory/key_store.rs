@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 use waxseal_shared::key::{IdentityFileError, KeyKind};
 use waxseal_shared::key_life::{
-    HeldKey, HeldKeyError, StoredKeys, StrictestStates, forbids_first_key, is_planted, primary, read_held_key,
+    HeldKey, HeldKeyError, StoredKeys, StrictestStates, forbids_first_key, must_be_removed, primary, read_held_key,
     with_state,
 };
 use waxseal_shared::key_ring::{KeyRing, Keys};
@@ -219,7 +219,7 @@ impl KeyFile {
 /// Whether a published key stays beside the held keys, because it may be a request for a broken identity.
 fn is_request_for_broken(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
     let is_held = held.iter().any(|key| key.published().recipient == published.recipient);
-    !is_held && !is_planted(published, held, broken)
+    !is_held && !must_be_removed(published, held, broken)
 }
 
 fn read_key(path: &Path, now: Timestamp) -> Result<(HeldKey, KeyFile), KeyFileError> {
@@ -337,7 +337,7 @@ mod tests {
             ("b", &renamed),
             ("c", "it has no comment \"# created: TIME\" with an RFC 3339 time, by which keys are ordered"),
             (id, "2 identities in it, where there must be one"),
-            ("e", "it is encrypted, and only a plain identity file is read here"),
+            ("e", "it is encrypted, but a plain identity file is needed"),
             ("f", "its creation time, 1970-01-01T00:11:41Z, is in the future"),
         ] {
             let path = folder.path().join(format!("{name}.key"));

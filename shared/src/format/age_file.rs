@@ -32,10 +32,10 @@ pub(super) fn check_shape(file: &[u8]) -> Result<KeyKind, Check> {
     check_stanzas(&stanzas)
 }
 
-/// A file that passed [`check_shape`], as the library reads it.
+/// Gives a file that passed [`check_shape`] to the age library, with the whole header as one line.
 ///
-/// The library parses the header from its start again after each line. A wrap full of grease would cost a
-/// thousand times more than an honest one, so this reader returns the whole header as one line.
+/// The library parses the header from its start again after each line. With one line at a time, a wrap with many grease
+/// stanzas (random stanzas whose type ends in `-grease`) would take a thousand times longer than an ordinary wrap.
 pub(super) struct HeaderAtOnce<'a> {
     rest: &'a [u8],
     header: usize,
@@ -103,7 +103,7 @@ fn check_stanzas(stanzas: &[AgeStanza<'_>]) -> Result<KeyKind, Check> {
 }
 
 fn check_hybrid(stanza: &AgeStanza<'_>) -> Result<(), Check> {
-    let encapsulation = argument::<ENCAPSULATION_BYTES>(stanza)?;
+    let encapsulation = checked_argument::<ENCAPSULATION_BYTES>(stanza)?;
     if has_low_order_share(&encapsulation) {
         return Err(Check::ShareLowOrder);
     }
@@ -111,14 +111,15 @@ fn check_hybrid(stanza: &AgeStanza<'_>) -> Result<(), Check> {
 }
 
 fn check_classic(stanza: &AgeStanza<'_>) -> Result<(), Check> {
-    if is_low_order(&argument::<32>(stanza)?) {
+    if is_low_order(&checked_argument::<32>(stanza)?) {
         return Err(Check::ShareLowOrder);
     }
     Ok(())
 }
 
-/// Decodes the only argument of a stanza: canonical base64 without padding, of `N` bytes.
-fn argument<const N: usize>(stanza: &AgeStanza<'_>) -> Result<[u8; N], Check> {
+/// Checks that a stanza has one argument and a body of 32 bytes. Returns the `N` bytes of the argument, which is
+/// canonical base64 without padding.
+fn checked_argument<const N: usize>(stanza: &AgeStanza<'_>) -> Result<[u8; N], Check> {
     let [argument] = stanza.args.as_slice() else {
         return Err(Check::StanzaArguments);
     };

@@ -9,7 +9,7 @@ use crate::reason::Reason;
 
 macro_rules! checks {
     ($($(#[$doc:meta])* $check:ident = $name:literal gives $reason:ident: $text:literal,)*) => {
-        /// A check of the format. Its name is API: test vectors and other implementations use it.
+        /// A check of the format. Its name never changes: test vectors and other implementations use the name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Check {
@@ -110,26 +110,26 @@ checks! {
     /// FORMAT.md §6.7: the envelope id in the token is canonical.
     TokenEnvelopeId = "token-envelope-id" gives Malformed: "the sealed value names its envelope in a form that is not canonical",
     /// FORMAT.md §6.7: the token is not longer than the token of a value of 1 MiB.
-    TokenSize = "token-size" gives Malformed: "the sealed value is longer than the sealed form of 1 MiB, the largest value",
+    TokenSize = "token-size" gives Malformed: "the sealed value is too long: before sealing, a value has at most 1 MiB",
     /// FORMAT.md §6.7: the token is canonical base64url.
     TokenEncoding = "token-encoding" gives Malformed: "the sealed value is not canonical base64url",
     /// FORMAT.md §6.7: the ciphertext has a padded length.
     TokenLength = "token-length" gives Malformed: "the sealed value has a length that sealing never gives",
     /// FORMAT.md §6.7: the envelope that the token names is there.
-    TokenEnvelope = "token-envelope" gives Malformed: "names envelope {}, which is not there",
+    TokenEnvelope = "token-envelope" gives Malformed: "names the envelope {}, which spec.envelopes does not have",
     /// FORMAT.md §6.7: the values come to at most 1 MiB together. Each counts with the greatest length that its padding
     /// allows.
-    DataSize = "data-size" gives TooLarge: "the values, each as long as its padding allows, come to more than 1 MiB",
+    DataSize = "data-size" gives TooLarge: "the values come to more than 1 MiB; each counts with the greatest length that its padding allows",
     /// FORMAT.md §6.8: the Secret's type is one that a SealedSecret may make.
     TemplateType = "template-type" gives TypeForbidden: "Secrets of this type are never made from a SealedSecret",
-    /// FORMAT.md §6.8: no label or annotation is Waxseal's own.
-    TemplateOwnMetadata = "template-own-metadata" gives TypeForbidden: "labels and annotations under waxseal.dev/ are Waxseal's own",
-    /// FORMAT.md §6.8: no label or annotation speaks to a replicator.
+    /// FORMAT.md §6.8: no label or annotation is reserved for Waxseal.
+    TemplateOwnMetadata = "template-own-metadata" gives TypeForbidden: "labels and annotations under waxseal.dev/ are reserved for Waxseal",
+    /// FORMAT.md §6.8: no label or annotation makes a known replicator copy the Secret.
     TemplateReplicator = "template-replicator" gives TypeForbidden: "labels and annotations under {} would copy the Secret to other places",
     /// FORMAT.md §7.2: the program holds a key for at least one wrap.
     EnvelopeKeyMissing = "envelope-key-missing" gives KeyMissing: "sealed to {} only, and this program holds none of these keys",
-    /// FORMAT.md §7.2: at least one of these keys is not Revoked.
-    EnvelopeKeyRevoked = "envelope-key-revoked" gives KeyRevoked: "sealed to revoked keys only: {}",
+    /// FORMAT.md §7.2: at least one key that the program holds for a wrap is not Revoked.
+    EnvelopeKeyRevoked = "envelope-key-revoked" gives KeyRevoked: "all keys that this program holds for this envelope are revoked: {}",
     /// FORMAT.md §7.3: at least one wrap opens, and its DEK matches the commitment.
     EnvelopeBroken = "envelope-broken" gives Unreadable: "no wrap opens: those for {} were changed or made wrongly",
     /// FORMAT.md §7.5: the value is unchanged, and was sealed for this place and this data key.
@@ -147,7 +147,7 @@ pub struct Fault {
 
 impl Check {
     /// Returns the fault of this check. `detail` replaces `{}` in the text and contains only names.
-    pub(crate) fn fails_for(self, detail: impl Into<String>) -> Fault {
+    pub(crate) fn fault_with(self, detail: impl Into<String>) -> Fault {
         Fault { check: self, detail: detail.into() }
     }
 }
@@ -161,7 +161,7 @@ impl Fault {
 
 impl From<Check> for Fault {
     fn from(check: Check) -> Self {
-        check.fails_for(String::new())
+        check.fault_with(String::new())
     }
 }
 

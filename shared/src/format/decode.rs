@@ -53,10 +53,10 @@ impl Sealed {
         let namespace = Namespace::parse(object.metadata.namespace.as_deref().unwrap_or_default())
             .map_err(|fault| fault.at(FieldPath::Namespace))?;
         if spec.encrypted_data.len() > MAX_DATA_KEYS {
-            return Err(Check::DataKeyCount.fails_at(FieldPath::EncryptedData));
+            return Err(Check::DataKeyCount.refusal_at(FieldPath::EncryptedData));
         }
         if spec.envelopes.len() > MAX_ENVELOPES {
-            return Err(Check::EnvelopeCount.fails_at(FieldPath::Envelopes));
+            return Err(Check::EnvelopeCount.refusal_at(FieldPath::Envelopes));
         }
         let scope = spec.scope.unwrap_or_default();
         let expected = bound_to_for(scope, &namespace, &name);
@@ -108,10 +108,10 @@ fn decode_envelope(id: &EnvelopeId, spec: &EnvelopeSpec) -> Result<Envelope, Ref
     // FORMAT.md §6.2
     let (encoding, length) = (Check::CommitmentEncoding, Check::CommitmentLength);
     let bytes = base64_text::decode_exact(&base64_text::STANDARD, &spec.commitment, encoding, length);
-    let commitment = bytes.map(Commitment).map_err(|check| check.fails_at(FieldPath::Commitment(id.clone())))?;
+    let commitment = bytes.map(Commitment).map_err(|check| check.refusal_at(FieldPath::Commitment(id.clone())))?;
     let own_id = commitment.envelope_id();
     if own_id != *id {
-        return Err(Check::CommitmentForeign.fails_for(own_id.as_str()).at(FieldPath::Envelope(id.clone())));
+        return Err(Check::CommitmentForeign.fault_with(own_id.as_str()).at(FieldPath::Envelope(id.clone())));
     }
     let wraps = decode_wraps(id, &spec.wraps)?;
     Ok(Envelope { commitment, wraps })
@@ -121,23 +121,23 @@ fn decode_wraps(id: &EnvelopeId, wraps: &BTreeMap<String, String>) -> Result<BTr
     // FORMAT.md §6.2
     let at_wraps = || FieldPath::Wraps(id.clone());
     if wraps.is_empty() {
-        return Err(Check::WrapsEmpty.fails_at(at_wraps()));
+        return Err(Check::WrapsEmpty.refusal_at(at_wraps()));
     }
     if wraps.len() > MAX_WRAPS {
-        return Err(Check::WrapCount.fails_at(at_wraps()));
+        return Err(Check::WrapCount.refusal_at(at_wraps()));
     }
     let mut decoded: BTreeMap<KeyId, Wrap> = BTreeMap::new();
     for (key_id, wrap) in wraps {
         // FORMAT.md §6.3
         let key_id = KeyId::parse(key_id).map_err(|fault| fault.at(at_wraps()))?;
-        let wrap = Wrap::parse(wrap).map_err(|check| check.fails_at(FieldPath::Wrap(id.clone(), key_id.clone())))?;
+        let wrap = Wrap::parse(wrap).map_err(|check| check.refusal_at(FieldPath::Wrap(id.clone(), key_id.clone())))?;
         decoded.insert(key_id, wrap);
     }
     // FORMAT.md §6.6
     let mut kinds = decoded.values().map(Wrap::kind);
     let first = kinds.next();
     if kinds.any(|kind| Some(kind) != first) {
-        return Err(Check::WrapsMixed.fails_at(at_wraps()));
+        return Err(Check::WrapsMixed.refusal_at(at_wraps()));
     }
     Ok(decoded)
 }
@@ -150,15 +150,15 @@ fn decode_values(
     for (key, token) in tokens {
         // FORMAT.md §6.7
         let key = DataKey::parse(key).map_err(|fault| fault.at(FieldPath::EncryptedData))?;
-        let value = SealedValue::parse(token).map_err(|check| check.fails_at(FieldPath::Value(key.clone())))?;
+        let value = SealedValue::parse(token).map_err(|check| check.refusal_at(FieldPath::Value(key.clone())))?;
         if !envelopes.contains_key(&value.envelope) {
-            return Err(Check::TokenEnvelope.fails_for(value.envelope.as_str()).at(FieldPath::Value(key)));
+            return Err(Check::TokenEnvelope.fault_with(value.envelope.as_str()).at(FieldPath::Value(key)));
         }
         values.insert(key, value);
     }
     // FORMAT.md §6.7
     if values.values().map(SealedValue::counted_length).sum::<usize>() > MAX_SECRET_BYTES {
-        return Err(Check::DataSize.fails_at(FieldPath::EncryptedData));
+        return Err(Check::DataSize.refusal_at(FieldPath::EncryptedData));
     }
     Ok(values)
 }
@@ -176,10 +176,10 @@ fn moved(
         (Some(Ok(there)), Some(Ok(called))) => format!("{there}/{called} (scope Strict)"),
         (Some(Ok(there)), None) => format!("namespace {there} (scope Namespace)"),
         (None, None) => "any place (scope Cluster)".to_owned(),
-        _ => "an impossible place".to_owned(),
+        _ => "a place that is not valid".to_owned(),
     };
     let detail = format!("{sealed_for}, but this object is {namespace}/{name} (scope {})", scope.as_str());
-    Check::BoundTo.fails_for(detail).at(FieldPath::Envelope(envelope))
+    Check::BoundTo.fault_with(detail).at(FieldPath::Envelope(envelope))
 }
 
 #[cfg(test)]
@@ -243,8 +243,8 @@ mod tests {
             (Some("web"), Some("api"), "web/api (scope Strict)"),
             (Some("web"), None, "namespace web (scope Namespace)"),
             (None, None, "any place (scope Cluster)"),
-            (None, Some("api"), "an impossible place"),
-            (Some("hunter 2"), None, "an impossible place"),
+            (None, Some("api"), "a place that is not valid"),
+            (Some("hunter 2"), None, "a place that is not valid"),
         ] {
             let mut object = sealed(KeyKind::Classic, 1);
             envelope(&mut object).bound_to =

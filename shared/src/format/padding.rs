@@ -11,7 +11,7 @@ const SMALLEST: usize = 256;
 /// the length prefix and the value, at least 256.
 ///
 /// # Panics
-/// Never for a length up to 1 MiB, which is all that callers pass.
+/// Never for a length up to 1 MiB. Callers pass no greater length.
 pub(crate) fn padded_length(length: usize) -> usize {
     let unpadded = LENGTH_BYTES + length;
     if unpadded <= SMALLEST {

@@ -18,7 +18,7 @@ pub struct Refusal {
 
 impl Check {
     /// Returns the refusal of an object whose `field` fails this check.
-    pub(crate) fn fails_at(self, field: FieldPath) -> Refusal {
+    pub(crate) fn refusal_at(self, field: FieldPath) -> Refusal {
         Fault::from(self).at(field)
     }
 }

@@ -107,7 +107,7 @@ pub(crate) fn longest_token() -> usize {
     TOKEN_HEAD_BYTES + last_part_length(MAX_SECRET_BYTES)
 }
 
-/// The length of the last part of a token.
+/// Returns the length of the last part of the token for a value of this length.
 fn last_part_length(value_length: usize) -> usize {
     let bytes = SALT_BYTES + padded_length(value_length) + TAG_BYTES;
     base64::encoded_len(bytes, false).expect("about 1.4 million fits")
@@ -115,7 +115,7 @@ fn last_part_length(value_length: usize) -> usize {
 
 /// Whether this is the padded length of some value.
 ///
-/// Pads the length again: only a padded length does not change.
+/// A length is a padded length if a value of `length - 4` bytes has this padded length (FORMAT.md §5.4).
 fn is_padded_length(length: usize) -> bool {
     length >= 4 && padded_length(length - 4) == length
 }

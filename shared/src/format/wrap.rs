@@ -108,7 +108,8 @@ fn encrypt(recipient: &Recipient, dek: &Dek, random: &mut impl CryptoRng) -> Vec
     age_file
 }
 
-/// Makes the age library draw the randomness of a hybrid encapsulation from our generator.
+/// Makes the age library use `random` for the X25519 half of an encapsulation. AWS-LC draws the randomness of ML-KEM
+/// from its own generator.
 struct HybridRecipient<'a, R> {
     recipient: &'a Recipient,
     random: RefCell<&'a mut R>,

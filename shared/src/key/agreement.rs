@@ -1,5 +1,5 @@
-//! The two key agreements, by AWS-LC: several times faster than the libraries in Rust alone, and it
-//! wipes keys and shared secrets.
+//! The two key agreements, X25519 and ML-KEM-768. AWS-LC computes them several times faster than libraries that are
+//! written only in Rust, and it wipes keys and shared secrets.
 
 use aws_lc_rs::agreement::{self, UnparsedPublicKey, X25519};
 use aws_lc_rs::kem::{Ciphertext, DecapsulationKey, EncapsulationKey, ML_KEM_768, SharedSecret};

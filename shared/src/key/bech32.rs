@@ -40,7 +40,7 @@ pub(super) fn decode<const N: usize>(text: &str, human_readable: &str) -> Option
 
 /// Encodes bytes in lower case.
 pub(super) fn encode(bytes: &[u8], human_readable: &str) -> Zeroizing<String> {
-    // Room for 8 bytes in 5 characters and the checksum, so that the string never moves.
+    // Room for the checksum and for 8 characters for each 5 bytes, so that the string never moves.
     let mut text = Zeroizing::new(String::with_capacity(human_readable.len() + 16 + bytes.len() * 2));
     let hrp = Hrp::parse(human_readable).expect("the human-readable part is one of four constants");
     bech32::encode_lower_to_fmt::<LongBech32, _>(&mut *text, hrp, bytes)

@@ -33,7 +33,7 @@ pub enum IdentityFileError {
     #[error("no identity in it")]
     Empty,
     /// It is encrypted; [`ProtectedIdentityFile`](super::ProtectedIdentityFile) reads it.
-    #[error("it is encrypted, and only a plain identity file is read here")]
+    #[error("it is encrypted, but a plain identity file is needed")]
     Encrypted,
 }
 

@@ -48,7 +48,7 @@ pub enum ProtectedIdentityFileError {
     #[error("the passphrase does not open it")]
     Passphrase,
     /// The passphrase is right, but the file was changed or cut off.
-    #[error("it is damaged: the passphrase is right, but not all of it decrypts")]
+    #[error("the passphrase is right, but the file is damaged: a part of the file does not decrypt")]
     Damaged,
     /// Its decrypted content is not an identity file.
     #[error("its decrypted content is not an identity file: {0}")]
@@ -135,7 +135,8 @@ fn work_factor(age_file: &[u8]) -> Result<u8, ProtectedIdentityFileError> {
     }
 }
 
-/// The payload in a buffer that never moves: it is shorter than the age file around it.
+/// Reads the payload into a buffer that never moves. The payload is shorter than the age file, so `limit` is the length
+/// of the age file.
 fn read_all(mut payload: impl Read, limit: usize) -> Result<(Zeroizing<Vec<u8>>, usize), ProtectedIdentityFileError> {
     let mut buffer = Zeroizing::new(vec![0; limit]);
     let mut length = 0;

@@ -146,7 +146,7 @@ fn parse_hybrid(text: &str) -> Option<Result<RecipientInner, RecipientError>> {
 
 fn parse_classic(text: &str) -> Option<Result<RecipientInner, RecipientError>> {
     let share = bech32::decode::<32>(text, CLASSIC_PREFIX)?;
-    // The age library panics on a point of low order, taking it for a broken generator.
+    // The age library panics on a point of low order: it assumes that a random generator is broken.
     if let Err(error) = check_point(&share) {
         return Some(Err(error));
     }

@@ -11,7 +11,7 @@ pub(super) enum Reading {
     Boolean(bool),
     /// A number that JSON can write too.
     Number,
-    /// A string to some of them and something else to others, or not a string to any.
+    /// A string to some of them and something else to others, or a string to none of them (`.inf`).
     Disputed,
 }
 

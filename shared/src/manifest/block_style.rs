@@ -50,7 +50,7 @@ impl BlockStyle {
         }
     }
 
-    /// Goes to the place where the next entry of the innermost collection begins.
+    /// Writes the line break and the indentation that stand before the next entry of the innermost collection.
     fn begin_entry(&mut self, out: &mut (impl Write + ?Sized)) -> Result<()> {
         let Some(collection) = self.open.last_mut() else { return Ok(()) };
         let is_first = std::mem::replace(&mut collection.is_empty, false);
@@ -104,7 +104,7 @@ impl Formatter for BlockStyle {
         self.write_scalar(out, if value { "true" } else { "false" })
     }
 
-    /// Numbers as they were read.
+    /// Writes a number with the digits that were read. Only numbers are written in this way (`Serialize` for `Node`).
     fn write_raw_fragment<W: Write + ?Sized>(&mut self, out: &mut W, fragment: &str) -> Result<()> {
         self.write_scalar(out, fragment)
     }

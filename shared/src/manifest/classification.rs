@@ -102,8 +102,8 @@ fn has_unambiguous_kind(node: &Node) -> bool {
 }
 
 impl Tree<'_> {
-    /// Whether some scalar is in our group or is a kind that must not be hidden, or could be one to a reader that knows
-    /// its tag.
+    /// Whether the document could hide a Secret or an object of the group `waxseal.dev`: a scalar begins with
+    /// `waxseal.dev/` or is the kind of such an object, or a node has a tag other than `!!str`.
     fn may_hide_a_kind(&self) -> bool {
         let is_kind =
             |text: &str| text.starts_with(PREFIX) || KINDS_OF_GROUP.contains(&text) || KINDS_OF_SECRETS.contains(&text);
@@ -160,27 +160,27 @@ mod tests {
 
     #[test]
     fn an_object_with_an_ambiguous_kind_is_refused_if_it_could_be_a_secret() {
-        const TAG: &str = "tags other than !!str are not read here";
+        const TAG: &str = "tags other than !!str are not allowed";
         for (text, said) in [
             ("apiVersion: v1\nkind: ConfigMap\nkind: Secret", "kind: given twice, first on line 2"),
             ("apiVersion: v1\nkind: List\nkind: Secret\nitems: []", "kind: given twice, first on line 2"),
-            ("x: &k Secret\napiVersion: v1\nkind: *k", "x: anchors are not read here"),
-            ("x: &k kind\napiVersion: v1\n*k : Secret", "x: anchors are not read here"),
-            ("<<: {kind: Secret}\napiVersion: v1", "merge keys are not read here"),
-            ("apiVersion: v1\nkind: Pod\n<<: {kind: Secret}", "merge keys are not read here"),
-            ("<<: {kind: Pod}\napiVersion: waxseal.dev/v1alpha1", "merge keys are not read here"),
+            ("x: &k Secret\napiVersion: v1\nkind: *k", "x: anchors are not allowed"),
+            ("x: &k kind\napiVersion: v1\n*k : Secret", "x: anchors are not allowed"),
+            ("<<: {kind: Secret}\napiVersion: v1", "merge keys are not allowed"),
+            ("apiVersion: v1\nkind: Pod\n<<: {kind: Secret}", "merge keys are not allowed"),
+            ("<<: {kind: Pod}\napiVersion: waxseal.dev/v1alpha1", "merge keys are not allowed"),
             (
                 "x: &x {kind: Secret}\napiVersion: v1\nkind: List\nitems: [{<<: *x}]",
-                "items[0]: merge keys are not read here",
+                "items[0]: merge keys are not allowed",
             ),
-            ("apiVersion: v1\nkind: SecretList\nx: &x []\nitems: *x", "x: anchors are not read here"),
-            ("apiVersion: v1\nkind: SecretList\nx: &x {}\nitems: [*x]", "x: anchors are not read here"),
-            ("apiVersion: v1\nkind: SecretList\n<<: {items: []}", "merge keys are not read here"),
+            ("apiVersion: v1\nkind: SecretList\nx: &x []\nitems: *x", "x: anchors are not allowed"),
+            ("apiVersion: v1\nkind: SecretList\nx: &x {}\nitems: [*x]", "x: anchors are not allowed"),
+            ("apiVersion: v1\nkind: SecretList\n<<: {items: []}", "merge keys are not allowed"),
             ("apiVersion: v1\nkind: SecretList\nitems: []\nitems: []", "items: given twice, first on line 3"),
             ("apiVersion: v1\nkind: !!binary U2VjcmV0", TAG),
             ("apiVersion: !!binary djE=\nkind: Secret", TAG),
             ("apiVersion: v1\n!!binary a2luZA==: ConfigMap", TAG),
-            ("<<: !x {kind: Pod}\napiVersion: v1", "merge keys are not read here"),
+            ("<<: !x {kind: Pod}\napiVersion: v1", "merge keys are not allowed"),
             ("apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: !x Secret}]", TAG),
             ("apiVersion: v1\nkind: List\nitems: !!null", TAG),
             ("apiVersion: v1\nkind: List\nitems: !x []", TAG),

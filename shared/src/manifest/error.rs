@@ -17,7 +17,7 @@ use crate::names::DataKey;
 pub struct ManifestError {
     text: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
-    /// The offset that the error is about; its position is computed from it.
+    /// The offset of the fault in the document. `located`, of a tree or a document, computes the position from it.
     offset: Option<usize>,
     /// The bytes of the node that its path leads to.
     path_range: Option<Range<usize>>,

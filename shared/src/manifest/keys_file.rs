@@ -80,8 +80,8 @@ pub fn read_keys(text: &str) -> Result<Vec<PublishedKey>, ManifestError> {
     Ok(keys)
 }
 
-/// Writes a keys file: a `v1` `List` in YAML with names and specs only, those of the cluster
-/// first, then by creation time and name. The same keys give the same bytes.
+/// Writes a keys file: a `v1` `List` in YAML with names and specs only. The keys of the cluster come before the
+/// recovery keys. Keys of one role are sorted by creation time, then by name. The same keys give the same bytes.
 pub fn write_keys(keys: &[PublishedKey]) -> String {
     let mut keys = keys.to_vec();
     sort(&mut keys);

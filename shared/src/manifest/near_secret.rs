@@ -12,9 +12,9 @@ use crate::api_group::API_VERSION;
 /// The signs of a Secret in a mapping, in its own entries or in merged ones, as bits. A normal object has at most one
 /// kind and one version, but merged mappings and repeated fields can give it several.
 type Signs = u16;
-/// An `apiVersion` with the group of a custom resource. Kubernetes wants a dot in it.
+/// An `apiVersion` without `waxseal` in it, whose group contains a dot, like the group of every custom resource.
 const CUSTOM_VERSION: Signs = 1;
-/// An `apiVersion` built into Kubernetes, or a typing error: no custom resource has it.
+/// Every other `apiVersion`: it is built into Kubernetes, it is misspelled, or it contains `waxseal`.
 const BUILT_IN_VERSION: Signs = 1 << 1;
 const OTHER_KIND: Signs = 1 << 2;
 const SEALED_SECRET: Signs = 1 << 3;
@@ -56,7 +56,8 @@ impl NearSecrets {
     /// object must not be classified as a Secret, a SealedSecret or a list.
     pub(super) fn fault(&self, object: &Node) -> Option<ManifestError> {
         if object.scalar().is_some_and(could_be_a_manifest) {
-            let text = "one text without fields, which other readers may take for a Secret with values in plain text";
+            let text =
+                "this is one string without fields, but other programs may read a Secret with plain values from it";
             let error = ManifestError::new(text).at(object);
             return Some(
                 error.with_hint("remove everything before the first field, such as a comment or a special space"),
@@ -71,8 +72,9 @@ impl NearSecrets {
         Some(error.at(self.inner_secret(object)?).with_path_to(object))
     }
 
-    /// Returns the first Secret with values inside an object. It must be an item of a list, as for kubectl and
-    /// OpenShift, or have metadata of its own: a policy that makes Secrets also has mappings with the kind `Secret`.
+    /// Returns the first Secret with values inside an object. Only an item of a list (kubectl and OpenShift create
+    /// objects from such items) or a mapping that has metadata counts. Any other mapping with the kind `Secret` is
+    /// normal: a policy that makes Secrets has such mappings.
     fn inner_secret<'a>(&self, object: &'a Node) -> Option<&'a Node> {
         let parents = object.nodes();
         parents.flat_map(|parent| parent.children().iter().map(move |node| (parent, node))).find_map(
@@ -84,7 +86,7 @@ impl NearSecrets {
         )
     }
 
-    /// The signs of a mapping; of a sequence, those of all its items together.
+    /// Returns the signs of a mapping. For a sequence, returns the signs of all its items together.
     fn signs(&self, node: &Node, anchors: &HashMap<usize, &Node>) -> Signs {
         if !node.is_mapping() {
             return node.children().iter().fold(0, |signs, item| signs | self.known(resolved(item, anchors)));
@@ -93,7 +95,7 @@ impl NearSecrets {
         for (key, value) in node.entries() {
             let (key, value) = (resolved(key, anchors), resolved(value, anchors));
             match key.scalar() {
-                // To go-yaml `!!binary a2luZA==` is the key `kind`.
+                // go-yaml decodes `!!binary a2luZA==` to the key `kind`.
                 Some(_) if key.tag == Tag::Other => own |= SECRET | sign("data", value),
                 Some("<<") => merged |= self.known(value),
                 Some(name) => own |= sign(name, value),
@@ -177,7 +179,7 @@ fn version_sign(value: &Node) -> Signs {
 fn kind_sign(value: &Node) -> Signs {
     let is_near = |text: &str, kind| is_slip_of(text.trim(), kind);
     match value.scalar() {
-        // To go-yaml `!!binary U2VjcmV0` is a Secret.
+        // go-yaml decodes `!!binary U2VjcmV0` to `Secret`.
         _ if value.tag == Tag::Other => SECRET,
         None | Some("") => 0,
         Some(text) if is_near(text, "Secret") => SECRET,
@@ -243,7 +245,7 @@ mod tests {
         {
             let error = fault(&text).unwrap_or_else(|| panic!("{text} passes"));
             let expected =
-                "one text without fields, which other readers may take for a Secret with values in plain text";
+                "this is one string without fields, but other programs may read a Secret with plain values from it";
             assert_eq!(error.to_string(), expected, "{text}");
         }
         for text in ["just text", "a kind word", "no secrets here"] {

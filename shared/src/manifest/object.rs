@@ -199,7 +199,7 @@ mod tests {
         let stream = split("%YAML 1.1\n---\na: b").expect("a stream");
         assert!(matches!(stream.documents[0].kind(), Ok(DocumentKind::Other(_))));
         let error = refusal("# c\n%YAML 1.1\n---\napiVersion: v1\nkind: Secret\n");
-        assert_eq!(error.to_string(), "YAML directives are not read here");
+        assert_eq!(error.to_string(), "YAML directives are not allowed");
         assert_eq!(error.place(), Some((2, 1)));
     }
 

@@ -15,21 +15,21 @@ const WRITE_IT_OUT: &str = "write the value out at each place";
 /// keys given twice.
 pub(super) fn refuse_what_is_not_plain_data(root: &Node, tree: &Tree<'_>) -> Result<(), ManifestError> {
     for node in root.nodes() {
-        refuse_adornments(node).map_err(|error| error.at(node))?;
+        refuse_anchors_aliases_and_tags(node).map_err(|error| error.at(node))?;
         refuse_keys(node, tree)?;
     }
     Ok(())
 }
 
-fn refuse_adornments(node: &Node) -> Result<(), ManifestError> {
+fn refuse_anchors_aliases_and_tags(node: &Node) -> Result<(), ManifestError> {
     if matches!(node.content, Content::Alias(_)) {
-        return Err(ManifestError::new("aliases are not read here").with_hint(QUOTE_OR_WRITE_OUT));
+        return Err(ManifestError::new("aliases are not allowed").with_hint(QUOTE_OR_WRITE_OUT));
     }
     if node.anchor.is_some() {
-        return Err(ManifestError::new("anchors are not read here").with_hint(QUOTE_OR_WRITE_OUT));
+        return Err(ManifestError::new("anchors are not allowed").with_hint(QUOTE_OR_WRITE_OUT));
     }
     if node.tag == Tag::Other {
-        return Err(ManifestError::new("tags other than !!str are not read here").with_hint(QUOTE_THE_SIGN));
+        return Err(ManifestError::new("tags other than !!str are not allowed").with_hint(QUOTE_THE_SIGN));
     }
     Ok(())
 }
@@ -38,7 +38,7 @@ fn refuse_keys(mapping: &Node, tree: &Tree<'_>) -> Result<(), ManifestError> {
     let mut seen = HashMap::<&str, &Node>::new();
     for (key, _) in mapping.entries() {
         if key.is_merge_key() {
-            let error = ManifestError::new("merge keys are not read here").at(key).with_path_to(mapping);
+            let error = ManifestError::new("merge keys are not allowed").at(key).with_path_to(mapping);
             return Err(error.with_hint(WRITE_IT_OUT));
         }
         if let Content::Sequence(_) | Content::Mapping(_) = key.content {

@@ -28,7 +28,7 @@ struct SealedSecretFields<'a> {
 /// Reads a SealedSecret whose tree is plain data.
 pub(super) fn read(root: &Node) -> Result<SealedSecret, ManifestError> {
     if root.json_bytes() > MAX_OBJECT_BYTES {
-        return Err(ManifestError::new("larger than 1.5 MiB, the most that an object can be").at(root));
+        return Err(ManifestError::new("larger than 1.5 MiB, which is the limit for an object").at(root));
     }
     let fields = SealedSecretFields::deserialize(root)?;
     let metadata = fields.metadata.checked(root)?;
@@ -202,7 +202,7 @@ status: {anything: [1]}
         assert!(read_text(&json(MAX_OBJECT_BYTES)).is_ok());
         assert!(read_text(&format!("# as JSON\n---\n{}\n", json(MAX_OBJECT_BYTES).replace("}}", "  }}"))).is_ok());
         let error = read_text(&json(MAX_OBJECT_BYTES + 1)).expect_err("larger");
-        assert_eq!(error.to_string(), "larger than 1.5 MiB, the most that an object can be");
+        assert_eq!(error.to_string(), "larger than 1.5 MiB, which is the limit for an object");
         assert_eq!(error.place(), Some((1, 1)));
     }
 

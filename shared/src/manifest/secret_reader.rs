@@ -106,7 +106,7 @@ fn data(root: &Node) -> Result<SecretData, ManifestError> {
         return Err(ManifestError::new(format!("more than {MAX_DATA_KEYS} data keys")).at(root));
     }
     if data.values().map(|value: &SecretBytes| value.expose().len()).sum::<usize>() > MAX_SECRET_BYTES {
-        return Err(ManifestError::new("more data than the 1 MiB that a Secret takes").at(root));
+        return Err(ManifestError::new("more than 1 MiB of data, which is the limit for a Secret").at(root));
     }
     Ok(data)
 }
@@ -255,7 +255,7 @@ stringData:
             ("data: x\n", "data: must be a mapping, not a string", None),
             (
                 "x: &a 1\n",
-                "x: anchors are not read here",
+                "x: anchors are not allowed",
                 Some("put a value that begins with & or * in quotes, or write the value out at each place"),
             ),
         ] {
@@ -311,7 +311,7 @@ stringData:
             ("  annotations: {/x: z}", format!("metadata.annotations./x: the key of an annotation must be {labels}"), (5, 17)),
             (
                 &format!("  annotations:\n    a: {long}"),
-                "metadata.annotations: more than the 256 KiB that an object's annotations can be".to_owned(),
+                "metadata.annotations: larger than 256 KiB, which is the limit for an object's annotations".to_owned(),
                 (6, 5),
             ),
         ] {
@@ -404,7 +404,7 @@ stringData:
         let half = "x".repeat(MAX_SECRET_BYTES / 2);
         assert!(read_text(&format!("{HEAD}stringData: {{a: {half}, b: {half}}}\n")).is_ok());
         let error = refusal(&format!("stringData: {{a: {half}, b: {half}x}}\n"));
-        assert_eq!(error.to_string(), "more data than the 1 MiB that a Secret takes");
+        assert_eq!(error.to_string(), "more than 1 MiB of data, which is the limit for a Secret");
     }
 
     #[test]

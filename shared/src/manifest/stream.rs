@@ -20,8 +20,8 @@ pub const MAX_DOCUMENTS: usize = 10_000;
 /// The greatest size of one document: 8 MiB, checked before it is parsed.
 ///
 /// An object has at most 1.5 MiB in etcd. 8 MiB are enough for such an object with comments, escapes and `status`, or
-/// for a list of several. The tree of a document holds all its scalars again, and twice that while they are read. With
-/// a stream of 32 MiB in memory too, a larger document would not stay within 64 MiB.
+/// for a list of several. The tree of a document holds a copy of all its scalars, and two copies while the scalars are
+/// read. With a stream of 32 MiB in memory too, a larger document would not stay within 64 MiB.
 pub const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// The greatest size of a document that is read in two ways, which takes twice the memory: 3 MiB. No
@@ -129,9 +129,9 @@ impl<'a> Document<'a> {
     }
 
     /// Returns an error if a Secret is hidden in the document behind a line break of YAML 1.1, or behind a line such as
-    /// `---#db`. kubectl ends a line or a document there and sees this Secret; for this reader it is part of a comment or
-    /// a scalar. The document must not stay in the result, because its values are not sealed. A document that is larger
-    /// than any object counts as one with a hidden Secret.
+    /// `---#db`. kubectl ends a line or a document there and sees this Secret; for this reader it is part of a comment
+    /// or a scalar. The document must not stay in the result, because its values are not sealed. If a document has such
+    /// a line break or line and more than 3 MiB, this function does not look for the Secret and returns the error.
     pub fn hidden_secret(&self) -> Option<ManifestError> {
         if self.format == Format::Json {
             return None;
@@ -170,7 +170,7 @@ impl<'a> Document<'a> {
         }
         if self.holds.directive {
             let before: usize = lines(self.body()).take_while(|line| !line.starts_with('%')).map(str::len).sum();
-            let error = ManifestError::new("YAML directives are not read here").at_offset(self.base() + before);
+            let error = ManifestError::new("YAML directives are not allowed").at_offset(self.base() + before);
             return Some(self.located(error.with_hint("remove the lines that begin with \"%\"")));
         }
         self.unclear_line_break()
@@ -284,7 +284,8 @@ fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
         let Ok(length) = length else {
             return Ok(None);
         };
-        // White space before a value belongs to it, and at the end to the last one.
+        // White space before a value belongs to that value. White space at the end of the text belongs to the last
+        // value.
         let is_last = text[end + length..].trim_start_matches(SPACE).is_empty();
         end = if is_last { text.len() } else { end + length };
         cutter.cut(end, Holds::default())?;
@@ -295,7 +296,7 @@ fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
 /// Returns the length of the first JSON value of a text; `None` if the text has no value. The length of a value above the
 /// limit is not exact, but is above the limit too.
 fn json_value(text: &str) -> Option<serde_json::Result<usize>> {
-    // The parser's memory grows with the open brackets that it has seen, so it sees no more than this.
+    // The parser's memory grows with the open brackets in its input, so its input ends just above the limit.
     let start = &text[..text.ceil_char_boundary(MAX_DOCUMENT_BYTES + 1)];
     let is_cut_off = start.len() < text.len();
     let mut values = serde_json::Deserializer::from_str(start).into_iter::<IgnoredAny>();

@@ -1,4 +1,4 @@
-//! A document that was parsed, with what is computed of it once.
+//! A parsed document, and the results that are computed once for a document.
 
 use std::cell::OnceCell;
 
@@ -7,7 +7,7 @@ use super::near_secret::NearSecrets;
 use super::node::Node;
 use super::position::{Position, Positions};
 
-/// A document that was parsed.
+/// A parsed document.
 pub(super) struct Tree<'a> {
     root: Node,
     positions: Positions<'a>,

@@ -1,7 +1,7 @@
 //! Reads trees into types that derive `Deserialize`. Refuses a value that other readers of YAML interpret differently.
 //!
-//! Strings are borrowed from the tree, which wipes them. An error names its node; the callers of this module compute
-//! its position and path.
+//! Strings are borrowed from the tree where the type allows it. The allocator wipes the tree when the tree is freed. An
+//! error names its node; the callers of this module compute its position and path.
 
 use std::fmt::Display;
 use std::slice::ChunksExact;
@@ -20,7 +20,7 @@ use super::object::Object;
 use super::stream::split;
 
 const QUOTE_IT: &str = "write it in quotes";
-const QUOTE_OR_EMPTY: &str = "write \"\" for an empty value; one that begins with # belongs in quotes";
+const QUOTE_OR_EMPTY: &str = "write \"\" for an empty value, and put a value that begins with # in quotes";
 
 /// Reads a text that is one YAML document or one JSON value into a type.
 ///
@@ -56,7 +56,7 @@ impl de::Error for ManifestError {
             Unexpected::Map => "a mapping",
             _ => "of this type",
         };
-        // Expectations are descriptions that types have, and hold no value.
+        // `expected` is a fixed text that describes a type. It never contains a value.
         let wanted = match expected.to_string().as_str() {
             "a string" | "a borrowed string" => "a string",
             "a boolean" => return Self::new("must be true or false"),
@@ -276,7 +276,7 @@ mod tests {
             ("version: 1\ndry: yes", "dry: must be true or false", (2, 6)),
             ("version: 1\nclusters: hunter2", "clusters: must be a mapping, not a string", (2, 11)),
             ("hunter2", "must be a mapping, not a string", (1, 1)),
-            ("a: &x 1", "a: anchors are not read here", (1, 7)),
+            ("a: &x 1", "a: anchors are not allowed", (1, 7)),
             ("version: 1\n---\nversion: 1\n", "a second document, where only one is allowed", (3, 1)),
         ] {
             let error = read_one::<Config>(text).expect_err(text);

@@ -33,7 +33,7 @@ pub(super) fn parse(text: &str, base: usize, limits: &mut Limits) -> Result<Opti
             return Err(error.at_offset(base + offset(span.start)));
         }
         let (mut start, end) = (offset(span.start), offset(span.end));
-        // For these, the parser's span begins at the content, after the sign.
+        // The parser's span of a block scalar, or of a block sequence in a mapping, begins after `|`, `>` or `-`.
         if let Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) = event {
             start = start_of_block(text, last_end..start, b"|>");
         } else if matches!(event, Event::SequenceStart(..)) && builder.is_in_mapping() {
@@ -98,7 +98,7 @@ fn offset(marker: Marker) -> usize {
     marker.byte_offset().unwrap_or_default()
 }
 
-/// Says in our own words what is wrong: those of the parser may quote the text.
+/// Returns the error in words of this module, because the error text of the parser may quote the input.
 fn refusal(error: &ScanError, text: &str, base: usize) -> ManifestError {
     let fault = match error.kind() {
         ErrorKind::RecursionLimitExceeded => TOO_DEEP,

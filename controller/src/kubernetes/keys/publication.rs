@@ -8,7 +8,7 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::api_group::FIELD_MANAGER;
-use waxseal_shared::key_life::{HeldKey, is_planted, is_publication_of};
+use waxseal_shared::key_life::{HeldKey, is_publication_of, must_be_removed};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
 
@@ -106,7 +106,7 @@ impl Publication {
                 }
             };
             for object in &page.items {
-                if decode(object).is_none_or(|published| is_planted(&published, held, broken)) {
+                if decode(object).is_none_or(|published| must_be_removed(&published, held, broken)) {
                     failures.extend(self.remove(object).await.err());
                 }
                 if start.elapsed() > LONGEST_REMOVAL {
