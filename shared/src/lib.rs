@@ -65,7 +65,7 @@
 //!
 //! // A controller asks what to do about the object while no Secret has its name.
 //! let keys = Keys::Held(ring.into());
-//! let Plan::Write(desired, done) = plan(&object, &keys, &[], Existing::Absent) else { panic!("not opened") };
+//! let Plan::Write(desired, done) = plan(&object, &keys, &[], &Existing::Absent) else { panic!("not opened") };
 //! assert_eq!((desired.type_.as_str(), done.judgement.is_ready()), ("Opaque", true));
 //! # Ok(())
 //! # }

@@ -18,15 +18,15 @@ use crate::template::{self, ForbiddenPrefix};
 pub(crate) const PLAN_VERSION: u32 = 1;
 
 /// What exists under the name of the Secret.
-#[derive(Debug, Clone)]
-pub enum Existing<'a> {
+#[derive(Debug)]
+pub enum Existing {
     /// Nothing.
     Absent,
     /// A Secret or a folder that does not belong to Waxseal. Waxseal never changes it. The text says why it does not
     /// belong to Waxseal, and what a person can do.
     Foreign(String),
     /// A Secret that belongs to the SealedSecret.
-    Ours(&'a ExistingSecret),
+    Ours(Box<ExistingSecret>),
 }
 
 /// A Secret as a backend found it.
@@ -105,12 +105,12 @@ pub struct Materialised {
     pub opened_with: BTreeSet<KeyId>,
 }
 
-impl<'a> Existing<'a> {
+impl Existing {
     /// Decides whether a Secret with an object's name belongs to the object.
     ///
     /// It does if it has the mark of Waxseal, and no controller but a SealedSecret of that name. The UID of the controller
     /// does not matter: a SealedSecret that was deleted and created again gets its Secret back.
-    pub fn of(secret: &'a ExistingSecret, object: &SealedSecret) -> Self {
+    pub fn of(secret: ExistingSecret, object: &SealedSecret) -> Self {
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let label = format!("kubectl label secret {name} -n {namespace} {MARK_LABEL}={MARK_OWNED}");
@@ -125,7 +125,7 @@ impl<'a> Existing<'a> {
             _ if secret.labels.get(MARK_LABEL).is_none_or(|mark| mark != MARK_OWNED) => Existing::Foreign(format!(
                 "a Secret of this name exists without the label of Waxseal; it stays as it is. To hand it over: {label}"
             )),
-            Controller::None | Controller::SealedSecret { .. } => Existing::Ours(secret),
+            Controller::None | Controller::SealedSecret { .. } => Existing::Ours(Box::new(secret)),
         }
     }
 }
@@ -135,7 +135,7 @@ impl<'a> Existing<'a> {
 ///
 /// The order of the checks: deletion of the object, keys, format, forbidden metadata, opening, ownership, fields that
 /// Kubernetes never changes. The first check that fails decides, and nothing is written.
-pub fn plan(object: &SealedSecret, keys: &Keys, forbidden: &[ForbiddenPrefix], existing: Existing<'_>) -> Plan {
+pub fn plan(object: &SealedSecret, keys: &Keys, forbidden: &[ForbiddenPrefix], existing: &Existing) -> Plan {
     if object.metadata.deletion_timestamp.is_some() {
         return Plan::Nothing;
     }
@@ -149,7 +149,7 @@ fn decide(
     object: &SealedSecret,
     keys: &Keys,
     forbidden: &[ForbiddenPrefix],
-    existing: Existing<'_>,
+    existing: &Existing,
 ) -> Result<Plan, Judgement> {
     let ring = ring(keys)?;
     let refused = |refusal: Refusal| Judgement::new(refusal.reason(), refusal.to_string());
@@ -161,7 +161,7 @@ fn decide(
     let desired = desired(&sealed, opened.data);
     match existing {
         Existing::Absent => Ok(Plan::Write(Box::new(desired), done)),
-        Existing::Foreign(why) => Err(Judgement::new(Reason::ForeignOwner, why)),
+        Existing::Foreign(why) => Err(Judgement::new(Reason::ForeignOwner, why.as_str())),
         Existing::Ours(existing) if is_as_desired(object, &desired, existing) => Ok(Plan::Keep(done)),
         Existing::Ours(existing) => {
             check_changeable(&desired, existing)?;

@@ -20,7 +20,7 @@ use super::folders::Folders;
 use super::key_store::KeyStore;
 use super::manifests_folder::{self, FolderContents, SealedManifest};
 use super::problems::Problems;
-use super::secret_folder::{self, FoundSecret, SecretFolder};
+use super::secret_folder::{self, SecretFolder};
 use super::secret_name::SecretName;
 use super::status_file::{Entry, StatusFile, StatusReport};
 use super::wakeups::Wakeups;
@@ -149,13 +149,8 @@ fn carry_out(
     keys: &Keys,
     forbidden: &[ForbiddenPrefix],
 ) -> Result<Judgement, FileError> {
-    let found = folder.read()?;
-    let existing = match &found {
-        FoundSecret::Absent => Existing::Absent,
-        FoundSecret::Foreign(why) => Existing::Foreign(why.clone()),
-        FoundSecret::Ours(secret) => Existing::Ours(secret),
-    };
-    let judgement = match plan(object, keys, forbidden, existing) {
+    let existing = folder.read()?;
+    let judgement = match plan(object, keys, forbidden, &existing) {
         Plan::Write(desired, done) => {
             folder.write(&desired)?;
             return Ok(done.judgement);
@@ -164,7 +159,7 @@ fn carry_out(
         Plan::Refuse(judgement) => judgement,
         Plan::Nothing => Judgement::new(Reason::Conflict, "it is being deleted"),
     };
-    if matches!(found, FoundSecret::Ours(_)) {
+    if matches!(existing, Existing::Ours(_)) {
         folder.repair()?;
     }
     Ok(judgement)

@@ -23,7 +23,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tempfile::TempDir;
 use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
 use waxseal_shared::names::{DataKey, Namespace, ObjectName};
-use waxseal_shared::plan::{Controller, DesiredSecret, ExistingSecret};
+use waxseal_shared::plan::{Controller, DesiredSecret, Existing, ExistingSecret};
 use waxseal_shared::secret::{DEFAULT_TYPE, MAX_SECRET_BYTES, SecretBytes, SecretData};
 use waxseal_shared::visible_text::visible_path;
 
@@ -48,14 +48,6 @@ pub(super) struct SecretFolder {
     pub(super) name: SecretName,
 }
 
-/// What exists at the place of a Secret.
-pub(super) enum FoundSecret {
-    Absent,
-    /// Something that does not belong to Waxseal. The text says what it is.
-    Foreign(String),
-    Ours(Box<ExistingSecret>),
-}
-
 impl SecretFolder {
     pub(super) fn new(secrets: &Path, name: SecretName) -> Self {
         Self { secrets: secrets.to_owned(), name }
@@ -70,24 +62,24 @@ impl SecretFolder {
     }
 
     /// Reads what exists at the place of the Secret. Follows no symlink on the way there.
-    pub(super) fn read(&self) -> Result<FoundSecret, FileError> {
+    pub(super) fn read(&self) -> Result<Existing, FileError> {
         for path in [self.namespace_path(), self.path()] {
             match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {}
                 Ok(_) => {
-                    return Ok(FoundSecret::Foreign(format!(
+                    return Ok(Existing::Foreign(format!(
                         "{} is not a folder; it stays as it is",
                         visible_path(&path)
                     )));
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundSecret::Absent),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Existing::Absent),
                 Err(error) => return Err(failed_to("look at", &path)(error)),
             }
         }
         let path = self.path();
         Ok(match self.description().map_err(failed_to("read", &path))? {
-            Some((version, description)) => FoundSecret::Ours(Box::new(existing(&version, description))),
-            None => FoundSecret::Foreign(format!(
+            Some((version, description)) => Existing::Ours(Box::new(existing(&version, description))),
+            None => Existing::Foreign(format!(
                 "{} was not made by Waxseal and stays as it is: move it away",
                 visible_path(&path)
             )),

@@ -247,9 +247,8 @@ async fn carry_out_plan(
     context: &Context,
 ) -> Option<Judged> {
     let version = secret.as_ref().map(version_of);
-    let secret = secret.map(existing_secret);
-    let existing = secret.as_ref().map_or(Existing::Absent, |secret| Existing::of(secret, object));
-    match (plan(object, keys, &context.forbidden, existing), version) {
+    let existing = secret.map_or(Existing::Absent, |secret| Existing::of(existing_secret(secret), object));
+    match (plan(object, keys, &context.forbidden, &existing), version) {
         (Plan::Nothing, _) => None,
         (Plan::Refuse(judgement), _) => Some(Judged::refused(judgement)),
         (Plan::Keep(materialised), version) => Some(Judged::right(materialised, version?)),

@@ -29,7 +29,7 @@ pub fn object(data: &[u8]) {
 }
 
 fn judge(object: &SealedSecret) {
-    match (plan(object, &Keys::Held(Arc::clone(ring())), &[], Existing::Absent), Sealed::decode(object)) {
+    match (plan(object, &Keys::Held(Arc::clone(ring())), &[], &Existing::Absent), Sealed::decode(object)) {
         (Plan::Refuse(judgement), Err(error)) => assert_says(&judgement, error.reason(), &error.to_string()),
         (Plan::Refuse(judgement), Ok(sealed)) => {
             let error = open(&sealed, ring()).expect_err("what opens is written");

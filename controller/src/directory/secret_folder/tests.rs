@@ -66,13 +66,13 @@ fn mode(path: &Path) -> u32 {
 #[track_caller]
 fn assert_foreign(folder: &SecretFolder) -> String {
     let present = folder.read().expect("readable");
-    let FoundSecret::Foreign(message) = present else { panic!("it is foreign") };
+    let Existing::Foreign(message) = present else { panic!("it is foreign") };
     message
 }
 
 #[track_caller]
 fn assert_holds(folder: &SecretFolder, data: &[(&str, &str)]) {
-    let FoundSecret::Ours(existing) = folder.read().expect("readable") else { panic!("it is ours") };
+    let Existing::Ours(existing) = folder.read().expect("readable") else { panic!("it is ours") };
     assert_eq!(existing.data, Some(values(data)));
     for (key, value) in data {
         assert_eq!(fs::read_to_string(folder.path().join(key)).ok().as_deref(), Some(*value));
@@ -82,7 +82,7 @@ fn assert_holds(folder: &SecretFolder, data: &[(&str, &str)]) {
 #[test]
 fn a_secret_is_laid_out_as_a_volume_and_reads_back() {
     let Place { secrets, folder } = place();
-    assert!(matches!(folder.read(), Ok(FoundSecret::Absent)));
+    assert!(matches!(folder.read(), Ok(Existing::Absent)));
     folder.write(&desired(&[("a", "1"), (".b", "")])).expect("written");
     assert_holds(&folder, &[("a", "1"), (".b", "")]);
     assert_eq!(entries(&folder.path()), ["..data", ".b", "a"]);
@@ -93,7 +93,7 @@ fn a_secret_is_laid_out_as_a_volume_and_reads_back() {
         assert_eq!(mode(&path), FOLDER_MODE, "{}", path.display());
     }
     assert_eq!((mode(&data.join("a")), mode(&data.join(DESCRIPTION))), (FILE_MODE, FILE_MODE));
-    let Ok(FoundSecret::Ours(existing)) = folder.read() else { panic!("it is ours") };
+    let Ok(Existing::Ours(existing)) = folder.read() else { panic!("it is ours") };
     assert_eq!((existing.type_.as_str(), existing.immutable), ("kubernetes.io/basic-auth", true));
     assert_eq!(existing.annotations["note"], "x");
     assert_eq!(listed(&secrets), 1);
@@ -216,7 +216,7 @@ fn values_that_are_not_regular_files_count_as_changed() {
     let version = folder.current_version().expect("readable").expect("one");
     fs::remove_file(version.join("a")).expect("removed");
     symlink("/etc/hostname", version.join("a")).expect("linked");
-    let Ok(FoundSecret::Ours(existing)) = folder.read() else { panic!("it is ours") };
+    let Ok(Existing::Ours(existing)) = folder.read() else { panic!("it is ours") };
     assert_eq!(existing.data, None);
 }
 
