@@ -139,10 +139,7 @@ pub fn plan(object: &SealedSecret, keys: &Keys, forbidden: &[ForbiddenPrefix], e
     if object.metadata.deletion_timestamp.is_some() {
         return Plan::Nothing;
     }
-    match decide(object, keys, forbidden, existing) {
-        Ok(plan) => plan,
-        Err(judgement) => Plan::Refuse(judgement),
-    }
+    decide(object, keys, forbidden, existing).unwrap_or_else(Plan::Refuse)
 }
 
 fn decide(
@@ -241,8 +238,7 @@ fn check_changeable(desired: &DesiredSecret, existing: &ExistingSecret) -> Resul
             "the Secret exists with another type, and a Secret's type cannot change; delete the Secret, and the controller makes it again",
         ));
     }
-    let frozen = existing.immutable;
-    if frozen && (existing.data.as_ref() != Some(&desired.data) || !desired.immutable.unwrap_or_default()) {
+    if existing.immutable && (existing.data.as_ref() != Some(&desired.data) || !desired.immutable.unwrap_or_default()) {
         return Err(Judgement::new(
             Reason::SecretImmutable,
             "the Secret exists, is immutable and differs; delete the Secret, and the controller makes it again",
