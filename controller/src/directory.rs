@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 
 use crate::args;
 use crate::log::{Complaints, chain};
-use folders::Folders;
 use reconciler::Reconciler;
 use wakeups::Wakeups;
 use waxseal_shared::visible_text::visible_path;
@@ -33,32 +32,33 @@ const TOLD_TO_STOP: &str = "stopped by a signal before everything was done";
 /// Materialises until SIGTERM or SIGINT, or once. Finishes what it has begun.
 pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
     let wakeups = Wakeups::new()?;
-    let folders = Folders::open(&args)?;
+    let _locks = folders::open(&args)?;
+    let mut reconciler = Reconciler::new(&args);
     if args.once {
-        return run_once(Reconciler::new(folders, args.forbidden.metadata), &wakeups);
+        return run_once(reconciler, &wakeups);
     }
     let (manifests, secrets) = (visible_path(&args.manifests), visible_path(&args.secrets));
     tracing::info!(%manifests, %secrets, version = env!("CARGO_PKG_VERSION"), "started");
-    let mut reconciler = Reconciler::new(folders, args.forbidden.metadata);
     let mut complaints = Complaints::default();
     while !wakeups.is_told_to_stop() {
         // Watches before it reads, so that no change is missed.
         let watcher = wakeups.watch(&args.manifests, &args.keys);
         let failure = watcher.as_ref().err().map(|error| format!("changes are noticed late: {}", chain(error)));
         complaints.log(failure.into_iter().collect());
-        let next_deletion = reconciler.pass(&wakeups).and_then(|outcome| outcome.next_deletion);
+        // The log has said what is incomplete.
+        let _result = reconciler.pass(&wakeups);
         let next_look = Instant::now() + if watcher.is_ok() { RESCAN } else { POLL };
-        wakeups.wait_until(next_deletion.map_or(next_look, |due| next_look.min(due)));
+        wakeups.wait_until(reconciler.deletions.next().map_or(next_look, |due| next_look.min(due)));
     }
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Makes one pass, and further passes while Secrets are to be deleted: `--once` waits as long as the loop does.
-fn run_once(mut reconciler: Reconciler, wakeups: &Wakeups) -> Result<(), Box<dyn Error>> {
+fn run_once(mut reconciler: Reconciler<'_>, wakeups: &Wakeups) -> Result<(), Box<dyn Error>> {
     loop {
-        let outcome = reconciler.pass(wakeups).ok_or(TOLD_TO_STOP)?;
-        let Some(due) = outcome.next_deletion else { return Ok(outcome.result?) };
+        let result = reconciler.pass(wakeups).ok_or(TOLD_TO_STOP)?;
+        let Some(due) = reconciler.deletions.next() else { return Ok(result?) };
         wakeups.wait_until(due);
         if wakeups.is_told_to_stop() {
             return Err(TOLD_TO_STOP.into());

@@ -38,7 +38,7 @@ use crate::kubernetes::metrics::Metrics;
 use crate::kubernetes::objects::{Objects, SealedSecretParts, SecretParts, Unrecorded};
 use crate::kubernetes::reconciler::Context;
 use crate::kubernetes::restore_detection::RestoreDetection;
-use crate::kubernetes::server::Readiness;
+use crate::kubernetes::server::Sources;
 use crate::kubernetes::stopping::StopSignals;
 use crate::kubernetes::watches::Watches;
 use crate::kubernetes::work_queue::WorkQueue;
@@ -53,27 +53,25 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let objects = Arc::new(Objects::new());
     let queue = Arc::new(WorkQueue::new());
     let metrics = Arc::new(Metrics::new(Arc::clone(&objects), Arc::clone(&last_contact)));
-    let restore_detection = Arc::new(RestoreDetection::new({
-        let objects = Arc::clone(&objects);
-        move || objects.clear()
-    }));
+    let restore_detection = Arc::new(RestoreDetection::new(Arc::clone(&objects)));
     let watches = Watches::new(client.clone(), Arc::clone(&restore_detection), Arc::clone(&metrics));
     let (stop_sender, stop) = watch::channel(false);
     let (keys_sender, keys) = watch::channel(Keys::Loading);
     let keys_changed = Arc::new(Notify::new());
-    let readiness = Readiness { objects: Arc::clone(&objects), keys: keys.clone(), last_contact };
+    let sources =
+        Sources { objects: Arc::clone(&objects), keys: keys.clone(), last_contact, metrics: Arc::clone(&metrics) };
     let context = Arc::new(Context {
         client: client.clone(),
         keys: keys.clone(),
         forbidden: args.forbidden.metadata,
         objects: Arc::clone(&objects),
-        metrics: Arc::clone(&metrics),
+        metrics,
         large_objects: LargeObjects::new(),
     });
 
     tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
     let mut tasks = JoinSet::new();
-    tasks.spawn(server::serve(listener, readiness, metrics));
+    tasks.spawn(server::serve(listener, sources));
     tasks.spawn(KeySource::new(client.clone(), &key_namespace, Arc::clone(&keys_changed)).run(keys_sender));
     for (kind, selection) in [
         ("identity Secrets", keys::identity_secrets(&key_namespace)),

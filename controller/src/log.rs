@@ -88,16 +88,18 @@ pub(crate) fn fact(namespace: &str, name: &str, fact: &Fact) {
     }
 }
 
-/// Logs a key that the controller holds, so that people can compare its fingerprint.
-pub(crate) fn held_key(key: &PublishedKey) {
-    tracing::info!(
-        key = key.recipient.key_id().as_str(),
-        role = key.role.as_str(),
-        state = key.state.as_str(),
-        created = %key.created_at,
-        fingerprint = key.recipient.fingerprint(),
-        "holds a sealing key"
-    );
+/// Logs the held keys that are new, and those whose state changed: people compare their fingerprints.
+pub(crate) fn new_keys(before: &[PublishedKey], held: &[PublishedKey]) {
+    for key in held.iter().filter(|key| !before.contains(key)) {
+        tracing::info!(
+            key = key.recipient.key_id().as_str(),
+            role = key.role.as_str(),
+            state = key.state.as_str(),
+            created = %key.created_at,
+            fingerprint = key.recipient.fingerprint(),
+            "holds a sealing key"
+        );
+    }
 }
 
 #[cfg(test)]

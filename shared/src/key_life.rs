@@ -4,8 +4,8 @@
 //! its key. The state of a published key is a request. The strictest state counts, and no key becomes less strict.
 //!
 //! A controller makes its first key only if a complete look at its store shows no identity, not even a broken one
-//! ([`StoredKeys::is_empty`]), and if a complete look at the SealedSecrets shows none that is sealed to a key
-//! ([`forbids_first_key`]). In every other case keys are missing, and a new key would open nothing.
+//! ([`StoredKeys::is_empty`]), and if nothing else shows that there was a key before ([`first_key_obstacle`]). In every
+//! other case keys are missing, and a new key would open nothing.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -215,12 +215,6 @@ impl<P> StoredKeys<P> {
     }
 }
 
-impl<P> Default for StoredKeys<P> {
-    fn default() -> Self {
-        Self { held: Vec::new(), broken: Vec::new() }
-    }
-}
-
 /// The strictest state in which each key was seen. A controller keeps it as long as it runs, so that a
 /// state that cannot be written to the identity stays in force.
 #[derive(Debug, Default)]
@@ -253,17 +247,40 @@ pub fn must_be_removed(published: &PublishedKey, held: &[HeldKey], broken: usize
     }
 }
 
-/// Whether a SealedSecret forbids a controller without identities to make its first key: some key opens the
-/// SealedSecret, and the controller lacks that key.
-pub fn forbids_first_key(object: &SealedSecret) -> bool {
-    !object.spec.envelopes.is_empty()
+/// Why a controller without identities does not make its first key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FirstKeyObstacle<E> {
+    /// A SealedSecret is sealed to a key.
+    SealedSecret,
+    /// Keys were published, or nobody can tell.
+    Published,
+    /// This SealedSecret could not be read, and may be sealed to a key.
+    Unread(E),
+}
+
+/// Decides whether something shows that there was a key before.
+///
+/// `published` are the keys that were published where nobody but the owner of the store can publish; `None` if they could
+/// not be read. SealingKeys of a cluster do not count: whoever may create one could keep the controller without a key.
+pub fn first_key_obstacle<'a, E>(
+    sealed_secrets: impl IntoIterator<Item = &'a SealedSecret>,
+    published: Option<&[PublishedKey]>,
+    unread: Option<E>,
+) -> Option<FirstKeyObstacle<E>> {
+    if sealed_secrets.into_iter().any(|object| !object.spec.envelopes.is_empty()) {
+        return Some(FirstKeyObstacle::SealedSecret);
+    }
+    if published.is_none_or(|published| !published.is_empty()) {
+        return Some(FirstKeyObstacle::Published);
+    }
+    unread.map(FirstKeyObstacle::Unread)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::KeyKind;
     use crate::randomness;
+    use crate::sealed_secret::{EnvelopeSpec, SealedSecretSpec};
 
     fn time(text: &str) -> Timestamp {
         text.parse().expect("a time")
@@ -426,6 +443,26 @@ mod tests {
             let published = key(state).published().clone();
             assert!(must_be_removed(&published, &[], 0));
             assert!(!must_be_removed(&published, &[], 1));
+        }
+    }
+
+    #[test]
+    fn the_first_key_is_made_only_if_nothing_shows_an_earlier_key() {
+        let empty = SealedSecret::new("db", SealedSecretSpec::default());
+        let mut sealed = empty.clone();
+        sealed.spec.envelopes.insert("e7f3a9c21e0".to_owned(), EnvelopeSpec::default());
+        let (none, some) = ([], [published(KeyRole::Cluster, KeyState::Revoked, 1)]);
+        let obstacle = |sealed_secrets: &[&SealedSecret], published, unread: Option<&'static str>| {
+            first_key_obstacle(sealed_secrets.iter().copied(), published, unread)
+        };
+        assert_eq!(obstacle(&[], Some(&none), None), None);
+        assert_eq!(obstacle(&[&empty], Some(&none), None), None);
+        assert_eq!(obstacle(&[&empty], Some(&none), Some("a.yaml")), Some(FirstKeyObstacle::Unread("a.yaml")));
+        for published in [Some(&some[..]), None] {
+            assert_eq!(obstacle(&[&empty], published, Some("a.yaml")), Some(FirstKeyObstacle::Published));
+        }
+        for published in [Some(&none[..]), Some(&some), None] {
+            assert_eq!(obstacle(&[&empty, &sealed], published, Some("a")), Some(FirstKeyObstacle::SealedSecret));
         }
     }
 

@@ -66,7 +66,7 @@
 //!
 //! // A controller asks what to do about the object while no Secret has its name.
 //! let keys = Keys::Held(ring.into());
-//! let Plan::Write(desired, done) = plan(&object, &keys, &[], Existing::Absent, &mut random) else {
+//! let Plan::Write(desired, done) = plan(&object, &keys, &[], &Existing::Absent, &mut random) else {
 //!     panic!("not opened")
 //! };
 //! assert_eq!((desired.type_.as_str(), done.judgement.is_ready()), ("Opaque", true));

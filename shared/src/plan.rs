@@ -19,15 +19,15 @@ use crate::template::{self, ForbiddenPrefix};
 pub(crate) const PLAN_VERSION: u32 = 1;
 
 /// What exists under the name of the Secret.
-#[derive(Debug, Clone)]
-pub enum Existing<'a> {
+#[derive(Debug)]
+pub enum Existing {
     /// Nothing.
     Absent,
     /// A Secret or a folder that does not belong to Waxseal. Waxseal never changes it. The text says why it does not
     /// belong to Waxseal, and what a person can do.
     Foreign(String),
     /// A Secret that belongs to the SealedSecret.
-    Ours(&'a ExistingSecret),
+    Ours(Box<ExistingSecret>),
 }
 
 /// A Secret as a backend found it.
@@ -106,13 +106,13 @@ pub struct Materialised {
     pub opened_with: BTreeSet<KeyId>,
 }
 
-impl<'a> Existing<'a> {
+impl Existing {
     /// Decides whether a Secret with an object's name belongs to the object.
     ///
     /// The Secret belongs to the object if it has the mark of Waxseal, and if its controller is absent or is a
     /// SealedSecret with the object's name. The UID of the controller does not matter: a SealedSecret that was deleted
     /// and created again gets its Secret back.
-    pub fn of(secret: &'a ExistingSecret, object: &SealedSecret) -> Self {
+    pub fn of(secret: ExistingSecret, object: &SealedSecret) -> Self {
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let label = format!("kubectl label secret {name} -n {namespace} {MARK_LABEL}={MARK_OWNED}");
@@ -129,7 +129,7 @@ impl<'a> Existing<'a> {
                 "a Secret of this name exists without the label of Waxseal, so Waxseal does not change it. To hand the \
                  Secret over to Waxseal, run: {label}"
             )),
-            Controller::None | Controller::SealedSecret { .. } => Existing::Ours(secret),
+            Controller::None | Controller::SealedSecret { .. } => Existing::Ours(Box::new(secret)),
         }
     }
 }
@@ -145,23 +145,20 @@ pub fn plan(
     object: &SealedSecret,
     keys: &Keys,
     forbidden: &[ForbiddenPrefix],
-    existing: Existing<'_>,
+    existing: &Existing,
     random: &mut impl CryptoRng,
 ) -> Plan {
     if object.metadata.deletion_timestamp.is_some() {
         return Plan::Nothing;
     }
-    match decide(object, keys, forbidden, existing, random) {
-        Ok(plan) => plan,
-        Err(judgement) => Plan::Refuse(judgement),
-    }
+    decide(object, keys, forbidden, existing, random).unwrap_or_else(Plan::Refuse)
 }
 
 fn decide(
     object: &SealedSecret,
     keys: &Keys,
     forbidden: &[ForbiddenPrefix],
-    existing: Existing<'_>,
+    existing: &Existing,
     random: &mut impl CryptoRng,
 ) -> Result<Plan, Judgement> {
     let ring = ring(keys)?;
@@ -173,7 +170,7 @@ fn decide(
     let desired = desired(&sealed, opened.data);
     match existing {
         Existing::Absent => Ok(Plan::Write(Box::new(desired), done)),
-        Existing::Foreign(why) => Err(Judgement::new(Reason::ForeignOwner, why)),
+        Existing::Foreign(why) => Err(Judgement::new(Reason::ForeignOwner, why.as_str())),
         Existing::Ours(existing) if is_as_desired(object, &desired, existing) => Ok(Plan::Keep(done)),
         Existing::Ours(existing) => {
             check_changeable(&desired, existing)?;
@@ -254,8 +251,7 @@ fn check_changeable(desired: &DesiredSecret, existing: &ExistingSecret) -> Resul
             "the Secret exists with another type, and a Secret's type cannot change; delete the Secret, and the controller makes it again",
         ));
     }
-    let frozen = existing.immutable;
-    if frozen && (existing.data.as_ref() != Some(&desired.data) || !desired.immutable.unwrap_or_default()) {
+    if existing.immutable && (existing.data.as_ref() != Some(&desired.data) || !desired.immutable.unwrap_or_default()) {
         return Err(Judgement::new(
             Reason::SecretImmutable,
             "the Secret exists, is immutable and differs; delete the Secret, and the controller makes it again",

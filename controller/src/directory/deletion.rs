@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use waxseal_shared::judgement::Judgement;
 use waxseal_shared::reason::Reason;
 
+use super::durable_file::failed_to;
 use super::manifests_folder::FolderContents;
 use super::problems::Problems;
 use super::secret_folder::SecretFolder;
@@ -68,12 +69,10 @@ impl Deletions {
 }
 
 fn delete(folder: &SecretFolder, problems: &mut Problems) {
-    let deleted = folder.delete();
-    if deleted.is_ok() {
+    if problems.fail(folder.delete().map_err(failed_to("delete", &folder.path))).is_some() {
         let SecretName { namespace, name } = &folder.name;
         tracing::info!(%namespace, %name, "deleted the Secret: its SealedSecret is in no manifest");
     }
-    problems.fail(deleted);
 }
 
 #[cfg(test)]

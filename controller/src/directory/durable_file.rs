@@ -3,7 +3,7 @@
 //! The CLI replaces files in its own way (`cli/src/output.rs`): they belong to a person, so it keeps their mode and never
 //! follows a link out of a work tree. The files here belong to the controller, which has its folders to itself.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, DirEntry, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -47,11 +47,13 @@ fn read_regular(path: &Path, limit: u64, flags: OFlags) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes"));
-    let size = usize::try_from(metadata.len().min(limit)).map_err(|_| too_large())?;
+    // Room for the whole file: a buffer that grows needs much more memory than the limit.
+    let size = usize::try_from(metadata.len().min(limit)).map_err(io::Error::other)?;
     let mut bytes = Vec::with_capacity(size + 1);
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+    if file.take(limit + 1).read_to_end(&mut bytes)? as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// Creates a file that did not exist, with exactly this mode, and flushes it.
@@ -101,20 +103,21 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
 ///
 /// Call it only under the lock: a file that another process is about to finish has such a name too.
 pub(super) fn remove_unfinished(folder: &Path) -> io::Result<bool> {
-    let mut has_removed = false;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
-            remove_any(&entry.path())?;
-            has_removed = true;
-        }
-    }
-    Ok(has_removed)
+    remove_entries(folder, |entry| entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()))
 }
 
-/// Removes a file, a symlink but not its target, or a folder with everything in it.
-pub(super) fn remove_any(path: &Path) -> io::Result<()> {
-    if fs::symlink_metadata(path)?.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+/// Removes the selected files, symlinks but not their targets, and whole folders. Returns whether there was anything.
+pub(super) fn remove_entries(folder: &Path, is_selected: impl Fn(&DirEntry) -> bool) -> io::Result<bool> {
+    let selected: Vec<_> = entries(folder)?.into_iter().filter(is_selected).collect();
+    for entry in &selected {
+        let remove = if entry.file_type()?.is_dir() { fs::remove_dir_all } else { fs::remove_file };
+        remove(&entry.path())?;
+    }
+    Ok(!selected.is_empty())
+}
+
+pub(super) fn entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
+    fs::read_dir(folder)?.collect()
 }
 
 #[cfg(test)]

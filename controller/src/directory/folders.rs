@@ -1,6 +1,6 @@
 //! The three folders of the backend: what is refused at the start, and the locks that keep a second controller away.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -9,19 +9,10 @@ use rustix::fs::OFlags;
 use thiserror::Error;
 use waxseal_shared::visible_text::visible_path;
 
-use super::durable_file::{FileError, failed_to};
+use super::durable_file::{self, FileError, failed_to};
 use crate::args;
 
 const LOCK_FILE: &str = "..lock";
-
-/// The folders. This process alone writes to the last two.
-pub(super) struct Folders {
-    pub(super) manifests: PathBuf,
-    pub(super) secrets: PathBuf,
-    pub(super) keys: PathBuf,
-    #[expect(dead_code, reason = "the operating system unlocks the folders when the files are closed")]
-    locks: [File; 2],
-}
 
 #[derive(Debug, Error)]
 pub(super) enum FoldersError {
@@ -33,38 +24,35 @@ pub(super) enum FoldersError {
     Locked(PathBuf),
 }
 
-impl Folders {
-    /// Opens the folders. Makes those for Secrets and keys if they are absent; the folder of manifests must exist.
-    pub(super) fn open(args: &args::Directory) -> Result<Self, FoldersError> {
-        let args::Directory { manifests, secrets, keys, .. } = args;
-        fs::read_dir(manifests).map_err(failed_to("read", manifests))?;
-        for made in [secrets, keys] {
-            DirBuilder::new().recursive(true).mode(0o700).create(made).map_err(failed_to("create", made))?;
-        }
-        refuse_nested(args)?;
-        let locks = [lock(secrets)?, lock(keys)?];
-        Ok(Self { manifests: manifests.clone(), secrets: secrets.clone(), keys: keys.clone(), locks })
+/// Makes the folders for Secrets and keys if they are absent, and locks them: this process alone writes to them until the
+/// returned files are closed. The folder of manifests must exist.
+pub(super) fn open(args: &args::Directory) -> Result<[File; 2], FoldersError> {
+    let args::Directory { manifests, secrets, keys, .. } = args;
+    fs::read_dir(manifests).map_err(failed_to("read", manifests))?;
+    for made in [secrets, keys] {
+        DirBuilder::new().recursive(true).mode(0o700).create(made).map_err(failed_to("create", made))?;
     }
+    refuse_nested(args)?;
+    Ok([lock(secrets)?, lock(keys)?])
 }
 
 /// The entries of a folder without the hidden ones, in the order of their names.
 pub(super) fn visible_entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut names: Vec<_> = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
-    names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
-    names.sort_unstable();
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    let mut entries = durable_file::entries(folder)?;
+    entries.retain(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    entries.sort_unstable_by_key(DirEntry::file_name);
+    Ok(entries.iter().map(DirEntry::path).collect())
 }
 
 /// Secrets and identities among the manifests could be committed to Git. A folder of keys among the Secrets would look
 /// like a namespace.
 fn refuse_nested(args: &args::Directory) -> Result<(), FoldersError> {
     let real = |path: &PathBuf| fs::canonicalize(path).map_err(failed_to("find", path));
-    let named = [("manifests", real(&args.manifests)?), ("secrets", real(&args.secrets)?), ("keys", real(&args.keys)?)];
-    for (index, (name, path)) in named.iter().enumerate() {
-        for (other_name, other) in &named[index + 1..] {
-            if path.starts_with(other) || other.starts_with(path) {
-                return Err(FoldersError::Nested(name, other_name));
-            }
+    let manifests = ("manifests", real(&args.manifests)?);
+    let (secrets, keys) = (("secrets", real(&args.secrets)?), ("keys", real(&args.keys)?));
+    for ((name, path), (other_name, other)) in [(&manifests, &secrets), (&manifests, &keys), (&secrets, &keys)] {
+        if path.starts_with(other) || other.starts_with(path) {
+            return Err(FoldersError::Nested(name, other_name));
         }
     }
     Ok(())
@@ -91,9 +79,9 @@ mod tests {
 
     use super::*;
 
-    fn open(root: &Path, manifests: &str, secrets: &str, keys: &str) -> Result<Folders, FoldersError> {
+    fn open(root: &Path, manifests: &str, secrets: &str, keys: &str) -> Result<[File; 2], FoldersError> {
         let [manifests, secrets, keys] = [manifests, secrets, keys].map(|name| root.join(name));
-        Folders::open(&args::Directory {
+        super::open(&args::Directory {
             manifests,
             secrets,
             keys,
@@ -109,7 +97,7 @@ mod tests {
         for (secrets, keys, names) in
             [("m/s", "k", ["manifests", "secrets"]), ("s", "s", ["secrets", "keys"]), ("s", ".", ["manifests", "keys"])]
         {
-            let error = open(root.path(), "m", secrets, keys).err().expect("nested");
+            let error = open(root.path(), "m", secrets, keys).expect_err("nested");
             let expected = format!(
                 "failed to start: --{} and --{} are the same folder, or one lies within the other",
                 names[0], names[1]
@@ -128,14 +116,14 @@ mod tests {
             assert_eq!(mode & 0o777, 0o700, "{made}");
         }
         fs::write(root.path().join("file"), "").expect("written");
-        let error = open(root.path(), "m", "file", "k").err().expect("no folder");
+        let error = open(root.path(), "m", "file", "k").expect_err("no folder");
         assert_eq!(error.to_string(), format!("failed to create {}", root.path().join("file").display()));
     }
 
     #[test]
     fn the_folder_of_manifests_must_be_there() {
         let root = tempfile::tempdir().expect("a folder");
-        let error = open(root.path(), "m", "s", "k").err().expect("absent");
+        let error = open(root.path(), "m", "s", "k").expect_err("absent");
         assert_eq!(error.to_string(), format!("failed to read {}", root.path().join("m").display()));
         assert!(!root.path().join("s").exists());
     }

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use thiserror::Error;
 use waxseal_shared::key::{IdentityFileError, KeyKind};
 use waxseal_shared::key_life::{
-    HeldKey, HeldKeyError, StoredKeys, StrictestStates, forbids_first_key, must_be_removed, primary, read_held_key,
-    with_state,
+    FirstKeyObstacle, HeldKey, HeldKeyError, StoredKeys, StrictestStates, first_key_obstacle, must_be_removed, primary,
+    read_held_key, with_state,
 };
 use waxseal_shared::key_ring::{KeyRing, Keys};
 use waxseal_shared::manifest::{read_keys, write_keys};
@@ -29,14 +29,14 @@ use crate::log;
 /// requests.
 const PUBLISHED_FILE: &str = "sealing-keys.yaml";
 const KEY_EXTENSION: &str = "key";
-/// The largest key file that is read.
 const MAX_KEY_FILE_BYTES: u64 = 256 * 1024;
-/// The largest file of published keys that is read. The most keys that a keys file can hold need less.
+/// The most keys that a keys file can hold need less.
 const MAX_PUBLISHED_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The folder of keys, and what the controller remembers of it.
 pub(super) struct KeyStore {
     path: PathBuf,
+    published_path: PathBuf,
     strictest: StrictestStates,
     /// The keys that were logged last.
     logged: Vec<PublishedKey>,
@@ -63,7 +63,8 @@ struct KeyFile {
 
 impl KeyStore {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, strictest: StrictestStates::default(), logged: Vec::new() }
+        let published_path = path.join(PUBLISHED_FILE);
+        Self { path, published_path, strictest: StrictestStates::default(), logged: Vec::new() }
     }
 
     /// Reads the identities, carries out what the published file requests, and publishes the keys. Makes the first key
@@ -71,33 +72,31 @@ impl KeyStore {
     pub(super) fn refresh(&mut self, manifests: &FolderContents, now: Timestamp, problems: &mut Problems) -> Keys {
         let mut stored = self.read(now, problems);
         let published = self.read_published(problems);
-        if stored.is_empty() && self.may_make_first(manifests, published.as_deref(), problems) {
-            problems.fail(self.add_first(now));
+        if stored.is_empty() {
+            problems.failures.extend(self.make_first(manifests, published.as_deref(), now).err());
             stored = self.read(now, problems);
         }
-        let is_readable = published.is_some();
-        let published = published.unwrap_or_default();
-        self.tighten(&mut stored, &published, problems);
+        self.tighten(&mut stored, published.as_deref().unwrap_or_default(), problems);
         let broken = stored.broken.len();
         problems.warnings.extend(std::mem::take(&mut stored.broken));
         let keys = Keys::of(KeyRing::new(stored.into_keys()));
         // Logs before it publishes: people compare the fingerprints of the published file with the log.
-        self.log_changes(keys.held());
-        if matches!(keys, Keys::Held(_)) {
-            let requests = published.into_iter().filter(|key| is_request_for_broken(key, keys.held(), broken));
-            // A file that cannot be read may be a request to revoke a key, which somebody is still writing.
-            if is_readable {
-                problems.fail(self.publish(keys.held(), requests));
-            }
-        } else if broken > 0 {
+        let held: Vec<_> = keys.held().iter().map(|key| key.published().clone()).collect();
+        log::new_keys(&self.logged, &held);
+        self.logged = held;
+        if keys.held().is_empty() && broken > 0 {
             let text = "no key can be used, and no first key is made while there are key files that cannot be used";
             problems.failures.insert(text.to_owned());
+        }
+        // A file that cannot be read may be a request to revoke a key, which somebody is still writing.
+        if let (Keys::Held(ring), Some(published)) = (&keys, published) {
+            problems.fail(self.publish(ring.keys(), published, broken));
         }
         keys
     }
 
     fn read(&self, now: Timestamp, problems: &mut Problems) -> StoredKeys<KeyFile> {
-        let mut stored = StoredKeys::default();
+        let mut stored = StoredKeys { held: Vec::new(), broken: Vec::new() };
         let paths = visible_entries(&self.path).map_err(failed_to("read", &self.path)).unwrap_or_else(|error| {
             stored.broken.push(log::chain(&error));
             Vec::new()
@@ -115,52 +114,49 @@ impl KeyStore {
         stored
     }
 
-    fn add_first(&self, now: Timestamp) -> Result<(), FileError> {
-        let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now, &mut randomness::system());
-        let path = self.path.join(format!("{}.{KEY_EXTENSION}", key.key_id()));
-        durable_file::add(&path, key.to_identity_file().as_bytes(), 0o600).map_err(failed_to("write", &path))?;
-        log::made_first_key(key.published());
-        Ok(())
-    }
-
     /// The keys that are published now; `None` if the file cannot be read.
     fn read_published(&self, problems: &mut Problems) -> Option<Vec<PublishedKey>> {
-        let path = self.published_path();
-        if fs::symlink_metadata(&path).is_err() {
+        let path = &self.published_path;
+        if fs::symlink_metadata(path).is_err() {
             return Some(Vec::new());
         }
         let read = || -> Result<_, Box<dyn Error>> {
-            Ok(read_keys(str::from_utf8(&durable_file::read_itself(&path, MAX_PUBLISHED_BYTES)?)?)?)
+            Ok(read_keys(str::from_utf8(&durable_file::read_itself(path, MAX_PUBLISHED_BYTES)?)?)?)
         };
         let keys = read().map_err(|error| {
-            let path = visible_path(&path);
+            let path = visible_path(path);
             let text = format!("{path} is not understood: it stays as it is, and no key changes its state: {error}");
             problems.failures.insert(text);
         });
         keys.ok()
     }
 
-    /// Whether every manifest was read, no SealedSecret needs a key that is missing, and no key was published before.
-    fn may_make_first(
+    fn make_first(
         &self,
         manifests: &FolderContents,
         published: Option<&[PublishedKey]>,
-        problems: &mut Problems,
-    ) -> bool {
-        if manifests.sealed_secrets().any(|manifest| forbids_first_key(&manifest.object)) {
-            return false;
-        }
-        if published.is_none_or(|published| !published.is_empty()) {
-            let path = visible_path(&self.published_path());
-            let text =
-                format!("no first key is made, because {path} is there without its keys: restore them, or delete it");
-            problems.failures.insert(text);
-            return false;
-        }
-        let unreadable = manifests.unreadable.first();
-        let failure = unreadable.map(|file| format!("no first key is made, because a manifest was not read: {file}"));
-        problems.failures.extend(failure);
-        unreadable.is_none()
+        now: Timestamp,
+    ) -> Result<(), String> {
+        let sealed_secrets = manifests.sealed_secrets().map(|manifest| &manifest.object);
+        let cause = match first_key_obstacle(sealed_secrets, published, manifests.unreadable.first()) {
+            None => return self.add_first(now).map_err(|error| log::chain(&error)),
+            // The judgement on the SealedSecret says it.
+            Some(FirstKeyObstacle::SealedSecret) => return Ok(()),
+            Some(FirstKeyObstacle::Published) => {
+                let path = visible_path(&self.published_path);
+                format!("{path} is there without its keys: restore them, or delete it")
+            }
+            Some(FirstKeyObstacle::Unread(file)) => format!("a manifest was not read: {file}"),
+        };
+        Err(format!("no first key is made, because {cause}"))
+    }
+
+    fn add_first(&self, now: Timestamp) -> Result<(), FileError> {
+        let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now, &mut randomness::system());
+        let path = self.path.join(format!("{}.{KEY_EXTENSION}", key.key_id()));
+        durable_file::add(&path, key.to_identity_file().as_bytes(), 0o600).map_err(failed_to("write", &path))?;
+        log::made_first_key(key.published());
+        Ok(())
     }
 
     fn tighten(&mut self, stored: &mut StoredKeys<KeyFile>, published: &[PublishedKey], problems: &mut Problems) {
@@ -180,46 +176,31 @@ impl KeyStore {
         }
     }
 
-    /// Writes the public half of the keys, and the requests that wait, if the file differs.
-    fn publish(&self, held: &[HeldKey], requests: impl Iterator<Item = PublishedKey>) -> Result<(), FileError> {
+    /// Writes the public half of the keys, and the requests that wait for a broken identity, if the file differs.
+    fn publish(&self, held: &[HeldKey], published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
+        let is_held = |key: &PublishedKey| held.iter().any(|held| held.published().recipient == key.recipient);
+        let requests = published.into_iter().filter(|key| !is_held(key) && !must_be_removed(key, held, broken));
         let keys: Vec<_> = held.iter().map(|key| key.published().clone()).chain(requests).collect();
-        let path = self.published_path();
-        let updated = durable_file::update(&path, write_keys(&keys).as_bytes(), 0o644);
-        if updated.map_err(failed_to("write", &path))? {
+        let path = &self.published_path;
+        let updated = durable_file::update(path, write_keys(&keys).as_bytes(), 0o644);
+        if updated.map_err(failed_to("write", path))? {
             let primary = primary(&keys).map(|key| key.recipient.key_id().as_str());
-            tracing::info!(file = visible_path(&path), primary, keys = keys.len(), "published the sealing keys");
+            tracing::info!(file = visible_path(path), primary, keys = keys.len(), "published the sealing keys");
         }
         Ok(())
-    }
-
-    /// Logs the keys that are new, and those whose state changed.
-    fn log_changes(&mut self, held: &[HeldKey]) {
-        let keys: Vec<_> = held.iter().map(|key| key.published().clone()).collect();
-        keys.iter().filter(|key| !self.logged.contains(key)).for_each(log::held_key);
-        self.logged = keys;
-    }
-
-    fn published_path(&self) -> PathBuf {
-        self.path.join(PUBLISHED_FILE)
     }
 }
 
 impl KeyFile {
     /// Writes a state into the file. Never replaces a symlink: the private key may be kept off this disk on purpose.
     fn write_state(&self, state: KeyState) -> Result<(), KeyFileError> {
-        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_symlink()) {
+        if self.path.is_symlink() {
             return Err(KeyFileError::Symlink(state));
         }
         let text = str::from_utf8(&self.text).map_err(|_| HeldKeyError::File(IdentityFileError::NotText))?;
         let replaced = durable_file::replace(&self.path, with_state(text, state).as_bytes(), 0o600);
         Ok(replaced.map_err(failed_to("write", &self.path))?)
     }
-}
-
-/// Whether a published key stays beside the held keys, because it may be a request for a broken identity.
-fn is_request_for_broken(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
-    let is_held = held.iter().any(|key| key.published().recipient == published.recipient);
-    !is_held && !must_be_removed(published, held, broken)
 }
 
 fn read_key(path: &Path, now: Timestamp) -> Result<(HeldKey, KeyFile), KeyFileError> {

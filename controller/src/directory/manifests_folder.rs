@@ -21,7 +21,6 @@ use super::durable_file;
 use super::folders::visible_entries;
 use super::secret_name::SecretName;
 
-/// The largest file that is read.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 const NO_NAMESPACE: &str = "metadata.namespace: missing; a folder has no default namespace";
@@ -68,7 +67,6 @@ pub(super) struct UnclearFile {
 }
 
 impl FolderContents {
-    /// All SealedSecrets.
     pub(super) fn sealed_secrets(&self) -> impl Iterator<Item = &SealedManifest> {
         self.by_name.values().flatten()
     }
@@ -124,53 +122,38 @@ impl Reader<'_> {
     }
 
     fn read_entry(&mut self, path: &Path) {
-        match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => {
-                if self.is_new(&metadata) {
-                    self.read_folder(path);
-                }
-            }
-            Ok(metadata) => {
-                if is_manifest(path) && self.is_new(&metadata) {
-                    self.read_file(path);
-                }
-            }
-            Err(_) if is_gone(path) => {}
-            Err(error) => self.cannot_read(path, &error),
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(_) if is_gone(path) => return,
+            Err(error) => return self.cannot_read(path, &error),
+        };
+        let is_read = metadata.is_dir() || is_manifest(path);
+        if is_read && self.seen.insert(device_and_inode(&metadata)) {
+            if metadata.is_dir() { self.read_folder(path) } else { self.read_file(path) }
         }
     }
 
-    fn is_new(&mut self, metadata: &Metadata) -> bool {
-        self.seen.insert(device_and_inode(metadata))
-    }
-
     fn read_file(&mut self, path: &Path) {
-        let bytes = match durable_file::read(path, MAX_FILE_BYTES) {
-            Ok(bytes) => bytes,
-            Err(error) => return self.cannot_read(path, &error),
-        };
-        let Ok(text) = str::from_utf8(&bytes) else {
-            return self.cannot_read(path, &io::Error::other("not UTF-8"));
-        };
-        match manifest::split(text) {
-            Ok(stream) => self.read_documents(path, &stream),
-            Err(error) => self.refuse(path, &error),
+        let bytes = durable_file::read(path, MAX_FILE_BYTES);
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("not UTF-8")));
+        match text.as_deref().map(manifest::split) {
+            Ok(Ok(stream)) => self.read_documents(path, &stream),
+            Ok(Err(error)) => self.refuse(path, &error),
+            Err(error) => self.cannot_read(path, error),
         }
     }
 
     fn read_documents(&mut self, path: &Path, stream: &Stream<'_>) {
-        let mut is_empty = true;
-        for (document, kind) in stream.kinds() {
-            // Comments before the first `---` are an empty document.
-            is_empty &= matches!(kind, Ok(DocumentKind::Empty));
+        // Comments before the first `---` are an empty document.
+        let mut documents = stream.kinds().filter(|(_, kind)| !matches!(kind, Ok(DocumentKind::Empty))).peekable();
+        if documents.peek().is_none() {
+            self.is_not_object(path, 1, EMPTY_FILE);
+        }
+        for (document, kind) in documents {
             match kind {
-                Ok(DocumentKind::Empty) => {}
                 Ok(kind) => self.read_object(path, document.line(), &kind),
                 Err(error) => self.refuse(path, &error),
             }
-        }
-        if is_empty {
-            self.is_not_object(path, 1, EMPTY_FILE);
         }
     }
 
@@ -184,46 +167,34 @@ impl Reader<'_> {
             },
             DocumentKind::Secret(_) => self.contents.plain_secrets.push(format!("{}:{line}", self.relative(path))),
             DocumentKind::Empty => self.is_not_object(path, line, EMPTY_ITEM),
-            DocumentKind::Other(object) => {
-                if !object.is_kubernetes_object() {
-                    self.is_not_object(path, line, NOT_AN_OBJECT);
-                }
-            }
+            DocumentKind::Other(object) if object.is_kubernetes_object() => {}
+            DocumentKind::Other(_) => self.is_not_object(path, line, NOT_AN_OBJECT),
         }
     }
 
     fn add(&mut self, path: &Path, line: usize, object: SealedSecret) {
-        let Some(namespace) = &object.metadata.namespace else {
-            let unclear = self.unclear(path, Some(line), NO_NAMESPACE.to_owned());
-            return self.contents.unreadable.push(unclear);
+        let namespace = object.metadata.namespace.as_deref().map(Namespace::parse);
+        let name = object.metadata.name.as_deref().map(ObjectName::parse);
+        // A SealedSecret that was read has valid names: only the namespace can be missing.
+        let (Some(Ok(namespace)), Some(Ok(name))) = (namespace, name) else {
+            return self.contents.unreadable.push(self.unclear(path, Some(line), NO_NAMESPACE.to_owned()));
         };
-        let name = ObjectName::parse(object.metadata.name.as_deref().unwrap_or_default());
-        match (Namespace::parse(namespace), name) {
-            (Ok(namespace), Ok(name)) => {
-                let manifest = SealedManifest { file: self.relative(path), line, object };
-                self.contents.by_name.entry(SecretName { namespace, name }).or_default().push(manifest);
-            }
-            (Err(error), _) | (_, Err(error)) => self.cannot_read(path, &io::Error::other(error.to_string())),
-        }
+        let manifest = SealedManifest { file: self.relative(path), line, object };
+        self.contents.by_name.entry(SecretName { namespace, name }).or_default().push(manifest);
     }
 
     fn cannot_read(&mut self, path: &Path, error: &io::Error) {
-        let unclear = self.unclear(path, None, format!("failed to read it: {error}"));
-        self.contents.unreadable.push(unclear);
+        self.contents.unreadable.push(self.unclear(path, None, format!("failed to read it: {error}")));
     }
 
     fn refuse(&mut self, path: &Path, error: &ManifestError) {
-        let unclear = UnclearFile {
-            column: error.place().map(|(_, column)| column),
-            hint: error.hint().map(str::to_owned),
-            ..self.unclear(path, error.place().map(|(line, _)| line), error.to_string())
-        };
+        let ((line, column), hint) = (error.place().unzip(), error.hint().map(str::to_owned));
+        let unclear = UnclearFile { column, hint, ..self.unclear(path, line, error.to_string()) };
         self.contents.unreadable.push(unclear);
     }
 
     fn is_not_object(&mut self, path: &Path, line: usize, message: &str) {
-        let unclear = self.unclear(path, Some(line), message.to_owned());
-        self.contents.not_objects.push(unclear);
+        self.contents.not_objects.push(self.unclear(path, Some(line), message.to_owned()));
     }
 
     fn unclear(&self, path: &Path, line: Option<usize>, message: String) -> UnclearFile {
@@ -231,10 +202,8 @@ impl Reader<'_> {
     }
 
     fn relative(&self, path: &Path) -> String {
-        match path.strip_prefix(self.root) {
-            Ok(relative) if relative != Path::new("") => visible_path(relative),
-            _ => visible_path(path),
-        }
+        let relative = path.strip_prefix(self.root).ok().filter(|relative| *relative != Path::new(""));
+        visible_path(relative.unwrap_or(path))
     }
 }
 

@@ -13,8 +13,8 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    /// Keeps the error of an operation that failed.
-    pub(super) fn fail<E: Error + 'static>(&mut self, result: Result<(), E>) {
-        self.failures.extend(result.err().map(|error| log::chain(&error)));
+    /// Keeps the error of an operation that failed. Returns the result of any other.
+    pub(super) fn fail<T, E: Error + 'static>(&mut self, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.failures.insert(log::chain(&error))).ok()
     }
 }

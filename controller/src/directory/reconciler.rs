@@ -1,48 +1,37 @@
 //! One pass over the folders: read, plan, write, report.
 
-use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::time::Instant;
 
 use jiff::Timestamp;
 use thiserror::Error;
 use waxseal_shared::judgement::Judgement;
 use waxseal_shared::key_ring::Keys;
-use waxseal_shared::plan::{Existing, Plan, plan};
+use waxseal_shared::plan::{Existing, Materialised, Plan, plan};
 use waxseal_shared::randomness;
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec};
 use waxseal_shared::status;
-use waxseal_shared::template::ForbiddenPrefix;
 
 use super::deletion::Deletions;
 use super::durable_file::{self, FileError, failed_to};
-use super::folders::Folders;
 use super::key_store::KeyStore;
 use super::manifests_folder::{self, FolderContents, SealedManifest};
 use super::problems::Problems;
-use super::secret_folder::{self, FoundSecret, SecretFolder};
+use super::secret_folder::{self, SecretFolder};
 use super::secret_name::SecretName;
 use super::status_file::{Entry, StatusFile, StatusReport};
 use super::wakeups::Wakeups;
+use crate::args;
 use crate::log::{self, Complaints};
 
 /// What the controller remembers from pass to pass.
-pub(super) struct Reconciler {
-    folders: Folders,
+pub(super) struct Reconciler<'a> {
+    args: &'a args::Directory,
     keys: KeyStore,
-    forbidden: Vec<ForbiddenPrefix>,
     status: StatusFile,
-    deletions: Deletions,
+    pub(super) deletions: Deletions,
     complaints: Complaints,
     is_first_pass: bool,
-}
-
-/// The result of a pass.
-pub(super) struct PassOutcome {
-    pub(super) result: Result<(), Incomplete>,
-    /// When the next Secret is deleted if its SealedSecret is still in no manifest then.
-    pub(super) next_deletion: Option<Instant>,
 }
 
 /// A pass that did not materialise everything.
@@ -58,13 +47,13 @@ pub(super) struct Incomplete {
     failures: usize,
 }
 
-impl Reconciler {
-    pub(super) fn new(folders: Folders, forbidden: Vec<ForbiddenPrefix>) -> Self {
+impl<'a> Reconciler<'a> {
+    /// Works on folders that are open and locked.
+    pub(super) fn new(args: &'a args::Directory) -> Self {
         Self {
-            status: StatusFile::open(&folders.secrets),
-            keys: KeyStore::new(folders.keys.clone()),
-            folders,
-            forbidden,
+            args,
+            keys: KeyStore::new(args.keys.clone()),
+            status: StatusFile::open(&args.secrets),
             deletions: Deletions::default(),
             complaints: Complaints::default(),
             is_first_pass: true,
@@ -75,13 +64,14 @@ impl Reconciler {
     ///
     /// Assumes nothing about why it was called. Writes nothing if nothing differs. Returns `None` if it was told to
     /// stop; it finishes what it has begun.
-    pub(super) fn pass(&mut self, wakeups: &Wakeups) -> Option<PassOutcome> {
+    pub(super) fn pass(&mut self, wakeups: &Wakeups) -> Option<Result<(), Incomplete>> {
         let mut problems = Problems::default();
+        let args::Directory { manifests, secrets, keys, .. } = self.args;
         // No write is under way, because this process holds the lock.
-        let swept = durable_file::remove_unfinished(&self.folders.keys).map(drop);
-        problems.fail(swept.map_err(failed_to("clean", &self.folders.keys)));
-        let secrets = secret_folder::sweep_and_list(&self.folders.secrets, &mut problems);
-        let manifests = manifests_folder::read(&self.folders.manifests);
+        problems.fail(durable_file::remove_unfinished(keys).map_err(failed_to("clean", keys)));
+        let secrets = secret_folder::sweep_and_list(secrets, &mut problems);
+        let read_manifests = || manifests_folder::read(manifests);
+        let manifests = read_manifests();
         let keys = self.keys.refresh(&manifests, Timestamp::now(), &mut problems);
         let mut entries = Vec::new();
         for (name, same_name) in &manifests.by_name {
@@ -91,8 +81,7 @@ impl Reconciler {
             let judgement = self.materialise(name, same_name, &keys);
             entries.extend(same_name.iter().map(|manifest| self.report(name, Some(&manifest.file), &judgement)));
         }
-        let read_again = || manifests_folder::read(&self.folders.manifests);
-        for (name, judgement) in self.deletions.carry_out(secrets, &manifests, read_again, &mut problems) {
+        for (name, judgement) in self.deletions.carry_out(secrets, &manifests, read_manifests, &mut problems) {
             entries.push(self.report(&name, None, &judgement));
         }
         Some(self.conclude(entries, manifests, problems))
@@ -105,8 +94,26 @@ impl Reconciler {
             let message = format!("several manifests have this namespace and name: {}", places.join(", "));
             return Judgement::new(Reason::Malformed, message);
         };
-        let folder = SecretFolder::new(&self.folders.secrets, name.clone());
-        carry_out(&folder, &manifest.object, keys, &self.forbidden).unwrap_or_else(|error| judgement_on_failure(&error))
+        let folder = SecretFolder::new(&self.args.secrets, name.clone());
+        self.carry_out(&folder, &manifest.object, keys).unwrap_or_else(|error| judgement_on_failure(&error))
+    }
+
+    fn carry_out(&self, folder: &SecretFolder, object: &SealedSecret, keys: &Keys) -> Result<Judgement, FileError> {
+        let existing = folder.read()?;
+        let judgement = match plan(object, keys, &self.args.forbidden.metadata, &existing, &mut randomness::system()) {
+            Plan::Write(desired, done) => {
+                folder.write(&desired).map_err(failed_to("write", &folder.path))?;
+                let SecretName { namespace, name } = &folder.name;
+                tracing::info!(%namespace, %name, "wrote the Secret");
+                return Ok(done.judgement);
+            }
+            Plan::Keep(Materialised { judgement, .. }) | Plan::Refuse(judgement) => judgement,
+            Plan::Nothing => Judgement::new(Reason::Conflict, "it is being deleted"),
+        };
+        if matches!(existing, Existing::Ours(_)) {
+            folder.repair().map_err(failed_to("repair", &folder.path))?;
+        }
+        Ok(judgement)
     }
 
     /// Returns the entry for the status file, and logs each new fact.
@@ -124,51 +131,25 @@ impl Reconciler {
         Entry { file, name: name.clone(), status: status::after(&object, judgement, Timestamp::now()) }
     }
 
-    fn conclude(&mut self, entries: Vec<Entry>, manifests: FolderContents, problems: Problems) -> PassOutcome {
-        let Problems { mut failures, warnings } = problems;
-        let mut complaints: BTreeSet<_> =
-            manifests.unreadable.iter().map(|file| format!("a manifest is not read: {file}")).collect();
-        let plain = manifests.plain_secrets.iter();
-        complaints.extend(plain.map(|place| format!("{place}: a Secret that is not sealed; nothing is done with it")));
+    fn conclude(
+        &mut self,
+        entries: Vec<Entry>,
+        manifests: FolderContents,
+        mut problems: Problems,
+    ) -> Result<(), Incomplete> {
+        problems.warnings.extend(manifests.unreadable.iter().map(|file| format!("a manifest is not read: {file}")));
+        let warning = |place: &String| format!("{place}: a Secret that is not sealed; nothing is done with it");
+        problems.warnings.extend(manifests.plain_secrets.iter().map(warning));
         let (objects, unreadable) = (entries.len(), manifests.unreadable.len());
         let not_ready = entries.iter().filter(|entry| !entry.is_ready()).count();
         let report = StatusReport { sealed_secrets: entries, unreadable: manifests.unreadable };
-        failures.extend(self.status.write(report).err().map(|error| log::chain(&error)));
-        let counts = Incomplete { objects, not_ready, unreadable, failures: failures.len() };
-        let is_complete = matches!(counts, Incomplete { not_ready: 0, unreadable: 0, failures: 0, .. });
-        complaints.extend(warnings.into_iter().chain(failures));
-        self.complaints.log(complaints);
+        problems.fail(self.status.write(report));
+        let counts = Incomplete { objects, not_ready, unreadable, failures: problems.failures.len() };
+        self.complaints.log(problems.warnings.into_iter().chain(problems.failures).collect());
         self.is_first_pass = false;
-        let result = if is_complete { Ok(()) } else { Err(counts) };
-        PassOutcome { result, next_deletion: self.deletions.next() }
+        let is_complete = matches!(counts, Incomplete { not_ready: 0, unreadable: 0, failures: 0, .. });
+        if is_complete { Ok(()) } else { Err(counts) }
     }
-}
-
-fn carry_out(
-    folder: &SecretFolder,
-    object: &SealedSecret,
-    keys: &Keys,
-    forbidden: &[ForbiddenPrefix],
-) -> Result<Judgement, FileError> {
-    let found = folder.read()?;
-    let existing = match &found {
-        FoundSecret::Absent => Existing::Absent,
-        FoundSecret::Foreign(why) => Existing::Foreign(why.clone()),
-        FoundSecret::Ours(secret) => Existing::Ours(secret),
-    };
-    let judgement = match plan(object, keys, forbidden, existing, &mut randomness::system()) {
-        Plan::Write(desired, done) => {
-            folder.write(&desired)?;
-            return Ok(done.judgement);
-        }
-        Plan::Keep(done) => done.judgement,
-        Plan::Refuse(judgement) => judgement,
-        Plan::Nothing => Judgement::new(Reason::Conflict, "it is being deleted"),
-    };
-    if matches!(found, FoundSecret::Ours(_)) {
-        folder.repair()?;
-    }
-    Ok(judgement)
 }
 
 /// Gives an error of the file system the reason that a cluster would give.

@@ -12,7 +12,7 @@
 //! is.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, DirEntry, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
@@ -23,7 +23,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tempfile::TempDir;
 use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
 use waxseal_shared::names::{DataKey, Namespace, ObjectName};
-use waxseal_shared::plan::{Controller, DesiredSecret, ExistingSecret};
+use waxseal_shared::plan::{Controller, DesiredSecret, Existing, ExistingSecret};
 use waxseal_shared::secret::{DEFAULT_TYPE, MAX_SECRET_BYTES, SecretBytes, SecretData};
 use waxseal_shared::visible_text::visible_path;
 
@@ -32,11 +32,8 @@ use super::folders::visible_entries;
 use super::problems::Problems;
 use super::secret_name::SecretName;
 
-/// The symlink to the current version.
 const CURRENT: &str = "..data";
-/// The prefix of the folders of versions.
 const VERSION_PREFIX: &str = "..v-";
-/// The file that describes the Secret beside its data.
 const DESCRIPTION: &str = "..secret.json";
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -45,58 +42,38 @@ const MAX_DESCRIPTION_BYTES: u64 = 4 * 1024 * 1024;
 /// The place of one Secret, whether it exists or not.
 pub(super) struct SecretFolder {
     secrets: PathBuf,
+    namespace: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) name: SecretName,
-}
-
-/// What exists at the place of a Secret.
-pub(super) enum FoundSecret {
-    Absent,
-    /// Something that does not belong to Waxseal. The text says what it is.
-    Foreign(String),
-    Ours(Box<ExistingSecret>),
 }
 
 impl SecretFolder {
     pub(super) fn new(secrets: &Path, name: SecretName) -> Self {
-        Self { secrets: secrets.to_owned(), name }
-    }
-
-    fn namespace_path(&self) -> PathBuf {
-        self.secrets.join(self.name.namespace.as_str())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.namespace_path().join(self.name.name.as_str())
+        let namespace = secrets.join(name.namespace.as_str());
+        let path = namespace.join(name.name.as_str());
+        Self { secrets: secrets.to_owned(), namespace, path, name }
     }
 
     /// Reads what exists at the place of the Secret. Follows no symlink on the way there.
-    pub(super) fn read(&self) -> Result<FoundSecret, FileError> {
-        for path in [self.namespace_path(), self.path()] {
-            match fs::symlink_metadata(&path) {
+    pub(super) fn read(&self) -> Result<Existing, FileError> {
+        for path in [&self.namespace, &self.path] {
+            match fs::symlink_metadata(path) {
                 Ok(metadata) if metadata.is_dir() => {}
                 Ok(_) => {
-                    return Ok(FoundSecret::Foreign(format!(
-                        "{} is not a folder; it stays as it is",
-                        visible_path(&path)
-                    )));
+                    let path = visible_path(path);
+                    return Ok(Existing::Foreign(format!("{path} is not a folder; it stays as it is")));
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundSecret::Absent),
-                Err(error) => return Err(failed_to("look at", &path)(error)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Existing::Absent),
+                Err(error) => return Err(failed_to("look at", path)(error)),
             }
         }
-        let path = self.path();
-        Ok(match self.description().map_err(failed_to("read", &path))? {
-            Some((version, description)) => FoundSecret::Ours(Box::new(existing(&version, description))),
-            None => FoundSecret::Foreign(format!(
-                "{} was not made by Waxseal and stays as it is: move it away",
-                visible_path(&path)
-            )),
+        Ok(match self.description().map_err(failed_to("read", &self.path))? {
+            Some((version, description)) => Existing::Ours(Box::new(existing(&version, description))),
+            None => {
+                let path = visible_path(&self.path);
+                Existing::Foreign(format!("{path} was not made by Waxseal and stays as it is: move it away"))
+            }
         })
-    }
-
-    /// Whether the folder holds a Secret that belongs to Waxseal.
-    fn holds_secret(&self) -> io::Result<bool> {
-        Ok(self.description()?.is_some())
     }
 
     /// The current version and its description, if it belongs to Waxseal.
@@ -104,14 +81,12 @@ impl SecretFolder {
         let Some(version) = self.current_version()? else {
             return Ok(None);
         };
-        match durable_file::read_itself(&version.join(DESCRIPTION), MAX_DESCRIPTION_BYTES) {
-            Ok(bytes) => {
-                let secret = serde_json::from_slice(&bytes).ok();
-                Ok(secret.filter(|secret| self.is_description(secret)).map(|secret| (version, secret)))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let bytes = match durable_file::read_itself(&version.join(DESCRIPTION), MAX_DESCRIPTION_BYTES) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            bytes => bytes?,
+        };
+        let secret = serde_json::from_slice(&bytes).ok().filter(|secret| self.is_description(secret));
+        Ok(secret.map(|secret| (version, secret)))
     }
 
     /// Whether a description has the mark of Waxseal and is not a copy from another place.
@@ -125,70 +100,53 @@ impl SecretFolder {
 
     /// The folder that `..data` names, if the controller could have made it.
     fn current_version(&self) -> io::Result<Option<PathBuf>> {
-        let path = self.path();
-        let target = match fs::read_link(path.join(CURRENT)) {
-            Ok(target) => target,
+        let target = match fs::read_link(self.path.join(CURRENT)) {
             // There is nothing, or no symlink.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
                 return Ok(None);
             }
-            Err(error) => return Err(error),
+            target => target?,
         };
         let name = target.to_str().filter(|name| name.starts_with(VERSION_PREFIX) && !name.contains('/'));
-        let version = name.map(|name| path.join(name));
+        let version = name.map(|name| self.path.join(name));
         Ok(version.filter(|version| fs::symlink_metadata(version).is_ok_and(|metadata| metadata.is_dir())))
     }
 
     /// Writes the Secret: after a crash at any point there is the old Secret or the new Secret, whole.
     ///
     /// There must be nothing at its place, or a Secret that belongs to Waxseal.
-    pub(super) fn write(&self, desired: &DesiredSecret) -> Result<(), FileError> {
-        self.try_write(desired).map_err(failed_to("write", &self.path()))?;
-        let SecretName { namespace, name } = &self.name;
-        tracing::info!(%namespace, %name, "wrote the Secret");
-        Ok(())
-    }
-
-    fn try_write(&self, desired: &DesiredSecret) -> io::Result<()> {
-        let (namespace, path) = (self.namespace_path(), self.path());
-        match DirBuilder::new().mode(FOLDER_MODE).create(&namespace) {
-            Ok(()) => durable_file::sync_folder(&self.secrets)?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+    pub(super) fn write(&self, desired: &DesiredSecret) -> io::Result<()> {
+        let Self { secrets, namespace, path, .. } = self;
+        if !namespace.is_dir() {
+            DirBuilder::new().mode(FOLDER_MODE).create(namespace)?;
+            durable_file::sync_folder(secrets)?;
         }
-        if self.holds_secret()? {
-            restore_mode(&path, FOLDER_MODE)?;
-            durable_file::remove_unfinished(&path)?;
-            return self.fill(&path, desired);
+        if self.description()?.is_some() {
+            restore_mode(path, FOLDER_MODE)?;
+            return self.fill(path, desired);
         }
-        let fresh = new_folder_in(&namespace, UNFINISHED)?;
+        let fresh = new_folder_in(namespace, UNFINISHED)?;
         self.fill(fresh.path(), desired)?;
-        fs::rename(fresh.path(), &path)?;
+        fs::rename(fresh.path(), path)?;
         let _renamed = fresh.keep();
-        durable_file::sync_folder(&namespace)
+        durable_file::sync_folder(namespace)
     }
 
     /// Completes what a crash interrupted, removes what it left, and restores the modes. Writes nothing if nothing
     /// differs.
-    pub(super) fn repair(&self) -> Result<(), FileError> {
-        self.try_repair().map_err(failed_to("repair", &self.path()))
-    }
-
-    fn try_repair(&self) -> io::Result<()> {
+    pub(super) fn repair(&self) -> io::Result<()> {
         let Some(version) = self.current_version()? else {
             return Ok(());
         };
-        let path = self.path();
-        restore_mode(&path, FOLDER_MODE)?;
+        restore_mode(&self.path, FOLDER_MODE)?;
         restore_mode(&version, FOLDER_MODE)?;
         let mut keys = BTreeSet::new();
-        for entry in fs::read_dir(&version)? {
-            let entry = entry?;
+        for entry in durable_file::entries(&version)? {
             restore_mode(&entry.path(), FILE_MODE)?;
-            keys.extend(entry.file_name().into_string().ok().filter(|name| !name.starts_with("..")));
+            keys.extend(Some(entry.file_name()).filter(|name| !name.as_encoded_bytes().starts_with(b"..")));
         }
-        remove_stale(&path, version.file_name().unwrap_or_default(), &keys)?;
-        add_links(&path, &keys)
+        remove_stale(&self.path, version.file_name().unwrap_or_default(), &keys)?;
+        add_links(&self.path, &keys)
     }
 
     /// Adds links to new keys before the swap and removes links to old keys after it, so that every key of the current
@@ -196,10 +154,10 @@ impl SecretFolder {
     fn fill(&self, folder: &Path, desired: &DesiredSecret) -> io::Result<()> {
         let version = new_folder_in(folder, VERSION_PREFIX)?;
         self.write_version(version.path(), desired)?;
-        let keys = desired.data.keys().map(ToString::to_string).collect();
+        let keys = desired.data.keys().map(|key| key.as_str().into()).collect();
         let name = version.path().file_name().unwrap_or_default().to_owned();
         add_links(folder, &keys)?;
-        place_link(folder, &name, CURRENT)?;
+        place_link(folder, &name, CURRENT.as_ref())?;
         let _current = version.keep();
         durable_file::sync_folder(folder)?;
         remove_stale(folder, &name, &keys)
@@ -230,16 +188,12 @@ impl SecretFolder {
     }
 
     /// Deletes the Secret, which must belong to Waxseal. Readers see it whole or not at all.
-    pub(super) fn delete(&self) -> Result<(), FileError> {
-        self.try_delete().map_err(failed_to("delete", &self.path()))
-    }
-
-    fn try_delete(&self) -> io::Result<()> {
-        let (namespace, path) = (self.namespace_path(), self.path());
-        let aside = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(&namespace)?;
-        let entries: Vec<_> = fs::read_dir(&path)?.collect::<io::Result<_>>()?;
+    pub(super) fn delete(&self) -> io::Result<()> {
+        let Self { secrets, namespace, path, name } = self;
+        let aside = new_folder_in(namespace, UNFINISHED)?;
+        let entries = durable_file::entries(path)?;
         if entries.iter().all(is_of_waxseal) {
-            fs::rename(&path, aside.path().join(self.name.name.as_str()))?;
+            fs::rename(path, aside.path().join(name.name.as_str()))?;
         } else {
             // Moves the current version after the older ones and before the links: the Secret goes as a whole.
             let current = fs::read_link(path.join(CURRENT))?;
@@ -247,16 +201,15 @@ impl SecretFolder {
             own.sort_by_key(|entry| (entry.path().is_symlink(), entry.file_name() == current));
             own.iter().try_for_each(|entry| fs::rename(entry.path(), aside.path().join(entry.file_name())))?;
         }
-        durable_file::sync_folder(&namespace)?;
+        durable_file::sync_folder(namespace)?;
         aside.close()?;
-        remove_empty_namespace(&self.secrets, &namespace)
+        remove_empty_namespace(secrets, namespace)
     }
 }
 
 /// Whether an entry of a Secret's folder belongs to Waxseal, by its name, or as a link to a data key.
 fn is_of_waxseal(entry: &DirEntry) -> bool {
-    let name = entry.file_name();
-    let name = name.to_string_lossy();
+    let name = entry.file_name().to_string_lossy().into_owned();
     name == CURRENT
         || name.starts_with(VERSION_PREFIX)
         || name.starts_with(UNFINISHED)
@@ -265,14 +218,13 @@ fn is_of_waxseal(entry: &DirEntry) -> bool {
 
 /// Removes what a crash left unfinished, which may be plain text, and lists the Secrets that belong to Waxseal.
 pub(super) fn sweep_and_list(secrets: &Path, problems: &mut Problems) -> Vec<SecretFolder> {
-    problems.fail(durable_file::remove_unfinished(secrets).map(drop).map_err(failed_to("clean", secrets)));
+    problems.fail(durable_file::remove_unfinished(secrets).map_err(failed_to("clean", secrets)));
     let mut found = Vec::new();
-    let namespaces = folder_names(secrets).map_err(failed_to("read", secrets));
+    let namespaces = problems.fail(folder_names(secrets).map_err(failed_to("read", secrets)));
     for namespace in namespaces.iter().flatten().filter_map(|name| Namespace::parse(name).ok()) {
         let listed = sweep_and_list_namespace(secrets, &namespace, &mut found);
         problems.fail(listed.map_err(failed_to("read", &secrets.join(namespace.as_str()))));
     }
-    problems.fail(namespaces.map(drop));
     found
 }
 
@@ -280,7 +232,7 @@ fn sweep_and_list_namespace(secrets: &Path, namespace: &Namespace, found: &mut V
     let path = secrets.join(namespace.as_str());
     for name in folder_names(&path)?.iter().filter_map(|name| ObjectName::parse(name).ok()) {
         let folder = SecretFolder::new(secrets, SecretName { namespace: namespace.clone(), name });
-        if folder.holds_secret()? {
+        if folder.description()?.is_some() {
             found.push(folder);
         }
     }
@@ -291,11 +243,11 @@ fn sweep_and_list_namespace(secrets: &Path, namespace: &Namespace, found: &mut V
 fn remove_empty_namespace(secrets: &Path, path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let is_own = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o7777 == FOLDER_MODE;
-    if !is_own || fs::read_dir(path)?.next().is_some() {
-        return Ok(());
+    if is_own && fs::read_dir(path)?.next().is_none() {
+        fs::remove_dir(path)?;
+        durable_file::sync_folder(secrets)?;
     }
-    fs::remove_dir(path)?;
-    durable_file::sync_folder(secrets)
+    Ok(())
 }
 
 /// The names of the folders in a folder, without symlinks to folders.
@@ -322,13 +274,8 @@ fn existing(version: &Path, description: Secret) -> ExistingSecret {
 /// Reads the values. Fails if one of them cannot have been written by the controller.
 fn data(version: &Path) -> io::Result<SecretData> {
     let mut data = SecretData::new();
-    for entry in fs::read_dir(version)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name == DESCRIPTION {
-            continue;
-        }
-        let key = DataKey::parse(&name.to_string_lossy()).map_err(io::Error::other)?;
+    for entry in durable_file::entries(version)?.iter().filter(|entry| entry.file_name() != DESCRIPTION) {
+        let key = DataKey::parse(&entry.file_name().to_string_lossy()).map_err(io::Error::other)?;
         data.insert(key, SecretBytes::new(durable_file::read_itself(&entry.path(), MAX_SECRET_BYTES as u64)?));
     }
     Ok(data)
@@ -343,15 +290,14 @@ fn new_folder_in(parent: &Path, prefix: &str) -> io::Result<TempDir> {
 /// Gives a file or folder its mode back. Leaves a symlink or a pipe alone, which the controller did not make.
 fn restore_mode(path: &Path, mode: u32) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
-    let is_made_here = metadata.is_dir() || metadata.is_file();
-    if is_made_here && metadata.mode() & 0o777 != mode {
+    if (metadata.is_dir() || metadata.is_file()) && metadata.mode() & 0o777 != mode {
         tracing::info!(path = visible_path(path), "restored the mode");
         fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     Ok(())
 }
 
-fn add_links(folder: &Path, keys: &BTreeSet<String>) -> io::Result<()> {
+fn add_links(folder: &Path, keys: &BTreeSet<OsString>) -> io::Result<()> {
     for key in keys {
         let target = Path::new(CURRENT).join(key);
         if fs::read_link(folder.join(key)).ok().as_deref() != Some(&target) {
@@ -362,24 +308,19 @@ fn add_links(folder: &Path, keys: &BTreeSet<String>) -> io::Result<()> {
 }
 
 /// Replaces the file or symlink of this name by a symlink, or adds it.
-fn place_link(folder: &Path, target: &OsStr, name: &str) -> io::Result<()> {
-    let unfinished = folder.join(format!("{UNFINISHED}link"));
-    symlink(target, &unfinished)?;
-    fs::rename(&unfinished, folder.join(name))
+fn place_link(folder: &Path, target: &OsStr, name: &OsStr) -> io::Result<()> {
+    let link = tempfile::Builder::new().prefix(UNFINISHED).make_in(folder, |path| symlink(target, path))?;
+    Ok(link.persist(folder.join(name))?)
 }
 
 /// Removes the links to keys that the version lacks, and all other versions. Files of others stay.
-fn remove_stale(folder: &Path, version: &OsStr, keys: &BTreeSet<String>) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let file_name = entry.file_name();
-        let name = file_name.to_string_lossy();
-        let is_current = name == CURRENT || file_name == version || keys.contains(&*name);
-        if !is_current && is_of_waxseal(&entry) {
-            durable_file::remove_any(&entry.path())?;
-        }
-    }
-    Ok(())
+fn remove_stale(folder: &Path, version: &OsStr, keys: &BTreeSet<OsString>) -> io::Result<()> {
+    durable_file::remove_entries(folder, |entry| {
+        let name = entry.file_name();
+        let is_current = name == CURRENT || name == version || keys.contains(&name);
+        !is_current && is_of_waxseal(entry)
+    })
+    .map(drop)
 }
 
 #[cfg(test)]

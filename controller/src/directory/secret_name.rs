@@ -1,5 +1,3 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use waxseal_shared::names::{Namespace, ObjectName};
 
@@ -8,10 +6,4 @@ use waxseal_shared::names::{Namespace, ObjectName};
 pub(super) struct SecretName {
     pub(super) namespace: Namespace,
     pub(super) name: ObjectName,
-}
-
-impl fmt::Display for SecretName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
 }

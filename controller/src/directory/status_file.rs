@@ -1,5 +1,6 @@
 //! The status file: what the status of each SealedSecret would be in a cluster.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -64,10 +65,9 @@ impl StatusFile {
     /// Writes a report, unless the file already holds it.
     pub(super) fn write(&mut self, mut report: StatusReport) -> Result<(), FileError> {
         report.sealed_secrets.sort_by(|a, b| (&a.name, &a.file).cmp(&(&b.name, &b.file)));
-        let text =
-            serde_json::to_string_pretty(&report).map_err(|error| failed_to("write", &self.path)(error.into()))?;
+        let text = serde_json::to_string_pretty(&report).map_err(io::Error::from);
         self.report = report;
-        let updated = durable_file::update(&self.path, (text + "\n").as_bytes(), 0o600);
+        let updated = text.and_then(|text| durable_file::update(&self.path, (text + "\n").as_bytes(), 0o600));
         updated.map(drop).map_err(failed_to("write", &self.path))
     }
 }

@@ -15,7 +15,7 @@ use kube::core::DeserializeGuard;
 use kube::{Client, Resource};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
-use waxseal_shared::key_life::{StoredKeys, StrictestStates, forbids_first_key};
+use waxseal_shared::key_life::{StoredKeys, StrictestStates, first_key_obstacle};
 use waxseal_shared::key_ring::{KeyRing, Keys};
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::SealingKey;
@@ -24,6 +24,7 @@ use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
 use self::key_error::KeyError;
 use self::publication::Publication;
 use super::lists::{self, Extent, Selection};
+use super::objects;
 use crate::log::{self, Complaints};
 
 /// The time between two looks at the keys without a change of an identity Secret or SealingKey.
@@ -125,7 +126,7 @@ impl KeySource {
         problems: &mut KeyProblems,
     ) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let present = self.identities.read(now).await?;
-        if !present.is_empty() || self.has_sealed_values().await? {
+        if !present.is_empty() || self.has_first_key_obstacle().await? {
             return Ok(present);
         }
         self.identities.create_first(now).await?;
@@ -136,12 +137,12 @@ impl KeySource {
         Ok(made)
     }
 
-    async fn has_sealed_values(&self) -> Result<bool, KeyError> {
-        let path = SealedSecret::url_path(&(), None);
-        let selection = Selection { path, labels: None, fields: None, extent: Extent::Whole };
+    async fn has_first_key_obstacle(&self) -> Result<bool, KeyError> {
+        let selection = objects::sealed_secrets();
         let found = Notify::new();
         let listed = lists::list(&self.client, &selection, |object: DeserializeGuard<SealedSecret>| {
-            if object.0.as_ref().map_or(true, forbids_first_key) {
+            let object = object.0.as_ref();
+            if first_key_obstacle(object.ok(), Some(&[]), object.err()).is_some() {
                 found.notify_one();
             }
         });
@@ -184,7 +185,7 @@ fn publish_keys(sender: &watch::Sender<Keys>, keys: &Keys) {
         if !matches!(present, Keys::Loading) && before == after {
             return false;
         }
-        after.iter().filter(|key| !before.contains(key)).for_each(log::held_key);
+        log::new_keys(&before, &after);
         *present = keys.clone();
         true
     });

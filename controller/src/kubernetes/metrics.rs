@@ -32,9 +32,9 @@ pub(super) struct Metrics {
     sealed_secrets: Family<ReasonLabel, Gauge>,
     silence: Gauge<f64, AtomicU64>,
     reconciles: Family<ReasonLabel, Counter>,
-    reconcile_timeouts: Counter,
-    writes: Counter,
-    failed_status_writes: Counter,
+    pub(super) reconcile_timeouts: Counter,
+    pub(super) secret_writes: Counter,
+    pub(super) failed_status_writes: Counter,
     watch_failures: Family<KindLabel, Counter>,
 }
 
@@ -49,7 +49,7 @@ impl Metrics {
             silence: Gauge::default(),
             reconciles: Family::default(),
             reconcile_timeouts: Counter::default(),
-            writes: Counter::default(),
+            secret_writes: Counter::default(),
             failed_status_writes: Counter::default(),
             watch_failures: Family::default(),
         };
@@ -64,7 +64,7 @@ impl Metrics {
         registry.register("reconciles", "Reconciles by the reason they ended with", self.reconciles.clone());
         let timeouts = self.reconcile_timeouts.clone();
         registry.register("reconcile_timeouts", "Reconciles that did not finish in time", timeouts);
-        registry.register("secret_writes", "Secrets written", self.writes.clone());
+        registry.register("secret_writes", "Secrets written", self.secret_writes.clone());
         registry.register("failed_status_writes", "Status writes that failed", self.failed_status_writes.clone());
         registry.register("watch_failures", "Failed lists and watches by kind", self.watch_failures.clone());
         registry.register_with_unit(
@@ -78,21 +78,6 @@ impl Metrics {
     /// Counts one reconcile.
     pub(super) fn count_reconcile(&self, reason: Reason) {
         self.reconciles.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
-    }
-
-    /// Counts one reconcile that did not finish in time.
-    pub(super) fn count_reconcile_timeout(&self) {
-        self.reconcile_timeouts.inc();
-    }
-
-    /// Counts one status write that failed.
-    pub(super) fn count_failed_status_write(&self) {
-        self.failed_status_writes.inc();
-    }
-
-    /// Counts one written Secret.
-    pub(super) fn count_write(&self) {
-        self.writes.inc();
     }
 
     /// Counts one failed list or watch of a kind.

@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 
 /// The namespace and name of an object. A SealedSecret and its Secret have the same namespace and name.
@@ -11,11 +10,5 @@ pub(super) struct ObjectKey {
 impl ObjectKey {
     pub(super) fn new(namespace: &str, name: &str) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
-    }
-}
-
-impl fmt::Display for ObjectKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
     }
 }

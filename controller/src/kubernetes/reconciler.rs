@@ -1,5 +1,6 @@
 //! Reconciling one object: what is known, the plan, the Secret, the status.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,16 +74,13 @@ struct FetchedObject {
     has_readable_spec: bool,
 }
 
-/// The judgement on an object, and its Secret if that is right.
+/// The judgement on an object.
 struct Judged {
     judgement: Judgement,
-    right_secret: Option<RightSecret>,
-}
-
-/// A Secret that is as its SealedSecret says.
-struct RightSecret {
-    version: SecretVersion,
-    opened_with: Vec<KeyId>,
+    /// The keys whose wraps were opened, if the Secret is as the object says.
+    opened_with: BTreeSet<KeyId>,
+    /// The Secret, if it is as the object says.
+    right_secret: Option<SecretVersion>,
 }
 
 /// A version of a Secret.
@@ -93,12 +91,12 @@ struct SecretVersion {
 
 impl Judged {
     fn refused(judgement: Judgement) -> Self {
-        Self { judgement, right_secret: None }
+        Self { judgement, opened_with: BTreeSet::new(), right_secret: None }
     }
 
     fn right(materialised: Materialised, version: SecretVersion) -> Self {
-        let opened_with = materialised.opened_with.into_iter().collect();
-        Self { judgement: materialised.judgement, right_secret: Some(RightSecret { version, opened_with }) }
+        let Materialised { judgement, opened_with } = materialised;
+        Self { judgement, opened_with, right_secret: Some(version) }
     }
 }
 
@@ -145,7 +143,7 @@ async fn try_reconcile(
     let Some(judged) = judged else {
         return Ok(None);
     };
-    if let Some(RightSecret { version, .. }) = &judged.right_secret {
+    if let Some(version) = &judged.right_secret {
         context.objects.record_right_secret(key, &version.uid, &version.resource_version);
     }
     log_new_facts(key, &object, &judged.judgement);
@@ -168,8 +166,12 @@ async fn try_reconcile(
 fn report_failure(error: &ReconcileError, key: &ObjectKey, last_reason: Option<Reason>, metrics: &Metrics) -> Outcome {
     match error {
         ReconcileError::Get(_) => {}
-        ReconcileError::PatchStatus(_) => metrics.count_failed_status_write(),
-        ReconcileError::TimedOut => metrics.count_reconcile_timeout(),
+        ReconcileError::PatchStatus(_) => {
+            metrics.failed_status_writes.inc();
+        }
+        ReconcileError::TimedOut => {
+            metrics.reconcile_timeouts.inc();
+        }
     }
     if last_reason != Some(Reason::ApiUnavailable) {
         let (namespace, name) = (&*key.namespace, &*key.name);
@@ -248,9 +250,8 @@ async fn carry_out_plan(
     context: &Context,
 ) -> Option<Judged> {
     let version = secret.as_ref().map(version_of);
-    let secret = secret.map(existing_secret);
-    let existing = secret.as_ref().map_or(Existing::Absent, |secret| Existing::of(secret, object));
-    match (plan(object, keys, &context.forbidden, existing, &mut randomness::system()), version) {
+    let existing = secret.map_or(Existing::Absent, |secret| Existing::of(existing_secret(secret), object));
+    match (plan(object, keys, &context.forbidden, &existing, &mut randomness::system()), version) {
         (Plan::Nothing, _) => None,
         (Plan::Refuse(judgement), _) => Some(Judged::refused(judgement)),
         (Plan::Keep(materialised), version) => Some(Judged::right(materialised, version?)),
@@ -258,7 +259,7 @@ async fn carry_out_plan(
             let base = version.as_ref().map_or(CREATE_ONLY, |version| &version.resource_version);
             match write_secret(&context.client, object, &desired, base).await {
                 Ok(written) => {
-                    context.metrics.count_write();
+                    context.metrics.secret_writes.inc();
                     Some(Judged::right(materialised, written))
                 }
                 Err(error) => Some(Judged::refused(api_failure::judgement(&error, Verb::Patch))),
@@ -300,12 +301,12 @@ fn version_of(secret: &Secret) -> SecretVersion {
 /// The status that states the judgement. If the Secret is right, it also records that the object is settled.
 fn new_status(object: &SealedSecret, judged: &Judged, keys: &Keys, context: &Context) -> SealedSecretStatus {
     let mut status = status::after(object, &judged.judgement, Timestamp::now());
-    if let (Keys::Held(ring), Some(RightSecret { version, opened_with })) = (keys, &judged.right_secret) {
+    if let (Keys::Held(ring), Some(version)) = (keys, &judged.right_secret) {
         let uid = object.uid().unwrap_or_default();
         let generation = object.metadata.generation.unwrap_or_default();
         let judged_object = JudgedObject { uid: &uid, generation, forbidden: &context.forbidden };
         let secret = (version.uid.as_str(), version.resource_version.as_str());
-        settled::record(&mut status, &judged_object, secret, opened_with.iter().cloned(), ring);
+        settled::record(&mut status, &judged_object, secret, judged.opened_with.iter().cloned(), ring);
     }
     status
 }

@@ -4,7 +4,8 @@
 //! error. So the controller asks for the current resourceVersion every 15 s: if it is older than one that was seen
 //! before, the controller lists all objects again.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use kube::{Client, Resource};
@@ -12,27 +13,27 @@ use tokio::sync::watch;
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use super::lists;
+use super::objects::Objects;
 
 const INTERVAL: Duration = Duration::from_secs(15);
 
 /// The latest version that was seen, and the number of restores.
 pub(super) struct RestoreDetection {
-    latest: Mutex<u64>,
+    latest: AtomicU64,
     restores: watch::Sender<u64>,
-    on_restore: Box<dyn Fn() + Send + Sync>,
+    objects: Arc<Objects>,
 }
 
 impl RestoreDetection {
-    /// `on_restore` is called at each restore, before the watches learn of it.
-    pub(super) fn new(on_restore: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { latest: Mutex::new(0), restores: watch::channel(0).0, on_restore: Box::new(on_restore) }
+    /// Clears the records of these objects at each restore, before the watches learn of it.
+    pub(super) fn new(objects: Arc<Objects>) -> Self {
+        Self { latest: AtomicU64::new(0), restores: watch::channel(0).0, objects }
     }
 
     /// Records a version of an object or a bookmark.
     pub(super) fn record(&self, version: &str) {
-        if let Ok(version) = version.parse::<u64>() {
-            let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-            *latest = (*latest).max(version);
+        if let Ok(version) = version.parse() {
+            self.latest.fetch_max(version, Ordering::SeqCst);
         }
     }
 
@@ -41,32 +42,23 @@ impl RestoreDetection {
         self.restores.subscribe()
     }
 
-    /// Records the version of a list. `before` is the latest version that was known before the request.
+    /// Records the version of a list. `before` is the latest version that was known before the request: an older version
+    /// is that of a restore.
     pub(super) fn record_list(&self, before: u64, version: &str) {
-        if self.detect_restore(before, version) {
-            tracing::warn!("the API server was restored to an earlier state; listing all objects again");
-            (self.on_restore)();
-            self.restores.send_modify(|count| *count += 1);
-        } else {
-            self.record(version);
+        match version.parse() {
+            Ok(now) if now < before => {
+                self.latest.store(now, Ordering::SeqCst);
+                tracing::warn!("the API server was restored to an earlier state; listing all objects again");
+                self.objects.clear();
+                self.restores.send_modify(|count| *count += 1);
+            }
+            _ => self.record(version),
         }
     }
 
     /// The latest version that was recorded.
     pub(super) fn latest(&self) -> u64 {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a version is older than one from before it was requested. If so, it becomes the latest version.
-    fn detect_restore(&self, before: u64, now: &str) -> bool {
-        let Ok(now) = now.parse::<u64>() else {
-            return false;
-        };
-        let is_restored = now < before;
-        if is_restored {
-            *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = now;
-        }
-        is_restored
+        self.latest.load(Ordering::SeqCst)
     }
 }
 
@@ -88,11 +80,17 @@ mod tests {
 
     #[test]
     fn an_older_version_is_a_restore_and_is_reported_once() {
-        let version = RestoreDetection::new(|| {});
+        let version = RestoreDetection::new(Arc::new(Objects::new()));
         for seen in ["7", "9", "8", "not a number"] {
             version.record(seen);
         }
-        let is_restored = |now| version.detect_restore(version.latest(), now);
+        let mut restores = version.restores();
+        let mut is_restored = |now| {
+            version.record_list(version.latest(), now);
+            let is_restored = restores.has_changed().expect("the sender is here");
+            restores.mark_unchanged();
+            is_restored
+        };
         assert!(!is_restored("9"));
         assert!(!is_restored("12"));
         assert!(!is_restored("not a number"));

@@ -80,22 +80,23 @@ fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, bound))
 }
 
-/// The facts that decide whether the controller is ready.
-pub(super) struct Readiness {
+/// The sources of the answers.
+pub(super) struct Sources {
     pub(super) objects: Arc<Objects>,
     pub(super) keys: watch::Receiver<Keys>,
     pub(super) last_contact: Arc<LastContact>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Serves `/livez`, `/readyz` and `/metrics` until it is dropped.
-pub(super) async fn serve(listener: TcpListener, readiness: Readiness, metrics: Arc<Metrics>) {
-    let state = Arc::new(State { readiness, metrics });
+pub(super) async fn serve(listener: TcpListener, sources: Sources) {
+    let sources = Arc::new(sources);
     let mut open = OpenConnections::new();
     let mut logged_at: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                open.add(stream, peer.ip(), &state);
+                open.add(stream, peer.ip(), &sources);
                 // The connection starts before the next one can close it.
                 tokio::task::yield_now().await;
             }
@@ -131,12 +132,12 @@ impl OpenConnections {
     /// Serves a connection; closes another connection if too many are open.
     ///
     /// A panic ends only its connection: a hostile request must not end the controller.
-    fn add(&mut self, stream: TcpStream, peer: IpAddr, state: &Arc<State>) {
+    fn add(&mut self, stream: TcpStream, peer: IpAddr, sources: &Arc<Sources>) {
         self.oldest_first.retain(|connection| !connection.task.is_finished());
         if self.oldest_first.len() >= self.most {
             self.close_one();
         }
-        let task = tokio::spawn(serve_connection(stream, Arc::clone(state))).abort_handle();
+        let task = tokio::spawn(serve_connection(stream, Arc::clone(sources))).abort_handle();
         self.oldest_first.push_back(OpenConnection { peer, task });
     }
 
@@ -155,8 +156,8 @@ impl OpenConnections {
 }
 
 /// Answers one request. Logs no failure: hostile clients could fill the log.
-async fn serve_connection(stream: TcpStream, state: Arc<State>) {
-    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(state.answer(&request))));
+async fn serve_connection(stream: TcpStream, sources: Arc<Sources>) {
+    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(sources.answer(&request))));
     let connection = http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(MAX_REQUEST_HEAD)
@@ -164,13 +165,7 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>) {
     let _ = tokio::time::timeout(CONNECTION_DEADLINE, connection).await;
 }
 
-/// The sources of the answers.
-struct State {
-    readiness: Readiness,
-    metrics: Arc<Metrics>,
-}
-
-impl State {
+impl Sources {
     fn answer(&self, request: &Request<Incoming>) -> Response<String> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return response(StatusCode::METHOD_NOT_ALLOWED, (ALLOW, "GET, HEAD"), String::new());
@@ -178,7 +173,7 @@ impl State {
         let text = |code, body: &str| response(code, (CONTENT_TYPE, PLAIN_TEXT), body.to_owned());
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok"),
-            "/readyz" => match self.readiness.missing_for_readiness() {
+            "/readyz" => match self.missing_for_readiness() {
                 None => text(StatusCode::OK, "ok"),
                 Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &reason),
             },
@@ -186,9 +181,7 @@ impl State {
             _ => text(StatusCode::NOT_FOUND, "not found"),
         }
     }
-}
 
-impl Readiness {
     /// Returns why the controller is not ready: its keys, the first list of all objects, or the API server is missing.
     fn missing_for_readiness(&self) -> Option<String> {
         let silence = self.last_contact.age();

@@ -2,11 +2,9 @@
 
 use http::HeaderValue;
 use http::header::ACCEPT;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
-use kube::core::Request;
+use kube::core::{PartialObjectMeta, Request};
 use kube::{Client, Resource, ResourceExt};
-use serde::Deserialize;
 use serde_json::json;
 use waxseal_shared::api_group::FIELD_MANAGER;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus};
@@ -14,11 +12,6 @@ use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus};
 /// The answer contains only metadata: the object can have 1.5 MB.
 const METADATA_ONLY: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
-
-#[derive(Deserialize)]
-struct Written {
-    metadata: ObjectMeta,
-}
 
 /// Writes a status to the resourceVersion that was judged; conflicts if the object has changed or was created again.
 /// Returns the new resourceVersion; `None` if the object already has this status and nothing was written.
@@ -44,6 +37,6 @@ pub(super) async fn write(
     let request = request.patch_subresource("status", &object.name_any(), &params, &Patch::Merge(patch));
     let mut request = request.map_err(kube::Error::BuildRequest)?;
     request.headers_mut().insert(ACCEPT, METADATA_ONLY);
-    let written: Written = client.request(request).await?;
+    let written: PartialObjectMeta<SealedSecret> = client.request(request).await?;
     Ok(written.metadata.resource_version)
 }

@@ -172,7 +172,7 @@ mod tests {
 
     fn take_all(turns: &mut Turns) -> Vec<String> {
         let now = Instant::now();
-        std::iter::from_fn(|| turns.take(now)).map(|key| key.to_string()).collect()
+        std::iter::from_fn(|| turns.take(now)).map(|key| format!("{}/{}", key.namespace, key.name)).collect()
     }
 
     #[test]

@@ -18,9 +18,9 @@ use crate::secret::{SecretBytes, SecretManifest};
 const UID: &str = "0b8f7a1c";
 
 /// The plan where the operator forbids nothing.
-fn plan(object: &SealedSecret, keys: Keys, existing: Option<&ExistingSecret>) -> Plan {
+fn plan(object: &SealedSecret, keys: Keys, existing: Option<ExistingSecret>) -> Plan {
     let existing = existing.map_or(Existing::Absent, |secret| Existing::of(secret, object));
-    super::plan(object, &keys, &[], existing, &mut randomness::system())
+    super::plan(object, &keys, &[], &existing, &mut randomness::system())
 }
 
 fn held(ring: &Arc<KeyRing>) -> Keys {
@@ -97,7 +97,7 @@ fn a_fresh_object_is_written_and_then_left() {
     assert_eq!(desired.labels["team"], "shop");
     assert_eq!(desired.type_, "Opaque");
     let existing = as_planned(plan(&object, held(&ring), None));
-    assert_not_written(plan(&object, held(&ring), Some(&existing)), Reason::Materialised);
+    assert_not_written(plan(&object, held(&ring), Some(existing)), Reason::Materialised);
 }
 
 /// The object with a wrong proof in each wrap but those of the ring's key, and these wraps.
@@ -141,7 +141,7 @@ fn broken_wraps_are_in_each_judgement_until_they_are_mended() {
     let Plan::Write(_, done) = plan(&object, held(&ring), None) else { panic!("expected a write") };
     assert_eq!(done, expected);
     let existing = as_planned(plan(&object, held(&ring), None));
-    assert_eq!(plan(&object, held(&ring), Some(&existing)), Plan::Keep(expected));
+    assert_eq!(plan(&object, held(&ring), Some(existing)), Plan::Keep(expected));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn metadata_that_others_added_stays() {
     let object = sealed(&ring);
     let mut existing = as_planned(plan(&object, held(&ring), None));
     existing.annotations.insert("reloader".to_owned(), "x".to_owned());
-    assert_not_written(plan(&object, held(&ring), Some(&existing)), Reason::Materialised);
+    assert_not_written(plan(&object, held(&ring), Some(existing)), Reason::Materialised);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn each_difference_is_written() {
     for (index, differ) in differences.iter().enumerate() {
         let mut existing = as_planned(plan(&object, held(&ring), None));
         differ(&mut existing);
-        assert!(matches!(plan(&object, held(&ring), Some(&existing)), Plan::Write(..)), "{index}");
+        assert!(matches!(plan(&object, held(&ring), Some(existing)), Plan::Write(..)), "{index}");
     }
 }
 
@@ -196,7 +196,7 @@ fn every_way_of_being_foreign_is_refused() {
         let mut existing = as_planned(plan(&object, held(&ring), None));
         existing.data = Some(values(&[]));
         foreign(&mut existing);
-        assert_not_written(plan(&object, held(&ring), Some(&existing)), Reason::ForeignOwner);
+        assert_not_written(plan(&object, held(&ring), Some(existing)), Reason::ForeignOwner);
     }
 }
 
@@ -207,7 +207,7 @@ fn a_foreign_object_is_refused_with_the_reason_of_the_backend() {
         &sealed(&ring),
         &held(&ring),
         &[],
-        Existing::Foreign("a folder of others".to_owned()),
+        &Existing::Foreign("a folder of others".to_owned()),
         &mut randomness::system(),
     );
     assert_eq!(assert_not_written(plan, Reason::ForeignOwner), "a folder of others");
@@ -285,10 +285,10 @@ fn what_kubernetes_never_changes_is_not_tried() {
     let object = sealed(&ring);
     let mut typed = as_planned(plan(&object, held(&ring), None));
     typed.type_ = "kubernetes.io/basic-auth".to_owned();
-    assert_not_written(plan(&object, held(&ring), Some(&typed)), Reason::TypeImmutable);
+    assert_not_written(plan(&object, held(&ring), Some(typed)), Reason::TypeImmutable);
     let mut frozen = as_planned(plan(&object, held(&ring), None));
     frozen.immutable = true;
-    assert_not_written(plan(&object, held(&ring), Some(&frozen)), Reason::SecretImmutable);
+    assert_not_written(plan(&object, held(&ring), Some(frozen)), Reason::SecretImmutable);
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn metadata_that_the_operator_forbids_is_refused() {
     let ring = ring();
     let forbidden = ["team".parse().expect("a prefix")];
     let message = assert_not_written(
-        super::plan(&sealed(&ring), &held(&ring), &forbidden, Existing::Absent, &mut randomness::system()),
+        super::plan(&sealed(&ring), &held(&ring), &forbidden, &Existing::Absent, &mut randomness::system()),
         Reason::TypeForbidden,
     );
     assert_eq!(
@@ -320,7 +320,7 @@ fn metadata_that_the_operator_forbids_is_refused() {
         &sealed(&ring),
         &held(&ring),
         &["shop".parse().expect("a prefix")],
-        Existing::Absent,
+        &Existing::Absent,
         &mut randomness::system(),
     ));
 }

@@ -31,7 +31,7 @@ pub fn object(data: &[u8]) {
 
 fn judge(object: &SealedSecret) {
     match (
-        plan(object, &Keys::Held(Arc::clone(ring())), &[], Existing::Absent, &mut randomness::system()),
+        plan(object, &Keys::Held(Arc::clone(ring())), &[], &Existing::Absent, &mut randomness::system()),
         Sealed::decode(object),
     ) {
         (Plan::Refuse(judgement), Err(error)) => assert_says(&judgement, error.reason(), &error.to_string()),

@@ -66,34 +66,34 @@ fn mode(path: &Path) -> u32 {
 #[track_caller]
 fn assert_foreign(folder: &SecretFolder) -> String {
     let present = folder.read().expect("readable");
-    let FoundSecret::Foreign(message) = present else { panic!("it is foreign") };
+    let Existing::Foreign(message) = present else { panic!("it is foreign") };
     message
 }
 
 #[track_caller]
 fn assert_holds(folder: &SecretFolder, data: &[(&str, &str)]) {
-    let FoundSecret::Ours(existing) = folder.read().expect("readable") else { panic!("it is ours") };
+    let Existing::Ours(existing) = folder.read().expect("readable") else { panic!("it is ours") };
     assert_eq!(existing.data, Some(values(data)));
     for (key, value) in data {
-        assert_eq!(fs::read_to_string(folder.path().join(key)).ok().as_deref(), Some(*value));
+        assert_eq!(fs::read_to_string(folder.path.join(key)).ok().as_deref(), Some(*value));
     }
 }
 
 #[test]
 fn a_secret_is_laid_out_as_a_volume_and_reads_back() {
     let Place { secrets, folder } = place();
-    assert!(matches!(folder.read(), Ok(FoundSecret::Absent)));
+    assert!(matches!(folder.read(), Ok(Existing::Absent)));
     folder.write(&desired(&[("a", "1"), (".b", "")])).expect("written");
     assert_holds(&folder, &[("a", "1"), (".b", "")]);
-    assert_eq!(entries(&folder.path()), ["..data", ".b", "a"]);
-    assert_eq!(entries(&folder.namespace_path()), ["db"]);
-    assert_eq!(fs::read_link(folder.path().join("a")).expect("a link"), Path::new("..data/a"));
-    let data = folder.path().join("..data");
-    for path in [folder.namespace_path(), folder.path(), data.clone()] {
-        assert_eq!(mode(&path), FOLDER_MODE, "{}", path.display());
+    assert_eq!(entries(&folder.path), ["..data", ".b", "a"]);
+    assert_eq!(entries(&folder.namespace), ["db"]);
+    assert_eq!(fs::read_link(folder.path.join("a")).expect("a link"), Path::new("..data/a"));
+    let data = folder.path.join("..data");
+    for path in [&folder.namespace, &folder.path, &data] {
+        assert_eq!(mode(path), FOLDER_MODE, "{}", path.display());
     }
     assert_eq!((mode(&data.join("a")), mode(&data.join(DESCRIPTION))), (FILE_MODE, FILE_MODE));
-    let Ok(FoundSecret::Ours(existing)) = folder.read() else { panic!("it is ours") };
+    let Ok(Existing::Ours(existing)) = folder.read() else { panic!("it is ours") };
     assert_eq!((existing.type_.as_str(), existing.immutable), ("kubernetes.io/basic-auth", true));
     assert_eq!(existing.annotations["note"], "x");
     assert_eq!(listed(&secrets), 1);
@@ -106,7 +106,7 @@ fn a_change_leaves_nothing_of_the_old_version() {
     let old = folder.current_version().expect("readable").expect("one");
     folder.write(&desired(&[("b", "3"), ("c", "4")])).expect("written");
     assert_holds(&folder, &[("b", "3"), ("c", "4")]);
-    assert_eq!(entries(&folder.path()), ["..data", "b", "c"]);
+    assert_eq!(entries(&folder.path), ["..data", "b", "c"]);
     assert!(!old.exists());
 }
 
@@ -115,7 +115,7 @@ fn a_reader_never_sees_half_of_a_version() {
     let Place { secrets: _kept, folder } = place();
     let write = |value: &str| folder.write(&desired(&[("a", value), ("b", value)])).expect("written");
     write("0");
-    let data = folder.path().join(CURRENT);
+    let data = folder.path.join(CURRENT);
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
             let mut seen = 0;
@@ -140,7 +140,7 @@ fn a_reader_never_sees_half_of_a_version() {
 fn a_crash_is_cleaned_up_and_completed() {
     let Place { secrets, folder } = place();
     folder.write(&desired(&[("a", "1")])).expect("written");
-    let path = folder.path();
+    let path = &folder.path;
     fs::create_dir(path.join("..v-older")).expect("made");
     fs::write(path.join("..v-older/a"), "0").expect("written");
     symlink("..data/gone", path.join("gone")).expect("linked");
@@ -148,24 +148,24 @@ fn a_crash_is_cleaned_up_and_completed() {
     fs::remove_file(path.join("a")).expect("removed");
     folder.repair().expect("repaired");
     assert_holds(&folder, &[("a", "1")]);
-    assert_eq!(entries(&path), ["..data", "a"]);
+    assert_eq!(entries(path), ["..data", "a"]);
     assert!(!path.join("..v-older").exists());
 
-    let half = folder.namespace_path().join(format!("{UNFINISHED}half"));
+    let half = folder.namespace.join(format!("{UNFINISHED}half"));
     fs::create_dir(&half).expect("made");
     fs::write(half.join("a"), "2").expect("written");
     symlink("..v-older", path.join(format!("{UNFINISHED}link"))).expect("linked");
     folder.write(&desired(&[("a", "2")])).expect("written");
     assert_holds(&folder, &[("a", "2")]);
     assert_eq!(listed(&secrets), 1);
-    assert_eq!(entries(&folder.namespace_path()), ["db"]);
+    assert_eq!(entries(&folder.namespace), ["db"]);
 }
 
 #[test]
 fn repairing_a_whole_secret_writes_nothing() {
     let Place { secrets: _kept, folder } = place();
     folder.write(&desired(&[("a", "1")])).expect("written");
-    let changed = || fs::symlink_metadata(folder.path()).and_then(|metadata| metadata.modified()).expect("it is there");
+    let changed = || fs::symlink_metadata(&folder.path).and_then(|metadata| metadata.modified()).expect("it is there");
     let before = changed();
     folder.repair().expect("repaired");
     assert_eq!(changed(), before);
@@ -175,22 +175,22 @@ fn repairing_a_whole_secret_writes_nothing() {
 fn every_way_of_being_foreign_is_seen() {
     let Place { secrets, folder } = place();
     let elsewhere = tempfile::tempdir().expect("a folder");
-    symlink(elsewhere.path(), folder.namespace_path()).expect("linked");
+    symlink(elsewhere.path(), &folder.namespace).expect("linked");
     assert!(assert_foreign(&folder).ends_with("shop is not a folder; it stays as it is"));
-    fs::remove_file(folder.namespace_path()).expect("removed");
+    fs::remove_file(&folder.namespace).expect("removed");
 
-    fs::create_dir(folder.namespace_path()).expect("made");
-    symlink(elsewhere.path(), folder.path()).expect("linked");
+    fs::create_dir(&folder.namespace).expect("made");
+    symlink(elsewhere.path(), &folder.path).expect("linked");
     assert!(assert_foreign(&folder).ends_with("db is not a folder; it stays as it is"));
-    fs::remove_file(folder.path()).expect("removed");
+    fs::remove_file(&folder.path).expect("removed");
 
-    fs::write(folder.path(), "").expect("written");
+    fs::write(&folder.path, "").expect("written");
     assert!(assert_foreign(&folder).ends_with("db is not a folder; it stays as it is"));
-    fs::remove_file(folder.path()).expect("removed");
+    fs::remove_file(&folder.path).expect("removed");
 
-    fs::create_dir(folder.path()).expect("made");
+    fs::create_dir(&folder.path).expect("made");
     assert!(assert_foreign(&folder).ends_with("db was not made by Waxseal and stays as it is: move it away"));
-    symlink(elsewhere.path(), folder.path().join(CURRENT)).expect("linked");
+    symlink(elsewhere.path(), folder.path.join(CURRENT)).expect("linked");
     assert_foreign(&folder);
     assert_eq!(listed(&secrets), 0);
 }
@@ -200,10 +200,10 @@ fn a_copy_from_another_place_or_without_the_mark_is_foreign() {
     let Place { secrets, folder } = place();
     folder.write(&desired(&[("a", "1")])).expect("written");
     let copy = at(secrets.path(), "copy");
-    fs::rename(folder.path(), copy.path()).expect("renamed");
+    fs::rename(&folder.path, &copy.path).expect("renamed");
     assert_foreign(&copy);
-    fs::rename(copy.path(), folder.path()).expect("renamed");
-    let path = folder.path().join("..data").join(DESCRIPTION);
+    fs::rename(&copy.path, &folder.path).expect("renamed");
+    let path = folder.path.join("..data").join(DESCRIPTION);
     let text = fs::read_to_string(&path).expect("text");
     fs::write(&path, text.replace("owned", "adopt")).expect("written");
     assert_foreign(&folder);
@@ -216,7 +216,7 @@ fn values_that_are_not_regular_files_count_as_changed() {
     let version = folder.current_version().expect("readable").expect("one");
     fs::remove_file(version.join("a")).expect("removed");
     symlink("/etc/hostname", version.join("a")).expect("linked");
-    let Ok(FoundSecret::Ours(existing)) = folder.read() else { panic!("it is ours") };
+    let Ok(Existing::Ours(existing)) = folder.read() else { panic!("it is ours") };
     assert_eq!(existing.data, None);
 }
 
@@ -227,7 +227,7 @@ fn deleting_removes_the_folder_and_a_namespace_that_is_empty_then() {
     folder.write(&desired(&[("a", "1")])).expect("written");
     other.write(&desired(&[("a", "1")])).expect("written");
     folder.delete().expect("deleted");
-    assert_eq!(entries(&folder.namespace_path()), ["web"]);
+    assert_eq!(entries(&folder.namespace), ["web"]);
     other.delete().expect("deleted");
     assert_eq!(entries(secrets.path()), [""; 0]);
 }
@@ -235,8 +235,8 @@ fn deleting_removes_the_folder_and_a_namespace_that_is_empty_then() {
 #[test]
 fn a_namespace_folder_of_somebody_else_stays() {
     let Place { secrets, folder } = place();
-    fs::create_dir(folder.namespace_path()).expect("made");
-    fs::set_permissions(folder.namespace_path(), fs::Permissions::from_mode(0o750)).expect("changed");
+    fs::create_dir(&folder.namespace).expect("made");
+    fs::set_permissions(&folder.namespace, fs::Permissions::from_mode(0o750)).expect("changed");
     folder.write(&desired(&[("a", "1")])).expect("written");
     folder.delete().expect("deleted");
     assert_eq!(entries(secrets.path()), ["shop"]);

@@ -33,7 +33,7 @@ impl IdentitySecrets {
     pub(super) async fn read(&self, now: Timestamp) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let params = ListParams::default().fields(OF_OUR_TYPE);
         let secrets = ask("list the identity Secrets", self.0.list(&params)).await?;
-        let mut stored = StoredKeys::default();
+        let mut stored = StoredKeys { held: Vec::new(), broken: Vec::new() };
         for secret in secrets.items.into_iter().filter(|secret| !identity_secret::is_materialised(&secret.metadata)) {
             let version = IdentityVersion {
                 name: secret.name_any(),
