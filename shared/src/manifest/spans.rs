@@ -1,5 +1,6 @@
 //! Where the parts of a SealedSecret stand in its text, for an editor that changes single entries and no other byte.
 
+use std::iter::Peekable;
 use std::ops::Range;
 
 use serde_json::Value;
@@ -24,14 +25,25 @@ pub struct EntrySpan {
     pub name: String,
     /// The key, with its quotes.
     pub key: Range<usize>,
-    /// The value, with quotes, braces, or the sign of a block scalar. Empty if nothing is written for null.
+    /// The value, with quotes, braces, or the sign of a block scalar. Empty, and at the end of the key, if nothing is
+    /// written for null.
     pub value: Range<usize>,
 }
 
 impl EntrySpan {
     fn of((key, value): (&Node, &Node)) -> Self {
-        Self { name: key.scalar().unwrap_or_default().to_owned(), key: key.range.clone(), value: value.range.clone() }
+        let value = if value.range.is_empty() { key.range.end..key.range.end } else { value.range.start..end(value) };
+        Self { name: key.scalar().unwrap_or_default().to_owned(), key: key.range.clone(), value }
     }
+}
+
+/// Where the text of a node ends. In block style, the range of a mapping whose last value is not written can end far
+/// behind its last key.
+fn end(node: &Node) -> usize {
+    let children = node.children();
+    let is_block = children.last().is_some_and(|last| last.range.end == node.range.end);
+    let last = children.iter().rfind(|child| is_block && !child.range.is_empty());
+    last.map_or(node.range.end, end)
 }
 
 impl SealedSecretObject<'_> {
@@ -56,17 +68,25 @@ impl SealedSecretObject<'_> {
             .then(|| MappingSpan { range: node.range.clone(), entries: node.entries().map(EntrySpan::of).collect() })
     }
 
-    /// Whether the documents of two objects are the same, except for the objects themselves.
-    pub fn has_surroundings_of(&self, other: &Self) -> bool {
-        equal_except(self.0.tree().root(), other.0.tree().root(), [self.0.node(), other.0.node()])
+    /// Whether two documents are equal, except for their SealedSecrets. Takes all SealedSecrets of both, in the order of the
+    /// text. False if a document has none, because there is no document to compare then.
+    pub fn are_equal_around(ones: &[Self], others: &[Self]) -> bool {
+        let (Some(one), Some(other)) = (ones.first(), others.first()) else { return false };
+        let mut except = ones.iter().zip(others).map(|(one, other)| (one.0.node(), other.0.node())).peekable();
+        ones.len() == others.len() && equal_except(one.0.tree().root(), other.0.tree().root(), &mut except)
     }
 }
 
-/// Whether two trees are equal. Does not compare the two nodes that are excepted, which must be at the same place.
-fn equal_except(one: &Node, other: &Node, except: [&Node; 2]) -> bool {
-    let is_excepted = [std::ptr::eq(one, except[0]), std::ptr::eq(other, except[1])];
-    if is_excepted.contains(&true) {
-        return is_excepted == [true; 2];
+/// Whether two trees are equal. Does not compare the pairs of nodes that are excepted, which are in the order of the
+/// text; both nodes of a pair must be at the same place.
+fn equal_except<'n>(
+    one: &'n Node,
+    other: &'n Node,
+    except: &mut Peekable<impl Iterator<Item = (&'n Node, &'n Node)>>,
+) -> bool {
+    let is_one_of = |pair: &(&Node, &Node)| std::ptr::eq(one, pair.0) || std::ptr::eq(other, pair.1);
+    if let Some(pair) = except.next_if(is_one_of) {
+        return std::ptr::eq(one, pair.0) && std::ptr::eq(other, pair.1);
     }
     let is_alike = match (&one.content, &other.content) {
         (Content::Scalar(one, style), Content::Scalar(other, other_style)) => (one, style) == (other, other_style),
