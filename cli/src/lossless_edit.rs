@@ -11,7 +11,9 @@ use std::ops::Range;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use waxseal_shared::manifest::{Document, EntrySpan, ManifestError, MappingSpan, SealedSecretObject, split, write};
+use waxseal_shared::manifest::{
+    Document, EntrySpan, Format, ManifestError, MappingSpan, SealedSecretObject, split, write,
+};
 use waxseal_shared::sealed_secret::EnvelopeSpec;
 
 use crate::error::CliError;
@@ -73,7 +75,8 @@ fn not_edited(input: &str, document: &Document<'_>) -> CliError {
 fn check(input: &str, before: &str, after: &str, all: &[ObjectChanges]) -> Result<(), CliError> {
     let failed = |error: ManifestError| CliError::manifest(input, &error);
     let before = split(before).map_err(failed)?;
-    let after = split(after).ok().filter(|after| after.format == before.format);
+    // YAML becomes JSON when its only comment is removed with its entry.
+    let after = split(after).ok().filter(|after| after.format == before.format || after.format == Format::Json);
     let after = after.map(|stream| stream.documents).unwrap_or_default();
     for (index, document) in before.documents.iter().enumerate() {
         let changes: Vec<_> = all.iter().filter(|changes| changes.document == index).collect();
@@ -208,12 +211,11 @@ impl Editor<'_> {
         let value = path[depth + 1..].iter().rev().fold(value.clone(), nest);
         let is_flow = self.is_flow(&mapping);
         match self.object.entry_span(&path[..=depth]) {
-            Some(entry) if is_flow => {
-                self.empty_value(&entry)?;
-                Some(vec![Splice { range: entry.value, text: self.flow_value(&mapping, &value) }])
+            Some(entry) if is_flow || self.empty_value(&entry).is_none() => {
+                Some(vec![self.filled_in_flow(&mapping, &entry, &value)])
             }
             Some(entry) => self.filled_in_block(&mapping, &entry, &value),
-            None if is_flow => Some(vec![self.inserted_in_flow(&mapping, path[depth], &value)]),
+            None if is_flow => self.inserted_in_flow(&mapping, path[depth], &value),
             None => Some(vec![self.inserted_in_block(&path[..depth], &mapping, path[depth], &value)?]),
         }
     }

@@ -56,8 +56,7 @@ impl Editor<'_> {
         }
         if range.end == self.text.len() && !self.text.ends_with('\n') {
             // The text still ends without a line break.
-            let before = &self.text[..range.start];
-            range.start = before.strip_suffix('\n').map_or(before, |line| line.trim_end_matches('\r')).len();
+            range.start = self.text[..range.start].trim_end_matches(['\n', '\r']).len();
         }
         let mut splices = vec![Splice { range, text: String::new() }];
         if mapping.entries.len() == 1 {

@@ -12,20 +12,41 @@ use super::{Editor, NewValue, Splice, entry_before};
 
 impl Editor<'_> {
     /// Inserts an entry with the white space that is usual between the others.
-    pub(super) fn inserted_in_flow(&self, mapping: &MappingSpan, name: &str, value: &NewValue) -> Splice {
+    pub(super) fn inserted_in_flow(&self, mapping: &MappingSpan, name: &str, value: &NewValue) -> Option<Vec<Splice>> {
         let separator = self.separator(mapping);
         let name_as_written = self.in_quotes_of(mapping.entries.iter().map(|entry| &entry.key), name);
         let entry = format!("{name_as_written}{}{}", self.colon_with_space(mapping), self.flow_value(mapping, value));
-        let (at, text) = match (entry_before(mapping, name), mapping.entries.first()) {
-            (None, Some(first)) => (first.key.start, format!("{entry}{separator}")),
-            (before, _) => (before.map_or(mapping.range.start + 1, |it| it.value.end), format!("{separator}{entry}")),
+        let insert = |at: usize, text: String| Splice { range: at..at, text };
+        let Some(before) = entry_before(mapping, name) else {
+            return Some(vec![insert(mapping.entries.first()?.key.start, format!("{entry}{separator}"))]);
         };
-        Splice { range: at..at, text }
+        let (comma, end) = (self.comma_after(before), before.value.end);
+        let lines = self.own_lines(&(before.key.start..comma.map_or(end, |comma| comma + 1)));
+        let Some(lines) = lines.filter(|_| separator.contains('\n')) else {
+            return Some(vec![insert(end, format!("{separator}{entry}"))]);
+        };
+        // A comment behind the entry stays there.
+        let end_of_line = self.text[..lines.end].trim_end_matches(['\n', '\r']).len();
+        let line = &separator[1..];
+        Some(match comma {
+            Some(_) => vec![insert(end_of_line, format!("{line}{entry},"))],
+            None => vec![insert(end, ",".to_owned()), insert(end_of_line, format!("{line}{entry}"))],
+        })
+    }
+
+    /// Writes a mapping in place of an empty one or of null. Comments between the braces stay there.
+    pub(super) fn filled_in_flow(&self, parent: &MappingSpan, entry: &EntrySpan, value: &NewValue) -> Splice {
+        let text = self.flow_value(parent, value);
+        if self.empty_value(entry).is_some() {
+            return Splice { range: entry.value.clone(), text };
+        }
+        let after_brace = entry.value.start + 1;
+        Splice { range: after_brace..after_brace, text: text[1..text.len() - 1].to_owned() }
     }
 
     /// Writes a value for an entry of a mapping in flow style: over several lines only if it is JSON and the entries are
     /// on lines of their own.
-    pub(super) fn flow_value(&self, mapping: &MappingSpan, value: &NewValue) -> String {
+    fn flow_value(&self, mapping: &MappingSpan, value: &NewValue) -> String {
         if let NewValue::Text(text) = value {
             return self.in_quotes_of(mapping.entries.iter().map(|entry| &entry.value), text);
         }
@@ -53,8 +74,10 @@ impl Editor<'_> {
             [only] => format!(",{}", &self.text[mapping.range.start + 1..only.key.start]),
             [] => String::new(),
         };
-        match usual.trim() {
-            "," if usual != "," || self.colon_with_space(mapping) == ":" => usual,
+        match (usual.trim(), usual.rsplit_once('\n')) {
+            (",", _) if usual != "," || self.colon_with_space(mapping) == ":" => usual,
+            // A comment is there too.
+            (_, Some((_, indent))) if usual.starts_with(',') => format!(",{}{indent}", self.line_break()),
             _ => ", ".to_owned(),
         }
     }
@@ -69,17 +92,12 @@ impl Editor<'_> {
     pub(super) fn removed_in_flow(&self, mapping: &MappingSpan, index: usize) -> Option<Vec<Splice>> {
         let (entries, entry) = (&mapping.entries, &mapping.entries[index]);
         let bytes = entry.key.start..entry.value.end;
-        let ranges = match (self.comma_after(entry), index.checked_sub(1)) {
-            _ if entries.len() == 1 && self.is_alone(&bytes, mapping) => {
-                vec![mapping.range.start + 1..mapping.range.end - 1]
-            }
-            (Some(comma), _) => {
-                let bytes = bytes.start..comma + 1;
-                vec![self.own_lines(&bytes).unwrap_or(bytes.start..self.end_of_space(bytes.end))]
-            }
-            (None, None) => vec![self.own_lines(&bytes).unwrap_or(bytes)],
-            (None, Some(before)) => {
-                let comma = self.comma_after(&entries[before])?;
+        let with_comma = self.comma_after(entry).map(|comma| bytes.start..comma + 1);
+        let ranges = match (with_comma, index.checked_sub(1)) {
+            (with_comma, _) if entries.len() == 1 => vec![self.only_entry(with_comma.unwrap_or(bytes), mapping)],
+            (Some(bytes), _) => vec![self.own_lines(&bytes).unwrap_or(bytes.start..self.end_of_space(bytes.end))],
+            (None, before) => {
+                let comma = self.comma_after(&entries[before?])?;
                 match self.own_lines(&bytes) {
                     None if self.text[comma + 1..bytes.start].trim().is_empty() => vec![comma..bytes.end],
                     lines => vec![comma..comma + 1, lines.unwrap_or(bytes)],
@@ -89,11 +107,12 @@ impl Editor<'_> {
         Some(ranges.into_iter().map(|range| Splice { range, text: String::new() }).collect())
     }
 
-    /// Whether nothing but white space and a comma stands between the braces beside an entry.
-    fn is_alone(&self, entry: &Range<usize>, mapping: &MappingSpan) -> bool {
-        let is_blank = |text: &str| text.trim_matches([' ', '\t', '\r', '\n', ',']).is_empty();
-        is_blank(&self.text[mapping.range.start + 1..entry.start])
-            && is_blank(&self.text[entry.end..mapping.range.end - 1])
+    /// The range to remove for the only entry: all between the braces, unless comments stay there.
+    fn only_entry(&self, entry: Range<usize>, mapping: &MappingSpan) -> Range<usize> {
+        let entry = self.own_lines(&entry).unwrap_or(entry);
+        let inner = mapping.range.start + 1..mapping.range.end - 1;
+        let beside = [&self.text[inner.start..entry.start], &self.text[entry.end..inner.end]];
+        if beside.iter().all(|text| text.trim().is_empty()) { inner } else { entry }
     }
 
     /// The comma behind an entry, if no comment is before it.

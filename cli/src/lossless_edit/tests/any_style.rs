@@ -502,15 +502,16 @@ fn is_only(change: &Change, placed: Option<Range<usize>>, texts: [&str; 2], valu
         [(value, None), (_, Some(new))] => {
             let expected = expected_words(&change.path, new, value);
             let mut fewer = without_one(before, &[" {}", "{}"]);
-            comments(before) == comments(after) && fewer.any(|before| is_addition(&before, after, &expected))
+            let after: Vec<_> = without_one(after, &[","]).collect();
+            let is_piece = |before: String| after.iter().any(|after| is_addition(&before, after, &expected));
+            comments(before) == comments(&after[0]) && fewer.any(is_piece)
         }
         [(_, Some(old)), (value, None)] => {
             let expected = expected_words(&change.path, old, value);
             let (own, left) = (placed.unwrap_or_default(), comments(after));
             let kept = comments(before).into_iter().filter(|comment| !own.contains(comment) || left.contains(comment));
             let is_piece = |before: &str, after: &str| is_addition(after, before, &expected);
-            let has_flow_comment = before.contains(", #c") || before.contains(",\t#c") || before.contains(',');
-            let before: Vec<_> = without_one(before, if has_flow_comment { &[","] } else { &[] }).collect();
+            let before: Vec<_> = without_one(before, &[","]).collect();
             let after: Vec<_> = without_one(after, &[" {}"]).collect();
             kept.collect::<Vec<_>>() == left
                 && before.iter().any(|before| after.iter().any(|after| is_piece(before, after)))

@@ -40,11 +40,15 @@ fn manifests_in_the_habits_of_people_and_tools_change_as_a_careful_person_would_
     names.sort();
     let pairs: Vec<_> = names.iter().filter(|path| path.to_string_lossy().contains(".before.")).collect();
     assert!(pairs.len() >= MANY && names.len() == 2 * pairs.len(), "{} pairs", pairs.len());
-    for before in pairs {
-        let after = before.to_string_lossy().replace(".before.", ".after.");
-        let text = fs::read_to_string(before).expect("before");
-        let expected = fs::read_to_string(&after).expect(&after);
-        let edited = apply("before", &text, &changes_of_all_objects(&text)).map_err(|error| error.to_string());
-        assert_eq!(edited.as_ref(), Ok(&expected), "{after}: {}", edited.as_deref().unwrap_or_default());
-    }
+    let failures: Vec<_> = pairs.into_iter().filter_map(|before| difference(before)).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Returns what the changed text is, if it is not the expected one.
+fn difference(before: &Path) -> Option<String> {
+    let after = before.to_string_lossy().replace(".before.", ".after.");
+    let text = fs::read_to_string(before).expect("before");
+    let expected = fs::read_to_string(&after).expect(&after);
+    let edited = apply("before", &text, &changes_of_all_objects(&text)).unwrap_or_else(|error| error.to_string());
+    (edited != expected).then(|| format!("{after} would be:\n{edited}"))
 }
