@@ -131,24 +131,27 @@ fn change_value(value: &mut Value, path: &[String], to: Option<&NewValue>) {
 
 /// Returns the text of a document after all changes; `None` if a change cannot be made.
 ///
-/// The text is read again before each round, and a round makes the next change of each object: a change moves the
-/// entries of its own object, but never those of another.
+/// Works in rounds, and reads the text again before each: a change moves the entries of the mapping that it touches.
 fn edited(document: &Document<'_>, all: &[&ObjectChanges]) -> Result<Option<String>, ManifestError> {
     let mut text = document.text().to_owned();
-    for round in 0..all.iter().map(|object| object.changes.len()).max().unwrap_or_default() {
+    // For YAML, a carriage return alone ends a line too. Lines are counted by line feeds here.
+    if !all.is_empty() && text.replace("\r\n", "").contains('\r') {
+        return Ok(None);
+    }
+    let mut waiting: Vec<_> = all.iter().map(|object| (object.object, &object.changes[..])).collect();
+    while waiting.iter().any(|(_, changes)| !changes.is_empty()) {
         let stream = split(&text)?;
         let [document] = &stream.documents[..] else { return Ok(None) };
         let objects = sealed_secrets_of(document.kind()?);
-        let mut splices = Vec::new();
-        for ObjectChanges { object, changes, .. } in all {
-            let Some(change) = changes.get(round) else { continue };
-            let Some(found) = objects.get(*object).and_then(|object| Editor { text: &text, object }.splices(change))
-            else {
-                return Ok(None);
-            };
-            splices.extend(found);
-        }
-        let Some(next) = spliced(&text, splices) else { return Ok(None) };
+        let mut round = |(object, changes): &mut (usize, &[Change])| {
+            let (splices, later) = Editor { text: &text, object: objects.get(*object)? }.round(changes)?;
+            *changes = later;
+            Some(splices)
+        };
+        let splices: Option<Vec<_>> = waiting.iter_mut().map(&mut round).collect();
+        let Some(next) = splices.and_then(|splices| spliced(&text, splices.into_iter().flatten().collect())) else {
+            return Ok(None);
+        };
         text = next;
     }
     Ok(Some(text))
@@ -175,6 +178,38 @@ struct Editor<'a> {
 }
 
 impl Editor<'_> {
+    /// Returns the splices for the first changes, as many as do not touch the same text, and the other changes.
+    fn round<'c>(&self, changes: &'c [Change]) -> Option<(Vec<Splice>, &'c [Change])> {
+        let mut splices = Vec::new();
+        let mut touched: Vec<&[String]> = Vec::new();
+        for (index, change) in changes.iter().enumerate() {
+            let path = self.touched_by(change);
+            if touched.iter().any(|other| other.starts_with(path) || path.starts_with(other)) {
+                return Some((splices, &changes[index..]));
+            }
+            touched.push(path);
+            splices.extend(self.splices(change)?);
+        }
+        Some((splices, &[]))
+    }
+
+    /// The path of what a change touches: the scalar that it replaces, or the mapping whose entries it moves.
+    fn touched_by<'c>(&self, change: &'c Change) -> &'c [String] {
+        let path: Vec<_> = change.path.iter().map(String::as_str).collect();
+        let depth = match &change.to {
+            Some(_) if self.object.entry_span(&path).is_some() => path.len(),
+            Some(_) => self.innermost_mapping(&path).map_or(0, |(depth, _)| depth),
+            None => path.len().saturating_sub(1),
+        };
+        &change.path[..depth]
+    }
+
+    /// The innermost mapping with entries on the way to an entry, and the length of the path to it.
+    fn innermost_mapping(&self, path: &[&str]) -> Option<(usize, MappingSpan)> {
+        let with_entries = |depth| self.object.mapping_span(&path[..depth]).filter(|map| !map.entries.is_empty());
+        (0..path.len()).rev().find_map(|depth| Some((depth, with_entries(depth)?)))
+    }
+
     fn splices(&self, change: &Change) -> Option<Vec<Splice>> {
         let path: Vec<_> = change.path.iter().map(String::as_str).collect();
         match (&change.to, self.object.entry_span(&path)) {
@@ -205,14 +240,13 @@ impl Editor<'_> {
     /// Inserts an entry into the innermost mapping on its path that has entries, together with the mappings below it
     /// that are missing or empty.
     fn inserted(&self, path: &[&str], value: &NewValue) -> Option<Vec<Splice>> {
-        let with_entries = |depth| self.object.mapping_span(&path[..depth]).filter(|map| !map.entries.is_empty());
-        let (depth, mapping) = (0..path.len()).rev().find_map(|depth| Some((depth, with_entries(depth)?)))?;
+        let (depth, mapping) = self.innermost_mapping(path)?;
         let nest = |value, name: &&str| NewValue::Map([((*name).to_owned(), value)].into());
         let value = path[depth + 1..].iter().rev().fold(value.clone(), nest);
         let is_flow = self.is_flow(&mapping);
         match self.object.entry_span(&path[..=depth]) {
             Some(entry) if is_flow || self.empty_value(&entry).is_none() => {
-                Some(vec![self.filled_in_flow(&mapping, &entry, &value)])
+                Some(vec![self.filled_in_flow(&mapping, &entry, &value)?])
             }
             Some(entry) => self.filled_in_block(&mapping, &entry, &value),
             None if is_flow => self.inserted_in_flow(&mapping, path[depth], &value),

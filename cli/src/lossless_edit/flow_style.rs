@@ -35,13 +35,14 @@ impl Editor<'_> {
     }
 
     /// Writes a mapping in place of an empty one or of null. Comments between the braces stay there.
-    pub(super) fn filled_in_flow(&self, parent: &MappingSpan, entry: &EntrySpan, value: &NewValue) -> Splice {
+    pub(super) fn filled_in_flow(&self, parent: &MappingSpan, entry: &EntrySpan, value: &NewValue) -> Option<Splice> {
         let text = self.flow_value(parent, value);
         if self.empty_value(entry).is_some() {
-            return Splice { range: entry.value.clone(), text };
+            return Some(Splice { range: entry.value.clone(), text });
         }
+        let is_mapping = self.text[entry.value.clone()].starts_with('{');
         let after_brace = entry.value.start + 1;
-        Splice { range: after_brace..after_brace, text: text[1..text.len() - 1].to_owned() }
+        is_mapping.then(|| Splice { range: after_brace..after_brace, text: text[1..text.len() - 1].to_owned() })
     }
 
     /// Writes a value for an entry of a mapping in flow style: over several lines only if it is JSON and the entries are
@@ -71,7 +72,10 @@ impl Editor<'_> {
     fn separator(&self, mapping: &MappingSpan) -> String {
         let usual = match &mapping.entries[..] {
             [.., before, last] => self.text[before.value.end..last.key.start].to_owned(),
-            [only] => format!(",{}", &self.text[mapping.range.start + 1..only.key.start]),
+            [only] => {
+                let padding = self.text.get(mapping.range.start + 1..only.key.start);
+                format!(",{}", padding.unwrap_or_default())
+            }
             [] => String::new(),
         };
         match (usual.trim(), usual.rsplit_once('\n')) {

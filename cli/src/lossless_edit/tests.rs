@@ -1,5 +1,6 @@
 mod any_style;
 mod fixtures;
+mod hard_cases;
 
 use super::*;
 
