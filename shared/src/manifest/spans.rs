@@ -25,25 +25,14 @@ pub struct EntrySpan {
     pub name: String,
     /// The key, with its quotes.
     pub key: Range<usize>,
-    /// The value, with quotes, braces, or the sign of a block scalar. Empty, and at the end of the key, if nothing is
-    /// written for null.
+    /// The value, with quotes, braces, or the sign of a block scalar. Empty if nothing is written for null.
     pub value: Range<usize>,
 }
 
 impl EntrySpan {
     fn of((key, value): (&Node, &Node)) -> Self {
-        let value = if value.range.is_empty() { key.range.end..key.range.end } else { value.range.start..end(value) };
-        Self { name: key.scalar().unwrap_or_default().to_owned(), key: key.range.clone(), value }
+        Self { name: key.scalar().unwrap_or_default().to_owned(), key: key.range.clone(), value: value.range.clone() }
     }
-}
-
-/// Where the text of a node ends. In block style, the range of a mapping whose last value is not written can end far
-/// behind its last key.
-fn end(node: &Node) -> usize {
-    let children = node.children();
-    let is_block = children.last().is_some_and(|last| last.range.end == node.range.end);
-    let last = children.iter().rfind(|child| is_block && !child.range.is_empty());
-    last.map_or(node.range.end, end)
 }
 
 impl SealedSecretObject<'_> {

@@ -46,9 +46,25 @@ fn unusual_texts_are_edited() {
             "spec:\n  envelopes:\n\n    # about e2\n    e2: {}\n",
         ),
         (
+            "spec:\n  envelopes:\n    e1:\n      wraps: {}\n      boundTo: # b\n# about spec\n  scope: Strict\n",
+            set("spec/envelopes/e2/wraps/k", "new"),
+            "spec:\n  envelopes:\n    e1:\n      wraps: {}\n      boundTo: # b\n    e2:\n      wraps:\n        k: new\n# about spec\n  scope: Strict\n",
+        ),
+        (
             "spec:\n  encryptedData: # c\n  # d\n  scope: Strict\n",
             set(NAME, "new"),
             "spec:\n  encryptedData: # c\n    A: new\n  # d\n  scope: Strict\n",
+        ),
+        // A comment behind an entry in braces stays there.
+        (
+            "spec: {encryptedData: {\n    A: x, # a\n    C: y # c\n  }}\n",
+            set("spec/encryptedData/B", "new"),
+            "spec: {encryptedData: {\n    A: x, # a\n    B: new,\n    C: y # c\n  }}\n",
+        ),
+        (
+            "spec: {encryptedData: {\n    A: x, # a\n    C: y # c\n  }}\n",
+            set("spec/encryptedData/D", "new"),
+            "spec: {encryptedData: {\n    A: x, # a\n    C: y, # c\n    D: new\n  }}\n",
         ),
         // Tags that change nothing.
         (
