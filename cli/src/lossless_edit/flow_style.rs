@@ -51,7 +51,7 @@ impl Editor<'_> {
         if let NewValue::Text(text) = value {
             return self.in_quotes_of(mapping.entries.iter().map(|entry| &entry.value), text);
         }
-        let is_json = mapping.entries.iter().all(|entry| self.text[entry.key.start..].starts_with('"'));
+        let is_json = self.is_json(mapping);
         let separator = self.separator(mapping);
         match separator.rsplit_once('\n') {
             Some((_, indent)) if is_json => {
@@ -89,7 +89,13 @@ impl Editor<'_> {
     /// The colon between a key and its value, with the white space that is usual there.
     fn colon_with_space(&self, mapping: &MappingSpan) -> &str {
         let usual = mapping.entries.last().and_then(|entry| self.text.get(entry.key.end..entry.value.start));
-        usual.filter(|colon| matches!(*colon, ":" | ": " | " : ")).unwrap_or(": ")
+        let is_usable = |colon: &&str| matches!(*colon, ": " | " : ") || *colon == ":" && self.is_json(mapping);
+        usual.filter(is_usable).unwrap_or(": ")
+    }
+
+    /// Whether all keys are written as JSON writes them.
+    fn is_json(&self, mapping: &MappingSpan) -> bool {
+        mapping.entries.iter().all(|entry| self.text[entry.key.start..].starts_with('"'))
     }
 
     /// Removes an entry and one comma: whole lines if the entry has lines of its own.
@@ -103,7 +109,9 @@ impl Editor<'_> {
             (None, before) => {
                 let comma = self.comma_after(&entries[before?])?;
                 match self.own_lines(&bytes) {
-                    None if self.text[comma + 1..bytes.start].trim().is_empty() => vec![comma..bytes.end],
+                    None if self.text[comma + 1..bytes.start].trim().is_empty() => {
+                        vec![comma..comma + 1, comma + 1..bytes.end]
+                    }
                     lines => vec![comma..comma + 1, lines.unwrap_or(bytes)],
                 }
             }

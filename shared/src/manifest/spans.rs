@@ -57,8 +57,8 @@ impl SealedSecretObject<'_> {
             .then(|| MappingSpan { range: node.range.clone(), entries: node.entries().map(EntrySpan::of).collect() })
     }
 
-    /// Whether two documents are equal, except for their SealedSecrets. Takes all SealedSecrets of both, in the order of the
-    /// text. False if a document has none, because there is no document to compare then.
+    /// Whether two documents are equal, except for their SealedSecrets. Takes all SealedSecrets of both, in the order of
+    /// the text. False if a document has none, because there is no document to compare then.
     pub fn are_equal_around(ones: &[Self], others: &[Self]) -> bool {
         let (Some(one), Some(other)) = (ones.first(), others.first()) else { return false };
         let mut except = ones.iter().zip(others).map(|(one, other)| (one.0.node(), other.0.node())).peekable();

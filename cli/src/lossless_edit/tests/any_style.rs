@@ -223,7 +223,7 @@ impl Writer {
         self.text.push('{');
         self.flow_space(is_pretty, indent + self.step, padding);
         for (index, (name, value)) in self.in_any_order(value).into_iter().enumerate() {
-            let path = [path, &[name.clone()]].concat();
+            let path = [path, std::slice::from_ref(name)].concat();
             let first = self.comments;
             let quote = if is_json { "\"" } else { self.choices.one_of(&["", "'", "\""]) };
             let colon = if is_json { self.choices.one_of(&[":", ": "]) } else { ": " };
@@ -466,9 +466,8 @@ fn additions<'a>(less: &'a str, more: &'a str) -> impl Iterator<Item = &'a str> 
     let common = less.bytes().zip(more.bytes()).take_while(|(one, other)| one == other).count();
     let length = more.len().saturating_sub(less.len());
     let starts = if less.len() < more.len() { common.saturating_sub(length)..common + 1 } else { 0..0 };
-    starts.filter_map(move |start| {
-        (more.get(start + length..)? == less.get(start..)?).then(|| &more[start..start + length])
-    })
+    let is_only_addition = move |start: &usize| more.get(start + length..) == less.get(*start..);
+    starts.filter(is_only_addition).map(move |start| &more[start..start + length])
 }
 
 /// The text, and the text without one of these signs.

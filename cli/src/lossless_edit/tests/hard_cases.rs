@@ -66,6 +66,12 @@ fn unusual_texts_are_edited() {
             set("spec/encryptedData/D", "new"),
             "spec: {encryptedData: {\n    A: x, # a\n    C: y, # c\n    D: new\n  }}\n",
         ),
+        // A colon without a space needs quotes before it.
+        (
+            "spec: {encryptedData: {C: y, \"D\":\"x\"}}\n",
+            set(NAME, "new"),
+            "spec: {encryptedData: {A: new, C: y, \"D\":\"x\"}}\n",
+        ),
         // Tags that change nothing.
         (
             "spec:\n  encryptedData:\n    A: !!str x # c\n",
