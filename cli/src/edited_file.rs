@@ -56,7 +56,7 @@ impl EditedFile {
 
     /// Writes changes of one SealedSecret into the file, and returns the new text.
     pub(crate) fn change(self, object: &SealedObject, changes: Vec<Change>) -> Result<String, CliError> {
-        let changes = [ObjectChanges { index: object.index, changes }];
+        let changes = [ObjectChanges { document: object.index.document, object: object.index.object, changes }];
         let text = lossless_edit::apply(&self.place(), &self.text, &changes)?;
         let placed = |error: CliError| error.at(self.place());
         let file = self.input.file().ok_or_else(|| placed(CliError::refused("is not a file")))?;

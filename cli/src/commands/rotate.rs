@@ -17,7 +17,7 @@ use crate::output::{ChangedFolders, Destination};
 use crate::passphrases::PassphraseArguments;
 use crate::recipients::check_creation_times;
 use crate::rotating::{self, ClusterKeys, Extent, Offers, WrapSource};
-use crate::sealed_objects::{inputs_of, read_text, sealed_secrets_of};
+use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::Streams;
 use crate::workers;
 
@@ -173,7 +173,8 @@ impl RotateArguments {
             match rotating::rotate(&object, clusters, source, self.extent()) {
                 Ok(rotated) => {
                     if !rotated.changes.is_empty() {
-                        changes.push(ObjectChanges { index: object.index, changes: rotated.changes });
+                        let ObjectIndex { document, object: index } = object.index;
+                        changes.push(ObjectChanges { document, object: index, changes: rotated.changes });
                     }
                     if !rotated.findings.is_empty() {
                         let (namespace, name) = (object.sealed.namespace.to_string(), object.sealed.name.to_string());

@@ -1,5 +1,6 @@
 //! Where the parts of a SealedSecret stand in its text, for an editor that changes single entries and no other byte.
 
+use std::iter::Peekable;
 use std::ops::Range;
 
 use serde_json::Value;
@@ -56,17 +57,25 @@ impl SealedSecretObject<'_> {
             .then(|| MappingSpan { range: node.range.clone(), entries: node.entries().map(EntrySpan::of).collect() })
     }
 
-    /// Whether the documents of two objects are the same, except for the objects themselves.
-    pub fn has_surroundings_of(&self, other: &Self) -> bool {
-        equal_except(self.0.tree().root(), other.0.tree().root(), [self.0.node(), other.0.node()])
+    /// Whether two documents are equal, except for their SealedSecrets. Takes all SealedSecrets of both, in the order of
+    /// the text. False if a document has none, because there is no document to compare then.
+    pub fn are_equal_around(ones: &[Self], others: &[Self]) -> bool {
+        let (Some(one), Some(other)) = (ones.first(), others.first()) else { return false };
+        let mut except = ones.iter().zip(others).map(|(one, other)| (one.0.node(), other.0.node())).peekable();
+        ones.len() == others.len() && equal_except(one.0.tree().root(), other.0.tree().root(), &mut except)
     }
 }
 
-/// Whether two trees are equal. Does not compare the two nodes that are excepted, which must be at the same place.
-fn equal_except(one: &Node, other: &Node, except: [&Node; 2]) -> bool {
-    let is_excepted = [std::ptr::eq(one, except[0]), std::ptr::eq(other, except[1])];
-    if is_excepted.contains(&true) {
-        return is_excepted == [true; 2];
+/// Whether two trees are equal. Does not compare the pairs of nodes that are excepted, which are in the order of the
+/// text; both nodes of a pair must be at the same place.
+fn equal_except<'n>(
+    one: &'n Node,
+    other: &'n Node,
+    except: &mut Peekable<impl Iterator<Item = (&'n Node, &'n Node)>>,
+) -> bool {
+    let is_one_of = |pair: &(&Node, &Node)| std::ptr::eq(one, pair.0) || std::ptr::eq(other, pair.1);
+    if let Some(pair) = except.next_if(is_one_of) {
+        return std::ptr::eq(one, pair.0) && std::ptr::eq(other, pair.1);
     }
     let is_alike = match (&one.content, &other.content) {
         (Content::Scalar(one, style), Content::Scalar(other, other_style)) => (one, style) == (other, other_style),
