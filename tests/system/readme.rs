@@ -26,6 +26,7 @@ const PASSWORD: &str = "correct-horse";
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::blocking("readme::the_quick_start_works_as_written", quick_start),
+        Test::blocking("readme::changing_a_value_works_as_written", changing_a_value),
         Test::blocking("readme::without_kubernetes_works_as_written", without_kubernetes),
         Test::blocking("readme::the_recovery_keys_work_as_written", recovery_keys),
     ]
@@ -150,6 +151,26 @@ fn quick_start(context: &Context) -> TestResult {
     }
     assert!(!shown.contains("Warning:"), "{shown}");
     assert!(shown.ends_with(PASSWORD), "{shown}");
+    Ok(())
+}
+
+fn changing_a_value(context: &Context) -> TestResult {
+    let person = Person::new(context, None)?;
+    person.has_the_manifest()?;
+    fs::copy(&context.keys_file, person.folder().join("prod.yaml"))?;
+    person.pastes("waxseal seal --keys prod.yaml db.yaml -o db.sealed.yaml", &[])?;
+    let sealed = || fs::read_to_string(person.folder().join("db.sealed.yaml"));
+    let before = sealed()?;
+    let [typed, piped, removed] = blocks("\n## Change a value\n", "sh")?[..] else {
+        return Err("not three blocks".into());
+    };
+    person.pastes(typed, &[("Value of PASSWORD: ", "battery-staple\n")])?;
+    let changed = sealed()?;
+    assert_ne!(changed, before);
+    person.pastes(piped, &[])?;
+    assert!(sealed()?.contains("TOKEN: wax1."));
+    person.pastes(removed, &[])?;
+    assert_eq!(sealed()?, changed);
     Ok(())
 }
 
