@@ -1,12 +1,16 @@
-//! Whether Git tracks, ignores or has committed a file. Reads repositories without starting Git.
+//! Whether Git tracks, ignores or has committed a file, and which contents files have in commits. Reads repositories
+//! without starting Git.
 //!
 //! Only this module and those below it name `gix`. A folder is a work tree only if it contains `.git`. Git never checks
 //! out a file of that name, so repositories that come from a commit, such as a bare repository in a folder, are never
 //! opened.
 
+mod commits;
+mod folders;
 mod history;
 mod ignore_rules;
 mod repository;
+mod revisions;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+pub(crate) use commits::{Commit, Reach};
+pub(crate) use revisions::{Blob, Revisions, search};
 
 use crate::file_names::folder_of;
 use repository::{PathState, Repository};
@@ -156,6 +163,11 @@ pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
         }
     }
     None
+}
+
+/// Returns the nearest work tree that is or contains a path. The path must be canonical, and need not exist.
+pub(crate) fn work_tree_around(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|folder| exists(&folder.join(".git")))
 }
 
 /// The folders above a path that contain `.git`, nearest first.

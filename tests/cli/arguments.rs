@@ -112,7 +112,7 @@ fn help_of_inspect_and_open_has_examples_and_placeholders() {
 
 #[test]
 fn examples_in_the_help_of_keys_use_known_options() {
-    for command in ["fetch", "generate", "list", "public"] {
+    for command in ["fetch", "generate", "list", "public", "usage"] {
         let output = Command::new(program()).env_clear().args(["keys", command, "--help"]).output();
         let help = String::from_utf8(output.expect("waxseal runs").stdout).expect("help is text");
         let (options, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{help}"));

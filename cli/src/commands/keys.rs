@@ -5,19 +5,21 @@ mod fetch;
 mod generate;
 mod list;
 mod public;
+mod usage;
 
 use clap::Subcommand;
 
 use crate::error::Failures;
 use crate::streams::Streams;
 
-/// Generate, fetch and list sealing keys.
+/// Generate, fetch and list sealing keys, and list what they open.
 #[derive(Subcommand)]
 pub(crate) enum KeysCommand {
     Fetch(fetch::FetchArguments),
     Generate(generate::GenerateArguments),
     List(list::ListArguments),
     Public(public::PublicArguments),
+    Usage(usage::UsageArguments),
 }
 
 pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Failures> {
@@ -26,5 +28,6 @@ pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Fai
         KeysCommand::Generate(arguments) => generate::run(arguments, streams),
         KeysCommand::List(arguments) => list::run(arguments, streams),
         KeysCommand::Public(arguments) => public::run(arguments, streams),
+        KeysCommand::Usage(arguments) => usage::run(arguments, streams),
     }
 }

@@ -1,11 +1,11 @@
 //! A repository, opened so that nothing in it takes effect except its ignore rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use gix::ObjectId;
-use gix::bstr::BStr;
+use gix::bstr::{BStr, BString};
 use gix::index::entry::Mode;
 use gix::open::{Options, Permissions, permissions};
 use gix::sec::Permission;
@@ -99,18 +99,25 @@ impl Repository {
     /// Returns the objects that references and the heads of all work trees point to; `None` if a reference cannot be
     /// read.
     pub(super) fn tips(&self) -> Option<BTreeSet<ObjectId>> {
-        let mut tips = BTreeSet::new();
+        Some(self.named_tips()?.into_values().collect())
+    }
+
+    /// Like [`Self::tips`], with the full name of each reference.
+    pub(super) fn named_tips(&self) -> Option<BTreeMap<BString, ObjectId>> {
+        let mut tips = BTreeMap::new();
         // Skips symbolic references: their targets are in the list too.
         for reference in self.git.references().ok()?.all().ok()? {
-            tips.extend(reference.ok()?.target().try_id().map(ToOwned::to_owned));
+            let reference = reference.ok()?;
+            let name = reference.name().as_bstr().to_owned();
+            tips.extend(reference.target().try_id().map(|id| (name, id.to_owned())));
         }
         let mut heads = vec!["HEAD".to_owned(), "main-worktree/HEAD".to_owned()];
         for work_tree in self.git.worktrees().ok()? {
             heads.push(format!("worktrees/{}/HEAD", work_tree.id().ok()?));
         }
         for head in heads {
-            let head = self.git.try_find_reference(head.as_str()).ok()?;
-            tips.extend(head.and_then(|head| head.target().try_id().map(ToOwned::to_owned)));
+            let target = self.git.try_find_reference(head.as_str()).ok()?;
+            tips.extend(target.and_then(|target| target.target().try_id().map(|id| (head.into(), id.to_owned()))));
         }
         Some(tips)
     }

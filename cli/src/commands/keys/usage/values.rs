@@ -1,0 +1,153 @@
+//! Finds the sealed values in texts, and tells which of them a key opens.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+
+use aho_corasick::AhoCorasick;
+use waxseal_shared::manifest::{ManifestError, Stream, split};
+use waxseal_shared::names::KeyId;
+use waxseal_shared::sealed_secret::SealedSecret;
+
+use crate::error::CliError;
+use crate::sealed_objects::sealed_secrets_of;
+
+/// The names of a value: of its SealedSecret and of its data key. They are what the manifest says, not checked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Names {
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) data_key: String,
+}
+
+/// A sealed value: two are equal if they have the same names and the same ciphertext.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Value {
+    /// The index of its names in [`Finder::names`].
+    pub(super) names: usize,
+    /// A keyed hash of the ciphertext. All ciphertexts of a history would take too much memory.
+    ciphertext: [u64; 2],
+}
+
+/// A sealed value in a text.
+pub(super) struct FoundValue {
+    pub(super) value: Value,
+    /// Whether the key opens it: whether its envelope has a wrap for the key.
+    pub(super) is_opened: bool,
+}
+
+/// Which texts to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    AllValues,
+    OpenedValues,
+}
+
+/// Finds the sealed values in texts.
+pub(super) struct Finder {
+    key: KeyId,
+    words: AhoCorasick,
+    hashers: [RandomState; 2],
+    /// The names of all values so far.
+    pub(super) names: Vec<Names>,
+    numbers: HashMap<Names, usize>,
+}
+
+/// The words to look for before a text is read; `{key}` stands for the key id.
+const WORDS: [&str; 4] = ["{key}", "wax1.", "waxseal.dev", "\\"];
+
+impl Finder {
+    pub(super) fn new(key: KeyId) -> Self {
+        // Four short words are far below the limits of an automaton.
+        let words = AhoCorasick::new(WORDS.map(|word| word.replace("{key}", key.as_str()))).expect("an automaton");
+        let hashers = [RandomState::new(), RandomState::new()];
+        Self { key, words, hashers, names: Vec::new(), numbers: HashMap::new() }
+    }
+
+    /// Returns the sealed values of a text, and the first error in it; `place` returns the file that the error shows.
+    ///
+    /// Skips a text without `wax1.` and, if only opened values are wanted, without the key id. Escapes of YAML and JSON
+    /// can hide these words. Therefore it also reads texts with a backslash and `waxseal.dev`, and ignores errors in
+    /// them.
+    pub(super) fn values(
+        &mut self,
+        text: &[u8],
+        wanted: Wanted,
+        place: impl Fn() -> String,
+    ) -> (Vec<FoundValue>, Option<CliError>) {
+        let [key, token, group, backslash] = self.words_in(text);
+        let must_be_readable = token && (key || wanted == Wanted::AllValues);
+        let may_hide_words = group && backslash;
+        if !must_be_readable && !may_hide_words {
+            return (Vec::new(), None);
+        }
+        let mut values = Vec::new();
+        let error = match str::from_utf8(text).map(split) {
+            Ok(Ok(stream)) => self.add_values(&stream, &mut values).map(|error| CliError::manifest(&place(), &error)),
+            Ok(Err(error)) => Some(CliError::manifest(&place(), &error)),
+            Err(_) => Some(CliError::refused("not UTF-8").at(place())),
+        };
+        if wanted == Wanted::OpenedValues {
+            values.retain(|found| found.is_opened);
+        }
+        (values, error.filter(|_| must_be_readable))
+    }
+
+    fn words_in(&self, text: &[u8]) -> [bool; 4] {
+        let mut found = [false; 4];
+        for word in self.words.find_iter(text) {
+            found[word.pattern()] = true;
+            if found == [true; 4] {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Adds the values of all SealedSecrets that can be read, and returns the first error of the others.
+    fn add_values(&mut self, stream: &Stream<'_>, values: &mut Vec<FoundValue>) -> Option<ManifestError> {
+        let mut first_error = None;
+        for (_, kind) in stream.kinds() {
+            let objects = kind.map(sealed_secrets_of).unwrap_or_else(|error| {
+                first_error.get_or_insert(error);
+                Vec::new()
+            });
+            for object in objects {
+                match object.read() {
+                    Ok(object) => values.extend(self.values_in(object)),
+                    Err(error) => drop(first_error.get_or_insert(error)),
+                }
+            }
+        }
+        first_error
+    }
+
+    /// Returns the values of an object. It is not decoded: the key also opens the values of an object that was moved or
+    /// that breaks another rule of the format.
+    fn values_in(&mut self, object: SealedSecret) -> Vec<FoundValue> {
+        let spec = object.spec;
+        let is_opened = |token: &str| {
+            let envelope = token.strip_prefix("wax1.").and_then(|rest| rest.split_once('.'));
+            let envelope = envelope.and_then(|(id, _)| spec.envelopes.get(id));
+            envelope.is_some_and(|envelope| envelope.wraps.contains_key(self.key.as_str()))
+        };
+        let tokens: Vec<_> =
+            spec.encrypted_data.into_iter().map(|(data_key, token)| (data_key, is_opened(&token), token)).collect();
+        let namespace = object.metadata.namespace.unwrap_or_default();
+        let name = object.metadata.name.unwrap_or_default();
+        let found = tokens.into_iter().map(|(data_key, is_opened, token)| {
+            let names = Names { namespace: namespace.clone(), name: name.clone(), data_key };
+            FoundValue { value: self.value(names, &token), is_opened }
+        });
+        found.collect()
+    }
+
+    fn value(&mut self, names: Names, token: &str) -> Value {
+        let ciphertext = self.hashers.each_ref().map(|hasher| hasher.hash_one(token));
+        let number = self.numbers.get(&names).copied().unwrap_or_else(|| {
+            self.numbers.insert(names.clone(), self.names.len());
+            self.names.push(names);
+            self.names.len() - 1
+        });
+        Value { names: number, ciphertext }
+    }
+}
