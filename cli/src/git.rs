@@ -145,7 +145,7 @@ pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
         let Ok(folder) = folder_of(&walked).canonicalize() else {
             return Some(walked);
         };
-        let Some(root) = folder.ancestors().find(|folder| exists(&folder.join(".git"))) else {
+        let Some(root) = folder.ancestors().find(|folder| is_work_tree(folder)) else {
             continue;
         };
         let is_inside = |target: PathBuf| {
@@ -158,9 +158,14 @@ pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
     None
 }
 
+/// Whether a folder is the root of a work tree.
+pub(crate) fn is_work_tree(folder: &Path) -> bool {
+    exists(&folder.join(".git"))
+}
+
 /// The folders above a path that contain `.git`, nearest first.
 fn work_trees(path: &Path) -> impl Iterator<Item = &Path> {
-    path.ancestors().skip(1).filter(|folder| exists(&folder.join(".git")))
+    path.ancestors().skip(1).filter(|folder| is_work_tree(folder))
 }
 
 /// Whether a path is the folder of a repository: it is called `.git`, or Git would take it for a bare repository or for

@@ -6,13 +6,16 @@ use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
 
 mod cluster;
+mod clusters;
 mod commands;
+mod configuration;
 mod core_dumps;
 mod error;
 mod file_names;
 mod git;
 mod identities;
 mod input;
+mod keys_file;
 mod known_keys;
 mod lossless_edit;
 mod output;

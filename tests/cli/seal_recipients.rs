@@ -179,7 +179,8 @@ fn no_recipients_is_an_error() {
     folder.waxseal(&["seal"]).stdin(HEAD).fails(
         2,
         "error: no recipients to seal to
-hint: pass `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`
+hint: pass `--to CLUSTER`, `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`, or write rules \
+         into .waxseal.yaml
 ",
     );
 }
@@ -221,8 +222,23 @@ hint: `waxseal keys public --identity FILE` prints its SealingKey
     let recipient = folder.recipient("cluster");
     folder.generate("other", &[]);
     folder.write("keys.yaml", format!("{}---\n{}", folder.read("keys.yaml"), folder.read("other.yaml")));
-    let seal = folder.waxseal(&["seal", "--keys", "keys.yaml", "-r", &recipient]).stdin(HEAD);
-    seal.fails(3, &format!("error: {id} is revoked: nothing is sealed to it\n"));
+    let seal = || folder.waxseal(&["seal", "--keys", "keys.yaml", "-r", &recipient]).stdin(HEAD);
+    seal().fails(3, &format!("error: {id} is revoked: nothing is sealed to it\n"));
+    folder.write("keys.yaml", folder.read("keys.yaml").replace("Revoked", "Retired"));
+    seal().fails(3, &format!("error: {id} is retired: nothing new is sealed to it\n"));
+}
+
+#[test]
+fn a_key_that_any_of_the_keys_files_retires_is_refused() {
+    let folder = folder();
+    folder.write(
+        "new.yaml",
+        format!("{}---\n{}", folder.read("cluster.yaml").replace("Active", "Retired"), folder.read("stranger.yaml")),
+    );
+    let stderr = format!("error: {} is retired: nothing new is sealed to it\n", folder.key_id("cluster"));
+    for files in [["cluster.yaml", "new.yaml"], ["new.yaml", "cluster.yaml"]] {
+        folder.waxseal(&["seal", "--keys", files[0], "--keys", files[1]]).stdin(SECRET).fails(3, &stderr);
+    }
 }
 
 #[test]
