@@ -10,6 +10,8 @@ mod clusters;
 mod commands;
 mod configuration;
 mod core_dumps;
+#[cfg_attr(not(test), expect(dead_code, reason = "for the commands that change values of an object"))]
+mod dropped_clusters;
 mod error;
 mod file_names;
 mod git;
