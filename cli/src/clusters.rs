@@ -132,11 +132,12 @@ impl Clusters {
     }
 
     fn configuration(&mut self, folder: &Path, start: &Path) -> Result<Arc<Configuration>, CliError> {
+        let place = self.shown(&folder.join(FILE_NAME));
+        search::check_owner(folder, start).map_err(|error| error.at(&place))?;
         if let Some(known) = self.configurations.get(folder) {
             return Ok(Arc::clone(known));
         }
-        let place = self.shown(&folder.join(FILE_NAME));
-        let configuration = Arc::new(search::read(folder, start, place)?);
+        let configuration = Arc::new(search::read(folder, place)?);
         self.configurations.insert(folder.to_owned(), Arc::clone(&configuration));
         Ok(configuration)
     }

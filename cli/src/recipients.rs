@@ -180,19 +180,18 @@ pub(crate) fn nothing_names_recipients() -> CliError {
     error.with_hint(format!("pass {OPTIONS}, or write rules into {FILE_NAME}"))
 }
 
-/// Refuses recipients whose key is Retired or Revoked in one of the keys files.
+/// Refuses recipients whose key is Revoked in one of the keys files, or Retired in all files that have it. Clusters can
+/// share a recovery key, and one of them may retire it first.
 fn check_states(chosen: &[ChosenRecipient], files: &[Arc<KeysFile>]) -> Result<(), CliError> {
     for ChosenRecipient { recipient, .. } in chosen {
         let id = recipient.key_id();
-        let states = files.iter().flat_map(|file| &file.keys).filter(|key| key.recipient == *recipient);
-        match states.map(|key| key.state).max() {
-            Some(KeyState::Revoked) => {
-                return Err(CliError::refused(format!("{id} is revoked: nothing is sealed to it")));
-            }
-            Some(KeyState::Retired) => {
-                return Err(CliError::refused(format!("{id} is retired: nothing new is sealed to it")));
-            }
-            Some(KeyState::Active) | None => {}
+        let keys = files.iter().flat_map(|file| &file.keys).filter(|key| key.recipient == *recipient);
+        let states: Vec<_> = keys.map(|key| key.state).collect();
+        if states.contains(&KeyState::Revoked) {
+            return Err(CliError::refused(format!("{id} is revoked: nothing is sealed to it")));
+        }
+        if states.contains(&KeyState::Retired) && !states.contains(&KeyState::Active) {
+            return Err(CliError::refused(format!("{id} is retired: nothing new is sealed to it")));
         }
     }
     Ok(())

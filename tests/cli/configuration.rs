@@ -69,6 +69,16 @@ fn each_file_is_sealed_as_its_first_matching_rule_says() {
 }
 
 #[test]
+fn the_whole_repository_can_be_sealed_at_once() {
+    let folder = folder();
+    folder.write("apps/lab/db.yaml", SECRET);
+    let said = sealed_to(&folder, "staging") + "sealed 1 Secret in 1 file\n";
+    assert_says(folder.waxseal(&["seal", "--in-place", "."]).writes(&["apps/lab/db.yaml"]), &said);
+    let again = folder.waxseal(&["seal", "--in-place", "."]);
+    assert_says(again, "sealed 0 Secrets in 0 files, 1 already sealed\n");
+}
+
+#[test]
 fn a_file_without_a_rule_is_refused_if_it_has_a_secret() {
     let folder = folder();
     folder.write("apps/shop/db.yaml", SECRET);

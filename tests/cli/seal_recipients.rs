@@ -229,16 +229,23 @@ hint: `waxseal keys public --identity FILE` prints its SealingKey
 }
 
 #[test]
-fn a_key_that_any_of_the_keys_files_retires_is_refused() {
+fn a_recovery_key_that_only_one_cluster_retired_is_sealed_to() {
     let folder = folder();
-    folder.write(
-        "new.yaml",
-        format!("{}---\n{}", folder.read("cluster.yaml").replace("Active", "Retired"), folder.read("stranger.yaml")),
+    let recovery = folder.read("recovery.yaml");
+    folder.write("prod.yaml", format!("{}---\n{recovery}", folder.read("cluster.yaml")));
+    let retired = recovery.replace("Active", "Retired");
+    folder.write("staging.yaml", format!("{}---\n{retired}", folder.read("stranger.yaml")));
+    let [cluster, recovery, stranger] = ["cluster", "recovery", "stranger"].map(|name| folder.key_id(name));
+    let said = format!(
+        "sealed to {cluster} (Cluster, from prod.yaml)
+sealed to {recovery} (Recovery, from prod.yaml)
+sealed to {stranger} (Cluster, from staging.yaml)
+"
     );
-    let stderr = format!("error: {} is retired: nothing new is sealed to it\n", folder.key_id("cluster"));
-    for files in [["cluster.yaml", "new.yaml"], ["new.yaml", "cluster.yaml"]] {
-        folder.waxseal(&["seal", "--keys", files[0], "--keys", files[1]]).stdin(SECRET).fails(3, &stderr);
-    }
+    assert_messages(folder.waxseal(&["seal", "--keys", "prod.yaml", "--keys", "staging.yaml"]).stdin(SECRET), &said);
+    folder.write("staging.yaml", folder.read("staging.yaml").replace("Retired", "Revoked"));
+    let stderr = format!("error: {recovery} is revoked: nothing is sealed to it\n");
+    folder.waxseal(&["seal", "--keys", "prod.yaml", "--keys", "staging.yaml"]).stdin(SECRET).fails(3, &stderr);
 }
 
 #[test]

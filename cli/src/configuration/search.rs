@@ -42,15 +42,10 @@ pub(crate) fn nearest_folder(start: &Path) -> Option<&Path> {
     None
 }
 
-/// Reads the `.waxseal.yaml` of a folder that [`nearest_folder`] has found from `start`; `place` is the name that
-/// messages show.
-pub(crate) fn read(folder: &Path, start: &Path, place: String) -> Result<Configuration, CliError> {
+/// Reads the `.waxseal.yaml` of a folder; `place` is the name that messages show.
+pub(crate) fn read(folder: &Path, place: String) -> Result<Configuration, CliError> {
     let path = folder.join(FILE_NAME);
-    let work_tree = folder.ancestors().find(|folder| git::is_work_tree(folder));
-    if work_tree.is_none() {
-        check_owner(&path, start).map_err(|error| error.at(&place))?;
-    }
-    let confines = match work_tree {
+    let confines = match work_tree_of(folder) {
         Some(folder) => Confines { folder, name: "its Git work tree" },
         None => Confines { folder, name: "its folder" },
     };
@@ -85,10 +80,18 @@ pub(crate) fn read_confined(path: &Path, confines: &Confines<'_>, limit: usize) 
     String::from_utf8(bytes).map_err(|_| CliError::refused("not UTF-8"))
 }
 
-/// Outside of a Git work tree, refuses a file that another user has put into a folder above, such as `/tmp`.
-fn check_owner(path: &Path, start: &Path) -> Result<(), CliError> {
+fn work_tree_of(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|folder| git::is_work_tree(folder))
+}
+
+/// Outside of a Git work tree, refuses a `.waxseal.yaml` that another user has put into a folder above `start`, such as
+/// `/tmp`. The caller adds the place.
+pub(crate) fn check_owner(folder: &Path, start: &Path) -> Result<(), CliError> {
+    if work_tree_of(folder).is_some() {
+        return Ok(());
+    }
     let owner = |path: &Path| path.symlink_metadata().map(|file| file.uid());
-    let (Ok(file), Ok(start)) = (owner(path), owner(start)) else {
+    let (Ok(file), Ok(start)) = (owner(&folder.join(FILE_NAME)), owner(start)) else {
         // Reading the file gives the error.
         return Ok(());
     };
