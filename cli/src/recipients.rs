@@ -150,7 +150,8 @@ impl<'a> FileRecipients<'a> {
 
     /// Returns the recipients of a file; `file` is what [`Clusters::of_file`] returned for it.
     ///
-    /// Refuses a file for which neither options nor a rule give recipients. Such an error has no place.
+    /// Refuses a file for which neither options nor a rule give recipients; this error has no place. Refuses a rule
+    /// whose recipients cannot be used together.
     pub(crate) fn of(&mut self, file: Option<&ConfiguredFile>) -> Result<Recipients, CliError> {
         if let Some(named) = &self.named {
             return Ok(Arc::clone(named));
@@ -169,6 +170,7 @@ impl<'a> FileRecipients<'a> {
         }
         let files = rule.clusters.iter().map(|cluster| self.clusters.keys_file(Some(configuration), cluster.as_str()));
         let chosen = files.collect::<Result<Vec<_>, _>>().and_then(|files| self.arguments.choose(&files, &[]));
+        let chosen = chosen.map_err(|error| error.or_at(&configuration.place));
         self.by_rule.insert(key, chosen.clone());
         chosen
     }

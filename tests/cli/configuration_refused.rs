@@ -144,6 +144,8 @@ fn a_configuration_or_keys_file_that_is_not_a_file_is_refused() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &staging, 0o600.into()).expect("a pipe");
     seal().fails(3, "error: .waxseal/staging.yaml: is not a regular file\n");
     fs::remove_file(&staging).expect("it is there");
+    folder.write(".waxseal/staging.yaml", vec![b'#'; 32 * 1024 * 1024 + 1]);
+    seal().fails(3, "error: .waxseal/staging.yaml: larger than 32 MiB, the most that is read\n");
     folder.write(".waxseal/staging.yaml", SECRET);
     let hint = "hint: a keys file is what `kubectl get sealingkeys -o yaml` prints\n";
     seal().fails(3, &format!("error: .waxseal/staging.yaml:1:1: not a SealingKey\n{hint}"));
@@ -165,4 +167,27 @@ fn the_configuration_and_its_keys_files_are_never_written_over() {
         let stderr = format!("error: {name}: is {what} of this command, and is never written over\n");
         folder.waxseal(&["seal", "apps/lab/db.yaml", "-o", name, "--force"]).fails(3, &stderr);
     }
+}
+
+#[test]
+fn a_rule_whose_recipients_cannot_be_used_is_refused_once() {
+    let folder = folder();
+    folder.generate("classic", &["--classic"]);
+    folder.write(".waxseal/staging.yaml", folder.read("classic.yaml"));
+    folder.write("apps/lab/a.yaml", SECRET);
+    folder.write("apps/lab/b.yaml", SECRET);
+    let run = folder.waxseal(&["seal", "--in-place", "apps"]).finish();
+    let said = format!(
+        "sealed 0 Secrets in 0 files
+error: .waxseal.yaml: {} is a classic key (X25519), which a quantum computer will break
+hint: pass `--allow-classic` if the values may be read then
+",
+        folder.key_id("classic")
+    );
+    assert_eq!((run.stderr, run.status.code()), (said, Some(3)));
+    let run = folder.waxseal(&["seal", "--in-place", "apps", "--allow-classic"]);
+    let files = ["apps/lab/a.yaml", "apps/lab/b.yaml"];
+    let id = folder.key_id("classic");
+    let said = format!("sealed to {id} (Cluster, from cluster staging)\nsealed 2 Secrets in 2 files\n");
+    assert_says(run.writes(&files), &said);
 }

@@ -95,16 +95,16 @@ pub(crate) fn check_owner(folder: &Path, start: &Path) -> Result<(), CliError> {
         // Reading the file gives the error.
         return Ok(());
     };
-    if is_trusted(file, geteuid().as_raw(), start) {
+    check_owners(file, geteuid().as_raw(), start)
+}
+
+fn check_owners(file: u32, user: u32, start: u32) -> Result<(), CliError> {
+    // In a container the user often owns nothing, and all files have the same owner.
+    if [user, 0, start].contains(&file) {
         return Ok(());
     }
     let error = CliError::refused("belongs to another user, and is in no Git work tree");
     Err(error.with_hint("a file of another user does not decide to whom you seal: copy it into your folder"))
-}
-
-fn is_trusted(owner: u32, user: u32, start: u32) -> bool {
-    // In a container the user often owns nothing, and all files have the same owner.
-    owner == user || owner == 0 || owner == start
 }
 
 /// Returns a path without symbolic links. What does not exist yet counts as a plain file or folder.
@@ -138,8 +138,15 @@ mod tests {
         for (owner, user, start, expected) in
             [(7, 7, 9, true), (0, 7, 9, true), (9, 7, 9, true), (8, 7, 9, false), (8, 0, 0, false)]
         {
-            assert_eq!(is_trusted(owner, user, start), expected, "{owner} {user} {start}");
+            assert_eq!(check_owners(owner, user, start).is_ok(), expected, "{owner} {user} {start}");
         }
+    }
+
+    #[test]
+    fn the_refusal_of_a_file_of_another_user_says_what_to_do() {
+        let expected = "error: belongs to another user, and is in no Git work tree
+hint: a file of another user does not decide to whom you seal: copy it into your folder";
+        assert_eq!(check_owners(8, 7, 9).expect_err("another user").to_string(), expected);
     }
 
     #[test]
