@@ -9,7 +9,7 @@ use waxseal_shared::manifest::ManifestError;
 use waxseal_shared::visible_text::visible_path;
 
 /// The kind of a failure, and its exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     /// The reader of stdout closed the pipe, as `head` does. Counts as success.
     ClosedPipe = 0,
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 }
 
 /// One failure: the place, what is wrong, and a hint what to do. It never holds a value.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct CliError {
     kind: Kind,
     place: Option<String>,
@@ -88,6 +88,12 @@ impl CliError {
 
     pub(crate) fn at(mut self, place: impl Into<String>) -> Self {
         self.place = Some(place.into());
+        self
+    }
+
+    /// Sets the place unless there is one.
+    pub(crate) fn or_at(mut self, place: &str) -> Self {
+        self.place.get_or_insert_with(|| place.to_owned());
         self
     }
 

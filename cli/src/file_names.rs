@@ -31,6 +31,11 @@ pub(crate) fn context_name() -> impl TypedValueParser<Value = String> {
     NameParser { expected: "the name of a context" }.try_map(|name| name.into_string().map_err(|_| "not UTF-8"))
 }
 
+/// Parses the name of a cluster; refuses a private key.
+pub(crate) fn cluster_name() -> impl TypedValueParser<Value = String> {
+    NameParser { expected: "the name of a cluster" }.try_map(|name| name.into_string().map_err(|_| "not UTF-8"))
+}
+
 /// Returns the folder of a file: `.` for a name alone.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {

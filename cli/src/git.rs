@@ -152,7 +152,7 @@ pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
         let Ok(folder) = folder_of(&walked).canonicalize() else {
             return Some(walked);
         };
-        let Some(root) = folder.ancestors().find(|folder| exists(&folder.join(".git"))) else {
+        let Some(root) = folder.ancestors().find(|folder| is_work_tree(folder)) else {
             continue;
         };
         let is_inside = |target: PathBuf| {
@@ -167,12 +167,17 @@ pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
 
 /// Returns the nearest work tree that is or contains a path. The path must be canonical, and need not exist.
 pub(crate) fn work_tree_around(path: &Path) -> Option<&Path> {
-    path.ancestors().find(|folder| exists(&folder.join(".git")))
+    path.ancestors().find(|folder| is_work_tree(folder))
+}
+
+/// Whether a folder is the root of a work tree.
+pub(crate) fn is_work_tree(folder: &Path) -> bool {
+    exists(&folder.join(".git"))
 }
 
 /// The folders above a path that contain `.git`, nearest first.
 fn work_trees(path: &Path) -> impl Iterator<Item = &Path> {
-    path.ancestors().skip(1).filter(|folder| exists(&folder.join(".git")))
+    path.ancestors().skip(1).filter(|folder| is_work_tree(folder))
 }
 
 /// Whether a path is the folder of a repository: it is called `.git`, or Git would take it for a bare repository or for

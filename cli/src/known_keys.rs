@@ -8,9 +8,11 @@ use serde::Serialize;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyRole, KeyState};
 
+use crate::clusters::Clusters;
 use crate::error::CliError;
-use crate::file_names::file_name;
+use crate::file_names::{cluster_name, file_name};
 use crate::input::Input;
+use crate::keys_file::KeysFile;
 
 /// The keys files to look key ids up in.
 #[derive(Args)]
@@ -18,6 +20,10 @@ pub(crate) struct KnownKeysArguments {
     /// Look up key ids in this keys file, to show their roles and states. Repeatable
     #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>())]
     keys: Vec<OsString>,
+    /// Look up key ids in the keys file of this cluster of the nearest `.waxseal.yaml`, from the folder of the first
+    /// manifest upwards. Repeatable
+    #[arg(long, value_name = "CLUSTER", value_parser = cluster_name())]
+    to: Vec<String>,
 }
 
 /// The entries of keys files by key id.
@@ -37,25 +43,32 @@ impl KnownKeysArguments {
         &self.keys
     }
 
-    /// Reads the keys files; returns `None` without `--keys`.
-    pub(crate) fn read(&self) -> Result<Option<KnownKeys>, CliError> {
-        if self.keys.is_empty() {
+    /// Reads the keys files; returns `None` without `--keys` and `--to`. `manifests` are those on the command
+    /// line.
+    pub(crate) fn read(&self, manifests: &[OsString]) -> Result<Option<KnownKeys>, CliError> {
+        if self.keys.is_empty() && self.to.is_empty() {
             return Ok(None);
         }
-        let mut known: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut known = KnownKeys(BTreeMap::new());
         for name in &self.keys {
-            let input = Input::named(name);
-            let file = input.place();
-            for key in input.read_keys()? {
-                let entry = KnownKey { file: file.clone(), role: key.role, state: key.state };
-                known.entry(key.recipient.key_id().clone()).or_default().push(entry);
-            }
+            known.add(&KeysFile::read(name)?);
         }
-        Ok(Some(KnownKeys(known)))
+        let first = manifests.first().map_or(Input::Stdin, |name| Input::named(name));
+        for file in Clusters::new().near_named(&self.to, &first)? {
+            known.add(&file);
+        }
+        Ok(Some(known))
     }
 }
 
 impl KnownKeys {
+    fn add(&mut self, file: &KeysFile) {
+        for key in &file.keys {
+            let entry = KnownKey { file: file.place.clone(), role: key.role, state: key.state };
+            self.0.entry(key.recipient.key_id().clone()).or_default().push(entry);
+        }
+    }
+
     /// Returns the entries of a key, one for each keys file that has it.
     pub(crate) fn of(&self, id: &KeyId) -> &[KnownKey] {
         self.0.get(id).map(Vec::as_slice).unwrap_or_default()

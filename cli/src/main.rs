@@ -6,14 +6,18 @@ use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
 
 mod cluster;
+mod clusters;
 mod commands;
+mod configuration;
 mod core_dumps;
+mod dropped_clusters;
 mod edited_file;
 mod error;
 mod file_names;
 mod git;
 mod identities;
 mod input;
+mod keys_file;
 mod known_keys;
 mod lossless_edit;
 mod output;

@@ -267,8 +267,9 @@ fn type_and_mode(folder: &OwnedFd, name: &OsStr) -> Result<(FileType, Mode), Err
     Ok((FileType::from_raw_mode(file.st_mode), Mode::from_raw_mode(file.st_mode)))
 }
 
+/// The error for a link below a folder that [`Destination::below`] writes into.
 fn link_below(path: &Path) -> CliError {
-    let error = CliError::refused("is a symbolic link, and nothing is written through one below --output-dir");
+    let error = CliError::refused("is a symbolic link, and nothing is written through a link there");
     error.at(visible_path(path)).with_hint("remove the link")
 }
 

@@ -1,22 +1,33 @@
-//! The recipients that values are sealed to, from keys files and from the command line.
+//! The recipients that values are sealed to: those that the command line names, or those of the rules.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
-use jiff::Timestamp;
 use waxseal_shared::key::{KeyKind, Recipient};
-use waxseal_shared::key_life::{check_creation_time, sealing_recipients};
 use waxseal_shared::seal::SealError;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::sealing_key::{KeyRole, KeyState};
 
+use crate::clusters::{Clusters, ConfiguredFile};
+use crate::configuration::FILE_NAME;
 use crate::error::CliError;
-use crate::file_names::file_name;
+use crate::file_names::{cluster_name, file_name};
 use crate::input::Input;
+use crate::keys_file::KeysFile;
 use crate::streams::Streams;
+
+/// The options that name recipients. Without them, the rules of `.waxseal.yaml` choose.
+const OPTIONS: &str = "`--to CLUSTER`, `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`";
 
 /// Selects the recipients.
 #[derive(Args)]
 pub(crate) struct RecipientArguments {
+    /// Seal to the primary and the Active recovery keys of this cluster. The nearest `.waxseal.yaml` names its keys file,
+    /// from the folder of the first input upwards. Repeatable
+    #[arg(long, value_name = "CLUSTER", value_parser = cluster_name(), help_heading = "Recipients")]
+    to: Vec<String>,
     /// Seal to the primary and the Active recovery keys of this keys file, from `waxseal keys fetch` or
     /// `kubectl get sealingkeys -o yaml`. Repeatable
     #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>(), help_heading = "Recipients")]
@@ -31,18 +42,31 @@ pub(crate) struct RecipientArguments {
 }
 
 /// A recipient and where it comes from.
+#[derive(Debug)]
 pub(crate) struct ChosenRecipient {
     pub(crate) recipient: Recipient,
     /// The role in the first keys file that has the key.
     role: Option<KeyRole>,
-    /// The first keys file that selects the recipient, or `--recipient`.
+    /// The first cluster or keys file that selects the recipient, or `--recipient`.
     source: String,
 }
 
-/// The content of a keys file.
-struct KeysFile {
-    place: String,
-    keys: Vec<PublishedKey>,
+/// The recipients of a file, each once.
+pub(crate) type Recipients = Arc<[ChosenRecipient]>;
+
+/// Chooses the recipients of each file of a run. Reads each configuration and keys file once.
+///
+/// Options that name recipients choose them for all files. Without such options, the first rule that matches a file
+/// chooses its recipients.
+pub(crate) struct FileRecipients<'a> {
+    arguments: &'a RecipientArguments,
+    pub(crate) clusters: Clusters,
+    /// The recipients that the options name.
+    named: Option<Recipients>,
+    /// The keys files of `--to` and `--keys`.
+    pub(crate) named_files: Vec<Arc<KeysFile>>,
+    /// Of each rule, by the folder of its configuration and its number.
+    by_rule: HashMap<(PathBuf, usize), Result<Recipients, CliError>>,
 }
 
 impl RecipientArguments {
@@ -50,46 +74,39 @@ impl RecipientArguments {
         self.keys.iter()
     }
 
+    /// Whether the options name recipients.
+    pub(crate) fn names_recipients(&self) -> bool {
+        !(self.to.is_empty() && self.keys.is_empty() && self.recipient.is_empty())
+    }
+
     /// Returns each recipient once, those of keys files first.
     ///
-    /// Refuses an empty list, revoked keys, recovery keys alone, mixed kinds, classic recipients without
+    /// Refuses revoked and retired keys, recovery keys alone, mixed kinds, classic recipients without
     /// `--allow-classic`, and keys files with a creation time in the future.
-    pub(crate) fn resolve(&self) -> Result<Vec<ChosenRecipient>, CliError> {
-        if self.keys.is_empty() && self.recipient.is_empty() {
-            let error = CliError::usage("no recipients to seal to");
-            return Err(
-                error.with_hint("pass `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`")
-            );
-        }
-        let files = self.keys.iter().map(KeysFile::read).collect::<Result<Vec<_>, _>>()?;
+    fn choose(&self, files: &[Arc<KeysFile>], recipients: &[Recipient]) -> Result<Recipients, CliError> {
         let mut given = Vec::new();
-        for file in &files {
-            given.extend(file.recipients()?.into_iter().map(|recipient| (recipient, file.place.as_str())));
+        for file in files {
+            let source = file.source();
+            given.extend(file.recipients()?.into_iter().map(|recipient| (recipient, source.clone())));
         }
-        for text in &self.recipient {
-            let parsed = Recipient::parse(text);
-            let recipient = parsed.map_err(|error| CliError::usage(error.to_string()).at("--recipient"))?;
-            given.push((recipient, "--recipient"));
-        }
-        let known: Vec<_> = files.iter().flat_map(|file| &file.keys).collect();
+        given.extend(recipients.iter().map(|recipient| (recipient.clone(), "--recipient".to_owned())));
+        let known = || files.iter().flat_map(|file| &file.keys);
         let mut chosen: Vec<ChosenRecipient> = Vec::new();
         for (recipient, source) in given {
             if !chosen.iter().any(|chosen| chosen.recipient == recipient) {
-                let role = known.iter().find(|key| key.recipient == recipient).map(|key| key.role);
-                chosen.push(ChosenRecipient { recipient, role, source: source.to_owned() });
+                let role = known().find(|key| key.recipient == recipient).map(|key| key.role);
+                chosen.push(ChosenRecipient { recipient, role, source });
             }
         }
-        self.check_recipients(&chosen, &known)?;
-        Ok(chosen)
+        check_states(&chosen, files)?;
+        self.check_kinds(&chosen)?;
+        Ok(chosen.into())
     }
 
-    fn check_recipients(&self, chosen: &[ChosenRecipient], known: &[&PublishedKey]) -> Result<(), CliError> {
+    fn check_kinds(&self, chosen: &[ChosenRecipient]) -> Result<(), CliError> {
         for ChosenRecipient { recipient, .. } in chosen {
-            let id = recipient.key_id();
-            if known.iter().any(|key| key.recipient == *recipient && key.state == KeyState::Revoked) {
-                return Err(CliError::refused(format!("{id} is revoked: nothing is sealed to it")));
-            }
             if recipient.kind() == KeyKind::Classic && !self.allow_classic {
+                let id = recipient.key_id();
                 let error =
                     CliError::refused(format!("{id} is a classic key (X25519), which a quantum computer will break"));
                 return Err(error.with_hint("pass `--allow-classic` if the values may be read then"));
@@ -105,46 +122,91 @@ impl RecipientArguments {
         }
         Ok(())
     }
-}
 
-impl KeysFile {
-    fn read(name: &OsString) -> Result<Self, CliError> {
-        let input = Input::named(name);
-        let place = input.place();
-        let keys = input.read_keys()?;
-        check_creation_times(&place, &keys)?;
-        Ok(Self { place, keys })
-    }
-
-    /// Returns the recipients of the file: the primary and the Active recovery keys, or all Active keys if no key is a
-    /// cluster's.
+    /// Reads the recipients of `--recipient`.
     fn recipients(&self) -> Result<Vec<Recipient>, CliError> {
-        if let Some(recipients) = sealing_recipients(&self.keys) {
-            return Ok(recipients);
-        }
-        if self.keys.iter().any(|key| key.role == KeyRole::Cluster) {
-            let error = CliError::refused("no Active key of a cluster in it").at(&self.place);
-            return Err(error.with_hint("fetch the keys again: `waxseal keys fetch`"));
-        }
-        let active = self.keys.iter().filter(|key| key.state == KeyState::Active);
-        Ok(active.map(|key| key.recipient.clone()).collect())
+        let parsed = self
+            .recipient
+            .iter()
+            .map(|text| Recipient::parse(text).map_err(|error| CliError::usage(error.to_string()).at("--recipient")));
+        parsed.collect()
     }
 }
 
-/// Refuses keys with a creation time in the future; `place` is the keys file or cluster that has them.
-pub(crate) fn check_creation_times(place: &str, keys: &[PublishedKey]) -> Result<(), CliError> {
-    let now = Timestamp::now();
-    for key in keys {
-        check_creation_time(key.created_at, now).map_err(|error| {
-            let refused = CliError::refused(format!("{}: {error}", key.recipient.key_id())).at(place);
-            refused.with_hint("such a key would stay the primary: find out who published it, or correct the clock")
-        })?;
+impl<'a> FileRecipients<'a> {
+    /// Reads the keys files that the options name; `first` is the first input on the command line.
+    pub(crate) fn new(arguments: &'a RecipientArguments, first: &Input) -> Result<Self, CliError> {
+        let mut clusters = Clusters::new();
+        let mut named_files = clusters.near_named(&arguments.to, first)?;
+        for name in &arguments.keys {
+            named_files.push(Arc::new(KeysFile::read(name)?));
+        }
+        let named = match arguments.names_recipients() {
+            false => None,
+            true => Some(arguments.choose(&named_files, &arguments.recipients()?)?),
+        };
+        Ok(Self { arguments, clusters, named, named_files, by_rule: HashMap::new() })
+    }
+
+    /// Returns the recipients of a file; `file` is what [`Clusters::of_file`] returned for it.
+    ///
+    /// Refuses a file for which neither options nor a rule give recipients; this error has no place. Refuses a rule
+    /// whose recipients cannot be used together.
+    pub(crate) fn of(&mut self, file: Option<&ConfiguredFile>) -> Result<Recipients, CliError> {
+        if let Some(named) = &self.named {
+            return Ok(Arc::clone(named));
+        }
+        let Some(ConfiguredFile { configuration, rule_number }) = file else {
+            let error = CliError::refused(format!("no recipients: there is no {FILE_NAME} in its folder or above it"));
+            return Err(error.with_hint(format!("pass {OPTIONS}")));
+        };
+        let Some((number, rule)) = rule_number.and_then(|number| Some((number, configuration.rule(number)?))) else {
+            let error = CliError::refused(format!("no recipients: no rule of {} matches it", configuration.place));
+            return Err(error.with_hint(format!("add a rule, or pass {OPTIONS}")));
+        };
+        let key = (configuration.folder.clone(), number);
+        if let Some(known) = self.by_rule.get(&key) {
+            return known.clone();
+        }
+        let files = rule.clusters.iter().map(|cluster| self.clusters.keys_file(Some(configuration), cluster.as_str()));
+        let chosen = files.collect::<Result<Vec<_>, _>>().and_then(|files| self.arguments.choose(&files, &[]));
+        let chosen = chosen.map_err(|error| error.or_at(&configuration.place));
+        self.by_rule.insert(key, chosen.clone());
+        chosen
+    }
+}
+
+/// The error of a command whose files have neither recipients nor a configuration.
+pub(crate) fn nothing_names_recipients() -> CliError {
+    let error = CliError::usage("no recipients to seal to");
+    error.with_hint(format!("pass {OPTIONS}, or write rules into {FILE_NAME}"))
+}
+
+/// Refuses recipients whose key is Revoked in one of the keys files, or Retired in all files that have it. Clusters can
+/// share a recovery key, and one of them may retire it first.
+fn check_states(chosen: &[ChosenRecipient], files: &[Arc<KeysFile>]) -> Result<(), CliError> {
+    for ChosenRecipient { recipient, .. } in chosen {
+        let id = recipient.key_id();
+        let keys = files.iter().flat_map(|file| &file.keys).filter(|key| key.recipient == *recipient);
+        let states: Vec<_> = keys.map(|key| key.state).collect();
+        if states.contains(&KeyState::Revoked) {
+            return Err(CliError::refused(format!("{id} is revoked: nothing is sealed to it")));
+        }
+        if states.contains(&KeyState::Retired) && !states.contains(&KeyState::Active) {
+            return Err(CliError::refused(format!("{id} is retired: nothing new is sealed to it")));
+        }
     }
     Ok(())
 }
 
-pub(crate) fn announce(recipients: &[ChosenRecipient], streams: &mut Streams) {
+/// Says to whom values were sealed, each recipient once.
+pub(crate) fn announce<'r>(recipients: impl IntoIterator<Item = &'r ChosenRecipient>, streams: &mut Streams) {
+    let mut said: Vec<&Recipient> = Vec::new();
     for ChosenRecipient { recipient, role, source } in recipients {
+        if said.contains(&recipient) {
+            continue;
+        }
+        said.push(recipient);
         let role = role.map(|role| format!("{}, ", role.as_str())).unwrap_or_default();
         streams.say(&format!("sealed to {} ({role}from {source})", recipient.key_id()));
     }

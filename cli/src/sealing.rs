@@ -25,10 +25,13 @@ const MAX_APPLY_BYTES: usize = 200 * 1024;
 
 /// The options for sealing.
 pub(crate) struct Sealing {
-    pub(crate) recipients: Vec<Recipient>,
+    /// The recipients, or the error for a text with a Secret.
+    pub(crate) recipients: Result<Vec<Recipient>, CliError>,
     pub(crate) scope: Scope,
     /// The namespace for manifests without a namespace. A manifest with another namespace is refused.
     pub(crate) namespace: Option<Namespace>,
+    /// The namespace for manifests without a namespace if the other one is absent. A manifest may have another.
+    pub(crate) namespace_of_rule: Option<Namespace>,
 }
 
 /// The result of sealing a text.
@@ -171,7 +174,14 @@ impl Sealing {
             // Only here, after the first tree of the document is dropped: this reads a second tree.
             document.hidden_secret().map_or(Ok(prepared), |error| Err(manifest(error)))
         }))?;
+        if counts.secrets > 0 {
+            self.recipients().map_err(|error| error.or_at(input))?;
+        }
         Ok((counts, prepared))
+    }
+
+    fn recipients(&self) -> Result<&[Recipient], CliError> {
+        self.recipients.as_deref().map_err(Clone::clone)
     }
 
     fn of_document<'a, 't>(&'a self, input: &'a str, document: &'a Document<'t>) -> DocumentSealing<'a, 't> {
@@ -226,21 +236,27 @@ impl DocumentSealing<'_, '_> {
     fn prepare_secret(&self, object: &SecretObject, path: String) -> Result<Box<PreparedSecret>, CliError> {
         let secret = object.read().map_err(|error| self.manifest_error(&error))?;
         let namespace = self.namespace_of(&secret, &path)?.clone();
-        seal::check(&secret, &self.options.recipients).map_err(|error| self.refused(&path, &error.to_string()))?;
+        // Without recipients, the whole text is refused after its manifests.
+        if let Ok(recipients) = &self.options.recipients {
+            seal::check(&secret, recipients).map_err(|error| self.refused(&path, &error.to_string()))?;
+        }
         let warnings = object.warnings(&secret);
         Ok(Box::new(PreparedSecret { path, secret, namespace, warnings }))
     }
 
-    /// Returns the namespace of the manifest or of `--namespace`. Refuses a contradiction and a missing namespace.
+    /// Returns the namespace of the manifest, of `--namespace` or of the rule. Refuses a manifest that contradicts
+    /// `--namespace`, and a missing namespace.
     fn namespace_of<'s>(&'s self, secret: &'s SecretManifest, path: &str) -> Result<&'s Namespace, CliError> {
-        match (&secret.namespace, &self.options.namespace) {
+        let Sealing { namespace: asked, namespace_of_rule, .. } = self.options;
+        match (&secret.namespace, asked) {
             (Some(own), Some(asked)) if own != asked => Err(self
                 .refused(path, &format!("metadata.namespace: is {own}, and --namespace says {asked}"))
                 .with_hint("a value is sealed for one place: change one of the two")),
             (Some(namespace), _) | (None, Some(namespace)) => Ok(namespace),
-            (None, None) => Err(self
-                .refused(path, "metadata.namespace: missing, and a value is sealed for its namespace")
-                .with_hint("write it into the manifest, or pass `--namespace NAMESPACE`")),
+            (None, None) => namespace_of_rule.as_ref().ok_or_else(|| {
+                self.refused(path, "metadata.namespace: missing, and a value is sealed for its namespace")
+                    .with_hint("write it into the manifest, or pass `--namespace NAMESPACE`")
+            }),
         }
     }
 
@@ -311,7 +327,7 @@ impl<'a, 't> Part<'a, 't> {
         let PreparedSecret { path, secret, namespace, warnings } = prepared;
         let DocumentSealing { options, input, place, .. } = &self.sealing;
         let refused = |text: &str| self.sealing.refused(&path, text);
-        let sealed = seal(&secret, &namespace, options.scope, &options.recipients, &mut randomness::system());
+        let sealed = seal(&secret, &namespace, options.scope, options.recipients()?, &mut randomness::system());
         let sealed = sealed.map_err(|error| refused(&error.to_string()))?;
         let size = json(&sealed).len();
         if size > MAX_OBJECT_BYTES {

@@ -41,5 +41,5 @@ pub use metadata::ANNOTATIONS_WITH_COPIES;
 pub use object::{DocumentKind, Object, SealedSecretObject, SecretObject};
 pub use spans::{EntrySpan, MappingSpan};
 pub use stream::{Document, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Stream, split};
-pub use typed::read_one;
+pub use typed::{error_at, read_one};
 pub use writer::{Format, ListItem, write, write_list, write_sealed_secret, write_secret};

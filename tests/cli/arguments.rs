@@ -57,9 +57,16 @@ fn private_keys_on_the_command_line_are_refused_and_not_shown() {
             let stderr = format!("error: {place}this is a private key, but a file name is expected\n{hint}");
             folder.waxseal(arguments).fails(2, &stderr);
         }
-        for arguments in
-            [&["keys", "fetch", key][..], &["inspect", "x", "--format", key], &["seal", "--scope", key], &[key]]
-        {
+        for (arguments, place) in [
+            (&["keys", "fetch", key][..], ""),
+            (&["keys", "list", "--to", key], "--to: "),
+            (&["seal", "--to", key], "--to: "),
+            (&["inspect", "f.yaml", "--to", key], "--to: "),
+        ] {
+            let stderr = format!("error: {place}this is a private key, but the name of a cluster is expected\n{hint}");
+            folder.waxseal(arguments).fails(2, &stderr);
+        }
+        for arguments in [&["inspect", "x", "--format", key][..], &["seal", "--scope", key], &[key]] {
             let stderr = format!("error: a private key, which does not belong on a command line\n{hint}");
             folder.waxseal(arguments).fails(2, &stderr);
         }

@@ -99,6 +99,14 @@ impl Folder {
         self.run(command)
     }
 
+    /// Like [`Self::waxseal`], in a folder below this one.
+    pub(crate) fn waxseal_in(&self, below: &str, arguments: &[&str]) -> Run<'_> {
+        let mut run = self.waxseal(arguments);
+        run.isolate();
+        run.command.current_dir(self.path().join(below));
+        run
+    }
+
     /// Like [`Self::waxseal`], but kills the run if it uses more time or memory than a refusal may.
     pub(crate) fn bounded_waxseal(&self, arguments: &[&str]) -> Run<'_> {
         let mut command = bounded(program());

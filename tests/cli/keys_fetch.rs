@@ -8,7 +8,7 @@ use crate::api_server::{fetch, list, list_of, object, point_at, serve};
 use crate::folder::{Folder, program};
 use crate::terminal::Terminal;
 
-fn fingerprint(folder: &Folder, name: &str) -> String {
+pub(crate) fn fingerprint(folder: &Folder, name: &str) -> String {
     let keys = format!("{name}.yaml");
     let json = folder.waxseal(&["keys", "list", &keys, "--format", "json"]).succeeds();
     let rows: Value = serde_json::from_str(&json).expect("JSON");
@@ -24,12 +24,12 @@ fn change(folder: &Folder, name: &str, now: &str, what: &str) -> String {
     format!("key {} ({role}, {now}, created {created}){what}: {}\n", text(id), fingerprint(folder, name))
 }
 
-fn announcement(folder: &Folder, name: &str) -> String {
+pub(crate) fn announcement(folder: &Folder, name: &str) -> String {
     format!("new {}", change(folder, name, "Active", ""))
 }
 
 /// The error when a key was not accepted.
-fn denial(id: &str) -> String {
+pub(crate) fn denial(id: &str) -> String {
     format!(
         "error: prod.yaml: {id} was not accepted: the file stays as it is
 hint: compare the fingerprint with what the cluster's operator says, then pass `--accept FINGERPRINT`

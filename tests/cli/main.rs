@@ -4,7 +4,8 @@
 //!
 //! - One command: the file with the name of the command, such as `keys_list.rs`. `seal` has several: documents of a
 //!   stream, sealing in place, recipients, refused manifests, warnings. `keys_fetch_errors.rs` has the kubeconfigs and
-//!   servers that `keys fetch` cannot use.
+//!   servers that `keys fetch` cannot use, and `keys_fetch_cluster.rs` has `keys fetch CLUSTER`.
+//! - `.waxseal.yaml`: `configuration.rs`, and `configuration_refused.rs` for what is refused.
 //! - Behaviour of several commands: arguments, exit codes, input files and folders, limits of the input, output files,
 //!   Git, passphrases, the terminal, memory, secrets in messages. `round_trips.rs` seals and opens again.
 //! - `readme.rs` checks the README.
@@ -29,6 +30,8 @@
 
 mod api_server;
 mod arguments;
+mod configuration;
+mod configuration_refused;
 mod exit_codes;
 mod folder;
 mod git;
@@ -36,6 +39,7 @@ mod input_files;
 mod input_limits;
 mod inspect;
 mod keys_fetch;
+mod keys_fetch_cluster;
 mod keys_fetch_errors;
 mod keys_generate;
 mod keys_list;

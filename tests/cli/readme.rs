@@ -69,6 +69,32 @@ fn the_first_manifest_in_the_readme_seals_to_the_second() {
 }
 
 #[test]
+fn the_configuration_in_the_readme_seals_as_the_readme_says() {
+    let configuration = README.split("```yaml\n").find(|block| block.starts_with("version: 1\n")).expect("it is shown");
+    let configuration = configuration.split("```\n").next().expect("its end");
+    let folder = Folder::new();
+    folder.write(".waxseal.yaml", configuration);
+    for name in ["prod", "staging"] {
+        folder.generate(name, &[]);
+        folder.write(&format!(".waxseal/{name}.yaml"), folder.read(&format!("{name}.yaml")));
+    }
+    let [secret, _] = manifests();
+    folder.write("apps/shop/db.yaml", secret);
+    folder.write("apps/lab/db.yaml", secret);
+    let block =
+        README.split("```sh\n").find(|block| block.starts_with("waxseal seal --in-place")).expect("it is shown");
+    let words: Vec<_> = block.lines().next().expect("a command").split(' ').skip(1).collect();
+    folder.waxseal(&words).writes(&["apps/lab/db.yaml", "apps/shop/db.yaml"]).warns("sealed 2 Secrets in 2 files\n");
+    for (file, key, opens) in
+        [("shop", "prod", true), ("shop", "staging", true), ("lab", "staging", true), ("lab", "prod", false)]
+    {
+        let file = format!("apps/{file}/db.yaml");
+        let open = folder.waxseal(&["open", &file, "--identity", &format!("{key}.key")]).finish();
+        assert_eq!(open.status.success(), opens, "{file} {key}: {}", open.stderr);
+    }
+}
+
+#[test]
 fn the_readme_begins_with_demo_and_test() {
     let first = README.find("cargo demo").expect("the demo is in the README");
     let second = README.find("cargo test").expect("the tests are in the README");

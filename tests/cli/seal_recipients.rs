@@ -179,7 +179,8 @@ fn no_recipients_is_an_error() {
     folder.waxseal(&["seal"]).stdin(HEAD).fails(
         2,
         "error: no recipients to seal to
-hint: pass `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`
+hint: pass `--to CLUSTER`, `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`, or write rules \
+         into .waxseal.yaml
 ",
     );
 }
@@ -221,8 +222,30 @@ hint: `waxseal keys public --identity FILE` prints its SealingKey
     let recipient = folder.recipient("cluster");
     folder.generate("other", &[]);
     folder.write("keys.yaml", format!("{}---\n{}", folder.read("keys.yaml"), folder.read("other.yaml")));
-    let seal = folder.waxseal(&["seal", "--keys", "keys.yaml", "-r", &recipient]).stdin(HEAD);
-    seal.fails(3, &format!("error: {id} is revoked: nothing is sealed to it\n"));
+    let seal = || folder.waxseal(&["seal", "--keys", "keys.yaml", "-r", &recipient]).stdin(HEAD);
+    seal().fails(3, &format!("error: {id} is revoked: nothing is sealed to it\n"));
+    folder.write("keys.yaml", folder.read("keys.yaml").replace("Revoked", "Retired"));
+    seal().fails(3, &format!("error: {id} is retired: nothing new is sealed to it\n"));
+}
+
+#[test]
+fn a_recovery_key_that_only_one_cluster_retired_is_sealed_to() {
+    let folder = folder();
+    let recovery = folder.read("recovery.yaml");
+    folder.write("prod.yaml", format!("{}---\n{recovery}", folder.read("cluster.yaml")));
+    let retired = recovery.replace("Active", "Retired");
+    folder.write("staging.yaml", format!("{}---\n{retired}", folder.read("stranger.yaml")));
+    let [cluster, recovery, stranger] = ["cluster", "recovery", "stranger"].map(|name| folder.key_id(name));
+    let said = format!(
+        "sealed to {cluster} (Cluster, from prod.yaml)
+sealed to {recovery} (Recovery, from prod.yaml)
+sealed to {stranger} (Cluster, from staging.yaml)
+"
+    );
+    assert_messages(folder.waxseal(&["seal", "--keys", "prod.yaml", "--keys", "staging.yaml"]).stdin(SECRET), &said);
+    folder.write("staging.yaml", folder.read("staging.yaml").replace("Retired", "Revoked"));
+    let stderr = format!("error: {recovery} is revoked: nothing is sealed to it\n");
+    folder.waxseal(&["seal", "--keys", "prod.yaml", "--keys", "staging.yaml"]).stdin(SECRET).fails(3, &stderr);
 }
 
 #[test]

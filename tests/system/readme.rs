@@ -23,6 +23,13 @@ const PASSPHRASE: &str = "correct horse battery staple\n";
 /// The value in all examples of the README.
 const PASSWORD: &str = "correct-horse";
 
+/// Makes contexts with the names of the clusters in the README, in the kubeconfig of the cluster that the test started.
+const COPY_THE_CONTEXT: &str = r#"
+context="$(kubectl config current-context)"
+field() { kubectl config view -o "jsonpath={.contexts[?(@.name==\"$context\")].context.$1}"; }
+for name in prod staging; do kubectl config set-context "$name" --cluster "$(field cluster)" --user "$(field user)"; done
+"#;
+
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::blocking("readme::the_quick_start_works_as_written", quick_start),
@@ -151,6 +158,30 @@ fn quick_start(context: &Context) -> TestResult {
     }
     assert!(!shown.contains("Warning:"), "{shown}");
     assert!(shown.ends_with(PASSWORD), "{shown}");
+    several_clusters(&person, &fingerprint)
+}
+
+/// Both clusters are the cluster of the quick start, under two contexts.
+fn several_clusters(person: &Person, fingerprint: &str) -> TestResult {
+    let heading = "\n## Several clusters\n";
+    let [configuration] = blocks(heading, "yaml")?[..] else {
+        return Err("not one configuration".into());
+    };
+    let [fetch, seal] = blocks(heading, "sh")?[..] else {
+        return Err("not two blocks".into());
+    };
+    fs::write(person.folder().join(".waxseal.yaml"), configuration)?;
+    person.pastes(COPY_THE_CONTEXT, &[])?;
+    let answer = ("Take it into the file? Type yes: ", "yes\n");
+    let asked = person.pastes(fetch, &[answer, answer])?;
+    assert_eq!(asked.matches(fingerprint).count(), 2, "{asked}");
+    let shop = person.folder().join("apps/shop");
+    fs::create_dir_all(&shop)?;
+    person.has_the_manifest()?;
+    fs::rename(person.folder().join("db.yaml"), shop.join("db.yaml"))?;
+    let said = person.pastes(seal, &[])?;
+    assert!(said.contains("(Cluster, from cluster prod)") && said.contains("sealed 1 Secret in 1 file"), "{said}");
+    assert!(fs::read_to_string(shop.join("db.yaml"))?.contains("kind: SealedSecret"));
     Ok(())
 }
 

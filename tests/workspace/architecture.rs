@@ -142,6 +142,13 @@ fn only_the_git_module_of_the_cli_reads_repositories() {
 }
 
 #[test]
+fn only_one_module_names_the_library_for_globs() {
+    let own = root().join("cli/src/configuration/globs.rs");
+    let outside: Vec<_> = sources("cli/src").into_iter().filter(|(path, _)| *path != own).collect();
+    assert_nowhere(&outside, "globset");
+}
+
+#[test]
 fn the_programs_do_not_depend_on_each_other() {
     assert_none_of("waxseal", &["waxseal-controller", "waxseal-tests"]);
     assert_none_of("waxseal-controller", &["waxseal", "waxseal-tests"]);

@@ -34,7 +34,8 @@ pub(crate) struct InspectArguments {
 const EXAMPLES: &str = "\
 Examples:
   waxseal inspect db.sealed.yaml
-  waxseal inspect apps/ --keys .waxseal/prod.yaml
+  waxseal inspect apps/ --to prod
+  waxseal inspect db.sealed.yaml --keys prod.yaml
   kubectl get wax -A -o yaml | waxseal inspect --format json";
 
 /// The format of a report.
@@ -88,7 +89,7 @@ struct ValueReport {
 pub(crate) fn run(arguments: InspectArguments, streams: &mut Streams) -> Result<(), Failures> {
     let names = arguments.manifests.names()?;
     input::check_stdin_once(names.iter().chain(arguments.known_keys.names()))?;
-    let known_keys = arguments.known_keys.read()?;
+    let known_keys = arguments.known_keys.read(&names)?;
     let mut reports = Vec::new();
     let mut errors = Vec::new();
     for name in &names {

@@ -5,6 +5,7 @@ mod fetch;
 mod generate;
 mod list;
 mod public;
+mod target;
 mod usage;
 
 use clap::Subcommand;

@@ -69,7 +69,7 @@ fn open_all(arguments: &OpenArguments, streams: &mut Streams) -> Result<String, 
     let names = arguments.manifests.names()?;
     let others = arguments.identity.iter().chain(arguments.passphrase.file()).chain(arguments.known_keys.names());
     input::check_stdin_once(names.iter().chain(others))?;
-    let known_keys = arguments.known_keys.read()?;
+    let known_keys = arguments.known_keys.read(&names)?;
     let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
     let wanted = arguments.name.as_deref();
     let (mut opened, mut separator) = (Vec::new(), "");

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use clap::{ArgGroup, Args};
 use serde::Serialize;
@@ -8,14 +9,15 @@ use waxseal_shared::sealed_secret::OfferedWraps;
 use waxseal_shared::visible_text::escaped_json;
 
 use super::inspect::ReportFormat;
+use crate::clusters::Clusters;
 use crate::error::{CliError, Failures, Kind};
-use crate::file_names::file_name;
+use crate::file_names::{cluster_name, file_name};
 use crate::identities;
 use crate::input::Input;
+use crate::keys_file::{KeysFile, check_creation_times};
 use crate::lossless_edit::{self, ObjectChanges};
 use crate::output::{ChangedFolders, Destination};
 use crate::passphrases::PassphraseArguments;
-use crate::recipients::check_creation_times;
 use crate::rotating::{self, ClusterKeys, Extent, Offers, WrapSource};
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::Streams;
@@ -38,9 +40,12 @@ pub(crate) struct RotateArguments {
     /// Change the SealedSecrets of these files and folders
     #[arg(value_name = "FILE|DIR", value_parser = file_name::<OsString>(), required = true)]
     paths: Vec<OsString>,
-    /// The keys file of a cluster. Repeatable
-    #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>(), required = true)]
+    /// The keys file of a cluster, instead of the keys files that `.waxseal.yaml` names. Repeatable
+    #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>())]
     keys: Vec<OsString>,
+    /// Also make wraps for this cluster of `.waxseal.yaml` where values have none yet. Repeatable
+    #[arg(long, value_name = "CLUSTER", value_parser = cluster_name(), requires = "identity")]
+    to: Vec<String>,
     /// Take the wraps that a controller offers: SealedSecrets with their status, as `kubectl get wax -A -o yaml` prints
     /// them; `-` is stdin
     #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>(), conflicts_with = "identity")]
@@ -70,9 +75,10 @@ pub(crate) struct RotateArguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  kubectl get wax -A -o json | waxseal rotate apps/ --keys .waxseal/prod.yaml --offers -
-  waxseal rotate apps/ --keys .waxseal/prod.yaml --identity recovery.key
-  waxseal rotate apps/ --keys .waxseal/prod.yaml --check";
+  kubectl get wax -A -o json | waxseal rotate apps/ --offers -
+  waxseal rotate apps/ --identity recovery.key
+  waxseal rotate apps/ --identity recovery.key --to new-cluster
+  waxseal rotate apps/ --keys prod.yaml --check";
 
 /// One SealedSecret that is not up to date after the run.
 #[derive(Serialize)]
@@ -129,14 +135,31 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
 }
 
 impl RotateArguments {
+    /// Returns the keys of all clusters that the SealedSecrets may be for: those of `--keys`, or else those that
+    /// `.waxseal.yaml` names near the first path. The clusters of `--to` are targets.
     fn clusters(&self) -> Result<Vec<ClusterKeys>, CliError> {
-        let read = |name: &OsString| {
-            let input = Input::named(name);
-            let keys = input.read_keys()?;
-            check_creation_times(&input.place(), &keys)?;
-            Ok(ClusterKeys { keys, is_target: false })
+        let first = self.paths.first().map_or(Input::Stdin, |path| Input::named(path));
+        let mut known = Clusters::new();
+        let targets = known.near_named(&self.to, &first)?;
+        let mut files = targets.clone();
+        for name in &self.keys {
+            files.push(Arc::new(KeysFile::read(name)?));
+        }
+        if self.keys.is_empty()
+            && let Some(configuration) = known.near(&first)?
+        {
+            let others = known.all_keys_files(&configuration)?.into_iter();
+            files.extend(others.filter(|file| targets.iter().all(|target| target.place != file.place)));
+        }
+        if files.is_empty() {
+            let error = CliError::usage("no keys file says which wraps are missing");
+            return Err(error.with_hint("pass `--keys KEYS_FILE`, or name your clusters in .waxseal.yaml"));
+        }
+        let keys_of = |(index, file): (usize, Arc<KeysFile>)| {
+            check_creation_times(&file.place, &file.keys)?;
+            Ok(ClusterKeys { keys: file.keys.clone(), is_target: index < targets.len() })
         };
-        self.keys.iter().map(read).collect()
+        files.into_iter().enumerate().map(keys_of).collect()
     }
 
     fn source(&self) -> Result<WrapSource, CliError> {

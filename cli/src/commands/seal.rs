@@ -1,7 +1,10 @@
+mod choices;
+mod jobs;
+
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
@@ -9,14 +12,15 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealed_secret::Scope;
 use waxseal_shared::visible_text::visible_path;
 
+use self::choices::{Choice, Choices, Options};
+use self::jobs::{ChosenJob, Job, JobOutcome, Run, Target};
 use crate::error::{CliError, Failures};
-use crate::file_names::{file_name, folder_of};
+use crate::file_names::file_name;
 use crate::git::{self, Doubt, Held};
 use crate::input::{self, Input};
-use crate::output::{self, ChangedFolders, Destination, Output};
-use crate::recipients::{self, RecipientArguments};
-use crate::replacement::{holds_identity, is_covered};
-use crate::sealing::{Counts, Sealing};
+use crate::output::{self, ChangedFolders, Output};
+use crate::recipients::{self, RecipientArguments, nothing_names_recipients};
+use crate::sealing::Counts;
 use crate::streams::Streams;
 use crate::workers;
 
@@ -26,6 +30,12 @@ use crate::workers;
 /// sealed document keeps only the comments above it, and a list with a Secret is written anew with all its items. The
 /// result of one file or stdin goes to stdout; several files and folders need `--output-dir` or `--in-place`. Searches
 /// folders for .yaml, .yml and .json, and does not follow links that lead out of them.
+///
+/// Without --to, --keys and --recipient, each file is sealed to the clusters of the first rule of `.waxseal.yaml` whose
+/// paths match the file, in the scope of the rule. The nearest `.waxseal.yaml` counts, from the folder of the file
+/// upwards, at most to the root of its Git work tree. Stdin counts as the file of --output, or else as a file `-` in the
+/// current folder. Options that name recipients replace those of the rule; its namespace and scope apply all the same,
+/// unless --namespace and --scope say otherwise.
 #[derive(Args)]
 #[command(group = ArgGroup::new("written").args(["output", "output_dir"]), after_help = EXAMPLES)]
 pub(crate) struct SealArguments {
@@ -34,10 +44,11 @@ pub(crate) struct SealArguments {
     inputs: Vec<OsString>,
     #[command(flatten)]
     recipients: RecipientArguments,
-    /// Bind the values to namespace and name (Strict), to the namespace, or to neither (Cluster)
-    #[arg(long, value_parser = scope(), ignore_case = true, default_value = "Strict")]
-    scope: Scope,
-    /// Use this namespace for manifests without a namespace
+    /// Bind the values to namespace and name (Strict), to the namespace, or to neither (Cluster) [default: the scope of
+    /// the rule in .waxseal.yaml, or else Strict]
+    #[arg(long, value_parser = scope(), ignore_case = true)]
+    scope: Option<Scope>,
+    /// Use this namespace for manifests without a namespace, instead of the namespace of the rule in .waxseal.yaml
     #[arg(short, long, value_parser = Namespace::parse)]
     namespace: Option<Namespace>,
     /// Write the result to this file; `-` is stdout. An existing file is replaced only if the result has all of its
@@ -48,7 +59,7 @@ pub(crate) struct SealArguments {
     /// folder. Existing files are replaced as with `--output`, and links are not followed
     #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), conflicts_with = "in_place")]
     output_dir: Option<PathBuf>,
-    /// Also replace files with other objects, but never an identity file or a file of `--keys`
+    /// Also replace files with other objects, but never an identity file, a keys file of this command or `.waxseal.yaml`
     #[arg(long, requires = "written")]
     force: bool,
     /// Replace each file with its result, if all of its documents can be sealed
@@ -59,32 +70,9 @@ pub(crate) struct SealArguments {
 const EXAMPLES: &str = "\
 Examples:
   waxseal seal --keys prod.yaml db.yaml -o db.sealed.yaml
-  waxseal seal --keys prod.yaml apps --output-dir sealed
+  waxseal seal --in-place apps
+  waxseal seal --to prod --to staging apps --output-dir sealed
   waxseal seal --keys prod.yaml --in-place -- apps/*.yaml";
-
-/// One text to seal.
-struct Job {
-    input: Input,
-    target: Target,
-}
-
-enum Target {
-    Output(Output),
-    /// The file with this path below `--output-dir`.
-    Below(PathBuf),
-    /// The input file itself.
-    Input,
-}
-
-/// The outcome of a job.
-struct JobOutcome {
-    counts: Counts,
-    /// The result, if it goes to stdout.
-    result: Option<String>,
-    warnings: Vec<(String, String)>,
-    /// The file that had plain Secrets before it was replaced, after the name that messages show.
-    replaced: Option<(String, PathBuf)>,
-}
 
 /// The outcomes of all jobs so far.
 #[derive(Default)]
@@ -92,30 +80,28 @@ struct Done {
     counts: Counts,
     /// The number of files in which Secrets were sealed.
     files: usize,
+    /// How these files were sealed.
+    choices: Vec<Arc<Choice>>,
     replaced: Vec<(String, PathBuf)>,
     errors: Vec<CliError>,
+    seen: HashSet<CliError>,
 }
 
 pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(), Failures> {
     let mut done = Done::default();
     let jobs = arguments.jobs(&mut done, streams)?;
-    let recipients = arguments.recipients.resolve()?;
-    let sealing = Sealing {
-        recipients: recipients.iter().map(|chosen| chosen.recipient.clone()).collect(),
-        scope: arguments.scope,
-        namespace: arguments.namespace.clone(),
-    };
-    let folders = ChangedFolders::default();
-    let run_job = |job: &Job| arguments.run_job(job, &sealing, &folders);
-    workers::in_order(&jobs, run_job, |outcome| {
-        let added = outcome.and_then(|outcome| done.add(outcome, streams));
-        done.errors.extend(Failures::errors_of(added));
-    });
-    done.errors.extend(folders.sync().err());
+    let run = arguments.run(jobs)?;
+    workers::in_order(
+        &run.jobs,
+        |job| run.seal(job),
+        |outcome| {
+            let added = outcome.and_then(|outcome| done.add(outcome, streams));
+            done.add_errors(Failures::errors_of(added));
+        },
+    );
+    done.errors.extend(run.folders.sync().err());
     warn_of_history(&done.replaced, streams);
-    if done.counts.secrets > 0 {
-        recipients::announce(&recipients, streams);
-    }
+    recipients::announce(done.choices.iter().flat_map(|choice| &choice.recipients[..]), streams);
     if arguments.writes_many() {
         streams.say(&done.summary());
     }
@@ -177,66 +163,35 @@ impl SealArguments {
         }
     }
 
-    fn run_job(&self, job: &Job, sealing: &Sealing, folders: &ChangedFolders) -> Result<JobOutcome, Failures> {
-        let place = job.input.place();
-        let text = job.input.read()?;
-        let sealed = sealing.seal_text(&place, &text)?;
-        let mut outcome = JobOutcome { counts: sealed.counts, result: None, warnings: sealed.warnings, replaced: None };
-        if sealed.counts.is_zero() {
-            return match job.input {
-                Input::Found(_) => Ok(outcome),
-                // An input on the command line must have a Secret.
-                Input::Stdin | Input::File(_) => Err(CliError::refused("no Secret in it").at(place).into()),
-            };
+    /// Chooses how each file is sealed. Reads the configurations and keys files for that.
+    fn run(&self, jobs: Vec<Job>) -> Result<Run<'_>, CliError> {
+        let options = Options { recipients: &self.recipients, scope: self.scope, namespace: self.namespace.as_ref() };
+        let mut choices = Choices::new(options, &self.first_input())?;
+        let mut chosen = Vec::new();
+        for job in jobs {
+            let choice = choices.of(self.path_of(&job.input))?;
+            chosen.push(ChosenJob { job, choice });
         }
-        match &job.target {
-            Target::Output(Output::Stdout) => outcome.result = Some(sealed.text.into_owned()),
-            Target::Output(Output::File(path)) => self.write_file(path, &sealed.text, folders)?,
-            Target::Below(path) => {
-                let root = self.output_dir.as_deref().unwrap_or(Path::new("."));
-                self.write(&Destination::below(root, path)?, &sealed.text, folders)?;
-            }
-            Target::Input if sealed.counts.secrets > 0 => {
-                replace_input(&job.input, &sealed.text, folders, &mut outcome)?
-            }
-            Target::Input => {}
+        if !self.recipients.names_recipients() && !chosen.iter().any(|job| job.choice.is_configured) {
+            return Err(nothing_names_recipients());
         }
-        Ok(outcome)
+        let files_read = choices.files_read();
+        Ok(Run { arguments: self, jobs: chosen, folders: ChangedFolders::default(), files_read })
     }
 
-    fn write_file(&self, path: &Path, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
-        output::make_folder(&folder_of(path))?;
-        let destination = Destination::at(path)?;
-        if self.force && path.is_symlink() && !destination.is_stream() {
-            let error = CliError::refused("is a symbolic link, and `--force` does not follow links");
-            return Err(error.at(visible_path(path)).with_hint("name the file that it leads to"));
+    /// The input whose `.waxseal.yaml` has the clusters of `--to`.
+    fn first_input(&self) -> Input {
+        let first = self.inputs.first().map_or(Input::Stdin, |name| Input::named(name));
+        match (first, &self.output) {
+            (Input::Stdin, Some(output)) if output != "-" => Input::File(output.clone()),
+            (first, _) => first,
         }
-        self.write(&destination, text, folders)
     }
 
-    /// Writes a result. Replaces a file only if the result has all of its objects, or with `--force`.
-    fn write(&self, destination: &Destination, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
-        let Some(existing) = destination.existing()? else {
-            return destination.write(text, folders);
-        };
-        let refused = |text: &str| CliError::refused(text).at(destination.place());
-        let not_covered = || {
-            let error = refused("exists already, and holds something that the result does not");
-            error.with_hint("name another file, or pass `--force` to replace it")
-        };
-        if !self.force && !existing.is_whole {
-            return Err(not_covered());
-        }
-        if holds_identity(&existing.content) {
-            return Err(refused("holds an identity, and is never written over"));
-        }
-        if self.recipients.keys_files().any(|file| existing.is_at(file.as_ref())) {
-            return Err(refused("is a keys file of this command, and is never written over"));
-        }
-        if !self.force && !is_covered(&existing.content, text) {
-            return Err(not_covered());
-        }
-        destination.write(text, folders)
+    /// Returns the path that rules are matched against; `None` for stdin without a file to write to.
+    fn path_of<'i>(&'i self, input: &'i Input) -> Option<&'i Path> {
+        let output = || self.output.as_deref().filter(|output| *output != Path::new("-"));
+        input.file().or_else(output)
     }
 }
 
@@ -250,9 +205,23 @@ impl Done {
             streams.warn(place, text);
         }
         self.counts = [self.counts, outcome.counts].into_iter().sum();
-        self.files += usize::from(outcome.counts.secrets > 0);
+        if outcome.counts.secrets > 0 {
+            self.files += 1;
+            if !self.choices.iter().any(|choice| Arc::ptr_eq(choice, &outcome.choice)) {
+                self.choices.push(outcome.choice);
+            }
+        }
         self.replaced.extend(outcome.replaced);
         Ok(())
+    }
+
+    /// Adds errors, each once: an error about a keys file comes from each file that needs it.
+    fn add_errors(&mut self, errors: Vec<CliError>) {
+        for error in errors {
+            if self.seen.insert(error.clone()) {
+                self.errors.push(error);
+            }
+        }
     }
 
     fn summary(&self) -> String {
@@ -299,32 +268,6 @@ fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
         None => true,
     };
     inputs.into_iter().filter(is_first).map(|input| Job { input, target: Target::Input }).collect()
-}
-
-fn replace_input(
-    input: &Input,
-    text: &str,
-    folders: &ChangedFolders,
-    outcome: &mut JobOutcome,
-) -> Result<(), CliError> {
-    // Stdin is never sealed in place.
-    let Some(file) = input.file() else {
-        return Ok(());
-    };
-    let placed = |error: CliError| error.at(input.place());
-    let destination = Destination::at(file).map_err(placed)?;
-    if destination.is_stream() {
-        return Err(placed(CliError::refused("is not a regular file, so it is not replaced")));
-    }
-    let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
-    destination.write(text, folders).map_err(placed)?;
-    if has_second_name {
-        let warning = "another name of the file, a hard link, still holds the plain values";
-        // Before the warnings about values that still show.
-        outcome.warnings.insert(0, (input.place(), warning.to_owned()));
-    }
-    outcome.replaced = Some((input.place(), file.to_owned()));
-    Ok(())
 }
 
 /// Warns of the files whose plain text is, or may be, in a Git repository.

@@ -5,12 +5,15 @@ use clap::Args;
 use waxseal_shared::randomness;
 use waxseal_shared::seal::{Place, seal_values};
 use waxseal_shared::secret::{SecretData, SecretManifest};
+use waxseal_shared::visible_text::visible_path;
 
+use crate::dropped_clusters::{self, KnownCluster};
 use crate::edited_file::{EditedFile, path, removals, token};
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
+use crate::input::Input;
 use crate::lossless_edit::{Change, NewValue};
-use crate::recipients::{self, RecipientArguments};
+use crate::recipients::{self, FileRecipients, RecipientArguments, Recipients};
 use crate::residue::ValueSearch;
 use crate::sealed_objects::SealedObject;
 use crate::streams::Streams;
@@ -33,6 +36,9 @@ pub(crate) struct SetArguments {
     name: Option<String>,
     #[command(flatten)]
     recipients: RecipientArguments,
+    /// Leave out a cluster, or a key id, that the other values of the SealedSecret are sealed to. Repeatable
+    #[arg(long, value_name = "CLUSTER", help_heading = "Recipients")]
+    drop_cluster: Vec<String>,
 }
 
 const EXAMPLES: &str = "\
@@ -44,7 +50,7 @@ Examples:
 pub(crate) fn run(arguments: SetArguments, streams: &mut Streams) -> Result<(), Failures> {
     let file = EditedFile::read(&arguments.file)?;
     let object = file.object(arguments.name.as_deref())?;
-    let chosen = arguments.recipients.resolve()?;
+    let chosen = arguments.choose_recipients(&object)?;
     let data = arguments.values.read(streams)?;
     let recipients: Vec<_> = chosen.iter().map(|chosen| chosen.recipient.clone()).collect();
     let place = Place { scope: object.sealed.scope, namespace: &object.sealed.namespace, name: &object.sealed.name };
@@ -66,8 +72,30 @@ pub(crate) fn run(arguments: SetArguments, streams: &mut Streams) -> Result<(), 
     let place = file.place();
     let text = file.change(&object, changes)?;
     warn_of_values_that_show(&place, &object, data, &text, streams);
-    recipients::announce(&chosen, streams);
+    recipients::announce(chosen.iter(), streams);
     Ok(())
+}
+
+impl SetArguments {
+    /// Returns the recipients for the file. Refuses them if a cluster could open the other values of the object, but not
+    /// the new ones.
+    fn choose_recipients(&self, object: &SealedObject) -> Result<Recipients, CliError> {
+        let placed = |error: CliError| error.or_at(&visible_path(self.file.as_ref()));
+        let mut recipients = FileRecipients::new(&self.recipients, &Input::named(&self.file))?;
+        let configured = recipients.clusters.of_file(self.file.as_ref())?;
+        let chosen = recipients.of(configured.as_ref()).map_err(placed)?;
+        let mut files = recipients.named_files.clone();
+        if let Some(file) = &configured {
+            files.extend(recipients.clusters.all_keys_files(&file.configuration)?);
+        }
+        let known = files.iter().map(|file| KnownCluster { name: file.name(), keys: &file.keys });
+        let ids: Vec<_> = chosen.iter().map(|chosen| chosen.recipient.key_id().clone()).collect();
+        let used: BTreeSet<_> = object.sealed.data_keys().map(|(_, envelope)| envelope).collect();
+        let wraps = used.iter().flat_map(|envelope| object.sealed.envelopes()[*envelope].wraps.keys());
+        dropped_clusters::check(wraps, &known.collect::<Vec<_>>(), &ids, &self.drop_cluster)
+            .map_err(|error| error.or_at(&object.place))?;
+        Ok(chosen)
+    }
 }
 
 fn warn_of_values_that_show(file: &str, object: &SealedObject, data: SecretData, text: &str, streams: &mut Streams) {

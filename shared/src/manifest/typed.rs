@@ -3,6 +3,7 @@
 //! Strings are borrowed from the tree where the type allows it. The allocator wipes the tree when the tree is freed. An
 //! error names its node; the callers of this module compute its position and path.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::slice::ChunksExact;
 
@@ -39,6 +40,37 @@ pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
         found = Some(Object::root(tree.into()));
     }
     found.ok_or_else(|| ManifestError::new("no document"))?.read()
+}
+
+/// Returns an error about one field of a text that [`read_one`] has read, for a check that only its caller can make.
+///
+/// `path` has the names and the indexes that lead to the field. The error has the place of its value, or that of its
+/// key if the value is a mapping or a list. The message must not hold a value.
+pub fn error_at(text: &str, path: &[&str], message: impl Into<Cow<'static, str>>) -> ManifestError {
+    let error = ManifestError::new(message);
+    // The text was read before: it can be split, and has one document with content.
+    let trees = split(text).ok().and_then(|stream| {
+        let tree = stream.trees().find_map(|(_, tree)| tree.ok().flatten().filter(|tree| !tree.root().is_null()))?;
+        Some(tree.located(error.clone().at(place_of(tree.root(), path))))
+    });
+    trees.unwrap_or(error)
+}
+
+/// The node that an error about the field at a path is shown at.
+fn place_of<'a>(root: &'a Node, path: &[&str]) -> &'a Node {
+    let (mut node, mut place) = (root, root);
+    for step in path {
+        let entry = match &node.content {
+            Content::Sequence(items) => {
+                step.parse().ok().and_then(|index: usize| items.get(index)).map(|item| (item, item))
+            }
+            _ => node.entry(&[step]),
+        };
+        let Some((key, value)) = entry else { break };
+        place = if matches!(value.content, Content::Scalar(..)) { value } else { key };
+        node = value;
+    }
+    place
 }
 
 impl de::Error for ManifestError {
@@ -283,6 +315,23 @@ mod tests {
             assert_eq!((error.to_string().as_str(), error.place()), (expected, Some(place)), "{text}");
         }
         assert_eq!(read_one::<Config>("# c\n---\n").expect_err("empty").to_string(), "no document");
+    }
+
+    #[test]
+    fn an_error_of_the_caller_has_the_path_and_place_of_its_field() {
+        let text = "# c\nversion: 1\nclusters:\n  prod:\n    keys: a\npaths: [x, y]\n";
+        for (path, expected, place) in [
+            (&["version"][..], "version: wrong", (2, 10)),
+            (&["clusters", "prod"], "clusters.prod: wrong", (4, 3)),
+            (&["clusters", "prod", "keys"], "clusters.prod.keys: wrong", (5, 11)),
+            (&["paths"], "paths: wrong", (6, 1)),
+            (&["paths", "1"], "paths[1]: wrong", (6, 12)),
+            (&["paths", "7"], "paths: wrong", (6, 1)),
+        ] {
+            let error = error_at(text, path, "wrong");
+            assert_eq!((error.to_string().as_str(), error.place()), (expected, Some(place)), "{path:?}");
+        }
+        assert_eq!(error_at("", &["version"], "wrong").to_string(), "wrong");
     }
 
     #[test]

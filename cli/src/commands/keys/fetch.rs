@@ -4,34 +4,39 @@ use clap::Args;
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::PublishedKey;
-use waxseal_shared::visible_text::visible_path;
 
 use super::changes::{Change, ChangeKind, Contradiction, Fetched, NewPrimary};
+use super::target::Target;
 use crate::cluster::{self, ClusterArguments};
 use crate::error::{CliError, Failures, Kind};
-use crate::file_names::{file_name, folder_of};
-use crate::input::Input;
-use crate::output;
-use crate::recipients::check_creation_times;
+use crate::file_names::{cluster_name, file_name};
+use crate::keys_file::check_creation_times;
 use crate::streams::Streams;
 
 const EXAMPLES: &str = "\
 Examples:
-  waxseal keys fetch --context prod -o .waxseal/prod.yaml
-  waxseal keys fetch --context prod -o .waxseal/prod.yaml --accept sha256:FINGERPRINT
-  waxseal keys fetch --context prod -o .waxseal/prod.yaml --check";
+  waxseal keys fetch prod --context admin@prod
+  waxseal keys fetch prod --context admin@prod --accept sha256:FINGERPRINT
+  waxseal keys fetch prod --context admin@prod --check
+  waxseal keys fetch -o prod.yaml";
 
 /// Write the SealingKeys of a cluster to a keys file, to be committed.
 ///
 /// Shows each key that is added, dropped or in a less strict state with its fingerprint, and asks for a `yes` at the
 /// terminal unless `--accept` names the fingerprint. Recovery keys and Revoked keys stay in the file even if the
 /// cluster does not publish them. The same keys always give the same bytes.
+///
+/// `.waxseal.yaml` says where the keys file of CLUSTER is. It holds no context, because contexts differ from person to
+/// person: check that --context is the cluster that CLUSTER names.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FetchArguments {
+    /// Write the keys file of this cluster of the nearest `.waxseal.yaml`, from the current folder upwards
+    #[arg(value_name = "CLUSTER", value_parser = cluster_name(), required_unless_present = "output")]
+    name: Option<String>,
     /// Write this keys file
-    #[arg(short, long, value_name = "KEYS_FILE", value_parser = file_name::<PathBuf>(), help_heading = "Output")]
-    output: PathBuf,
+    #[arg(short, long, value_name = "KEYS_FILE", value_parser = file_name::<PathBuf>(), conflicts_with = "name", help_heading = "Output")]
+    output: Option<PathBuf>,
     /// Accept the change of the key with this fingerprint. Repeatable
     #[arg(long, value_name = "FINGERPRINT", help_heading = "Output")]
     accept: Vec<String>,
@@ -46,51 +51,41 @@ pub(crate) struct FetchArguments {
 }
 
 pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<(), Failures> {
-    output::check_names_a_file(&arguments.output)?;
-    let current = keys_in_file(&arguments)?;
-    let fetched = fetch(&arguments, &current)?;
+    let target = Target::named(arguments.name.as_deref(), arguments.output.clone())?;
+    let current = target.read()?;
+    let fetched = fetch(&arguments, &target, current.as_deref())?;
     for id in &fetched.still_revoked {
         streams.warn(id.as_str(), "is Revoked in the file and not in the cluster; it stays Revoked in the file");
     }
     if arguments.check {
-        return Ok(check_unchanged(&fetched).map_err(|error| error.at(arguments.place()))?);
+        return Ok(check_unchanged(&fetched).map_err(|error| error.at(target.place()))?);
     }
-    ask_for_consent(&arguments, &fetched, streams).map_err(|error| error.at(arguments.place()))?;
+    ask_for_consent(&arguments, &fetched, streams).map_err(|error| error.at(target.place()))?;
     let text = write_keys(&fetched.keys);
-    if std::fs::read(&arguments.output).is_ok_and(|current| current == text.as_bytes()) {
+    if current == Some(text.clone()) {
         return Ok(());
     }
-    output::make_folder(&folder_of(&arguments.output))?;
-    Ok(output::replace(&arguments.output, &text)?)
-}
-
-impl FetchArguments {
-    fn place(&self) -> String {
-        visible_path(&self.output)
-    }
+    Ok(target.write(&text)?)
 }
 
 /// Reads the keys of the file. Refuses a file that is not a keys file, so that it is not overwritten.
-fn keys_in_file(arguments: &FetchArguments) -> Result<Vec<PublishedKey>, CliError> {
-    if !arguments.output.exists() {
-        return Ok(Vec::new());
-    }
-    let text = Input::File(arguments.output.clone()).read()?;
-    let refused = |error| CliError::manifest(&arguments.place(), &error).with_context("this file is not a keys file");
-    read_keys(&text).map_err(refused)
+fn keys_in_file(target: &Target, current: Option<&str>) -> Result<Vec<PublishedKey>, CliError> {
+    let refused = |error| CliError::manifest(target.place(), &error).with_context("this file is not a keys file");
+    current.map_or(Ok(Vec::new()), |text| read_keys(text).map_err(refused))
 }
 
 /// Fetches the keys of the cluster and merges them into those of the file, sorted like a keys file.
-fn fetch(arguments: &FetchArguments, current: &[PublishedKey]) -> Result<Fetched, CliError> {
+fn fetch(arguments: &FetchArguments, target: &Target, current: Option<&str>) -> Result<Fetched, CliError> {
+    let current = keys_in_file(target, current)?;
     let (keys, place) = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
     as_read_back(&keys, &place)?;
     check_creation_times(&place, &keys)?;
-    let mut fetched = Fetched::merge(current, keys).map_err(|Contradiction(id)| {
+    let mut fetched = Fetched::merge(&current, keys).map_err(|Contradiction(id)| {
         let error = CliError::refused(format!("{id} has another role or creation time in the cluster"));
-        error.at(arguments.place()).with_hint("they never change: find out who changed them")
+        error.at(target.place()).with_hint("they never change: find out who changed them")
     })?;
-    check_creation_times(&arguments.place(), &fetched.keys)?;
-    fetched.keys = as_read_back(&fetched.keys, &arguments.place())?;
+    check_creation_times(target.place(), &fetched.keys)?;
+    fetched.keys = as_read_back(&fetched.keys, target.place())?;
     Ok(fetched)
 }
 

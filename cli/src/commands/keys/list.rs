@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -6,10 +7,12 @@ use serde::Serialize;
 use waxseal_shared::key_life::{check_creation_time, primary};
 use waxseal_shared::sealing_key::PublishedKey;
 
+use crate::clusters::Clusters;
 use crate::commands::inspect::{ReportFormat, kind_word, to_json};
 use crate::error::Failures;
-use crate::file_names::file_name;
+use crate::file_names::{cluster_name, file_name};
 use crate::input::{self, Input};
+use crate::keys_file::KeysFile;
 use crate::streams::Streams;
 
 /// List the keys of keys files, without asking a cluster.
@@ -17,8 +20,11 @@ use crate::streams::Streams;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListArguments {
     /// List the keys of these keys files; `-` is stdin
-    #[arg(value_name = "KEYS_FILE|-", value_parser = file_name::<OsString>(), required = true)]
+    #[arg(value_name = "KEYS_FILE|-", value_parser = file_name::<OsString>(), required_unless_present = "to")]
     files: Vec<OsString>,
+    /// List the keys of this cluster of the nearest `.waxseal.yaml`, from the current folder upwards. Repeatable
+    #[arg(long, value_name = "CLUSTER", value_parser = cluster_name())]
+    to: Vec<String>,
     /// Print the list in this format
     #[arg(long, value_enum, default_value = "text")]
     format: ReportFormat,
@@ -26,7 +32,7 @@ pub(crate) struct ListArguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  waxseal keys list .waxseal/prod.yaml
+  waxseal keys list --to prod
   waxseal keys list --format json -- .waxseal/*.yaml
   kubectl get sealingkeys -n waxseal-system -o yaml | waxseal keys list -";
 
@@ -45,18 +51,19 @@ struct Row {
 
 pub(crate) fn run(arguments: ListArguments, streams: &mut Streams) -> Result<(), Failures> {
     input::check_stdin_once(&arguments.files)?;
+    let named = arguments.files.iter().map(|name| KeysFile::read(name).map(Arc::new));
+    let mut files = named.collect::<Result<Vec<_>, _>>()?;
+    files.extend(Clusters::new().near_named(&arguments.to, &Input::Stdin)?);
     let now = Timestamp::now();
     let mut rows = Vec::new();
-    for name in &arguments.files {
-        let input = Input::named(name);
-        let place = input.place();
-        let keys = input.read_keys()?;
-        for key in &keys {
+    for file in files {
+        let KeysFile { place, keys, .. } = &*file;
+        for key in keys {
             if let Err(error) = check_creation_time(key.created_at, now) {
-                streams.warn(&place, &format!("{}: {error}: nothing is sealed with this file", key.recipient.key_id()));
+                streams.warn(place, &format!("{}: {error}: nothing is sealed with this file", key.recipient.key_id()));
             }
         }
-        let primary = primary(&keys);
+        let primary = primary(keys);
         rows.extend(keys.iter().map(|key| row(place.clone(), key, primary == Some(key))));
     }
     let text = match arguments.format {

@@ -1,0 +1,67 @@
+//! The keys file that `keys fetch` writes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use waxseal_shared::visible_text::visible_path;
+
+use crate::clusters::{self, Clusters};
+use crate::configuration::Configuration;
+use crate::error::CliError;
+use crate::file_names::folder_of;
+use crate::input::Input;
+use crate::output::{self, ChangedFolders, Destination};
+
+/// A keys file to read, compare and write.
+pub(super) struct Target {
+    path: PathBuf,
+    place: String,
+    /// The configuration that names the file. Then nothing leads a read or a write out of its folder.
+    configuration: Option<Arc<Configuration>>,
+}
+
+impl Target {
+    /// Returns the keys file of a cluster, or the file of `--output`. Refuses a cluster that is not in the nearest
+    /// `.waxseal.yaml`, from the current folder upwards.
+    pub(super) fn named(cluster: Option<&str>, output: Option<PathBuf>) -> Result<Self, CliError> {
+        let Some(cluster) = cluster else {
+            let path = output.unwrap_or_default();
+            output::check_names_a_file(&path)?;
+            return Ok(Self { place: visible_path(&path), path, configuration: None });
+        };
+        let mut clusters = Clusters::new();
+        let nearest = clusters.near(&Input::Stdin)?;
+        let path = clusters::find(cluster, nearest.as_deref())?.path;
+        Ok(Self { place: clusters.shown(&path), path, configuration: nearest })
+    }
+
+    /// The name that messages show.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Reads the file; `None` if it does not exist.
+    pub(super) fn read(&self) -> Result<Option<String>, CliError> {
+        let text = match &self.configuration {
+            Some(configuration) if clusters::exists(&self.path) => {
+                clusters::read_text(configuration, &self.path).map_err(|error| error.at(&self.place))
+            }
+            None if self.path.exists() => Input::File(self.path.clone()).read(),
+            Some(_) | None => return Ok(None),
+        };
+        text.map(Some)
+    }
+
+    /// Writes the file, and makes its folder. Follows no link below the folder of the configuration.
+    pub(super) fn write(&self, text: &str) -> Result<(), CliError> {
+        let Some(configuration) = &self.configuration else {
+            output::make_folder(&folder_of(&self.path))?;
+            return output::replace(&self.path, text);
+        };
+        // Its path was made by joining the two.
+        let below = self.path.strip_prefix(&configuration.folder).unwrap_or(Path::new(""));
+        let folders = ChangedFolders::default();
+        Destination::below(&configuration.folder, below)?.write(text, &folders)?;
+        folders.sync()
+    }
+}

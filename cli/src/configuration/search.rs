@@ -1,0 +1,159 @@
+//! Finds and reads the nearest `.waxseal.yaml`.
+//!
+//! A checkout can bring the file along. So the search does not leave the Git work tree, and no symbolic link leads a read
+//! out of it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+
+use super::{Configuration, FILE_NAME};
+use crate::error::CliError;
+use crate::git;
+
+/// The largest `.waxseal.yaml`: 1 MiB.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// A folder that a read must not leave.
+pub(crate) struct Confines<'a> {
+    /// Without symbolic links.
+    pub(crate) folder: &'a Path,
+    /// Completes "a symbolic link leads out of …".
+    pub(crate) name: &'static str,
+}
+
+/// Returns the folder of the nearest `.waxseal.yaml`, from `start` upwards. `start` must be without symbolic links. The
+/// search ends at the root of the Git work tree, or at the root of the file system.
+pub(crate) fn nearest_folder(start: &Path) -> Option<&Path> {
+    for folder in start.ancestors() {
+        // A file whose presence cannot be told is not passed over: reading it gives the error.
+        match folder.join(FILE_NAME).symlink_metadata() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            _ => return Some(folder),
+        }
+        if git::is_work_tree(folder) {
+            return None;
+        }
+    }
+    None
+}
+
+/// Reads the `.waxseal.yaml` of a folder; `place` is the name that messages show.
+pub(crate) fn read(folder: &Path, place: String) -> Result<Configuration, CliError> {
+    let path = folder.join(FILE_NAME);
+    let confines = match work_tree_of(folder) {
+        Some(folder) => Confines { folder, name: "its Git work tree" },
+        None => Confines { folder, name: "its folder" },
+    };
+    let text = read_confined(&path, &confines, MAX_BYTES).map_err(|error| error.at(&place))?;
+    Configuration::parse(folder.to_owned(), place, &text)
+}
+
+/// Reads a text file that must be inside of a folder; `path` is below the folder. Refuses a path that a symbolic link
+/// leads out of the folder, more than `limit` bytes, and bytes that are not UTF-8. The caller adds the place.
+pub(crate) fn read_confined(path: &Path, confines: &Confines<'_>, limit: usize) -> Result<String, CliError> {
+    let target = path.canonicalize().map_err(|error| CliError::path("read it", path, &error))?;
+    if !target.starts_with(confines.folder) {
+        let error = CliError::refused(format!("a symbolic link leads out of {}", confines.name));
+        return Err(error.with_hint("put the file itself there: a checkout must not say what is read elsewhere"));
+    }
+    let failed = |error: io::Error| CliError::path("read it", path, &error);
+    // The file may have been replaced since: by a link, or by a pipe, which would block.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    let file = File::options().read(true).custom_flags(flags.cast_signed()).open(&target).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(failed(rustix::io::Errno::ISDIR.into()));
+    }
+    if !metadata.is_file() {
+        return Err(CliError::refused("is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > limit {
+        return Err(CliError::refused(format!("larger than {} MiB, the most that is read", limit / (1024 * 1024))));
+    }
+    String::from_utf8(bytes).map_err(|_| CliError::refused("not UTF-8"))
+}
+
+fn work_tree_of(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|folder| git::is_work_tree(folder))
+}
+
+/// Outside of a Git work tree, refuses a `.waxseal.yaml` that another user has put into a folder above `start`, such as
+/// `/tmp`. The caller adds the place.
+pub(crate) fn check_owner(folder: &Path, start: &Path) -> Result<(), CliError> {
+    if work_tree_of(folder).is_some() {
+        return Ok(());
+    }
+    let owner = |path: &Path| path.symlink_metadata().map(|file| file.uid());
+    let (Ok(file), Ok(start)) = (owner(&folder.join(FILE_NAME)), owner(start)) else {
+        // Reading the file gives the error.
+        return Ok(());
+    };
+    check_owners(file, geteuid().as_raw(), start)
+}
+
+fn check_owners(file: u32, user: u32, start: u32) -> Result<(), CliError> {
+    // In a container the user often owns nothing, and all files have the same owner.
+    if [user, 0, start].contains(&file) {
+        return Ok(());
+    }
+    let error = CliError::refused("belongs to another user, and is in no Git work tree");
+    Err(error.with_hint("a file of another user does not decide to whom you seal: copy it into your folder"))
+}
+
+/// Returns a path without symbolic links. What does not exist yet counts as a plain file or folder.
+pub(crate) fn real_path(current_folder: &Path, path: &Path) -> PathBuf {
+    let path = current_folder.join(path);
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    let mut real = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                real.pop();
+            }
+            component => {
+                real.push(component);
+                real = real.canonicalize().unwrap_or(real);
+            }
+        }
+    }
+    real
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_other_users_are_not_trusted() {
+        for (owner, user, start, expected) in
+            [(7, 7, 9, true), (0, 7, 9, true), (9, 7, 9, true), (8, 7, 9, false), (8, 0, 0, false)]
+        {
+            assert_eq!(check_owners(owner, user, start).is_ok(), expected, "{owner} {user} {start}");
+        }
+    }
+
+    #[test]
+    fn the_refusal_of_a_file_of_another_user_says_what_to_do() {
+        let expected = "error: belongs to another user, and is in no Git work tree
+hint: a file of another user does not decide to whom you seal: copy it into your folder";
+        assert_eq!(check_owners(8, 7, 9).expect_err("another user").to_string(), expected);
+    }
+
+    #[test]
+    fn a_path_that_does_not_exist_is_still_resolved() {
+        let real = |path: &str| real_path(Path::new("/proc/self"), Path::new(path));
+        assert_eq!(real("/absent/./a/../b"), Path::new("/absent/b"));
+        assert_eq!(real("/../.."), Path::new("/"));
+        assert_eq!(real("absent"), PathBuf::from(format!("/proc/{}/absent", std::process::id())));
+    }
+}

@@ -1,0 +1,235 @@
+//! Whether sealing a value again would leave out a cluster that can read the other values of its object.
+
+use waxseal_shared::names::KeyId;
+use waxseal_shared::sealing_key::{KeyRole, PublishedKey};
+
+use crate::error::CliError;
+
+/// A cluster, or a keys file of its own, with all keys in its keys file, of any state.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KnownCluster<'a> {
+    /// The name that `--drop-cluster` takes.
+    pub(crate) name: &'a str,
+    pub(crate) keys: &'a [PublishedKey],
+}
+
+/// Refuses recipients that leave out somebody who can read a value of the object now.
+///
+/// - `wraps`: the key ids of all wraps in the envelopes that values of the object name.
+/// - `clusters`: all clusters of the configuration, and the files of `--keys`. Those that are not sealed to belong in it
+///   too.
+/// - `chosen`: the key ids of the recipients that the new values are sealed to.
+/// - `dropped`: the values of `--drop-cluster`, names of clusters and key ids.
+///
+/// A cluster whose own key (role `Cluster`, any state) has a wrap needs an own key among the recipients. A recovery key
+/// can be in the files of several clusters, so it does not show which of them the object is for: of the files that have
+/// it, one needs a key among the recipients. A wrap for a key that no file has is refused, unless the key is a recipient
+/// itself.
+pub(crate) fn check<'k>(
+    wraps: impl IntoIterator<Item = &'k KeyId>,
+    clusters: &[KnownCluster<'_>],
+    chosen: &[KeyId],
+    dropped: &[String],
+) -> Result<(), CliError> {
+    let is_dropped = |name: &str| dropped.iter().any(|dropped| dropped == name);
+    let mut missing: Vec<Missing<'_>> = Vec::new();
+    for id in wraps {
+        if is_dropped(id.as_str()) || chosen.contains(id) {
+            continue;
+        }
+        let found = missing_for(id, clusters, chosen);
+        missing.extend(found.into_iter().filter(|missing| !is_dropped(missing.name())));
+    }
+    missing.sort();
+    missing.dedup();
+    match missing.first() {
+        None => Ok(()),
+        Some(first) => Err(refusal(first, &missing)),
+    }
+}
+
+/// Somebody who can read a value now, and would not be able to read the new value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Missing<'a> {
+    Cluster(&'a str),
+    /// The holder of a key that no keys file has.
+    Key(&'a KeyId),
+}
+
+impl<'a> Missing<'a> {
+    /// The value of `--drop-cluster` that leaves it out.
+    fn name(&self) -> &'a str {
+        match self {
+            Self::Cluster(name) => name,
+            Self::Key(id) => id.as_str(),
+        }
+    }
+}
+
+/// Returns who would miss the new value, of those that a wrap is for.
+fn missing_for<'a>(id: &'a KeyId, clusters: &[KnownCluster<'a>], chosen: &[KeyId]) -> Vec<Missing<'a>> {
+    let own: Vec<_> = clusters.iter().filter(|cluster| cluster.has(id, KeyRole::Cluster)).collect();
+    if !own.is_empty() {
+        let left_out = own.into_iter().filter(|cluster| !cluster.has_one_of(chosen, &[KeyRole::Cluster]));
+        return left_out.map(|cluster| Missing::Cluster(cluster.name)).collect();
+    }
+    let with_recovery_key: Vec<_> = clusters.iter().filter(|cluster| cluster.has(id, KeyRole::Recovery)).collect();
+    if with_recovery_key.is_empty() {
+        return vec![Missing::Key(id)];
+    }
+    if with_recovery_key.iter().any(|cluster| cluster.has_one_of(chosen, &[KeyRole::Cluster, KeyRole::Recovery])) {
+        return Vec::new();
+    }
+    with_recovery_key.into_iter().map(|cluster| Missing::Cluster(cluster.name)).collect()
+}
+
+impl KnownCluster<'_> {
+    fn has(&self, id: &KeyId, role: KeyRole) -> bool {
+        self.keys.iter().any(|key| key.role == role && key.recipient.key_id() == id)
+    }
+
+    fn has_one_of(&self, chosen: &[KeyId], roles: &[KeyRole]) -> bool {
+        self.keys.iter().any(|key| roles.contains(&key.role) && chosen.contains(key.recipient.key_id()))
+    }
+}
+
+fn refusal(first: &Missing<'_>, missing: &[Missing<'_>]) -> CliError {
+    let names: Vec<_> = missing.iter().map(Missing::name).collect();
+    let text = format!("its other values are sealed to {} too, and the new value would not be", names.join(", "));
+    let hint = match first {
+        Missing::Cluster(name) => format!("seal to {name} too, or pass `--drop-cluster {name}`"),
+        Missing::Key(id) => format!(
+            "no keys file has the key {id}: fetch the keys again or name the keys file, or pass `--drop-cluster {id}`"
+        ),
+    };
+    CliError::refused(text).with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use waxseal_shared::key::{Identity, KeyKind};
+    use waxseal_shared::randomness;
+    use waxseal_shared::sealing_key::KeyState;
+
+    use super::*;
+
+    fn key(role: KeyRole, state: KeyState) -> PublishedKey {
+        let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
+        PublishedKey { recipient: identity.recipient().clone(), role, created_at: Timestamp::UNIX_EPOCH, state }
+    }
+
+    fn id(key: &PublishedKey) -> KeyId {
+        key.recipient.key_id().clone()
+    }
+
+    /// Two clusters, each with a Retired and an Active key, and a recovery key that is in both files.
+    struct Keys {
+        prod: Vec<PublishedKey>,
+        staging: Vec<PublishedKey>,
+        recovery: PublishedKey,
+        stranger: PublishedKey,
+    }
+
+    impl Keys {
+        fn new() -> Self {
+            let recovery = key(KeyRole::Recovery, KeyState::Active);
+            let cluster = || {
+                let own = [KeyState::Active, KeyState::Retired].map(|state| key(KeyRole::Cluster, state));
+                own.into_iter().chain([recovery.clone()]).collect::<Vec<_>>()
+            };
+            Self {
+                prod: cluster(),
+                staging: cluster(),
+                stranger: key(KeyRole::Cluster, KeyState::Active),
+                recovery: recovery.clone(),
+            }
+        }
+
+        fn check(&self, wraps: &[&PublishedKey], chosen: &[&PublishedKey], dropped: &[&str]) -> Result<(), String> {
+            let clusters = [
+                KnownCluster { name: "prod", keys: &self.prod },
+                KnownCluster { name: "staging", keys: &self.staging },
+            ];
+            let wraps: Vec<_> = wraps.iter().map(|key| id(key)).collect();
+            let chosen: Vec<_> = chosen.iter().map(|key| id(key)).collect();
+            let dropped: Vec<_> = dropped.iter().map(|name| (*name).to_owned()).collect();
+            check(&wraps, &clusters, &chosen, &dropped).map_err(|error| error.to_string())
+        }
+    }
+
+    fn refused(names: &str, hint: &str) -> Result<(), String> {
+        let text = format!("error: its other values are sealed to {names} too, and the new value would not be");
+        Err(format!("{text}\nhint: {hint}"))
+    }
+
+    #[test]
+    fn the_same_clusters_and_more_are_allowed() {
+        let keys = Keys::new();
+        let (prod, staging) = (&keys.prod[0], &keys.staging[0]);
+        assert_eq!(keys.check(&[], &[prod], &[]), Ok(()));
+        assert_eq!(keys.check(&[prod], &[prod], &[]), Ok(()));
+        assert_eq!(keys.check(&[prod], &[prod, staging], &[]), Ok(()));
+        assert_eq!(keys.check(&[prod, staging], &[staging, prod, &keys.recovery], &[]), Ok(()));
+    }
+
+    #[test]
+    fn an_old_key_of_a_cluster_stands_for_the_cluster() {
+        let keys = Keys::new();
+        assert_eq!(keys.check(&[&keys.prod[1]], &[&keys.prod[0]], &[]), Ok(()));
+        let expected = refused("prod", "seal to prod too, or pass `--drop-cluster prod`");
+        assert_eq!(keys.check(&[&keys.prod[1]], &[&keys.staging[0]], &[]), expected);
+    }
+
+    #[test]
+    fn a_cluster_that_is_left_out_is_refused_unless_it_is_dropped() {
+        let keys = Keys::new();
+        let wraps = [&keys.prod[0], &keys.staging[1], &keys.staging[0]];
+        let expected = refused("staging", "seal to staging too, or pass `--drop-cluster staging`");
+        assert_eq!(keys.check(&wraps, &[&keys.prod[0]], &[]), expected);
+        assert_eq!(keys.check(&wraps, &[&keys.prod[0]], &["stagin"]), expected);
+        assert_eq!(keys.check(&wraps, &[&keys.prod[0]], &["staging"]), Ok(()));
+        let expected = refused("prod, staging", "seal to prod too, or pass `--drop-cluster prod`");
+        assert_eq!(keys.check(&wraps, &[&keys.stranger], &[]), expected);
+    }
+
+    #[test]
+    fn a_shared_recovery_key_does_not_stand_for_a_cluster() {
+        let keys = Keys::new();
+        let (prod, recovery) = (&keys.prod[0], &keys.recovery);
+        // The recovery key is in the file of staging too, but staging cannot read what only it and prod can open.
+        let expected = refused("staging", "seal to staging too, or pass `--drop-cluster staging`");
+        assert_eq!(keys.check(&[prod, &keys.staging[0], recovery], &[prod, recovery], &[]), expected);
+        // The object was never sealed to staging, and the recovery key is not used any more.
+        assert_eq!(keys.check(&[prod, recovery], &[prod], &[]), Ok(()));
+    }
+
+    #[test]
+    fn recovery_keys_in_a_file_of_their_own_count_as_a_cluster() {
+        let (prod, recovery) = (
+            key(KeyRole::Cluster, KeyState::Active),
+            [KeyState::Active, KeyState::Revoked].map(|state| key(KeyRole::Recovery, state)),
+        );
+        let clusters = [
+            KnownCluster { name: "prod", keys: std::slice::from_ref(&prod) },
+            KnownCluster { name: "offline", keys: &recovery },
+        ];
+        let wraps = [id(&prod), id(&recovery[1])];
+        let error = check(&wraps, &clusters, &[id(&prod)], &[]).map_err(|error| error.to_string());
+        assert_eq!(error, refused("offline", "seal to offline too, or pass `--drop-cluster offline`"));
+        assert!(check(&wraps, &clusters, &[id(&prod), id(&recovery[0])], &[]).is_ok());
+    }
+
+    #[test]
+    fn a_key_that_no_file_has_is_refused_unless_it_is_chosen_or_dropped() {
+        let keys = Keys::new();
+        let (prod, stranger) = (&keys.prod[0], &keys.stranger);
+        let name = id(stranger).to_string();
+        let hint = format!(
+            "no keys file has the key {name}: fetch the keys again or name the keys file, or pass `--drop-cluster {name}`"
+        );
+        assert_eq!(keys.check(&[prod, stranger], &[prod], &[]), refused(&name, &hint));
+        assert_eq!(keys.check(&[prod, stranger], &[prod, stranger], &[]), Ok(()));
+        assert_eq!(keys.check(&[prod, stranger], &[prod], &[&name]), Ok(()));
+    }
+}

@@ -1,0 +1,71 @@
+//! A keys file: the SealingKeys of one cluster, and the recipients among them.
+
+use std::ffi::OsStr;
+
+use jiff::Timestamp;
+use waxseal_shared::key::Recipient;
+use waxseal_shared::key_life::{check_creation_time, sealing_recipients};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+
+use crate::configuration::ClusterName;
+use crate::error::CliError;
+use crate::input::Input;
+
+/// The content of a keys file.
+#[derive(Debug)]
+pub(crate) struct KeysFile {
+    /// The cluster of `.waxseal.yaml` that the file belongs to; `None` for a file of `--keys`.
+    pub(crate) cluster: Option<ClusterName>,
+    /// The name that messages show.
+    pub(crate) place: String,
+    pub(crate) keys: Vec<PublishedKey>,
+}
+
+impl KeysFile {
+    /// Reads a file that the command line names; `-` is stdin.
+    pub(crate) fn read(name: &OsStr) -> Result<Self, CliError> {
+        let input = Input::named(name);
+        Ok(Self { cluster: None, place: input.place(), keys: input.read_keys()? })
+    }
+
+    /// The name by which the command line can mean it: the cluster or the file.
+    pub(crate) fn name(&self) -> &str {
+        self.cluster.as_ref().map_or(&self.place, ClusterName::as_str)
+    }
+
+    /// The source of its keys, for messages: the cluster or the file.
+    pub(crate) fn source(&self) -> String {
+        match &self.cluster {
+            Some(cluster) => format!("cluster {cluster}"),
+            None => self.place.clone(),
+        }
+    }
+
+    /// Returns the recipients of the file: the primary and the Active recovery keys, or all Active keys if no key is a
+    /// cluster's. Refuses keys with a creation time in the future.
+    pub(crate) fn recipients(&self) -> Result<Vec<Recipient>, CliError> {
+        check_creation_times(&self.place, &self.keys)?;
+        if let Some(recipients) = sealing_recipients(&self.keys) {
+            return Ok(recipients);
+        }
+        if self.keys.iter().any(|key| key.role == KeyRole::Cluster) {
+            let name = self.cluster.as_ref().map(|cluster| format!(" {cluster}")).unwrap_or_default();
+            let error = CliError::refused("no Active key of a cluster in it").at(&self.place);
+            return Err(error.with_hint(format!("fetch the keys again: `waxseal keys fetch{name}`")));
+        }
+        let active = self.keys.iter().filter(|key| key.state == KeyState::Active);
+        Ok(active.map(|key| key.recipient.clone()).collect())
+    }
+}
+
+/// Refuses keys with a creation time in the future; `place` is the keys file or cluster that has them.
+pub(crate) fn check_creation_times(place: &str, keys: &[PublishedKey]) -> Result<(), CliError> {
+    let now = Timestamp::now();
+    for key in keys {
+        check_creation_time(key.created_at, now).map_err(|error| {
+            let refused = CliError::refused(format!("{}: {error}", key.recipient.key_id())).at(place);
+            refused.with_hint("such a key would stay the primary: find out who published it, or correct the clock")
+        })?;
+    }
+    Ok(())
+}
