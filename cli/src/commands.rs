@@ -1,5 +1,6 @@
 //! The subcommands, each in its own file.
 
+mod drill;
 mod inspect;
 mod keys;
 mod open;
@@ -56,6 +57,7 @@ enum Command {
     Set(set::SetArguments),
     Unset(unset::UnsetArguments),
     Rotate(rotate::RotateArguments),
+    Drill(drill::DrillArguments),
     Open(open::OpenArguments),
     Inspect(inspect::InspectArguments),
     #[command(subcommand)]
@@ -68,6 +70,7 @@ pub(crate) fn run(arguments: Arguments, streams: &mut Streams) -> Result<(), Fai
         Command::Set(arguments) => set::run(arguments, streams),
         Command::Unset(arguments) => unset::run(arguments, streams),
         Command::Rotate(arguments) => rotate::run(arguments, streams),
+        Command::Drill(arguments) => drill::run(arguments, streams),
         Command::Open(arguments) => open::run(arguments, streams),
         Command::Inspect(arguments) => inspect::run(arguments, streams),
         Command::Keys(command) => keys::run(command, streams),

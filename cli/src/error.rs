@@ -91,6 +91,12 @@ impl CliError {
         self
     }
 
+    /// Sets the kind: a check that cannot read a file has found something.
+    pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// Sets the place unless there is one.
     pub(crate) fn or_at(mut self, place: &str) -> Self {
         self.place.get_or_insert_with(|| place.to_owned());

@@ -32,6 +32,7 @@ mod api_server;
 mod arguments;
 mod configuration;
 mod configuration_refused;
+mod drill;
 mod exit_codes;
 mod folder;
 mod git;

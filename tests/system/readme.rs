@@ -230,8 +230,8 @@ fn recovery_keys(context: &Context) -> TestResult {
     let person = Person::new(context, None)?;
     person.has_the_manifest()?;
     fs::copy(&context.keys_file, person.folder().join("prod.yaml"))?;
-    let [make, seal, open] = blocks("\n## Recovery keys\n", "sh")?[..] else {
-        return Err("not three blocks".into());
+    let [make, seal, open, drill] = blocks("\n## Recovery keys\n", "sh")?[..] else {
+        return Err("not four blocks".into());
     };
     let answers = [
         ("Enter passphrase (leave empty to autogenerate a secure one): ", PASSPHRASE),
@@ -240,6 +240,8 @@ fn recovery_keys(context: &Context) -> TestResult {
     ];
     person.pastes(make, &answers)?;
     person.pastes(seal, &[])?;
+    let drilled = person.pastes(drill, &answers[2..])?;
+    assert!(drilled.contains("1 of 1 SealedSecret opened"), "{drilled}");
     let opened = person.pastes(open, &answers[2..])?;
     assert!(opened.contains(&format!("PASSWORD: {}\n", BASE64_STANDARD.encode(PASSWORD))), "{opened}");
     Ok(())

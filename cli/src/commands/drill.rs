@@ -1,0 +1,111 @@
+use std::ffi::OsString;
+
+use clap::Args;
+use serde::Serialize;
+use waxseal_shared::open::open;
+use waxseal_shared::visible_text::escaped_json;
+
+use super::inspect::ReportFormat;
+use super::seal::counted;
+use crate::error::{CliError, Failures, Kind};
+use crate::file_names::file_name;
+use crate::identities;
+use crate::input::Input;
+use crate::passphrases::PassphraseArguments;
+use crate::sealed_objects::{SealedObject, inputs_of, read_each};
+use crate::streams::Streams;
+use crate::workers;
+
+/// Try whether an identity opens every SealedSecret.
+///
+/// For recovery keys: only opening proves that their wraps are good. Opens all values, shows none, and writes nothing.
+/// Prints each SealedSecret that does not open, and exits with 4 if there is one, or if a manifest cannot be read.
+#[derive(Args)]
+#[command(after_help = "Example:\n  waxseal drill apps/ --identity recovery.key")]
+pub(crate) struct DrillArguments {
+    /// Open the SealedSecrets of these files and folders; `-` is stdin
+    #[arg(value_name = "FILE|DIR|-", value_parser = file_name::<OsString>(), required = true)]
+    paths: Vec<OsString>,
+    /// Open with this age identity file, plain or protected by a passphrase. Repeatable: one of them must open a value
+    #[arg(long, value_name = "IDENTITY_FILE", value_parser = file_name::<OsString>(), required = true)]
+    identity: Vec<OsString>,
+    #[command(flatten)]
+    passphrase: PassphraseArguments,
+    /// Print the report in this format
+    #[arg(long, value_enum, default_value = "text")]
+    format: ReportFormat,
+}
+
+/// A SealedSecret that does not open.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Unopened {
+    place: String,
+    namespace: String,
+    name: String,
+    reason: &'static str,
+    message: String,
+}
+
+/// The outcome for one input.
+#[derive(Default)]
+struct Tried {
+    objects: usize,
+    unopened: Vec<Unopened>,
+    errors: Vec<CliError>,
+}
+
+pub(crate) fn run(arguments: DrillArguments, streams: &mut Streams) -> Result<(), Failures> {
+    let others = arguments.identity.iter().chain(arguments.passphrase.file());
+    crate::input::check_stdin_once(arguments.paths.iter().chain(others))?;
+    let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
+    let (mut inputs, mut total) = (Vec::new(), Tried::default());
+    for name in &arguments.paths {
+        inputs.extend(inputs_of(name, &mut total.errors, streams)?);
+    }
+    let work = |input: &Input| {
+        let mut tried = Tried::default();
+        let read = read_each(input, |object| {
+            tried.objects += 1;
+            tried.unopened.extend(open(&object.sealed, &ring).err().map(|refusal| {
+                let SealedObject { place, sealed, .. } = object;
+                let (namespace, name) = (sealed.namespace.to_string(), sealed.name.to_string());
+                Unopened { place, namespace, name, reason: refusal.reason().as_str(), message: refusal.to_string() }
+            }));
+        });
+        tried.errors.extend(Failures::errors_of(read));
+        tried
+    };
+    workers::in_order(&inputs, work, |tried: Tried| {
+        total.objects += tried.objects;
+        total.unopened.extend(tried.unopened);
+        total.errors.extend(tried.errors);
+    });
+    drop(ring);
+    report(arguments.format, total, streams)
+}
+
+fn report(format: ReportFormat, total: Tried, streams: &mut Streams) -> Result<(), Failures> {
+    let Tried { objects, unopened, mut errors } = total;
+    streams.result(&match format {
+        ReportFormat::Text => unopened.iter().map(line).collect(),
+        ReportFormat::Json => {
+            // A report is plain data.
+            let json = serde_json::to_string_pretty(&unopened).expect("a report is JSON");
+            format!("{}\n", escaped_json(&json))
+        }
+    })?;
+    let opened = objects - unopened.len();
+    streams.say(&format!("{} of {} opened, with all values", opened, counted(objects, "SealedSecret")));
+    errors = errors.into_iter().map(|error| error.with_kind(Kind::Found)).collect();
+    if !unopened.is_empty() {
+        let text = format!("{} of {objects} not opened: lost if only this identity is left", unopened.len());
+        let hint = "add a wrap for this identity with `waxseal rotate`, while another key still opens them";
+        errors.push(CliError::new(Kind::Found, text).with_hint(hint));
+    }
+    Failures::none_or(errors)
+}
+
+fn line(Unopened { place, namespace, name, reason, message }: &Unopened) -> String {
+    format!("{place}: {namespace}/{name}: {reason}: {message}\n")
+}

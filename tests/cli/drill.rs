@@ -1,0 +1,79 @@
+//! `waxseal drill`.
+
+use crate::folder::{Folder, SECRET};
+
+const DRILL: [&str; 4] = ["drill", "apps", "--identity", "recovery.key"];
+
+/// A folder with keys of a cluster and a recovery key, and one file that is sealed to both.
+fn folder() -> Folder {
+    let folder = Folder::with_key();
+    folder.generate("recovery", &["--recovery"]);
+    folder.write("apps/db.yaml", sealed(&folder, "db", &["--keys", "cluster.yaml", "--keys", "recovery.yaml"]));
+    folder
+}
+
+fn sealed(folder: &Folder, name: &str, keys: &[&str]) -> String {
+    let secret = SECRET.replace("name: db", &format!("name: {name}"));
+    folder.waxseal(&[&["seal"], keys].concat()).stdin(secret).succeeds()
+}
+
+#[test]
+fn everything_that_opens_is_counted_and_nothing_is_shown_or_written() {
+    let folder = folder();
+    assert_eq!(folder.waxseal(&DRILL).warns("1 of 1 SealedSecret opened, with all values\n"), "");
+    folder.write("apps/web.yaml", sealed(&folder, "web", &["--keys", "cluster.yaml", "--keys", "recovery.yaml"]));
+    assert_eq!(folder.waxseal(&DRILL).warns("2 of 2 SealedSecrets opened, with all values\n"), "");
+    let json = folder.waxseal(&[&DRILL[..], &["--format", "json"]].concat());
+    assert_eq!(json.warns("2 of 2 SealedSecrets opened, with all values\n"), "[]\n");
+}
+
+#[test]
+fn what_does_not_open_is_named_with_its_reason() {
+    let folder = folder();
+    folder.write("apps/web.yaml", sealed(&folder, "web", &["--keys", "cluster.yaml"]));
+    folder.write("apps/api.yaml", sealed(&folder, "api", &["--keys", "cluster.yaml", "--keys", "recovery.yaml"]));
+    let outcome = folder.waxseal(&DRILL).finish();
+    assert_eq!(outcome.status.code(), Some(4));
+    let expected = "2 of 3 SealedSecrets opened, with all values\n\
+                    error: 1 of 3 not opened: lost if only this identity is left\n\
+                    hint: add a wrap for this identity with `waxseal rotate`, while another key still opens them\n";
+    assert_eq!(outcome.stderr, expected);
+    assert!(outcome.stdout.starts_with("apps/web.yaml:1: shop/web: KeyMissing: "), "{}", outcome.stdout);
+    assert_eq!(outcome.stdout.lines().count(), 1);
+    let json = folder.waxseal(&[&DRILL[..], &["--format", "json"]].concat()).finish();
+    let report: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!((&report[0]["name"], &report[0]["reason"]), (&"web".into(), &"KeyMissing".into()));
+}
+
+#[test]
+fn a_value_that_was_changed_does_not_open() {
+    let folder = folder();
+    let text = folder.read("apps/db.yaml");
+    let (before, token) = text.split_once(": wax1.").expect("a token");
+    // The first character of the salt, after the envelope id and its dot.
+    let (id, salt) = token.split_once('.').expect("an envelope id");
+    let other = if salt.starts_with('A') { "B" } else { "A" };
+    folder.write("apps/db.yaml", format!("{before}: wax1.{id}.{other}{}", &salt[1..]));
+    let outcome = folder.waxseal(&DRILL).finish();
+    assert_eq!(outcome.status.code(), Some(4), "{}", outcome.stderr);
+    assert!(outcome.stdout.contains("shop/db: Unreadable: "), "{}{}", outcome.stdout, outcome.stderr);
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_fails_the_drill() {
+    let folder = folder();
+    folder.write("apps/bad.yaml", "a: [\n");
+    let outcome = folder.waxseal(&DRILL).finish();
+    assert_eq!((outcome.status.code(), outcome.stdout.as_str()), (Some(4), ""));
+    assert!(outcome.stderr.contains("error: apps/bad.yaml:"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("1 of 1 SealedSecret opened"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_drill_needs_an_identity_and_reads_stdin_once() {
+    let folder = folder();
+    let without = folder.waxseal(&["drill", "apps"]).finish();
+    assert_eq!(without.status.code(), Some(2));
+    let twice = folder.waxseal(&["drill", "-", "--identity", "-"]);
+    twice.fails(2, "error: `-` names stdin twice, and stdin can be read only once\n");
+}
