@@ -162,7 +162,7 @@ fn decide(
     random: &mut impl CryptoRng,
 ) -> Result<Plan, Judgement> {
     let ring = ring(keys)?;
-    let refused = |refusal: Refusal| Judgement::new(refusal.reason(), refusal.to_string());
+    let refused = |refusal: Refusal| Judgement::new(refusal.reason(), with_remedy(&refusal));
     let sealed = Sealed::decode(object).map_err(refused)?;
     check_metadata(&sealed.template, forbidden)?;
     let (opened, wraps) = open_and_review(object, &sealed, ring, random).map_err(refused)?;
@@ -177,6 +177,22 @@ fn decide(
             Ok(Plan::Write(Box::new(desired), done))
         }
     }
+}
+
+/// The text of a refusal, with what a person can do if keys are the cause.
+fn with_remedy(refusal: &Refusal) -> String {
+    let remedy = match refusal.reason() {
+        Reason::KeyRevoked => {
+            "; the Secret stays as it is. Change the values and seal them again, or seal them again as they are with a \
+             recovery key: waxseal rotate --reseal --identity FILE"
+        }
+        Reason::KeyMissing => {
+            "; seal the values again for this cluster, or add a wrap with a recovery key: waxseal rotate --to CLUSTER \
+             --identity FILE"
+        }
+        _ => "",
+    };
+    format!("{refusal}{remedy}")
 }
 
 fn check_metadata(template: &Template, forbidden: &[ForbiddenPrefix]) -> Result<(), Judgement> {

@@ -301,7 +301,20 @@ fn malformed_and_forbidden_objects_are_left() {
     let type_ = Some("kubernetes.io/service-account-token".to_owned());
     forbidden.spec.template = Some(Template { type_, ..Template::default() });
     assert_not_written(plan(&forbidden, held(&ring), None), Reason::TypeForbidden);
-    assert_not_written(plan(&sealed(&ring), held(&Arc::default()), None), Reason::KeyMissing);
+    let message = assert_not_written(plan(&sealed(&ring), held(&Arc::default()), None), Reason::KeyMissing);
+    assert!(message.contains("; seal the values again for this cluster, or add a wrap"), "{message}");
+}
+
+#[test]
+fn an_object_for_a_revoked_key_says_how_to_go_on() {
+    let text = Identity::generate(KeyKind::Classic, &mut randomness::system()).expose();
+    let key = |state| {
+        let identity = Identity::parse(&text).expect("its own text");
+        KeyRing::new(vec![HeldKey::new(identity, KeyRole::Cluster, Timestamp::UNIX_EPOCH, state)])
+    };
+    let object = sealed(&key(KeyState::Active));
+    let message = assert_not_written(plan(&object, held(&Arc::new(key(KeyState::Revoked))), None), Reason::KeyRevoked);
+    assert!(message.contains("; the Secret stays as it is. Change the values and seal them again"), "{message}");
 }
 
 #[test]
