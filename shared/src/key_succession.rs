@@ -144,9 +144,10 @@ impl Succession {
         }
     }
 
-    /// When the primary reaches the renewal period.
+    /// When the primary reaches the renewal period; `None` if it has reached it.
     pub fn next_renewal(&self) -> Option<Timestamp> {
-        self.primary()?.created_at.checked_add(self.renewal_period()?).ok()
+        let renewal = self.primary()?.created_at.checked_add(self.renewal_period()?).ok()?;
+        (renewal > self.now).then_some(renewal)
     }
 
     fn primary(&self) -> Option<&PublishedKey> {
@@ -330,7 +331,7 @@ mod tests {
         let mut store = Store::of(&[(Active, 90 * DAY)]);
         store.stored.broken.push("broken".to_owned());
         assert!(matches!(store.due(), Err(SuccessorObstacle::BrokenIdentity(_))));
-        assert_eq!(store.look(), [Active]);
+        assert_eq!((store.look(), store.succession().next_renewal()), (vec![Active], None));
         let store = store.with(KeyGeneration::Off);
         assert_eq!((store.due(), store.succession().next_renewal()), (Ok(None), None));
     }

@@ -41,7 +41,7 @@ pub(super) struct KeyStore {
     published_path: PathBuf,
     generation: KeyGeneration,
     strictest: StrictestStates,
-    /// When the primary reaches the renewal period.
+    /// The renewal that was still to come at the last look.
     next_renewal: Option<Timestamp>,
     /// The keys that were logged last.
     logged: Vec<PublishedKey>,
@@ -73,10 +73,9 @@ impl KeyStore {
         Self { path, published_path, generation, strictest, next_renewal: None, logged: Vec::new() }
     }
 
-    /// The time from `now` until the next renewal; `None` if it is due already, or if there is none.
+    /// The time from `now` until the next renewal, which may have fallen due since the last look.
     pub(super) fn time_to_renewal(&self, now: Timestamp) -> Option<Duration> {
-        let left = self.next_renewal?.duration_since(now);
-        left.is_positive().then(|| left.unsigned_abs())
+        Some(Duration::try_from(self.next_renewal?.duration_since(now)).unwrap_or_default())
     }
 
     /// Reads the identities, carries out what the published file requests, and publishes the keys. Makes the first key

@@ -47,7 +47,7 @@ pub(super) struct KeySource {
     publication: Publication,
     generation: KeyGeneration,
     strictest: StrictestStates,
-    /// When the primary reaches the renewal period.
+    /// The renewal that was still to come at the last look.
     next_renewal: Option<Timestamp>,
     complaints: Complaints,
 }
@@ -166,10 +166,10 @@ impl KeySource {
         Succession::new(stored, &self.strictest, |key| requests.state(key), self.generation, now)
     }
 
-    /// The time until the next renewal; `None` if it is due already, or if there is none.
+    /// The time until the next renewal, which may have fallen due since the last look.
     fn time_to_renewal(&self) -> Option<Duration> {
         let left = self.next_renewal?.duration_since(Timestamp::now());
-        left.is_positive().then(|| left.unsigned_abs())
+        Some(Duration::try_from(left).unwrap_or_default())
     }
 
     /// Returns the identities. Makes the first one unless something forbids it ([`waxseal_shared::key_life`]).
