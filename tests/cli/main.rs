@@ -40,6 +40,7 @@ mod keys_fetch_errors;
 mod keys_generate;
 mod keys_list;
 mod keys_public;
+mod keys_states;
 mod memory;
 mod open;
 mod output_files;

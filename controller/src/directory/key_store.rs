@@ -308,7 +308,7 @@ mod tests {
 
     /// Starts a controller on the folder. Returns its keys and its warnings.
     fn start(folder: &TempDir) -> (Keys, Vec<String>) {
-        let (keys, problems) = refresh(&mut store(&folder));
+        let (keys, problems) = refresh(&mut store(folder));
         (keys, problems.warnings.into_iter().collect())
     }
 
