@@ -1,6 +1,7 @@
 //! The cluster. Only this module and those below it name the Kubernetes client.
 
 mod failures;
+mod session;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,17 +9,16 @@ use std::time::Duration;
 use clap::Args;
 use http::{HeaderValue, Response};
 use http_body_util::Limited;
-use kube::api::{ListParams, ObjectList};
+use kube::api::ObjectList;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, Resource};
-use tokio::runtime::Builder;
+use kube::{Client, Config, Resource};
 use tower::util::MapResponseLayer;
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
 use waxseal_shared::visible_text::escaped;
 
-use self::failures::Server;
+pub(crate) use self::session::{RequestOutcome, Session};
 use crate::error::{CliError, Kind};
 use crate::file_names::{context_name, file_name};
 
@@ -45,18 +45,12 @@ pub(crate) fn sealing_keys(
     cluster: &ClusterArguments,
     namespace: &Namespace,
 ) -> Result<(Vec<PublishedKey>, String), CliError> {
-    let kubeconfig = kubeconfig(cluster)?;
-    let context = chosen_context(cluster, &kubeconfig)?;
-    let place = format!("context {}", escaped(&context));
-    let objects = list(kubeconfig, context, namespace).map_err(|error| error.at(&place))?;
-    if objects.is_empty() {
-        let error = no_cluster(format!("no SealingKey in the namespace {namespace}")).at(&place);
-        return Err(error.with_hint("wait until waxseal-controller logs \"published the sealing key\", or name its namespace with `--namespace`"));
-    }
-    let decoded = objects.iter().map(|object| {
-        PublishedKey::decode(object).map_err(|error| CliError::refused(format!("a SealingKey: {error}")).at(&place))
+    let session = Session::open(cluster, namespace)?;
+    let place = session.place();
+    let decoded = session.sealing_keys()?.into_iter().map(|object| {
+        PublishedKey::decode(&object).map_err(|error| CliError::refused(format!("a SealingKey: {error}")).at(place))
     });
-    Ok((decoded.collect::<Result<_, _>>()?, place))
+    Ok((decoded.collect::<Result<_, _>>()?, place.to_owned()))
 }
 
 fn kubeconfig(cluster: &ClusterArguments) -> Result<Kubeconfig, CliError> {
@@ -77,32 +71,6 @@ fn chosen_context(cluster: &ClusterArguments, kubeconfig: &Kubeconfig) -> Result
         Some(name) => Err(failures::no_context(&format!("no context {}", escaped(name)), &contexts)),
         None => Err(failures::no_context("no current context", &contexts)),
     }
-}
-
-fn list(kubeconfig: Kubeconfig, context: String, namespace: &Namespace) -> Result<Vec<SealingKey>, CliError> {
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|error| CliError::io("start", &error))?;
-    let result = runtime.block_on(async {
-        let config = config(kubeconfig, context).await?;
-        let server = Server::of(&config)?;
-        if !has_possible_token(&config) {
-            return Err(failures::no_credentials());
-        }
-        // Outside of the timeout: this starts the login plugin, which can wait for the user.
-        let client = client(config).map_err(|error| server.failure(&error, namespace))?;
-        let keys: Api<SealingKey> = Api::namespaced(client, namespace.as_str());
-        let request = runtime.spawn(async move { keys.list(&ListParams::default()).await });
-        match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-            Ok(Ok(Ok(list))) if is_list_of_sealing_keys(&list) => Ok(list.items),
-            Ok(Ok(Ok(_))) => Err(failures::unknown_answer()),
-            Ok(Ok(Err(error))) => Err(server.failure(&error, namespace)),
-            Ok(Err(_)) => Err(CliError::new(Kind::Failed, "failed to ask the API server")),
-            Err(_) => Err(no_cluster(format!("{server} did not answer within {} seconds", REQUEST_TIMEOUT.as_secs()))),
-        }
-    });
-    // Does not wait for the runtime: name resolution blocks a thread that cannot be interrupted.
-    runtime.shutdown_background();
-    result
 }
 
 async fn config(kubeconfig: Kubeconfig, context: String) -> Result<Config, CliError> {

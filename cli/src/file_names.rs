@@ -36,6 +36,11 @@ pub(crate) fn cluster_name() -> impl TypedValueParser<Value = String> {
     NameParser { expected: "the name of a cluster" }.try_map(|name| name.into_string().map_err(|_| "not UTF-8"))
 }
 
+/// Parses what should be a key id; refuses a private key.
+pub(crate) fn key_id() -> impl TypedValueParser<Value = String> {
+    NameParser { expected: "a key id" }.try_map(|id| id.into_string().map_err(|_| "not UTF-8"))
+}
+
 /// Returns the folder of a file: `.` for a name alone.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {

@@ -2,6 +2,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
+use waxseal_shared::key_succession::{KeyGeneration, RenewalPeriodError, parse_renewal_period};
 use waxseal_shared::template::ForbiddenPrefix;
 
 /// Turns SealedSecrets into Secrets, in a cluster or on a folder.
@@ -51,6 +53,8 @@ pub(crate) struct Kubernetes {
     #[arg(long, env = "WAXSEAL_LISTEN", value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
     #[command(flatten)]
+    pub(crate) key_life: KeyLife,
+    #[command(flatten)]
     pub(crate) forbidden: ForbiddenMetadata,
 }
 
@@ -96,7 +100,39 @@ pub(crate) struct Directory {
     #[arg(long)]
     pub(crate) once: bool,
     #[command(flatten)]
+    pub(crate) key_life: KeyLife,
+    #[command(flatten)]
     pub(crate) forbidden: ForbiddenMetadata,
+}
+
+/// When the controller makes keys by itself.
+#[derive(clap::Args, Default)]
+pub(crate) struct KeyLife {
+    /// Make a new sealing key when the primary is older than this, and retire the old one, which still opens; 0 is never
+    #[arg(long, env = "WAXSEAL_RENEW_AFTER", value_name = "DURATION", value_parser = RenewalPeriod::parse, default_value = "90d")]
+    renew_after: RenewalPeriod,
+    /// Never make a sealing key, neither the first nor a new one: all identities are brought by an operator
+    #[arg(long, env = "WAXSEAL_NO_KEY_GENERATION")]
+    no_key_generation: bool,
+}
+
+/// How long a key is the primary; `None` is for ever.
+#[derive(Clone, Copy, Default)]
+struct RenewalPeriod(Option<SignedDuration>);
+
+impl RenewalPeriod {
+    fn parse(text: &str) -> Result<Self, RenewalPeriodError> {
+        parse_renewal_period(text).map(Self)
+    }
+}
+
+impl KeyLife {
+    pub(crate) fn generation(&self) -> KeyGeneration {
+        if self.no_key_generation {
+            return KeyGeneration::Off;
+        }
+        KeyGeneration::On { renew_after: self.renew_after.0 }
+    }
 }
 
 /// The metadata that SealedSecrets must not have, in addition to what Waxseal always forbids.

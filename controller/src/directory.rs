@@ -17,6 +17,8 @@ mod wakeups;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::args;
 use crate::log::{Complaints, chain};
 use reconciler::Reconciler;
@@ -47,7 +49,9 @@ pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
         complaints.log(failure.into_iter().collect());
         // The log has said what is incomplete.
         let _result = reconciler.pass(&wakeups);
-        let next_look = Instant::now() + if watcher.is_ok() { RESCAN } else { POLL };
+        let rescan = if watcher.is_ok() { RESCAN } else { POLL };
+        let renewal = reconciler.keys.time_to_renewal(Timestamp::now()).unwrap_or(rescan);
+        let next_look = Instant::now() + rescan.min(renewal);
         wakeups.wait_until(reconciler.deletions.next().map_or(next_look, |due| next_look.min(due)));
     }
     tracing::info!("stopped");

@@ -72,7 +72,8 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
     let mut tasks = JoinSet::new();
     tasks.spawn(server::serve(listener, sources));
-    tasks.spawn(KeySource::new(client.clone(), &key_namespace, Arc::clone(&keys_changed)).run(keys_sender));
+    let generation = args.key_life.generation();
+    tasks.spawn(KeySource::new(client.clone(), &key_namespace, Arc::clone(&keys_changed), generation).run(keys_sender));
     for (kind, selection) in [
         ("identity Secrets", keys::identity_secrets(&key_namespace)),
         ("SealingKeys", keys::sealing_keys(&key_namespace)),

@@ -10,6 +10,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use waxseal_shared::judgement::Fact;
+use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::PublishedKey;
 
 use crate::args::LogFormat;
@@ -75,6 +76,16 @@ pub(crate) fn made_first_key(key: &PublishedKey) {
         key = key.recipient.key_id().as_str(),
         fingerprint = key.recipient.fingerprint(),
         "made the first sealing key"
+    );
+}
+
+/// Logs the making of a key that follows another.
+pub(crate) fn made_successor(key: &PublishedKey, of: &KeyId) {
+    tracing::info!(
+        key = key.recipient.key_id().as_str(),
+        after = of.as_str(),
+        fingerprint = key.recipient.fingerprint(),
+        "made a new sealing key"
     );
 }
 

@@ -14,6 +14,9 @@ pub const MARK_LABEL: &str = "waxseal.dev/secret";
 pub const MARK_OWNED: &str = "owned";
 /// The type of the Secrets that hold identities of a controller.
 pub const IDENTITY_TYPE: &str = "waxseal.dev/sealing-key";
+/// The annotation of a SealingKey in which a controller confirms the state of the key: the identity has this state, and
+/// the controller uses the key accordingly. `spec.state` is only the request.
+pub const CONFIRMED_STATE_ANNOTATION: &str = "waxseal.dev/confirmed-state";
 /// The field manager of every write to the API server (Kubernetes, "Server-Side Apply").
 pub const FIELD_MANAGER: &str = "waxseal";
 

@@ -194,8 +194,7 @@ impl<P> StoredKeys<P> {
         // Notes the states of all copies first: an identity may be stored twice, and every copy gets the strictest
         // state.
         for (key, _) in &self.held {
-            let key = key.published();
-            strictest.note(&key.recipient, requested(key).into_iter().fold(key.state, KeyState::stricter));
+            strictest.note_all(key.published(), requested(key.published()));
         }
         let mut writes = Vec::new();
         for (key, place) in &mut self.held {
@@ -217,10 +216,27 @@ impl<P> StoredKeys<P> {
 
 /// The strictest state in which each key was seen. A controller keeps it as long as it runs, so that a
 /// state that cannot be written to the identity stays in force.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct StrictestStates(BTreeMap<String, KeyState>);
 
 impl StrictestStates {
+    /// The stored keys in the states that they would have if all requests were carried out. Notes nothing.
+    pub(crate) fn with_requests<P>(
+        &self,
+        stored: &StoredKeys<P>,
+        requested: impl Fn(&PublishedKey) -> Option<KeyState>,
+    ) -> Vec<PublishedKey> {
+        let mut states = self.clone();
+        let keys = || stored.held.iter().map(|(key, _)| key.published());
+        keys().for_each(|key| states.note_all(key, requested(key)));
+        keys().map(|key| PublishedKey { state: states.note(&key.recipient, key.state), ..key.clone() }).collect()
+    }
+
+    /// Notes the state of a key and the state that is requested.
+    fn note_all(&mut self, key: &PublishedKey, requested: Option<KeyState>) {
+        self.note(&key.recipient, requested.into_iter().fold(key.state, KeyState::stricter));
+    }
+
     /// Notes a state of a key. Returns the strictest that was noted so far.
     fn note(&mut self, key: &Recipient, state: KeyState) -> KeyState {
         let strictest = self.0.entry(key.as_str().to_owned()).or_insert(state);

@@ -82,6 +82,7 @@ pub mod judgement;
 pub mod key;
 pub mod key_life;
 pub mod key_ring;
+pub mod key_succession;
 pub mod manifest;
 pub mod names;
 pub mod open;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -57,6 +58,52 @@ pub(crate) fn request_line(stream: impl Read) -> String {
     let lines = BufReader::new(stream).lines().map_while(Result::ok);
     let request: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
     request.into_iter().next().unwrap_or_default()
+}
+
+/// Answers lists of SealingKeys and changes of them; returns the port. Until a change succeeds, lists have the keys
+/// `before`, and then the keys `after`. Every change gets the answer `change`: a status and JSON.
+pub(crate) fn serve_changes(before: Value, change: (&'static str, Value), after: Value) -> u16 {
+    let is_changed = AtomicBool::new(false);
+    serve_with(move |mut stream| {
+        let (line, body) = request(&stream);
+        let (status, answer) =
+            if line.starts_with("PATCH /apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys/") {
+                // A change names the version that was read, and only the state.
+                let body: Value = serde_json::from_str(&body).expect("JSON");
+                assert_eq!(body["metadata"], json!({"resourceVersion": "5", "uid": "u"}));
+                assert_eq!(body["spec"].as_object().expect("a spec").keys().collect::<Vec<_>>(), ["state"]);
+                is_changed.fetch_or(change.0 == "200 OK", Ordering::Relaxed);
+                change.clone()
+            } else if is_changed.load(Ordering::Relaxed) {
+                ("200 OK", after.clone())
+            } else {
+                ("200 OK", before.clone())
+            };
+        let answer = answer.to_string();
+        let head = head(status, &format!("content-length: {}", answer.len()));
+        let _gone = stream.write_all(format!("{head}{answer}").as_bytes());
+    })
+}
+
+/// Reads a request; returns its first line and its body.
+fn request(stream: impl Read) -> (String, String) {
+    let mut reader = BufReader::new(stream);
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        let length = reader.read_line(&mut line).unwrap_or_default();
+        if length == 0 || line.trim().is_empty() {
+            break;
+        }
+        lines.push(line.to_ascii_lowercase());
+        if lines.len() == 1 {
+            lines[0] = line;
+        }
+    }
+    let length = lines.iter().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
+    let mut body = vec![0; length.unwrap_or_default()];
+    let _gone = reader.read_exact(&mut body);
+    (lines.into_iter().next().unwrap_or_default(), String::from_utf8(body).expect("text"))
 }
 
 /// The head of a response with JSON.

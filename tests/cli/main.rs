@@ -45,6 +45,7 @@ mod keys_fetch_errors;
 mod keys_generate;
 mod keys_list;
 mod keys_public;
+mod keys_states;
 mod keys_usage;
 mod memory;
 mod open;

@@ -1,9 +1,13 @@
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
 use serde_json::Value;
+use waxseal_shared::manifest::read_keys;
 use waxseal_shared::names::KeyId;
+use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 
 use crate::machine::{Machine, Once, mode, secret, write_private};
 
@@ -185,8 +189,13 @@ fn a_revocation_outlives_the_published_file_and_a_restart() {
     fs::remove_file(machine.key("sealing-keys.yaml")).expect("it is there");
     let log = machine.once().fails();
     machine.assert_reason("db", "KeyRevoked");
-    assert!(published(&machine).contains("state: Revoked") && !published(&machine).contains("state: Active"));
-    assert_eq!(held_keys(&log)[0]["state"], "Revoked");
+    // The revoked key, and the key that follows it.
+    let published = published(&machine);
+    assert_eq!((published.matches("state: Revoked").count(), published.matches("state: Active").count()), (1, 1));
+    let held = held_keys(&log);
+    let id = file.trim_end_matches(".key");
+    let states: Vec<_> = held.iter().filter(|line| line["key"] == id).map(|line| &line["state"]).collect();
+    assert!(states == ["Revoked"] && held.len() == 2, "{log}");
 }
 
 #[test]
@@ -203,10 +212,11 @@ fn a_revoked_key_does_not_become_active_again() {
 #[test]
 fn each_key_is_logged_once_with_its_fingerprint() {
     let machine = Machine::with_key();
-    machine.add_key(EARLIER);
+    let earlier = (Timestamp::now() - SignedDuration::from_hours(1)).to_string();
+    machine.add_key(&earlier);
     let controller = machine.start();
     controller.wait_until("the first pass", || machine.status().is_object());
-    let added = machine.add_key(EARLIER);
+    let added = machine.add_key(&earlier);
     controller.wait_until("the new key", || published(&machine).contains(&added));
     let lines = held_keys(&controller.log());
     let mut ids: Vec<_> = lines.iter().map(|line| line["key"].as_str().unwrap_or_default()).collect();
@@ -221,7 +231,7 @@ fn each_key_is_logged_once_with_its_fingerprint() {
         assert_eq!(fingerprint.strip_prefix("sha256:").and_then(|hex| hex.get(..16)), id.strip_prefix('k'));
         assert_eq!((line["role"].as_str(), line["state"].as_str()), (Some("Cluster"), Some("Active")));
     }
-    assert_eq!(lines.iter().filter(|line| line["created"] == EARLIER).count(), 2);
+    assert_eq!(lines.iter().filter(|line| line["created"] == earlier.as_str()).count(), 2);
 }
 
 #[test]
@@ -233,6 +243,91 @@ fn a_key_from_the_future_is_refused() {
     let said = format!("the key keys/{id}.key is not used: its creation time, 2100-01-01T00:00:00Z, is in the future");
     assert!(log.contains(&said), "{log}");
     assert!(published(&machine).contains(good.trim_end_matches(".key")) && !published(&machine).contains(&id));
+}
+
+/// The published keys, oldest first.
+fn published_keys(machine: &Machine) -> Vec<PublishedKey> {
+    let mut keys = read_keys(&published(machine)).unwrap_or_default();
+    keys.sort_by_key(|key| key.created_at);
+    keys
+}
+
+/// Whether exactly one key is Active, and it is the newest.
+fn is_settled(oldest_first: &[PublishedKey]) -> bool {
+    oldest_first.iter().filter(|key| key.state == KeyState::Active).eq(oldest_first.last())
+}
+
+#[test]
+fn a_key_is_renewed_after_the_period_and_the_older_still_opens() {
+    let machine = Machine::with_key();
+    machine.seal(&secret("old", "one"), "old.yaml");
+    let controller = machine.start_with(&[("WAXSEAL_RENEW_AFTER", "2s")]);
+    controller.wait_until("a new key", || published_keys(&machine).len() >= 2);
+    controller.wait_for_value("shop/old/password", "one");
+    let files = machine.key_files();
+    controller.wait_until("one more key", || machine.key_files().len() > files.len());
+    controller.wait_until("rest", || is_settled(&published_keys(&machine)));
+}
+
+#[test]
+fn a_controller_that_is_killed_while_it_renews_ends_right() {
+    let machine = Machine::with_key();
+    let period = [("WAXSEAL_RENEW_AFTER", "1s")];
+    for round in 0..36 {
+        let before = machine.key_files().len();
+        let controller = machine.start_with(&period);
+        match round % 2 {
+            0 => controller.wait_until("a new key file", || machine.key_files().len() > before),
+            _ => thread::sleep(Duration::from_millis(10 * round)),
+        }
+        assert_eq!(controller.stop(Signal::KILL), None);
+    }
+    let controller = machine.start_with(&period);
+    controller.wait_until("one Active key", || {
+        let keys = published_keys(&machine);
+        is_settled(&keys) && keys.len() == machine.key_files().len()
+    });
+    drop(controller);
+    let keys = published_keys(&machine);
+    assert!(keys.len() > 18, "{}", keys.len());
+    for pair in keys.windows(2) {
+        let gap = pair[1].created_at.duration_since(pair[0].created_at);
+        assert!(gap >= SignedDuration::from_secs(1), "{pair:?}");
+        assert_eq!(pair[0].state, KeyState::Retired);
+    }
+}
+
+#[test]
+fn the_only_active_key_is_retired_after_its_successor_is_made() {
+    let machine = Machine::with_key();
+    let controller = machine.start_with(&[("WAXSEAL_RENEW_AFTER", "0")]);
+    ask_for(&machine, "Retired");
+    controller.wait_until("a new key", || {
+        let keys = published_keys(&machine);
+        keys.len() == 2 && is_settled(&keys) && keys[0].state == KeyState::Retired
+    });
+    assert!(controller.log().contains("made a new sealing key"));
+}
+
+#[test]
+fn without_key_generation_no_key_is_made() {
+    let machine = Machine::new();
+    let off = [("WAXSEAL_NO_KEY_GENERATION", "true"), ("WAXSEAL_RENEW_AFTER", "1s")];
+    let log = machine.once_with(&off).fails();
+    assert!(log.contains("there is no sealing key, because key generation is off: add a key file"), "{log}");
+    assert_eq!(machine.key_files(), [""; 0]);
+    machine.add_key(EARLIER);
+    machine.once_with(&off).succeeds();
+    assert_eq!(machine.key_files().len(), 1);
+}
+
+#[test]
+fn a_renewal_period_that_is_not_a_duration_is_refused() {
+    let machine = Machine::new();
+    let refused = machine.once_with(&[("WAXSEAL_RENEW_AFTER", "1y")]).log();
+    let said = "invalid value '1y' for '--renew-after <DURATION>': must be 0 (never) or a duration of at least one second \
+                in weeks, days, hours, minutes and seconds, such as 90d";
+    assert!(refused.contains(said), "{refused}");
 }
 
 #[test]

@@ -170,6 +170,20 @@ impl Machine {
         self.spawn(self.command())
     }
 
+    /// Like [`Self::once`], with these environment variables.
+    pub(crate) fn once_with(&self, variables: &[(&str, &str)]) -> Once {
+        let mut command = self.command();
+        command.arg("--once").envs(variables.iter().copied());
+        Once(command.output().expect("the controller starts"))
+    }
+
+    /// Starts the controller with these environment variables.
+    pub(crate) fn start_with(&self, variables: &[(&str, &str)]) -> Controller<'_> {
+        let mut command = self.command();
+        command.envs(variables.iter().copied());
+        self.spawn(command)
+    }
+
     /// Starts the controller for a single run.
     pub(crate) fn start_once(&self) -> Controller<'_> {
         let mut command = self.command();

@@ -7,6 +7,8 @@ mod admission;
 mod harness;
 mod http;
 mod hygiene;
+mod key_commands;
+mod key_succession;
 mod keys;
 mod kubectl;
 mod materialise;
@@ -57,6 +59,8 @@ fn tests() -> Vec<Test> {
         harness::tests(),
         http::tests(),
         hygiene::tests(),
+        key_commands::tests(),
+        key_succession::tests(),
         keys::tests(),
         kubectl::tests(),
         materialise::tests(),

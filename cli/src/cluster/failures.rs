@@ -22,6 +22,22 @@ const UNRESOLVED: &str = "dns error";
 const NO_URL: &str = "the `server` of its cluster is not a URL with http:// or https://";
 const WITH_KUBECTL: &str = "see if `kubectl` can use the context";
 
+/// A request about SealingKeys.
+#[derive(Clone, Copy)]
+pub(super) enum Operation {
+    List,
+    Patch,
+}
+
+impl Operation {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Patch => "patch",
+        }
+    }
+}
+
 /// The API server, as errors name it: without the credentials that its URL in the kubeconfig may contain.
 pub(super) struct Server {
     host: String,
@@ -95,13 +111,20 @@ impl Server {
         })
     }
 
-    /// The error for a list request that failed.
-    pub(super) fn failure(&self, error: &kube::Error, namespace: &Namespace) -> CliError {
+    /// The error for a request that failed.
+    pub(super) fn failure(&self, error: &kube::Error, operation: Operation, namespace: &Namespace) -> CliError {
         match error {
             kube::Error::Api(status) if status.code == 404 => no_cluster("the cluster does not know SealingKeys")
                 .with_hint("waxseal-controller and its custom resource definitions are not installed there"),
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-                no_cluster(format!("the API server does not let you list SealingKeys in {namespace} ({})", status.code))
+                let (verb, code) = (operation.verb(), status.code);
+                let error = format!("the API server does not let you {verb} SealingKeys in {namespace} ({code})");
+                match operation {
+                    Operation::List => no_cluster(error),
+                    Operation::Patch => no_cluster(error).with_hint(format!(
+                        "ask for a Role with the verb patch on sealingkeys.waxseal.dev in {namespace}"
+                    )),
+                }
             }
             kube::Error::Api(status) => no_cluster(format!("the API server answers with an error ({})", status.code)),
             kube::Error::SerdeError(error) if error.is_data() => unknown_answer(),

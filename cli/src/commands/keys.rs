@@ -3,17 +3,23 @@
 mod changes;
 mod fetch;
 mod generate;
+mod key_owner;
 mod list;
 mod public;
+mod retire;
+mod revoke;
+mod rotate;
 mod target;
 mod usage;
 
 use clap::Subcommand;
+use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 
+use self::key_owner::{KeyOwner, OwnerArguments};
 use crate::error::Failures;
 use crate::streams::Streams;
 
-/// Generate, fetch and list sealing keys, and list what they open.
+/// Generate, fetch and list sealing keys, change the keys of a controller, and list what a key opens.
 #[derive(Subcommand)]
 pub(crate) enum KeysCommand {
     Fetch(fetch::FetchArguments),
@@ -21,6 +27,9 @@ pub(crate) enum KeysCommand {
     List(list::ListArguments),
     Public(public::PublicArguments),
     Usage(usage::UsageArguments),
+    Retire(retire::RetireArguments),
+    Revoke(revoke::RevokeArguments),
+    Rotate(rotate::RotateArguments),
 }
 
 pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Failures> {
@@ -30,5 +39,30 @@ pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Fai
         KeysCommand::List(arguments) => list::run(arguments, streams),
         KeysCommand::Public(arguments) => public::run(arguments, streams),
         KeysCommand::Usage(arguments) => usage::run(arguments, streams),
+        KeysCommand::Retire(arguments) => retire::run(arguments, streams),
+        KeysCommand::Revoke(arguments) => revoke::run(arguments, streams),
+        KeysCommand::Rotate(arguments) => rotate::run(arguments, streams),
     }
+}
+
+/// Requests a state for a key, and waits until the controller confirms.
+fn carry_out(
+    arguments: &OwnerArguments,
+    owner: &KeyOwner,
+    key: &PublishedKey,
+    state: KeyState,
+    streams: &mut Streams,
+) -> Result<(), Failures> {
+    let (id, word) = (key.recipient.key_id(), state.as_str());
+    owner.request(key, state)?;
+    if !owner.confirms() {
+        streams.say(&format!("requested: {id} becomes {word} as soon as the controller runs"));
+        return Ok(());
+    }
+    arguments.wait_until(owner, &format!("confirm that {id} is {word}"), |keys| {
+        let found = keys.iter().find(|found| found.key.recipient == key.recipient)?;
+        found.confirmed().filter(|confirmed| *confirmed >= state)
+    })?;
+    streams.say(&format!("the controller confirms: {id} is {word}"));
+    Ok(())
 }

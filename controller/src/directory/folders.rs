@@ -86,6 +86,7 @@ mod tests {
             secrets,
             keys,
             once: true,
+            key_life: args::KeyLife::default(),
             forbidden: args::ForbiddenMetadata::default(),
         })
     }

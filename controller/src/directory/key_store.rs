@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -13,6 +14,7 @@ use waxseal_shared::key_life::{
     read_held_key, with_state,
 };
 use waxseal_shared::key_ring::{KeyRing, Keys};
+use waxseal_shared::key_succession::{KeyGeneration, Succession, Successor};
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::randomness;
@@ -37,7 +39,10 @@ const MAX_PUBLISHED_BYTES: u64 = 8 * 1024 * 1024;
 pub(super) struct KeyStore {
     path: PathBuf,
     published_path: PathBuf,
+    generation: KeyGeneration,
     strictest: StrictestStates,
+    /// The renewal that was still to come at the last look.
+    next_renewal: Option<Timestamp>,
     /// The keys that were logged last.
     logged: Vec<PublishedKey>,
 }
@@ -62,13 +67,20 @@ struct KeyFile {
 }
 
 impl KeyStore {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, generation: KeyGeneration) -> Self {
         let published_path = path.join(PUBLISHED_FILE);
-        Self { path, published_path, strictest: StrictestStates::default(), logged: Vec::new() }
+        let strictest = StrictestStates::default();
+        Self { path, published_path, generation, strictest, next_renewal: None, logged: Vec::new() }
+    }
+
+    /// The time from `now` until the next renewal, which may have fallen due since the last look.
+    pub(super) fn time_to_renewal(&self, now: Timestamp) -> Option<Duration> {
+        Some(Duration::try_from(self.next_renewal?.duration_since(now)).unwrap_or_default())
     }
 
     /// Reads the identities, carries out what the published file requests, and publishes the keys. Makes the first key
-    /// unless something forbids it ([`waxseal_shared::key_life`]).
+    /// unless something forbids it ([`waxseal_shared::key_life`]), and the successor that is due
+    /// ([`waxseal_shared::key_succession`]).
     pub(super) fn refresh(&mut self, manifests: &FolderContents, now: Timestamp, problems: &mut Problems) -> Keys {
         let mut stored = self.read(now, problems);
         let published = self.read_published(problems);
@@ -76,7 +88,10 @@ impl KeyStore {
             problems.failures.extend(self.make_first(manifests, published.as_deref(), now).err());
             stored = self.read(now, problems);
         }
-        self.tighten(&mut stored, published.as_deref().unwrap_or_default(), problems);
+        if published.as_deref().is_some_and(|published| self.make_successor(&stored, published, now, problems)) {
+            stored = self.read(now, problems);
+        }
+        self.tighten(&mut stored, published.as_deref(), now, problems);
         let broken = stored.broken.len();
         problems.warnings.extend(std::mem::take(&mut stored.broken));
         let keys = Keys::of(KeyRing::new(stored.into_keys()));
@@ -137,9 +152,15 @@ impl KeyStore {
         published: Option<&[PublishedKey]>,
         now: Timestamp,
     ) -> Result<(), String> {
+        if self.generation == KeyGeneration::Off {
+            return Err("there is no sealing key, because key generation is off: add a key file".to_owned());
+        }
         let sealed_secrets = manifests.sealed_secrets().map(|manifest| &manifest.object);
         let cause = match first_key_obstacle(sealed_secrets, published, manifests.unreadable.first()) {
-            None => return self.add_first(now).map_err(|error| log::chain(&error)),
+            None => {
+                let added = self.add(now).map_err(|error| log::chain(&error));
+                return added.map(|key| log::made_first_key(&key));
+            }
             // The judgement on the SealedSecret says it.
             Some(FirstKeyObstacle::SealedSecret) => return Ok(()),
             Some(FirstKeyObstacle::Published) => {
@@ -151,20 +172,49 @@ impl KeyStore {
         Err(format!("no first key is made, because {cause}"))
     }
 
-    fn add_first(&self, now: Timestamp) -> Result<(), FileError> {
-        let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now, &mut randomness::system());
-        let path = self.path.join(format!("{}.{KEY_EXTENSION}", key.key_id()));
-        durable_file::add(&path, key.to_identity_file().as_bytes(), 0o600).map_err(failed_to("write", &path))?;
-        log::made_first_key(key.published());
-        Ok(())
+    /// Makes the successor that is due, and returns whether it did. No other process makes one at the same time: the
+    /// folder is locked.
+    fn make_successor(
+        &self,
+        stored: &StoredKeys<KeyFile>,
+        requests: &[PublishedKey],
+        now: Timestamp,
+        problems: &mut Problems,
+    ) -> bool {
+        let due = self.succession(stored, requests, now).due();
+        let due = due.map_err(|obstacle| problems.warnings.insert(obstacle.to_string())).ok().flatten();
+        let Some(Successor { of, created_at }) = due else { return false };
+        let made = problems.fail(self.add(created_at));
+        made.iter().for_each(|key| log::made_successor(key, &of));
+        made.is_some()
     }
 
-    fn tighten(&mut self, stored: &mut StoredKeys<KeyFile>, published: &[PublishedKey], problems: &mut Problems) {
+    /// Writes the file of a new key.
+    fn add(&self, created_at: Timestamp) -> Result<PublishedKey, FileError> {
+        let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, created_at, &mut randomness::system());
+        let path = self.path.join(format!("{}.{KEY_EXTENSION}", key.key_id()));
+        durable_file::add(&path, key.to_identity_file().as_bytes(), 0o600).map_err(failed_to("write", &path))?;
+        Ok(key.published().clone())
+    }
+
+    fn succession(&self, stored: &StoredKeys<KeyFile>, published: &[PublishedKey], now: Timestamp) -> Succession {
         let requested = |key: &PublishedKey| {
             let requests = published.iter().filter(|request| request.recipient == key.recipient);
             requests.map(|request| request.state).max()
         };
-        for (file, state) in stored.tighten(&mut self.strictest, requested) {
+        Succession::new(stored, &self.strictest, requested, self.generation, now)
+    }
+
+    fn tighten(
+        &mut self,
+        stored: &mut StoredKeys<KeyFile>,
+        published: Option<&[PublishedKey]>,
+        now: Timestamp,
+        problems: &mut Problems,
+    ) {
+        let succession = published.map(|published| self.succession(stored, published, now));
+        self.next_renewal = succession.as_ref().and_then(Succession::next_renewal);
+        for (file, state) in stored.tighten(&mut self.strictest, |key| succession.as_ref()?.state(key)) {
             let (path, word) = (visible_path(&file.path), state.as_str());
             match file.write_state(state) {
                 Ok(()) => tracing::info!(file = path, state = word, "wrote the state of a sealing key to its file"),
@@ -176,11 +226,16 @@ impl KeyStore {
         }
     }
 
-    /// Writes the public half of the keys, and the requests that wait for a broken identity, if the file differs.
+    /// Writes the public half of the keys, and the requests that wait for a broken identity, if the file differs. Does
+    /// not write over a request that somebody has made since the file was read: that change wakes the loop.
     fn publish(&self, held: &[HeldKey], published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
+        if self.read_published(&mut Problems::default()).is_none_or(|present| present != published) {
+            return Ok(());
+        }
         let is_held = |key: &PublishedKey| held.iter().any(|held| held.published().recipient == key.recipient);
-        let requests = published.into_iter().filter(|key| !is_held(key) && !must_be_removed(key, held, broken));
-        let keys: Vec<_> = held.iter().map(|key| key.published().clone()).chain(requests).collect();
+        let with_request = |held: &HeldKey| published.iter().fold(held.published().clone(), with_stricter_state);
+        let requests = published.iter().filter(|key| !is_held(key) && !must_be_removed(key, held, broken));
+        let keys: Vec<_> = held.iter().map(with_request).chain(requests.cloned()).collect();
         let path = &self.published_path;
         let updated = durable_file::update(path, write_keys(&keys).as_bytes(), 0o644);
         if updated.map_err(failed_to("write", path))? {
@@ -203,6 +258,13 @@ impl KeyFile {
     }
 }
 
+/// The key in the stricter of its state and the requested state, if the request is for this key: a request to retire a
+/// key may wait for another key.
+fn with_stricter_state(key: PublishedKey, request: &PublishedKey) -> PublishedKey {
+    let is_for_key = key.recipient == request.recipient;
+    if is_for_key { PublishedKey { state: key.state.stricter(request.state), ..key } } else { key }
+}
+
 fn read_key(path: &Path, now: Timestamp) -> Result<(HeldKey, KeyFile), KeyFileError> {
     let text = durable_file::read(path, MAX_KEY_FILE_BYTES).map_err(failed_to("read", path))?;
     let key = read_held_key(&text, now)?;
@@ -223,6 +285,7 @@ fn warning_about_mode(path: &Path) -> Option<String> {
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
+    use jiff::SignedDuration;
     use tempfile::TempDir;
     use waxseal_shared::key::Identity;
     use waxseal_shared::manifest::write_key;
@@ -234,15 +297,30 @@ mod tests {
     }
 
     fn refresh(store: &mut KeyStore) -> (Keys, Problems) {
+        refresh_at(store, 100)
+    }
+
+    fn refresh_at(store: &mut KeyStore, seconds: i64) -> (Keys, Problems) {
         let mut problems = Problems::default();
-        let keys = store.refresh(&FolderContents::default(), second(100), &mut problems);
+        let keys = store.refresh(&FolderContents::default(), second(seconds), &mut problems);
         (keys, problems)
     }
 
     /// Starts a controller on the folder. Returns its keys and its warnings.
     fn start(folder: &TempDir) -> (Keys, Vec<String>) {
-        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        let (keys, problems) = refresh(&mut store(folder));
         (keys, problems.warnings.into_iter().collect())
+    }
+
+    /// A store that makes no keys.
+    fn store(folder: &TempDir) -> KeyStore {
+        KeyStore::new(folder.path().to_owned(), KeyGeneration::Off)
+    }
+
+    /// A store that makes keys, and renews them after this many seconds.
+    fn making_store(folder: &TempDir, period: i64) -> KeyStore {
+        let renew_after = Some(SignedDuration::from_secs(period));
+        KeyStore::new(folder.path().to_owned(), KeyGeneration::On { renew_after })
     }
 
     fn folder() -> TempDir {
@@ -278,8 +356,8 @@ mod tests {
     #[test]
     fn the_first_key_is_private_and_published_once() {
         let folder = folder();
-        let (keys, warnings) = start(&folder);
-        assert_eq!((keys.held().len(), warnings.len()), (1, 0));
+        let (keys, problems) = refresh(&mut making_store(&folder, 1000));
+        assert_eq!((keys.held().len(), problems.warnings.len()), (1, 0));
         let made = keys.held()[0].published();
         assert_eq!((made.created_at, made.recipient.kind()), (second(100), KeyKind::Hybrid));
         let mode = |path: &Path| fs::metadata(path).expect("it is there").mode() & 0o777;
@@ -305,7 +383,7 @@ mod tests {
         write(&folder, ".d", "hidden");
         write(&folder, "e", "age-encryption.org/v1\n-> scrypt");
         write(&folder, "f", &key(701).to_identity_file());
-        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        let (keys, problems) = refresh(&mut store(&folder));
         assert!(matches!(keys, Keys::Awaiting));
         let failures: Vec<_> = problems.failures.iter().map(String::as_str).collect();
         assert_eq!(
@@ -353,7 +431,7 @@ mod tests {
         assert_eq!(written.mode() & 0o777, 0o600);
         fs::remove_file(folder.path().join(PUBLISHED_FILE)).expect("removed");
         let (keys, warnings) = start(&folder);
-        assert_eq!((states(&keys), warnings), (vec![KeyState::Revoked], Vec::new()));
+        assert_eq!((states(&keys), warnings), (vec![KeyState::Revoked], vec![no_successor(&keys)]));
         assert_eq!(fs::metadata(&path).expect("it is there").ino(), written.ino());
     }
 
@@ -364,7 +442,7 @@ mod tests {
         let target = elsewhere.path().join("identity");
         fs::rename(&path, &target).expect("moved");
         symlink(&target, &path).expect("linked");
-        let mut store = KeyStore::new(folder.path().to_owned());
+        let mut store = store(&folder);
         refresh(&mut store);
         request(&folder, KeyState::Revoked);
         let (keys, problems) = refresh(&mut store);
@@ -373,7 +451,10 @@ mod tests {
              the file that it leads to",
             path.display()
         );
-        assert_eq!((states(&keys), problems.warnings), (vec![KeyState::Revoked], [warning].into()));
+        assert_eq!(
+            (states(&keys), problems.warnings),
+            (vec![KeyState::Revoked], [warning, no_successor(&keys)].into())
+        );
         fs::remove_file(folder.path().join(PUBLISHED_FILE)).expect("removed");
         assert_eq!(states(&refresh(&mut store).0), [KeyState::Revoked]);
         assert_eq!(states(&start(&folder).0), [KeyState::Revoked]);
@@ -386,7 +467,7 @@ mod tests {
         add_key(&folder);
         let path = folder.path().join(PUBLISHED_FILE);
         fs::write(&path, "hunter2\n").expect("written");
-        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        let (keys, problems) = refresh(&mut store(&folder));
         let expected =
             format!("{} is not understood: it stays as it is, and no key changes its state: ", path.display());
         let failure = problems.failures.first().expect("it is named");
@@ -400,12 +481,74 @@ mod tests {
         let folder = folder();
         let path = folder.path().join(PUBLISHED_FILE);
         fs::write(&path, write_key(key(2).published())).expect("written");
-        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        let (keys, problems) = refresh(&mut making_store(&folder, 1000));
         let expected = format!(
             "no first key is made, because {} is there without its keys: restore them, or delete it",
             path.display()
         );
         assert_eq!((states(&keys), problems.failures), (vec![], [expected].into()));
+    }
+
+    /// The warning about the only key, of a store that makes no keys.
+    fn no_successor(keys: &Keys) -> String {
+        let id = keys.held()[0].key_id();
+        format!("no successor of the sealing key {id} is made, because key generation is off: add an identity")
+    }
+
+    fn published_states(folder: &TempDir) -> Vec<KeyState> {
+        let text = fs::read_to_string(folder.path().join(PUBLISHED_FILE)).expect("text");
+        read_keys(&text).expect("a keys file").iter().map(|key| key.state).collect()
+    }
+
+    #[test]
+    fn a_key_is_renewed_after_the_period_with_one_key() {
+        let folder = folder();
+        add_key(&folder);
+        let mut store = making_store(&folder, 1000);
+        assert_eq!(states(&refresh_at(&mut store, 1000).0), [KeyState::Active]);
+        assert_eq!(store.time_to_renewal(second(1000)), Some(Duration::from_secs(1)));
+        let (keys, problems) = refresh_at(&mut store, 1001);
+        assert_eq!(states(&keys), [KeyState::Active, KeyState::Retired]);
+        assert_eq!(keys.held()[0].published().created_at, second(1001));
+        assert_eq!((published_states(&folder).len(), problems.warnings), (2, [].into()));
+        for seconds in [1001, 1002, 2000] {
+            assert_eq!(states(&refresh_at(&mut making_store(&folder, 1000), seconds).0).len(), 2);
+        }
+        assert_eq!(states(&refresh_at(&mut store, 2001).0), [KeyState::Active, KeyState::Retired, KeyState::Retired]);
+    }
+
+    #[test]
+    fn the_only_active_key_is_retired_when_another_key_is_active() {
+        let folder = folder();
+        add_key(&folder);
+        start(&folder);
+        request(&folder, KeyState::Retired);
+        let (keys, warnings) = start(&folder);
+        assert_eq!((states(&keys), warnings), (vec![KeyState::Active], vec![no_successor(&keys)]));
+        assert_eq!(published_states(&folder), [KeyState::Retired]);
+        let (keys, problems) = refresh(&mut making_store(&folder, 1000));
+        assert_eq!((states(&keys), problems.warnings), (vec![KeyState::Active, KeyState::Retired], [].into()));
+    }
+
+    #[test]
+    fn a_published_file_that_is_not_understood_delays_the_renewal() {
+        let folder = folder();
+        add_key(&folder);
+        let path = folder.path().join(PUBLISHED_FILE);
+        fs::write(&path, "hunter2\n").expect("written");
+        let mut store = making_store(&folder, 10);
+        assert_eq!(states(&refresh(&mut store).0), [KeyState::Active]);
+        fs::remove_file(&path).expect("it is there");
+        assert_eq!(states(&refresh(&mut store).0), [KeyState::Active, KeyState::Retired]);
+    }
+
+    #[test]
+    fn without_key_generation_no_first_key_is_made() {
+        let folder = folder();
+        let (keys, problems) = refresh(&mut store(&folder));
+        assert_eq!(keys.held().len(), 0);
+        let text = "there is no sealing key, because key generation is off: add a key file".to_owned();
+        assert_eq!(problems.failures, [text].into());
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::log::{self, Complaints};
 /// What the controller remembers from pass to pass.
 pub(super) struct Reconciler<'a> {
     args: &'a args::Directory,
-    keys: KeyStore,
+    pub(super) keys: KeyStore,
     status: StatusFile,
     pub(super) deletions: Deletions,
     complaints: Complaints,
@@ -52,7 +52,7 @@ impl<'a> Reconciler<'a> {
     pub(super) fn new(args: &'a args::Directory) -> Self {
         Self {
             args,
-            keys: KeyStore::new(args.keys.clone()),
+            keys: KeyStore::new(args.keys.clone(), args.key_life.generation()),
             status: StatusFile::open(&args.secrets),
             deletions: Deletions::default(),
             complaints: Complaints::default(),

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 use waxseal_shared::api_group::{self, MARK_LABEL};
 use waxseal_shared::key_life::{HeldKey, HeldKeyError, read_held_key};
+use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::KeyState;
 use waxseal_shared::secret::SecretBytes;
 
@@ -19,6 +20,8 @@ pub(super) const TYPE: &str = api_group::IDENTITY_TYPE;
 /// The name of the first key's Secret. All instances use this name, so that the API server lets only
 /// one of those that start at once create it.
 pub(super) const FIRST_NAME: &str = "first-sealing-key";
+/// The name of a successor's Secret is this and the id of the key that it follows, for the same reason.
+const SUCCESSOR_PREFIX: &str = "waxseal-key-after-";
 
 const IDENTITY: &str = "identity";
 const STATE: &str = "state";
@@ -51,12 +54,17 @@ pub(super) fn decode(secret: Secret, now: Timestamp) -> Result<HeldKey, Identity
     Ok(key)
 }
 
-/// The Secret of the first key.
-pub(super) fn first(key: &HeldKey) -> Secret {
+/// The name of the Secret of the key that follows this one.
+pub(super) fn successor_name(of: &KeyId) -> String {
+    format!("{SUCCESSOR_PREFIX}{of}")
+}
+
+/// The Secret of a new key.
+pub(super) fn encode(name: &str, key: &HeldKey) -> Secret {
     let text = key.to_identity_file();
     let data = [(IDENTITY, text.as_bytes()), (STATE, key.published().state.as_str().as_bytes())];
     Secret {
-        metadata: ObjectMeta { name: Some(FIRST_NAME.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
         type_: Some(TYPE.to_owned()),
         data: Some(data.into_iter().map(|(key, value)| (key.to_owned(), ByteString(value.to_vec()))).collect()),
         ..Secret::default()
@@ -93,7 +101,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now(), &mut randomness::system());
-        let read = decode(first(&key), now()).expect("our own Secret");
+        let read = decode(encode(FIRST_NAME, &key), now()).expect("our own Secret");
         assert_eq!(read.published(), key.published());
     }
 

@@ -17,12 +17,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use waxseal_shared::key_life::{StoredKeys, StrictestStates, first_key_obstacle};
 use waxseal_shared::key_ring::{KeyRing, Keys};
+use waxseal_shared::key_succession::{KeyGeneration, Succession};
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::SealingKey;
 
 use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
 use self::key_error::KeyError;
-use self::publication::Publication;
+use self::publication::{Publication, Requests};
 use super::lists::{self, Extent, Selection};
 use super::objects;
 use crate::log::{self, Complaints};
@@ -35,6 +36,8 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 /// Failures that often pass by themselves are logged only after this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+const NO_FIRST_KEY: &str = "there is no sealing key, because key generation is off: add an identity Secret";
+
 /// The identity Secrets and SealingKeys of one namespace.
 pub(super) struct KeySource {
     client: Client,
@@ -42,7 +45,10 @@ pub(super) struct KeySource {
     changed: Arc<Notify>,
     identities: IdentitySecrets,
     publication: Publication,
+    generation: KeyGeneration,
     strictest: StrictestStates,
+    /// The renewal that was still to come at the last look.
+    next_renewal: Option<Timestamp>,
     complaints: Complaints,
 }
 
@@ -51,18 +57,20 @@ pub(super) struct KeySource {
 struct KeyProblems {
     /// Operations that are tried again.
     failures: Vec<KeyError>,
-    /// Why identities are not used.
-    broken: Vec<String>,
+    /// Why identities are not used, and why no key is made.
+    obstacles: Vec<String>,
 }
 
 impl KeySource {
-    pub(super) fn new(client: Client, namespace: &str, changed: Arc<Notify>) -> Self {
+    pub(super) fn new(client: Client, namespace: &str, changed: Arc<Notify>, generation: KeyGeneration) -> Self {
         Self {
             identities: IdentitySecrets::new(client.clone(), namespace),
             publication: Publication::new(client.clone(), namespace),
             client,
             changed,
+            generation,
             strictest: StrictestStates::default(),
+            next_renewal: None,
             complaints: Complaints::default(),
         }
     }
@@ -75,7 +83,7 @@ impl KeySource {
             let problems = self.look(&sender).await;
             let wait = if problems.failures.is_empty() {
                 (retry, failing_since) = (PAUSE, None);
-                INTERVAL
+                self.time_to_renewal().map_or(INTERVAL, |time| time.min(INTERVAL))
             } else {
                 failing_since = failing_since.or_else(|| Some(Instant::now()));
                 retry = (retry * 2).min(LAST_RETRY);
@@ -99,13 +107,17 @@ impl KeySource {
 
     async fn try_look(&mut self, sender: &watch::Sender<Keys>, problems: &mut KeyProblems) -> Result<(), KeyError> {
         let now = Timestamp::now();
-        let mut stored = self.identities_or_first(now, problems).await?;
+        let (mut stored, requests) = self.keys_and_successor(now, problems).await?;
         let broken_count = stored.broken.len();
-        problems.broken.clone_from(&stored.broken);
-        let ids = stored.held.iter().map(|(key, _)| key.key_id().clone()).collect();
-        let requests = self.publication.requests(ids).await?;
-        for (identity, state) in stored.tighten(&mut self.strictest, |key| requests.state(key)) {
-            problems.failures.extend(self.identities.write_state(identity, state).await.err());
+        problems.obstacles.extend(stored.broken.iter().cloned());
+        let succession = self.succession(&stored, &requests, now);
+        self.next_renewal = succession.next_renewal();
+        let mut unwritten = BTreeSet::new();
+        for (identity, state) in stored.tighten(&mut self.strictest, |key| succession.state(key)) {
+            if let Err(error) = self.identities.write_state(identity, state).await {
+                unwritten.insert(identity.key.clone());
+                problems.failures.push(error);
+            }
         }
         let keys = Keys::of(KeyRing::new(stored.into_keys()));
         let is_ready = matches!(*sender.borrow(), Keys::Held(_));
@@ -113,10 +125,51 @@ impl KeySource {
             publish_keys(sender, &keys);
         }
         // People fetch the keys as soon as the controller is ready: it publishes them before that.
-        problems.failures.extend(self.publication.publish(keys.held(), &requests).await);
+        problems.failures.extend(self.publication.publish(keys.held(), &requests, &unwritten).await);
         publish_keys(sender, &keys);
         problems.failures.extend(self.publication.remove_planted(keys.held(), broken_count).await);
         Ok(())
+    }
+
+    /// Returns the identities, and what their SealingKeys request. Makes the successor that is due and reads everything
+    /// again ([`waxseal_shared::key_succession`]).
+    async fn keys_and_successor(
+        &self,
+        now: Timestamp,
+        problems: &mut KeyProblems,
+    ) -> Result<(StoredKeys<IdentityVersion>, Requests), KeyError> {
+        let stored = self.identities_or_first(now, problems).await?;
+        let requests = self.publication.requests(&stored).await?;
+        let successor = match self.succession(&stored, &requests, now).due() {
+            Ok(Some(successor)) => successor,
+            Ok(None) => return Ok((stored, requests)),
+            Err(obstacle) => {
+                problems.obstacles.push(obstacle.to_string());
+                return Ok((stored, requests));
+            }
+        };
+        if let Err(error) = self.identities.create_successor(&successor).await {
+            // A revocation is carried out all the same.
+            problems.failures.push(error);
+            return Ok((stored, requests));
+        }
+        let stored = self.identities.read(now).await?;
+        let requests = self.publication.requests(&stored).await?;
+        let due = self.succession(&stored, &requests, now).due();
+        if due.is_ok_and(|due| due.is_some_and(|due| due.of == successor.of)) {
+            problems.failures.push(KeyError::SuccessorNameTaken { of: successor.of });
+        }
+        Ok((stored, requests))
+    }
+
+    fn succession(&self, stored: &StoredKeys<IdentityVersion>, requests: &Requests, now: Timestamp) -> Succession {
+        Succession::new(stored, &self.strictest, |key| requests.state(key), self.generation, now)
+    }
+
+    /// The time until the next renewal, which may have fallen due since the last look.
+    fn time_to_renewal(&self) -> Option<Duration> {
+        let left = self.next_renewal?.duration_since(Timestamp::now());
+        Some(Duration::try_from(left).unwrap_or_default())
     }
 
     /// Returns the identities. Makes the first one unless something forbids it ([`waxseal_shared::key_life`]).
@@ -126,7 +179,14 @@ impl KeySource {
         problems: &mut KeyProblems,
     ) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let present = self.identities.read(now).await?;
-        if !present.is_empty() || self.has_first_key_obstacle().await? {
+        if !present.is_empty() {
+            return Ok(present);
+        }
+        if self.generation == KeyGeneration::Off {
+            problems.obstacles.push(NO_FIRST_KEY.to_owned());
+            return Ok(present);
+        }
+        if self.has_first_key_obstacle().await? {
             return Ok(present);
         }
         self.identities.create_first(now).await?;
@@ -160,7 +220,7 @@ impl KeySource {
         let is_patient = failing_since.is_none_or(|since| since.elapsed() < PATIENCE);
         let failures = problems.failures.iter().filter(|failure| !(is_patient && failure.is_passing()));
         let complaints: BTreeSet<_> =
-            failures.map(|failure| format!("{failure}; trying again")).chain(problems.broken).collect();
+            failures.map(|failure| format!("{failure}; trying again")).chain(problems.obstacles).collect();
         self.complaints.log(complaints);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use thiserror::Error;
+use waxseal_shared::names::KeyId;
 
 use super::super::{api_failure, identity_secret};
 
@@ -23,6 +24,12 @@ pub(super) enum KeyError {
         identity_secret::FIRST_NAME
     )]
     FirstNameTaken,
+    #[error(
+        "failed to make a successor of the sealing key {of}: the Secret {} exists and holds no newer key; move what it \
+         holds to a Secret of another name",
+        identity_secret::successor_name(of)
+    )]
+    SuccessorNameTaken { of: KeyId },
     #[error(
         "failed to write the state {state} to the identity Secret {name}: it is immutable; replace it by one that is \
          not, with \"{state}\" under the data key \"state\""
@@ -113,6 +120,12 @@ mod tests {
                 KeyError::FirstNameTaken,
                 "failed to make the first sealing key: a Secret first-sealing-key of another type exists; delete or \
                  rename it",
+            ),
+            (
+                KeyError::SuccessorNameTaken { of: KeyId::parse("k0123456789abcdef").expect("a key id") },
+                "failed to make a successor of the sealing key k0123456789abcdef: the Secret \
+                 waxseal-key-after-k0123456789abcdef exists and holds no newer key; move what it holds to a Secret of \
+                 another name",
             ),
             (
                 immutable,

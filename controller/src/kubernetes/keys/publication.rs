@@ -1,14 +1,14 @@
 //! The SealingKeys of the key namespace: the states that they request, and the keys that they show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use waxseal_shared::api_group::FIELD_MANAGER;
-use waxseal_shared::key_life::{HeldKey, is_publication_of, must_be_removed};
+use waxseal_shared::api_group::{CONFIRMED_STATE_ANNOTATION, FIELD_MANAGER};
+use waxseal_shared::key_life::{HeldKey, StoredKeys, is_publication_of, must_be_removed};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
 
@@ -53,8 +53,9 @@ impl Publication {
     }
 
     /// Reads the SealingKeys of these names one by one: a list would take longer the more SealingKeys somebody makes.
-    pub(super) async fn requests(&self, ids: Vec<KeyId>) -> Result<Requests, KeyError> {
+    pub(super) async fn requests<P>(&self, stored: &StoredKeys<P>) -> Result<Requests, KeyError> {
         let mut requests = Requests::default();
+        let ids: BTreeSet<_> = stored.held.iter().map(|(key, _)| key.key_id().clone()).collect();
         for id in ids {
             let request = self.published.get_opt(id.as_str());
             let found = ask(&format!("read the SealingKey {id}"), request).await?;
@@ -63,12 +64,19 @@ impl Publication {
         Ok(requests)
     }
 
-    /// Makes the SealingKey of each held key show that key, in its state. A failure with one of them does not
-    /// stop the others.
-    pub(super) async fn publish(&self, held: &[HeldKey], requests: &Requests) -> Vec<KeyError> {
+    /// Makes the SealingKey of each held key show that key, in its state, and confirms the state unless it is
+    /// `unwritten`: not in the identity Secret. A failure with one of them does not stop the others.
+    pub(super) async fn publish(
+        &self,
+        held: &[HeldKey],
+        requests: &Requests,
+        unwritten: &BTreeSet<KeyId>,
+    ) -> Vec<KeyError> {
         let mut failures = Vec::new();
         for key in held.iter().map(HeldKey::published) {
-            let published = self.publish_one(key, requests.0.get(key.recipient.key_id())).await;
+            let id = key.recipient.key_id();
+            let confirmed = (!unwritten.contains(id)).then_some(key.state);
+            let published = self.publish_one(key, confirmed, requests.0.get(id)).await;
             failures.extend(published.err());
             if failures.last().is_some_and(|failure| !failure.is_answer()) {
                 break;
@@ -77,18 +85,23 @@ impl Publication {
         failures
     }
 
-    async fn publish_one(&self, key: &PublishedKey, present: Option<&Published>) -> Result<(), KeyError> {
-        let Some(object) = present else { return self.create(key).await };
-        match decode(object) {
-            Some(published) if is_publication_of(&published, key) && published.state < key.state => {
-                self.write_state(object, key.state).await
-            }
-            Some(published) if is_publication_of(&published, key) => Ok(()),
-            _ => {
-                self.remove(object).await?;
-                self.create(key).await
-            }
+    async fn publish_one(
+        &self,
+        key: &PublishedKey,
+        confirmed: Option<KeyState>,
+        present: Option<&Published>,
+    ) -> Result<(), KeyError> {
+        let Some(object) = present else { return self.create(key, confirmed).await };
+        let Some(published) = decode(object).filter(|published| is_publication_of(published, key)) else {
+            self.remove(object).await?;
+            return self.create(key, confirmed).await;
+        };
+        let shown = object.annotations().get(CONFIRMED_STATE_ANNOTATION).map(String::as_str);
+        let is_confirmed = confirmed.is_none_or(|state| shown == Some(state.as_str()));
+        if published.state >= key.state && is_confirmed {
+            return Ok(());
         }
+        self.write_state(object, published.state.stricter(key.state), confirmed).await
     }
 
     /// Deletes the SealingKeys that no held key accounts for: people would seal to a key that an attacker planted. A
@@ -121,8 +134,10 @@ impl Publication {
         }
     }
 
-    async fn create(&self, key: &PublishedKey) -> Result<(), KeyError> {
-        let (params, object) = (PostParams::default(), key.to_object());
+    async fn create(&self, key: &PublishedKey, confirmed: Option<KeyState>) -> Result<(), KeyError> {
+        let (params, mut object) = (PostParams::default(), key.to_object());
+        let confirmed = confirmed.map(|state| (CONFIRMED_STATE_ANNOTATION.to_owned(), state.as_str().to_owned()));
+        object.annotations_mut().extend(confirmed);
         let created = ask_unless(&[409], "publish a SealingKey", self.sealing_keys.create(&params, &object)).await;
         if created.map_err(KeyError::with_404_as_unknown_kind)?.is_some() {
             tracing::info!(
@@ -134,9 +149,18 @@ impl Publication {
         Ok(())
     }
 
-    async fn write_state(&self, object: &Published, state: KeyState) -> Result<(), KeyError> {
+    async fn write_state(
+        &self,
+        object: &Published,
+        state: KeyState,
+        confirmed: Option<KeyState>,
+    ) -> Result<(), KeyError> {
         let (key, state) = (object.name_any(), state.as_str());
-        let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "spec": {"state": state}});
+        let mut metadata = json!({"resourceVersion": object.resource_version()});
+        if let Some(confirmed) = confirmed {
+            metadata["annotations"] = json!({CONFIRMED_STATE_ANNOTATION: confirmed.as_str()});
+        }
+        let patch = json!({"metadata": metadata, "spec": {"state": state}});
         let operation = format!("write the state {state} to the SealingKey {key}");
         // After a conflict or a deletion the watch makes the controller look again.
         if ask_unless(&[404, 409], &operation, self.patch(&key, patch)).await?.is_some() {

@@ -1,0 +1,217 @@
+//! The controller whose keys a command changes: in a cluster or on a folder. The state of a published key is a request,
+//! which the controller carries out.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use jiff::{Span, SpanRelativeTo};
+use waxseal_shared::api_group::CONFIRMED_STATE_ANNOTATION;
+use waxseal_shared::key_life::primary;
+use waxseal_shared::manifest::{read_keys, write_keys};
+use waxseal_shared::names::Namespace;
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey};
+use waxseal_shared::visible_text::{escaped, visible_path};
+
+use crate::cluster::{ClusterArguments, RequestOutcome, Session};
+use crate::error::{CliError, Kind};
+use crate::file_names::file_name;
+use crate::input::Input;
+use crate::output;
+use crate::streams::Streams;
+
+/// The file in a folder of keys that shows the public halves.
+const PUBLISHED_FILE: &str = "sealing-keys.yaml";
+/// How often the controller's answer is looked for.
+const INTERVAL: Duration = Duration::from_millis(300);
+/// How often a request is written if somebody changes the SealingKey at the same time.
+const TRIES: u32 = 5;
+
+/// Selects the controller, and how it is asked.
+#[derive(Args)]
+pub(super) struct OwnerArguments {
+    /// Do not ask for a `yes`. Needed without a terminal
+    #[arg(long)]
+    yes: bool,
+    /// Wait this long for the controller
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "60s", help_heading = "Cluster")]
+    timeout: Duration,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// The namespace of the SealingKeys
+    #[arg(short, long, value_parser = Namespace::parse, default_value = "waxseal-system", help_heading = "Cluster")]
+    namespace: Namespace,
+    /// Change the keys of a controller without a cluster, in its folder of keys
+    #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), help_heading = "Without a cluster")]
+    #[arg(conflicts_with_all = ["context", "kubeconfig", "namespace", "timeout"])]
+    keys_dir: Option<PathBuf>,
+}
+
+/// Where the keys are published.
+pub(super) enum KeyOwner {
+    Cluster(Box<Session>),
+    /// The published file in a folder of keys.
+    Folder(PathBuf),
+}
+
+/// A key as its controller publishes it.
+pub(super) struct OwnedKey {
+    pub(super) key: PublishedKey,
+    object: Option<SealingKey>,
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, &'static str> {
+    let refused = "not a duration such as 60s or 2m";
+    let span: Span = text.parse().map_err(|_| refused)?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| refused)?;
+    Duration::try_from(duration).map_err(|_| refused)
+}
+
+impl OwnerArguments {
+    pub(super) fn open(&self) -> Result<KeyOwner, CliError> {
+        match &self.keys_dir {
+            Some(folder) => Ok(KeyOwner::Folder(folder.join(PUBLISHED_FILE))),
+            None => Ok(KeyOwner::Cluster(Box::new(Session::open(&self.cluster, &self.namespace)?))),
+        }
+    }
+
+    /// Asks for a `yes`, unless `--yes` is given.
+    pub(super) fn ask_for_consent(&self, streams: &mut Streams, question: &str) -> Result<(), CliError> {
+        if self.yes {
+            return Ok(());
+        }
+        if !streams.can_ask() {
+            return Err(CliError::usage("nobody can be asked without a terminal")
+                .with_hint("pass `--yes` if this is what you want"));
+        }
+        match streams.ask_for_yes(&format!("{question} Type yes: ")) {
+            true => Ok(()),
+            false => Err(CliError::refused("not confirmed: nothing was changed")),
+        }
+    }
+
+    /// Looks at the keys until `is_done` returns something. A failed look is repeated. `what` completes "the controller
+    /// did not …".
+    pub(super) fn wait_until<T>(
+        &self,
+        owner: &KeyOwner,
+        what: &str,
+        is_done: impl Fn(&[OwnedKey]) -> Option<T>,
+    ) -> Result<T, CliError> {
+        let start = Instant::now();
+        loop {
+            let keys = owner.keys();
+            if let Ok(Some(done)) = keys.as_deref().map(&is_done) {
+                return Ok(done);
+            }
+            if start.elapsed() >= self.timeout {
+                keys?;
+                let text = format!("the controller did not {what} within {} seconds", self.timeout.as_secs());
+                let error = CliError::new(Kind::NoCluster, text).at(owner.place());
+                return Err(error.with_hint("the request stays: the controller's log says what keeps it from it"));
+            }
+            thread::sleep(INTERVAL);
+        }
+    }
+}
+
+impl KeyOwner {
+    /// The owner as errors and questions name it.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Cluster(session) => session.place().to_owned(),
+            Self::Folder(path) => visible_path(path),
+        }
+    }
+
+    /// Whether there is somebody who confirms what was carried out.
+    pub(super) fn confirms(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// The keys of the controller. Leaves out SealingKeys that are not valid: the controller deletes them.
+    pub(super) fn keys(&self) -> Result<Vec<OwnedKey>, CliError> {
+        match self {
+            Self::Cluster(session) => {
+                let objects = session.sealing_keys()?.into_iter();
+                Ok(objects
+                    .filter_map(|object| Some(OwnedKey::new(PublishedKey::decode(&object).ok()?, Some(object))))
+                    .collect())
+            }
+            Self::Folder(path) => {
+                let text = Input::File(path.clone()).read()?;
+                let keys = read_keys(&text).map_err(|error| CliError::manifest(&visible_path(path), &error))?;
+                Ok(keys.into_iter().map(|key| OwnedKey::new(key, None)).collect())
+            }
+        }
+    }
+
+    /// Requests a state for a key, unless its state is as strict already.
+    pub(super) fn request(&self, key: &PublishedKey, state: KeyState) -> Result<(), CliError> {
+        for _ in 0..TRIES {
+            let mut keys = self.keys()?;
+            let Some(found) = keys.iter_mut().find(|found| found.key.recipient == key.recipient) else {
+                return Err(unknown(key.recipient.key_id().as_str(), &keys).at(self.place()));
+            };
+            if found.key.state >= state {
+                return Ok(());
+            }
+            found.key.state = state;
+            match (self, &found.object) {
+                (Self::Cluster(session), Some(object)) => match session.request_state(object, state)? {
+                    RequestOutcome::Written => return Ok(()),
+                    RequestOutcome::Conflict => {}
+                },
+                (Self::Folder(path), _) => {
+                    let keys: Vec<_> = keys.into_iter().map(|found| found.key).collect();
+                    return output::replace(path, &write_keys(&keys));
+                }
+                (Self::Cluster(_), None) => {}
+            }
+        }
+        let text = format!("{} is changed all the time by somebody else", key.recipient.key_id());
+        Err(CliError::new(Kind::NoCluster, text).at(self.place()))
+    }
+}
+
+impl OwnedKey {
+    fn new(key: PublishedKey, object: Option<SealingKey>) -> Self {
+        Self { key, object }
+    }
+
+    /// The state that the controller confirms: it is in the identity Secret and in use.
+    pub(super) fn confirmed(&self) -> Option<KeyState> {
+        KeyState::parse(self.object.as_ref()?.metadata.annotations.as_ref()?.get(CONFIRMED_STATE_ANNOTATION)?)
+    }
+}
+
+/// The primary among these keys.
+pub(super) fn primary_of(keys: &[OwnedKey]) -> Option<&PublishedKey> {
+    primary(keys.iter().map(|found| &found.key))
+}
+
+/// Whether this is an Active key of the cluster.
+pub(super) fn is_active(key: &PublishedKey) -> bool {
+    key.role == KeyRole::Cluster && key.state == KeyState::Active
+}
+
+/// Finds the cluster's key with this id.
+pub(super) fn find<'a>(keys: &'a [OwnedKey], id: &str) -> Result<&'a PublishedKey, CliError> {
+    let Some(found) = keys.iter().find(|found| found.key.recipient.key_id().as_str() == id) else {
+        return Err(unknown(id, keys));
+    };
+    match found.key.role {
+        KeyRole::Cluster => Ok(&found.key),
+        KeyRole::Recovery => {
+            Err(CliError::refused(format!("{id} is a recovery key, which the controller does not hold"))
+                .with_hint("take it out of the controller's configuration"))
+        }
+    }
+}
+
+fn unknown(id: &str, keys: &[OwnedKey]) -> CliError {
+    let described = |found: &OwnedKey| format!("{} ({})", found.key.recipient.key_id(), found.key.state.as_str());
+    let known: Vec<_> = keys.iter().map(described).collect();
+    CliError::refused(format!("no key {}; there are: {}", escaped(id), known.join(", ")))
+}

@@ -1,0 +1,59 @@
+use clap::Args;
+use waxseal_shared::sealing_key::{KeyState, PublishedKey};
+
+use super::key_owner::{self, KeyOwner, OwnerArguments};
+use crate::error::{CliError, Failures};
+use crate::streams::Streams;
+
+const EXAMPLES: &str = "\
+Examples:
+  waxseal keys rotate --context prod
+  waxseal keys rotate --context prod --yes
+  waxseal keys rotate --keys-dir keys/";
+
+/// Have the controller make a new primary key, and retire the present one.
+///
+/// Asks the controller to retire all Active keys of the cluster. The controller makes a new key first. Waits for the
+/// new key, and prints its key id and fingerprint. No Secret changes. With `--keys-dir` it writes the request and does
+/// not wait.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct RotateArguments {
+    #[command(flatten)]
+    owner: OwnerArguments,
+}
+
+pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(), Failures> {
+    let owner = arguments.owner.open()?;
+    let keys = owner.keys()?;
+    let old: Vec<_> = keys.into_iter().map(|found| found.key).filter(key_owner::is_active).collect();
+    if old.is_empty() {
+        let error = CliError::refused("no key of the cluster is Active").at(owner.place());
+        return Err(error.with_hint("the controller makes a key by itself; its log says what keeps it from it").into());
+    }
+    for key in &old {
+        let id = key.recipient.key_id();
+        streams.say(&format!("{}: {id} becomes Retired once there is a new key; it still opens", owner.place()));
+    }
+    arguments.owner.ask_for_consent(streams, "Make a new primary?").map_err(|error| error.at(owner.place()))?;
+    request(&owner, &old)?;
+    if !owner.confirms() {
+        streams.say("requested: the controller makes the new key as soon as it runs, and publishes it in this file");
+        return Ok(());
+    }
+    let new = arguments.owner.wait_until(&owner, "publish a new primary", |keys| {
+        let primary = key_owner::primary_of(keys)?;
+        let is_old = old.iter().any(|key| key.recipient == primary.recipient);
+        (!is_old).then(|| primary.clone())
+    })?;
+    let result = streams.result(&format!("{} {}\n", new.recipient.key_id(), new.recipient.fingerprint()));
+    streams.say("compare the fingerprint with the controller's log; then run `waxseal keys fetch` for each repository, and `waxseal rotate` on its sealed files");
+    Ok(result?)
+}
+
+/// Requests the end of the present keys, the primary last: before that, another Active key could become the primary.
+fn request(owner: &KeyOwner, old: &[PublishedKey]) -> Result<(), CliError> {
+    let mut oldest_first: Vec<_> = old.iter().collect();
+    oldest_first.sort_by_key(|key| key.created_at);
+    oldest_first.into_iter().try_for_each(|key| owner.request(key, KeyState::Retired))
+}

@@ -1,0 +1,311 @@
+//! `waxseal keys rotate`, `retire` and `revoke`: the requests, the questions, and what the user reads.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::api_server::{list, list_of, object, point_at, serve_changes};
+use crate::folder::{Folder, Run, program};
+use crate::terminal::Terminal;
+
+const CONFIRMED: &str = "waxseal.dev/confirmed-state";
+const NEXT: &str = "whoever has the private key still reads what was sealed to it, also in Git's history: change these \
+                    values, fetch the keys with `waxseal keys fetch`, and seal the new values\n";
+
+/// A folder with the keys `cluster` and `newer`, and a kubeconfig.
+fn folder() -> Folder {
+    let folder = Folder::with_key();
+    folder.generate("newer", &[]);
+    let newer = folder.read("newer.yaml");
+    let line = newer.lines().find(|line| line.contains("createdAt")).expect("a creation time").to_owned();
+    let old = folder.read("cluster.yaml");
+    let old_line = old.lines().find(|line| line.contains("createdAt")).expect("a creation time").to_owned();
+    folder.write("cluster.yaml", old.replace(&old_line, "  createdAt: \"2020-01-01T00:00:00Z\""));
+    folder.write("newer.yaml", newer.replace(&line, "  createdAt: \"2021-01-01T00:00:00Z\""));
+    folder
+}
+
+/// A SealingKey in a state that is requested, and in a state that the controller confirms.
+fn key(folder: &Folder, name: &str, requested: &str, confirmed: &str) -> Value {
+    let mut object = object(&folder.read(&format!("{name}.yaml")));
+    object["spec"]["state"] = requested.into();
+    object["metadata"]["annotations"] = json!({ (CONFIRMED): confirmed });
+    object
+}
+
+/// Starts an API server whose list changes from `before` to `after` when a change succeeds.
+fn serve(folder: &Folder, before: &[Value], after: &[Value]) {
+    let change = ("200 OK", before[0].clone());
+    point_at(folder, serve_changes(list_of(before), change, list_of(after)));
+}
+
+fn keys<'a>(folder: &'a Folder, arguments: &[&str]) -> Run<'a> {
+    folder.waxseal(&[&["keys"], arguments, &["--kubeconfig", "kubeconfig", "--timeout", "0s"]].concat())
+}
+
+fn fingerprint(folder: &Folder, name: &str) -> String {
+    let json = folder.waxseal(&["keys", "list", &format!("{name}.yaml"), "--format", "json"]).succeeds();
+    let rows: Value = serde_json::from_str(&json).expect("JSON");
+    rows[0]["fingerprint"].as_str().expect("a fingerprint").to_owned()
+}
+
+#[test]
+fn rotate_prints_the_new_primary_and_what_comes_next() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let after = [key(&folder, "cluster", "Retired", "Retired"), key(&folder, "newer", "Active", "Active")];
+    serve(&folder, &[key(&folder, "cluster", "Active", "Active")], &after);
+    let stderr = format!(
+        "context test: {id} becomes Retired once there is a new key; it still opens
+compare the fingerprint with the controller's log; then run `waxseal keys fetch` for each repository, and `waxseal rotate` on its sealed files
+"
+    );
+    let stdout = keys(&folder, &["rotate", "--yes"]).warns(&stderr);
+    assert_eq!(stdout, format!("{} {}\n", folder.key_id("newer"), fingerprint(&folder, "newer")));
+}
+
+#[test]
+fn rotate_fails_if_no_new_key_is_published() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    serve(&folder, &[key(&folder, "cluster", "Active", "Active")], &[key(&folder, "cluster", "Retired", "Active")]);
+    keys(&folder, &["rotate", "--yes"]).fails(
+        5,
+        &format!(
+            "context test: {id} becomes Retired once there is a new key; it still opens
+error: context test: the controller did not publish a new primary within 0 seconds
+hint: the request stays: the controller's log says what keeps it from it
+"
+        ),
+    );
+}
+
+#[test]
+fn rotate_without_an_active_key_is_refused() {
+    let folder = folder();
+    let keys_of_cluster = [key(&folder, "cluster", "Revoked", "Revoked")];
+    serve(&folder, &keys_of_cluster, &keys_of_cluster);
+    keys(&folder, &["rotate", "--yes"]).fails(
+        3,
+        "error: context test: no key of the cluster is Active
+hint: the controller makes a key by itself; its log says what keeps it from it
+",
+    );
+}
+
+#[test]
+fn retire_and_revoke_wait_for_the_confirmation() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let newer = key(&folder, "newer", "Active", "Active");
+    let before = [key(&folder, "cluster", "Active", "Active"), newer.clone()];
+    serve(&folder, &before, &[key(&folder, "cluster", "Retired", "Retired"), newer.clone()]);
+    let said = format!("context test: nothing new is sealed to {id} any more; it still opens\n");
+    let confirmed = format!("the controller confirms: {id} is Retired\n");
+    let stdout = keys(&folder, &["retire", &id, "--yes"]).warns(&(said.clone() + &confirmed));
+    assert_eq!(stdout, "");
+
+    serve(&folder, &before, &[key(&folder, "cluster", "Retired", "Active"), newer.clone()]);
+    let late = format!(
+        "error: context test: the controller did not confirm that {id} is Retired within 0 seconds
+hint: the request stays: the controller's log says what keeps it from it
+"
+    );
+    keys(&folder, &["retire", &id, "--yes"]).fails(5, &(said + &late));
+
+    serve(&folder, &before, &[key(&folder, "cluster", "Revoked", "Revoked"), newer]);
+    let said = format!(
+        "context test: {id} opens nothing any more, for ever. SealedSecrets that only this key opens stall with \
+         KeyRevoked; their Secrets stay\nthe controller confirms: {id} is Revoked\n"
+    );
+    keys(&folder, &["revoke", &id, "--yes"]).warns(&(said + NEXT));
+}
+
+#[test]
+fn a_key_that_is_as_strict_already_needs_no_consent() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let revoked = [key(&folder, "cluster", "Revoked", "Revoked"), key(&folder, "newer", "Active", "Active")];
+    serve(&folder, &revoked, &revoked);
+    let said = format!("the controller confirms: {id} is Revoked\n");
+    keys(&folder, &["retire", &id]).warns(&said.replace("is Revoked", "is Retired"));
+    keys(&folder, &["revoke", &id]).warns(&(said + NEXT));
+}
+
+#[test]
+fn the_only_active_key_is_not_retired_and_can_be_revoked() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let retired = key(&folder, "newer", "Retired", "Retired");
+    let before = [key(&folder, "cluster", "Active", "Active"), retired.clone()];
+    serve(&folder, &before, &[key(&folder, "cluster", "Revoked", "Revoked"), retired]);
+    keys(&folder, &["retire", &id, "--yes"]).fails(
+        3,
+        &format!(
+            "error: context test: {id} is the only Active key: nothing could be sealed
+hint: run `waxseal keys rotate`: the controller makes a new key first
+"
+        ),
+    );
+    let outcome = keys(&folder, &["revoke", &id, "--yes"]).finish();
+    assert_eq!(outcome.status.code(), Some(0));
+    assert!(
+        outcome.stderr.contains("\nno other key is Active: the controller makes a new one\n"),
+        "{}",
+        outcome.stderr
+    );
+}
+
+#[test]
+fn keys_that_cannot_be_changed_are_refused() {
+    let folder = folder();
+    folder.generate("recovery", &["--recovery"]);
+    let [cluster, newer, recovery] = ["cluster", "newer", "recovery"].map(|name| folder.key_id(name));
+    let mut broken = object(&folder.read("newer.yaml"));
+    broken["metadata"]["name"] = "planted".into();
+    let mut keys_of_cluster = list(&folder, &["cluster", "recovery"]);
+    keys_of_cluster["items"].as_array_mut().expect("a list").push(broken);
+    point_at(&folder, serve_changes(keys_of_cluster.clone(), ("500 Unexpected", json!({})), keys_of_cluster));
+    for command in ["retire", "revoke"] {
+        for unknown in [newer.as_str(), "k1"] {
+            keys(&folder, &[command, unknown, "--yes"]).fails(
+                3,
+                &format!("error: context test: no key {unknown}; there are: {cluster} (Active), {recovery} (Active)\n"),
+            );
+        }
+        keys(&folder, &[command, &recovery, "--yes"]).fails(
+            3,
+            &format!(
+                "error: context test: {recovery} is a recovery key, which the controller does not hold
+hint: take it out of the controller's configuration
+"
+            ),
+        );
+    }
+}
+
+#[test]
+fn consent_is_needed() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let before = [key(&folder, "cluster", "Active", "Active"), key(&folder, "newer", "Active", "Active")];
+    serve(&folder, &before, &before);
+    for arguments in [&["rotate"][..], &["retire", &id], &["revoke", &id]] {
+        let outcome = keys(&folder, arguments).finish();
+        let end = "error: context test: nobody can be asked without a terminal\nhint: pass `--yes` if this is what you want\n";
+        assert!(outcome.stderr.ends_with(end), "{}", outcome.stderr);
+        assert_eq!(outcome.status.code(), Some(2));
+    }
+}
+
+#[test]
+fn a_refusal_of_the_api_server_names_verb_and_resource() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let before = list_of(&[key(&folder, "cluster", "Active", "Active")]);
+    let status = |code: u16| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "quotes a-secret"});
+    let said = format!("context test: {id} becomes Retired once there is a new key; it still opens\n");
+    for (head, code, stderr) in [
+        (
+            "403 Forbidden",
+            403,
+            "error: context test: the API server does not let you patch SealingKeys in waxseal-system (403)
+hint: ask for a Role with the verb patch on sealingkeys.waxseal.dev in waxseal-system
+"
+            .to_owned(),
+        ),
+        ("422 Invalid", 422, "error: context test: the API server answers with an error (422)\n".to_owned()),
+        ("409 Conflict", 409, format!("error: context test: {id} is changed all the time by somebody else\n")),
+        ("404 Not Found", 404, format!("error: context test: {id} is changed all the time by somebody else\n")),
+    ] {
+        point_at(&folder, serve_changes(before.clone(), (head, status(code)), before.clone()));
+        keys(&folder, &["rotate", "--yes"]).fails(5, &(said.clone() + &stderr));
+    }
+}
+
+#[test]
+fn a_no_at_the_terminal_changes_nothing() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    folder.write("sealing-keys.yaml", folder.read("cluster.yaml"));
+    for (command, question) in
+        [(&["rotate"][..], "Make a new primary? Type yes: "), (&["revoke", &id], "Revoke it? Type yes: ")]
+    {
+        for answer in ["no", "y"] {
+            let session = ask(&folder, command, question, answer);
+            assert!(session.ends_with("error: ./sealing-keys.yaml: not confirmed: nothing was changed\n"), "{session}");
+            assert!(!folder.read("sealing-keys.yaml").contains("state: Re"));
+        }
+    }
+    ask(&folder, &["revoke", &id], "Revoke it? Type yes: ", "yes");
+    assert!(folder.read("sealing-keys.yaml").contains("state: Revoked"));
+}
+
+/// Runs a command on the folder `.` at a terminal; returns what it says.
+fn ask(folder: &Folder, command: &[&str], question: &str, answer: &str) -> String {
+    let mut terminal = Terminal::open();
+    terminal.types(&format!("{answer}\n"));
+    let mut run = Command::new(program());
+    run.current_dir(folder.path()).arg("keys").args(command).args(["--keys-dir", "."]);
+    run.stdin(terminal.other_end()).stderr(terminal.other_end()).status().expect("waxseal runs");
+    drop(run);
+    let shown = terminal.shows().replace("\r\n", "\n");
+    assert!(shown.contains(question), "{shown}");
+    shown
+}
+
+/// Runs a command on the keys in the folder `.` without questions.
+fn on_folder<'a>(folder: &'a Folder, arguments: &[&str]) -> Run<'a> {
+    folder.waxseal(&[&["keys"], arguments, &["--keys-dir", ".", "--yes"]].concat())
+}
+
+#[test]
+fn on_a_folder_the_request_is_written_to_the_published_file() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let both = format!("{}---\n{}", folder.read("cluster.yaml"), folder.read("newer.yaml"));
+    folder.write("sealing-keys.yaml", both);
+    let run = |arguments: &[&str]| on_folder(&folder, arguments).writes(&["sealing-keys.yaml"]);
+    run(&["retire", &id]).warns(&format!(
+        "./sealing-keys.yaml: nothing new is sealed to {id} any more; it still opens
+requested: {id} becomes Retired as soon as the controller runs
+"
+    ));
+    assert_eq!(folder.read("sealing-keys.yaml").matches("state: Retired").count(), 1);
+    run(&["rotate"]).warns(&format!(
+        "./sealing-keys.yaml: {} becomes Retired once there is a new key; it still opens
+requested: the controller makes the new key as soon as it runs, and publishes it in this file
+",
+        folder.key_id("newer")
+    ));
+    assert_eq!(folder.read("sealing-keys.yaml").matches("state: Retired").count(), 2);
+    let outcome = run(&["revoke", &id]).finish();
+    assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+    assert_eq!(folder.read("sealing-keys.yaml").matches("state: Revoked").count(), 1);
+    folder.write("sealing-keys.yaml", "hunter2\n");
+    on_folder(&folder, &["rotate"]).fails(3, "error: ./sealing-keys.yaml:1:1: must be a mapping, not a string\n");
+    folder
+        .waxseal(&["keys", "rotate", "--keys-dir", "absent"])
+        .fails(1, "error: absent/sealing-keys.yaml: no such file or folder\n");
+}
+
+#[test]
+fn arguments_that_contradict_each_other_are_refused() {
+    let folder = Folder::new();
+    for (arguments, said) in [
+        (&["rotate", "--keys-dir", ".", "--context", "prod"][..], "cannot be used with"),
+        (
+            &["rotate", "--timeout", "1mo"],
+            "invalid value '1mo' for '--timeout <DURATION>': not a duration such as 60s or 2m",
+        ),
+        (
+            &["rotate", "--timeout=-5s"],
+            "invalid value '-5s' for '--timeout <DURATION>': not a duration such as 60s or 2m",
+        ),
+        (&["retire"], "required arguments were not provided"),
+    ] {
+        let outcome = folder.waxseal(&[&["keys"], arguments].concat()).finish();
+        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+        assert_eq!(outcome.status.code(), Some(2));
+    }
+}
