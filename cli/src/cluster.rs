@@ -25,7 +25,7 @@ use crate::file_names::{context_name, file_name};
 /// How long a request may take, from name resolution to the last byte. The timeouts of the client do not cover name
 /// resolution.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
-/// The largest response that is read: 8 MiB. The largest keys file, of 1,000 SealingKeys, is less than half of that.
+/// The largest answer that is read: 8 MiB. The largest keys file, of 1,000 SealingKeys, is less than half of that.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Selects the cluster, with kubectl's options.
@@ -54,7 +54,8 @@ pub(crate) fn sealing_keys(
         return Err(error.with_hint("wait until waxseal-controller logs \"published the sealing key\", or name its namespace with `--namespace`"));
     }
     let decoded = objects.iter().map(|object| {
-        PublishedKey::decode(object).map_err(|error| CliError::refused(format!("a SealingKey: {error}")).at(&place))
+        PublishedKey::decode(object)
+            .map_err(|error| CliError::refused(format!("a SealingKey of the cluster is not valid: {error}")).at(&place))
     });
     Ok((decoded.collect::<Result<_, _>>()?, place))
 }

@@ -164,7 +164,7 @@ pub(crate) fn manifests_below(root: &Path, results: Option<&Path>) -> Result<Fou
             continue;
         }
         if let Err(error) = found.add_folder(root, &canonical, &folder, &mut waiting) {
-            // Through its components: the root joined with an empty path ends with a slash.
+            // `components` drops the slash at the end: the root joined with an empty path ends with a slash.
             let folder: PathBuf = root.join(folder).components().collect();
             found.errors.push(CliError::path("read the folder", &folder, &error));
         }
@@ -228,12 +228,13 @@ fn is_manifest(path: &Path) -> bool {
 /// Reads to the end, at most 32 MiB.
 fn read_bounded(from: impl Read, expected: u64) -> Result<Vec<u8>, CliError> {
     let expected = usize::try_from(expected).unwrap_or(usize::MAX);
-    // A vector doubles its capacity. From 4,097 bytes it grows to just above the limit, and not to twice the limit.
+    // A vector doubles its capacity. 4,097 bytes doubled 13 times are just above 32 MiB. From 4,096 bytes, the vector
+    // would have to grow from 32 MiB to 64 MiB for the last byte.
     let mut bytes = Vec::with_capacity(expected.clamp(4096, MAX_INPUT_BYTES) + 1);
     let read = from.take(MAX_INPUT_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| CliError::io("read it", &error))?;
     if bytes.len() > MAX_INPUT_BYTES {
-        return Err(CliError::refused("larger than 32 MiB, the most that is read"));
+        return Err(CliError::refused("larger than 32 MiB, which is the limit for an input"));
     }
     Ok(bytes)
 }

@@ -45,7 +45,9 @@ impl Output {
         }
         let name = visible_path(&path);
         let error = CliError::usage(format!("--output names a file, and {name} looks like a format"));
-        Err(error.with_hint(format!("the format is that of the input; for a file of that name write ./{name}")))
+        Err(error.with_hint(format!(
+            "the result has the format of the input; for a file with the name {name} write ./{name}"
+        )))
     }
 }
 
@@ -53,7 +55,7 @@ impl Output {
 pub(crate) fn check_names_a_file(name: &Path) -> Result<(), CliError> {
     match Output::named(Some(name.to_owned()))? {
         Output::File(_) => Ok(()),
-        Output::Stdout => Err(CliError::usage("--output must name a file here, and - is stdout")
+        Output::Stdout => Err(CliError::usage("this command writes to a file, but `--output -` means stdout")
             .with_hint("name a file; for a file called - write ./-")),
     }
 }
@@ -268,7 +270,7 @@ fn type_and_mode(folder: &OwnedFd, name: &OsStr) -> Result<(FileType, Mode), Err
 }
 
 fn link_below(path: &Path) -> CliError {
-    let error = CliError::refused("is a symbolic link, and nothing is written through one below --output-dir");
+    let error = CliError::refused("is a symbolic link, and waxseal does not follow links below --output-dir");
     error.at(visible_path(path)).with_hint("remove the link")
 }
 

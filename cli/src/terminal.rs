@@ -63,7 +63,8 @@ impl Silence {
         during.local_modes.insert(LocalModes::ICANON | LocalModes::ECHONL);
         during.special_codes[SpecialCodeIndex::VEOL] = interrupt_key;
         restore_on_signals()?;
-        // Keeps the lock until the echo is off, so that a signal restores the terminal after that and not before.
+        // Keeps the lock until the echo is off. Otherwise a signal could restore the terminal before the echo is off,
+        // and the terminal would then stay without echo.
         let mut silenced = silenced();
         *silenced = Some((terminal.try_clone()?, before));
         // Drops what was typed before the question.

@@ -83,7 +83,7 @@ fn from_file(argument: &OsStr) -> Result<(DataKey, SecretBytes), CliError> {
     let key = key_of(key, "--from-file")?;
     let bytes = Input::File(path.to_owned()).read_bytes()?;
     if bytes.len() > MAX_SECRET_BYTES {
-        return Err(CliError::refused("larger than 1 MiB, the most that a Secret can hold").at(visible_path(path)));
+        return Err(CliError::refused("larger than 1 MiB, which is the limit for a Secret").at(visible_path(path)));
     }
     Ok((key, SecretBytes::new(bytes)))
 }

@@ -125,7 +125,8 @@ fn a_file_larger_than_the_limit_is_refused_and_the_others_are_sealed() {
     folder.write("apps/db.yaml", SECRET);
     let huge = fs::File::create(folder.path().join("apps/huge.yaml")).expect("a file");
     huge.set_len(33 << 20).expect("a hole");
-    let stderr = "sealed 1 Secret in 1 file\nerror: apps/huge.yaml: larger than 32 MiB, the most that is read\n";
+    let stderr =
+        "sealed 1 Secret in 1 file\nerror: apps/huge.yaml: larger than 32 MiB, which is the limit for an input\n";
     seal_in_place(&folder, "apps").writes(&["apps/db.yaml"]).fails(3, stderr);
 }
 

@@ -170,7 +170,7 @@ fn nothing_is_written_through_a_link_below_output_dir() {
     symlink("../elsewhere/db.yaml", folder.path().join("real/db.yaml")).expect("a link");
     let error = |name: &str| {
         format!(
-            "error: {name}: is a symbolic link, and nothing is written through one below --output-dir
+            "error: {name}: is a symbolic link, and waxseal does not follow links below --output-dir
 hint: remove the link
 "
         )
@@ -281,13 +281,12 @@ fn contradicting_output_options_are_refused() {
             2,
             &format!(
                 "error: --output names a file, and {format} looks like a format
-hint: the format is that of the input; for a file of that name write ./{format}
+hint: the result has the format of the input; for a file with the name {format} write ./{format}
 "
             ),
         );
     }
-    let stderr =
-        "error: --output must name a file here, and - is stdout\nhint: name a file; for a file called - write ./-\n";
+    let stderr = "error: this command writes to a file, but `--output -` means stdout\nhint: name a file; for a file called - write ./-\n";
     folder.waxseal(&["keys", "generate", "-o", "-"]).fails(2, stderr);
     folder.waxseal(&["keys", "fetch", "-o", "-"]).fails(2, stderr);
     let several =

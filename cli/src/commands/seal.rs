@@ -44,11 +44,11 @@ pub(crate) struct SealArguments {
     /// objects
     #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>(), conflicts_with_all = ["output_dir", "in_place"])]
     output: Option<PathBuf>,
-    /// Write the results below this folder: a file under its name, the files of a folder under their path in that
-    /// folder. Existing files are replaced as with `--output`, and links are not followed
+    /// Write the results below this folder. A file keeps its name; a file that was found in a folder keeps its path in
+    /// that folder. Existing files are replaced as with `--output`, and links are not followed
     #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), conflicts_with = "in_place")]
     output_dir: Option<PathBuf>,
-    /// Also replace files with other objects, but never an identity file or a file of `--keys`
+    /// Also replace a file that holds other objects; an identity file or a file of `--keys` is never replaced
     #[arg(long, requires = "written")]
     force: bool,
     /// Replace each file with its result, if all of its documents can be sealed
@@ -61,6 +61,10 @@ Examples:
   waxseal seal --keys prod.yaml db.yaml -o db.sealed.yaml
   waxseal seal --keys prod.yaml apps --output-dir sealed
   waxseal seal --keys prod.yaml --in-place -- apps/*.yaml";
+
+/// The warning about a file that Git had before it was sealed.
+const IN_HISTORY: &str =
+    "Git already had this file before sealing, and its history may show the plain values: change the values";
 
 /// One text to seal.
 struct Job {
@@ -82,7 +86,7 @@ struct JobOutcome {
     /// The result, if it goes to stdout.
     result: Option<String>,
     warnings: Vec<(String, String)>,
-    /// The file that had plain Secrets before it was replaced, after the name that messages show.
+    /// The name that messages show, and the path of the file that had plain Secrets before it was replaced.
     replaced: Option<(String, PathBuf)>,
 }
 
@@ -334,10 +338,10 @@ fn warn_of_history(replaced: &[(String, PathBuf)], streams: &mut Streams) {
         let doubt = match held {
             Held::No => continue,
             Held::Yes => {
-                streams.warn(place, "Git already holds this file, and history keeps it: change the values");
+                streams.warn(place, IN_HISTORY);
                 continue;
             }
-            Held::Perhaps(Doubt::Incomplete) => "part of its history is not here",
+            Held::Perhaps(Doubt::Incomplete) => "this clone lacks a part of the history",
             Held::Perhaps(Doubt::TooLong) => "its history takes too long to read",
             Held::Perhaps(Doubt::Unreadable) => "its repository cannot be read",
         };

@@ -23,9 +23,9 @@ Examples:
 
 /// Write the SealingKeys of a cluster to a keys file, to be committed.
 ///
-/// Shows each key that is added, dropped or in a less strict state with its fingerprint, and asks for a `yes` at the
-/// terminal unless `--accept` names the fingerprint. Recovery keys and Revoked keys stay in the file even if the
-/// cluster does not publish them. The same keys always give the same bytes.
+/// Shows each key that changes, with its fingerprint. Before it adds a key, drops a key or takes a less strict state,
+/// it asks for a `yes` at the terminal, unless `--accept` names the fingerprint. Recovery keys and Revoked keys stay in
+/// the file even if the cluster does not publish them. The same keys always give the same bytes.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FetchArguments {
@@ -87,7 +87,9 @@ fn fetch(arguments: &FetchArguments, current: &[PublishedKey]) -> Result<Fetched
     check_creation_times(&place, &keys)?;
     let mut fetched = Fetched::merge(current, keys).map_err(|Contradiction(id)| {
         let error = CliError::refused(format!("{id} has another role or creation time in the cluster"));
-        error.at(arguments.place()).with_hint("they never change: find out who changed them")
+        error.at(arguments.place()).with_hint(
+            "the role and the creation time of a key never change: find out who changed the file or the cluster",
+        )
     })?;
     check_creation_times(&arguments.place(), &fetched.keys)?;
     fetched.keys = as_read_back(&fetched.keys, &arguments.place())?;
@@ -97,7 +99,7 @@ fn fetch(arguments: &FetchArguments, current: &[PublishedKey]) -> Result<Fetched
 /// Returns the keys as they are read back from a keys file: sorted, without duplicates. Refuses keys that a keys file
 /// cannot hold, such as too many.
 fn as_read_back(keys: &[PublishedKey], place: &str) -> Result<Vec<PublishedKey>, CliError> {
-    let refused = |error| CliError::refused(format!("no keys file can hold these keys: {error}")).at(place);
+    let refused = |error| CliError::refused(format!("these keys cannot be written to a keys file: {error}")).at(place);
     read_keys(&write_keys(keys)).map_err(refused)
 }
 
