@@ -59,7 +59,7 @@ fn a_running_controller_says_why_and_recovers() {
     assert_last_good_stays(&machine);
     machine.edit("db.yaml", "sepc:", "spec:");
     controller.wait_for_reason("db", "Materialised");
-    assert_eq!(controller.log().matches("nothing is deleted").count(), 1, "{}", controller.log());
+    assert_eq!(controller.log().matches("its Secret stays").count(), 1, "{}", controller.log());
 }
 
 #[test]
