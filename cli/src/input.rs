@@ -1,5 +1,6 @@
 //! Reads files, folders and stdin, with a limit.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read};
@@ -123,7 +124,7 @@ impl FoundFile {
         }
         if metadata.nlink() > 1 {
             let error = CliError::refused("has a second name, a hard link, which can lead out of the folder");
-            return Err(error.with_hint("name the file itself to seal it, or make a copy"));
+            return Err(error.with_hint("name the file itself, or make a copy"));
         }
         read_bounded(file, metadata.len())
     }
@@ -148,6 +149,19 @@ pub(crate) fn names_or_stdin(names: &[OsString], verb: &str) -> Result<Vec<OsStr
         return Err(error.with_hint("name a file, or `-` to type a manifest"));
     }
     Ok(vec!["-".into()])
+}
+
+/// Returns each file once, even if several names or symbolic links lead to it.
+pub(crate) fn each_file_once(inputs: Vec<Input>) -> Vec<Input> {
+    let is_link = |input: &Input| matches!(input, Input::Found(file) if file.is_link);
+    let real = |input: &Input| input.file().and_then(|file| file.canonicalize().ok());
+    let files: HashSet<_> = inputs.iter().filter(|input| !is_link(input)).filter_map(real).collect();
+    let mut seen = HashSet::new();
+    let is_first = |input: &Input| match real(input) {
+        Some(file) => !(is_link(input) && files.contains(&file)) && seen.insert(file),
+        None => true,
+    };
+    inputs.into_iter().filter(is_first).collect()
 }
 
 /// Searches a folder for `.yaml`, `.yml` and `.json` files, in upper or lower case.

@@ -16,7 +16,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use waxseal_shared::visible_text::visible_path;
 
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::file_names::folder_of;
 use crate::git;
 use crate::input::MAX_INPUT_BYTES;
@@ -101,6 +101,16 @@ impl Destination {
         }
     }
 
+    /// The file at a path, which must be a regular file: a command that changes a file cannot change a pipe or a device.
+    pub(crate) fn of_regular_file(path: &Path) -> Result<Self, CliError> {
+        match Self::at(path)? {
+            Self::Stream { .. } => {
+                Err(CliError::refused("is not a regular file, so it is not replaced").at(visible_path(path)))
+            }
+            destination => Ok(destination),
+        }
+    }
+
     fn in_folder_of(target: &Path, path: &Path) -> Result<Self, CliError> {
         let folder = folder_of(target);
         let name = target.file_name().ok_or_else(|| CliError::path("write it", path, &Errno::ISDIR.into()))?;
@@ -167,6 +177,16 @@ impl Destination {
         first.read_to_end(&mut content).map_err(failed)?;
         let is_whole = content.len() <= MAX_INPUT_BYTES;
         Ok(Some(ExistingFile { content, is_whole, metadata }))
+    }
+
+    /// Replaces the file like [`write`](Self::write), but only if it still has the text that was read. Otherwise the
+    /// changes that somebody else made since then would be lost.
+    pub(crate) fn write_over(&self, read: &str, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
+        if self.existing()?.is_none_or(|existing| existing.content != read.as_bytes()) {
+            let error = CliError::new(Kind::Failed, "changed while waxseal worked on it, so it stays as it is");
+            return Err(error.at(self.place()).with_hint("run the command again"));
+        }
+        self.write(text, folders)
     }
 
     /// Replaces or creates the file: writes a temporary file in the same folder, syncs it and renames it. Keeps the

@@ -12,7 +12,7 @@ use signal_hook::low_level::emulate_default_handler;
 use zeroize::Zeroizing;
 
 /// The longest line that a terminal returns from one read.
-const MAX_LINE_BYTES: usize = 4096;
+pub(crate) const MAX_LINE_BYTES: usize = 4096;
 
 /// The terminal whose echo is off now, and its settings from before.
 static SILENCED: Mutex<Option<(File, Termios)>> = Mutex::new(None);

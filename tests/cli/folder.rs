@@ -1,6 +1,6 @@
 //! A folder to run `waxseal` in. Checks everything that the program prints and writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
@@ -285,6 +285,18 @@ pub(crate) fn data_of(secret: &str) -> BTreeMap<String, Vec<u8>> {
         (key.trim_matches('"').to_owned(), value)
     });
     entries.collect()
+}
+
+/// The lines of `before` that are gone, and the new lines of `after`. All other lines must stay in their order, byte
+/// for byte.
+#[track_caller]
+pub(crate) fn changed_lines<'a>(before: &'a str, after: &'a str) -> (Vec<&'a str>, Vec<&'a str>) {
+    let present: BTreeSet<_> = after.split_inclusive('\n').collect();
+    let (kept, gone): (Vec<_>, Vec<_>) = before.split_inclusive('\n').partition(|line| present.contains(line));
+    let mut kept = kept.into_iter().peekable();
+    let new = after.split_inclusive('\n').filter(|line| kept.next_if_eq(line).is_none()).collect();
+    assert_eq!(kept.next(), None, "a line is gone or moved:\n{after}");
+    (gone, new)
 }
 
 /// Checks that a text contains no value of at least 8 bytes, plain or as base64.

@@ -138,7 +138,7 @@ fn a_file_with_a_hard_link_is_refused_in_a_folder_and_sealed_by_name() {
     fs::hard_link(folder.path().join("db.yaml"), folder.path().join("apps/db.yaml")).expect("a link");
     let stderr = "sealed 1 Secret in 1 file
 error: apps/db.yaml: has a second name, a hard link, which can lead out of the folder
-hint: name the file itself to seal it, or make a copy
+hint: name the file itself, or make a copy
 ";
     seal_in_place(&folder, "apps").writes(&["apps/web.yaml"]).fails(3, stderr);
     let run = seal_in_place(&folder, "apps/db.yaml").writes(&["apps/db.yaml"]);
@@ -172,7 +172,7 @@ fn an_unreadable_folder_is_an_error_and_the_other_files_are_sealed() {
 }
 
 /// The program as a user who is not root and owns the folder.
-fn as_ordinary_user(folder: &Folder) -> Command {
+pub(crate) fn as_ordinary_user(folder: &Folder) -> Command {
     const NOBODY: u32 = 65534;
     let copy = folder.path().join("waxseal");
     fs::copy(program(), &copy).expect("room for a copy");

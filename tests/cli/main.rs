@@ -52,4 +52,6 @@ mod seal_recipients;
 mod seal_refused_manifests;
 mod seal_warnings;
 mod secret_leaks;
+mod set;
 mod terminal;
+mod unset;

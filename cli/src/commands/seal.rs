@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -177,7 +177,10 @@ impl SealArguments {
         }
         match &self.output_dir {
             Some(folder) => jobs_below(folder, files),
-            None => Ok(jobs_in_place(files.into_iter().map(|(input, _)| input).collect())),
+            None => {
+                let inputs = input::each_file_once(files.into_iter().map(|(input, _)| input).collect());
+                Ok(inputs.into_iter().map(|input| Job { input, target: Target::Input }).collect())
+            }
         }
     }
 
@@ -268,7 +271,8 @@ impl Done {
     }
 }
 
-fn counted(number: usize, what: &str) -> String {
+/// Returns a number with a noun in the singular or the plural.
+pub(super) fn counted(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }
@@ -292,19 +296,6 @@ fn jobs_below(folder: &Path, files: Vec<(Input, PathBuf)>) -> Result<Vec<Job>, C
     Ok(jobs)
 }
 
-/// Returns jobs that replace each file once, even if several names or links lead to it.
-fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
-    let is_link = |input: &Input| matches!(input, Input::Found(file) if file.is_link);
-    let real = |input: &Input| input.file().and_then(|file| file.canonicalize().ok());
-    let files: HashSet<_> = inputs.iter().filter(|input| !is_link(input)).filter_map(real).collect();
-    let mut seen = HashSet::new();
-    let is_first = |input: &Input| match real(input) {
-        Some(file) => !(is_link(input) && files.contains(&file)) && seen.insert(file),
-        None => true,
-    };
-    inputs.into_iter().filter(is_first).map(|input| Job { input, target: Target::Input }).collect()
-}
-
 fn replace_input(
     input: &Input,
     text: &str,
@@ -316,10 +307,7 @@ fn replace_input(
         return Ok(());
     };
     let placed = |error: CliError| error.at(input.place());
-    let destination = Destination::at(file).map_err(placed)?;
-    if destination.is_stream() {
-        return Err(placed(CliError::refused("is not a regular file, so it is not replaced")));
-    }
+    let destination = Destination::of_regular_file(file).map_err(placed)?;
     let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
     destination.write(text, folders).map_err(placed)?;
     if has_second_name {

@@ -14,7 +14,7 @@ use crate::recipients::{self, RecipientArguments};
 use crate::residue::ValueSearch;
 use crate::sealed_objects::SealedObject;
 use crate::streams::Streams;
-use crate::values::ValueArguments;
+use crate::values::{ValueArguments, list};
 
 /// Set values of a SealedSecret.
 ///
@@ -64,9 +64,11 @@ pub(crate) fn run(arguments: SetArguments, streams: &mut Streams) -> Result<(), 
     changes.extend(sealed.tokens.into_iter().map(|(key, text)| token(key.as_str(), text)));
     changes.extend(removals(replaced, &changed).map_err(|error| error.at(&object.place))?);
     let place = file.place();
-    let text = file.change(&object, changes)?;
+    let text = file.change(&object, changes, streams)?;
+    let set = list(data.keys());
     warn_of_values_that_show(&place, &object, data, &text, streams);
     recipients::announce(&chosen, streams);
+    streams.say(&format!("set {set} in {}", object.title()));
     Ok(())
 }
 
