@@ -3,20 +3,22 @@ use std::ffi::OsString;
 
 use clap::{ArgGroup, Args};
 use serde::Serialize;
-use waxseal_shared::manifest::{DocumentKind, split};
+use waxseal_shared::key_life::primary;
+use waxseal_shared::manifest::{ManifestError, SealedSecretObject, split};
 use waxseal_shared::sealed_secret::OfferedWraps;
 use waxseal_shared::visible_text::escaped_json;
 
 use super::inspect::ReportFormat;
+use super::seal::counted;
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::file_name;
 use crate::identities;
-use crate::input::Input;
+use crate::input::{Input, check_stdin_once, each_file_once};
 use crate::lossless_edit::{self, ObjectChanges};
 use crate::output::{ChangedFolders, Destination};
 use crate::passphrases::PassphraseArguments;
 use crate::recipients::check_creation_times;
-use crate::rotating::{self, ClusterKeys, Extent, Offers, WrapSource};
+use crate::rotating::{self, ClusterKeys, Extent, Finding, Offers, WrapSource};
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::Streams;
 use crate::workers;
@@ -32,7 +34,11 @@ use crate::workers;
 #[command(
     after_help = EXAMPLES,
     group = ArgGroup::new("source").args(["identity", "offers", "check"]).required(true),
-    group = ArgGroup::new("extent").args(["replace_broken", "prune", "reseal"]).requires("identity")
+    // Without the conflicts, clap does not require an identity beside an option that conflicts with identities.
+    group = ArgGroup::new("extent")
+        .args(["replace_broken", "prune", "reseal"])
+        .requires("identity")
+        .conflicts_with_all(["offers", "check"])
 )]
 pub(crate) struct RotateArguments {
     /// Change the SealedSecrets of these files and folders
@@ -53,7 +59,8 @@ pub(crate) struct RotateArguments {
     /// Only compare: write nothing, and exit with 4 if a SealedSecret is not up to date
     #[arg(long, conflicts_with_all = ["identity", "offers"])]
     check: bool,
-    /// Also replace wraps whose proof fails
+    /// Also replace wraps whose proof fails. Everybody who can edit the file can add such a wrap: use this only if the
+    /// values are meant for all clusters of `--keys` whose wraps are broken
     #[arg(long)]
     replace_broken: bool,
     /// Also remove wraps for Retired keys, where the wraps for the keys that replace them are proven. Wraps for Revoked
@@ -81,13 +88,7 @@ struct Waiting {
     place: String,
     namespace: String,
     name: String,
-    findings: Vec<FindingReport>,
-}
-
-#[derive(Serialize)]
-struct FindingReport {
-    reason: &'static str,
-    message: String,
+    findings: Vec<Finding>,
 }
 
 /// The outcome for one file.
@@ -100,6 +101,8 @@ struct FileOutcome {
 }
 
 pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(), Failures> {
+    let read_once = arguments.keys.iter().chain(&arguments.identity).chain(&arguments.offers);
+    check_stdin_once(read_once)?;
     let clusters = arguments.clusters()?;
     let source = arguments.source()?;
     let (mut inputs, mut errors) = (Vec::new(), Vec::new());
@@ -109,6 +112,7 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
         }
         inputs.extend(inputs_of(name, &mut errors, streams)?);
     }
+    let inputs = each_file_once(inputs);
     let folders = ChangedFolders::default();
     let (mut files, mut total) = (0, FileOutcome { errors, ..FileOutcome::default() });
     let work = |input: &Input| {
@@ -134,6 +138,10 @@ impl RotateArguments {
             let input = Input::named(name);
             let keys = input.read_keys()?;
             check_creation_times(&input.place(), &keys)?;
+            if primary(&keys).is_none() {
+                let error = CliError::refused("no Active key of a cluster in it").at(input.place());
+                return Err(error.with_hint("fetch the keys again: `waxseal keys fetch`"));
+            }
             Ok(ClusterKeys { keys, is_target: false })
         };
         self.keys.iter().map(read).collect()
@@ -178,10 +186,7 @@ impl RotateArguments {
                     }
                     if !rotated.findings.is_empty() {
                         let (namespace, name) = (object.sealed.namespace.to_string(), object.sealed.name.to_string());
-                        let findings = rotated.findings.iter();
-                        let findings = findings
-                            .map(|found| FindingReport { reason: found.reason(), message: found.to_string() })
-                            .collect();
+                        let findings = rotated.findings;
                         outcome.waiting.push(Waiting { place: object.place, namespace, name, findings });
                     }
                 }
@@ -192,9 +197,10 @@ impl RotateArguments {
         if !changes.is_empty()
             && let Some(file) = input.file()
         {
+            let placed = |error: CliError| error.at(input.place());
             let new = lossless_edit::apply(&input.place(), &text, &changes)?;
-            let destination = Destination::at(file).map_err(|error| error.at(input.place()))?;
-            destination.write(&new, folders)?;
+            let destination = Destination::of_regular_file(file).map_err(placed)?;
+            destination.write_over(&text, &new, folders).map_err(placed)?;
             outcome.changed = changes.len();
         }
         Ok(())
@@ -206,14 +212,15 @@ impl RotateArguments {
         } else {
             streams.result(&text(&total.waiting))?;
         }
-        let objects = total.objects;
+        let objects = counted(total.objects, "SealedSecret");
         let waiting = total.waiting.len();
         if !self.check {
-            streams.say(&format!("changed {} of {objects} SealedSecrets, in {files} files", total.changed));
+            streams.say(&format!("changed {} of {objects} in {}", total.changed, counted(files, "file")));
         }
         let mut errors = total.errors;
         if waiting > 0 {
-            let text = format!("{waiting} of {objects} SealedSecrets are not up to date");
+            let verb = if waiting == 1 { "is" } else { "are" };
+            let text = format!("{waiting} of {objects} {verb} not up to date");
             if self.check {
                 errors.push(CliError::new(Kind::Found, text).with_hint("run `waxseal rotate` without `--check`"));
             } else {
@@ -225,7 +232,7 @@ impl RotateArguments {
 }
 
 fn text(waiting: &[Waiting]) -> String {
-    let line = |object: &Waiting, finding: &FindingReport| {
+    let line = |object: &Waiting, finding: &Finding| {
         let Waiting { place, namespace, name, .. } = object;
         format!("{place}: {namespace}/{name}: {}: {}\n", finding.reason, finding.message)
     };
@@ -243,14 +250,17 @@ fn read_offers(input: &Input) -> Result<Offers, CliError> {
     let (place, text) = (input.place(), input.read()?);
     let failed = |error| CliError::manifest(&place, &error);
     let mut offers = Offers::default();
+    let mut is_empty = true;
     for (_, kind) in split(&text).map_err(failed)?.kinds() {
-        add_offers(kind.map_err(failed)?, &mut offers).map_err(failed)?;
+        let objects = sealed_secrets_of(kind.map_err(failed)?);
+        is_empty &= objects.is_empty();
+        add_offers(objects, &mut offers).map_err(failed)?;
     }
-    Ok(offers)
+    if is_empty { Err(CliError::refused("no SealedSecret in it").at(place)) } else { Ok(offers) }
 }
 
-fn add_offers(kind: DocumentKind<'_>, offers: &mut Offers) -> Result<(), waxseal_shared::manifest::ManifestError> {
-    for object in sealed_secrets_of(kind) {
+fn add_offers(objects: Vec<SealedSecretObject<'_>>, offers: &mut Offers) -> Result<(), ManifestError> {
+    for object in objects {
         let value = object.to_value()?;
         let text = |path: &str| value.pointer(path).and_then(|value| value.as_str()).unwrap_or_default();
         let title = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
