@@ -142,8 +142,6 @@ fn a_check_ends_with_4_and_changes_nothing() {
     let run = folder.waxseal(&["rotate", "db.yaml", "new.yaml.d", "--keys", "keys.yaml", "--check"]);
     let stderr = "error: 1 of 2 SealedSecrets is not up to date\nhint: run `waxseal rotate` without `--check`\n";
     ends(run, 4, &format!("db.yaml:1: shop/db: Behind: envelope {envelope}: no wrap for {new}\n"), stderr);
-    let report = check(&folder, "db.yaml");
-    drop(report);
     let run = folder.waxseal(&["rotate", "db.yaml", "--keys", "keys.yaml", "--check", "--format", "json"]).finish();
     let report: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
     let message = format!("envelope {envelope}: no wrap for {new}");
@@ -594,10 +592,10 @@ fn keys_files_without_a_primary_are_refused() {
 #[test]
 fn inputs_without_a_sealed_secret_and_broken_ones_are_refused() {
     let folder = behind();
-    let none = format!("changed 0 of 0 SealedSecrets in 0 files\nerror: x.yaml: no SealedSecret in it\n");
+    let none = "changed 0 of 0 SealedSecrets in 0 files\nerror: x.yaml: no SealedSecret in it\n";
     for text in ["", SECRET, OTHER] {
         folder.write("x.yaml", text);
-        rotate(&folder, "x.yaml", &[]).fails(3, &none);
+        rotate(&folder, "x.yaml", &[]).fails(3, none);
     }
     rotate(&folder, "absent", &[])
         .fails(1, "changed 0 of 0 SealedSecrets in 0 files\nerror: absent: no such file or folder\n");
@@ -617,5 +615,42 @@ fn inputs_without_a_sealed_secret_and_broken_ones_are_refused() {
         let outcome = rotate(&folder, "x.yaml", &[]).finish();
         assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
         assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+    }
+}
+
+/// Files that the author of a pull request can write, for all commands that change SealedSecrets.
+#[test]
+fn hostile_files_are_refused_within_bounds_and_stay_as_they_are() {
+    let folder = behind();
+    let good = folder.read("db.yaml");
+    let broken = "{\"apiVersion\":\"waxseal.dev/v1alpha1\",\"kind\":\"SealedSecret\"}";
+    let laughs = (1..30).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1)).collect::<String>();
+    for hostile in [
+        "#".repeat((32 << 20) + 1),
+        "[".repeat(8 << 20),
+        "a: {b: ".repeat(1 << 20),
+        format!("a0: &a0 x\n{laughs}{good}"),
+        format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{}]}}\n", vec![broken; 15_000].join(",")),
+        format!("{good}---\n").repeat(10_001),
+        good.replace("name: db", "name: \"a\\e[2K\\u202Eb\""),
+        good.replace("name: db", "name: db\n  name: web"),
+        good.replace("  wraps:", "  \"wr\\u0061ps\": {}\n      wraps:"),
+        format!("{good}apiVersion: waxseal.dev/v1alpha1\n"),
+        format!("%TAG ! tag:example.com,2026:\n---\n{good}"),
+        good.replace("    A: ", "    <<: {B: hunter2}\n    A: "),
+    ] {
+        folder.write("x.yaml", &hostile);
+        for arguments in [
+            &["set", "x.yaml", "A", "--keys", "keys.yaml"][..],
+            &["unset", "x.yaml", "A"],
+            &["rotate", "x.yaml", "--keys", "keys.yaml", "--identity", "recovery.key"],
+            &["rotate", "x.yaml", "--keys", "keys.yaml", "--check"],
+        ] {
+            let outcome = folder.bounded_waxseal(arguments).stdin("hunter2").finish();
+            let start = &hostile[..hostile.len().min(60)];
+            assert_eq!(outcome.status.code(), Some(3), "{arguments:?} {start}: {}", outcome.stderr);
+            assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+            assert!(!outcome.stderr.contains(['\u{1b}', '\u{202e}']), "{}", outcome.stderr);
+        }
     }
 }

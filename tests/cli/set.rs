@@ -288,7 +288,7 @@ fn the_scope_and_the_template_stay() {
         let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml", "--scope", scope]);
         folder.write("db.yaml", seal.stdin(&secret).succeeds());
         let set = folder.waxseal(&["set", "db.yaml", "B", "--keys", "cluster.yaml"]).stdin("a new value");
-        set.writes(&["db.yaml"]).warns("set B in shop/db\n");
+        set.writes(&["db.yaml"]).warns(&format!("set B in shop/db (scope {scope})\n"));
         folder.write("db.yaml", folder.read("db.yaml").replace("name: db", "name: copy"));
         let opened = opened(&folder, "db.yaml");
         assert_eq!((value(&opened, "A"), value(&opened, "B")), ("a long value".into(), "a new value".into()));

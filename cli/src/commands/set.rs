@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use clap::Args;
 use waxseal_shared::randomness;
 use waxseal_shared::seal::{Place, seal_values};
+use waxseal_shared::sealed_secret::Scope;
 use waxseal_shared::secret::{SecretData, SecretManifest};
 
 use crate::edited_file::{EditedFile, path, removals, token};
@@ -68,8 +69,17 @@ pub(crate) fn run(arguments: SetArguments, streams: &mut Streams) -> Result<(), 
     let set = list(data.keys());
     warn_of_values_that_show(&place, &object, data, &text, streams);
     recipients::announce(&chosen, streams);
-    streams.say(&format!("set {set} in {}", object.title()));
+    streams.say(&format!("set {set} in {}{}", object.title(), scope_text(object.sealed.scope)));
     Ok(())
+}
+
+/// The scope as messages show it after the name of an object. Whoever edits the file decides the scope, so only the
+/// usual scope stays unsaid.
+fn scope_text(scope: Scope) -> String {
+    match scope {
+        Scope::Strict => String::new(),
+        Scope::Namespace | Scope::Cluster => format!(" (scope {})", scope.as_str()),
+    }
 }
 
 fn warn_of_values_that_show(file: &str, object: &SealedObject, data: SecretData, text: &str, streams: &mut Streams) {
