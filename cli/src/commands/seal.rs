@@ -204,7 +204,7 @@ impl SealArguments {
                 self.write(&Destination::below(root, path)?, &sealed.text, folders)?;
             }
             Target::Input if sealed.counts.secrets > 0 => {
-                replace_input(&job.input, &sealed.text, folders, &mut outcome)?
+                replace_input(&job.input, &text, &sealed.text, folders, &mut outcome)?
             }
             Target::Input => {}
         }
@@ -296,8 +296,10 @@ fn jobs_below(folder: &Path, files: Vec<(Input, PathBuf)>) -> Result<Vec<Job>, C
     Ok(jobs)
 }
 
+/// Replaces an input by its result, unless it changed since `read` was read from it.
 fn replace_input(
     input: &Input,
+    read: &str,
     text: &str,
     folders: &ChangedFolders,
     outcome: &mut JobOutcome,
@@ -309,7 +311,7 @@ fn replace_input(
     let placed = |error: CliError| error.at(input.place());
     let destination = Destination::of_regular_file(file).map_err(placed)?;
     let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
-    destination.write(text, folders).map_err(placed)?;
+    destination.write_over(read, text, folders).map_err(placed)?;
     if has_second_name {
         let warning = "another name of the file, a hard link, still holds the plain values";
         // Before the warnings about values that still show.
