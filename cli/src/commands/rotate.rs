@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
 use clap::{ArgGroup, Args};
@@ -221,14 +221,34 @@ impl RotateArguments {
         if waiting > 0 {
             let verb = if waiting == 1 { "is" } else { "are" };
             let text = format!("{waiting} of {objects} {verb} not up to date");
+            let advice = advice(&total.waiting);
             if self.check {
-                errors.push(CliError::new(Kind::Found, text).with_hint("run `waxseal rotate` without `--check`"));
+                let hint = advice.unwrap_or("run `waxseal rotate` without `--check`");
+                errors.push(CliError::new(Kind::Found, text).with_hint(hint));
             } else {
                 streams.say(&text);
+                advice.into_iter().for_each(|hint| streams.say(&format!("hint: {hint}")));
             }
         }
         Failures::none_or(errors)
     }
+}
+
+/// What helps against the most urgent finding, if adding wraps does not.
+fn advice(waiting: &[Waiting]) -> Option<&'static str> {
+    let reasons: BTreeSet<_> = waiting.iter().flat_map(|object| &object.findings).map(|found| found.reason).collect();
+    let advice = [
+        (
+            "Exposed",
+            "seal the values again with `--reseal`, and change the values: old copies of the file stay readable",
+        ),
+        ("NeedsReseal", "seal the values again with `--reseal`"),
+        (
+            "WrapBroken",
+            "remove each broken wrap, or replace it with `--replace-broken` if the values are meant for its cluster",
+        ),
+    ];
+    advice.into_iter().find(|(reason, _)| reasons.contains(reason)).map(|(_, advice)| advice)
 }
 
 fn text(waiting: &[Waiting]) -> String {
