@@ -245,9 +245,10 @@ pub(crate) fn program() -> &'static PathBuf {
 
 /// Writes the whole input of a program and reads all its output until it ends.
 pub(crate) fn communicate(mut child: Child, stdin: Vec<u8>) -> Outcome {
-    let mut pipe = child.stdin.take().expect("it is piped");
+    // `None` if stdin is a terminal.
+    let pipe = child.stdin.take();
     // A program may end without reading all of its input.
-    let writer = thread::spawn(move || drop(pipe.write_all(&stdin)));
+    let writer = thread::spawn(move || pipe.into_iter().for_each(|mut pipe| drop(pipe.write_all(&stdin))));
     let stdout = collect(child.stdout.take().expect("it is piped"));
     let stderr = collect(child.stderr.take().expect("it is piped"));
     let start = Instant::now();

@@ -201,6 +201,17 @@ fn the_terminal_asks_for_several_values_without_showing_them() {
 }
 
 #[test]
+fn the_terminal_asks_for_one_value_if_stdin_is_a_terminal() {
+    let folder = folder_with("A: a long value");
+    let mut session = Session::start_with_stdin(&folder, &SET_A);
+    session.answers("Value of A: ", "hunter2hunter2\n");
+    let (outcome, shown) = session.ends();
+    assert!(outcome.stderr.ends_with(SAYS_A) && outcome.status.success(), "{}", outcome.stderr);
+    assert_eq!(shown, "Value of A: \n");
+    assert_eq!(value(&opened(&folder, "db.yaml"), "A"), "hunter2hunter2");
+}
+
+#[test]
 fn an_answer_that_is_empty_or_too_long_changes_nothing() {
     let folder = folder_with("A: a long value");
     let set = ["set", "db.yaml", "A", "B", "--keys", "cluster.yaml"];
