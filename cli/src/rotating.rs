@@ -22,6 +22,8 @@ use crate::sealed_objects::SealedObject;
 
 /// The keys of one cluster, from its keys file.
 pub(crate) struct ClusterKeys {
+    /// The name of the keys file that messages show.
+    pub(crate) place: String,
     pub(crate) keys: Vec<PublishedKey>,
     /// Whether values get wraps for this cluster even if they have none yet.
     pub(crate) is_target: bool,
@@ -63,6 +65,8 @@ struct Offer {
 /// What was done for one object.
 pub(crate) struct Rotated {
     pub(crate) changes: Vec<Change>,
+    /// The keys that got a wrap.
+    pub(crate) sealed_to: BTreeSet<KeyId>,
     /// What the keys still ask for after the changes.
     pub(crate) findings: Vec<Finding>,
 }
@@ -253,6 +257,7 @@ impl Rotation<'_> {
         let mut changes = Vec::new();
         let wrap_path =
             |envelope: &EnvelopeId, key: &KeyId| path(&["spec", "envelopes", envelope.as_str(), "wraps", key.as_str()]);
+        let sealed_to = added.iter().map(|wrap| wrap.key.clone()).collect();
         for NewWrap { envelope, key, text } in added {
             let spec = changed.spec.envelopes.entry(envelope.to_string()).or_default();
             spec.wraps.insert(key.to_string(), text.clone());
@@ -265,7 +270,7 @@ impl Rotation<'_> {
             changes.push(Change { path: wrap_path(&envelope, &key), to: None });
             broken.retain(|wrap| (&wrap.envelope, &wrap.key) != (&envelope, &key));
         }
-        self.outcome(&changed, changes, &broken)
+        self.outcome(&changed, changes, sealed_to, &broken)
     }
 
     /// Seals all values again for the clusters that the object is meant for. All old envelopes go.
@@ -290,7 +295,8 @@ impl Rotation<'_> {
         }
         let old = sealed.envelopes().keys();
         changes.extend(old.map(|id| Change { path: path(&["spec", "envelopes", id.as_str()]), to: None }));
-        self.outcome(&changed, changes, &[])
+        let sealed_to = recipients.iter().map(|recipient| recipient.key_id().clone()).collect();
+        self.outcome(&changed, changes, sealed_to, &[])
     }
 
     /// The recipients for the clusters that the object is meant for; empty if it is for other clusters.
@@ -359,6 +365,7 @@ impl Rotation<'_> {
         &self,
         changed: &SealedSecret,
         changes: Vec<Change>,
+        sealed_to: BTreeSet<KeyId>,
         broken: &[BrokenWrap],
     ) -> Result<Rotated, CliError> {
         let sealed = Sealed::decode(changed).map_err(|refusal| self.refused(&refusal))?;
@@ -372,7 +379,7 @@ impl Rotation<'_> {
             found.extend(of_cluster.filter(|finding| is_meant(finding.envelope())));
         }
         let finding = |found: &KeyFinding| Finding { reason: found.reason(), message: found.to_string() };
-        Ok(Rotated { changes, findings: found.iter().map(finding).collect() })
+        Ok(Rotated { changes, sealed_to, findings: found.iter().map(finding).collect() })
     }
 
     fn refused(&self, refusal: &Refusal) -> CliError {

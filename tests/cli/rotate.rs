@@ -504,12 +504,16 @@ fn a_file_that_cannot_be_changed_is_named_and_the_others_are_done() {
     command.args(["rotate", "apps", "--keys", "keys.yaml", "--identity", "recovery.key"]);
     let output = command.output().expect("waxseal runs");
     fs::set_permissions(&closed, Permissions::from_mode(0o700)).expect("ours");
-    let stderr = "changed 2 of 3 SealedSecrets in 2 files
+    let stderr = format!(
+        "sealed to {} (Cluster, from keys.yaml)
+changed 2 of 3 SealedSecrets in 2 files
 error: apps/bad.yaml:6:1: unknown field \"sepc\"
 hint: did you mean \"spec\"?
 error: apps/closed/db.yaml: failed to write it: permission denied
-";
-    assert_eq!((String::from_utf8_lossy(&output.stderr).as_ref(), output.status.code()), (stderr, Some(1)));
+",
+        folder.key_id("new")
+    );
+    assert_eq!((String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code()), (stderr, Some(1)));
     assert_eq!(folder.read("apps/closed/db.yaml"), before);
     assert_eq!(fs::read_dir(closed).expect("a folder").count(), 1);
     for name in ["apps/a.yaml", "apps/z.yaml"] {
@@ -548,6 +552,28 @@ hint: nothing is written through it: name the file or folder that it leads to
 "
     );
     rotate(&folder, "tree/db.yaml", &[]).fails(3, &stderr);
+    folder.write("apps/db.yaml", folder.read("db.yaml"));
+    symlink("../apps", folder.path().join("tree/apps")).expect("a link");
+    let stderr = "error: tree/apps: is a symbolic link that does not lead to a file of its Git work tree
+hint: nothing is written through it: name the file or folder that it leads to
+";
+    rotate(&folder, "tree/apps", &[]).fails(3, stderr);
+}
+
+#[test]
+fn the_keys_that_got_a_wrap_are_named_once() {
+    let folder = behind();
+    folder.write("web.yaml", seal(&folder, "web", &["--keys", "before.yaml"]));
+    let line = |name: &str, role: &str| format!("sealed to {} ({role}, from keys.yaml)\n", folder.key_id(name));
+    let run = |options: &[&str]| {
+        let rotate = ["rotate", "db.yaml", "web.yaml", "--keys", "keys.yaml", "--identity", "recovery.key"];
+        folder.waxseal(&[&rotate[..], options].concat()).writes(&["db.yaml", "web.yaml"]).finish().stderr
+    };
+    let changed = "changed 2 of 2 SealedSecrets in 2 files\n";
+    assert_eq!(run(&[]), format!("{}{changed}", line("new", "Cluster")));
+    let mut lines = [line("new", "Cluster"), line("recovery", "Recovery")];
+    lines.sort();
+    assert_eq!(run(&["--reseal"]), format!("{}{changed}", lines.concat()));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 use waxseal_shared::key_life::primary;
 use waxseal_shared::manifest::{ManifestError, SealedSecretObject, split};
+use waxseal_shared::names::KeyId;
 use waxseal_shared::sealed_secret::OfferedWraps;
 use waxseal_shared::visible_text::escaped_json;
 
@@ -15,7 +17,7 @@ use crate::file_names::file_name;
 use crate::identities;
 use crate::input::{Input, check_stdin_once, each_file_once};
 use crate::lossless_edit::{self, ObjectChanges};
-use crate::output::{ChangedFolders, Destination};
+use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
 use crate::recipients::check_creation_times;
 use crate::rotating::{self, ClusterKeys, Extent, Finding, Offers, WrapSource};
@@ -96,6 +98,8 @@ struct Waiting {
 struct FileOutcome {
     objects: usize,
     changed: usize,
+    /// The keys that got a wrap in a file that was written.
+    sealed_to: BTreeSet<KeyId>,
     waiting: Vec<Waiting>,
     errors: Vec<CliError>,
 }
@@ -109,6 +113,9 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
     for name in &arguments.paths {
         if name == "-" {
             return Err(CliError::usage("`-` is stdin, and this command changes files").into());
+        }
+        if !arguments.check && Path::new(name).is_dir() {
+            check_symbolic_links(Path::new(name))?;
         }
         inputs.extend(inputs_of(name, &mut errors, streams)?);
     }
@@ -125,10 +132,12 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
         files += usize::from(outcome.changed > 0);
         total.objects += outcome.objects;
         total.changed += outcome.changed;
+        total.sealed_to.extend(outcome.sealed_to);
         total.waiting.extend(outcome.waiting);
         total.errors.extend(outcome.errors);
     });
     total.errors.extend(folders.sync().err());
+    announce(&total.sealed_to, &clusters, streams);
     arguments.report(total, files, streams)
 }
 
@@ -142,7 +151,7 @@ impl RotateArguments {
                 let error = CliError::refused("no Active key of a cluster in it").at(input.place());
                 return Err(error.with_hint("fetch the keys again: `waxseal keys fetch`"));
             }
-            Ok(ClusterKeys { keys, is_target: false })
+            Ok(ClusterKeys { place: input.place(), keys, is_target: false })
         };
         self.keys.iter().map(read).collect()
     }
@@ -175,11 +184,12 @@ impl RotateArguments {
         outcome: &mut FileOutcome,
     ) -> Result<(), Failures> {
         let text = input.read()?;
-        let mut changes = Vec::new();
+        let (mut changes, mut sealed_to) = (Vec::new(), BTreeSet::new());
         let read = read_text(input, &text, |object| {
             outcome.objects += 1;
             match rotating::rotate(&object, clusters, source, self.extent()) {
                 Ok(rotated) => {
+                    sealed_to.extend(rotated.sealed_to);
                     if !rotated.changes.is_empty() {
                         let ObjectIndex { document, object: index } = object.index;
                         changes.push(ObjectChanges { document, object: index, changes: rotated.changes });
@@ -202,6 +212,7 @@ impl RotateArguments {
             let destination = Destination::of_regular_file(file).map_err(placed)?;
             destination.write_over(&text, &new, folders).map_err(placed)?;
             outcome.changed = changes.len();
+            outcome.sealed_to = sealed_to;
         }
         Ok(())
     }
@@ -231,6 +242,17 @@ impl RotateArguments {
             }
         }
         Failures::none_or(errors)
+    }
+}
+
+/// Names each key that got a wrap, as every command does that seals.
+fn announce(sealed_to: &BTreeSet<KeyId>, clusters: &[ClusterKeys], streams: &mut Streams) {
+    for id in sealed_to {
+        let find = |cluster: &ClusterKeys| {
+            let key = cluster.keys.iter().find(|key| key.recipient.key_id() == id)?;
+            Some(format!("sealed to {id} ({}, from {})", key.role.as_str(), cluster.place))
+        };
+        clusters.iter().find_map(find).into_iter().for_each(|line| streams.say(&line));
     }
 }
 
