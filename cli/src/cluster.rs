@@ -25,7 +25,7 @@ use crate::file_names::{context_name, file_name};
 /// How long a request may take, from name resolution to the last byte. The timeouts of the client do not cover name
 /// resolution.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
-/// The largest response that is read: 8 MiB. The largest keys file, of 1,000 SealingKeys, is less than half of that.
+/// The largest answer that is read: 8 MiB. The largest keys file, of 1,000 SealingKeys, is less than half of that.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// Selects the cluster, with kubectl's options.
@@ -48,7 +48,8 @@ pub(crate) fn sealing_keys(
     let session = Session::open(cluster, namespace)?;
     let place = session.place();
     let decoded = session.sealing_keys()?.into_iter().map(|object| {
-        PublishedKey::decode(&object).map_err(|error| CliError::refused(format!("a SealingKey: {error}")).at(place))
+        PublishedKey::decode(&object)
+            .map_err(|error| CliError::refused(format!("a SealingKey of the cluster is not valid: {error}")).at(place))
     });
     Ok((decoded.collect::<Result<_, _>>()?, place.to_owned()))
 }

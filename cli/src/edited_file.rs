@@ -1,6 +1,7 @@
 //! A manifest file in which SealedSecrets are changed: read, edited, checked, written back.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 
 use waxseal_shared::format::Sealed;
 use waxseal_shared::names::EnvelopeId;
@@ -9,24 +10,29 @@ use waxseal_shared::sealed_secret::SealedSecret;
 use crate::error::{CliError, Failures};
 use crate::input::Input;
 use crate::lossless_edit::{self, Change, NewValue, ObjectChanges};
-use crate::output;
+use crate::output::{ChangedFolders, Destination};
 use crate::sealed_objects::{SealedObject, read_text};
+use crate::streams::Streams;
 
 /// A file of manifests, with its text.
 pub(crate) struct EditedFile {
     input: Input,
+    destination: Destination,
     text: String,
+    has_second_name: bool,
 }
 
 impl EditedFile {
-    /// Reads a file. Refuses stdin: there is no file to change.
+    /// Reads a file. Refuses stdin, pipes, devices, and a link out of a Git work tree: they cannot be changed.
     pub(crate) fn read(name: &OsStr) -> Result<Self, CliError> {
         let input = Input::named(name);
-        if input == Input::Stdin {
+        let Some(file) = input.file() else {
             return Err(CliError::usage("`-` is stdin, and this command changes a file"));
-        }
+        };
+        let destination = Destination::of_regular_file(file)?;
+        let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
         let text = input.read()?;
-        Ok(Self { input, text })
+        Ok(Self { input, destination, text, has_second_name })
     }
 
     /// Returns the name of the file that errors show.
@@ -55,12 +61,20 @@ impl EditedFile {
     }
 
     /// Writes changes of one SealedSecret into the file, and returns the new text.
-    pub(crate) fn change(self, object: &SealedObject, changes: Vec<Change>) -> Result<String, CliError> {
+    pub(crate) fn change(
+        self,
+        object: &SealedObject,
+        changes: Vec<Change>,
+        streams: &mut Streams,
+    ) -> Result<String, CliError> {
         let changes = [ObjectChanges { document: object.index.document, object: object.index.object, changes }];
         let text = lossless_edit::apply(&self.place(), &self.text, &changes)?;
-        let placed = |error: CliError| error.at(self.place());
-        let file = self.input.file().ok_or_else(|| placed(CliError::refused("is not a file")))?;
-        output::replace(file, &text)?;
+        let folders = ChangedFolders::default();
+        self.destination.write_over(&self.text, &text, &folders)?;
+        folders.sync()?;
+        if self.has_second_name {
+            streams.warn(&self.place(), "another name of the file, a hard link, still leads to the text from before");
+        }
         Ok(text)
     }
 }

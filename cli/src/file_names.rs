@@ -11,7 +11,7 @@ use waxseal_shared::visible_text::{escaped, is_hidden};
 const PRIVATE_KEY: &str = "AGE-SECRET-KEY-";
 const HINT: &str = "hint: the shell's history and the list of processes hold it now: make a new key";
 
-/// Parses a name; refuses a private key, which errors about the name would show.
+/// Parses a name. Refuses a private key, because an error about the name would show the key.
 #[derive(Clone)]
 struct NameParser {
     /// What the argument should be.
@@ -69,7 +69,7 @@ impl TypedValueParser for NameParser {
 /// Arguments can contain hidden characters: the shell expands `*` to file names that others may have chosen.
 pub(crate) fn safe_to_show(error: Error) -> Error {
     if error.to_string().to_ascii_uppercase().contains(PRIVATE_KEY) {
-        let text = format!("a private key, which does not belong on a command line\n{HINT}\n");
+        let text = format!("an argument is a private key, which does not belong on a command line\n{HINT}\n");
         return Error::raw(error.kind(), text);
     }
     let with_hidden_character = error.context().find_map(|(_, value)| match value {

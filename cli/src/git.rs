@@ -139,7 +139,7 @@ enum Finding {
     End(Option<Doubt>),
 }
 
-/// Returns the first symbolic link on a path that is in a work tree and leads out of it or nowhere.
+/// Returns the first symbolic link of a path that leads from inside a work tree to a place outside, or nowhere.
 ///
 /// Otherwise a committed link could redirect a path that the user types.
 pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {

@@ -1,5 +1,6 @@
 //! Reads files, folders and stdin, with a limit.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read};
@@ -123,7 +124,7 @@ impl FoundFile {
         }
         if metadata.nlink() > 1 {
             let error = CliError::refused("has a second name, a hard link, which can lead out of the folder");
-            return Err(error.with_hint("name the file itself to seal it, or make a copy"));
+            return Err(error.with_hint("name the file itself, or make a copy"));
         }
         read_bounded(file, metadata.len())
     }
@@ -150,6 +151,19 @@ pub(crate) fn names_or_stdin(names: &[OsString], verb: &str) -> Result<Vec<OsStr
     Ok(vec!["-".into()])
 }
 
+/// Returns each file once, even if several names or symbolic links lead to it.
+pub(crate) fn each_file_once(inputs: Vec<Input>) -> Vec<Input> {
+    let is_link = |input: &Input| matches!(input, Input::Found(file) if file.is_link);
+    let real = |input: &Input| input.file().and_then(|file| file.canonicalize().ok());
+    let files: HashSet<_> = inputs.iter().filter(|input| !is_link(input)).filter_map(real).collect();
+    let mut seen = HashSet::new();
+    let is_first = |input: &Input| match real(input) {
+        Some(file) => !(is_link(input) && files.contains(&file)) && seen.insert(file),
+        None => true,
+    };
+    inputs.into_iter().filter(is_first).collect()
+}
+
 /// Searches a folder for `.yaml`, `.yml` and `.json` files, in upper or lower case.
 ///
 /// Does not enter hidden folders, linked folders or the output folder (`results`), does not follow links out of the
@@ -164,7 +178,7 @@ pub(crate) fn manifests_below(root: &Path, results: Option<&Path>) -> Result<Fou
             continue;
         }
         if let Err(error) = found.add_folder(root, &canonical, &folder, &mut waiting) {
-            // Through its components: the root joined with an empty path ends with a slash.
+            // `components` drops the slash at the end: the root joined with an empty path ends with a slash.
             let folder: PathBuf = root.join(folder).components().collect();
             found.errors.push(CliError::path("read the folder", &folder, &error));
         }
@@ -228,12 +242,13 @@ fn is_manifest(path: &Path) -> bool {
 /// Reads to the end, at most 32 MiB.
 fn read_bounded(from: impl Read, expected: u64) -> Result<Vec<u8>, CliError> {
     let expected = usize::try_from(expected).unwrap_or(usize::MAX);
-    // A vector doubles its capacity. From 4,097 bytes it grows to just above the limit, and not to twice the limit.
+    // A vector doubles its capacity. 4,097 bytes doubled 13 times are just above 32 MiB. From 4,096 bytes, the vector
+    // would have to grow from 32 MiB to 64 MiB for the last byte.
     let mut bytes = Vec::with_capacity(expected.clamp(4096, MAX_INPUT_BYTES) + 1);
     let read = from.take(MAX_INPUT_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| CliError::io("read it", &error))?;
     if bytes.len() > MAX_INPUT_BYTES {
-        return Err(CliError::refused("larger than 32 MiB, the most that is read"));
+        return Err(CliError::refused("larger than 32 MiB, which is the limit for an input"));
     }
     Ok(bytes)
 }

@@ -16,7 +16,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 use waxseal_shared::visible_text::visible_path;
 
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::file_names::folder_of;
 use crate::git;
 use crate::input::MAX_INPUT_BYTES;
@@ -45,7 +45,9 @@ impl Output {
         }
         let name = visible_path(&path);
         let error = CliError::usage(format!("--output names a file, and {name} looks like a format"));
-        Err(error.with_hint(format!("the format is that of the input; for a file of that name write ./{name}")))
+        Err(error.with_hint(format!(
+            "the result has the format of the input; for a file with the name {name} write ./{name}"
+        )))
     }
 }
 
@@ -53,7 +55,7 @@ impl Output {
 pub(crate) fn check_names_a_file(name: &Path) -> Result<(), CliError> {
     match Output::named(Some(name.to_owned()))? {
         Output::File(_) => Ok(()),
-        Output::Stdout => Err(CliError::usage("--output must name a file here, and - is stdout")
+        Output::Stdout => Err(CliError::usage("this command writes to a file, but `--output -` means stdout")
             .with_hint("name a file; for a file called - write ./-")),
     }
 }
@@ -96,6 +98,16 @@ impl Destination {
                 Err(CliError::refused("is a symbolic link that leads nowhere").at(visible_path(path)))
             }
             Err(_) => Self::in_folder_of(path, path),
+        }
+    }
+
+    /// The file at a path, which must be a regular file: a command that changes a file cannot change a pipe or a device.
+    pub(crate) fn of_regular_file(path: &Path) -> Result<Self, CliError> {
+        match Self::at(path)? {
+            Self::Stream { .. } => {
+                Err(CliError::refused("is not a regular file, so it is not replaced").at(visible_path(path)))
+            }
+            destination => Ok(destination),
         }
     }
 
@@ -165,6 +177,16 @@ impl Destination {
         first.read_to_end(&mut content).map_err(failed)?;
         let is_whole = content.len() <= MAX_INPUT_BYTES;
         Ok(Some(ExistingFile { content, is_whole, metadata }))
+    }
+
+    /// Replaces the file like [`write`](Self::write), but only if it still has the text that was read. Otherwise the
+    /// changes that somebody else made since then would be lost.
+    pub(crate) fn write_over(&self, read: &str, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
+        if self.existing()?.is_none_or(|existing| existing.content != read.as_bytes()) {
+            let error = CliError::new(Kind::Failed, "changed while waxseal worked on it, so it stays as it is");
+            return Err(error.at(self.place()).with_hint("run the command again"));
+        }
+        self.write(text, folders)
     }
 
     /// Replaces or creates the file: writes a temporary file in the same folder, syncs it and renames it. Keeps the

@@ -14,8 +14,8 @@ use crate::terminal;
 /// Selects where passphrases come from.
 #[derive(Args)]
 pub(crate) struct PassphraseArguments {
-    /// Read the passphrase of the identity files from this file; without it, the terminal asks. A final newline is not
-    /// part of the passphrase
+    /// Read the passphrase of the identity files from this file; without this option, waxseal asks at the terminal. A
+    /// final newline is not part of the passphrase
     #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>())]
     passphrase_file: Option<OsString>,
 }

@@ -109,11 +109,13 @@ impl RecipientArguments {
                 let id = recipient.key_id();
                 let error =
                     CliError::refused(format!("{id} is a classic key (X25519), which a quantum computer will break"));
-                return Err(error.with_hint("pass `--allow-classic` if the values may be read then"));
+                return Err(
+                    error.with_hint("pass `--allow-classic` if the values need no protection from a quantum computer")
+                );
             }
         }
         if chosen.iter().all(|chosen| chosen.role == Some(KeyRole::Recovery)) {
-            let error = CliError::refused("only recovery keys to seal to: no cluster could open it");
+            let error = CliError::refused("all recipients are recovery keys, so no cluster could open the values");
             return Err(error.with_hint("pass the keys file of a cluster too"));
         }
         let first = chosen.first().map(|chosen| chosen.recipient.kind());

@@ -38,7 +38,8 @@ struct SearchedValue<'a> {
     bytes: &'a [u8],
 }
 
-/// A spelling of a value, by the indexes of both. Its text is computed again when it is needed.
+/// A spelling of a value: the index of the value, and the number of the spelling in [`spellings`]. The text is computed
+/// again when it is needed.
 struct Spelling {
     value: usize,
     number: usize,
@@ -73,7 +74,7 @@ impl<'a> ValueSearch<'a> {
     pub(crate) fn in_text(&self, text: &str) -> Vec<(usize, &str)> {
         let packed = packed_text(text);
         let hits = self.automaton.find_overlapping_iter(&packed).map(|hit| hit.pattern().as_usize());
-        // Each candidate is searched for once, in linear time: a repetitive text has its needle everywhere.
+        // Searches for each candidate only once, and not at each hit: a repetitive text can have a hit at each byte.
         let needles: BTreeSet<_> = hits.collect();
         let mut found = BTreeMap::new();
         for spelling in needles.into_iter().flat_map(|needle| &self.spellings[needle]) {

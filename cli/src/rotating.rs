@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
 use waxseal_shared::format::{Check, Envelope, Refusal, Sealed};
-use waxseal_shared::key::Recipient;
+use waxseal_shared::key::{KeyKind, Recipient};
 use waxseal_shared::key_life::sealing_recipients;
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::names::{EnvelopeId, KeyId};
-use waxseal_shared::open::{Opened, open};
+use waxseal_shared::open::{BrokenWrap, Opened, open};
 use waxseal_shared::randomness;
 use waxseal_shared::rotation::{KeyFinding, NewWrap, WantedWrap, accepted_wraps, findings, make_wraps, missing_wraps};
 use waxseal_shared::seal::{Place, seal_values};
@@ -21,6 +22,8 @@ use crate::sealed_objects::SealedObject;
 
 /// The keys of one cluster, from its keys file.
 pub(crate) struct ClusterKeys {
+    /// The name of the keys file that messages show.
+    pub(crate) place: String,
     pub(crate) keys: Vec<PublishedKey>,
     /// Whether values get wraps for this cluster even if they have none yet.
     pub(crate) is_target: bool,
@@ -62,8 +65,17 @@ struct Offer {
 /// What was done for one object.
 pub(crate) struct Rotated {
     pub(crate) changes: Vec<Change>,
+    /// The keys that got a wrap.
+    pub(crate) sealed_to: BTreeSet<KeyId>,
     /// What the keys still ask for after the changes.
-    pub(crate) findings: BTreeSet<KeyFinding>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Why an object is not up to date.
+#[derive(Serialize)]
+pub(crate) struct Finding {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
 }
 
 impl Offers {
@@ -99,13 +111,24 @@ impl ClusterKeys {
     }
 
     /// Whether an envelope is meant for this cluster: it has a wrap for one of the cluster's own keys.
-    fn has(&self, envelope: &Envelope) -> bool {
-        let own = self.keys.iter().filter(|key| key.role == KeyRole::Cluster);
-        self.is_target || own.into_iter().any(|key| envelope.wraps.contains_key(key.recipient.key_id()))
+    ///
+    /// A wrap that is known to be broken does not count. Everybody who can edit the file can add such a wrap; the
+    /// values must not become readable for another cluster because of it.
+    fn has(&self, id: &EnvelopeId, envelope: &Envelope, broken: &[BrokenWrap]) -> bool {
+        let is_broken = |key: &KeyId| broken.iter().any(|wrap| (&wrap.envelope, &wrap.key) == (id, key));
+        self.is_target || self.own_wraps(envelope).any(|key| !is_broken(key))
+    }
+
+    /// The cluster's own keys that an envelope has a wrap for.
+    fn own_wraps(&self, envelope: &Envelope) -> impl Iterator<Item = &KeyId> {
+        let own = self.keys.iter().filter(|key| key.role == KeyRole::Cluster).map(|key| key.recipient.key_id());
+        own.filter(|key| envelope.wraps.contains_key(*key))
     }
 }
 
 /// Finds what the keys of all clusters ask of an object, and makes the changes that the source of wraps allows.
+///
+/// With identities, opens the object even if it lacks no wrap: only this finds broken wraps.
 ///
 /// # Errors The object does not open, although it has a wrap for an identity; or it cannot be sealed again.
 pub(crate) fn rotate(
@@ -115,19 +138,19 @@ pub(crate) fn rotate(
     extent: Extent,
 ) -> Result<Rotated, CliError> {
     let rotation = Rotation { object, clusters };
-    if let (Extent::Reseal, WrapSource::Identities(ring)) = (extent, source) {
-        return rotation.reseal(ring);
+    match source {
+        WrapSource::Nowhere => rotation.changed(Vec::new(), Vec::new(), Vec::new()),
+        WrapSource::Offers(offers) => rotation.changed(rotation.offered(offers), Vec::new(), Vec::new()),
+        WrapSource::Identities(ring) => match rotation.opened(ring)? {
+            None => rotation.unopened(extent),
+            Some(opened) if extent == Extent::Reseal => rotation.reseal(&opened),
+            Some(opened) => {
+                let added = rotation.made(ring, &opened, extent)?;
+                let pruned = if extent == Extent::Prune { rotation.prunable(&opened, &added) } else { Vec::new() };
+                rotation.changed(added, pruned, opened.broken_wraps)
+            }
+        },
     }
-    let added = match source {
-        WrapSource::Nowhere => Vec::new(),
-        WrapSource::Offers(offers) => rotation.offered(offers),
-        WrapSource::Identities(ring) => rotation.made(ring, extent)?,
-    };
-    let pruned = match (extent, source) {
-        (Extent::Prune, WrapSource::Identities(ring)) => rotation.prunable(ring, &added)?,
-        _ => Vec::new(),
-    };
-    rotation.changed(added, pruned)
 }
 
 /// One object, and the keys that it is measured by.
@@ -137,11 +160,14 @@ struct Rotation<'a> {
 }
 
 impl Rotation<'_> {
-    fn wanted(&self, sealed: &Sealed) -> Vec<WantedWrap> {
+    /// The wraps that envelopes lack for the clusters that they are meant for.
+    fn wanted(&self, broken: &[BrokenWrap]) -> Vec<WantedWrap> {
+        let sealed = &self.object.sealed;
         let mut wanted: Vec<WantedWrap> = Vec::new();
         for cluster in self.clusters {
+            let is_meant = |id: &EnvelopeId| cluster.has(id, &sealed.envelopes()[id], broken);
             let missing = missing_wraps(sealed, &cluster.recipients()).into_iter();
-            for wrap in missing.filter(|wanted| cluster.has(&sealed.envelopes()[&wanted.envelope])) {
+            for wrap in missing.filter(|wanted| is_meant(&wanted.envelope)) {
                 // Clusters can share a recovery key.
                 if !wanted.contains(&wrap) {
                     wanted.push(wrap);
@@ -152,32 +178,26 @@ impl Rotation<'_> {
     }
 
     fn offered(&self, offers: &Offers) -> Vec<NewWrap> {
-        let sealed = &self.object.sealed;
-        let wanted = self.wanted(sealed);
+        let wanted = self.wanted(&[]);
         let recipients: Vec<_> = wanted.iter().map(|wanted| wanted.recipient.clone()).collect();
-        let mut accepted = offers.accepted(self.object, sealed, &recipients);
+        let mut accepted = offers.accepted(self.object, &self.object.sealed, &recipients);
         accepted.retain(|new| {
             wanted.iter().any(|wanted| wanted.envelope == new.envelope && *wanted.recipient.key_id() == new.key)
         });
         accepted
     }
 
-    fn made(&self, ring: &KeyRing, extent: Extent) -> Result<Vec<NewWrap>, CliError> {
-        let sealed = &self.object.sealed;
-        let mut wanted = self.wanted(sealed);
-        if extent == Extent::ReplaceBroken
-            && let Some(opened) = self.opened(ring)?
-        {
+    fn made(&self, ring: &KeyRing, opened: &Opened, extent: Extent) -> Result<Vec<NewWrap>, CliError> {
+        let mut wanted = self.wanted(&opened.broken_wraps);
+        if extent == Extent::ReplaceBroken {
             let keys: Vec<_> = self.clusters.iter().flat_map(ClusterKeys::recipients).collect();
-            wanted.extend(opened.broken_wraps.into_iter().filter_map(|broken| {
+            wanted.extend(opened.broken_wraps.iter().filter_map(|broken| {
                 let recipient = keys.iter().find(|recipient| *recipient.key_id() == broken.key)?.clone();
-                Some(WantedWrap { envelope: broken.envelope, recipient })
+                Some(WantedWrap { envelope: broken.envelope.clone(), recipient })
             }));
         }
-        match make_wraps(sealed, ring, &wanted, &mut randomness::system()) {
-            Err(refusal) if is_for_others(&refusal) => Ok(Vec::new()),
-            made => made.map_err(|refusal| self.refused(&refusal)),
-        }
+        let made = make_wraps(&self.object.sealed, ring, &wanted, &mut randomness::system());
+        made.map_err(|refusal| self.refused(&refusal))
     }
 
     /// Opens the object; `None` if it is sealed to other keys only.
@@ -188,56 +208,78 @@ impl Rotation<'_> {
         }
     }
 
-    /// Returns the wraps for Retired keys in envelopes that have a proven wrap for the primary of the same cluster.
-    fn prunable(&self, ring: &KeyRing, added: &[NewWrap]) -> Result<Vec<(EnvelopeId, KeyId)>, CliError> {
-        let Some(opened) = self.opened(ring)? else { return Ok(Vec::new()) };
-        let is_proven = |envelope: &EnvelopeId, key: &KeyId| {
-            let is_there = self.object.sealed.envelopes()[envelope].wraps.contains_key(key);
-            let is_broken = opened.broken_wraps.iter().any(|wrap| (&wrap.envelope, &wrap.key) == (envelope, key));
-            let is_new = added.iter().any(|wrap| (&wrap.envelope, &wrap.key) == (envelope, key));
-            is_new || is_there && !is_broken
+    /// The outcome for an object that no identity opens.
+    fn unopened(&self, extent: Extent) -> Result<Rotated, CliError> {
+        let mut rotated = self.changed(Vec::new(), Vec::new(), Vec::new())?;
+        let is_meant = self.used().any(|(id, envelope)| self.clusters.iter().any(|it| it.has(id, envelope, &[])));
+        if is_meant && (extent == Extent::Reseal || !rotated.findings.is_empty()) {
+            let message = "the given identities do not open it".to_owned();
+            rotated.findings.push(Finding { reason: "KeyMissing", message });
+        }
+        Ok(rotated)
+    }
+
+    /// Returns the wraps for Retired keys in envelopes that have proven wraps for the primary and the Active recovery
+    /// keys of the same cluster. A key that is not Retired in every keys file that has it keeps its wraps.
+    fn prunable(&self, opened: &Opened, added: &[NewWrap]) -> Vec<(EnvelopeId, KeyId)> {
+        let is_proven = |id: &EnvelopeId, envelope: &Envelope, key: &KeyId| {
+            let is_broken = opened.broken_wraps.iter().any(|wrap| (&wrap.envelope, &wrap.key) == (id, key));
+            let is_new = added.iter().any(|wrap| (&wrap.envelope, &wrap.key) == (id, key));
+            is_new || envelope.wraps.contains_key(key) && !is_broken
         };
-        let used: BTreeSet<_> = self.object.sealed.data_keys().map(|(_, envelope)| envelope).collect();
+        let all_keys = || self.clusters.iter().flat_map(|cluster| &cluster.keys);
+        let is_retired = |id: &KeyId| {
+            all_keys().filter(|key| key.recipient.key_id() == id).all(|key| key.state == KeyState::Retired)
+        };
         let mut prunable = Vec::new();
         for cluster in self.clusters {
             let recipients = cluster.recipients();
-            let has_all =
-                |envelope: &EnvelopeId| recipients.iter().all(|recipient| is_proven(envelope, recipient.key_id()));
-            let retired = cluster.keys.iter().filter(|key| key.state == KeyState::Retired);
-            for (key, envelope) in retired.flat_map(|key| used.iter().map(move |envelope| (key, *envelope))) {
-                let id = key.recipient.key_id();
-                let is_there = self.object.sealed.envelopes()[envelope].wraps.contains_key(id);
-                if is_there && !recipients.is_empty() && has_all(envelope) {
-                    prunable.push((envelope.clone(), id.clone()));
-                }
+            let has_all = |id, envelope| recipients.iter().all(|to| is_proven(id, envelope, to.key_id()));
+            for (id, envelope) in self.used().filter(|(id, envelope)| !recipients.is_empty() && has_all(id, envelope)) {
+                let keys = cluster.keys.iter().map(|key| key.recipient.key_id());
+                let retired = keys.filter(|key| envelope.wraps.contains_key(*key) && is_retired(key));
+                prunable.extend(retired.map(|key| (id.clone(), key.clone())));
             }
         }
-        Ok(prunable)
+        prunable.sort();
+        prunable.dedup();
+        prunable
     }
 
-    fn changed(&self, added: Vec<NewWrap>, pruned: Vec<(EnvelopeId, KeyId)>) -> Result<Rotated, CliError> {
+    /// Returns the changes that add and remove these wraps; `broken` are the broken wraps of the object.
+    fn changed(
+        &self,
+        added: Vec<NewWrap>,
+        pruned: Vec<(EnvelopeId, KeyId)>,
+        mut broken: Vec<BrokenWrap>,
+    ) -> Result<Rotated, CliError> {
         let mut changed = self.object.object.clone();
         let mut changes = Vec::new();
         let wrap_path =
             |envelope: &EnvelopeId, key: &KeyId| path(&["spec", "envelopes", envelope.as_str(), "wraps", key.as_str()]);
+        let sealed_to = added.iter().map(|wrap| wrap.key.clone()).collect();
         for NewWrap { envelope, key, text } in added {
             let spec = changed.spec.envelopes.entry(envelope.to_string()).or_default();
             spec.wraps.insert(key.to_string(), text.clone());
             changes.push(Change { path: wrap_path(&envelope, &key), to: Some(NewValue::Text(text)) });
+            broken.retain(|wrap| (&wrap.envelope, &wrap.key) != (&envelope, &key));
         }
         for (envelope, key) in pruned {
             let spec = changed.spec.envelopes.entry(envelope.to_string()).or_default();
             spec.wraps.remove(key.as_str());
             changes.push(Change { path: wrap_path(&envelope, &key), to: None });
+            broken.retain(|wrap| (&wrap.envelope, &wrap.key) != (&envelope, &key));
         }
-        self.outcome(&changed, changes)
+        self.outcome(&changed, changes, sealed_to, &broken)
     }
 
     /// Seals all values again for the clusters that the object is meant for. All old envelopes go.
-    fn reseal(&self, ring: &KeyRing) -> Result<Rotated, CliError> {
+    fn reseal(&self, opened: &Opened) -> Result<Rotated, CliError> {
         let sealed = &self.object.sealed;
-        let Some(opened) = self.opened(ring)? else { return self.outcome(&self.object.object, Vec::new()) };
-        let recipients = self.recipients_of_all()?;
+        let recipients = self.recipients_of_all(&opened.broken_wraps)?;
+        if recipients.is_empty() {
+            return self.changed(Vec::new(), Vec::new(), opened.broken_wraps.clone());
+        }
         let place = Place { scope: sealed.scope, namespace: &sealed.namespace, name: &sealed.name };
         let resealed = seal_values(&opened.data, place, &recipients, &mut randomness::system())
             .map_err(|error| self.error(&error.to_string()))?;
@@ -253,38 +295,91 @@ impl Rotation<'_> {
         }
         let old = sealed.envelopes().keys();
         changes.extend(old.map(|id| Change { path: path(&["spec", "envelopes", id.as_str()]), to: None }));
-        self.outcome(&changed, changes)
+        let sealed_to = recipients.iter().map(|recipient| recipient.key_id().clone()).collect();
+        self.outcome(&changed, changes, sealed_to, &[])
     }
 
-    /// The recipients for the clusters that the object is meant for. Refuses if a wrap is for a key that no keys file
-    /// has: its holder could not open the values any more.
-    fn recipients_of_all(&self) -> Result<Vec<Recipient>, CliError> {
-        let sealed = &self.object.sealed;
-        let known =
-            |id: &KeyId| self.clusters.iter().flat_map(|cluster| &cluster.keys).any(|key| key.recipient.key_id() == id);
-        let used: BTreeSet<_> = sealed.data_keys().map(|(_, envelope)| envelope).collect();
-        let mut wraps = used.iter().flat_map(|envelope| sealed.envelopes()[*envelope].wraps.keys());
-        if let Some(id) = wraps.find(|id| !known(id)) {
+    /// The recipients for the clusters that the object is meant for; empty if it is for other clusters.
+    ///
+    /// Refuses a wrap for a key that no keys file has: its holder could not open the values any more. Refuses values
+    /// for different clusters, and clusters with broken wraps only: resealing would give values to a cluster that
+    /// cannot open them now. Refuses classic recipients for values that are hybrid.
+    fn recipients_of_all(&self, broken: &[BrokenWrap]) -> Result<Vec<Recipient>, CliError> {
+        let mut recipients: Vec<Recipient> = Vec::new();
+        for cluster in self.clusters {
+            if self.is_for_all(cluster, broken)? {
+                recipients.extend(cluster.recipients());
+            }
+        }
+        let mut seen = BTreeSet::new();
+        recipients.retain(|recipient| seen.insert(recipient.as_str().to_owned()));
+        let mut wraps = self.used().flat_map(|(_, envelope)| envelope.wraps.keys());
+        if !recipients.is_empty()
+            && let Some(id) = wraps.find(|id| !self.is_known(id))
+        {
             let error = self.error(&format!("sealed to {id}, which is in none of the keys files"));
             return Err(error.with_hint("name the keys file of every cluster that must open it"));
         }
-        let mut recipients: Vec<Recipient> = Vec::new();
-        let is_meant = |cluster: &&ClusterKeys| used.iter().any(|envelope| cluster.has(&sealed.envelopes()[*envelope]));
-        for recipient in self.clusters.iter().filter(is_meant).flat_map(ClusterKeys::recipients) {
-            if !recipients.contains(&recipient) {
-                recipients.push(recipient);
-            }
+        let has_hybrid =
+            self.used().any(|(_, envelope)| envelope.wraps.values().any(|wrap| wrap.kind() != KeyKind::Classic));
+        if let Some(to) = recipients.iter().find(|to| has_hybrid && to.kind() == KeyKind::Classic) {
+            let text = format!("{} is a classic key (X25519), which a quantum computer will break", to.key_id());
+            return Err(self.error(&text).with_hint("values that are protected from quantum computers stay so"));
         }
         Ok(recipients)
     }
 
-    fn outcome(&self, changed: &SealedSecret, changes: Vec<Change>) -> Result<Rotated, CliError> {
+    /// Whether all values of the object are meant for a cluster. Refuses an object with values that are and values that
+    /// are not.
+    fn is_for_all(&self, cluster: &ClusterKeys, broken: &[BrokenWrap]) -> Result<bool, CliError> {
+        let (with, without): (Vec<_>, Vec<_>) =
+            self.used().partition(|(id, envelope)| cluster.has(id, envelope, broken));
+        if let Some((id, key)) =
+            without.iter().find_map(|(id, envelope)| Some((id, cluster.own_wraps(envelope).next()?)))
+        {
+            let text =
+                format!("envelope {id}: the wrap for {key} is broken, and the values may not be for its cluster");
+            return Err(self.error(&text).with_hint("remove this wrap, or replace it first with `--replace-broken`"));
+        }
+        if !with.is_empty() && !without.is_empty() {
+            let text = "its values are for different clusters, and resealing would give each cluster all of them";
+            return Err(self.error(text).with_hint("set the values again with `waxseal set`, for the same clusters"));
+        }
+        Ok(!with.is_empty())
+    }
+
+    /// Whether a keys file has a key.
+    fn is_known(&self, id: &KeyId) -> bool {
+        self.clusters.iter().flat_map(|cluster| &cluster.keys).any(|key| key.recipient.key_id() == id)
+    }
+
+    /// The envelopes that a value names.
+    fn used(&self) -> impl Iterator<Item = (&EnvelopeId, &Envelope)> {
+        let sealed = &self.object.sealed;
+        let used: BTreeSet<_> = sealed.data_keys().map(|(_, envelope)| envelope).collect();
+        sealed.envelopes().iter().filter(move |(id, _)| used.contains(id))
+    }
+
+    /// Finds what the keys ask of the object after the changes; `broken` are the broken wraps that stay.
+    fn outcome(
+        &self,
+        changed: &SealedSecret,
+        changes: Vec<Change>,
+        sealed_to: BTreeSet<KeyId>,
+        broken: &[BrokenWrap],
+    ) -> Result<Rotated, CliError> {
         let sealed = Sealed::decode(changed).map_err(|refusal| self.refused(&refusal))?;
-        let found = self.clusters.iter().flat_map(|cluster| {
-            let found = findings(&sealed, &cluster.keys).into_iter();
-            found.filter(|finding| cluster.has(&sealed.envelopes()[finding.envelope()])).collect::<Vec<_>>()
-        });
-        Ok(Rotated { changes, findings: found.collect() })
+        let mut found: BTreeSet<_> = BTreeSet::new();
+        let is_for_any = |id| self.clusters.iter().any(|cluster| cluster.has(id, &sealed.envelopes()[id], broken));
+        let relevant = broken.iter().filter(|wrap| self.is_known(&wrap.key) || is_for_any(&wrap.envelope));
+        found.extend(relevant.cloned().map(KeyFinding::WrapBroken));
+        for cluster in self.clusters {
+            let is_meant = |id: &EnvelopeId| cluster.has(id, &sealed.envelopes()[id], broken);
+            let of_cluster = findings(&sealed, &cluster.keys).into_iter();
+            found.extend(of_cluster.filter(|finding| is_meant(finding.envelope())));
+        }
+        let finding = |found: &KeyFinding| Finding { reason: found.reason(), message: found.to_string() };
+        Ok(Rotated { changes, sealed_to, findings: found.iter().map(finding).collect() })
     }
 
     fn refused(&self, refusal: &Refusal) -> CliError {

@@ -19,8 +19,8 @@ use crate::error::{CliError, Failures, place_in};
 use crate::input::MAX_INPUT_BYTES;
 use crate::residue::ValueSearch;
 
-/// Above this size, a copy of the object does not fit into the annotation that client-side apply writes: all
-/// annotations of an object together may have 256 KiB.
+/// Above this size, `kubectl apply` without `--server-side` may fail: it writes a copy of the object into an
+/// annotation, and all annotations of an object together may have 256 KiB.
 const MAX_APPLY_BYTES: usize = 200 * 1024;
 
 /// The options for sealing.
@@ -171,7 +171,7 @@ impl Sealing {
             let left = room.checked_sub(prepared.weight() * document.text().len());
             room = left.unwrap_or(room);
             let prepared = left.map(|_| prepared);
-            // Only here, after the first tree of the document is dropped: this reads a second tree.
+            // `hidden_secret` builds a second tree of the document. So it is called after the first tree is dropped.
             document.hidden_secret().map_or(Ok(prepared), |error| Err(manifest(error)))
         }))?;
         if counts.secrets > 0 {
@@ -331,7 +331,7 @@ impl<'a, 't> Part<'a, 't> {
         let sealed = sealed.map_err(|error| refused(&error.to_string()))?;
         let size = json(&sealed).len();
         if size > MAX_OBJECT_BYTES {
-            return Err(refused("larger than 1.5 MiB when sealed, the most that an object can be"));
+            return Err(refused("after sealing, the object is larger than 1.5 MiB, which is the limit for an object"));
         }
         if size > MAX_APPLY_BYTES {
             let text = "larger than 200 KiB when sealed: `kubectl apply` needs `--server-side` for it";

@@ -12,7 +12,7 @@ use signal_hook::low_level::emulate_default_handler;
 use zeroize::Zeroizing;
 
 /// The longest line that a terminal returns from one read.
-const MAX_LINE_BYTES: usize = 4096;
+pub(crate) const MAX_LINE_BYTES: usize = 4096;
 
 /// The terminal whose echo is off now, and its settings from before.
 static SILENCED: Mutex<Option<(File, Termios)>> = Mutex::new(None);
@@ -63,7 +63,8 @@ impl Silence {
         during.local_modes.insert(LocalModes::ICANON | LocalModes::ECHONL);
         during.special_codes[SpecialCodeIndex::VEOL] = interrupt_key;
         restore_on_signals()?;
-        // Keeps the lock until the echo is off, so that a signal restores the terminal after that and not before.
+        // Keeps the lock until the echo is off. Otherwise a signal could restore the terminal before the echo is off,
+        // and the terminal would then stay without echo.
         let mut silenced = silenced();
         *silenced = Some((terminal.try_clone()?, before));
         // Drops what was typed before the question.

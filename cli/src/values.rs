@@ -70,6 +70,11 @@ pub(crate) fn data_keys(arguments: &[String]) -> Result<Vec<DataKey>, CliError> 
     arguments.iter().map(|argument| key_of(argument, "KEY")).collect()
 }
 
+/// Returns data keys as messages show them.
+pub(crate) fn list<'a>(keys: impl IntoIterator<Item = &'a DataKey>) -> String {
+    keys.into_iter().map(DataKey::as_str).collect::<Vec<_>>().join(", ")
+}
+
 fn key_of(text: &str, place: &str) -> Result<DataKey, CliError> {
     DataKey::parse(text).map_err(|error| CliError::usage(error.to_string()).at(place))
 }
@@ -83,7 +88,7 @@ fn from_file(argument: &OsStr) -> Result<(DataKey, SecretBytes), CliError> {
     let key = key_of(key, "--from-file")?;
     let bytes = Input::File(path.to_owned()).read_bytes()?;
     if bytes.len() > MAX_SECRET_BYTES {
-        return Err(CliError::refused("larger than 1 MiB, the most that a Secret can hold").at(visible_path(path)));
+        return Err(CliError::refused("larger than 1 MiB, which is the limit for a Secret").at(visible_path(path)));
     }
     Ok((key, SecretBytes::new(bytes)))
 }
@@ -113,6 +118,11 @@ fn typed(key: &DataKey) -> Result<SecretBytes, CliError> {
         return Err(error.with_hint("pass `--from-file KEY=FILE`, or one data key alone and the value on stdin"));
     };
     let typed = typed.map_err(|error| CliError::io("read the value", &error))?;
+    if typed.len() >= terminal::MAX_LINE_BYTES {
+        // The terminal drops the rest of a longer line without a word.
+        return Err(CliError::refused(format!("the value of {key} is too long to be typed"))
+            .with_hint("pass `--from-file KEY=FILE`"));
+    }
     let value = typed.strip_suffix('\n').unwrap_or(&typed);
     if value.is_empty() {
         return Err(CliError::refused(format!("the value of {key} is empty"))

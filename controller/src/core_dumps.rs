@@ -7,9 +7,9 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Forbids core dumps of this process, permanently.
 ///
-/// The limit alone is not enough: the kernel ignores it when it pipes a dump to a program, but heeds the dumpable
-/// attribute (core(5)). A process that is not dumpable is also protected from debuggers: without `CAP_SYS_PTRACE`, not
-/// even its own user can read its memory or attach to it (prctl(2)).
+/// The limit alone is not enough: the kernel ignores the limit when it pipes a dump to a program, but then it still
+/// obeys the dumpable attribute (core(5)). A process that is not dumpable is also protected from debuggers: without
+/// `CAP_SYS_PTRACE`, not even its own user can read its memory or attach to it (prctl(2)).
 pub(crate) fn forbid() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;

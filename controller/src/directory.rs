@@ -29,9 +29,10 @@ use waxseal_shared::visible_text::visible_path;
 const RESCAN: Duration = Duration::from_secs(30);
 /// The time between two passes while a folder cannot be watched.
 const POLL: Duration = Duration::from_secs(2);
+const UNWATCHED: &str = "failed to watch the folders, so the controller looks for changes every 2 s";
 const TOLD_TO_STOP: &str = "stopped by a signal before everything was done";
 
-/// Materialises until SIGTERM or SIGINT, or once. Finishes what it has begun.
+/// Materialises Secrets until SIGTERM or SIGINT; with `--once`, only once. Finishes what it has begun.
 pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
     let wakeups = Wakeups::new()?;
     let _locks = folders::open(&args)?;
@@ -45,7 +46,7 @@ pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
     while !wakeups.is_told_to_stop() {
         // Watches before it reads, so that no change is missed.
         let watcher = wakeups.watch(&args.manifests, &args.keys);
-        let failure = watcher.as_ref().err().map(|error| format!("changes are noticed late: {}", chain(error)));
+        let failure = watcher.as_ref().err().map(|error| format!("{UNWATCHED}: {}", chain(error)));
         complaints.log(failure.into_iter().collect());
         // The log has said what is incomplete.
         let _result = reconciler.pass(&wakeups);
@@ -58,7 +59,7 @@ pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Makes one pass, and further passes while Secrets are to be deleted: `--once` waits as long as the loop does.
+/// Makes one pass, and further passes while Secrets wait for their deletion: `--once` has the same delay.
 fn run_once(mut reconciler: Reconciler<'_>, wakeups: &Wakeups) -> Result<(), Box<dyn Error>> {
     loop {
         let result = reconciler.pass(wakeups).ok_or(TOLD_TO_STOP)?;

@@ -68,7 +68,8 @@ fn private_keys_on_the_command_line_are_refused_and_not_shown() {
             folder.waxseal(arguments).fails(2, &stderr);
         }
         for arguments in [&["inspect", "x", "--format", key][..], &["seal", "--scope", key], &[key]] {
-            let stderr = format!("error: a private key, which does not belong on a command line\n{hint}");
+            let stderr =
+                format!("error: an argument is a private key, which does not belong on a command line\n{hint}");
             folder.waxseal(arguments).fails(2, &stderr);
         }
     }

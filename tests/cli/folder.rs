@@ -1,6 +1,6 @@
 //! A folder to run `waxseal` in. Checks everything that the program prints and writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
@@ -253,9 +253,10 @@ pub(crate) fn program() -> &'static PathBuf {
 
 /// Writes the whole input of a program and reads all its output until it ends.
 pub(crate) fn communicate(mut child: Child, stdin: Vec<u8>) -> Outcome {
-    let mut pipe = child.stdin.take().expect("it is piped");
+    // `None` if stdin is a terminal.
+    let pipe = child.stdin.take();
     // A program may end without reading all of its input.
-    let writer = thread::spawn(move || drop(pipe.write_all(&stdin)));
+    let writer = thread::spawn(move || pipe.into_iter().for_each(|mut pipe| drop(pipe.write_all(&stdin))));
     let stdout = collect(child.stdout.take().expect("it is piped"));
     let stderr = collect(child.stderr.take().expect("it is piped"));
     let start = Instant::now();
@@ -293,6 +294,18 @@ pub(crate) fn data_of(secret: &str) -> BTreeMap<String, Vec<u8>> {
         (key.trim_matches('"').to_owned(), value)
     });
     entries.collect()
+}
+
+/// The lines of `before` that are gone, and the new lines of `after`. All other lines must stay in their order, byte
+/// for byte.
+#[track_caller]
+pub(crate) fn changed_lines<'a>(before: &'a str, after: &'a str) -> (Vec<&'a str>, Vec<&'a str>) {
+    let present: BTreeSet<_> = after.split_inclusive('\n').collect();
+    let (kept, gone): (Vec<_>, Vec<_>) = before.split_inclusive('\n').partition(|line| present.contains(line));
+    let mut kept = kept.into_iter().peekable();
+    let new = after.split_inclusive('\n').filter(|line| kept.next_if_eq(line).is_none()).collect();
+    assert_eq!(kept.next(), None, "a line is gone or moved:\n{after}");
+    (gone, new)
 }
 
 /// Checks that a text contains no value of at least 8 bytes, plain or as base64.

@@ -7,7 +7,8 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::folder::{Folder, Run, SECRET};
 
-const WARNING: &str = "warning: db.yaml: Git already holds this file, and history keeps it: change the values\n";
+const WARNING: &str = "warning: db.yaml: Git already had this file before sealing, and its history may show the plain \
+                       values: change the values\n";
 const SEALED: &str = "sealed 1 Secret in 1 file\n";
 const SEAL: [&str; 5] = ["seal", "db.yaml", "--in-place", "--keys", "cluster.yaml"];
 
@@ -125,7 +126,9 @@ fn the_configuration_of_a_bare_repository_in_a_checkout_starts_no_program() {
             "",
         );
         let db = "checkout/apps/db.yaml";
-        let warning = format!("warning: {db}: Git already holds this file, and history keeps it: change the values\n");
+        let warning = format!(
+            "warning: {db}: Git already had this file before sealing, and its history may show the plain values: change the values\n"
+        );
         let seal = folder.waxseal(&["seal", db, "--in-place", "--keys", "cluster.yaml"]);
         assert_eq!(seal.writes(&[db]).warns(&format!("{warning}{SEALED}")), "");
         let open = ["open", db, "--identity", "cluster.key", "-o", "checkout/apps/plain.yaml"];
@@ -267,9 +270,9 @@ fn an_incomplete_history_is_warned_of() {
     folder.git(&["clone", "--quiet", &url, "full"]);
     seal("full", "");
     folder.git(&["clone", "--quiet", "--depth=2", &url, "shallow"]);
-    seal("shallow", &perhaps("part of its history is not here"));
+    seal("shallow", &perhaps("this clone lacks a part of the history"));
     folder.git(&["clone", "--quiet", "--filter=tree:0", &url, "partial"]);
-    seal("partial", &perhaps("part of its history is not here"));
+    seal("partial", &perhaps("this clone lacks a part of the history"));
     folder.git(&["clone", "--quiet", "--filter=blob:none", &url, "blobless"]);
     seal("blobless", "");
 }

@@ -125,7 +125,8 @@ fn a_file_larger_than_the_limit_is_refused_and_the_others_are_sealed() {
     folder.write("apps/db.yaml", SECRET);
     let huge = fs::File::create(folder.path().join("apps/huge.yaml")).expect("a file");
     huge.set_len(33 << 20).expect("a hole");
-    let stderr = "sealed 1 Secret in 1 file\nerror: apps/huge.yaml: larger than 32 MiB, the most that is read\n";
+    let stderr =
+        "sealed 1 Secret in 1 file\nerror: apps/huge.yaml: larger than 32 MiB, which is the limit for an input\n";
     seal_in_place(&folder, "apps").writes(&["apps/db.yaml"]).fails(3, stderr);
 }
 
@@ -137,7 +138,7 @@ fn a_file_with_a_hard_link_is_refused_in_a_folder_and_sealed_by_name() {
     fs::hard_link(folder.path().join("db.yaml"), folder.path().join("apps/db.yaml")).expect("a link");
     let stderr = "sealed 1 Secret in 1 file
 error: apps/db.yaml: has a second name, a hard link, which can lead out of the folder
-hint: name the file itself to seal it, or make a copy
+hint: name the file itself, or make a copy
 ";
     seal_in_place(&folder, "apps").writes(&["apps/web.yaml"]).fails(3, stderr);
     let run = seal_in_place(&folder, "apps/db.yaml").writes(&["apps/db.yaml"]);
@@ -171,7 +172,7 @@ fn an_unreadable_folder_is_an_error_and_the_other_files_are_sealed() {
 }
 
 /// The program as a user who is not root and owns the folder.
-fn as_ordinary_user(folder: &Folder) -> Command {
+pub(crate) fn as_ordinary_user(folder: &Folder) -> Command {
     const NOBODY: u32 = 65534;
     let copy = folder.path().join("waxseal");
     fs::copy(program(), &copy).expect("room for a copy");

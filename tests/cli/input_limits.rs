@@ -54,10 +54,10 @@ fn assert_read(text: impl AsRef<[u8]>) {
 
 #[test]
 fn inputs_above_the_size_limit_are_refused_by_every_command() {
-    assert_refused(vec![b'#'; 100 * MIB], ": larger than 32 MiB, the most that is read\n");
+    assert_refused(vec![b'#'; 100 * MIB], ": larger than 32 MiB, which is the limit for an input\n");
     let folder = Folder::with_key();
     folder.write("db.yaml", vec![b'{'; 100 * MIB]);
-    let stderr = "error: db.yaml: larger than 32 MiB, the most that is read\n";
+    let stderr = "error: db.yaml: larger than 32 MiB, which is the limit for an input\n";
     for arguments in [["seal", "db.yaml", "--keys", "cluster.yaml"], ["open", "db.yaml", "--identity", "cluster.key"]] {
         folder.bounded_waxseal(&arguments).fails(3, stderr);
     }
@@ -65,7 +65,7 @@ fn inputs_above_the_size_limit_are_refused_by_every_command() {
     // An endless file.
     folder
         .bounded_waxseal(&["inspect", "/dev/zero"])
-        .fails(3, "error: /dev/zero: larger than 32 MiB, the most that is read\n");
+        .fails(3, "error: /dev/zero: larger than 32 MiB, which is the limit for an input\n");
 }
 
 #[test]
@@ -198,7 +198,10 @@ fn secrets_above_a_limit_are_refused() {
     let message = ":3:52: metadata.annotations: larger than 256 KiB, which is the limit for an object's annotations\n";
     assert_not_sealed(annotated(2 * MIB), message);
     let large = format!("{}stringData: {{A: {}}}\n", annotated(MIB / 5), "x".repeat(MIB));
-    assert_not_sealed(large, ":1: larger than 1.5 MiB when sealed, the most that an object can be\n");
+    assert_not_sealed(
+        large,
+        ":1: after sealing, the object is larger than 1.5 MiB, which is the limit for an object\n",
+    );
     let name = HEAD.replace("db", "\"d\\0b\"");
     let message = ":3:18: metadata.name: a name must be 1 to 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit\n";
     assert_not_sealed(name, message);

@@ -22,7 +22,7 @@ fn the_text_report_is_complete() {
     folder.waxseal(&["inspect", "-"]).stdin(format!("---\n{sealed}")).prints(&format!(
         "shop/db (<stdin>:1)
   scope Namespace, type kubernetes.io/tls, immutable
-  envelope {envelope}, claims to be bound to namespace shop
+  envelope {envelope}, claims to be sealed for namespace shop
     key {key} (hybrid)
   data tls.crt: envelope {envelope}, up to 1020 bytes
   data tls.key: envelope {envelope}, up to 252 bytes
@@ -123,8 +123,8 @@ fn files_folders_and_stdin_are_inspected_together() {
     let report = folder.waxseal(&["inspect", "apps", "c.yaml", "-"]).stdin(&stdin).succeeds();
     let expected = ["shop/b (apps/b.yml:2)", "shop/a (apps/deep/a.yaml:1)", "shop/c (c.yaml:1)", "shop/d (<stdin>:1)"];
     assert_eq!(heads(&report), expected);
-    assert!(report.contains(", claims to be bound to shop/a\n"), "{report}");
-    assert!(report.contains(", claims to be bound to no place\n"), "{report}");
+    assert!(report.contains(", claims to be sealed for shop/a\n"), "{report}");
+    assert!(report.contains(", claims to be sealed for any place\n"), "{report}");
     assert_eq!(heads(&folder.waxseal(&["inspect"]).stdin(stdin).succeeds()), ["shop/d (<stdin>:1)"]);
     folder.write("none/x.yaml", "kind: ConfigMap\n");
     folder.waxseal(&["inspect", "none"]).prints("");

@@ -141,7 +141,7 @@ fn a_key_with_another_role_or_creation_time_is_refused() {
     folder.write("prod.yaml", folder.read("cluster.yaml"));
     let stderr = format!(
         "error: prod.yaml: {} has another role or creation time in the cluster
-hint: they never change: find out who changed them
+hint: the role and the creation time of a key never change: find out who changed the file or the cluster
 ",
         folder.key_id("cluster")
     );
@@ -187,8 +187,9 @@ fn invalid_sealing_keys_are_refused() {
     keys["items"][0]["metadata"]["name"] = "k0000000000000000".into();
     point_at(&folder, serve("200 OK", keys));
     let id = folder.key_id("cluster");
-    let stderr =
-        format!("error: context test: a SealingKey: metadata.name: must be {id}, the key id of its recipient\n");
+    let stderr = format!(
+        "error: context test: a SealingKey of the cluster is not valid: metadata.name: must be {id}, the key id of its recipient\n"
+    );
     fetch(&folder, &[]).fails(3, &stderr);
 }
 
@@ -399,7 +400,7 @@ fn keys_that_contradict_each_other_are_refused() {
     let (one, retired) = (object(&folder.read("cluster.yaml")), with_state(&folder, "cluster", "Retired"));
     point_at(&folder, serve("200 OK", list_of(&[one, retired])));
     let id = folder.key_id("cluster");
-    let refused = |text: &str| format!("error: context test: no keys file can hold these keys: {text}\n");
+    let refused = |text: &str| format!("error: context test: these keys cannot be written to a keys file: {text}\n");
     fetch(&folder, &[]).fails(3, &refused(&format!("items[1]: {id} was given before, with different contents")));
 }
 

@@ -21,7 +21,7 @@ use crate::folder::{Folder, program};
 const MAX_WAIT: Duration = Duration::from_secs(30);
 const LOCALHOST: SanType = SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST));
 const TOKEN: &str = "a-token-nobody-shall-see";
-const READ_IT: &str = "hint: name one with `--kubeconfig FILE`, and see what `kubectl config view` says\n";
+const READ_IT: &str = "hint: name a kubeconfig with `--kubeconfig FILE`, and see what `kubectl config view` says\n";
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -240,7 +240,7 @@ fn an_endless_response_is_read_up_to_the_limit() {
         });
         point_at(&folder, port);
         let arguments = ["keys", "fetch", "-o", "prod.yaml", "--kubeconfig", "kubeconfig"];
-        let cause = format!("the answer of 127.0.0.1:{port} is larger than 8 MiB, the most that is read");
+        let cause = format!("the answer of 127.0.0.1:{port} is larger than 8 MiB, which is the limit");
         folder.bounded_waxseal(&arguments).fails(5, &format!("error: context test: {cause}\n"));
     }
 }
@@ -347,7 +347,7 @@ fn each_invalid_context_has_its_own_error() {
         (
             with("proxy-url", "http://127.0.0.1:1"),
             "`proxy-url` or $HTTPS_PROXY names a proxy, and waxseal connects without one
-hint: what `kubectl get sealingkeys -o yaml` prints is a keys file, too",
+hint: write the keys file with `kubectl get sealingkeys -o yaml` instead",
         ),
         (with("proxy-url", "a b"), "the proxy's URL is not a URL"),
         (

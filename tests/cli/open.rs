@@ -26,7 +26,7 @@ fn an_output_file_is_new_and_private() {
     folder.waxseal(&open).fails(3, "error: db.yaml: exists already, and secrets are never written over a file\n");
     folder
         .waxseal(&["open", "sealed.yaml", "--identity", "cluster.key", "-o", "yaml"])
-        .fails(2, "error: --output names a file, and yaml looks like a format\nhint: the format is that of the input; for a file of that name write ./yaml\n");
+        .fails(2, "error: --output names a file, and yaml looks like a format\nhint: the result has the format of the input; for a file with the name yaml write ./yaml\n");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn the_error_for_a_wrong_identity_names_the_key_that_is_needed() {
     let open = folder.waxseal(&["open", "-", "--identity", "other.key"]).stdin(&sealed);
     let refused = |keys: &str| {
         format!(
-            "error: <stdin>:1: shop/db: KeyMissing: none of the identities given opens envelope e{envelope}: it needs {keys}\n"
+            "error: <stdin>:1: shop/db: KeyMissing: the given identities do not open the envelope e{envelope}, which needs {keys}\n"
         )
     };
     open.fails(3, &format!("{}hint: pass `--keys KEYS_FILE` to see whose keys these are\n", refused(&id)));
@@ -73,7 +73,7 @@ fn the_error_for_a_wrong_identity_names_every_key_that_opens() {
     keys.sort();
     let open = ["open", "-", "--identity", "other.key", "--keys", "recovery.yaml"];
     let outcome = folder.waxseal(&open).stdin(&sealed).finish();
-    assert!(outcome.stderr.ends_with(&format!(": it needs {}\n", keys.join(" or "))), "{}", outcome.stderr);
+    assert!(outcome.stderr.ends_with(&format!(", which needs {}\n", keys.join(" or "))), "{}", outcome.stderr);
 }
 
 #[test]

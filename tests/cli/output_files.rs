@@ -281,13 +281,12 @@ fn contradicting_output_options_are_refused() {
             2,
             &format!(
                 "error: --output names a file, and {format} looks like a format
-hint: the format is that of the input; for a file of that name write ./{format}
+hint: the result has the format of the input; for a file with the name {format} write ./{format}
 "
             ),
         );
     }
-    let stderr =
-        "error: --output must name a file here, and - is stdout\nhint: name a file; for a file called - write ./-\n";
+    let stderr = "error: this command writes to a file, but `--output -` means stdout\nhint: name a file; for a file called - write ./-\n";
     folder.waxseal(&["keys", "generate", "-o", "-"]).fails(2, stderr);
     folder.waxseal(&["keys", "fetch", "-o", "-"]).fails(2, stderr);
     let several =

@@ -154,7 +154,7 @@ fn the_first_keys_file_decides_the_role_and_contradictions_are_refused() {
     let seal = ["seal", "--keys", "recovery-only.yaml", "--keys", "cluster.yaml"];
     folder.waxseal(&seal).stdin(SECRET).fails(
         3,
-        "error: only recovery keys to seal to: no cluster could open it\nhint: pass the keys file of a cluster too\n",
+        "error: all recipients are recovery keys, so no cluster could open the values\nhint: pass the keys file of a cluster too\n",
     );
     // A file that contradicts itself.
     folder.write("prod.yaml", format!("{key}---\n{}", key.replace("Active", "Retired")));
@@ -212,7 +212,7 @@ hint: `waxseal keys public --identity FILE` prints its SealingKey
     folder.write("keys.yaml", key.replace("role: Cluster", "role: Recovery"));
     seal().fails(
         3,
-        "error: only recovery keys to seal to: no cluster could open it\nhint: pass the keys file of a cluster too\n",
+        "error: all recipients are recovery keys, so no cluster could open the values\nhint: pass the keys file of a cluster too\n",
     );
     let id = folder.key_id("cluster");
     folder.write("keys.yaml", key.replace(&format!("name: {id}"), "name: k0000000000000000"));
@@ -265,7 +265,7 @@ fn classic_keys_need_allow_classic() {
     let (recipient, id) = (folder.recipient("classic"), folder.key_id("classic"));
     let stderr = format!(
         "error: {id} is a classic key (X25519), which a quantum computer will break
-hint: pass `--allow-classic` if the values may be read then
+hint: pass `--allow-classic` if the values need no protection from a quantum computer
 "
     );
     folder.waxseal(&["seal", "--keys", "classic.yaml"]).stdin(HEAD).fails(3, &stderr);

@@ -261,7 +261,7 @@ fn a_secret_or_input_above_the_size_limit_is_refused() {
         folder.waxseal(&["seal", "-", "--keys", "cluster.yaml"]).stdin(format!("{HEAD}stringData: {{A: {long}}}\n"));
     seal.fails(3, "error: <stdin>:1:1: more than 1 MiB of data, which is the limit for a Secret\n");
     let endless = vec![b'#'; 32 * 1024 * 1024 + 1];
-    let stderr = |place| format!("error: {place}: larger than 32 MiB, the most that is read\n");
+    let stderr = |place| format!("error: {place}: larger than 32 MiB, which is the limit for an input\n");
     folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(&endless).fails(3, &stderr("<stdin>"));
     folder.write("db.yaml", &endless);
     folder.waxseal(&["seal", "db.yaml", "--keys", "cluster.yaml"]).fails(3, &stderr("db.yaml"));

@@ -227,3 +227,44 @@ fn errors_of_keys_fetch_do_not_show_the_token() {
         watch.fails(&fetch, "");
     }
 }
+
+#[test]
+fn commands_that_change_files_do_not_show_secrets() {
+    let watch = Watch::new();
+    let sealed = watch.succeeds(&SEAL, &secret(), &[]);
+    watch.folder.write("db.yaml", &sealed);
+    watch.folder.write("value", VALUE);
+    watch.folder.write("PASSWORD", VALUE);
+    let set = ["set", "db.yaml", "--keys", "cluster.yaml"];
+    let with = |options: &[&'static str]| [&set[..], options].concat();
+    let literal = format!("TOKEN={VALUE}");
+    watch.succeeds(&with(&["PASSWORD"]), VALUE, &["db.yaml"]);
+    watch.succeeds(&with(&["--from-file", "TOKEN=value", "--from-file", "PASSWORD"]), "", &["db.yaml"]);
+    watch.succeeds(&[&set[..], &["--from-literal", &literal]].concat(), "", &["db.yaml"]);
+    let reseal = ["rotate", "db.yaml", "--keys", "cluster.yaml", "--identity", "cluster.key", "--reseal"];
+    watch.succeeds(&reseal, "", &["db.yaml"]);
+    watch.succeeds(&["rotate", "db.yaml", "--keys", "cluster.yaml", "--check"], "", &[]);
+    watch.succeeds(&["unset", "db.yaml", "TOKEN"], "", &["db.yaml"]);
+    watch.canaries.assert_absent("the changed file", watch.folder.read("db.yaml"));
+
+    for option in ["--from-literal=", "--from-litreal=", "-p", ""] {
+        watch.fails(&[&set[..], &[&format!("{option}{VALUE}")]].concat(), "");
+        watch.fails(&[&set[..], &[&format!("{option}A b={VALUE}")]].concat(), "");
+        watch.fails(&["unset", "db.yaml", &format!("{option}PASSWORD={VALUE}")], "");
+    }
+    watch.fails(&[&set[..], &["--from-litreal", &literal]].concat(), "");
+    watch.fails(&[&set[..], &["TOKEN", "--from-literal", &literal]].concat(), VALUE);
+    watch.fails(&with(&["TOKEN", "--name", "other"]), VALUE);
+    watch.fails(&["set", "db.yaml", "TOKEN", "--keys", "PASSWORD"], VALUE);
+    watch.fails(&["set", "value", "TOKEN", "--keys", "cluster.yaml"], VALUE);
+    let identity = watch.folder.read("cluster.key");
+    let identity = identity.lines().find(|line| line.starts_with("AGE-")).expect("an identity");
+    watch.fails(&["rotate", "db.yaml", "--keys", "cluster.yaml", "--identity", identity], "");
+    watch.fails(&["rotate", "db.yaml", "--keys", "cluster.key", "--check"], "");
+    watch.fails(&["rotate", "db.yaml", "--keys", "cluster.yaml", "--identity", "pass"], "");
+    let plain = sealed.replace("PASSWORD: wax1", &format!("PLAIN: {VALUE}\n    PASSWORD: wax1"));
+    watch.folder.write("db.yaml", &plain);
+    for arguments in [&with(&["TOKEN"])[..], &["unset", "db.yaml", "PASSWORD"], &reseal] {
+        watch.fails(arguments, VALUE);
+    }
+}

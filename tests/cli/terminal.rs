@@ -24,8 +24,20 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn start(folder: &Folder, arguments: &[&str]) -> Self {
         let terminal = Terminal::open();
-        let kept = terminal.other_end();
+        let command = in_session(folder, arguments, Some(&terminal));
+        Self::of(terminal, command)
+    }
+
+    /// Like [`Self::start`], and the terminal is also stdin.
+    pub(crate) fn start_with_stdin(folder: &Folder, arguments: &[&str]) -> Self {
+        let terminal = Terminal::open();
         let mut command = in_session(folder, arguments, Some(&terminal));
+        command.stdin(terminal.other_end());
+        Self::of(terminal, command)
+    }
+
+    fn of(terminal: Terminal, mut command: Command) -> Self {
+        let kept = terminal.other_end();
         let child = Some(command.spawn().expect("the tests can start themselves"));
         let shown = Shown::of(&terminal);
         Self { terminal, kept, shown, child }

@@ -19,7 +19,10 @@ fn assert_fails(arguments: &[&str], message: &str) {
 
 #[test]
 fn outside_a_cluster_a_context_or_kubeconfig_is_required() {
-    assert_fails(&[], "not in a cluster: name the one to work on with --context or --kubeconfig");
+    assert_fails(
+        &[],
+        "this process does not run in a cluster: name the cluster to work on with --context or --kubeconfig",
+    );
     let message = "failed to use the kubeconfig: see what `kubectl config view` says of it and of the context";
     assert_fails(&["kubernetes", "--kubeconfig", "/absent"], message);
     assert_fails(&["kubernetes", "--context", "absent"], message);

@@ -136,7 +136,10 @@ fn no_first_key_is_made_while_a_manifest_cannot_be_read() {
     let machine = Machine::new();
     machine.write_manifest("bad.yaml", "a: [");
     let log = machine.once().fails();
-    assert!(log.contains("no first key is made, because a manifest was not read: bad.yaml:"), "{log}");
+    assert!(
+        log.contains("the controller does not make a first key, because a manifest was not read: bad.yaml:"),
+        "{log}"
+    );
     assert_eq!(machine.key_files(), [""; 0]);
 }
 

@@ -16,6 +16,10 @@ use waxseal_tests::fixtures;
 
 use crate::machine::{Machine, mode, names, secret};
 
+/// The message on a Secret whose SealedSecret has just disappeared.
+const WAITS: &str = "the SealedSecret is missing from the manifests; its Secret is deleted unless a manifest contains it \
+                     again within 5 seconds";
+
 #[test]
 fn every_fixture_comes_out_byte_for_byte() {
     let machine = Machine::with_key();
@@ -96,7 +100,7 @@ fn with_broken_wrap(sealed: &str, key: &str) -> String {
 
 #[test]
 fn a_broken_wrap_is_reported_once_and_as_long_as_it_is_there() {
-    let machine = Machine::with_key();
+    let machine = Machine::new();
     let generate = || Identity::generate(KeyKind::Hybrid, &mut randomness::system());
     let (own, recovery) = (generate(), generate());
     machine.add_identity(&own, "2026-01-01T00:00:00Z");
@@ -193,7 +197,7 @@ fn a_single_run_waits_before_it_deletes() {
     let removed = Instant::now();
     let run = machine.start_once();
     let message = run.wait_for_reason("web", "ApiUnavailable");
-    assert_eq!(message, "in no manifest; its Secret is deleted unless it returns within 5 seconds");
+    assert_eq!(message, WAITS);
     fs::write(machine.manifest("web.yaml"), text).expect("written");
     assert_eq!(run.ends(), Some(0));
     assert!(removed.elapsed() > Duration::from_secs(4), "after {:?}", removed.elapsed());
@@ -226,7 +230,7 @@ fn a_file_that_is_gone_for_a_moment_deletes_nothing() {
     let before = fingerprint(&machine.secret("shop/db"));
     fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
     let message = controller.wait_for_reason("db", "ApiUnavailable");
-    assert_eq!(message, "in no manifest; its Secret is deleted unless it returns within 5 seconds");
+    assert_eq!(message, WAITS);
     fs::write(machine.manifest("db.yaml"), &text).expect("written");
     controller.wait_for_reason("db", "Materialised");
     assert_eq!(fingerprint(&machine.secret("shop/db")), before);

@@ -54,13 +54,12 @@ fn a_running_controller_says_why_and_recovers() {
     let controller = machine.start();
     machine.edit("db.yaml", "spec:", "sepc:");
     let message = controller.wait_for_reason("db", "Malformed");
-    let unclear =
-        "in no manifest; nothing is deleted while a file is not understood: db.yaml:6:1: unknown field \"sepc\"";
+    let unclear = "the SealedSecret is missing from the manifests; its Secret stays until this file is corrected: db.yaml:6:1: unknown field \"sepc\"";
     assert!(message.starts_with(unclear), "{message}");
     assert_last_good_stays(&machine);
     machine.edit("db.yaml", "sepc:", "spec:");
     controller.wait_for_reason("db", "Materialised");
-    assert_eq!(controller.log().matches("nothing is deleted").count(), 1, "{}", controller.log());
+    assert_eq!(controller.log().matches("its Secret stays").count(), 1, "{}", controller.log());
 }
 
 #[test]
@@ -78,7 +77,9 @@ fn a_value_in_another_place_is_moved() {
 
 /// Why `shop/db` stays while a file is unclear.
 fn unclear(place_and_fault: &str) -> String {
-    format!("in no manifest; nothing is deleted while a file is not understood: {place_and_fault}")
+    format!(
+        "the SealedSecret is missing from the manifests; its Secret stays until this file is corrected: {place_and_fault}"
+    )
 }
 
 #[test]
@@ -236,7 +237,7 @@ fn an_unsealed_secret_is_named() {
     let machine = Machine::with_key();
     machine.write_manifest("deep/plain.yaml", format!("# mine\n---\n{}", secret("db", VALUE)));
     let log = machine.once().succeeds();
-    assert!(log.contains("deep/plain.yaml:2: a Secret that is not sealed; nothing is done with it"), "{log}");
+    assert!(log.contains("deep/plain.yaml:2: this Secret is not sealed, and the controller ignores it"), "{log}");
     assert!(!log.contains(VALUE));
     assert!(!machine.secret("shop").exists());
 }

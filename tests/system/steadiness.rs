@@ -234,7 +234,8 @@ async fn rights(context: &Context, cluster: &Cluster) -> TestResult {
     create(&namespace, &installation.seal(&namespace, "db", "hunter2")?).await?;
     let object = with_reason(&namespace, "db", "Forbidden").await?;
     let (_, _, message) = condition(&object, "Ready").ok_or("no Ready condition")?;
-    let said = "the controller has no right to create and patch Secrets here: apply the rights in deploy/waxseal.yaml";
+    let said =
+        "the controller may not create and patch Secrets in this namespace: apply the rights in deploy/waxseal.yaml";
     assert_eq!(message, said);
 
     without_verb(cluster, "sealedsecrets/status", "patch").await?;

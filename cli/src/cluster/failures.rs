@@ -54,7 +54,7 @@ pub(super) fn unreadable_kubeconfig(error: &KubeconfigError, path: Option<&Path>
         _ => (no_cluster("not a kubeconfig"), path),
     };
     let place = path.map_or_else(|| "kubeconfig".to_owned(), |path| format!("kubeconfig {}", visible_path(path)));
-    failure.at(place).with_hint("name one with `--kubeconfig FILE`, and see what `kubectl config view` says")
+    failure.at(place).with_hint("name a kubeconfig with `--kubeconfig FILE`, and see what `kubectl config view` says")
 }
 
 /// The error for a context that is not in the kubeconfig; `what` says which is missing.
@@ -137,7 +137,7 @@ impl Server {
             }
             kube::Error::ProxyProtocolDisabled { .. } | kube::Error::ProxyProtocolUnsupported { .. } => {
                 no_cluster("`proxy-url` or $HTTPS_PROXY names a proxy, and waxseal connects without one")
-                    .with_hint("what `kubectl get sealingkeys -o yaml` prints is a keys file, too")
+                    .with_hint("write the keys file with `kubectl get sealingkeys -o yaml` instead")
             }
             error => match causes(error).find_map(|cause| cause.downcast_ref()) {
                 Some(error) => failed_login(error),
@@ -150,7 +150,7 @@ impl Server {
         let causes = || causes(error);
         if causes().any(|cause| cause.is::<LengthLimitError>()) {
             let limit = MAX_ANSWER_BYTES / (1024 * 1024);
-            return format!("the answer of {self} is larger than {limit} MiB, the most that is read");
+            return format!("the answer of {self} is larger than {limit} MiB, which is the limit");
         }
         if let Some(error) = causes().find_map(|cause| cause.downcast_ref()) {
             return self.broken_tls(error);
@@ -243,7 +243,7 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// The error and its causes. `source` of an `io::Error` skips the error that it wraps, so this asks for that first.
+/// Returns the error and its causes. `source` of an `io::Error` skips the wrapped error, so `get_ref` comes first.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);

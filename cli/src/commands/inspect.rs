@@ -15,10 +15,10 @@ use crate::sealed_objects::{ManifestArguments, SealedObject, inputs_of, read_eac
 use crate::streams::Streams;
 use crate::untrusted_text::name_or_ellipsis;
 
-/// Show the keys that SealedSecrets are sealed to, and the place that they claim.
+/// Show the keys that SealedSecrets are sealed to, and the namespace and name that they claim.
 ///
-/// Needs no identity and opens nothing. The place is a claim of the manifest: only opening proves it. Manifests that
-/// cannot be read do not hide the others.
+/// Needs no identity and opens nothing. Namespace and name are claims of the manifest: only opening proves them. A
+/// manifest that cannot be read gives an error, and the others are shown all the same.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct InspectArguments {
@@ -173,7 +173,7 @@ impl fmt::Display for Report {
         writeln!(f, "{}/{} ({})", self.namespace, self.name, self.place)?;
         writeln!(f, "  scope {}, type {}{immutable}", self.scope, name_or_ellipsis(&self.type_))?;
         for (id, envelope) in &self.envelopes {
-            writeln!(f, "  envelope {id}, claims to be bound to {}", bound_to_text(&envelope.bound_to))?;
+            writeln!(f, "  envelope {id}, claims to be sealed for {}", bound_to_text(&envelope.bound_to))?;
             for (id, key) in &envelope.keys {
                 writeln!(f, "    key {id} ({}){}", key.kind, known_text(key.known.as_deref()))?;
             }
@@ -199,6 +199,6 @@ fn bound_to_text(bound_to: &BoundTo) -> String {
     match (&bound_to.namespace, &bound_to.name) {
         (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
         (Some(namespace), None) => format!("namespace {namespace}"),
-        _ => "no place".to_owned(),
+        _ => "any place".to_owned(),
     }
 }

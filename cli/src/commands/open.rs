@@ -138,7 +138,7 @@ fn refusal_error(refusal: &Refusal, sealed: &Sealed, known_keys: Option<&KnownKe
         None => id.to_string(),
     });
     let keys = keys.collect::<Vec<_>>().join(" or ");
-    let text = format!("{title}: none of the identities given opens envelope {envelope}: it needs {keys}");
+    let text = format!("{title}: the given identities do not open the envelope {envelope}, which needs {keys}");
     let error = CliError::refused(text);
     if known_keys.is_some() { error } else { error.with_hint("pass `--keys KEYS_FILE` to see whose keys these are") }
 }

@@ -1,24 +1,28 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::{ArgGroup, Args};
 use serde::Serialize;
-use waxseal_shared::manifest::{DocumentKind, split};
+use waxseal_shared::key_life::primary;
+use waxseal_shared::manifest::{ManifestError, SealedSecretObject, split};
+use waxseal_shared::names::KeyId;
 use waxseal_shared::sealed_secret::OfferedWraps;
 use waxseal_shared::visible_text::escaped_json;
 
 use super::inspect::ReportFormat;
+use super::seal::counted;
 use crate::clusters::Clusters;
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{cluster_name, file_name};
 use crate::identities;
-use crate::input::Input;
+use crate::input::{Input, check_stdin_once, each_file_once};
 use crate::keys_file::{KeysFile, check_creation_times};
 use crate::lossless_edit::{self, ObjectChanges};
-use crate::output::{ChangedFolders, Destination};
+use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
-use crate::rotating::{self, ClusterKeys, Extent, Offers, WrapSource};
+use crate::rotating::{self, ClusterKeys, Extent, Finding, Offers, WrapSource};
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::Streams;
 use crate::workers;
@@ -34,7 +38,11 @@ use crate::workers;
 #[command(
     after_help = EXAMPLES,
     group = ArgGroup::new("source").args(["identity", "offers", "check"]).required(true),
-    group = ArgGroup::new("extent").args(["replace_broken", "prune", "reseal"]).requires("identity")
+    // Without the conflicts, clap does not require an identity beside an option that conflicts with identities.
+    group = ArgGroup::new("extent")
+        .args(["replace_broken", "prune", "reseal"])
+        .requires("identity")
+        .conflicts_with_all(["offers", "check"])
 )]
 pub(crate) struct RotateArguments {
     /// Change the SealedSecrets of these files and folders
@@ -58,7 +66,8 @@ pub(crate) struct RotateArguments {
     /// Only compare: write nothing, and exit with 4 if a SealedSecret is not up to date
     #[arg(long, conflicts_with_all = ["identity", "offers"])]
     check: bool,
-    /// Also replace wraps whose proof fails
+    /// Also replace wraps whose proof fails. Everybody who can edit the file can add such a wrap: use this only if the
+    /// values are meant for all clusters of `--keys` whose wraps are broken
     #[arg(long)]
     replace_broken: bool,
     /// Also remove wraps for Retired keys, where the wraps for the keys that replace them are proven. Wraps for Revoked
@@ -87,13 +96,7 @@ struct Waiting {
     place: String,
     namespace: String,
     name: String,
-    findings: Vec<FindingReport>,
-}
-
-#[derive(Serialize)]
-struct FindingReport {
-    reason: &'static str,
-    message: String,
+    findings: Vec<Finding>,
 }
 
 /// The outcome for one file.
@@ -101,11 +104,15 @@ struct FindingReport {
 struct FileOutcome {
     objects: usize,
     changed: usize,
+    /// The keys that got a wrap in a file that was written.
+    sealed_to: BTreeSet<KeyId>,
     waiting: Vec<Waiting>,
     errors: Vec<CliError>,
 }
 
 pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(), Failures> {
+    let read_once = arguments.keys.iter().chain(&arguments.identity).chain(&arguments.offers);
+    check_stdin_once(read_once)?;
     let clusters = arguments.clusters()?;
     let source = arguments.source()?;
     let (mut inputs, mut errors) = (Vec::new(), Vec::new());
@@ -113,8 +120,12 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
         if name == "-" {
             return Err(CliError::usage("`-` is stdin, and this command changes files").into());
         }
+        if !arguments.check && Path::new(name).is_dir() {
+            check_symbolic_links(Path::new(name))?;
+        }
         inputs.extend(inputs_of(name, &mut errors, streams)?);
     }
+    let inputs = each_file_once(inputs);
     let folders = ChangedFolders::default();
     let (mut files, mut total) = (0, FileOutcome { errors, ..FileOutcome::default() });
     let work = |input: &Input| {
@@ -127,10 +138,12 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
         files += usize::from(outcome.changed > 0);
         total.objects += outcome.objects;
         total.changed += outcome.changed;
+        total.sealed_to.extend(outcome.sealed_to);
         total.waiting.extend(outcome.waiting);
         total.errors.extend(outcome.errors);
     });
     total.errors.extend(folders.sync().err());
+    announce(&total.sealed_to, &clusters, streams);
     arguments.report(total, files, streams)
 }
 
@@ -157,7 +170,11 @@ impl RotateArguments {
         }
         let keys_of = |(index, file): (usize, Arc<KeysFile>)| {
             check_creation_times(&file.place, &file.keys)?;
-            Ok(ClusterKeys { keys: file.keys.clone(), is_target: index < targets.len() })
+            if primary(&file.keys).is_none() {
+                let error = CliError::refused("no Active key of a cluster in it").at(&file.place);
+                return Err(error.with_hint("fetch the keys again: `waxseal keys fetch`"));
+            }
+            Ok(ClusterKeys { place: file.place.clone(), keys: file.keys.clone(), is_target: index < targets.len() })
         };
         files.into_iter().enumerate().map(keys_of).collect()
     }
@@ -190,21 +207,19 @@ impl RotateArguments {
         outcome: &mut FileOutcome,
     ) -> Result<(), Failures> {
         let text = input.read()?;
-        let mut changes = Vec::new();
+        let (mut changes, mut sealed_to) = (Vec::new(), BTreeSet::new());
         let read = read_text(input, &text, |object| {
             outcome.objects += 1;
             match rotating::rotate(&object, clusters, source, self.extent()) {
                 Ok(rotated) => {
+                    sealed_to.extend(rotated.sealed_to);
                     if !rotated.changes.is_empty() {
                         let ObjectIndex { document, object: index } = object.index;
                         changes.push(ObjectChanges { document, object: index, changes: rotated.changes });
                     }
                     if !rotated.findings.is_empty() {
                         let (namespace, name) = (object.sealed.namespace.to_string(), object.sealed.name.to_string());
-                        let findings = rotated.findings.iter();
-                        let findings = findings
-                            .map(|found| FindingReport { reason: found.reason(), message: found.to_string() })
-                            .collect();
+                        let findings = rotated.findings;
                         outcome.waiting.push(Waiting { place: object.place, namespace, name, findings });
                     }
                 }
@@ -215,10 +230,12 @@ impl RotateArguments {
         if !changes.is_empty()
             && let Some(file) = input.file()
         {
+            let placed = |error: CliError| error.at(input.place());
             let new = lossless_edit::apply(&input.place(), &text, &changes)?;
-            let destination = Destination::at(file).map_err(|error| error.at(input.place()))?;
-            destination.write(&new, folders)?;
+            let destination = Destination::of_regular_file(file).map_err(placed)?;
+            destination.write_over(&text, &new, folders).map_err(placed)?;
             outcome.changed = changes.len();
+            outcome.sealed_to = sealed_to;
         }
         Ok(())
     }
@@ -229,26 +246,58 @@ impl RotateArguments {
         } else {
             streams.result(&text(&total.waiting))?;
         }
-        let objects = total.objects;
+        let objects = counted(total.objects, "SealedSecret");
         let waiting = total.waiting.len();
         if !self.check {
-            streams.say(&format!("changed {} of {objects} SealedSecrets, in {files} files", total.changed));
+            streams.say(&format!("changed {} of {objects} in {}", total.changed, counted(files, "file")));
         }
         let mut errors = total.errors;
         if waiting > 0 {
-            let text = format!("{waiting} of {objects} SealedSecrets are not up to date");
+            let verb = if waiting == 1 { "is" } else { "are" };
+            let text = format!("{waiting} of {objects} {verb} not up to date");
+            let advice = advice(&total.waiting);
             if self.check {
-                errors.push(CliError::new(Kind::Found, text).with_hint("run `waxseal rotate` without `--check`"));
+                let hint = advice.unwrap_or("run `waxseal rotate` without `--check`");
+                errors.push(CliError::new(Kind::Found, text).with_hint(hint));
             } else {
                 streams.say(&text);
+                advice.into_iter().for_each(|hint| streams.say(&format!("hint: {hint}")));
             }
         }
         Failures::none_or(errors)
     }
 }
 
+/// Names each key that got a wrap, as every command does that seals.
+fn announce(sealed_to: &BTreeSet<KeyId>, clusters: &[ClusterKeys], streams: &mut Streams) {
+    for id in sealed_to {
+        let find = |cluster: &ClusterKeys| {
+            let key = cluster.keys.iter().find(|key| key.recipient.key_id() == id)?;
+            Some(format!("sealed to {id} ({}, from {})", key.role.as_str(), cluster.place))
+        };
+        clusters.iter().find_map(find).into_iter().for_each(|line| streams.say(&line));
+    }
+}
+
+/// What helps against the most urgent finding, if adding wraps does not.
+fn advice(waiting: &[Waiting]) -> Option<&'static str> {
+    let reasons: BTreeSet<_> = waiting.iter().flat_map(|object| &object.findings).map(|found| found.reason).collect();
+    let advice = [
+        (
+            "Exposed",
+            "seal the values again with `--reseal`, and change the values: old copies of the file stay readable",
+        ),
+        ("NeedsReseal", "seal the values again with `--reseal`"),
+        (
+            "WrapBroken",
+            "remove each broken wrap, or replace it with `--replace-broken` if the values are meant for its cluster",
+        ),
+    ];
+    advice.into_iter().find(|(reason, _)| reasons.contains(reason)).map(|(_, advice)| advice)
+}
+
 fn text(waiting: &[Waiting]) -> String {
-    let line = |object: &Waiting, finding: &FindingReport| {
+    let line = |object: &Waiting, finding: &Finding| {
         let Waiting { place, namespace, name, .. } = object;
         format!("{place}: {namespace}/{name}: {}: {}\n", finding.reason, finding.message)
     };
@@ -266,14 +315,17 @@ fn read_offers(input: &Input) -> Result<Offers, CliError> {
     let (place, text) = (input.place(), input.read()?);
     let failed = |error| CliError::manifest(&place, &error);
     let mut offers = Offers::default();
+    let mut is_empty = true;
     for (_, kind) in split(&text).map_err(failed)?.kinds() {
-        add_offers(kind.map_err(failed)?, &mut offers).map_err(failed)?;
+        let objects = sealed_secrets_of(kind.map_err(failed)?);
+        is_empty &= objects.is_empty();
+        add_offers(objects, &mut offers).map_err(failed)?;
     }
-    Ok(offers)
+    if is_empty { Err(CliError::refused("no SealedSecret in it").at(place)) } else { Ok(offers) }
 }
 
-fn add_offers(kind: DocumentKind<'_>, offers: &mut Offers) -> Result<(), waxseal_shared::manifest::ManifestError> {
-    for object in sealed_secrets_of(kind) {
+fn add_offers(objects: Vec<SealedSecretObject<'_>>, offers: &mut Offers) -> Result<(), ManifestError> {
+    for object in objects {
         let value = object.to_value()?;
         let text = |path: &str| value.pointer(path).and_then(|value| value.as_str()).unwrap_or_default();
         let title = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));

@@ -55,11 +55,12 @@ pub(crate) struct SealArguments {
     /// objects
     #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>(), conflicts_with_all = ["output_dir", "in_place"])]
     output: Option<PathBuf>,
-    /// Write the results below this folder: a file under its name, the files of a folder under their path in that
-    /// folder. Existing files are replaced as with `--output`, and links are not followed
+    /// Write the results below this folder. A file keeps its name; a file that was found in a folder keeps its path in
+    /// that folder. Existing files are replaced as with `--output`, and links are not followed
     #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), conflicts_with = "in_place")]
     output_dir: Option<PathBuf>,
-    /// Also replace files with other objects, but never an identity file, a keys file of this command or `.waxseal.yaml`
+    /// Also replace a file that holds other objects; an identity file, a keys file of this command and `.waxseal.yaml` are
+    /// never replaced
     #[arg(long, requires = "written")]
     force: bool,
     /// Replace each file with its result, if all of its documents can be sealed
@@ -73,6 +74,10 @@ Examples:
   waxseal seal --in-place apps
   waxseal seal --to prod --to staging apps --output-dir sealed
   waxseal seal --keys prod.yaml --in-place -- apps/*.yaml";
+
+/// The warning about a file that Git had before it was sealed.
+const IN_HISTORY: &str =
+    "Git already had this file before sealing, and its history may show the plain values: change the values";
 
 /// The outcomes of all jobs so far.
 #[derive(Default)]
@@ -159,7 +164,10 @@ impl SealArguments {
         }
         match &self.output_dir {
             Some(folder) => jobs_below(folder, files),
-            None => Ok(jobs_in_place(files.into_iter().map(|(input, _)| input).collect())),
+            None => {
+                let inputs = input::each_file_once(files.into_iter().map(|(input, _)| input).collect());
+                Ok(inputs.into_iter().map(|input| Job { input, target: Target::Input }).collect())
+            }
         }
     }
 
@@ -233,6 +241,7 @@ impl Done {
     }
 }
 
+/// Returns a number with a noun in the singular or the plural.
 pub(super) fn counted(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
@@ -257,19 +266,6 @@ fn jobs_below(folder: &Path, files: Vec<(Input, PathBuf)>) -> Result<Vec<Job>, C
     Ok(jobs)
 }
 
-/// Returns jobs that replace each file once, even if several names or links lead to it.
-fn jobs_in_place(inputs: Vec<Input>) -> Vec<Job> {
-    let is_link = |input: &Input| matches!(input, Input::Found(file) if file.is_link);
-    let real = |input: &Input| input.file().and_then(|file| file.canonicalize().ok());
-    let files: HashSet<_> = inputs.iter().filter(|input| !is_link(input)).filter_map(real).collect();
-    let mut seen = HashSet::new();
-    let is_first = |input: &Input| match real(input) {
-        Some(file) => !(is_link(input) && files.contains(&file)) && seen.insert(file),
-        None => true,
-    };
-    inputs.into_iter().filter(is_first).map(|input| Job { input, target: Target::Input }).collect()
-}
-
 /// Warns of the files whose plain text is, or may be, in a Git repository.
 fn warn_of_history(replaced: &[(String, PathBuf)], streams: &mut Streams) {
     let files: Vec<_> = replaced.iter().map(|(_, file)| file.clone()).collect();
@@ -277,10 +273,10 @@ fn warn_of_history(replaced: &[(String, PathBuf)], streams: &mut Streams) {
         let doubt = match held {
             Held::No => continue,
             Held::Yes => {
-                streams.warn(place, "Git already holds this file, and history keeps it: change the values");
+                streams.warn(place, IN_HISTORY);
                 continue;
             }
-            Held::Perhaps(Doubt::Incomplete) => "part of its history is not here",
+            Held::Perhaps(Doubt::Incomplete) => "this clone lacks a part of the history",
             Held::Perhaps(Doubt::TooLong) => "its history takes too long to read",
             Held::Perhaps(Doubt::Unreadable) => "its repository cannot be read",
         };

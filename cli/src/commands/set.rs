@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use clap::Args;
 use waxseal_shared::randomness;
 use waxseal_shared::seal::{Place, seal_values};
+use waxseal_shared::sealed_secret::Scope;
 use waxseal_shared::secret::{SecretData, SecretManifest};
 use waxseal_shared::visible_text::visible_path;
 
@@ -17,7 +18,7 @@ use crate::recipients::{self, FileRecipients, RecipientArguments, Recipients};
 use crate::residue::ValueSearch;
 use crate::sealed_objects::SealedObject;
 use crate::streams::Streams;
-use crate::values::ValueArguments;
+use crate::values::{ValueArguments, list};
 
 /// Set values of a SealedSecret.
 ///
@@ -70,9 +71,11 @@ pub(crate) fn run(arguments: SetArguments, streams: &mut Streams) -> Result<(), 
     changes.extend(sealed.tokens.into_iter().map(|(key, text)| token(key.as_str(), text)));
     changes.extend(removals(replaced, &changed).map_err(|error| error.at(&object.place))?);
     let place = file.place();
-    let text = file.change(&object, changes)?;
+    let text = file.change(&object, changes, streams)?;
+    let set = list(data.keys());
     warn_of_values_that_show(&place, &object, data, &text, streams);
     recipients::announce(chosen.iter(), streams);
+    streams.say(&format!("set {set} in {}{}", object.title(), scope_text(object.sealed.scope)));
     Ok(())
 }
 
@@ -95,6 +98,15 @@ impl SetArguments {
         dropped_clusters::check(wraps, &known.collect::<Vec<_>>(), &ids, &self.drop_cluster)
             .map_err(|error| error.or_at(&object.place))?;
         Ok(chosen)
+    }
+}
+
+/// The scope as messages show it after the name of an object. Whoever edits the file decides the scope, so only the
+/// usual scope stays unsaid.
+fn scope_text(scope: Scope) -> String {
+    match scope {
+        Scope::Strict => String::new(),
+        Scope::Namespace | Scope::Cluster => format!(" (scope {})", scope.as_str()),
     }
 }
 

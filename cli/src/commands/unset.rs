@@ -9,7 +9,7 @@ use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
 use crate::lossless_edit::Change;
 use crate::streams::Streams;
-use crate::values::data_keys;
+use crate::values::{data_keys, list};
 
 /// Remove values from a SealedSecret.
 ///
@@ -45,11 +45,7 @@ pub(crate) fn run(arguments: UnsetArguments, streams: &mut Streams) -> Result<()
     let value = |key: &DataKey| Change { path: path(&["spec", "encryptedData", key.as_str()]), to: None };
     let mut changes: Vec<_> = keys.iter().map(value).collect();
     changes.extend(removals(removed, &changed).map_err(|error| error.at(&object.place))?);
-    file.change(&object, changes)?;
+    file.change(&object, changes, streams)?;
     streams.say(&format!("removed {} from {}", list(&keys), object.title()));
     Ok(())
-}
-
-fn list(keys: &BTreeSet<DataKey>) -> String {
-    keys.iter().map(DataKey::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -12,7 +12,7 @@ use gix::prelude::FindExt;
 use super::repository::Repository;
 use super::{Doubt, Finding};
 
-/// The index of the work tree's root in [`Search::folders`].
+/// The position of the work tree's root in [`Search::folders`].
 const ROOT: usize = 0;
 
 /// Searches the repository of a folder that contains `.git` for files, each with its number, and sends findings.

@@ -46,8 +46,8 @@ pub(super) enum PathState {
 impl Repository {
     /// Opens the repository of a folder that contains `.git`.
     ///
-    /// Returns `None` if it cannot be read, has an unknown extension or another work tree, or belongs to another user
-    /// and is not in `safe.directory`.
+    /// Returns `None` if it cannot be read, has an unknown extension, has a work tree other than `root`, or belongs to
+    /// another user and is not in `safe.directory`.
     pub(super) fn open(root: &Path) -> Option<Self> {
         let git = options().open(root.join(".git")).ok()?.to_thread_local();
         let work_tree = match git.workdir() {

@@ -17,6 +17,9 @@ use super::secret_name::SecretName;
 /// for a moment, and a slow disk or network makes the moment long.
 const DELAY: Duration = Duration::from_secs(5);
 
+/// The beginning of the message on a Secret without a SealedSecret.
+const MISSING: &str = "the SealedSecret is missing from the manifests";
+
 /// The Secrets that are to be deleted.
 #[derive(Default)]
 pub(super) struct Deletions {
@@ -40,7 +43,7 @@ impl Deletions {
         let before = std::mem::take(&mut self.missing_since);
         let missing = secrets.into_iter().filter(|folder| !manifests.by_name.contains_key(&folder.name));
         if let Some(unclear) = manifests.first_unclear() {
-            let message = format!("in no manifest; nothing is deleted while a file is not understood: {unclear}");
+            let message = format!("{MISSING}; its Secret stays until this file is corrected: {unclear}");
             return missing.map(|folder| (folder.name, Judgement::new(unclear.reason(), message.as_str()))).collect();
         }
         let missing: Vec<_> = missing.map(|folder| (before.get(&folder.name).copied(), folder)).collect();
@@ -56,8 +59,9 @@ impl Deletions {
             // The five seconds start again if the second reading contradicts the first.
             let since = since.filter(|since| !is_due(Some(*since))).unwrap_or_else(Instant::now);
             self.missing_since.insert(folder.name.clone(), since);
-            let message = "in no manifest; its Secret is deleted unless it returns within 5 seconds";
-            waiting.push((folder.name, Judgement::new(Reason::ApiUnavailable, message)));
+            let message =
+                format!("{MISSING}; its Secret is deleted unless a manifest contains it again within 5 seconds");
+            waiting.push((folder.name, Judgement::new(Reason::ApiUnavailable, message.as_str())));
         }
         waiting
     }

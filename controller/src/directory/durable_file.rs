@@ -66,7 +66,7 @@ pub(super) fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 
 /// Replaces or creates a file. After a crash the folder holds the whole old file or the whole new file.
 pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    unfinished(path, content, mode)?.persist(path)?;
+    write_unfinished(path, content, mode)?.persist(path)?;
     sync_folder(folder_of(path))
 }
 
@@ -78,11 +78,11 @@ pub(super) fn update(path: &Path, content: &[u8], mode: u32) -> io::Result<bool>
 
 /// Like [`replace`], but fails if there is a file already.
 pub(super) fn add(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    unfinished(path, content, mode)?.persist_noclobber(path)?;
+    write_unfinished(path, content, mode)?.persist_noclobber(path)?;
     sync_folder(folder_of(path))
 }
 
-fn unfinished(path: &Path, content: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+fn write_unfinished(path: &Path, content: &[u8], mode: u32) -> io::Result<NamedTempFile> {
     let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder_of(path))?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;

@@ -103,7 +103,7 @@ impl KeyStore {
             let text = "no key can be used, and no first key is made while there are key files that cannot be used";
             problems.failures.insert(text.to_owned());
         }
-        // A file that cannot be read may be a request to revoke a key, which somebody is still writing.
+        // A file that cannot be read may hold a request to revoke a key: somebody may be writing the file just now.
         if let (Keys::Held(ring), Some(published)) = (&keys, published) {
             problems.fail(self.publish(ring.keys(), published, broken));
         }
@@ -140,7 +140,8 @@ impl KeyStore {
         };
         let keys = read().map_err(|error| {
             let path = visible_path(path);
-            let text = format!("{path} is not understood: it stays as it is, and no key changes its state: {error}");
+            let text =
+                format!("{path} is not understood, so neither this file nor the state of a key changes: {error}");
             problems.failures.insert(text);
         });
         keys.ok()
@@ -165,11 +166,11 @@ impl KeyStore {
             Some(FirstKeyObstacle::SealedSecret) => return Ok(()),
             Some(FirstKeyObstacle::Published) => {
                 let path = visible_path(&self.published_path);
-                format!("{path} is there without its keys: restore them, or delete it")
+                format!("{path} exists without the identities of its keys: restore the identities, or delete the file")
             }
             Some(FirstKeyObstacle::Unread(file)) => format!("a manifest was not read: {file}"),
         };
-        Err(format!("no first key is made, because {cause}"))
+        Err(format!("the controller does not make a first key, because {cause}"))
     }
 
     /// Makes the successor that is due, and returns whether it did. No other process makes one at the same time: the
@@ -469,7 +470,7 @@ mod tests {
         fs::write(&path, "hunter2\n").expect("written");
         let (keys, problems) = refresh(&mut store(&folder));
         let expected =
-            format!("{} is not understood: it stays as it is, and no key changes its state: ", path.display());
+            format!("{} is not understood, so neither this file nor the state of a key changes: ", path.display());
         let failure = problems.failures.first().expect("it is named");
         assert!(failure.starts_with(&expected) && !failure.contains("hunter2"), "{failure}");
         assert_eq!(states(&keys), [KeyState::Active]);
@@ -483,7 +484,8 @@ mod tests {
         fs::write(&path, write_key(key(2).published())).expect("written");
         let (keys, problems) = refresh(&mut making_store(&folder, 1000));
         let expected = format!(
-            "no first key is made, because {} is there without its keys: restore them, or delete it",
+            "the controller does not make a first key, because {} exists without the identities of its keys: \
+             restore the identities, or delete the file",
             path.display()
         );
         assert_eq!((states(&keys), problems.failures), (vec![], [expected].into()));

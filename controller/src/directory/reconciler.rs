@@ -62,8 +62,8 @@ impl<'a> Reconciler<'a> {
 
     /// Makes every Secret what its manifest says, and reports it in the status file and the log.
     ///
-    /// Assumes nothing about why it was called. Writes nothing if nothing differs. Returns `None` if it was told to
-    /// stop; it finishes what it has begun.
+    /// Reads the present state at each call, whatever caused the call. Writes nothing if nothing differs. Returns `None`
+    /// if it was told to stop; it finishes what it has begun.
     pub(super) fn pass(&mut self, wakeups: &Wakeups) -> Option<Result<(), Incomplete>> {
         let mut problems = Problems::default();
         let args::Directory { manifests, secrets, keys, .. } = self.args;
@@ -138,7 +138,7 @@ impl<'a> Reconciler<'a> {
         mut problems: Problems,
     ) -> Result<(), Incomplete> {
         problems.warnings.extend(manifests.unreadable.iter().map(|file| format!("a manifest is not read: {file}")));
-        let warning = |place: &String| format!("{place}: a Secret that is not sealed; nothing is done with it");
+        let warning = |place: &String| format!("{place}: this Secret is not sealed, and the controller ignores it");
         problems.warnings.extend(manifests.plain_secrets.iter().map(warning));
         let (objects, unreadable) = (entries.len(), manifests.unreadable.len());
         let not_ready = entries.iter().filter(|entry| !entry.is_ready()).count();

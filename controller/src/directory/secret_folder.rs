@@ -101,7 +101,7 @@ impl SecretFolder {
     /// The folder that `..data` names, if the controller could have made it.
     fn current_version(&self) -> io::Result<Option<PathBuf>> {
         let target = match fs::read_link(self.path.join(CURRENT)) {
-            // There is nothing, or no symlink.
+            // The path does not exist, or it is not a symlink.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
                 return Ok(None);
             }
@@ -123,10 +123,10 @@ impl SecretFolder {
         }
         if self.description()?.is_some() {
             restore_mode(path, FOLDER_MODE)?;
-            return self.fill(path, desired);
+            return self.write_new_version(path, desired);
         }
         let fresh = new_folder_in(namespace, UNFINISHED)?;
-        self.fill(fresh.path(), desired)?;
+        self.write_new_version(fresh.path(), desired)?;
         fs::rename(fresh.path(), path)?;
         let _renamed = fresh.keep();
         durable_file::sync_folder(namespace)
@@ -149,9 +149,9 @@ impl SecretFolder {
         add_links(&self.path, &keys)
     }
 
-    /// Adds links to new keys before the swap and removes links to old keys after it, so that every key of the current
-    /// version has a link at every moment.
-    fn fill(&self, folder: &Path, desired: &DesiredSecret) -> io::Result<()> {
+    /// Writes a new version and makes it the current version. Adds links to new keys before that, and removes links to
+    /// old keys after that, so that every key of the current version has a link at every moment.
+    fn write_new_version(&self, folder: &Path, desired: &DesiredSecret) -> io::Result<()> {
         let version = new_folder_in(folder, VERSION_PREFIX)?;
         self.write_version(version.path(), desired)?;
         let keys = desired.data.keys().map(|key| key.as_str().into()).collect();
@@ -195,7 +195,7 @@ impl SecretFolder {
         if entries.iter().all(is_of_waxseal) {
             fs::rename(path, aside.path().join(name.name.as_str()))?;
         } else {
-            // Moves the current version after the older ones and before the links: the Secret goes as a whole.
+            // The order is: older versions, current version, links. So all values disappear at the same moment.
             let current = fs::read_link(path.join(CURRENT))?;
             let mut own: Vec<_> = entries.iter().filter(|entry| is_of_waxseal(entry)).collect();
             own.sort_by_key(|entry| (entry.path().is_symlink(), entry.file_name() == current));

@@ -1,6 +1,6 @@
 //! What wakes the loop: a change in a watched folder, a signal to stop, or the time.
 //!
-//! The loop is a plain thread, so signals come through a channel and not through tokio, as in the cluster backend.
+//! The loop is a plain thread, so signals come through a channel. (In the cluster backend they come through tokio.)
 
 use std::io;
 use std::path::Path;

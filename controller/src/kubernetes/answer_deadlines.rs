@@ -1,8 +1,8 @@
 //! The client of the API server, with a deadline for every answer.
 //!
 //! A connection can fall silent without ending: a frozen proxy or a lost route sends neither data nor an end. The
-//! library waits for such a connection without limit, and its pool uses other connections that are silent, too. So
-//! silence ends a request with an error, and the next request uses new connections.
+//! library waits for such a connection without limit, and its pool may give the next request another silent connection.
+//! So silence ends a request with an error, and the next request uses new connections.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -29,7 +29,7 @@ pub(super) fn describe(error: &kube::Error) -> String {
 pub(super) fn judgement(error: &kube::Error, verb: Verb) -> Judgement {
     let failure = describe(error);
     let kube::Error::Api(status) = error else {
-        return Judgement::new(Reason::ApiUnavailable, format!("the API server could not be asked: {failure}"));
+        return Judgement::new(Reason::ApiUnavailable, format!("the request to the API server failed: {failure}"));
     };
     match status.code {
         409 => Judgement::new(Reason::Conflict, "the Secret changed since it was read; trying again"),
@@ -41,13 +41,14 @@ pub(super) fn judgement(error: &kube::Error, verb: Verb) -> Judgement {
         413 => too_large(),
         422 if status.message.contains("Too long") => too_large(),
         500 if status.message.contains("request is too large") => too_large(),
-        401 | 429 | 500.. => {
-            Judgement::new(Reason::ApiUnavailable, format!("the API server cannot do it now: {failure}"))
-        }
+        401 | 429 | 500.. => Judgement::new(
+            Reason::ApiUnavailable,
+            format!("the API server cannot read or write the Secret now: {failure}"),
+        ),
         403 if is_without_right(status) => Judgement::new(
             Reason::Forbidden,
             format!(
-                "the controller has no right to {} Secrets here: apply the rights in deploy/waxseal.yaml",
+                "the controller may not {} Secrets in this namespace: apply the rights in deploy/waxseal.yaml",
                 verb.as_str()
             ),
         ),
@@ -70,7 +71,7 @@ impl Verb {
 }
 
 /// Whether RBAC refused the request. Its text has this form (`k8s.io/apiserver`, `handlers/responsewriters.Forbidden`);
-/// the text of an admission rule has not.
+/// the text of an admission rule has another form.
 fn is_without_right(status: &Status) -> bool {
     status.message.contains("cannot ") && status.message.contains(" resource \"secrets\" in API group")
 }
@@ -136,7 +137,7 @@ mod tests {
                     namespace \"shop\"";
         let text = |message, verb| judgement(&failure(403, "Forbidden", message), verb).message;
         let right = |verbs| {
-            format!("the controller has no right to {verbs} Secrets here: apply the rights in deploy/waxseal.yaml")
+            format!("the controller may not {verbs} Secrets in this namespace: apply the rights in deploy/waxseal.yaml")
         };
         assert_eq!(text(rbac, Verb::Patch), right("create and patch"));
         assert_eq!(text(rbac, Verb::Get), right("get"));

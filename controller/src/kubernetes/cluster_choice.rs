@@ -22,7 +22,7 @@ pub(super) enum ConnectError {
     InCluster(#[source] kube::config::InClusterError),
     #[error("failed to set up the client")]
     Client(#[source] kube::Error),
-    #[error("not in a cluster: name the one to work on with --context or --kubeconfig")]
+    #[error("this process does not run in a cluster: name the cluster to work on with --context or --kubeconfig")]
     NoCluster,
 }
 
@@ -44,7 +44,8 @@ async fn config(args: &args::Kubernetes) -> Result<Config, ConnectError> {
     if args.is_in_cluster() {
         return Config::incluster().map_err(ConnectError::InCluster);
     }
-    // Never uses the current context on its own: the controller writes Secrets, and it could be the wrong cluster.
+    // Uses the current context only of a kubeconfig that the user names. Otherwise the controller could write Secrets
+    // into the wrong cluster.
     let options = KubeConfigOptions { context: args.context.clone(), ..Default::default() };
     let config = match (&args.kubeconfig, &args.context) {
         (Some(path), _) => {

@@ -7,7 +7,7 @@ use kube::core::params::GetParams;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// An object whose JSON has at least this many bytes is large.
-const SMALL: u64 = 64 * 1024;
+const LARGE: u64 = 64 * 1024;
 /// A large object, its values and the Secret together take about 10 MB during a reconcile.
 const LARGE_AT_ONCE: usize = 3;
 
@@ -41,8 +41,8 @@ impl MemoryShare<'_> {
         };
         let mut answer = Box::pin(answer);
         let mut text = Vec::new();
-        (&mut answer).take(SMALL).read_to_end(&mut text).await.map_err(kube::Error::ReadEvents)?;
-        if text.len() as u64 == SMALL {
+        (&mut answer).take(LARGE).read_to_end(&mut text).await.map_err(kube::Error::ReadEvents)?;
+        if text.len() as u64 == LARGE {
             self.wait_for_permit().await;
             answer.read_to_end(&mut text).await.map_err(kube::Error::ReadEvents)?;
         }

@@ -17,8 +17,8 @@ use waxseal_shared::secret::SecretBytes;
 /// The type of a Secret that holds an identity; no SealedSecret can make one.
 pub(super) const TYPE: &str = api_group::IDENTITY_TYPE;
 
-/// The name of the first key's Secret. All instances use this name, so that the API server lets only
-/// one of those that start at once create it.
+/// The name of the first key's Secret. If several controllers start at once, all use this name, so the API server lets
+/// only one of them create the Secret.
 pub(super) const FIRST_NAME: &str = "first-sealing-key";
 /// The name of a successor's Secret is this and the id of the key that it follows, for the same reason.
 const SUCCESSOR_PREFIX: &str = "waxseal-key-after-";
@@ -43,7 +43,8 @@ pub(super) fn is_materialised(metadata: &ObjectMeta) -> bool {
     marked || metadata.owner_references.iter().flatten().any(|owner| owner.api_version.starts_with(api_group::PREFIX))
 }
 
-/// Reads the key with the stricter of the states in the identity and beside it. Wipes the bytes, also after an error.
+/// Reads the key. Its state is the stricter of two: the state in the identity file, and the state under the data key
+/// `state`. Wipes the bytes, also after an error.
 pub(super) fn decode(secret: Secret, now: Timestamp) -> Result<HeldKey, IdentitySecretError> {
     let data: BTreeMap<String, SecretBytes> =
         secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, SecretBytes::new(value.0))).collect();

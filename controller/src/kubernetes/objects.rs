@@ -92,7 +92,7 @@ impl Versioned for SecretRecord {
 }
 
 impl SealedSecretRecord {
-    /// Changes the record to the status that was written to the object, and the version of the object since then.
+    /// Stores in the record the status that was written to the object, and the resourceVersion that the write returned.
     pub(super) fn set_written_status(&mut self, version: Option<&str>, status: &SealedSecretStatus) {
         if let Some(version) = version {
             self.version = ResourceVersion::parse(version);
@@ -238,8 +238,8 @@ impl Objects {
         self.lock().secrets.apply(key.clone(), record, |_, _| {});
     }
 
-    /// Records the end of a reconcile: its reason, and the object with the status that was written, if there is one.
-    /// Returns how many reconciles in a row before it ended with the same standing.
+    /// Records the end of a reconcile: its reason, and the new record of the object if its status was written. Returns
+    /// how many reconciles in a row before it ended with the same standing.
     ///
     /// An object without a record stays without one: the watch has seen its deletion since the reconcile started.
     pub(super) fn record_end(&self, key: &ObjectKey, reason: Reason, written: Option<SealedSecretRecord>) -> u32 {

@@ -36,7 +36,7 @@ use crate::log;
 
 /// A reconcile ends after this time, however slowly the API server answers.
 const DEADLINE: Duration = Duration::from_secs(30);
-const MALFORMED: &str = "spec: not in the form of the format: a field is unknown or has the wrong type";
+const MALFORMED: &str = "spec: a field is unknown, is missing or has the wrong type";
 
 /// What every reconcile needs.
 pub(super) struct Context {
@@ -102,8 +102,8 @@ impl Judged {
 
 /// Makes the Secret of one object as the object says, and writes the judgement to its status.
 ///
-/// Assumes nothing about why it was called, and writes nothing if nothing differs. Returns the time until the next
-/// reconcile; `None` if only a change causes the next one.
+/// Reads the present state at each call, whatever caused the call, and writes only what differs. Returns the time until
+/// the next reconcile; `None` if only a change causes the next one.
 pub(super) async fn reconcile(key: &ObjectKey, context: &Context) -> Option<Duration> {
     let keys = context.keys.borrow().clone();
     let known = context.objects.known(key)?;

@@ -1,8 +1,8 @@
 //! Detecting that the API server was restored to an earlier state.
 //!
-//! After etcd is restored from a backup, a watch that continues at a version from the future gets no event and no
-//! error. So the controller asks for the current resourceVersion every 15 s: if it is older than one that was seen
-//! before, the controller lists all objects again.
+//! After etcd is restored from a backup, its versions are lower than before. A watch that continues at a higher version
+//! gets neither events nor an error. So the controller asks for the current resourceVersion every 15 s: if it is older
+//! than a version that was seen before, the controller lists all objects again.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,8 +42,8 @@ impl RestoreDetection {
         self.restores.subscribe()
     }
 
-    /// Records the version of a list. `before` is the latest version that was known before the request: an older version
-    /// is that of a restore.
+    /// Records the version of a list. `before` is the latest version that was known before the request. An older
+    /// version means that the API server was restored: forgets all objects, and makes the watches list them again.
     pub(super) fn record_list(&self, before: u64, version: &str) {
         match version.parse() {
             Ok(now) if now < before => {

@@ -1,8 +1,8 @@
 //! Probes and metrics over HTTP. The server decrypts nothing and reads no body.
 //!
 //! Every Pod that reaches the port can be hostile. So a connection answers one request and has a deadline. If too many
-//! connections are open, a new one closes the oldest connection of the peer that has most: the kubelet always gets its
-//! answer, however many connections another peer opens.
+//! connections are open, a new one closes the oldest connection of the peer that has the most connections: the kubelet
+//! always gets its answer, however many connections another peer opens.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -141,7 +141,7 @@ impl OpenConnections {
         self.oldest_first.push_back(OpenConnection { peer, task });
     }
 
-    /// Closes the oldest connection of the peer that has most.
+    /// Closes the oldest connection of the peer that has the most connections.
     fn close_one(&mut self) {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         for connection in &self.oldest_first {

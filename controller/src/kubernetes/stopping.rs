@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 /// Reconciles that run at the stop signal have this time to end: less than the 30 s that Kubernetes gives a Pod.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// A task has ended that runs until the program stops.
+/// A task ended although the program did not stop.
 #[derive(Debug, Error)]
 #[error("a task of the controller ended unexpectedly")]
 pub(super) struct TaskEnded(#[source] Option<JoinError>);

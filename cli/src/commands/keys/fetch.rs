@@ -22,9 +22,9 @@ Examples:
 
 /// Write the SealingKeys of a cluster to a keys file, to be committed.
 ///
-/// Shows each key that is added, dropped or in a less strict state with its fingerprint, and asks for a `yes` at the
-/// terminal unless `--accept` names the fingerprint. Recovery keys and Revoked keys stay in the file even if the
-/// cluster does not publish them. The same keys always give the same bytes.
+/// Shows each key that changes, with its fingerprint. Before it adds a key, drops a key or takes a less strict state,
+/// it asks for a `yes` at the terminal, unless `--accept` names the fingerprint. Recovery keys and Revoked keys stay in
+/// the file even if the cluster does not publish them. The same keys always give the same bytes.
 ///
 /// `.waxseal.yaml` says where the keys file of CLUSTER is. It holds no context, because contexts differ from person to
 /// person: check that --context is the cluster that CLUSTER names.
@@ -82,7 +82,9 @@ fn fetch(arguments: &FetchArguments, target: &Target, current: Option<&str>) -> 
     check_creation_times(&place, &keys)?;
     let mut fetched = Fetched::merge(&current, keys).map_err(|Contradiction(id)| {
         let error = CliError::refused(format!("{id} has another role or creation time in the cluster"));
-        error.at(target.place()).with_hint("they never change: find out who changed them")
+        error.at(target.place()).with_hint(
+            "the role and the creation time of a key never change: find out who changed the file or the cluster",
+        )
     })?;
     check_creation_times(target.place(), &fetched.keys)?;
     fetched.keys = as_read_back(&fetched.keys, target.place())?;
@@ -92,7 +94,7 @@ fn fetch(arguments: &FetchArguments, target: &Target, current: Option<&str>) -> 
 /// Returns the keys as they are read back from a keys file: sorted, without duplicates. Refuses keys that a keys file
 /// cannot hold, such as too many.
 fn as_read_back(keys: &[PublishedKey], place: &str) -> Result<Vec<PublishedKey>, CliError> {
-    let refused = |error| CliError::refused(format!("no keys file can hold these keys: {error}")).at(place);
+    let refused = |error| CliError::refused(format!("these keys cannot be written to a keys file: {error}")).at(place);
     read_keys(&write_keys(keys)).map_err(refused)
 }
 

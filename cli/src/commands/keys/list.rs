@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: ListArguments, streams: &mut Streams) -> Result<(),
     for (keys, place) in keys(&arguments)? {
         for key in &keys {
             if let Err(error) = check_creation_time(key.created_at, now) {
-                streams.warn(&place, &format!("{}: {error}: nothing is sealed with this file", key.recipient.key_id()));
+                streams.warn(&place, &format!("{}: {error}: `waxseal seal` refuses this file", key.recipient.key_id()));
             }
         }
         let primary = primary(&keys);

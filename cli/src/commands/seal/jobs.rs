@@ -52,7 +52,7 @@ pub(super) struct JobOutcome {
     /// The result, if it goes to stdout.
     pub(super) result: Option<String>,
     pub(super) warnings: Vec<(String, String)>,
-    /// The file that had plain Secrets before it was replaced, after the name that messages show.
+    /// The name that messages show, and the path of the file that had plain Secrets before it was replaced.
     pub(super) replaced: Option<(String, PathBuf)>,
 }
 
@@ -84,7 +84,7 @@ impl Run<'_> {
                 self.write(&Destination::below(root, path)?, &sealed.text)?;
             }
             Target::Input if sealed.counts.secrets > 0 => {
-                replace_input(&job.input, &sealed.text, &self.folders, &mut outcome)?
+                replace_input(&job.input, &text, &sealed.text, &self.folders, &mut outcome)?
             }
             Target::Input => {}
         }
@@ -132,8 +132,10 @@ impl Run<'_> {
     }
 }
 
+/// Replaces an input by its result, unless it changed since `read` was read from it.
 fn replace_input(
     input: &Input,
+    read: &str,
     text: &str,
     folders: &ChangedFolders,
     outcome: &mut JobOutcome,
@@ -143,12 +145,9 @@ fn replace_input(
         return Ok(());
     };
     let placed = |error: CliError| error.at(input.place());
-    let destination = Destination::at(file).map_err(placed)?;
-    if destination.is_stream() {
-        return Err(placed(CliError::refused("is not a regular file, so it is not replaced")));
-    }
+    let destination = Destination::of_regular_file(file).map_err(placed)?;
     let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
-    destination.write(text, folders).map_err(placed)?;
+    destination.write_over(read, text, folders).map_err(placed)?;
     if has_second_name {
         let warning = "another name of the file, a hard link, still holds the plain values";
         // Before the warnings about values that still show.

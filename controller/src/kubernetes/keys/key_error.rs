@@ -31,14 +31,14 @@ pub(super) enum KeyError {
     )]
     SuccessorNameTaken { of: KeyId },
     #[error(
-        "failed to write the state {state} to the identity Secret {name}: it is immutable; replace it by one that is \
-         not, with \"{state}\" under the data key \"state\""
+        "failed to write the state {state} to the identity Secret {name}: the Secret is immutable; \
+         replace it by a Secret that is not immutable and has \"{state}\" under the data key \"state\""
     )]
     Immutable { name: String, state: &'static str },
 }
 
 impl KeyError {
-    /// Whether this often heals within seconds: somebody else wrote first, or the API server is not
+    /// Whether a failure of this kind often passes within seconds: somebody else wrote first, or the API server is not
     /// ready to serve the kind (HTTP 429 after a definition was created).
     pub(super) fn is_passing(&self) -> bool {
         matches!(self, KeyError::Api { error: kube::Error::Api(answer), .. } if matches!(answer.code, 409 | 410 | 429))
@@ -129,8 +129,8 @@ mod tests {
             ),
             (
                 immutable,
-                "failed to write the state Revoked to the identity Secret old: it is immutable; replace it by one that \
-                 is not, with \"Revoked\" under the data key \"state\"",
+                "failed to write the state Revoked to the identity Secret old: the Secret is immutable; \
+                 replace it by a Secret that is not immutable and has \"Revoked\" under the data key \"state\"",
             ),
         ] {
             assert_eq!(error.to_string(), text);

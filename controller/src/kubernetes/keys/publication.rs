@@ -14,8 +14,8 @@ use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
 
 use super::key_error::{KeyError, ask, ask_unless};
 
-/// Planted SealingKeys are removed for this long at a time: requests are looked at in between,
-/// however many SealingKeys somebody makes.
+/// The longest time for one removal of planted SealingKeys. Then the controller reads the requests again, however many
+/// SealingKeys somebody makes.
 const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
 
 /// SealingKeys are listed in pages of this size: a user who may create them can make each 1.5 MiB large.
@@ -34,8 +34,8 @@ pub(super) struct Publication {
 pub(super) struct Requests(BTreeMap<KeyId, Published>);
 
 impl Requests {
-    /// The state that the SealingKey of a held key requests. It counts even if the SealingKey has another role or
-    /// creation time: not to use a key is safe.
+    /// The state that the SealingKey of a held key requests. The state counts even if the SealingKey has another role
+    /// or creation time, because a stricter state can only keep a key from being used.
     pub(super) fn state(&self, held: &PublishedKey) -> Option<KeyState> {
         let spec = &self.0.get(held.recipient.key_id())?.data["spec"];
         let is_of_this_key = spec["recipient"] == held.recipient.as_str();
@@ -65,7 +65,8 @@ impl Publication {
     }
 
     /// Makes the SealingKey of each held key show that key, in its state, and confirms the state unless it is
-    /// `unwritten`: not in the identity Secret. A failure with one of them does not stop the others.
+    /// `unwritten`: not in the identity Secret. Goes on after a
+    /// failure, except when the API server does not answer.
     pub(super) async fn publish(
         &self,
         held: &[HeldKey],

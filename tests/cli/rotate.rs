@@ -1,0 +1,683 @@
+//! `waxseal rotate`.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use crate::folder::{Folder, HEAD, Run, SECRET, changed_lines, data_of};
+use crate::input_files::as_ordinary_user;
+
+const OTHER: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b} # by hand\n";
+const NOTHING: &str = "changed 0 of 1 SealedSecret in 0 files\n";
+const ONE: &str = "changed 1 of 1 SealedSecret in 1 file\n";
+
+/// A SealingKey from [`Folder::generate`] with another state, made on this day of a month.
+fn key(folder: &Folder, name: &str, state: &str, day: u32) -> String {
+    let text = folder.read(&format!("{name}.yaml"));
+    let created = text.lines().find(|line| line.contains("createdAt")).expect("a time");
+    let text = text.replace(created, &format!("  createdAt: \"2026-01-{day:02}T00:00:00Z\""));
+    text.replace("state: Active", &format!("state: {state}"))
+}
+
+fn write_keys(folder: &Folder, file: &str, keys: &[(&str, &str)]) {
+    let days = keys.iter().zip(1..);
+    let keys: Vec<_> = days.map(|((name, state), day)| key(folder, name, state, day)).collect();
+    folder.write(file, keys.join("---\n"));
+}
+
+/// A folder with the keys of a cluster before and after its primary changed: `before.yaml` and `keys.yaml`.
+fn rotated() -> Folder {
+    let folder = Folder::new();
+    folder.generate("old", &[]);
+    folder.generate("new", &[]);
+    folder.generate("recovery", &["--recovery"]);
+    write_keys(&folder, "before.yaml", &[("old", "Active"), ("recovery", "Active")]);
+    write_keys(&folder, "keys.yaml", &[("old", "Retired"), ("new", "Active"), ("recovery", "Active")]);
+    folder
+}
+
+/// A folder as [`rotated`], and `db.yaml`, which is behind.
+fn behind() -> Folder {
+    let folder = rotated();
+    folder.write("db.yaml", seal(&folder, "db", &["--keys", "before.yaml"]));
+    folder
+}
+
+fn seal(folder: &Folder, name: &str, to: &[&str]) -> String {
+    let secret = SECRET.replace("name: db", &format!("name: {name}"));
+    folder.waxseal(&[&["seal"], to].concat()).stdin(secret).succeeds()
+}
+
+/// Runs `rotate` on a file or folder with the keys after the change and the identity of the recovery key.
+fn rotate<'a>(folder: &'a Folder, path: &str, options: &[&str]) -> Run<'a> {
+    folder.waxseal(&[&["rotate", path, "--keys", "keys.yaml", "--identity", "recovery.key"], options].concat())
+}
+
+fn check<'a>(folder: &'a Folder, path: &str) -> Run<'a> {
+    folder.waxseal(&["rotate", path, "--keys", "keys.yaml", "--check"])
+}
+
+/// The id of the only envelope in a text.
+fn envelope(text: &str) -> String {
+    let ids: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("    e")?.strip_suffix(':')).collect();
+    assert_eq!(ids.len(), 1, "{text}");
+    format!("e{}", ids[0])
+}
+
+/// The line of the wrap for a key.
+fn wrap<'a>(text: &'a str, key: &str) -> &'a str {
+    let line = text.split_inclusive('\n').find(|line| line.trim_start().starts_with(&format!("{key}: ")));
+    line.expect("its wrap")
+}
+
+/// The text with a wrong proof in the wrap for a key.
+fn with_broken_wrap(text: &str, key: &str) -> String {
+    let wrap = wrap(text, key);
+    let (file, proof) = wrap.split_once('.').expect("a proof");
+    let first = if proof.starts_with('A') { "B" } else { "A" };
+    text.replace(wrap, &format!("{file}.{first}{}", &proof[1..]))
+}
+
+#[track_caller]
+fn assert_opens(folder: &Folder, file: &str, identity: &str) {
+    let opened = folder.waxseal(&["open", file, "--identity", identity]).succeeds();
+    assert_eq!(data_of(&opened)["A"], b"a long value");
+}
+
+/// Checks that a run ends with 0 and has this result and these messages.
+#[track_caller]
+fn says(run: Run<'_>, stdout: &str, stderr: &str) {
+    assert_eq!(run.warns(stderr), stdout);
+}
+
+/// Checks that a run ends with this code and has this result and these messages.
+#[track_caller]
+fn ends(run: Run<'_>, code: i32, stdout: &str, stderr: &str) {
+    let outcome = run.finish();
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), (stdout, stderr));
+    assert_eq!(outcome.status.code(), Some(code));
+}
+
+#[test]
+fn a_file_that_is_behind_gets_a_line_for_each_wrap_that_it_lacks() {
+    let folder = behind();
+    let sealed = folder.read("db.yaml");
+    let before = format!("# by hand\n{}---\n{OTHER}", sealed.replace("spec:\n", "spec: # not by hand\n"));
+    for newline in ["\n", "\r\n"] {
+        let before = before.replace('\n', newline);
+        folder.write("db.yaml", &before);
+        says(rotate(&folder, "db.yaml", &[]).writes(&["db.yaml"]), "", ONE);
+        let after = folder.read("db.yaml");
+        let (gone, new) = changed_lines(&before, &after);
+        assert_eq!((gone.len(), new.len()), (0, 1), "{new:?}");
+        assert!(new[0].starts_with(&format!("        {}: ", folder.key_id("new"))) && new[0].ends_with(newline));
+        assert_opens(&folder, "db.yaml", "new.key");
+        says(rotate(&folder, "db.yaml", &[]), "", NOTHING);
+        says(check(&folder, "db.yaml"), "", "");
+    }
+}
+
+#[test]
+fn json_and_lists_get_wraps_too() {
+    let folder = rotated();
+    let json = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db","namespace":"shop"},"stringData":{"A":"a long value"}}"#;
+    let list = format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{json},{}]}}", json.replace("db", "web"));
+    for (secret, number) in [(json, 1), (&list, 2)] {
+        folder.write("db.json", folder.waxseal(&["seal", "--keys", "before.yaml"]).stdin(secret).succeeds());
+        let objects = if number == 1 { "SealedSecret" } else { "SealedSecrets" };
+        let says_so = format!("changed {number} of {number} {objects} in 1 file\n");
+        says(rotate(&folder, "db.json", &[]).writes(&["db.json"]), "", &says_so);
+        let text = folder.read("db.json");
+        assert_eq!(text.matches(&folder.key_id("new")).count(), number);
+        let _json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let open = folder.waxseal(&["open", "db.json", "--identity", "new.key"]).succeeds();
+        assert_eq!(open.matches("YSBsb25nIHZhbHVl").count(), number);
+    }
+}
+
+#[test]
+fn a_check_ends_with_4_and_changes_nothing() {
+    let folder = behind();
+    folder.write("new.yaml.d/new.yaml", seal(&folder, "new", &["--keys", "keys.yaml"]));
+    let (envelope, new) = (envelope(&folder.read("db.yaml")), folder.key_id("new"));
+    let run = folder.waxseal(&["rotate", "db.yaml", "new.yaml.d", "--keys", "keys.yaml", "--check"]);
+    let stderr = "error: 1 of 2 SealedSecrets is not up to date\nhint: run `waxseal rotate` without `--check`\n";
+    ends(run, 4, &format!("db.yaml:1: shop/db: Behind: envelope {envelope}: no wrap for {new}\n"), stderr);
+    let run = folder.waxseal(&["rotate", "db.yaml", "--keys", "keys.yaml", "--check", "--format", "json"]).finish();
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let message = format!("envelope {envelope}: no wrap for {new}");
+    let expected = serde_json::json!([{
+        "place": "db.yaml:1", "namespace": "shop", "name": "db",
+        "findings": [{"reason": "Behind", "message": message}],
+    }]);
+    assert_eq!((report, run.status.code()), (expected, Some(4)));
+    says(check(&folder, "new.yaml.d"), "", "");
+    says(folder.waxseal(&["rotate", "new.yaml.d", "--keys", "keys.yaml", "--check", "--format", "json"]), "[]\n", "");
+}
+
+/// Otherwise staging could open the values of production.
+#[test]
+fn an_envelope_for_one_cluster_gets_no_wrap_for_another() {
+    let folder = rotated();
+    folder.generate("staging", &[]);
+    folder.generate("recovery2", &["--recovery"]);
+    let recovery = [("recovery", "Active"), ("recovery2", "Active")];
+    write_keys(&folder, "keys.yaml", &[&[("old", "Retired"), ("new", "Active")][..], &recovery].concat());
+    write_keys(&folder, "staging2.yaml", &[&[("staging", "Active")][..], &recovery].concat());
+    let sealed = seal(&folder, "db", &["--keys", "before.yaml"]);
+    for keys in [["keys.yaml", "staging2.yaml"], ["staging2.yaml", "keys.yaml"]] {
+        folder.write("db.yaml", &sealed);
+        let rotate = ["rotate", "db.yaml", "--keys", keys[0], "--keys", keys[1], "--identity", "recovery.key"];
+        says(folder.waxseal(&rotate).writes(&["db.yaml"]), "", ONE);
+        let text = folder.read("db.yaml");
+        let has = |name: &str| text.matches(&format!("{}: ", folder.key_id(name))).count();
+        assert_eq!(["old", "new", "recovery", "recovery2", "staging"].map(has), [1, 1, 1, 1, 0]);
+        says(folder.waxseal(&rotate), "", NOTHING);
+    }
+    folder.write("db.yaml", &sealed);
+    let rotate = ["rotate", "db.yaml", "--keys", "staging2.yaml", "--identity", "recovery.key"];
+    says(folder.waxseal(&rotate), "", NOTHING);
+    says(folder.waxseal(&[&rotate[..], &["--reseal"]].concat()), "", NOTHING);
+}
+
+/// Everybody who can edit the file can add a wrap that does not open.
+#[test]
+fn a_broken_wrap_does_not_make_an_envelope_meant_for_its_cluster() {
+    let folder = behind();
+    folder.generate("staging", &[]);
+    folder.generate("staging-old", &[]);
+    write_keys(&folder, "staging2.yaml", &[("staging-old", "Retired"), ("staging", "Active"), ("recovery", "Active")]);
+    let sealed = folder.read("db.yaml");
+    let (envelope, staging) = (envelope(&sealed), folder.key_id("staging-old"));
+    let good = wrap(&sealed, &folder.key_id("old")).to_owned();
+    let planted = sealed.replace(&good, &format!("{good}{}", good.replace(&folder.key_id("old"), &staging)));
+    folder.write("db.yaml", &planted);
+    let both = |options: &[&str]| {
+        let rotate =
+            ["rotate", "db.yaml", "--keys", "keys.yaml", "--keys", "staging2.yaml", "--identity", "recovery.key"];
+        folder.waxseal(&[&rotate[..], options].concat())
+    };
+    let broken = format!("db.yaml:1: shop/db: WrapBroken: envelope {envelope}: the wrap for {staging} is broken\n");
+    let hint = "hint: remove each broken wrap, or replace it with `--replace-broken` if the values are meant for its cluster\n";
+    let stderr = format!("{ONE}1 of 1 SealedSecret is not up to date\n{hint}");
+    says(both(&[]).writes(&["db.yaml"]), &broken, &stderr);
+    let text = folder.read("db.yaml");
+    assert!(
+        text.contains(&folder.key_id("new")) && !text.contains(&format!("{}: ", folder.key_id("staging"))),
+        "{text}"
+    );
+    let refused = format!(
+        "{NOTHING}error: db.yaml:1: shop/db: envelope {envelope}: the wrap for {staging} is broken, and the values may \
+         not be for its cluster\nhint: remove this wrap, or replace it first with `--replace-broken`\n"
+    );
+    both(&["--reseal"]).fails(3, &refused);
+}
+
+#[test]
+fn an_object_that_the_identity_does_not_open_waits_and_the_others_are_done() {
+    let folder = behind();
+    folder.write("apps/a.yaml", seal(&folder, "a", &["--keys", "old.yaml"]));
+    folder.write("apps/b.yaml", folder.read("db.yaml"));
+    let (envelope, new, recovery) =
+        (envelope(&folder.read("apps/a.yaml")), folder.key_id("new"), folder.key_id("recovery"));
+    let place = "apps/a.yaml:1: shop/a";
+    let mut keys = [new, recovery];
+    keys.sort();
+    let findings: String =
+        keys.iter().map(|key| format!("{place}: Behind: envelope {envelope}: no wrap for {key}\n")).collect();
+    let stdout = format!("{findings}{place}: KeyMissing: the given identities do not open it\n");
+    let stderr = "changed 1 of 2 SealedSecrets in 1 file\n1 of 2 SealedSecrets is not up to date\n";
+    says(rotate(&folder, "apps", &[]).writes(&["apps/b.yaml"]), &stdout, stderr);
+    // Resealing asks for more than a wrap, so an object that did not open is named even if it lacks no wrap.
+    let run = folder.waxseal(&["rotate", "apps", "--keys", "old.yaml", "--identity", "recovery.key", "--reseal"]);
+    let outcome = run.finish();
+    assert!(outcome.stdout.contains("apps/a.yaml:1: shop/a: KeyMissing: "), "{}", outcome.stdout);
+}
+
+/// Otherwise somebody could have the envelope of another object opened for himself.
+#[test]
+fn an_envelope_that_was_copied_into_another_object_gets_no_wrap() {
+    let folder = behind();
+    let good = folder.read("db.yaml");
+    folder.write("db.yaml", format!("{}---\n{good}", good.replace("name: db", "name: evil")));
+    let stderr = "changed 1 of 2 SealedSecrets in 1 file
+error: db.yaml:1: shop/evil: Unreadable: spec.encryptedData.A: does not open: it was changed, or sealed for another place
+";
+    rotate(&folder, "db.yaml", &[]).writes(&["db.yaml"]).fails(3, stderr);
+    let text = folder.read("db.yaml");
+    let (evil, good) = text.split_once("---\n").expect("two documents");
+    assert!(!evil.contains(&folder.key_id("new")) && good.contains(&folder.key_id("new")), "{text}");
+}
+
+#[test]
+fn values_for_a_revoked_key_are_exposed_until_they_are_resealed() {
+    let folder = behind();
+    write_keys(&folder, "keys.yaml", &[("old", "Revoked"), ("new", "Active"), ("recovery", "Active")]);
+    let (before, old, new) = (folder.read("db.yaml"), folder.key_id("old"), folder.key_id("new"));
+    let id = envelope(&before);
+    let exposed = format!("db.yaml:1: shop/db: Exposed: envelope {id}: sealed to {old}, which is revoked\n");
+    let behind = format!("db.yaml:1: shop/db: Behind: envelope {id}: no wrap for {new}\n");
+    let waits = "1 of 1 SealedSecret is not up to date
+hint: seal the values again with `--reseal`, and change the values: old copies of the file stay readable
+";
+    ends(check(&folder, "db.yaml"), 4, &format!("{exposed}{behind}"), &format!("error: {waits}"));
+    for options in [&[][..], &["--prune"]] {
+        folder.write("db.yaml", &before);
+        says(rotate(&folder, "db.yaml", options).writes(&["db.yaml"]), &exposed, &format!("{ONE}{waits}"));
+        assert!(folder.read("db.yaml").contains(&old), "the wrap shows what was exposed");
+    }
+    says(rotate(&folder, "db.yaml", &["--reseal"]).writes(&["db.yaml"]), "", ONE);
+    let after = folder.read("db.yaml");
+    assert!(!after.contains(&old) && envelope(&after) != id, "{after}");
+    assert_opens(&folder, "db.yaml", "new.key");
+    says(check(&folder, "db.yaml"), "", "");
+}
+
+#[test]
+fn resealing_is_refused_if_a_keys_file_is_missing() {
+    let folder = rotated();
+    folder.generate("stranger", &[]);
+    folder.write("db.yaml", seal(&folder, "db", &["--keys", "before.yaml", "--keys", "stranger.yaml"]));
+    let stderr = format!(
+        "{NOTHING}error: db.yaml:1: shop/db: sealed to {}, which is in none of the keys files
+hint: name the keys file of every cluster that must open it
+",
+        folder.key_id("stranger")
+    );
+    rotate(&folder, "db.yaml", &["--reseal"]).fails(3, &stderr);
+    says(rotate(&folder, "db.yaml", &[]).writes(&["db.yaml"]), "", ONE);
+    let all = ["--keys", "stranger.yaml", "--reseal"];
+    says(rotate(&folder, "db.yaml", &all).writes(&["db.yaml"]), "", ONE);
+    for identity in ["new.key", "stranger.key", "recovery.key"] {
+        assert_opens(&folder, "db.yaml", identity);
+    }
+}
+
+/// Somebody who adds one value for another cluster must not get the other values.
+#[test]
+fn values_for_different_clusters_are_not_resealed() {
+    let folder = behind();
+    folder.generate("staging", &[]);
+    let set = folder.waxseal(&["set", "db.yaml", "B", "--keys", "before.yaml", "--keys", "staging.yaml"]);
+    set.stdin("a value for both").writes(&["db.yaml"]).warns("set B in shop/db\n");
+    let stderr = format!(
+        "{NOTHING}error: db.yaml:1: shop/db: its values are for different clusters, and resealing would give each \
+         cluster all of them\nhint: set the values again with `waxseal set`, for the same clusters\n"
+    );
+    rotate(&folder, "db.yaml", &["--keys", "staging.yaml", "--reseal"]).fails(3, &stderr);
+    says(rotate(&folder, "db.yaml", &["--keys", "staging.yaml"]).writes(&["db.yaml"]), "", ONE);
+    let text = folder.read("db.yaml");
+    assert_eq!(text.matches(&format!("{}: ", folder.key_id("staging"))).count(), 1);
+    assert_eq!(text.matches(&format!("{}: ", folder.key_id("new"))).count(), 2);
+}
+
+#[test]
+fn resealing_folds_envelopes_and_keeps_every_value() {
+    let folder = behind();
+    let set = folder.waxseal(&["set", "db.yaml", "B", "--keys", "before.yaml"]).stdin("another long value");
+    set.writes(&["db.yaml"]).warns("set B in shop/db\n");
+    let before = format!("# by hand\n{}---\n{OTHER}", folder.read("db.yaml"));
+    folder.write("db.yaml", &before);
+    says(rotate(&folder, "db.yaml", &["--reseal"]).writes(&["db.yaml"]), "", ONE);
+    let after = folder.read("db.yaml");
+    assert!(after.starts_with("# by hand\n") && after.ends_with(&format!("---\n{OTHER}")), "{after}");
+    assert_eq!(after.matches("commitment: ").count(), 1);
+    let opened = folder.waxseal(&["open", "db.yaml", "--identity", "new.key"]).succeeds();
+    let data = data_of(&opened);
+    assert_eq!((&data["A"][..], &data["B"][..]), (&b"a long value"[..], &b"another long value"[..]));
+}
+
+#[test]
+fn a_classic_envelope_needs_to_be_resealed_and_never_becomes_classic_again() {
+    let folder = rotated();
+    folder.generate("classic", &["--classic"]);
+    folder.write("db.yaml", seal(&folder, "db", &["--keys", "classic.yaml", "--allow-classic"]));
+    write_keys(&folder, "keys.yaml", &[("classic", "Retired"), ("new", "Active")]);
+    let (id, new) = (envelope(&folder.read("db.yaml")), folder.key_id("new"));
+    let rotate = ["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "classic.key"];
+    let finding = format!("db.yaml:1: shop/db: NeedsReseal: envelope {id}: cannot get a wrap for {new}\n");
+    let hint = "hint: seal the values again with `--reseal`\n";
+    says(folder.waxseal(&rotate), &finding, &format!("{NOTHING}1 of 1 SealedSecret is not up to date\n{hint}"));
+    let reseal = [&rotate[..], &["--reseal"]].concat();
+    says(folder.waxseal(&reseal).writes(&["db.yaml"]), "", ONE);
+    assert_opens(&folder, "db.yaml", "new.key");
+    write_keys(&folder, "keys.yaml", &[("new", "Retired"), ("classic", "Active")]);
+    let back = ["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "new.key", "--reseal"];
+    let stderr = format!(
+        "{NOTHING}error: db.yaml:1: shop/db: {} is a classic key (X25519), which a quantum computer will break
+hint: values that are protected from quantum computers stay so
+",
+        folder.key_id("classic")
+    );
+    folder.waxseal(&back).fails(3, &stderr);
+}
+
+#[test]
+fn a_broken_wrap_is_reported_and_replaced_only_on_request() {
+    let folder = rotated();
+    let sealed = seal(&folder, "db", &["--keys", "keys.yaml"]);
+    let (id, new) = (envelope(&sealed), folder.key_id("new"));
+    let broken = with_broken_wrap(&sealed, &new);
+    folder.write("db.yaml", &broken);
+    let finding = format!("db.yaml:1: shop/db: WrapBroken: envelope {id}: the wrap for {new} is broken\n");
+    let hint = "hint: remove each broken wrap, or replace it with `--replace-broken` if the values are meant for its cluster\n";
+    let stderr = format!("{NOTHING}1 of 1 SealedSecret is not up to date\n{hint}");
+    says(rotate(&folder, "db.yaml", &[]), &finding, &stderr);
+    says(rotate(&folder, "db.yaml", &["--replace-broken"]).writes(&["db.yaml"]), "", ONE);
+    let after = folder.read("db.yaml");
+    let (gone, added) = changed_lines(&broken, &after);
+    assert_eq!((gone, added), (vec![wrap(&broken, &new)], vec![wrap(&after, &new)]));
+    assert_opens(&folder, "db.yaml", "new.key");
+    says(rotate(&folder, "db.yaml", &["--replace-broken"]), "", NOTHING);
+}
+
+#[test]
+fn wraps_for_retired_keys_are_pruned_where_the_others_are_proven() {
+    let folder = behind();
+    let (before, old, new) = (folder.read("db.yaml"), folder.key_id("old"), folder.key_id("new"));
+    says(rotate(&folder, "db.yaml", &["--prune"]).writes(&["db.yaml"]), "", ONE);
+    let after = folder.read("db.yaml");
+    assert_eq!(changed_lines(&before, &after), (vec![wrap(&before, &old)], vec![wrap(&after, &new)]));
+    assert_opens(&folder, "db.yaml", "new.key");
+    says(rotate(&folder, "db.yaml", &["--prune"]), "", NOTHING);
+    // A broken wrap for the recovery key: the old wrap may be the last one that opens.
+    folder.write("db.yaml", with_broken_wrap(&before, &folder.key_id("recovery")));
+    let prune = ["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "old.key", "--prune"];
+    let outcome = folder.waxseal(&prune).writes(&["db.yaml"]).finish();
+    assert!(outcome.stdout.contains(": WrapBroken: "), "{}", outcome.stdout);
+    assert!(folder.read("db.yaml").contains(&old));
+}
+
+#[test]
+fn a_key_that_another_cluster_uses_or_revoked_is_not_pruned() {
+    let folder = rotated();
+    folder.generate("staging", &[]);
+    folder.generate("shared", &["--recovery"]);
+    write_keys(&folder, "prod.yaml", &[("shared", "Retired"), ("new", "Active"), ("recovery", "Active")]);
+    let sealed = |folder: &Folder| {
+        let to = ["--keys", "prod.yaml", "--keys", "staging.yaml", "--keys", "shared.yaml"];
+        folder.write("db.yaml", seal(folder, "db", &to));
+    };
+    let prune = ["rotate", "db.yaml", "--keys", "prod.yaml", "--identity", "recovery.key", "--prune"];
+    for state in ["Active", "Revoked"] {
+        sealed(&folder);
+        write_keys(&folder, "other.yaml", &[("shared", state), ("staging", "Active")]);
+        let outcome = folder.waxseal(&[&prune[..], &["--keys", "other.yaml"]].concat()).finish();
+        assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+    }
+    says(folder.waxseal(&prune).writes(&["db.yaml"]), "", ONE);
+    assert!(!folder.read("db.yaml").contains(&folder.key_id("shared")));
+}
+
+/// A status with an offer for each of these envelopes: id, commitment, and the lines of the wraps.
+fn offers(sealed: &str, offers: &[(&str, &str, &str)]) -> String {
+    let mut text = format!("{sealed}status:\n  observedGeneration: 1\n  rewrapped:\n");
+    for (id, commitment, wraps) in offers {
+        text.push_str(&format!("    {id}:\n      commitment: {commitment}\n      wraps:\n{wraps}"));
+    }
+    text
+}
+
+#[test]
+fn offers_are_taken_for_the_same_envelope_and_the_keys_of_the_keys_files() {
+    let folder = behind();
+    folder.generate("foreign", &[]);
+    let before = folder.read("db.yaml");
+    let [old, new, foreign] = ["old", "new", "foreign"].map(|name| folder.key_id(name));
+    let id = envelope(&before);
+    let commitment = before.lines().find_map(|line| line.trim().strip_prefix("commitment: ")).expect("it has one");
+    says(rotate(&folder, "db.yaml", &[]).writes(&["db.yaml"]), "", ONE);
+    let rewrapped = folder.read("db.yaml");
+    let good = wrap(&rewrapped, &new);
+    let renamed = before.replace("name: db", "name: web").replace("namespace: shop", "namespace: other");
+    let another = format!("A{}", &commitment[1..]);
+    let take = |offers: &str| {
+        folder.write("db.yaml", &before);
+        folder.waxseal(&["rotate", "db.yaml", "--keys", "keys.yaml", "--offers", "-"]).stdin(offers)
+    };
+    // The name of an object can change on its way to the cluster.
+    for object in [&before, &renamed] {
+        says(take(&offers(object, &[(&id, commitment, good)])).writes(&["db.yaml"]), "", ONE);
+        assert_eq!(folder.read("db.yaml"), rewrapped);
+    }
+    let behind = format!("db.yaml:1: shop/db: Behind: envelope {id}: no wrap for {new}\n");
+    let stderr = format!("{NOTHING}1 of 1 SealedSecret is not up to date\n");
+    let garbage = format!("        {new}: hunter2\n");
+    let renamed_wrap = good.replace(&new, &foreign);
+    for offers in [
+        before.clone(),
+        offers(&before, &[]).replace("  rewrapped:\n", ""),
+        offers(&before, &[(&id, &another, good)]),
+        offers(&before, &[("e0123456789", commitment, good)]),
+        offers(&before, &[(&id, commitment, &renamed_wrap)]),
+        offers(&before, &[(&id, commitment, &garbage)]),
+        offers(&before, &[(&id, commitment, &garbage.replace("hunter2", "[hunter2]"))]),
+        format!("{before}status: hunter2\n"),
+    ] {
+        says(take(&offers), &behind, &stderr);
+    }
+    // A wrap that is there already stays, whatever an offer says.
+    let other_wrap = good.replace(&new, &old);
+    says(take(&offers(&before, &[(&id, commitment, &other_wrap)])), &behind, &stderr);
+    for (text, error) in [("", "no SealedSecret in it"), (OTHER, "no SealedSecret in it")] {
+        take(text).fails(3, &format!("error: <stdin>: {error}\n"));
+    }
+}
+
+#[test]
+fn only_the_files_that_are_behind_are_written() {
+    let folder = rotated();
+    for number in 0..198 {
+        let secret = SECRET.replace("name: db", &format!("name: n{number}"));
+        folder.write(&format!("apps/{number}.yaml"), secret);
+    }
+    let sealed = folder.waxseal(&["seal", "apps", "--in-place", "--keys", "keys.yaml"]);
+    let names: Vec<_> = (0..198).map(|number| format!("apps/{number}.yaml")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    sealed.writes(&names).warns("sealed 198 Secrets in 198 files\n");
+    for name in ["a", "b"] {
+        folder.write(&format!("apps/{name}.yaml"), seal(&folder, name, &["--keys", "before.yaml"]));
+    }
+    let stamps = || {
+        let stamp = |name: &&str| {
+            let file = fs::metadata(folder.path().join(name)).expect("a file");
+            (file.ino(), file.mtime(), file.mtime_nsec())
+        };
+        names.iter().map(stamp).collect::<Vec<_>>()
+    };
+    let before = stamps();
+    let run = rotate(&folder, "apps", &[]).writes(&["apps/a.yaml", "apps/b.yaml"]);
+    says(run, "", "changed 2 of 200 SealedSecrets in 2 files\n");
+    assert_eq!(stamps(), before);
+}
+
+#[test]
+fn a_file_that_cannot_be_changed_is_named_and_the_others_are_done() {
+    let folder = behind();
+    for name in ["apps/a.yaml", "apps/closed/db.yaml", "apps/z.yaml"] {
+        folder.write(name, folder.read("db.yaml"));
+    }
+    folder.write("apps/bad.yaml", folder.read("db.yaml").replace("spec:", "sepc:"));
+    let before = folder.read("db.yaml");
+    let mut command = as_ordinary_user(&folder);
+    let closed = folder.path().join("apps/closed");
+    fs::set_permissions(&closed, Permissions::from_mode(0o500)).expect("ours");
+    command.args(["rotate", "apps", "--keys", "keys.yaml", "--identity", "recovery.key"]);
+    let output = command.output().expect("waxseal runs");
+    fs::set_permissions(&closed, Permissions::from_mode(0o700)).expect("ours");
+    let stderr = format!(
+        "sealed to {} (Cluster, from keys.yaml)
+changed 2 of 3 SealedSecrets in 2 files
+error: apps/bad.yaml:6:1: unknown field \"sepc\"
+hint: did you mean \"spec\"?
+error: apps/closed/db.yaml: failed to write it: permission denied
+",
+        folder.key_id("new")
+    );
+    assert_eq!((String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code()), (stderr, Some(1)));
+    assert_eq!(folder.read("apps/closed/db.yaml"), before);
+    assert_eq!(fs::read_dir(closed).expect("a folder").count(), 1);
+    for name in ["apps/a.yaml", "apps/z.yaml"] {
+        assert!(folder.read(name).contains(&folder.key_id("new")), "{name}");
+    }
+}
+
+#[test]
+fn each_file_is_changed_once_and_links_out_of_a_folder_are_left_out() {
+    let folder = behind();
+    folder.write("apps/db.yaml", folder.read("db.yaml"));
+    folder.write("apps/copy.yaml", folder.read("db.yaml"));
+    symlink("db.yaml", folder.path().join("apps/again.yaml")).expect("a link");
+    symlink("../db.yaml", folder.path().join("apps/out.yaml")).expect("a link");
+    fs::hard_link(folder.path().join("db.yaml"), folder.path().join("apps/hard.yaml")).expect("a link");
+    let rotate = ["rotate", "apps", "apps/db.yaml", "--keys", "keys.yaml", "--identity", "recovery.key"];
+    let run = folder.waxseal(&rotate).writes(&["apps/again.yaml", "apps/copy.yaml", "apps/db.yaml"]);
+    let stderr = "warning: apps/out.yaml: left out, because it is a link that leads out of apps
+changed 2 of 2 SealedSecrets in 2 files
+error: apps/hard.yaml: has a second name, a hard link, which can lead out of the folder
+hint: name the file itself, or make a copy
+";
+    run.fails(3, stderr);
+    assert!(folder.path().join("apps/again.yaml").is_symlink());
+    assert_eq!(folder.read("apps/db.yaml").matches(&format!("{}: ", folder.key_id("new"))).count(), 1);
+}
+
+#[test]
+fn a_link_out_of_a_work_tree_is_refused() {
+    let folder = behind();
+    folder.git(&["init", "--quiet", "tree"]);
+    symlink("../db.yaml", folder.path().join("tree/db.yaml")).expect("a link");
+    let stderr = format!(
+        "{NOTHING}error: tree/db.yaml: is a symbolic link that does not lead to a file of its Git work tree
+hint: nothing is written through it: name the file or folder that it leads to
+"
+    );
+    rotate(&folder, "tree/db.yaml", &[]).fails(3, &stderr);
+    folder.write("apps/db.yaml", folder.read("db.yaml"));
+    symlink("../apps", folder.path().join("tree/apps")).expect("a link");
+    let stderr = "error: tree/apps: is a symbolic link that does not lead to a file of its Git work tree
+hint: nothing is written through it: name the file or folder that it leads to
+";
+    rotate(&folder, "tree/apps", &[]).fails(3, stderr);
+}
+
+#[test]
+fn the_keys_that_got_a_wrap_are_named_once() {
+    let folder = behind();
+    folder.write("web.yaml", seal(&folder, "web", &["--keys", "before.yaml"]));
+    let line = |name: &str, role: &str| format!("sealed to {} ({role}, from keys.yaml)\n", folder.key_id(name));
+    let run = |options: &[&str]| {
+        let rotate = ["rotate", "db.yaml", "web.yaml", "--keys", "keys.yaml", "--identity", "recovery.key"];
+        folder.waxseal(&[&rotate[..], options].concat()).writes(&["db.yaml", "web.yaml"]).finish().stderr
+    };
+    let changed = "changed 2 of 2 SealedSecrets in 2 files\n";
+    assert_eq!(run(&[]), format!("{}{changed}", line("new", "Cluster")));
+    let mut lines = [line("new", "Cluster"), line("recovery", "Recovery")];
+    lines.sort();
+    assert_eq!(run(&["--reseal"]), format!("{}{changed}", lines.concat()));
+}
+
+#[test]
+fn arguments_that_contradict_each_other_are_refused() {
+    let folder = behind();
+    for options in [
+        &["rotate", "db.yaml", "--keys", "keys.yaml"][..],
+        &["rotate", "db.yaml", "--identity", "recovery.key"],
+        &["rotate", "--keys", "keys.yaml", "--check"],
+        &["rotate", "db.yaml", "--keys", "keys.yaml", "--check", "--identity", "recovery.key"],
+        &["rotate", "db.yaml", "--keys", "keys.yaml", "--offers", "db.yaml", "--identity", "recovery.key"],
+        &["rotate", "db.yaml", "--keys", "keys.yaml", "--offers", "db.yaml", "--reseal"],
+        &["rotate", "db.yaml", "--keys", "keys.yaml", "--check", "--prune"],
+        &["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "recovery.key", "--prune", "--reseal"],
+        &["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "recovery.key", "--prune", "--replace-broken"],
+    ] {
+        let outcome = folder.waxseal(options).finish();
+        assert_eq!(outcome.status.code(), Some(2), "{options:?}: {}", outcome.stderr);
+    }
+    rotate(&folder, "-", &[]).fails(2, "error: `-` is stdin, and this command changes files\n");
+    let twice = ["rotate", "db.yaml", "--keys", "-", "--offers", "-"];
+    let stderr = "error: `-` names stdin twice, and stdin can be read only once\n";
+    folder.waxseal(&twice).stdin(folder.read("keys.yaml")).fails(2, stderr);
+}
+
+#[test]
+fn keys_files_without_a_primary_are_refused() {
+    let folder = behind();
+    let refused = |file: &str| {
+        let stderr = format!(
+            "error: {file}: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch`\n"
+        );
+        folder.waxseal(&["rotate", "db.yaml", "--keys", file, "--check"]).fails(3, &stderr);
+    };
+    refused("recovery.yaml");
+    write_keys(&folder, "revoked.yaml", &[("old", "Revoked"), ("recovery", "Active")]);
+    refused("revoked.yaml");
+    folder.write("future.yaml", key(&folder, "new", "Active", 1).replace("2026", "2999"));
+    let outcome = folder.waxseal(&["rotate", "db.yaml", "--keys", "future.yaml", "--check"]).finish();
+    assert!(outcome.stderr.contains("is in the future") && outcome.status.code() == Some(3), "{}", outcome.stderr);
+}
+
+#[test]
+fn inputs_without_a_sealed_secret_and_broken_ones_are_refused() {
+    let folder = behind();
+    let none = "changed 0 of 0 SealedSecrets in 0 files\nerror: x.yaml: no SealedSecret in it\n";
+    for text in ["", SECRET, OTHER] {
+        folder.write("x.yaml", text);
+        rotate(&folder, "x.yaml", &[]).fails(3, none);
+    }
+    rotate(&folder, "absent", &[])
+        .fails(1, "changed 0 of 0 SealedSecrets in 0 files\nerror: absent: no such file or folder\n");
+    folder.write("none/x.yaml", SECRET);
+    says(rotate(&folder, "none", &[]), "", "changed 0 of 0 SealedSecrets in 0 files\n");
+    let good = folder.read("db.yaml");
+    let old = folder.key_id("old");
+    for broken in [
+        good.replace("name: db\n  namespace", "name: web\n  namespace"),
+        good.replace("    A: ", "    A: &a "),
+        good.replace("      wraps:", "      wraps: &w"),
+        good.replace(wrap(&good, &old), &wrap(&good, &old).repeat(2)),
+        good.replace("spec:", &format!("spec:\n  x: {}hunter2{}", "[".repeat(500), "]".repeat(500))),
+        format!("{HEAD}stringData: {{A: hunter2}}\n---\n{}", good.replace("kind: SealedSecret", "kind: SealedSecrets")),
+    ] {
+        folder.write("x.yaml", &broken);
+        let outcome = rotate(&folder, "x.yaml", &[]).finish();
+        assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+    }
+}
+
+/// Files that the author of a pull request can write, for all commands that change SealedSecrets.
+#[test]
+fn hostile_files_are_refused_within_bounds_and_stay_as_they_are() {
+    let folder = behind();
+    let good = folder.read("db.yaml");
+    let broken = "{\"apiVersion\":\"waxseal.dev/v1alpha1\",\"kind\":\"SealedSecret\"}";
+    let laughs = (1..30).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1)).collect::<String>();
+    for hostile in [
+        "#".repeat((32 << 20) + 1),
+        "[".repeat(8 << 20),
+        "a: {b: ".repeat(1 << 20),
+        format!("a0: &a0 x\n{laughs}{good}"),
+        format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{}]}}\n", vec![broken; 15_000].join(",")),
+        format!("{good}---\n").repeat(10_001),
+        good.replace("name: db", "name: \"a\\e[2K\\u202Eb\""),
+        good.replace("name: db", "name: db\n  name: web"),
+        good.replace("  wraps:", "  \"wr\\u0061ps\": {}\n      wraps:"),
+        format!("{good}apiVersion: waxseal.dev/v1alpha1\n"),
+        format!("%TAG ! tag:example.com,2026:\n---\n{good}"),
+        good.replace("    A: ", "    <<: {B: hunter2}\n    A: "),
+    ] {
+        folder.write("x.yaml", &hostile);
+        for arguments in [
+            &["set", "x.yaml", "A", "--keys", "keys.yaml"][..],
+            &["unset", "x.yaml", "A"],
+            &["rotate", "x.yaml", "--keys", "keys.yaml", "--identity", "recovery.key"],
+            &["rotate", "x.yaml", "--keys", "keys.yaml", "--check"],
+        ] {
+            let outcome = folder.bounded_waxseal(arguments).stdin("hunter2").finish();
+            let start = &hostile[..hostile.len().min(60)];
+            assert_eq!(outcome.status.code(), Some(3), "{arguments:?} {start}: {}", outcome.stderr);
+            assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+            assert!(!outcome.stderr.contains(['\u{1b}', '\u{202e}']), "{}", outcome.stderr);
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! `waxseal set`.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::folder::{Folder, HEAD, HOSTILE_NAME, SECRET, assert_sealed, changed_lines, communicate, data_of};
+use crate::input_files::as_ordinary_user;
+use crate::terminal::{Session, without_terminal};
+
+const OTHER: &str = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b} # by hand\n";
+const SET_A: [&str; 5] = ["set", "db.yaml", "A", "--keys", "cluster.yaml"];
+const SAYS_A: &str = "set A in shop/db\n";
+
+fn seal(folder: &Folder, secret: &str) -> String {
+    folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(secret).succeeds()
+}
+
+fn secret(values: &str) -> String {
+    format!("{HEAD}stringData: {{{values}}}\n")
+}
+
+/// A folder with a key and the sealed file `db.yaml`.
+fn folder_with(values: &str) -> Folder {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", seal(&folder, &secret(values)));
+    folder
+}
+
+fn opened(folder: &Folder, file: &str) -> String {
+    folder.waxseal(&["open", file, "--identity", "cluster.key"]).succeeds()
+}
+
+/// The value of a data key in an opened Secret.
+fn value(secret: &str, key: &str) -> String {
+    String::from_utf8(data_of(secret)[key].clone()).expect("UTF-8")
+}
+
+fn envelopes(text: &str) -> usize {
+    text.matches("commitment: ").count()
+}
+
+/// Checks that the run is refused and that the file stays as it is.
+#[track_caller]
+fn refuses(folder: &Folder, arguments: &[&str], stderr: &str) {
+    folder.waxseal(arguments).stdin("a new value").fails(3, stderr);
+}
+
+#[test]
+fn a_value_is_replaced_and_no_other_byte_changes() {
+    let folder = folder_with("A: a long value, B: another long value");
+    let before = format!("# by hand\n{}{OTHER}", folder.read("db.yaml").replace("    B: ", "    # kept\n    B:   "));
+    for (before, newline) in [(before.clone(), "\n"), (before.replace('\n', "\r\n"), "\r\n")] {
+        folder.write("db.yaml", &before);
+        folder.waxseal(&SET_A).stdin("a new value").writes(&["db.yaml"]).warns(SAYS_A);
+        let after = folder.read("db.yaml");
+        let (gone, new) = changed_lines(&before, &after);
+        assert_eq!((gone.len(), new.len()), (1, 8), "{new:?}");
+        assert!(gone[0].starts_with("    A: wax1.") && new[7].starts_with("    A: wax1."), "{new:?}");
+        assert!(new.iter().all(|line| line.ends_with(newline)), "{new:?}");
+        let opened = opened(&folder, "db.yaml");
+        assert_eq!((value(&opened, "A"), value(&opened, "B")), ("a new value".into(), "another long value".into()));
+    }
+}
+
+#[test]
+fn a_value_is_added_in_the_order_of_the_data_keys() {
+    let folder = folder_with("A: a long value, C: another long value");
+    let before = folder.read("db.yaml");
+    let set = folder.waxseal(&["set", "db.yaml", "B", "--keys", "cluster.yaml"]).stdin("in between");
+    set.writes(&["db.yaml"]).warns("set B in shop/db\n");
+    let after = folder.read("db.yaml");
+    let (gone, new) = changed_lines(&before, &after);
+    assert_eq!((gone, new.len()), (vec![], 8));
+    let keys: Vec<_> = after.lines().filter_map(|line| line.trim().split_once(": wax1.")).map(|(key, _)| key).collect();
+    assert_eq!(keys, ["A", "B", "C"]);
+    assert_eq!(value(&opened(&folder, "db.yaml"), "B"), "in between");
+}
+
+#[test]
+fn json_stays_json_and_its_other_bytes_stay() {
+    let folder = Folder::with_key();
+    let json = r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"db","namespace":"shop"},"stringData":{"A":"a long value","B":"x"}}"#;
+    folder.write("db.json", seal(&folder, json));
+    let before = folder.read("db.json");
+    let set = folder.waxseal(&["set", "db.json", "A", "--keys", "cluster.yaml"]).stdin("a new value");
+    set.writes(&["db.json"]).warns(SAYS_A);
+    let after = folder.read("db.json");
+    let (gone, _) = changed_lines(&before, &after);
+    assert!(gone.iter().all(|line| line.contains("wax1.") || line.trim() == "}"), "{gone:?}");
+    let opened: serde_json::Value = serde_json::from_str(&opened(&folder, "db.json")).expect("JSON");
+    assert_eq!(opened["data"]["A"], "YSBuZXcgdmFsdWU=");
+    assert_eq!(opened["data"]["B"], "eA==");
+}
+
+#[test]
+fn several_values_share_one_envelope_and_an_unused_envelope_goes() {
+    let folder = folder_with("A: a long value, B: another long value");
+    folder.waxseal(&SET_A).stdin("a new value").writes(&["db.yaml"]).warns(SAYS_A);
+    assert_eq!(envelopes(&folder.read("db.yaml")), 2);
+    folder.write("B", "from a file");
+    let literal = "warning: C: the shell's history and the list of processes show a value of --from-literal\n";
+    let set = ["set", "db.yaml", "A", "--from-file", "B", "--from-literal", "C=x=y", "--keys", "cluster.yaml"];
+    let set = folder.waxseal(&set).stdin("the last value").writes(&["db.yaml"]);
+    set.warns(&format!("{literal}set A, B, C in shop/db\n"));
+    let text = folder.read("db.yaml");
+    assert_eq!(envelopes(&text), 1);
+    let opened = opened(&folder, "db.yaml");
+    let values = ["A", "B", "C"].map(|key| value(&opened, key));
+    assert_eq!(values, ["the last value", "from a file", "x=y"]);
+    assert_sealed(&text, &data_of(&opened));
+}
+
+#[test]
+fn values_come_from_stdin_files_and_literals_byte_for_byte() {
+    let folder = folder_with("A: a long value");
+    let binary = b"\0\xff\r\nline\n";
+    let warning =
+        "warning: <stdin>: the value of A ends with a line break; `printf %s` writes none\nset A in shop/db\n";
+    folder.waxseal(&SET_A).stdin(binary).writes(&["db.yaml"]).warns(warning);
+    assert_eq!(data_of(&opened(&folder, "db.yaml"))["A"], binary);
+    folder.write("deep/tls.key", binary);
+    let from_file = ["set", "db.yaml", "--keys", "cluster.yaml", "--from-file", "deep/tls.key"];
+    folder.waxseal(&from_file).writes(&["db.yaml"]).warns("set tls.key in shop/db\n");
+    let named = ["set", "db.yaml", "--keys", "cluster.yaml", "--from-file", "A=deep/tls.key"];
+    folder.waxseal(&named).writes(&["db.yaml"]).warns(SAYS_A);
+    let data = data_of(&opened(&folder, "db.yaml"));
+    assert_eq!((&data["A"][..], &data["tls.key"][..]), (&binary[..], &binary[..]));
+    let empty = ["set", "db.yaml", "--keys", "cluster.yaml", "--from-literal", "A="];
+    let warning = "warning: A: the shell's history and the list of processes show a value of --from-literal\n";
+    folder.waxseal(&empty).writes(&["db.yaml"]).warns(&format!("{warning}{SAYS_A}"));
+    assert_eq!(data_of(&opened(&folder, "db.yaml"))["A"], b"");
+}
+
+#[test]
+fn a_run_without_a_value_is_refused() {
+    let folder = folder_with("A: a long value");
+    let hint = "hint: pass `--from-literal KEY=` for an empty value\n";
+    let nothing = format!("error: nothing on stdin for the value of A\n{hint}");
+    folder.waxseal(&SET_A).fails(3, &nothing);
+    let stderr = "error: no value to set\nhint: name a data key, or pass `--from-file [KEY=]FILE`\n";
+    folder.waxseal(&["set", "db.yaml", "--keys", "cluster.yaml"]).fails(2, stderr);
+    folder
+        .waxseal(&["set", "db.yaml", "--keys", "cluster.yaml", "--from-file", "absent"])
+        .fails(1, "error: absent: no such file or folder\n");
+    folder.write("large", vec![b'x'; (1 << 20) + 1]);
+    folder
+        .waxseal(&["set", "db.yaml", "--keys", "cluster.yaml", "--from-file", "large"])
+        .fails(3, "error: large: larger than 1 MiB, which is the limit for a Secret\n");
+    let recipients = "error: no recipients to seal to
+hint: pass `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`
+";
+    folder.waxseal(&["set", "db.yaml", "A"]).stdin("x").fails(2, recipients);
+}
+
+#[test]
+fn a_value_as_an_argument_is_refused_and_not_shown() {
+    let folder = folder_with("A: a long value");
+    let stderr = "error: a value does not belong here, where the shell's history keeps it
+hint: name the data key alone, and type the value when it is asked for
+";
+    for argument in ["A=hunter2", "hunter2=", "=hunter2"] {
+        folder.waxseal(&["set", "db.yaml", argument, "--keys", "cluster.yaml"]).fails(2, stderr);
+    }
+    let literal = ["set", "db.yaml", "--from-literal", "hunter2", "--keys", "cluster.yaml"];
+    folder.waxseal(&literal).fails(2, "error: --from-literal: not KEY=VALUE\n");
+}
+
+#[test]
+fn a_data_key_that_is_given_twice_or_is_invalid_is_refused() {
+    let folder = folder_with("A: a long value");
+    folder.write("A", "from a file");
+    let twice = "error: the data key A is given twice\n";
+    let set = ["set", "db.yaml", "A", "--from-file", "A", "--keys", "cluster.yaml"];
+    folder.waxseal(&set).stdin("x").fails(2, twice);
+    let set = ["set", "db.yaml", "--from-file", "A", "--from-file", "A=A", "--keys", "cluster.yaml"];
+    folder.waxseal(&set).fails(2, twice);
+    for key in ["..", "a b", HOSTILE_NAME, ""] {
+        let outcome = folder.waxseal(&["set", "db.yaml", key, "--keys", "cluster.yaml"]).stdin("hunter2").finish();
+        assert_eq!(outcome.status.code(), Some(2), "{}", outcome.stderr);
+        assert!(outcome.stderr.starts_with("error: KEY: "), "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains('\u{1b}'), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn the_terminal_asks_for_several_values_without_showing_them() {
+    let folder = folder_with("A: a long value");
+    let set = ["set", "db.yaml", "A", "B", "--keys", "cluster.yaml"];
+    let mut session = Session::start(&folder, &set);
+    session.answers("Value of A: ", "hunter2hunter2\n");
+    session.answers("Value of B: ", " with spaces \n");
+    let (outcome, shown) = session.ends();
+    let announcement = format!("sealed to {} (Cluster, from cluster.yaml)\n", folder.key_id("cluster"));
+    let stderr = format!("{announcement}set A, B in shop/db\n");
+    assert_eq!((outcome.stderr, outcome.status.code()), (stderr, Some(0)));
+    assert_eq!(shown, "Value of A: \nValue of B: \n");
+    let opened = opened(&folder, "db.yaml");
+    assert_eq!((value(&opened, "A"), value(&opened, "B")), ("hunter2hunter2".into(), " with spaces ".into()));
+}
+
+#[test]
+fn the_terminal_asks_for_one_value_if_stdin_is_a_terminal() {
+    let folder = folder_with("A: a long value");
+    let mut session = Session::start_with_stdin(&folder, &SET_A);
+    session.answers("Value of A: ", "hunter2hunter2\n");
+    let (outcome, shown) = session.ends();
+    assert!(outcome.stderr.ends_with(SAYS_A) && outcome.status.success(), "{}", outcome.stderr);
+    assert_eq!(shown, "Value of A: \n");
+    assert_eq!(value(&opened(&folder, "db.yaml"), "A"), "hunter2hunter2");
+}
+
+#[test]
+fn an_answer_that_is_empty_or_too_long_changes_nothing() {
+    let folder = folder_with("A: a long value");
+    let set = ["set", "db.yaml", "A", "B", "--keys", "cluster.yaml"];
+    let before = folder.read("db.yaml");
+    let long = format!("{}\n", "x".repeat(5000));
+    let empty = "error: the value of A is empty\nhint: pass `--from-literal KEY=` for an empty value\n";
+    let too_long = "error: the value of A is too long to be typed\nhint: pass `--from-file KEY=FILE`\n";
+    for (answer, stderr) in [("\n", empty), (&long, too_long)] {
+        let mut session = Session::start(&folder, &set);
+        session.answers("Value of A: ", answer);
+        let (outcome, _) = session.ends();
+        assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(3)));
+        assert_eq!(folder.read("db.yaml"), before);
+    }
+    let outcome = communicate(without_terminal(&folder, &set), b"x".to_vec());
+    let stderr = "error: no terminal to ask for the value of A
+hint: pass `--from-file KEY=FILE`, or one data key alone and the value on stdin
+";
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(2)));
+}
+
+/// The question can wait for minutes, and somebody can edit the file in the meantime.
+#[test]
+fn an_edit_during_the_question_is_not_lost() {
+    let folder = folder_with("A: a long value");
+    let mut session = Session::start(&folder, &["set", "db.yaml", "A", "B", "--keys", "cluster.yaml"]);
+    session.answers("Value of A: ", "hunter2hunter2\n");
+    let edited = format!("# by hand\n{}", folder.read("db.yaml"));
+    folder.write("db.yaml", &edited);
+    session.answers("Value of B: ", "x\n");
+    let (outcome, _) = session.ends();
+    let stderr =
+        "error: db.yaml: changed while waxseal worked on it, so it stays as it is\nhint: run the command again\n";
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(1)));
+    assert_eq!(folder.read("db.yaml"), edited);
+}
+
+#[test]
+fn a_name_chooses_among_several_sealed_secrets() {
+    let folder = folder_with("A: a long value");
+    let [db, web] = ["db", "web"].map(|name| seal(&folder, &SECRET.replace("name: db", &format!("name: {name}"))));
+    let elsewhere = seal(&folder, &SECRET.replace("namespace: shop", "namespace: other"));
+    let before = format!("{db}---\n{web}---\n{elsewhere}");
+    folder.write("db.yaml", &before);
+    let list = "the file has shop/db, shop/web, other/db";
+    let several =
+        format!("error: db.yaml: several SealedSecrets in it\nhint: pass `--name [NAMESPACE/]NAME`; {list}\n");
+    refuses(&folder, &SET_A, &several);
+    let named = |name| [&SET_A[..], &["--name", name]].concat();
+    for (name, number) in
+        [("db", "several SealedSecrets"), ("nobody", "no SealedSecret"), ("shop/nobody", "no SealedSecret")]
+    {
+        let stderr =
+            format!("error: db.yaml: {number} of that name in it\nhint: pass `--name [NAMESPACE/]NAME`; {list}\n");
+        refuses(&folder, &named(name), &stderr);
+    }
+    for (name, says) in [("web", "shop/web"), ("other/db", "other/db"), ("shop/db", "shop/db")] {
+        let set = folder.waxseal(&named(name)).stdin("a new value").writes(&["db.yaml"]);
+        set.warns(&format!("set A in {says}\n"));
+    }
+    assert_eq!(opened(&folder, "db.yaml").matches("YSBuZXcgdmFsdWU=").count(), 3);
+}
+
+#[test]
+fn a_sealed_secret_in_a_list_is_changed() {
+    let folder = Folder::with_key();
+    let item = |name: &str| seal(&folder, &SECRET.replace("name: db", &format!("name: {name}"))).replace('\n', "\n  ");
+    let list = format!("apiVersion: v1\nkind: List\nitems:\n- {}\n- {}", item("a").trim_end(), item("db").trim_end());
+    folder.write("db.yaml", format!("{list}\n"));
+    let set = folder.waxseal(&[&SET_A[..], &["--name", "db"]].concat()).stdin("a new value");
+    set.writes(&["db.yaml"]).warns(SAYS_A);
+    let after = folder.read("db.yaml");
+    let before = format!("{list}\n");
+    let (gone, new) = changed_lines(&before, &after);
+    assert!(gone.iter().all(|line| line.contains("wax1.") || line.contains("YWdl") || line.len() < 70), "{gone:?}");
+    assert!(!new.is_empty());
+    assert_eq!(opened(&folder, "db.yaml").matches("YSBuZXcgdmFsdWU=").count(), 1);
+}
+
+#[test]
+fn the_scope_and_the_template_stay() {
+    let folder = Folder::with_key();
+    let secret = SECRET.replace("kind: Secret", "kind: Secret\ntype: example.com/db\nimmutable: true");
+    for scope in ["Namespace", "Cluster"] {
+        let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml", "--scope", scope]);
+        folder.write("db.yaml", seal.stdin(&secret).succeeds());
+        let set = folder.waxseal(&["set", "db.yaml", "B", "--keys", "cluster.yaml"]).stdin("a new value");
+        set.writes(&["db.yaml"]).warns(&format!("set B in shop/db (scope {scope})\n"));
+        folder.write("db.yaml", folder.read("db.yaml").replace("name: db", "name: copy"));
+        let opened = opened(&folder, "db.yaml");
+        assert_eq!((value(&opened, "A"), value(&opened, "B")), ("a long value".into(), "a new value".into()));
+        assert!(opened.contains("type: example.com/db") && opened.contains("immutable: true"), "{opened}");
+    }
+}
+
+#[test]
+fn a_value_that_still_shows_is_warned_of() {
+    let folder = folder_with("A: a long value");
+    folder.write("db.yaml", format!("{}{OTHER}# it is hunter2hunter2\n", folder.read("db.yaml")));
+    let lines = folder.read("db.yaml").lines().count();
+    let set = folder.waxseal(&["set", "db.yaml", "A", "--keys", "cluster.yaml"]).stdin("hunter2hunter2");
+    set.writes(&["db.yaml"]).warns(&format!("warning: db.yaml:{lines}: the value of A in db still shows\n{SAYS_A}"));
+}
+
+#[test]
+fn a_file_without_a_sealed_secret_is_refused() {
+    let folder = Folder::with_key();
+    let none = "error: db.yaml: no SealedSecret in it\n";
+    for text in ["", SECRET, OTHER, "# only a comment\n", &folder.read("cluster.yaml")] {
+        folder.write("db.yaml", text);
+        refuses(&folder, &SET_A, none);
+    }
+    let stdin = "error: `-` is stdin, and this command changes a file\n";
+    folder.waxseal(&["set", "-", "A", "--keys", "cluster.yaml"]).stdin("x").fails(2, stdin);
+    folder.write("apps/x", "");
+    refuses(&folder, &["set", "apps", "A", "--keys", "cluster.yaml"], "error: apps: is a folder, not a file\n");
+    let absent = "error: absent.yaml: no such file or folder\n";
+    folder.waxseal(&["set", "absent.yaml", "A", "--keys", "cluster.yaml"]).stdin("x").fails(1, absent);
+}
+
+#[test]
+fn a_broken_sealed_secret_is_refused() {
+    let folder = folder_with("A: a long value");
+    let good = folder.read("db.yaml");
+    let token = good.lines().find(|line| line.contains("wax1.")).expect("a value").to_owned();
+    for broken in [
+        good.replace("name: db\n  namespace", "name: web\n  namespace"),
+        good.replace(&token, "    A: hunter2"),
+        good.replace(&token, "    A: &a hunter2"),
+        good.replace(&token, &format!("{token}\n{token}")),
+        good.replace("kind: SealedSecret", "kind: SealedSecret\nsecret: hunter2"),
+        good.replace("spec:", &format!("spec:\n  x: {}hunter2{}", "[".repeat(500), "]".repeat(500))),
+    ] {
+        folder.write("db.yaml", &broken);
+        let outcome = folder.waxseal(&SET_A).stdin("a new value").finish();
+        assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("hunter2") && !outcome.stderr.contains("a new value"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_edited_without_other_changes_is_refused() {
+    let folder = folder_with("A: a long value");
+    let lines = folder.read("db.yaml").replacen('\n', "\r", 1);
+    folder.write("db.yaml", &lines);
+    let outcome = folder.waxseal(&SET_A).stdin("a new value").finish();
+    assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+}
+
+#[test]
+fn too_many_envelopes_and_too_much_data_are_refused_before_anything_is_written() {
+    let folder = folder_with("A: a long value");
+    folder.write("half", vec![b'x'; 600 << 10]);
+    let half = |key: &str| format!("{key}=half");
+    let (a, b) = (half("A"), half("B"));
+    let set = folder.waxseal(&["set", "db.yaml", "--from-file", &a, "--keys", "cluster.yaml"]).writes(&["db.yaml"]);
+    set.warns(SAYS_A);
+    let set = folder.waxseal(&["set", "db.yaml", "--from-file", &b, "--keys", "cluster.yaml"]);
+    let outcome = set.finish();
+    assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("1 MiB"), "{}", outcome.stderr);
+    let folder = folder_with("A: a long value");
+    for number in 1..64 {
+        let key = format!("K{number}");
+        let set = ["set", "db.yaml", &key, "--keys", "cluster.yaml"];
+        folder.waxseal(&set).stdin("x").writes(&["db.yaml"]).warns(&format!("set {key} in shop/db\n"));
+    }
+    let outcome = folder.waxseal(&["set", "db.yaml", "K64", "--keys", "cluster.yaml"]).stdin("x").finish();
+    assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("64"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_read_only_folder_loses_nothing() {
+    let folder = Folder::with_key();
+    folder.write("closed/db.yaml", seal(&folder, SECRET));
+    folder.write("value", "a new value");
+    let before = folder.read("closed/db.yaml");
+    let closed = folder.path().join("closed");
+    let mut command = as_ordinary_user(&folder);
+    fs::set_permissions(&closed, Permissions::from_mode(0o500)).expect("ours");
+    command.args(["set", "closed/db.yaml", "--from-file", "A=value", "--keys", "cluster.yaml"]);
+    let output = command.output().expect("waxseal runs");
+    fs::set_permissions(&closed, Permissions::from_mode(0o700)).expect("ours");
+    let stderr = "error: closed/db.yaml: failed to write it: permission denied\n";
+    assert_eq!((String::from_utf8_lossy(&output.stderr).as_ref(), output.status.code()), (stderr, Some(1)));
+    assert_eq!(folder.read("closed/db.yaml"), before);
+    assert_eq!(fs::read_dir(closed).expect("a folder").count(), 1);
+}
+
+#[test]
+fn links_pipes_and_devices_are_not_replaced() {
+    let folder = folder_with("A: a long value");
+    folder.write("real/db.yaml", folder.read("db.yaml"));
+    symlink("real/db.yaml", folder.path().join("link.yaml")).expect("a link");
+    let set = |file| folder.waxseal(&["set", file, "A", "--keys", "cluster.yaml"]).stdin("a new value");
+    set("link.yaml").writes(&["link.yaml", "real/db.yaml"]).warns(SAYS_A);
+    assert!(folder.path().join("link.yaml").is_symlink());
+    let pipe = folder.path().join("pipe.yaml");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe");
+    for file in ["pipe.yaml", "/dev/zero", "/dev/stdin"] {
+        set(file).fails(3, &format!("error: {file}: is not a regular file, so it is not replaced\n"));
+    }
+    symlink("nowhere", folder.path().join("nowhere.yaml")).expect("a link");
+    set("nowhere.yaml").fails(3, "error: nowhere.yaml: is a symbolic link that leads nowhere\n");
+}
+
+#[test]
+fn a_link_out_of_a_work_tree_is_refused() {
+    let folder = folder_with("A: a long value");
+    folder.git(&["init", "--quiet", "tree"]);
+    symlink("../db.yaml", folder.path().join("tree/db.yaml")).expect("a link");
+    folder.write("tree/real.yaml", folder.read("db.yaml"));
+    symlink("real.yaml", folder.path().join("tree/inside.yaml")).expect("a link");
+    let stderr = "error: tree/db.yaml: is a symbolic link that does not lead to a file of its Git work tree
+hint: nothing is written through it: name the file or folder that it leads to
+";
+    refuses(&folder, &["set", "tree/db.yaml", "A", "--keys", "cluster.yaml"], stderr);
+    let set = folder.waxseal(&["set", "tree/inside.yaml", "A", "--keys", "cluster.yaml"]).stdin("a new value");
+    set.writes(&["tree/inside.yaml", "tree/real.yaml"]).warns(SAYS_A);
+}
+
+#[test]
+fn another_name_of_the_file_keeps_the_text_from_before_and_is_warned_of() {
+    let folder = folder_with("A: a long value");
+    let before = folder.read("db.yaml");
+    fs::hard_link(folder.path().join("db.yaml"), folder.path().join("again.yaml")).expect("a link");
+    fs::set_permissions(folder.path().join("db.yaml"), Permissions::from_mode(0o640)).expect("ours");
+    let warning = "warning: db.yaml: another name of the file, a hard link, still leads to the text from before\n";
+    folder.waxseal(&SET_A).stdin("a new value").writes(&["db.yaml"]).warns(&format!("{warning}{SAYS_A}"));
+    assert_eq!(folder.read("again.yaml"), before);
+    let file = fs::metadata(folder.path().join("db.yaml")).expect("a file");
+    assert_eq!((file.nlink(), file.mode() & 0o777), (1, 0o640));
+}
