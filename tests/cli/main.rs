@@ -45,6 +45,7 @@ mod open;
 mod output_files;
 mod passphrases;
 mod readme;
+mod rotate_offers;
 mod round_trips;
 mod seal_documents;
 mod seal_in_place;

@@ -11,7 +11,6 @@ use kube::client::AuthError;
 use kube::config::{KubeconfigError, LoadDataError};
 use rustls::pki_types::InvalidDnsNameError;
 use rustls::{AlertDescription, CertificateError};
-use waxseal_shared::names::Namespace;
 use waxseal_shared::visible_text::{escaped, visible_path};
 
 use super::{MAX_ANSWER_BYTES, no_cluster};
@@ -28,6 +27,18 @@ pub(super) struct Server {
     port: u16,
     /// Whether the kubeconfig names the certificate authority of the server.
     has_certificate_authority: bool,
+}
+
+/// The kind that is listed, as errors name it.
+pub(super) struct Listed {
+    /// Such as `SealingKeys`.
+    pub(super) kinds: &'static str,
+    /// As in `kubectl get RESOURCE`.
+    pub(super) resource: &'static str,
+    /// Such as `in all namespaces`.
+    pub(super) place: String,
+    /// What to do if this program cannot connect, and kubectl can.
+    pub(super) instead: &'static str,
 }
 
 /// The error for a kubeconfig that cannot be read; `path` is the value of `--kubeconfig`.
@@ -73,10 +84,15 @@ pub(super) fn unusable_context(error: &KubeconfigError) -> CliError {
     })
 }
 
-/// The error for a response that is not a list of SealingKeys.
-pub(super) fn unknown_answer() -> CliError {
-    CliError::refused("the answer is not a list of SealingKeys that this waxseal knows")
-        .with_hint("update waxseal, or see what `kubectl get sealingkeys` says")
+/// The error for a response that is not a list of the kind.
+pub(super) fn unknown_answer(Listed { kinds, resource, .. }: &Listed) -> CliError {
+    CliError::refused(format!("the answer is not a list of {kinds} that this waxseal knows"))
+        .with_hint(format!("update waxseal, or see what `kubectl get {resource}` says"))
+}
+
+/// Whether a response was larger than the most that is read.
+pub(super) fn is_too_large(error: &kube::Error) -> bool {
+    causes(error).any(|cause| cause.is::<LengthLimitError>())
 }
 
 impl Server {
@@ -96,15 +112,16 @@ impl Server {
     }
 
     /// The error for a list request that failed.
-    pub(super) fn failure(&self, error: &kube::Error, namespace: &Namespace) -> CliError {
+    pub(super) fn failure(&self, error: &kube::Error, listed: &Listed) -> CliError {
+        let Listed { kinds, place, instead, .. } = listed;
         match error {
-            kube::Error::Api(status) if status.code == 404 => no_cluster("the cluster does not know SealingKeys")
+            kube::Error::Api(status) if status.code == 404 => no_cluster(format!("the cluster does not know {kinds}"))
                 .with_hint("waxseal-controller and its custom resource definitions are not installed there"),
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-                no_cluster(format!("the API server does not let you list SealingKeys in {namespace} ({})", status.code))
+                no_cluster(format!("the API server does not let you list {kinds} {place} ({})", status.code))
             }
             kube::Error::Api(status) => no_cluster(format!("the API server answers with an error ({})", status.code)),
-            kube::Error::SerdeError(error) if error.is_data() => unknown_answer(),
+            kube::Error::SerdeError(error) if error.is_data() => unknown_answer(listed),
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
                 no_cluster(format!("{self} does not answer as an API server does"))
             }
@@ -114,7 +131,7 @@ impl Server {
             }
             kube::Error::ProxyProtocolDisabled { .. } | kube::Error::ProxyProtocolUnsupported { .. } => {
                 no_cluster("`proxy-url` or $HTTPS_PROXY names a proxy, and waxseal connects without one")
-                    .with_hint("what `kubectl get sealingkeys -o yaml` prints is a keys file, too")
+                    .with_hint(*instead)
             }
             error => match causes(error).find_map(|cause| cause.downcast_ref()) {
                 Some(error) => failed_login(error),
@@ -125,7 +142,7 @@ impl Server {
 
     fn broken_connection(&self, error: &kube::Error) -> String {
         let causes = || causes(error);
-        if causes().any(|cause| cause.is::<LengthLimitError>()) {
+        if is_too_large(error) {
             let limit = MAX_ANSWER_BYTES / (1024 * 1024);
             return format!("the answer of {self} is larger than {limit} MiB, the most that is read");
         }

@@ -2,12 +2,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::{ArgGroup, Args};
-use serde::Serialize;
-use waxseal_shared::manifest::{DocumentKind, split};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use waxseal_shared::manifest::{DocumentKind, ManifestError, split};
 use waxseal_shared::sealed_secret::OfferedWraps;
 use waxseal_shared::visible_text::escaped_json;
 
 use super::inspect::ReportFormat;
+use crate::cluster::{self, ClusterArguments};
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::file_name;
 use crate::identities;
@@ -16,7 +18,7 @@ use crate::lossless_edit::{self, ObjectChanges};
 use crate::output::{ChangedFolders, Destination};
 use crate::passphrases::PassphraseArguments;
 use crate::recipients::check_creation_times;
-use crate::rotating::{self, ClusterKeys, Extent, Offers, WrapSource};
+use crate::rotating::{self, ClusterKeys, Extent, Offers, WantedOffers, WrapSource};
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::Streams;
 use crate::workers;
@@ -24,14 +26,16 @@ use crate::workers;
 /// Bring SealedSecrets up to date after a change of keys.
 ///
 /// Adds wraps for the primary and the Active recovery keys of the keys files, and changes no value. The wraps are those
-/// that the controller offers in the status of its SealedSecrets, or they are made offline with an identity. Only lines
-/// of `wraps` change; every other byte of the files stays. Old wraps stay, too: history has them anyway.
+/// that the controller offers in the status of its SealedSecrets: it reads the status of all SealedSecrets in the
+/// cluster, unless `--offers` names a file. Or the wraps are made offline with an identity. Only lines of `wraps` change;
+/// every other byte of the files stays. Old wraps stay, too: history has them anyway.
 ///
 /// A SealedSecret is brought up to date for the clusters that it is sealed for already.
 #[derive(Args)]
 #[command(
     after_help = EXAMPLES,
-    group = ArgGroup::new("source").args(["identity", "offers", "check"]).required(true),
+    group = ArgGroup::new("source").args(["identity", "offers", "check"]).conflicts_with("cluster"),
+    group = ArgGroup::new("cluster").args(["context", "kubeconfig"]).multiple(true),
     group = ArgGroup::new("extent").args(["replace_broken", "prune", "reseal"]).requires("identity")
 )]
 pub(crate) struct RotateArguments {
@@ -41,8 +45,8 @@ pub(crate) struct RotateArguments {
     /// The keys file of a cluster. Repeatable
     #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>(), required = true)]
     keys: Vec<OsString>,
-    /// Take the wraps that a controller offers: SealedSecrets with their status, as `kubectl get wax -A -o yaml` prints
-    /// them; `-` is stdin
+    /// Take the wraps that a controller offers from a file, and not from the cluster: SealedSecrets with their status, as
+    /// `kubectl get wax -A -o yaml` prints them, or the status file of a controller without Kubernetes. `-` is stdin
     #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>(), conflicts_with = "identity")]
     offers: Option<OsString>,
     /// Make the wraps with this age identity file. Repeatable
@@ -50,6 +54,8 @@ pub(crate) struct RotateArguments {
     identity: Vec<OsString>,
     #[command(flatten)]
     passphrase: PassphraseArguments,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// Only compare: write nothing, and exit with 4 if a SealedSecret is not up to date
     #[arg(long, conflicts_with_all = ["identity", "offers"])]
     check: bool,
@@ -70,6 +76,7 @@ pub(crate) struct RotateArguments {
 
 const EXAMPLES: &str = "\
 Examples:
+  waxseal rotate apps/ --keys .waxseal/prod.yaml --context prod
   kubectl get wax -A -o json | waxseal rotate apps/ --keys .waxseal/prod.yaml --offers -
   waxseal rotate apps/ --keys .waxseal/prod.yaml --identity recovery.key
   waxseal rotate apps/ --keys .waxseal/prod.yaml --check";
@@ -101,7 +108,6 @@ struct FileOutcome {
 
 pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(), Failures> {
     let clusters = arguments.clusters()?;
-    let source = arguments.source()?;
     let (mut inputs, mut errors) = (Vec::new(), Vec::new());
     for name in &arguments.paths {
         if name == "-" {
@@ -109,6 +115,11 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
         }
         inputs.extend(inputs_of(name, &mut errors, streams)?);
     }
+    let mut wanted = WantedOffers::default();
+    if arguments.takes_offers() {
+        workers::in_order(&inputs, |input| wanted_in(input, &clusters), |found| wanted.extend(found));
+    }
+    let source = arguments.source(&wanted, streams)?;
     let folders = ChangedFolders::default();
     let (mut files, mut total) = (0, FileOutcome { errors, ..FileOutcome::default() });
     let work = |input: &Input| {
@@ -139,14 +150,27 @@ impl RotateArguments {
         self.keys.iter().map(read).collect()
     }
 
-    fn source(&self) -> Result<WrapSource, CliError> {
+    fn takes_offers(&self) -> bool {
+        self.identity.is_empty() && !self.check
+    }
+
+    fn source<'a>(&self, wanted: &'a WantedOffers, streams: &mut Streams) -> Result<WrapSource<'a>, CliError> {
+        if self.check {
+            return Ok(WrapSource::Nowhere);
+        }
         if !self.identity.is_empty() {
             return Ok(WrapSource::Identities(identities::key_ring(&self.identity, &self.passphrase)?));
         }
+        let mut offers = Offers::for_wanted(wanted);
         match &self.offers {
-            Some(name) => read_offers(&Input::named(name)).map(WrapSource::Offers),
-            None => Ok(WrapSource::Nowhere),
+            Some(name) => read_offers(&Input::named(name), &mut offers)?,
+            None => {
+                let context = self.cluster.chosen()?;
+                streams.say(&format!("the wraps are those that the cluster of {} offers", context.place()));
+                cluster::each_rewrapped(context, |title, rewrapped| offers.add(title, offers_in(rewrapped)))?;
+            }
         }
+        Ok(WrapSource::Offers(offers))
     }
 
     fn extent(&self) -> Extent {
@@ -162,7 +186,7 @@ impl RotateArguments {
         &self,
         input: &Input,
         clusters: &[ClusterKeys],
-        source: &WrapSource,
+        source: &WrapSource<'_>,
         folders: &ChangedFolders,
         outcome: &mut FileOutcome,
     ) -> Result<(), Failures> {
@@ -238,26 +262,58 @@ fn json(waiting: &[Waiting]) -> String {
     format!("{}\n", escaped_json(&json))
 }
 
-/// Reads the offers of the SealedSecrets in a file.
-fn read_offers(input: &Input) -> Result<Offers, CliError> {
-    let (place, text) = (input.place(), input.read()?);
-    let failed = |error| CliError::manifest(&place, &error);
-    let mut offers = Offers::default();
-    for (_, kind) in split(&text).map_err(failed)?.kinds() {
-        add_offers(kind.map_err(failed)?, &mut offers).map_err(failed)?;
+/// Finds the wraps that the SealedSecrets of an input lack. Ignores failures: they show when the input is changed.
+fn wanted_in(input: &Input, clusters: &[ClusterKeys]) -> WantedOffers {
+    let mut wanted = WantedOffers::default();
+    if let Ok(text) = input.read() {
+        let _shown_later = read_text(input, &text, |object| wanted.add(&object, clusters));
     }
-    Ok(offers)
+    wanted
 }
 
-fn add_offers(kind: DocumentKind<'_>, offers: &mut Offers) -> Result<(), waxseal_shared::manifest::ManifestError> {
-    for object in sealed_secrets_of(kind) {
-        let value = object.to_value()?;
-        let text = |path: &str| value.pointer(path).and_then(|value| value.as_str()).unwrap_or_default();
-        let title = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
-        let rewrapped = value.pointer("/status/rewrapped").cloned().unwrap_or_default();
-        // A status that has another shape has no offers for this version.
-        let rewrapped: BTreeMap<String, OfferedWraps> = serde_json::from_value(rewrapped).unwrap_or_default();
-        offers.add(&title, rewrapped);
+/// The status file of a controller without Kubernetes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusFile {
+    sealed_secrets: Vec<StatusFileEntry>,
+}
+
+#[derive(Deserialize)]
+struct StatusFileEntry {
+    namespace: String,
+    name: String,
+    #[serde(default)]
+    status: Value,
+}
+
+/// Reads the offers of the SealedSecrets in a file, or of a status file.
+fn read_offers(input: &Input, offers: &mut Offers<'_>) -> Result<(), CliError> {
+    let (place, text) = (input.place(), input.read()?);
+    if let Ok(StatusFile { sealed_secrets }) = serde_json::from_str(&text) {
+        for StatusFileEntry { namespace, name, mut status } in sealed_secrets {
+            offers.add(&format!("{namespace}/{name}"), offers_in(status["rewrapped"].take()));
+        }
+        return Ok(());
+    }
+    let failed = |error| CliError::manifest(&place, &error);
+    for (_, kind) in split(&text).map_err(failed)?.kinds() {
+        add_offers(kind.map_err(failed)?, offers).map_err(failed)?;
     }
     Ok(())
+}
+
+fn add_offers(kind: DocumentKind<'_>, offers: &mut Offers<'_>) -> Result<(), ManifestError> {
+    for object in sealed_secrets_of(kind) {
+        let mut value = object.to_value()?;
+        let text = |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let title = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
+        let rewrapped = value.pointer_mut("/status/rewrapped").map(Value::take);
+        offers.add(&title, offers_in(rewrapped.unwrap_or_default()));
+    }
+    Ok(())
+}
+
+/// The offers in a field `status.rewrapped`. A field of another shape has no offers for this version.
+fn offers_in(rewrapped: Value) -> BTreeMap<String, OfferedWraps> {
+    serde_json::from_value(rewrapped).unwrap_or_default()
 }
