@@ -7,9 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
 
 use crate::format::{Envelope, MAX_WRAPS, Refusal, Sealed, Wrap};
 use crate::key::{KeyKind, Recipient};
@@ -272,10 +274,30 @@ fn offer_missing(
 
 /// The bytes that the status of an object has for offers: at most 256 KiB, and the object must stay below its limit.
 fn room_for_offers(object: &SealedSecret) -> usize {
-    // Objects consist of plain data, and the keys of their maps are strings.
-    let without_status = SealedSecret { status: None, ..object.clone() };
-    let size = serde_json::to_vec(&without_status).map_or(MAX_OBJECT_BYTES, |json| json.len());
+    // Not all metadata: that of the server grows with the offers, and an offer must not make room for another one.
+    let size = json_length(&object.metadata.annotations) + json_length(&object.spec);
     MAX_OFFER_BYTES.min(MAX_OBJECT_BYTES.saturating_sub(size + STATUS_RESERVE))
+}
+
+/// The length of plain data as JSON.
+fn json_length(data: &impl Serialize) -> usize {
+    struct Length(usize);
+    impl io::Write for Length {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0 += text.len();
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    match serde_json::to_writer(&mut length, data) {
+        Ok(()) => length.0,
+        // Only maps whose keys are not strings cannot be written.
+        Err(_) => MAX_OBJECT_BYTES,
+    }
 }
 
 /// Returns the wraps of an offer that an object lacks, can get, and that are for one of these recipients.
@@ -486,11 +508,11 @@ mod tests {
         };
         assert_eq!(changed(&|offer| offer.commitment.replace_range(..1, "-")), []);
         let new_id = recipient(&new).key_id().to_string();
-        assert_eq!(changed(&|offer| offer.wraps.insert(new_id.clone(), "garbage".to_owned()).map(drop).unwrap()), []);
+        assert_eq!(changed(&|offer| drop(offer.wraps.insert(new_id.clone(), "garbage".to_owned()))), []);
         let classic = key(KeyKind::Classic, KeyRole::Cluster, KeyState::Active, 1);
         let dek = crate::format::Dek::generate(&mut randomness::system());
         let of_other_kind = Wrap::seal(&recipient(&classic), &dek, &mut randomness::system()).to_text();
-        assert_eq!(changed(&|offer| offer.wraps.insert(new_id.clone(), of_other_kind.clone()).map(drop).unwrap()), []);
+        assert_eq!(changed(&|offer| drop(offer.wraps.insert(new_id.clone(), of_other_kind.clone()))), []);
     }
 
     #[test]

@@ -50,6 +50,11 @@ impl Machine {
         machine
     }
 
+    /// The `waxseal` program.
+    pub(crate) fn waxseal(&self) -> &Path {
+        &self.programs.waxseal
+    }
+
     pub(crate) fn manifest(&self, file: &str) -> PathBuf {
         self.group.folder().join("manifests").join(file)
     }

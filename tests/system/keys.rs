@@ -49,13 +49,13 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// The key namespace as an administrator sees it.
-struct Keys {
-    identities: Api<Secret>,
-    published: Api<SealingKey>,
+pub(crate) struct Keys {
+    pub(crate) identities: Api<Secret>,
+    pub(crate) published: Api<SealingKey>,
 }
 
 impl Keys {
-    fn of(cluster: &Cluster) -> Self {
+    pub(crate) fn of(cluster: &Cluster) -> Self {
         Self {
             identities: Api::namespaced(cluster.client(), KEY_NAMESPACE),
             published: Api::namespaced(cluster.client(), KEY_NAMESPACE),
@@ -70,7 +70,7 @@ impl Keys {
     }
 
     /// Changes the state in a SealingKey, as a person does who retires or revokes a key.
-    async fn ask_for(&self, key: &str, state: &str) -> Result<SealingKey, Error> {
+    pub(crate) async fn ask_for(&self, key: &str, state: &str) -> Result<SealingKey, Error> {
         patch(&self.published, key, json!({"spec": {"state": state}})).await
     }
 
@@ -91,7 +91,7 @@ impl Keys {
         Ok(waiting::until(&what, DEADLINE, is_durable).await?)
     }
 
-    async fn until_published(&self, key: &str, state: KeyState) -> Result<SealingKey, Error> {
+    pub(crate) async fn until_published(&self, key: &str, state: KeyState) -> Result<SealingKey, Error> {
         let what = format!("the state {state:?} of the SealingKey {key}");
         let published = async || {
             let found = self.published.get_opt(key).await.ok()??;
@@ -100,26 +100,26 @@ impl Keys {
         Ok(waiting::until(&what, DEADLINE, published).await?)
     }
 
-    async fn until_gone(&self, key: &str) -> TestResult {
+    pub(crate) async fn until_gone(&self, key: &str) -> TestResult {
         let what = format!("the end of the SealingKey {key}");
         let gone = async || self.published.get_opt(key).await.ok()?.is_none().then_some(());
         Ok(waiting::until(&what, DEADLINE, gone).await?)
     }
 
     /// Waits until the first key is published; returns its name.
-    async fn first(&self) -> Result<String, Error> {
+    pub(crate) async fn first(&self) -> Result<String, Error> {
         let published =
             async || Some(self.published.list(&ListParams::default()).await.ok()?.items.first()?.name_any());
         Ok(waiting::until("the first key", DEADLINE, published).await?)
     }
 }
 
-fn new_identity() -> Identity {
+pub(crate) fn new_identity() -> Identity {
     Identity::generate(KeyKind::Hybrid, &mut randomness::system())
 }
 
 /// An identity Secret that an operator writes.
-fn secret(name: &str, identity: &Identity, made: &str) -> Secret {
+pub(crate) fn secret(name: &str, identity: &Identity, made: &str) -> Secret {
     let text = IdentityFile::write(identity, made.parse().expect("a time"));
     identity_secret(name, text.as_bytes())
 }
@@ -132,7 +132,7 @@ fn identity_secret(name: &str, identity: &[u8]) -> Secret {
 }
 
 /// The SealingKey of an identity.
-fn sealing_key(identity: &Identity, state: KeyState) -> SealingKey {
+pub(crate) fn sealing_key(identity: &Identity, state: KeyState) -> SealingKey {
     let recipient = identity.recipient();
     let spec =
         SealingKeySpec { recipient: recipient.to_string(), role: KeyRole::Cluster, created_at: MADE.to_owned(), state };
@@ -140,20 +140,20 @@ fn sealing_key(identity: &Identity, state: KeyState) -> SealingKey {
 }
 
 /// The warnings of a controller, from its log.
-fn warnings(controller: &Controller) -> Vec<String> {
+pub(crate) fn warnings(controller: &Controller) -> Vec<String> {
     let log = controller.log_text();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let warnings = lines.filter(|line| line["level"] == "WARN");
     warnings.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-async fn until_warned(controller: &Controller, text: &str) -> TestResult {
+pub(crate) async fn until_warned(controller: &Controller, text: &str) -> TestResult {
     let said = async || warnings(controller).iter().any(|warning| warning == text).then_some(());
     let outcome = waiting::until(&format!("the warning {text:?}"), DEADLINE, said).await;
     outcome.map_err(|error| format!("{error}; there are {:?}", warnings(controller)).into())
 }
 
-async fn started(context: &Context, cluster: &Cluster, name: &str) -> Result<Controller, Error> {
+pub(crate) async fn started(context: &Context, cluster: &Cluster, name: &str) -> Result<Controller, Error> {
     let controller = Controller::start(cluster, &context.programs, name).await?;
     controller.ready().await?;
     Ok(controller)
