@@ -46,6 +46,7 @@ use crate::kubernetes::work_queue::WorkQueue;
 /// Runs until SIGTERM or SIGINT, and then waits for the reconciles that run.
 #[tokio::main]
 pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
+    let recovery = args.recovery.read()?;
     let (client, last_contact, key_namespace) = cluster_choice::connect(&args).await?;
     let signals = StopSignals::handle()?;
     let (listener, address) = server::bind(&args.listen_addresses())?;
@@ -72,7 +73,8 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
     let mut tasks = JoinSet::new();
     tasks.spawn(server::serve(listener, sources));
-    tasks.spawn(KeySource::new(client.clone(), &key_namespace, Arc::clone(&keys_changed)).run(keys_sender));
+    let key_source = KeySource::new(client.clone(), &key_namespace, Arc::clone(&keys_changed), recovery);
+    tasks.spawn(key_source.run(keys_sender));
     for (kind, selection) in [
         ("identity Secrets", keys::identity_secrets(&key_namespace)),
         ("SealingKeys", keys::sealing_keys(&key_namespace)),

@@ -157,6 +157,13 @@ impl Machine {
         Once(command.output().expect("the controller starts"))
     }
 
+    /// Like [`Self::once`], and the configuration has these recovery keys, joined by commas.
+    pub(crate) fn once_with_recovery_keys(&self, recipients: &str) -> Once {
+        let mut command = self.command();
+        command.arg("--once").env("WAXSEAL_RECOVERY_RECIPIENT", recipients);
+        Once(command.output().expect("the controller starts"))
+    }
+
     /// Like [`Self::once`], and the log is text for people.
     pub(crate) fn once_in_text(&self) -> Once {
         let mut command = self.command();

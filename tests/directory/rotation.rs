@@ -6,6 +6,10 @@ use std::process::Command;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use waxseal_shared::key::{Identity, KeyKind};
+use waxseal_shared::manifest::write_key;
+use waxseal_shared::randomness;
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 use crate::machine::{Machine, secret};
 
@@ -99,4 +103,56 @@ fn a_forged_offer_in_the_status_file_is_put_right() {
     assert_eq!(rotate(&machine), "changed 1 of 1 SealedSecrets, in 1 files\n");
     machine.once().succeeds();
     assert_eq!(machine.condition("db", "KeyCurrent"), None);
+}
+
+#[test]
+fn a_recovery_key_comes_from_the_configuration_alone() {
+    let machine = Machine::with_key();
+    let [ours, planted] = [(); 2].map(|()| Identity::generate(KeyKind::Hybrid, &mut randomness::system()));
+    let (id, recipient) = (ours.recipient().key_id().as_str(), ours.recipient().as_str());
+    machine.seal(&secret("db", "hunter2"), "db.yaml");
+    let published = || fs::read_to_string(machine.key("sealing-keys.yaml")).expect("published");
+    let planted = PublishedKey {
+        recipient: planted.recipient().clone(),
+        role: KeyRole::Recovery,
+        created_at: Timestamp::UNIX_EPOCH,
+        state: KeyState::Active,
+    };
+    fs::write(machine.key("sealing-keys.yaml"), format!("{}---\n{}", published(), write_key(&planted)))
+        .expect("written");
+
+    let log = machine.once_with_recovery_keys(recipient).succeeds();
+    let warning = "removed a published key that belongs to no identity of this controller";
+    assert!(log.contains(warning) && log.contains("has a recovery key in its configuration"), "{log}");
+    let with_ours = published();
+    assert!(with_ours.contains(id) && with_ours.contains("role: Recovery"), "{with_ours}");
+    assert!(!with_ours.contains(planted.recipient.as_str()), "{with_ours}");
+    let [_, reason, message] = machine.condition("db", "KeyCurrent").expect("it is behind");
+    assert!(reason == "Behind" && message.ends_with(&format!("no wrap for {id}")), "{message}");
+    // The creation time of a later start is the same.
+    machine.once_with_recovery_keys(recipient).succeeds();
+    assert_eq!(published(), with_ours);
+
+    assert_eq!(rotate(&machine), "changed 1 of 1 SealedSecrets, in 1 files\n");
+    machine.once_with_recovery_keys(recipient).succeeds();
+    assert_eq!(machine.condition("db", "KeyCurrent"), None);
+    machine.seal(&secret("new", "two"), "new.yaml");
+    let sealed = fs::read_to_string(machine.manifest("new.yaml")).expect("sealed");
+    assert!(sealed.contains(&format!("{id}: ")), "new values are sealed to it too");
+
+    machine.once().succeeds();
+    assert!(!published().contains(id), "{}", published());
+}
+
+#[test]
+fn a_recovery_key_whose_identity_is_here_is_refused() {
+    let machine = Machine::with_key();
+    let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+    let id = machine.add_identity(&identity, "2026-01-01T00:00:00Z");
+    let log = machine.once_with_recovery_keys(identity.recipient().as_str()).fails();
+    let said = format!(
+        "the recovery key {id} is not used: the controller holds its identity, so it does not survive this machine; keep \
+         the identity elsewhere, or take the key out of the configuration"
+    );
+    assert!(log.contains(&said), "{log}");
 }

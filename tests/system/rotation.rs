@@ -6,7 +6,7 @@ use std::process::Command;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::format::Sealed;
@@ -20,7 +20,7 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, new_identity, secret, started};
+use crate::keys::{Keys, new_identity, sealing_key, secret, started, until_warned};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights::{requests_in, writes};
 use crate::sealing::{DEADLINE, condition, create, opaque, run, with_reason};
@@ -33,6 +33,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_own_cluster("rotation::every_object_is_behind_a_new_key_and_gets_its_wraps_once", whole),
         Test::on_own_cluster("rotation::large_objects_get_their_wraps_in_little_memory", large),
         Test::on_own_cluster("rotation::rotate_takes_the_offers_of_the_cluster", from_cluster),
+        Test::on_own_cluster("rotation::recovery_keys_come_from_the_configuration_alone", recovery),
         Test::on_own_cluster("rotation::forged_offers_are_put_right", forged),
         Test::on_own_cluster("rotation::an_envelope_of_another_object_gets_no_wrap", copied),
     ]
@@ -337,6 +338,67 @@ async fn large(context: &Context, cluster: &Cluster) -> TestResult {
     fleet.until_all("offers", |status| offers_one_key(status, &second_id)).await?;
     let most = waxseal_tests::memory::most_resident(fleet.controller.process_id())?;
     assert!(most < MEMORY, "{most} KiB were in memory at once, of {MEMORY}");
+    Ok(())
+}
+
+/// A recovery key is added to the configuration later. Somebody else plants another one.
+async fn recovery(context: &Context, cluster: &Cluster) -> TestResult {
+    let mut fleet = Fleet::start(context, cluster, &[("shop", secrets(3, 1))]).await?;
+    let [ours, planted] = [new_identity(), new_identity()];
+    let ours_id = ours.recipient().key_id().to_string();
+    let configured = async |name: &str, recipient: &str| {
+        let mut command = Command::new(&context.programs.waxseal_controller);
+        command.env_clear().env("WAXSEAL_RECOVERY_RECIPIENT", recipient);
+        let controller = Controller::start_command(cluster, command, name).await?;
+        controller.ready().await?;
+        Ok::<_, Error>(controller)
+    };
+    let another = configured("configured", ours.recipient().as_str()).await?;
+    std::mem::replace(&mut fleet.controller, another).stop().await?;
+
+    let published = fleet.keys.until_published(&ours_id, KeyState::Active).await?;
+    assert_eq!(
+        (published.spec.role, published.spec.recipient.as_str()),
+        (KeyRole::Recovery, ours.recipient().as_str())
+    );
+    let mut plant = sealing_key(&planted, KeyState::Active);
+    plant.spec.role = KeyRole::Recovery;
+    fleet.keys.published.create(&PostParams::default(), &plant).await?;
+    fleet.keys.until_gone(planted.recipient().key_id().as_str()).await?;
+    until_warned(&fleet.controller, "deleted a SealingKey that belongs to no identity of this controller").await?;
+    let objects = fleet.until_all("offers", |status| offers_one_key(status, &ours_id)).await?;
+    objects.iter().try_for_each(|object| opens_with_offers(object, &ours))?;
+
+    // Another start, also after somebody else deleted its SealingKey, and a rotation of the files.
+    let another = configured("again", ours.recipient().as_str()).await?;
+    std::mem::replace(&mut fleet.controller, another).stop().await?;
+    assert_eq!(fleet.keys.published.get(&ours_id).await?.resource_version(), published.resource_version());
+    fleet.fetch_keys()?;
+    let mut rotate = Command::new(&context.programs.waxseal);
+    rotate.env_clear().arg("rotate").arg(fleet.files()).arg("--keys").arg(fleet.keys_file());
+    run(rotate.arg("--kubeconfig").arg(cluster.admin_kubeconfig()), "")?;
+    fleet.apply()?;
+    let is_current = |status: &SealedSecretStatus| key_current(status).is_none() && status.settled.is_some();
+    fleet.until_all("objects that are up to date", is_current).await?;
+    let sealed: SealedSecret = serde_json::from_value(crate::sealing::plain_value(
+        &fleet.seal(&opaque("new", &[("A", "x")]), &fleet.namespaces[0])?,
+    )?)?;
+    let wraps: Vec<_> = sealed.spec.envelopes.values().flat_map(|envelope| envelope.wraps.keys()).collect();
+    assert!(wraps.len() == 2 && wraps.contains(&&ours_id), "{wraps:?}");
+
+    // Its identity gets into the cluster: it is not a recovery key then.
+    fleet.keys.identities.create(&PostParams::default(), &secret("stray", &ours, FIRST)).await?;
+    let said = format!(
+        "failed to use the recovery key {ours_id}: the controller holds its identity, so it does not survive the cluster; \
+         keep the identity offline, or take the key out of the configuration; trying again"
+    );
+    until_warned(&fleet.controller, &said).await?;
+    fleet.keys.identities.delete("stray", &DeleteParams::default()).await?;
+
+    // Without the configuration the key goes.
+    let another = started(context, cluster, "without").await?;
+    std::mem::replace(&mut fleet.controller, another).stop().await?;
+    fleet.keys.until_gone(&ours_id).await?;
     Ok(())
 }
 

@@ -87,6 +87,7 @@ mod tests {
             keys,
             once: true,
             forbidden: args::ForbiddenMetadata::default(),
+            recovery: args::RecoveryRecipients::default(),
         })
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use thiserror::Error;
-use waxseal_shared::key::{IdentityFileError, KeyKind};
+use waxseal_shared::key::{IdentityFileError, KeyKind, Recipient};
 use waxseal_shared::key_life::{
     FirstKeyObstacle, HeldKey, HeldKeyError, StoredKeys, StrictestStates, first_key_obstacle, must_be_removed, primary,
     read_held_key, with_state,
@@ -16,6 +16,7 @@ use waxseal_shared::key_ring::{KeyRing, Keys};
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::randomness;
+use waxseal_shared::recovery_keys::RecoveryKeys;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 use waxseal_shared::visible_text::visible_path;
 
@@ -38,6 +39,7 @@ pub(super) struct KeyStore {
     path: PathBuf,
     published_path: PathBuf,
     strictest: StrictestStates,
+    recovery: RecoveryKeys,
     /// The keys that were logged last.
     logged: Vec<PublishedKey>,
 }
@@ -62,9 +64,9 @@ struct KeyFile {
 }
 
 impl KeyStore {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, recovery: RecoveryKeys) -> Self {
         let published_path = path.join(PUBLISHED_FILE);
-        Self { path, published_path, strictest: StrictestStates::default(), logged: Vec::new() }
+        Self { path, published_path, strictest: StrictestStates::default(), recovery, logged: Vec::new() }
     }
 
     /// Reads the identities, carries out what the published file requests, and publishes the keys. Makes the first key
@@ -79,19 +81,40 @@ impl KeyStore {
         self.tighten(&mut stored, published.as_deref().unwrap_or_default(), problems);
         let broken = stored.broken.len();
         problems.warnings.extend(std::mem::take(&mut stored.broken));
-        let keys = Keys::of(KeyRing::new(stored.into_keys()));
+        let held = stored.into_keys();
+        let recovery = self.recovery_keys(&held, published.as_deref().unwrap_or_default(), now, problems);
+        let keys = Keys::of(KeyRing::new(held).with_recovery_keys(recovery));
         // Logs before it publishes: people compare the fingerprints of the published file with the log.
-        let held: Vec<_> = keys.held().iter().map(|key| key.published().clone()).collect();
-        log::new_keys(&self.logged, &held);
-        self.logged = held;
+        let all = keys.published();
+        log::new_keys(&self.logged, &all);
+        self.logged = all;
         if keys.held().is_empty() && broken > 0 {
             let text = "no key can be used, and no first key is made while there are key files that cannot be used";
             problems.failures.insert(text.to_owned());
         }
         // A file that cannot be read may be a request to revoke a key, which somebody is still writing.
         if let (Keys::Held(ring), Some(published)) = (&keys, published) {
-            problems.fail(self.publish(ring.keys(), published, broken));
+            problems.fail(self.publish(ring, published, broken));
         }
+        keys
+    }
+
+    /// The recovery keys of the configuration, with the creation times that they were published with.
+    fn recovery_keys(
+        &self,
+        held: &[HeldKey],
+        published: &[PublishedKey],
+        now: Timestamp,
+        problems: &mut Problems,
+    ) -> Vec<PublishedKey> {
+        let present = |recipient: &Recipient| published.iter().find(|key| key.recipient == *recipient).cloned();
+        let (keys, held_here) = self.recovery.to_publish(held, present, now);
+        problems.failures.extend(held_here.into_iter().map(|id| {
+            format!(
+                "the recovery key {id} is not used: the controller holds its identity, so it does not survive this \
+                 machine; keep the identity elsewhere, or take the key out of the configuration"
+            )
+        }));
         keys
     }
 
@@ -177,15 +200,22 @@ impl KeyStore {
     }
 
     /// Writes the public half of the keys, and the requests that wait for a broken identity, if the file differs.
-    fn publish(&self, held: &[HeldKey], published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
-        let is_held = |key: &PublishedKey| held.iter().any(|held| held.published().recipient == key.recipient);
-        let requests = published.into_iter().filter(|key| !is_held(key) && !must_be_removed(key, held, broken));
-        let keys: Vec<_> = held.iter().map(|key| key.published().clone()).chain(requests).collect();
+    fn publish(&self, ring: &KeyRing, published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
+        let is_of_ring = |key: &PublishedKey| ring.published().any(|own| own.recipient == key.recipient);
+        let (requests, removed): (Vec<_>, Vec<_>) = published
+            .into_iter()
+            .filter(|key| !is_of_ring(key))
+            .partition(|key| !must_be_removed(key, ring.keys(), broken));
+        let keys: Vec<_> = ring.published().cloned().chain(requests).collect();
         let path = &self.published_path;
         let updated = durable_file::update(path, write_keys(&keys).as_bytes(), 0o644);
         if updated.map_err(failed_to("write", path))? {
             let primary = primary(&keys).map(|key| key.recipient.key_id().as_str());
             tracing::info!(file = visible_path(path), primary, keys = keys.len(), "published the sealing keys");
+            for key in removed.iter().map(|key| key.recipient.key_id().as_str()) {
+                let file = visible_path(path);
+                tracing::warn!(file, key, "removed a published key that belongs to no identity of this controller");
+            }
         }
         Ok(())
     }
@@ -241,7 +271,7 @@ mod tests {
 
     /// Starts a controller on the folder. Returns its keys and its warnings.
     fn start(folder: &TempDir) -> (Keys, Vec<String>) {
-        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned(), RecoveryKeys::default()));
         (keys, problems.warnings.into_iter().collect())
     }
 
@@ -305,7 +335,7 @@ mod tests {
         write(&folder, ".d", "hidden");
         write(&folder, "e", "age-encryption.org/v1\n-> scrypt");
         write(&folder, "f", &key(701).to_identity_file());
-        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned(), RecoveryKeys::default()));
         assert!(matches!(keys, Keys::Awaiting));
         let failures: Vec<_> = problems.failures.iter().map(String::as_str).collect();
         assert_eq!(
@@ -364,7 +394,7 @@ mod tests {
         let target = elsewhere.path().join("identity");
         fs::rename(&path, &target).expect("moved");
         symlink(&target, &path).expect("linked");
-        let mut store = KeyStore::new(folder.path().to_owned());
+        let mut store = KeyStore::new(folder.path().to_owned(), RecoveryKeys::default());
         refresh(&mut store);
         request(&folder, KeyState::Revoked);
         let (keys, problems) = refresh(&mut store);
@@ -386,7 +416,7 @@ mod tests {
         add_key(&folder);
         let path = folder.path().join(PUBLISHED_FILE);
         fs::write(&path, "hunter2\n").expect("written");
-        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned(), RecoveryKeys::default()));
         let expected =
             format!("{} is not understood: it stays as it is, and no key changes its state: ", path.display());
         let failure = problems.failures.first().expect("it is named");
@@ -400,7 +430,7 @@ mod tests {
         let folder = folder();
         let path = folder.path().join(PUBLISHED_FILE);
         fs::write(&path, write_key(key(2).published())).expect("written");
-        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned()));
+        let (keys, problems) = refresh(&mut KeyStore::new(folder.path().to_owned(), RecoveryKeys::default()));
         let expected = format!(
             "no first key is made, because {} is there without its keys: restore them, or delete it",
             path.display()

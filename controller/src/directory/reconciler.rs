@@ -9,6 +9,7 @@ use waxseal_shared::key_ring::Keys;
 use waxseal_shared::plan::{Existing, Materialised, Plan, plan};
 use waxseal_shared::randomness;
 use waxseal_shared::reason::Reason;
+use waxseal_shared::recovery_keys::RecoveryKeys;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec};
 use waxseal_shared::status;
 
@@ -49,10 +50,10 @@ pub(super) struct Incomplete {
 
 impl<'a> Reconciler<'a> {
     /// Works on folders that are open and locked.
-    pub(super) fn new(args: &'a args::Directory) -> Self {
+    pub(super) fn new(args: &'a args::Directory, recovery: RecoveryKeys) -> Self {
         Self {
             args,
-            keys: KeyStore::new(args.keys.clone()),
+            keys: KeyStore::new(args.keys.clone(), recovery),
             status: StatusFile::open(&args.secrets),
             deletions: Deletions::default(),
             complaints: Complaints::default(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use thiserror::Error;
+use waxseal_shared::names::KeyId;
 
 use super::super::{api_failure, identity_secret};
 
@@ -23,6 +24,11 @@ pub(super) enum KeyError {
         identity_secret::FIRST_NAME
     )]
     FirstNameTaken,
+    #[error(
+        "failed to use the recovery key {0}: the controller holds its identity, so it does not survive the cluster; keep \
+         the identity offline, or take the key out of the configuration"
+    )]
+    RecoveryKeyHeld(KeyId),
     #[error(
         "failed to write the state {state} to the identity Secret {name}: it is immutable; replace it by one that is \
          not, with \"{state}\" under the data key \"state\""
@@ -113,6 +119,11 @@ mod tests {
                 KeyError::FirstNameTaken,
                 "failed to make the first sealing key: a Secret first-sealing-key of another type exists; delete or \
                  rename it",
+            ),
+            (
+                KeyError::RecoveryKeyHeld(KeyId::parse("k0123456789abcdef").expect("a key id")),
+                "failed to use the recovery key k0123456789abcdef: the controller holds its identity, so it does not \
+                 survive the cluster; keep the identity offline, or take the key out of the configuration",
             ),
             (
                 immutable,
