@@ -5,6 +5,7 @@ mod api_failure;
 mod cluster_choice;
 mod fetching;
 mod identity_secret;
+mod key_use;
 mod keys;
 mod lists;
 mod metrics;
@@ -53,11 +54,11 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
 
     let objects = Arc::new(Objects::new());
     let queue = Arc::new(WorkQueue::new());
-    let metrics = Arc::new(Metrics::new(Arc::clone(&objects), Arc::clone(&last_contact)));
+    let (keys_sender, keys) = watch::channel(Keys::Loading);
+    let metrics = Arc::new(Metrics::new(Arc::clone(&objects), keys.clone(), Arc::clone(&last_contact)));
     let restore_detection = Arc::new(RestoreDetection::new(Arc::clone(&objects)));
     let watches = Watches::new(client.clone(), Arc::clone(&restore_detection), Arc::clone(&metrics));
     let (stop_sender, stop) = watch::channel(false);
-    let (keys_sender, keys) = watch::channel(Keys::Loading);
     let keys_changed = Arc::new(Notify::new());
     let sources =
         Sources { objects: Arc::clone(&objects), keys: keys.clone(), last_contact, metrics: Arc::clone(&metrics) };

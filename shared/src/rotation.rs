@@ -369,7 +369,7 @@ mod tests {
     use crate::open::open;
     use crate::randomness;
     use crate::seal::{Place, seal_values};
-    use crate::sealed_secret::{Scope, SealedSecretSpec};
+    use crate::sealed_secret::{Scope, SealedSecretSpec, SealedSecretStatus};
     use crate::sealing_key::KeyRole;
     use crate::secret::{SecretBytes, SecretData};
 
@@ -513,6 +513,39 @@ mod tests {
         let dek = crate::format::Dek::generate(&mut randomness::system());
         let of_other_kind = Wrap::seal(&recipient(&classic), &dek, &mut randomness::system()).to_text();
         assert_eq!(changed(&|offer| drop(offer.wraps.insert(new_id.clone(), of_other_kind.clone()))), []);
+    }
+
+    #[test]
+    fn offers_that_are_right_stay_and_a_status_without_room_says_so() {
+        let (old, new) = (hybrid(1), hybrid(2));
+        let mut object = object("db", &[(&["A"], &[&old]), (&["B"], &[&old])]);
+        let sealed = decoded(&object);
+        let new_id = recipient(&new).key_id().to_string();
+        let ring = KeyRing::new(vec![old, new]);
+        let review = |object: &SealedSecret| {
+            let reviewed = open_and_review(object, &sealed, &ring, &mut randomness::system());
+            reviewed.expect("the old key opens it").1
+        };
+        let first = review(&object);
+        assert_eq!(first.findings.iter().map(KeyFinding::reason).collect::<Vec<_>>(), ["Behind", "Behind"]);
+
+        // One offer is forged, and the other one stays.
+        let status = SealedSecretStatus { rewrapped: first.offers.clone(), ..SealedSecretStatus::default() };
+        object.status = Some(status);
+        assert_eq!(review(&object), first);
+        let ids: Vec<_> = sealed.envelopes().keys().map(EnvelopeId::as_str).collect();
+        let offers = &mut object.status.as_mut().expect("a status").rewrapped;
+        let of_other = offers[ids[1]].wraps[&new_id].clone();
+        offers.get_mut(ids[0]).expect("an offer").wraps.insert(new_id, of_other);
+        let again = review(&object);
+        assert_eq!(again.offers[ids[1]], first.offers[ids[1]]);
+        assert_ne!(again.offers[ids[0]], object.status.as_ref().expect("a status").rewrapped[ids[0]]);
+
+        object.metadata.annotations = Some([("note".to_owned(), "x".repeat(1_500_000))].into());
+        let without_room = review(&object);
+        assert_eq!(without_room.offers, BTreeMap::new());
+        let reasons: Vec<_> = without_room.findings.iter().map(KeyFinding::reason).collect();
+        assert_eq!(reasons, ["Behind", "Behind", "OffersTruncated", "OffersTruncated"]);
     }
 
     #[test]

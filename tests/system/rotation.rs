@@ -171,12 +171,21 @@ impl<'a> Fleet<'a> {
     async fn restart(&mut self) -> TestResult {
         let another = started(self.context, self.cluster, "another").await?;
         std::mem::replace(&mut self.controller, another).stop().await?;
-        let expected = format!("waxseal_sealed_secrets{{reason=\"Materialised\"}} {}\n", self.objects().await?.len());
-        waiting::until("a look at all objects", DEADLINE, async || {
-            self.controller.get("/metrics").await?.1.contains(&expected).then_some(())
-        })
-        .await?;
-        Ok(())
+        let count = self.objects().await?.len();
+        self.until_counted("sealed_secrets", "reason", "Materialised", count).await
+    }
+
+    /// Waits until a metric with this label has a value.
+    async fn until_counted(&self, metric: &str, label: &str, value: &str, count: usize) -> TestResult {
+        let expected = format!("waxseal_{metric}{{{label}=\"{value}\"}} {count}\n");
+        let counted = async || self.controller.get("/metrics").await?.1.contains(&expected).then_some(());
+        Ok(waiting::until(&expected, DEADLINE, counted).await?)
+    }
+
+    /// Waits until this many objects have a wrap for a key, and this many for no other key.
+    async fn until_used(&self, key: &str, count: usize, only_count: usize) -> TestResult {
+        self.until_counted("sealing_key_objects", "key", key, count).await?;
+        self.until_counted("sealing_key_only_objects", "key", key, only_count).await
     }
 }
 
@@ -239,6 +248,10 @@ async fn whole(context: &Context, cluster: &Cluster) -> TestResult {
         assert_eq!(message, format!("envelope {id}: no wrap for {second_id}"));
         opens_with_offers(object, &second)?;
     }
+    let table = fleet.kubectl(&["get", "wax", "-n", fleet.namespaces[1].name(), "-o", "wide"])?;
+    let rows: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    let key_column = rows[0].iter().position(|title| *title == "KEY").ok_or("no column")?;
+    assert!(rows.len() == 4 && rows[1..].iter().all(|row| row[key_column] == "Behind"), "{table}");
     assert_fair_order(&objects, &fleet.namespaces[1], FLOOD)?;
 
     // One more status write for each object, and none of its Secret. The restart finds nothing to do.
@@ -253,6 +266,9 @@ async fn whole(context: &Context, cluster: &Cluster) -> TestResult {
     let gets = requests.len() - written.len();
     assert_eq!(gets, 3 * ALL, "one of the object at first; one of the object and one of the Secret after the new key");
     assert_eq!(fleet.secret_versions().await?, secrets_before);
+
+    fleet.until_used(&fleet.first, ALL, ALL).await?;
+    fleet.until_used(&second_id, 0, 0).await?;
 
     // Another change of keys, after which the offers are still right.
     fleet.keys.ask_for(&fleet.first, "Retired").await?;
@@ -279,6 +295,8 @@ async fn whole(context: &Context, cluster: &Cluster) -> TestResult {
         assert_eq!(object.metadata.generation, Some(2));
     }
     assert_eq!(fleet.secret_versions().await?, secrets_before);
+    fleet.until_used(&fleet.first, ALL, 0).await?;
+    fleet.until_used(&second_id, ALL, 0).await?;
     Ok(())
 }
 
