@@ -1,6 +1,7 @@
 //! The cluster. Only this module and those below it name the Kubernetes client.
 
 mod failures;
+mod offers;
 mod session;
 
 use std::path::PathBuf;
@@ -9,13 +10,13 @@ use std::time::Duration;
 use clap::Args;
 use http::{HeaderValue, Response};
 use http_body_util::Limited;
-use kube::api::ObjectList;
+use kube::api::TypeMeta;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Resource};
 use tower::util::MapResponseLayer;
 use waxseal_shared::names::Namespace;
-use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
+use waxseal_shared::sealing_key::PublishedKey;
 use waxseal_shared::visible_text::escaped;
 
 pub(crate) use self::session::{RequestOutcome, Session};
@@ -45,9 +46,9 @@ pub(crate) fn sealing_keys(
     cluster: &ClusterArguments,
     namespace: &Namespace,
 ) -> Result<(Vec<PublishedKey>, String), CliError> {
-    let session = Session::open(cluster, namespace)?;
+    let session = Session::of_keys(cluster, namespace)?;
     let place = session.place();
-    let decoded = session.sealing_keys()?.into_iter().map(|object| {
+    let decoded = session.sealing_keys(namespace)?.into_iter().map(|object| {
         PublishedKey::decode(&object)
             .map_err(|error| CliError::refused(format!("a SealingKey of the cluster is not valid: {error}")).at(place))
     });
@@ -95,9 +96,8 @@ fn has_possible_token(config: &Config) -> bool {
     user["token"].as_str().is_none_or(|token| HeaderValue::try_from(token).is_ok())
 }
 
-fn is_list_of_sealing_keys(list: &ObjectList<SealingKey>) -> bool {
-    list.types.kind == format!("{}List", SealingKey::kind(&()))
-        && list.types.api_version == SealingKey::api_version(&())
+fn is_list_of<K: Resource<DynamicType = ()>>(types: &TypeMeta) -> bool {
+    types.kind == format!("{}List", K::kind(&())) && types.api_version == K::api_version(&())
 }
 
 fn no_cluster(text: impl Into<String>) -> CliError {

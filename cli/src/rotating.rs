@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use waxseal_shared::format::{Check, Envelope, Refusal, Sealed};
+use waxseal_shared::format::{Check, Envelope, Refusal, Sealed, Wrap};
 use waxseal_shared::key::{KeyKind, Recipient};
 use waxseal_shared::key_life::sealing_recipients;
 use waxseal_shared::key_ring::KeyRing;
@@ -30,13 +30,13 @@ pub(crate) struct ClusterKeys {
 }
 
 /// Where new wraps come from.
-pub(crate) enum WrapSource {
+pub(crate) enum WrapSource<'a> {
     /// Nowhere: objects are only checked.
     Nowhere,
     /// They are made with identities.
     Identities(KeyRing),
     /// A controller made them.
-    Offers(Offers),
+    Offers(Offers<'a>),
 }
 
 /// What is changed.
@@ -52,9 +52,23 @@ pub(crate) enum Extent {
     Reseal,
 }
 
-/// The offers of one cluster, by envelope id.
+/// The most offers that are kept for one envelope, beside those of objects with the names in the files. Everyone who may
+/// write the status of an object can forge offers.
+const MAX_OFFERS: usize = 8;
+
+/// The offers of one cluster, by envelope id: only those that can add a wrap to an object in the files.
+pub(crate) struct Offers<'a> {
+    wanted: &'a WantedOffers,
+    by_envelope: BTreeMap<String, Vec<Offer>>,
+}
+
+/// The wraps that the objects in the files lack.
 #[derive(Default)]
-pub(crate) struct Offers(BTreeMap<String, Vec<Offer>>);
+pub(crate) struct WantedOffers {
+    /// `NAMESPACE/NAME` of the objects, by envelope id.
+    titles: BTreeMap<String, BTreeSet<String>>,
+    keys: BTreeSet<String>,
+}
 
 struct Offer {
     /// `NAMESPACE/NAME` of the object whose status has the offer.
@@ -78,11 +92,39 @@ pub(crate) struct Finding {
     pub(crate) message: String,
 }
 
-impl Offers {
-    /// Adds the offers in the status of one object.
+impl WantedOffers {
+    /// Adds the wraps that an object lacks.
+    pub(crate) fn add(&mut self, object: &SealedObject, clusters: &[ClusterKeys]) {
+        for WantedWrap { envelope, recipient } in (Rotation { object, clusters }).wanted(&[]) {
+            self.titles.entry(envelope.to_string()).or_default().insert(object.title());
+            self.keys.insert(recipient.key_id().to_string());
+        }
+    }
+
+    /// Adds all that another file wants.
+    pub(crate) fn extend(&mut self, other: Self) {
+        for (envelope, titles) in other.titles {
+            self.titles.entry(envelope).or_default().extend(titles);
+        }
+        self.keys.extend(other.keys);
+    }
+}
+
+impl<'a> Offers<'a> {
+    /// No offers yet.
+    pub(crate) fn for_wanted(wanted: &'a WantedOffers) -> Self {
+        Self { wanted, by_envelope: BTreeMap::new() }
+    }
+
+    /// Adds the offers in the status of one object, as far as they are wanted.
     pub(crate) fn add(&mut self, title: &str, offers: BTreeMap<String, OfferedWraps>) {
-        for (envelope, wraps) in offers {
-            self.0.entry(envelope).or_default().push(Offer { title: title.to_owned(), wraps });
+        for (envelope, mut wraps) in offers {
+            let Some(titles) = self.wanted.titles.get(&envelope) else { continue };
+            wraps.wraps.retain(|key, wrap| self.wanted.keys.contains(key) && Wrap::parse(wrap).is_ok());
+            let kept = self.by_envelope.entry(envelope).or_default();
+            if !wraps.wraps.is_empty() && (kept.len() < MAX_OFFERS || titles.contains(title)) {
+                kept.push(Offer { title: title.to_owned(), wraps });
+            }
         }
     }
 
@@ -92,7 +134,7 @@ impl Offers {
         let title = object.title();
         let mut accepted: BTreeMap<(EnvelopeId, KeyId), NewWrap> = BTreeMap::new();
         for id in sealed.envelopes().keys() {
-            let mut offers: Vec<_> = self.0.get(id.as_str()).into_iter().flatten().collect();
+            let mut offers: Vec<_> = self.by_envelope.get(id.as_str()).into_iter().flatten().collect();
             offers.sort_by_key(|offer| offer.title != title);
             for offer in offers {
                 let offer = BTreeMap::from([(id.to_string(), offer.wraps.clone())]);
@@ -134,7 +176,7 @@ impl ClusterKeys {
 pub(crate) fn rotate(
     object: &SealedObject,
     clusters: &[ClusterKeys],
-    source: &WrapSource,
+    source: &WrapSource<'_>,
     extent: Extent,
 ) -> Result<Rotated, CliError> {
     let rotation = Rotation { object, clusters };
@@ -177,7 +219,7 @@ impl Rotation<'_> {
         wanted
     }
 
-    fn offered(&self, offers: &Offers) -> Vec<NewWrap> {
+    fn offered(&self, offers: &Offers<'_>) -> Vec<NewWrap> {
         let wanted = self.wanted(&[]);
         let recipients: Vec<_> = wanted.iter().map(|wanted| wanted.recipient.clone()).collect();
         let mut accepted = offers.accepted(self.object, &self.object.sealed, &recipients);

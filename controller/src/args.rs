@@ -1,10 +1,18 @@
+use std::fs::File;
+use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
+use thiserror::Error;
 use waxseal_shared::key_succession::{KeyGeneration, RenewalPeriodError, parse_renewal_period};
+use waxseal_shared::recovery_keys::{RecoveryKeyError, RecoveryKeys};
 use waxseal_shared::template::ForbiddenPrefix;
+use waxseal_shared::visible_text::visible_path;
+
+/// The largest file of recovery recipients; each recipient has 2 KB.
+const MAX_RECIPIENTS_FILE: u64 = 64 * 1024;
 
 /// Turns SealedSecrets into Secrets, in a cluster or on a folder.
 #[derive(Parser)]
@@ -56,6 +64,8 @@ pub(crate) struct Kubernetes {
     pub(crate) key_life: KeyLife,
     #[command(flatten)]
     pub(crate) forbidden: ForbiddenMetadata,
+    #[command(flatten)]
+    pub(crate) recovery: RecoveryRecipients,
 }
 
 impl Kubernetes {
@@ -103,6 +113,8 @@ pub(crate) struct Directory {
     pub(crate) key_life: KeyLife,
     #[command(flatten)]
     pub(crate) forbidden: ForbiddenMetadata,
+    #[command(flatten)]
+    pub(crate) recovery: RecoveryRecipients,
 }
 
 /// When the controller makes keys by itself.
@@ -142,4 +154,65 @@ pub(crate) struct ForbiddenMetadata {
     /// known replicators; can be given several times; in the variable, separate the prefixes with commas
     #[arg(long = "forbid-metadata", env = "WAXSEAL_FORBID_METADATA", value_name = "PREFIX", value_delimiter = ',')]
     pub(crate) metadata: Vec<ForbiddenPrefix>,
+}
+
+/// The recovery keys, whose identities are kept offline.
+#[derive(clap::Args, Default)]
+pub(crate) struct RecoveryRecipients {
+    /// Publish this recovery key, `age1pq1…`: everything that is sealed for this cluster is sealed to it too; can be given
+    /// several times; in the variable, separate the recipients with commas
+    // Not parsed by clap: its error would show the value, which may be a private key.
+    #[arg(
+        long = "recovery-recipient",
+        env = "WAXSEAL_RECOVERY_RECIPIENT",
+        hide_env_values = true,
+        value_name = "RECIPIENT",
+        value_delimiter = ','
+    )]
+    recipients: Vec<String>,
+    /// Publish the recovery keys in this file too: one recipient on each line, and comments that begin with `#`
+    #[arg(long = "recovery-recipients-file", env = "WAXSEAL_RECOVERY_RECIPIENTS_FILE", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// Why the recovery recipients cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum RecoveryRecipientsError {
+    #[error("failed to use --recovery-recipient: {0}")]
+    Flag(RecoveryKeyError),
+    #[error("failed to read the recovery recipients in {}", visible_path(.0))]
+    Read(PathBuf, #[source] std::io::Error),
+    #[error("failed to read the recovery recipients in {}: the file has more than {MAX_RECIPIENTS_FILE} bytes", visible_path(.0))]
+    TooLarge(PathBuf),
+    #[error("failed to use the recovery recipients in {}: line {line}: {error}", visible_path(.path))]
+    Line { path: PathBuf, line: usize, error: RecoveryKeyError },
+}
+
+impl RecoveryRecipients {
+    /// Reads the recovery keys.
+    pub(crate) fn read(&self) -> Result<RecoveryKeys, RecoveryRecipientsError> {
+        let mut keys = RecoveryKeys::default();
+        for text in &self.recipients {
+            keys.add(text.trim()).map_err(RecoveryRecipientsError::Flag)?;
+        }
+        if let Some(path) = &self.file {
+            for (number, line) in (1..).zip(read_recipients(path)?.lines()) {
+                let text = line.trim();
+                if !text.is_empty() && !text.starts_with('#') {
+                    let failed = |error| RecoveryRecipientsError::Line { path: path.clone(), line: number, error };
+                    keys.add(text).map_err(failed)?;
+                }
+            }
+        }
+        Ok(keys)
+    }
+}
+
+fn read_recipients(path: &Path) -> Result<String, RecoveryRecipientsError> {
+    let mut text = String::new();
+    let file = File::open(path).and_then(|file| file.take(MAX_RECIPIENTS_FILE + 1).read_to_string(&mut text));
+    match file.map_err(|error| RecoveryRecipientsError::Read(path.to_owned(), error))? as u64 {
+        ..=MAX_RECIPIENTS_FILE => Ok(text),
+        _ => Err(RecoveryRecipientsError::TooLarge(path.to_owned())),
+    }
 }

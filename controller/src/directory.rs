@@ -35,8 +35,9 @@ const TOLD_TO_STOP: &str = "stopped by a signal before everything was done";
 /// Materialises Secrets until SIGTERM or SIGINT; with `--once`, only once. Finishes what it has begun.
 pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
     let wakeups = Wakeups::new()?;
+    let recovery = args.recovery.read()?;
     let _locks = folders::open(&args)?;
-    let mut reconciler = Reconciler::new(&args);
+    let mut reconciler = Reconciler::new(&args, recovery);
     if args.once {
         return run_once(reconciler, &wakeups);
     }

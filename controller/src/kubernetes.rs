@@ -5,6 +5,7 @@ mod api_failure;
 mod cluster_choice;
 mod fetching;
 mod identity_secret;
+mod key_use;
 mod keys;
 mod lists;
 mod metrics;
@@ -46,17 +47,18 @@ use crate::kubernetes::work_queue::WorkQueue;
 /// Runs until SIGTERM or SIGINT, and then waits for the reconciles that run.
 #[tokio::main]
 pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
+    let recovery = args.recovery.read()?;
     let (client, last_contact, key_namespace) = cluster_choice::connect(&args).await?;
     let signals = StopSignals::handle()?;
     let (listener, address) = server::bind(&args.listen_addresses())?;
 
     let objects = Arc::new(Objects::new());
     let queue = Arc::new(WorkQueue::new());
-    let metrics = Arc::new(Metrics::new(Arc::clone(&objects), Arc::clone(&last_contact)));
+    let (keys_sender, keys) = watch::channel(Keys::Loading);
+    let metrics = Arc::new(Metrics::new(Arc::clone(&objects), keys.clone(), Arc::clone(&last_contact)));
     let restore_detection = Arc::new(RestoreDetection::new(Arc::clone(&objects)));
     let watches = Watches::new(client.clone(), Arc::clone(&restore_detection), Arc::clone(&metrics));
     let (stop_sender, stop) = watch::channel(false);
-    let (keys_sender, keys) = watch::channel(Keys::Loading);
     let keys_changed = Arc::new(Notify::new());
     let sources =
         Sources { objects: Arc::clone(&objects), keys: keys.clone(), last_contact, metrics: Arc::clone(&metrics) };
@@ -73,7 +75,8 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let mut tasks = JoinSet::new();
     tasks.spawn(server::serve(listener, sources));
     let generation = args.key_life.generation();
-    tasks.spawn(KeySource::new(client.clone(), &key_namespace, Arc::clone(&keys_changed), generation).run(keys_sender));
+    let key_source = KeySource::new(client.clone(), &key_namespace, Arc::clone(&keys_changed), generation, recovery);
+    tasks.spawn(key_source.run(keys_sender));
     for (kind, selection) in [
         ("identity Secrets", keys::identity_secrets(&key_namespace)),
         ("SealingKeys", keys::sealing_keys(&key_namespace)),

@@ -11,7 +11,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use waxseal_shared::judgement::Fact;
 use waxseal_shared::names::KeyId;
-use waxseal_shared::sealing_key::PublishedKey;
+use waxseal_shared::sealing_key::{KeyRole, PublishedKey};
 
 use crate::args::LogFormat;
 
@@ -99,16 +99,20 @@ pub(crate) fn fact(namespace: &str, name: &str, fact: &Fact) {
     }
 }
 
-/// Logs the held keys that are new, and those whose state changed: people compare their fingerprints.
-pub(crate) fn new_keys(before: &[PublishedKey], held: &[PublishedKey]) {
-    for key in held.iter().filter(|key| !before.contains(key)) {
+/// Logs the keys that are new, and those whose state changed: people compare their fingerprints.
+pub(crate) fn new_keys(before: &[PublishedKey], now: &[PublishedKey]) {
+    for key in now.iter().filter(|key| !before.contains(key)) {
         tracing::info!(
             key = key.recipient.key_id().as_str(),
             role = key.role.as_str(),
             state = key.state.as_str(),
             created = %key.created_at,
             fingerprint = key.recipient.fingerprint(),
-            "holds a sealing key"
+            "{}",
+            match key.role {
+                KeyRole::Cluster => "holds a sealing key",
+                KeyRole::Recovery => "has a recovery key in its configuration",
+            }
         );
     }
 }

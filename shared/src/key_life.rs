@@ -250,7 +250,7 @@ pub fn is_publication_of(published: &PublishedKey, held: &PublishedKey) -> bool 
     published.recipient == held.recipient && published.role == held.role && published.created_at == held.created_at
 }
 
-/// Whether a controller must remove a published key: no held key has the same recipient, role and creation time.
+/// Whether a controller must remove a published key that is not a recovery key of its configuration: no held key has the same recipient, role and creation time.
 ///
 /// A published key with an unknown recipient may belong to one of the `broken` identities: nobody can tell. If this key
 /// is Active, it is removed: the controller cannot open what is sealed to the key. The controller publishes the key
@@ -259,7 +259,8 @@ pub fn is_publication_of(published: &PublishedKey, held: &PublishedKey) -> bool 
 pub fn must_be_removed(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
     match held.iter().find(|key| key.published().recipient == published.recipient) {
         Some(key) => !is_publication_of(published, key.published()),
-        None => broken == 0 || published.state == KeyState::Active,
+        // A broken identity is one of the cluster's own.
+        None => broken == 0 || published.state == KeyState::Active || published.role == KeyRole::Recovery,
     }
 }
 

@@ -50,6 +50,14 @@ impl Keys {
         if ring.keys().is_empty() { Keys::Awaiting } else { Keys::Held(Arc::new(ring)) }
     }
 
+    /// All keys that the cluster publishes.
+    pub fn published(&self) -> Vec<PublishedKey> {
+        match self {
+            Keys::Loading | Keys::Awaiting => Vec::new(),
+            Keys::Held(ring) => ring.published().cloned().collect(),
+        }
+    }
+
     /// The keys that are held, the primary first.
     pub fn held(&self) -> &[HeldKey] {
         match self {

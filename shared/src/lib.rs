@@ -89,6 +89,7 @@ pub mod open;
 pub mod plan;
 pub mod randomness;
 pub mod reason;
+pub mod recovery_keys;
 pub mod rotation;
 pub mod seal;
 pub mod sealed_secret;

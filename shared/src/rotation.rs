@@ -7,9 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use serde::Serialize;
 
 use crate::format::{Envelope, MAX_WRAPS, Refusal, Sealed, Wrap};
 use crate::key::{KeyKind, Recipient};
@@ -272,10 +274,30 @@ fn offer_missing(
 
 /// The bytes that the status of an object has for offers: at most 256 KiB, and the object must stay below its limit.
 fn room_for_offers(object: &SealedSecret) -> usize {
-    // Objects consist of plain data, and the keys of their maps are strings.
-    let without_status = SealedSecret { status: None, ..object.clone() };
-    let size = serde_json::to_vec(&without_status).map_or(MAX_OBJECT_BYTES, |json| json.len());
+    // Not all metadata: that of the server grows with the offers, and an offer must not make room for another one.
+    let size = json_length(&object.metadata.annotations) + json_length(&object.spec);
     MAX_OFFER_BYTES.min(MAX_OBJECT_BYTES.saturating_sub(size + STATUS_RESERVE))
+}
+
+/// The length of plain data as JSON.
+fn json_length(data: &impl Serialize) -> usize {
+    struct Length(usize);
+    impl io::Write for Length {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0 += text.len();
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut length = Length(0);
+    match serde_json::to_writer(&mut length, data) {
+        Ok(()) => length.0,
+        // Only maps whose keys are not strings cannot be written.
+        Err(_) => MAX_OBJECT_BYTES,
+    }
 }
 
 /// Returns the wraps of an offer that an object lacks, can get, and that are for one of these recipients.
@@ -347,7 +369,7 @@ mod tests {
     use crate::open::open;
     use crate::randomness;
     use crate::seal::{Place, seal_values};
-    use crate::sealed_secret::{Scope, SealedSecretSpec};
+    use crate::sealed_secret::{Scope, SealedSecretSpec, SealedSecretStatus};
     use crate::sealing_key::KeyRole;
     use crate::secret::{SecretBytes, SecretData};
 
@@ -496,6 +518,39 @@ mod tests {
         let dek = crate::format::Dek::generate(&mut randomness::system());
         let of_other_kind = Wrap::seal(&recipient(&classic), &dek, &mut randomness::system()).to_text();
         assert_eq!(with_wrap(&of_other_kind), []);
+    }
+
+    #[test]
+    fn offers_that_are_right_stay_and_a_status_without_room_says_so() {
+        let (old, new) = (hybrid(1), hybrid(2));
+        let mut object = object("db", &[(&["A"], &[&old]), (&["B"], &[&old])]);
+        let sealed = decoded(&object);
+        let new_id = recipient(&new).key_id().to_string();
+        let ring = KeyRing::new(vec![old, new]);
+        let review = |object: &SealedSecret| {
+            let reviewed = open_and_review(object, &sealed, &ring, &mut randomness::system());
+            reviewed.expect("the old key opens it").1
+        };
+        let first = review(&object);
+        assert_eq!(first.findings.iter().map(KeyFinding::reason).collect::<Vec<_>>(), ["Behind", "Behind"]);
+
+        // One offer is forged, and the other one stays.
+        let status = SealedSecretStatus { rewrapped: first.offers.clone(), ..SealedSecretStatus::default() };
+        object.status = Some(status);
+        assert_eq!(review(&object), first);
+        let ids: Vec<_> = sealed.envelopes().keys().map(EnvelopeId::as_str).collect();
+        let offers = &mut object.status.as_mut().expect("a status").rewrapped;
+        let of_other = offers[ids[1]].wraps[&new_id].clone();
+        offers.get_mut(ids[0]).expect("an offer").wraps.insert(new_id, of_other);
+        let again = review(&object);
+        assert_eq!(again.offers[ids[1]], first.offers[ids[1]]);
+        assert_ne!(again.offers[ids[0]], object.status.as_ref().expect("a status").rewrapped[ids[0]]);
+
+        object.metadata.annotations = Some([("note".to_owned(), "x".repeat(1_500_000))].into());
+        let without_room = review(&object);
+        assert_eq!(without_room.offers, BTreeMap::new());
+        let reasons: Vec<_> = without_room.findings.iter().map(KeyFinding::reason).collect();
+        assert_eq!(reasons, ["Behind", "Behind", "OffersTruncated", "OffersTruncated"]);
     }
 
     #[test]

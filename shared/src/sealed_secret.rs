@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::format::{self, MAX_DATA_KEYS, MAX_ENVELOPES, MAX_WRAPS};
 
+/// The length of a key id: `k` and 16 hex digits.
+const KEY_ID_LENGTH: usize = 17;
+
 /// The sealed values, and what else the Secret has.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[kube(
@@ -183,16 +186,18 @@ pub struct SealedSecretStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready` says whether the Secret is as the SealedSecret says. `KeyCurrent` is there, and false, while the
-    /// wraps of the SealedSecret are not as the keys ask. `Stalled` is there while waiting will not help, and `Reconciling` while the
-    /// controller tries again.
+    /// wraps of the SealedSecret are not as the keys ask. `Stalled` is there while waiting will not help, and
+    /// `Reconciling` while the controller tries again.
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// For each envelope that a value names, the ids of the keys whose wraps were opened or proven.
+    #[schemars(schema_with = "proven_keys_schema")]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, Vec<String>>,
     /// Wraps that envelopes lack after a change of keys, by envelope id: for the primary and the recovery keys.
     /// `waxseal rotate` writes them into the manifest.
+    #[schemars(extend("maxProperties" = MAX_ENVELOPES))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rewrapped: BTreeMap<String, OfferedWraps>,
     /// The Secret that was last seen to be right. While the Secret, the SealedSecret, the keys and the rules are
@@ -227,8 +232,10 @@ pub struct Settled {
 #[serde(rename_all = "camelCase")]
 pub struct OfferedWraps {
     /// The commitment of the envelope. An offer is only for an envelope with the same commitment, byte for byte.
+    #[schemars(length(max = 44))]
     pub commitment: String,
     /// The wraps by key id, as they stand in an envelope.
+    #[schemars(schema_with = "offered_wraps_schema")]
     #[serde(default)]
     pub wraps: BTreeMap<String, String>,
 }
@@ -285,6 +292,27 @@ fn wraps_schema(_: &mut SchemaGenerator) -> Schema {
             "self.all(id, id.matches('^k[0-9a-f]{16}$'))",
             "a key id is 'k' and 16 lower-case hex digits",
         )],
+    })
+}
+
+fn proven_keys_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": MAX_ENVELOPES,
+        "additionalProperties": {
+            "type": "array",
+            "maxItems": MAX_WRAPS,
+            "items": {"type": "string", "maxLength": KEY_ID_LENGTH},
+        },
+    })
+}
+
+/// Without the rules of a wrap: nobody believes a status without opening the object, or looking at each wrap.
+fn offered_wraps_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": MAX_WRAPS,
+        "additionalProperties": {"type": "string", "maxLength": format::longest_wrap()},
     })
 }
 

@@ -53,6 +53,7 @@ mod output_files;
 mod passphrases;
 mod readme;
 mod rotate;
+mod rotate_offers;
 mod round_trips;
 mod seal_documents;
 mod seal_in_place;

@@ -127,4 +127,7 @@ fn the_readme_explains_every_reason() {
     for reason in reasons {
         assert!(README.contains(&format!("`{reason}`")), "{reason} is not in the README");
     }
+    for reason in ["Behind", "WrapBroken", "Exposed", "NeedsReseal", "OffersTruncated"] {
+        assert!(README.contains(&format!("| `{reason}` |")), "{reason} is not in the README");
+    }
 }

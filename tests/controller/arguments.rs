@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 
 use tempfile::TempDir;
+use waxseal_shared::key::{Identity, KeyKind};
+use waxseal_shared::randomness;
 
 use crate::{KUBECONFIG, controller};
 
@@ -60,6 +62,51 @@ fn outside_a_cluster_it_listens_on_loopback_by_default() {
         address.as_deref() == Some("127.0.0.1:8080") || failure.starts_with("failed to listen on 127.0.0.1:8080: "),
         "{line}"
     );
+}
+
+#[test]
+fn each_recovery_recipient_that_cannot_be_used_is_refused_at_the_start() {
+    let folder = TempDir::new().expect("a folder");
+    let identity = |kind| Identity::generate(kind, &mut randomness::system());
+    let (hybrid, classic) = (identity(KeyKind::Hybrid), identity(KeyKind::Classic));
+    let (good, private) = (hybrid.recipient().as_str(), hybrid.expose());
+    let id = hybrid.recipient().key_id();
+    let flag = |value: &str, error: &str| {
+        let message = format!("failed to use --recovery-recipient: {error}");
+        assert_fails(&["kubernetes", "--context", "dead", "--recovery-recipient", value], &message);
+    };
+    flag("garbage", "not a recipient: expected \"age1pq1…\" or \"age1…\"");
+    flag(&private, "this is an identity, a private key; a recipient begins with \"age1\"");
+    flag(&format!("{good},{good}"), &format!("{id} is given twice"));
+    let classic_id = classic.recipient().key_id();
+    let is_classic = format!(
+        "{classic_id} is a classic key (X25519): the keys of clusters are post-quantum, and an envelope has wraps of one \
+         kind only; make a key with `waxseal keys generate --recovery`"
+    );
+    flag(classic.recipient().as_str(), &is_classic);
+    let many: Vec<_> = (0..9).map(|_| identity(KeyKind::Hybrid).recipient().to_string()).collect();
+    flag(&many.join(","), "more than 8 recovery keys");
+
+    let path = folder.path().join("recipients");
+    let name = path.to_str().expect("a plain path");
+    let file = |text: &str, error: &str| {
+        fs::write(&path, text).expect("written");
+        assert_fails(&["kubernetes", "--context", "dead", "--recovery-recipients-file", name], error);
+    };
+    let of_line =
+        |line: usize, error: &str| format!("failed to use the recovery recipients in {name}: line {line}: {error}");
+    file(&format!("# ours\n\n{good}\n {good}\n"), &of_line(4, &format!("{id} is given twice")));
+    file(
+        &format!("{}\n", private.as_str()),
+        &of_line(1, "this is an identity, a private key; a recipient begins with \"age1\""),
+    );
+    let too_large = format!("failed to read the recovery recipients in {name}: the file has more than 65536 bytes");
+    file(&"#".repeat(65537), &too_large);
+    fs::remove_file(&path).expect("it is there");
+    let missing = format!("failed to read the recovery recipients in {name}: No such file or directory (os error 2)");
+    assert_fails(&["kubernetes", "--context", "dead", "--recovery-recipients-file", name], &missing);
+    let folders = ["directory", "--manifests", "m", "--secrets", "s", "--keys", "k", "--recovery-recipient", "garbage"];
+    assert_fails(&folders, "failed to use --recovery-recipient: not a recipient: expected \"age1pq1…\" or \"age1…\"");
 }
 
 #[test]

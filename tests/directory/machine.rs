@@ -50,6 +50,11 @@ impl Machine {
         machine
     }
 
+    /// The `waxseal` program.
+    pub(crate) fn waxseal(&self) -> &Path {
+        &self.programs.waxseal
+    }
+
     pub(crate) fn manifest(&self, file: &str) -> PathBuf {
         self.group.folder().join("manifests").join(file)
     }
@@ -149,6 +154,13 @@ impl Machine {
     pub(crate) fn once_forbidding(&self, prefixes: &str) -> Once {
         let mut command = self.command();
         command.arg("--once").env("WAXSEAL_FORBID_METADATA", prefixes);
+        Once(command.output().expect("the controller starts"))
+    }
+
+    /// Like [`Self::once`], and the configuration has these recovery keys, joined by commas.
+    pub(crate) fn once_with_recovery_keys(&self, recipients: &str) -> Once {
+        let mut command = self.command();
+        command.arg("--once").env("WAXSEAL_RECOVERY_RECIPIENT", recipients);
         Once(command.output().expect("the controller starts"))
     }
 

@@ -10,3 +10,4 @@ mod materialise;
 mod memory;
 mod process;
 mod refusals;
+mod rotation;

@@ -108,7 +108,7 @@ impl Keys {
         Ok(waiting::until(&what, DEADLINE, published).await?)
     }
 
-    async fn until_gone(&self, key: &str) -> TestResult {
+    pub(crate) async fn until_gone(&self, key: &str) -> TestResult {
         let what = format!("the end of the SealingKey {key}");
         let gone = async || self.published.get_opt(key).await.ok()?.is_none().then_some(());
         Ok(waiting::until(&what, DEADLINE, gone).await?)
@@ -122,12 +122,12 @@ impl Keys {
     }
 }
 
-fn new_identity() -> Identity {
+pub(crate) fn new_identity() -> Identity {
     Identity::generate(KeyKind::Hybrid, &mut randomness::system())
 }
 
 /// An identity Secret that an operator writes.
-fn secret(name: &str, identity: &Identity, made: &str) -> Secret {
+pub(crate) fn secret(name: &str, identity: &Identity, made: &str) -> Secret {
     let text = IdentityFile::write(identity, made.parse().expect("a time"));
     identity_secret(name, text.as_bytes())
 }
@@ -140,7 +140,7 @@ pub(crate) fn identity_secret(name: &str, identity: &[u8]) -> Secret {
 }
 
 /// The SealingKey of an identity.
-fn sealing_key(identity: &Identity, state: KeyState) -> SealingKey {
+pub(crate) fn sealing_key(identity: &Identity, state: KeyState) -> SealingKey {
     let recipient = identity.recipient();
     let spec =
         SealingKeySpec { recipient: recipient.to_string(), role: KeyRole::Cluster, created_at: MADE.to_owned(), state };
@@ -176,7 +176,11 @@ async fn started(context: &Context, cluster: &Cluster, name: &str) -> Result<Con
 }
 
 /// A controller that makes keys and is ready.
-async fn started_with_generation(context: &Context, cluster: &Cluster, name: &str) -> Result<Controller, Error> {
+pub(crate) async fn started_with_generation(
+    context: &Context,
+    cluster: &Cluster,
+    name: &str,
+) -> Result<Controller, Error> {
     let controller = Controller::start(cluster, &context.programs, name).await?;
     controller.ready().await?;
     Ok(controller)

@@ -19,6 +19,7 @@ mod readme_recovery;
 mod refusals;
 mod registration;
 mod rights;
+mod rotation;
 mod sealing;
 mod startup;
 mod steadiness;
@@ -68,6 +69,7 @@ fn tests() -> Vec<Test> {
         readme_recovery::tests(),
         refusals::tests(),
         rights::tests(),
+        rotation::tests(),
         python_vectors::tests(),
         startup::tests(),
         steadiness::tests(),

@@ -53,13 +53,13 @@ fn requests(cluster: &Cluster) -> Result<Vec<Value>, Error> {
         .collect())
 }
 
-fn requests_in(cluster: &Cluster, namespace: &Namespace) -> Result<Vec<Value>, Error> {
+pub(crate) fn requests_in(cluster: &Cluster, namespace: &Namespace) -> Result<Vec<Value>, Error> {
     let mut requests = requests(cluster)?;
     requests.retain(|event| event["objectRef"]["namespace"] == namespace.name());
     Ok(requests)
 }
 
-fn writes(requests: &[Value]) -> Vec<String> {
+pub(crate) fn writes(requests: &[Value]) -> Vec<String> {
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     requests
         .iter()

@@ -11,7 +11,6 @@ use kube::client::AuthError;
 use kube::config::{KubeconfigError, LoadDataError};
 use rustls::pki_types::InvalidDnsNameError;
 use rustls::{AlertDescription, CertificateError};
-use waxseal_shared::names::Namespace;
 use waxseal_shared::visible_text::{escaped, visible_path};
 
 use super::{MAX_ANSWER_BYTES, no_cluster};
@@ -22,28 +21,27 @@ const UNRESOLVED: &str = "dns error";
 const NO_URL: &str = "the `server` of its cluster is not a URL with http:// or https://";
 const WITH_KUBECTL: &str = "see if `kubectl` can use the context";
 
-/// A request about SealingKeys.
-#[derive(Clone, Copy)]
-pub(super) enum Operation {
-    List,
-    Patch,
-}
-
-impl Operation {
-    fn verb(self) -> &'static str {
-        match self {
-            Self::List => "list",
-            Self::Patch => "patch",
-        }
-    }
-}
-
 /// The API server, as errors name it: without the credentials that its URL in the kubeconfig may contain.
 pub(super) struct Server {
     host: String,
     port: u16,
     /// Whether the kubeconfig names the certificate authority of the server.
     has_certificate_authority: bool,
+}
+
+/// What a request asks for, as errors name it.
+#[derive(Clone)]
+pub(super) struct Asked {
+    /// The verb of the right that it needs.
+    pub(super) verb: &'static str,
+    /// Such as `SealingKeys`.
+    pub(super) kinds: &'static str,
+    /// As in `kubectl get RESOURCE`.
+    pub(super) resource: &'static str,
+    /// Such as `in all namespaces`.
+    pub(super) place: String,
+    /// What to do if this program cannot connect, and kubectl can.
+    pub(super) instead: &'static str,
 }
 
 /// The error for a kubeconfig that cannot be read; `path` is the value of `--kubeconfig`.
@@ -89,10 +87,15 @@ pub(super) fn unusable_context(error: &KubeconfigError) -> CliError {
     })
 }
 
-/// The error for a response that is not a list of SealingKeys.
-pub(super) fn unknown_answer() -> CliError {
-    CliError::refused("the answer is not a list of SealingKeys that this waxseal knows")
-        .with_hint("update waxseal, or see what `kubectl get sealingkeys` says")
+/// The error for a response that is not a list of the kind.
+pub(super) fn unknown_answer(Asked { kinds, resource, .. }: &Asked) -> CliError {
+    CliError::refused(format!("the answer is not a list of {kinds} that this waxseal knows"))
+        .with_hint(format!("update waxseal, or see what `kubectl get {resource}` says"))
+}
+
+/// Whether a response was larger than the most that is read.
+pub(super) fn is_too_large(error: &kube::Error) -> bool {
+    causes(error).any(|cause| cause.is::<LengthLimitError>())
 }
 
 impl Server {
@@ -112,22 +115,21 @@ impl Server {
     }
 
     /// The error for a request that failed.
-    pub(super) fn failure(&self, error: &kube::Error, operation: Operation, namespace: &Namespace) -> CliError {
+    pub(super) fn failure(&self, error: &kube::Error, asked: &Asked) -> CliError {
+        let Asked { verb, kinds, place, instead, .. } = asked;
         match error {
-            kube::Error::Api(status) if status.code == 404 => no_cluster("the cluster does not know SealingKeys")
+            kube::Error::Api(status) if status.code == 404 => no_cluster(format!("the cluster does not know {kinds}"))
                 .with_hint("waxseal-controller and its custom resource definitions are not installed there"),
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-                let (verb, code) = (operation.verb(), status.code);
-                let error = format!("the API server does not let you {verb} SealingKeys in {namespace} ({code})");
-                match operation {
-                    Operation::List => no_cluster(error),
-                    Operation::Patch => no_cluster(error).with_hint(format!(
-                        "ask for a Role with the verb patch on sealingkeys.waxseal.dev in {namespace}"
-                    )),
+                let error = format!("the API server does not let you {verb} {kinds} {place} ({})", status.code);
+                match *verb {
+                    "patch" => no_cluster(error)
+                        .with_hint(format!("ask for a Role with the verb patch on sealingkeys.waxseal.dev {place}")),
+                    _ => no_cluster(error),
                 }
             }
             kube::Error::Api(status) => no_cluster(format!("the API server answers with an error ({})", status.code)),
-            kube::Error::SerdeError(error) if error.is_data() => unknown_answer(),
+            kube::Error::SerdeError(error) if error.is_data() => unknown_answer(asked),
             kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => {
                 no_cluster(format!("{self} does not answer as an API server does"))
             }
@@ -137,7 +139,7 @@ impl Server {
             }
             kube::Error::ProxyProtocolDisabled { .. } | kube::Error::ProxyProtocolUnsupported { .. } => {
                 no_cluster("`proxy-url` or $HTTPS_PROXY names a proxy, and waxseal connects without one")
-                    .with_hint("write the keys file with `kubectl get sealingkeys -o yaml` instead")
+                    .with_hint(*instead)
             }
             error => match causes(error).find_map(|cause| cause.downcast_ref()) {
                 Some(error) => failed_login(error),
@@ -148,7 +150,7 @@ impl Server {
 
     fn broken_connection(&self, error: &kube::Error) -> String {
         let causes = || causes(error);
-        if causes().any(|cause| cause.is::<LengthLimitError>()) {
+        if is_too_large(error) {
             let limit = MAX_ANSWER_BYTES / (1024 * 1024);
             return format!("the answer of {self} is larger than {limit} MiB, which is the limit");
         }

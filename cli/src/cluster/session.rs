@@ -1,25 +1,27 @@
 //! Several requests to one cluster.
 
 use http::StatusCode;
-use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::api::{ListParams, ObjectList, Patch, PatchParams};
+use kube::core::Request;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::{KeyState, SealingKey};
 use waxseal_shared::visible_text::escaped;
 
-use super::failures::{self, Operation, Server};
-use super::{ClusterArguments, REQUEST_TIMEOUT, no_cluster};
+use super::failures::{self, Asked, Server};
+use super::{ClusterArguments, REQUEST_TIMEOUT, is_list_of, no_cluster};
 use crate::error::{CliError, Kind};
 
-/// A client for the SealingKeys in one namespace of a cluster.
+/// A connection to one cluster, for requests about one kind.
 pub(crate) struct Session {
     /// Is there until the session is dropped.
     runtime: Option<Runtime>,
-    keys: Api<SealingKey>,
+    client: Client,
     server: Server,
-    namespace: Namespace,
+    pub(super) asked: Asked,
     place: String,
 }
 
@@ -31,7 +33,19 @@ pub(crate) enum RequestOutcome {
 }
 
 impl Session {
-    pub(crate) fn open(cluster: &ClusterArguments, namespace: &Namespace) -> Result<Self, CliError> {
+    /// Connects to a cluster, for requests about the SealingKeys in a namespace.
+    pub(crate) fn of_keys(cluster: &ClusterArguments, namespace: &Namespace) -> Result<Self, CliError> {
+        let asked = Asked {
+            verb: "list",
+            kinds: "SealingKeys",
+            resource: "sealingkeys",
+            place: format!("in {namespace}"),
+            instead: "write the keys file with `kubectl get sealingkeys -o yaml` instead",
+        };
+        Self::open(cluster, asked)
+    }
+
+    pub(super) fn open(cluster: &ClusterArguments, asked: Asked) -> Result<Self, CliError> {
         let kubeconfig = super::kubeconfig(cluster)?;
         let context = super::chosen_context(cluster, &kubeconfig)?;
         let place = format!("context {}", escaped(&context));
@@ -44,11 +58,11 @@ impl Session {
                 return Err(failures::no_credentials());
             }
             // Without a timeout: this starts the login plugin, which can wait for the user.
-            let client = super::client(config).map_err(|error| server.failure(&error, Operation::List, namespace))?;
-            Ok((Api::namespaced(client, namespace.as_str()), server))
+            let client = super::client(config).map_err(|error| server.failure(&error, &asked))?;
+            Ok((client, server))
         });
-        let (keys, server) = opened.map_err(|error: CliError| error.at(&place))?;
-        Ok(Self { runtime: Some(runtime), keys, server, namespace: namespace.clone(), place })
+        let (client, server) = opened.map_err(|error: CliError| error.at(&place))?;
+        Ok(Self { runtime: Some(runtime), client, server, asked, place })
     }
 
     /// The cluster as errors name it.
@@ -56,24 +70,41 @@ impl Session {
         &self.place
     }
 
-    /// Lists the SealingKeys; refuses a cluster without SealingKeys.
-    pub(crate) fn sealing_keys(&self) -> Result<Vec<SealingKey>, CliError> {
-        let keys = self.keys.clone();
-        let list = self.ask(async move { keys.list(&ListParams::default()).await })?;
-        let list = list.map_err(|error| self.failure(&error, Operation::List))?;
-        if !super::is_list_of_sealing_keys(&list) {
-            return Err(failures::unknown_answer().at(&self.place));
+    /// Lists the SealingKeys of a namespace; refuses a namespace without SealingKeys.
+    pub(crate) fn sealing_keys(&self, namespace: &Namespace) -> Result<Vec<SealingKey>, CliError> {
+        let path = SealingKey::url_path(&(), Some(namespace.as_str()));
+        let list: ObjectList<SealingKey> =
+            self.list(&path, &ListParams::default())?.map_err(|error| self.failure(&error))?;
+        if !is_list_of::<SealingKey>(&list.types) {
+            return Err(self.unknown_answer());
         }
         if list.items.is_empty() {
-            let error = no_cluster(format!("no SealingKey in the namespace {}", self.namespace)).at(&self.place);
+            let error = no_cluster(format!("no SealingKey in the namespace {namespace}")).at(&self.place);
             return Err(error.with_hint("wait until waxseal-controller logs \"published the sealing key\", or name its namespace with `--namespace`"));
         }
         Ok(list.items)
     }
 
+    /// Makes one list request.
+    pub(super) fn list<T: DeserializeOwned + Send + 'static>(
+        &self,
+        path: &str,
+        params: &ListParams,
+    ) -> Result<kube::Result<T>, CliError> {
+        let request = Request::new(path).list(params).map_err(kube::Error::BuildRequest);
+        match request {
+            Err(error) => Ok(Err(error)),
+            Ok(request) => {
+                let client = self.client.clone();
+                self.ask(async move { client.request(request).await })
+            }
+        }
+    }
+
     /// Requests a state for the key of this SealingKey, as it was read.
     pub(crate) fn request_state(&self, object: &SealingKey, state: KeyState) -> Result<RequestOutcome, CliError> {
-        let (keys, name) = (self.keys.clone(), object.name_any());
+        let namespace = object.namespace().unwrap_or_default();
+        let (keys, name) = (Api::<SealingKey>::namespaced(self.client.clone(), &namespace), object.name_any());
         let metadata = json!({"resourceVersion": object.resource_version(), "uid": object.uid()});
         let patch = Patch::Merge(json!({"metadata": metadata, "spec": {"state": state}}));
         let params = PatchParams { field_manager: Some("waxseal-cli".to_owned()), ..PatchParams::default() };
@@ -86,12 +117,20 @@ impl Session {
             Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => {
                 Ok(RequestOutcome::Conflict)
             }
-            Err(error) => Err(self.failure(&error, Operation::Patch)),
+            Err(error) => {
+                let asked = Asked { verb: "patch", ..self.asked.clone() };
+                Err(self.server.failure(&error, &asked).at(&self.place))
+            }
         }
     }
 
-    fn failure(&self, error: &kube::Error, operation: Operation) -> CliError {
-        self.server.failure(error, operation, &self.namespace).at(&self.place)
+    pub(super) fn failure(&self, error: &kube::Error) -> CliError {
+        self.server.failure(error, &self.asked).at(&self.place)
+    }
+
+    /// The error for an answer that is not a list of the kind.
+    pub(super) fn unknown_answer(&self) -> CliError {
+        failures::unknown_answer(&self.asked).at(&self.place)
     }
 
     /// Makes a request within the timeout.

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{ArgGroup, Args};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use waxseal_shared::key_life::primary;
 use waxseal_shared::manifest::{ManifestError, SealedSecretObject, split};
 use waxseal_shared::names::KeyId;
@@ -13,6 +14,7 @@ use waxseal_shared::visible_text::escaped_json;
 
 use super::inspect::ReportFormat;
 use super::seal::counted;
+use crate::cluster::{ClusterArguments, Session};
 use crate::clusters::Clusters;
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{cluster_name, file_name};
@@ -22,7 +24,7 @@ use crate::keys_file::{KeysFile, check_creation_times};
 use crate::lossless_edit::{self, ObjectChanges};
 use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
-use crate::rotating::{self, ClusterKeys, Extent, Finding, Offers, WrapSource};
+use crate::rotating::{self, ClusterKeys, Extent, Finding, Offers, WantedOffers, WrapSource};
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::Streams;
 use crate::workers;
@@ -30,19 +32,21 @@ use crate::workers;
 /// Bring SealedSecrets up to date after a change of keys.
 ///
 /// Adds wraps for the primary and the Active recovery keys of the keys files, and changes no value. The wraps are those
-/// that the controller offers in the status of its SealedSecrets, or they are made offline with an identity. Only lines
-/// of `wraps` change; every other byte of the files stays. Old wraps stay, too: history has them anyway.
+/// that the controller offers in the status of its SealedSecrets: it reads the status of all SealedSecrets in the
+/// cluster, unless `--offers` names a file. Or the wraps are made offline with an identity. Only lines of `wraps` change;
+/// every other byte of the files stays. Old wraps stay, too: history has them anyway.
 ///
 /// A SealedSecret is brought up to date for the clusters that it is sealed for already.
 #[derive(Args)]
 #[command(
     after_help = EXAMPLES,
-    group = ArgGroup::new("source").args(["identity", "offers", "check"]).required(true),
+    group = ArgGroup::new("source").args(["identity", "offers", "check"]).conflicts_with("cluster"),
+    group = ArgGroup::new("cluster").args(["context", "kubeconfig"]).multiple(true),
     // Without the conflicts, clap does not require an identity beside an option that conflicts with identities.
     group = ArgGroup::new("extent")
         .args(["replace_broken", "prune", "reseal"])
         .requires("identity")
-        .conflicts_with_all(["offers", "check"])
+        .conflicts_with_all(["offers", "check", "cluster"])
 )]
 pub(crate) struct RotateArguments {
     /// Change the SealedSecrets of these files and folders
@@ -54,8 +58,8 @@ pub(crate) struct RotateArguments {
     /// Also make wraps for this cluster of `.waxseal.yaml` where values have none yet. Repeatable
     #[arg(long, value_name = "CLUSTER", value_parser = cluster_name(), requires = "identity")]
     to: Vec<String>,
-    /// Take the wraps that a controller offers: SealedSecrets with their status, as `kubectl get wax -A -o yaml` prints
-    /// them; `-` is stdin
+    /// Take the wraps that a controller offers from a file, and not from the cluster: SealedSecrets with their status, as
+    /// `kubectl get wax -A -o yaml` prints them, or the status file of a controller without Kubernetes. `-` is stdin
     #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>(), conflicts_with = "identity")]
     offers: Option<OsString>,
     /// Make the wraps with this age identity file. Repeatable
@@ -63,6 +67,8 @@ pub(crate) struct RotateArguments {
     identity: Vec<OsString>,
     #[command(flatten)]
     passphrase: PassphraseArguments,
+    #[command(flatten)]
+    cluster: ClusterArguments,
     /// Only compare: write nothing, and exit with 4 if a SealedSecret is not up to date
     #[arg(long, conflicts_with_all = ["identity", "offers"])]
     check: bool,
@@ -84,6 +90,7 @@ pub(crate) struct RotateArguments {
 
 const EXAMPLES: &str = "\
 Examples:
+  waxseal rotate apps/ --context prod
   kubectl get wax -A -o json | waxseal rotate apps/ --offers -
   waxseal rotate apps/ --identity recovery.key
   waxseal rotate apps/ --identity recovery.key --to new-cluster
@@ -114,7 +121,6 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
     let read_once = arguments.keys.iter().chain(&arguments.identity).chain(&arguments.offers);
     check_stdin_once(read_once)?;
     let clusters = arguments.clusters()?;
-    let source = arguments.source()?;
     let (mut inputs, mut errors) = (Vec::new(), Vec::new());
     for name in &arguments.paths {
         if name == "-" {
@@ -126,6 +132,11 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
         inputs.extend(inputs_of(name, &mut errors, streams)?);
     }
     let inputs = each_file_once(inputs);
+    let mut wanted = WantedOffers::default();
+    if arguments.takes_offers() {
+        workers::in_order(&inputs, |input| wanted_in(input, &clusters), |found| wanted.extend(found));
+    }
+    let source = arguments.source(&wanted, streams)?;
     let folders = ChangedFolders::default();
     let (mut files, mut total) = (0, FileOutcome { errors, ..FileOutcome::default() });
     let work = |input: &Input| {
@@ -179,14 +190,27 @@ impl RotateArguments {
         files.into_iter().enumerate().map(keys_of).collect()
     }
 
-    fn source(&self) -> Result<WrapSource, CliError> {
+    fn takes_offers(&self) -> bool {
+        self.identity.is_empty() && !self.check
+    }
+
+    fn source<'a>(&self, wanted: &'a WantedOffers, streams: &mut Streams) -> Result<WrapSource<'a>, CliError> {
+        if self.check {
+            return Ok(WrapSource::Nowhere);
+        }
         if !self.identity.is_empty() {
             return Ok(WrapSource::Identities(identities::key_ring(&self.identity, &self.passphrase)?));
         }
+        let mut offers = Offers::for_wanted(wanted);
         match &self.offers {
-            Some(name) => read_offers(&Input::named(name)).map(WrapSource::Offers),
-            None => Ok(WrapSource::Nowhere),
+            Some(name) => read_offers(&Input::named(name), &mut offers)?,
+            None => {
+                let session = Session::of_sealed_secrets(&self.cluster)?;
+                streams.say(&format!("the wraps are those that the cluster of {} offers", session.place()));
+                session.each_rewrapped(|title, rewrapped| offers.add(title, offers_in(rewrapped)))?;
+            }
         }
+        Ok(WrapSource::Offers(offers))
     }
 
     fn extent(&self) -> Extent {
@@ -202,7 +226,7 @@ impl RotateArguments {
         &self,
         input: &Input,
         clusters: &[ClusterKeys],
-        source: &WrapSource,
+        source: &WrapSource<'_>,
         folders: &ChangedFolders,
         outcome: &mut FileOutcome,
     ) -> Result<(), Failures> {
@@ -310,29 +334,61 @@ fn json(waiting: &[Waiting]) -> String {
     format!("{}\n", escaped_json(&json))
 }
 
-/// Reads the offers of the SealedSecrets in a file.
-fn read_offers(input: &Input) -> Result<Offers, CliError> {
+/// Finds the wraps that the SealedSecrets of an input lack. Ignores failures: they show when the input is changed.
+fn wanted_in(input: &Input, clusters: &[ClusterKeys]) -> WantedOffers {
+    let mut wanted = WantedOffers::default();
+    if let Ok(text) = input.read() {
+        let _shown_later = read_text(input, &text, |object| wanted.add(&object, clusters));
+    }
+    wanted
+}
+
+/// The status file of a controller without Kubernetes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StatusFile {
+    sealed_secrets: Vec<StatusFileEntry>,
+}
+
+#[derive(Deserialize)]
+struct StatusFileEntry {
+    namespace: String,
+    name: String,
+    #[serde(default)]
+    status: Value,
+}
+
+/// Reads the offers of the SealedSecrets in a file, or of a status file.
+fn read_offers(input: &Input, offers: &mut Offers<'_>) -> Result<(), CliError> {
     let (place, text) = (input.place(), input.read()?);
+    if let Ok(StatusFile { sealed_secrets }) = serde_json::from_str(&text) {
+        for StatusFileEntry { namespace, name, mut status } in sealed_secrets {
+            offers.add(&format!("{namespace}/{name}"), offers_in(status["rewrapped"].take()));
+        }
+        return Ok(());
+    }
     let failed = |error| CliError::manifest(&place, &error);
-    let mut offers = Offers::default();
     let mut is_empty = true;
     for (_, kind) in split(&text).map_err(failed)?.kinds() {
         let objects = sealed_secrets_of(kind.map_err(failed)?);
         is_empty &= objects.is_empty();
-        add_offers(objects, &mut offers).map_err(failed)?;
+        add_offers(objects, offers).map_err(failed)?;
     }
-    if is_empty { Err(CliError::refused("no SealedSecret in it").at(place)) } else { Ok(offers) }
+    if is_empty { Err(CliError::refused("no SealedSecret in it").at(place)) } else { Ok(()) }
 }
 
-fn add_offers(objects: Vec<SealedSecretObject<'_>>, offers: &mut Offers) -> Result<(), ManifestError> {
+fn add_offers(objects: Vec<SealedSecretObject<'_>>, offers: &mut Offers<'_>) -> Result<(), ManifestError> {
     for object in objects {
-        let value = object.to_value()?;
-        let text = |path: &str| value.pointer(path).and_then(|value| value.as_str()).unwrap_or_default();
+        let mut value = object.to_value()?;
+        let text = |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or_default();
         let title = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
-        let rewrapped = value.pointer("/status/rewrapped").cloned().unwrap_or_default();
-        // A status that has another shape has no offers for this version.
-        let rewrapped: BTreeMap<String, OfferedWraps> = serde_json::from_value(rewrapped).unwrap_or_default();
-        offers.add(&title, rewrapped);
+        let rewrapped = value.pointer_mut("/status/rewrapped").map(Value::take);
+        offers.add(&title, offers_in(rewrapped.unwrap_or_default()));
     }
     Ok(())
+}
+
+/// The offers in a field `status.rewrapped`. A field of another shape has no offers for this version.
+fn offers_in(rewrapped: Value) -> BTreeMap<String, OfferedWraps> {
+    serde_json::from_value(rewrapped).unwrap_or_default()
 }

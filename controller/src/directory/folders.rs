@@ -88,6 +88,7 @@ mod tests {
             once: true,
             key_life: args::KeyLife::default(),
             forbidden: args::ForbiddenMetadata::default(),
+            recovery: args::RecoveryRecipients::default(),
         })
     }
 

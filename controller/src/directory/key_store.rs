@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use thiserror::Error;
-use waxseal_shared::key::{IdentityFileError, KeyKind};
+use waxseal_shared::key::{IdentityFileError, KeyKind, Recipient};
 use waxseal_shared::key_life::{
     FirstKeyObstacle, HeldKey, HeldKeyError, StoredKeys, StrictestStates, first_key_obstacle, must_be_removed, primary,
     read_held_key, with_state,
@@ -18,6 +18,7 @@ use waxseal_shared::key_succession::{KeyGeneration, Succession, Successor};
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::randomness;
+use waxseal_shared::recovery_keys::RecoveryKeys;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 use waxseal_shared::visible_text::visible_path;
 
@@ -43,6 +44,7 @@ pub(super) struct KeyStore {
     strictest: StrictestStates,
     /// The renewal that was still to come at the last look.
     next_renewal: Option<Timestamp>,
+    recovery: RecoveryKeys,
     /// The keys that were logged last.
     logged: Vec<PublishedKey>,
 }
@@ -67,10 +69,10 @@ struct KeyFile {
 }
 
 impl KeyStore {
-    pub(super) fn new(path: PathBuf, generation: KeyGeneration) -> Self {
+    pub(super) fn new(path: PathBuf, generation: KeyGeneration, recovery: RecoveryKeys) -> Self {
         let published_path = path.join(PUBLISHED_FILE);
         let strictest = StrictestStates::default();
-        Self { path, published_path, generation, strictest, next_renewal: None, logged: Vec::new() }
+        Self { path, published_path, generation, strictest, next_renewal: None, recovery, logged: Vec::new() }
     }
 
     /// The time from `now` until the next renewal, which may have fallen due since the last look.
@@ -94,19 +96,40 @@ impl KeyStore {
         self.tighten(&mut stored, published.as_deref(), now, problems);
         let broken = stored.broken.len();
         problems.warnings.extend(std::mem::take(&mut stored.broken));
-        let keys = Keys::of(KeyRing::new(stored.into_keys()));
+        let held = stored.into_keys();
+        let recovery = self.recovery_keys(&held, published.as_deref().unwrap_or_default(), now, problems);
+        let keys = Keys::of(KeyRing::new(held).with_recovery_keys(recovery));
         // Logs before it publishes: people compare the fingerprints of the published file with the log.
-        let held: Vec<_> = keys.held().iter().map(|key| key.published().clone()).collect();
-        log::new_keys(&self.logged, &held);
-        self.logged = held;
+        let all = keys.published();
+        log::new_keys(&self.logged, &all);
+        self.logged = all;
         if keys.held().is_empty() && broken > 0 {
             let text = "no key can be used, and no first key is made while there are key files that cannot be used";
             problems.failures.insert(text.to_owned());
         }
         // A file that cannot be read may hold a request to revoke a key: somebody may be writing the file just now.
         if let (Keys::Held(ring), Some(published)) = (&keys, published) {
-            problems.fail(self.publish(ring.keys(), published, broken));
+            problems.fail(self.publish(ring, published, broken));
         }
+        keys
+    }
+
+    /// The recovery keys of the configuration, with the creation times that they were published with.
+    fn recovery_keys(
+        &self,
+        held: &[HeldKey],
+        published: &[PublishedKey],
+        now: Timestamp,
+        problems: &mut Problems,
+    ) -> Vec<PublishedKey> {
+        let present = |recipient: &Recipient| published.iter().find(|key| key.recipient == *recipient).cloned();
+        let (keys, held_here) = self.recovery.to_publish(held, present, now);
+        problems.failures.extend(held_here.into_iter().map(|id| {
+            format!(
+                "the recovery key {id} is not used: the controller holds its identity, so it does not survive this \
+                 machine; keep the identity elsewhere, or take the key out of the configuration"
+            )
+        }));
         keys
     }
 
@@ -229,19 +252,24 @@ impl KeyStore {
 
     /// Writes the public half of the keys, and the requests that wait for a broken identity, if the file differs. Does
     /// not write over a request that somebody has made since the file was read: that change wakes the loop.
-    fn publish(&self, held: &[HeldKey], published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
+    fn publish(&self, ring: &KeyRing, published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
         if self.read_published(&mut Problems::default()).is_none_or(|present| present != published) {
             return Ok(());
         }
-        let is_held = |key: &PublishedKey| held.iter().any(|held| held.published().recipient == key.recipient);
-        let with_request = |held: &HeldKey| published.iter().fold(held.published().clone(), with_stricter_state);
-        let requests = published.iter().filter(|key| !is_held(key) && !must_be_removed(key, held, broken));
-        let keys: Vec<_> = held.iter().map(with_request).chain(requests.cloned()).collect();
+        let is_of_ring = |key: &PublishedKey| ring.published().any(|own| own.recipient == key.recipient);
+        let with_request = |key: &PublishedKey| published.iter().fold(key.clone(), with_stricter_state);
+        let (requests, removed): (Vec<_>, Vec<_>) =
+            published.iter().filter(|key| !is_of_ring(key)).partition(|key| !must_be_removed(key, ring.keys(), broken));
+        let keys: Vec<_> = ring.published().map(with_request).chain(requests.into_iter().cloned()).collect();
         let path = &self.published_path;
         let updated = durable_file::update(path, write_keys(&keys).as_bytes(), 0o644);
         if updated.map_err(failed_to("write", path))? {
             let primary = primary(&keys).map(|key| key.recipient.key_id().as_str());
             tracing::info!(file = visible_path(path), primary, keys = keys.len(), "published the sealing keys");
+            for key in removed.iter().map(|key| key.recipient.key_id().as_str()) {
+                let file = visible_path(path);
+                tracing::warn!(file, key, "removed a published key that belongs to no identity of this controller");
+            }
         }
         Ok(())
     }
@@ -315,13 +343,13 @@ mod tests {
 
     /// A store that makes no keys.
     fn store(folder: &TempDir) -> KeyStore {
-        KeyStore::new(folder.path().to_owned(), KeyGeneration::Off)
+        KeyStore::new(folder.path().to_owned(), KeyGeneration::Off, RecoveryKeys::default())
     }
 
     /// A store that makes keys, and renews them after this many seconds.
     fn making_store(folder: &TempDir, period: i64) -> KeyStore {
         let renew_after = Some(SignedDuration::from_secs(period));
-        KeyStore::new(folder.path().to_owned(), KeyGeneration::On { renew_after })
+        KeyStore::new(folder.path().to_owned(), KeyGeneration::On { renew_after }, RecoveryKeys::default())
     }
 
     fn folder() -> TempDir {

@@ -9,6 +9,7 @@ use waxseal_shared::key_ring::Keys;
 use waxseal_shared::plan::{Existing, Materialised, Plan, plan};
 use waxseal_shared::randomness;
 use waxseal_shared::reason::Reason;
+use waxseal_shared::recovery_keys::RecoveryKeys;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec};
 use waxseal_shared::status;
 
@@ -49,10 +50,10 @@ pub(super) struct Incomplete {
 
 impl<'a> Reconciler<'a> {
     /// Works on folders that are open and locked.
-    pub(super) fn new(args: &'a args::Directory) -> Self {
+    pub(super) fn new(args: &'a args::Directory, recovery: RecoveryKeys) -> Self {
         Self {
             args,
-            keys: KeyStore::new(args.keys.clone(), args.key_life.generation()),
+            keys: KeyStore::new(args.keys.clone(), args.key_life.generation(), recovery),
             status: StatusFile::open(&args.secrets),
             deletions: Deletions::default(),
             complaints: Complaints::default(),
@@ -95,7 +96,10 @@ impl<'a> Reconciler<'a> {
             return Judgement::new(Reason::Malformed, message);
         };
         let folder = SecretFolder::new(&self.args.secrets, name.clone());
-        self.carry_out(&folder, &manifest.object, keys).unwrap_or_else(|error| judgement_on_failure(&error))
+        // Offers of the last pass that are still right stay as they are. A status in the manifest does not count.
+        let status = self.status.entry(name).map(|entry| entry.status.clone());
+        let object = SealedSecret { status, ..manifest.object.clone() };
+        self.carry_out(&folder, &object, keys).unwrap_or_else(|error| judgement_on_failure(&error))
     }
 
     fn carry_out(&self, folder: &SecretFolder, object: &SealedSecret, keys: &Keys) -> Result<Judgement, FileError> {

@@ -15,9 +15,11 @@ use kube::core::DeserializeGuard;
 use kube::{Client, Resource};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
+use waxseal_shared::key::Recipient;
 use waxseal_shared::key_life::{StoredKeys, StrictestStates, first_key_obstacle};
 use waxseal_shared::key_ring::{KeyRing, Keys};
 use waxseal_shared::key_succession::{KeyGeneration, Succession};
+use waxseal_shared::recovery_keys::RecoveryKeys;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::SealingKey;
 
@@ -49,6 +51,7 @@ pub(super) struct KeySource {
     strictest: StrictestStates,
     /// The renewal that was still to come at the last look.
     next_renewal: Option<Timestamp>,
+    recovery: RecoveryKeys,
     complaints: Complaints,
 }
 
@@ -62,7 +65,13 @@ struct KeyProblems {
 }
 
 impl KeySource {
-    pub(super) fn new(client: Client, namespace: &str, changed: Arc<Notify>, generation: KeyGeneration) -> Self {
+    pub(super) fn new(
+        client: Client,
+        namespace: &str,
+        changed: Arc<Notify>,
+        generation: KeyGeneration,
+        recovery: RecoveryKeys,
+    ) -> Self {
         Self {
             identities: IdentitySecrets::new(client.clone(), namespace),
             publication: Publication::new(client.clone(), namespace),
@@ -71,6 +80,7 @@ impl KeySource {
             generation,
             strictest: StrictestStates::default(),
             next_renewal: None,
+            recovery,
             complaints: Complaints::default(),
         }
     }
@@ -119,15 +129,21 @@ impl KeySource {
                 problems.failures.push(error);
             }
         }
-        let keys = Keys::of(KeyRing::new(stored.into_keys()));
+        let held = stored.into_keys();
+        let requested_recovery = self.publication.recovery_requests(&self.recovery).await?;
+        let present = |recipient: &Recipient| requested_recovery.published(recipient);
+        let (recovery, held_here) = self.recovery.to_publish(&held, present, now);
+        problems.failures.extend(held_here.into_iter().map(KeyError::RecoveryKeyHeld));
+        let keys = Keys::of(KeyRing::new(held).with_recovery_keys(recovery.clone()));
         let is_ready = matches!(*sender.borrow(), Keys::Held(_));
         if is_ready {
             publish_keys(sender, &keys);
         }
         // People fetch the keys as soon as the controller is ready: it publishes them before that.
         problems.failures.extend(self.publication.publish(keys.held(), &requests, &unwritten).await);
+        problems.failures.extend(self.publication.publish_recovery(&recovery, &requested_recovery).await);
         publish_keys(sender, &keys);
-        problems.failures.extend(self.publication.remove_planted(keys.held(), broken_count).await);
+        problems.failures.extend(self.publication.remove_planted(keys.held(), &recovery, broken_count).await);
         Ok(())
     }
 
@@ -239,9 +255,8 @@ pub(super) fn sealing_keys(namespace: &str) -> Selection {
 
 /// Gives the reconcilers the keys, which wakes them only if the keys differ from those before.
 fn publish_keys(sender: &watch::Sender<Keys>, keys: &Keys) {
-    let published = |keys: &Keys| keys.held().iter().map(|key| key.published().clone()).collect::<Vec<_>>();
     sender.send_if_modified(|present| {
-        let (before, after) = (published(present), published(keys));
+        let (before, after) = (present.published(), keys.published());
         if !matches!(present, Keys::Loading) && before == after {
             return false;
         }

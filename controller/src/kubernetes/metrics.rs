@@ -1,4 +1,4 @@
-//! The metrics of the controller. Their labels are kinds and reasons, never the name of an object.
+//! The metrics of the controller. Their labels are kinds, reasons and key ids, never the name of an object.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -9,6 +9,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use tokio::sync::watch;
+use waxseal_shared::key_ring::Keys;
 use waxseal_shared::reason::Reason;
 
 use super::answer_deadlines::LastContact;
@@ -20,6 +22,11 @@ struct ReasonLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KeyLabel {
+    key: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
 }
@@ -28,7 +35,10 @@ struct KindLabel {
 pub(super) struct Metrics {
     registry: Registry,
     objects: Arc<Objects>,
+    keys: watch::Receiver<Keys>,
     last_contact: Arc<LastContact>,
+    key_objects: Family<KeyLabel, Gauge>,
+    key_only_objects: Family<KeyLabel, Gauge>,
     sealed_secrets: Family<ReasonLabel, Gauge>,
     silence: Gauge<f64, AtomicU64>,
     reconciles: Family<ReasonLabel, Counter>,
@@ -39,12 +49,15 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics of these objects, and of the time since the API server last sent anything.
-    pub(super) fn new(objects: Arc<Objects>, last_contact: Arc<LastContact>) -> Self {
+    /// Metrics of these objects and keys, and of the time since the API server last sent anything.
+    pub(super) fn new(objects: Arc<Objects>, keys: watch::Receiver<Keys>, last_contact: Arc<LastContact>) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("waxseal"),
             objects,
+            keys,
             last_contact,
+            key_objects: Family::default(),
+            key_only_objects: Family::default(),
             sealed_secrets: Family::default(),
             silence: Gauge::default(),
             reconciles: Family::default(),
@@ -61,6 +74,10 @@ impl Metrics {
         let registry = &mut self.registry;
         let help = "SealedSecrets by the reason that their last reconcile ended with";
         registry.register("sealed_secrets", help, self.sealed_secrets.clone());
+        let help = "SealedSecrets with a wrap for a published key, as their statuses say";
+        registry.register("sealing_key_objects", help, self.key_objects.clone());
+        let help = "SealedSecrets that only this published key opens, as their statuses say";
+        registry.register("sealing_key_only_objects", help, self.key_only_objects.clone());
         registry.register("reconciles", "Reconciles by the reason they ended with", self.reconciles.clone());
         let timeouts = self.reconcile_timeouts.clone();
         registry.register("reconcile_timeouts", "Reconciles that did not finish in time", timeouts);
@@ -90,6 +107,14 @@ impl Metrics {
         self.sealed_secrets.clear();
         for (reason, count) in self.objects.counts_by_reason() {
             self.sealed_secrets.get_or_create(&ReasonLabel { reason: reason.as_str() }).set(count);
+        }
+        self.key_objects.clear();
+        self.key_only_objects.clear();
+        for key in self.keys.borrow().published() {
+            let label = KeyLabel { key: key.recipient.key_id().to_string() };
+            let counts = self.objects.counts_of_key(key.recipient.key_id());
+            self.key_objects.get_or_create(&label).set(counts.objects);
+            self.key_only_objects.get_or_create(&label).set(counts.only_objects);
         }
         self.silence.set(self.last_contact.age().as_secs_f64());
         let mut text = String::new();

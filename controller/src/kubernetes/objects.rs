@@ -12,11 +12,13 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
 use waxseal_shared::key_ring::KeyRing;
+use waxseal_shared::names::KeyId;
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus, Settled};
 use waxseal_shared::settled::{JudgedObject, StatusDigest};
 use waxseal_shared::template::ForbiddenPrefix;
 
+use super::key_use::{KeyCounts, KeyUse};
 use super::lists::{Extent, Selection};
 use super::object_key::ObjectKey;
 use super::record_cache::{Event, RecordCache, ResourceVersion, Versioned};
@@ -33,6 +35,7 @@ pub(super) struct SealedSecretRecord {
     observed_generation: Option<i64>,
     status: Option<StatusDigest>,
     settled: Option<Arc<Settled>>,
+    key_use: KeyUse,
     /// The reason that the last reconcile of this generation ended with.
     last_reason: Option<Reason>,
     /// How many reconciles in a row before the last one ended with the same standing.
@@ -104,6 +107,7 @@ impl SealedSecretRecord {
         self.observed_generation = status.observed_generation;
         self.status = Some(StatusDigest::of(status));
         self.settled = status.settled.clone().map(Arc::new);
+        self.key_use = KeyUse::of(status);
     }
 
     /// Keeps what an older record remembers of the same generation of the same object.
@@ -268,6 +272,13 @@ impl Objects {
         counts
     }
 
+    /// The number of SealedSecrets with a wrap for a key, as their statuses say.
+    pub(super) fn counts_of_key(&self, key: &KeyId) -> KeyCounts {
+        let mut counts = KeyCounts::default();
+        self.lock().sealed_secrets.iter().for_each(|(_, record)| record.key_use.count(key, &mut counts));
+        counts
+    }
+
     /// Searches for orphans: Secrets that are marked `owned`, have no owner, and have had no SealedSecret in this
     /// search and the one before. Nothing deletes such a Secret. Returns each orphan once.
     pub(super) fn new_orphans(&self) -> Vec<ObjectKey> {
@@ -367,6 +378,7 @@ impl From<SealedSecretParts> for SealedSecretRecord {
             observed_generation: None,
             status: None,
             settled: None,
+            key_use: KeyUse::default(),
             last_reason: None,
             repetitions: 0,
         };

@@ -5,7 +5,7 @@ use http::header::ACCEPT;
 use kube::api::{Patch, PatchParams};
 use kube::core::{PartialObjectMeta, Request};
 use kube::{Client, Resource, ResourceExt};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use waxseal_shared::api_group::FIELD_MANAGER;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus};
 
@@ -23,14 +23,10 @@ pub(super) async fn write(
     if object.status.as_ref() == Some(status) {
         return Ok(None);
     }
-    // All fields, also the empty ones: a merge patch leaves an absent field as it is.
+    let present = object.status.as_ref().map(json_of).unwrap_or_default();
     let patch = json!({
         "metadata": {"resourceVersion": object.resource_version()},
-        "status": {
-            "observedGeneration": status.observed_generation,
-            "conditions": status.conditions,
-            "settled": status.settled,
-        },
+        "status": difference(&present, &json_of(status)),
     });
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let request = Request::new(SealedSecret::url_path(&(), object.namespace().as_deref()));
@@ -39,4 +35,39 @@ pub(super) async fn write(
     request.headers_mut().insert(ACCEPT, METADATA_ONLY);
     let written: PartialObjectMeta<SealedSecret> = client.request(request).await?;
     Ok(written.metadata.resource_version)
+}
+
+fn json_of(status: &SealedSecretStatus) -> Map<String, Value> {
+    let json = serde_json::to_value(status).expect("a status is plain data");
+    json.as_object().expect("a struct is an object in JSON").clone()
+}
+
+/// Returns the merge patch (RFC 7396) that makes one map another one. A merge patch leaves an absent field as it is, so
+/// the fields and entries that go are null in it. What this program does not know in a status stays.
+fn difference(from: &Map<String, Value>, to: &Map<String, Value>) -> Map<String, Value> {
+    let gone = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let changed = to.iter().filter(|(key, value)| from.get(*key) != Some(*value));
+    let changed = changed.map(|(key, value)| match (from.get(key), value) {
+        (Some(Value::Object(from)), Value::Object(to)) => (key.clone(), difference(from, to).into()),
+        _ => (key.clone(), value.clone()),
+    });
+    gone.chain(changed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(value: Value) -> Map<String, Value> {
+        value.as_object().expect("a map").clone()
+    }
+
+    #[test]
+    fn a_patch_names_what_is_new_or_changed_and_nulls_what_goes() {
+        let from = map(json!({"a": {"stays": 1, "goes": 2}, "b": [1], "c": 3, "d": {"e": 1}}));
+        let to = map(json!({"a": {"stays": 1, "comes": {"x": 1}}, "b": [1, 2], "c": 3}));
+        let patch = json!({"a": {"goes": null, "comes": {"x": 1}}, "b": [1, 2], "d": null});
+        assert_eq!(Value::from(difference(&from, &to)), patch);
+        assert_eq!(difference(&to, &to), Map::new());
+    }
 }

@@ -50,7 +50,8 @@ pub(super) struct OwnerArguments {
 
 /// Where the keys are published.
 pub(super) enum KeyOwner {
-    Cluster(Box<Session>),
+    /// The SealingKeys in this namespace of a cluster.
+    Cluster(Box<Session>, Namespace),
     /// The published file in a folder of keys.
     Folder(PathBuf),
 }
@@ -72,7 +73,10 @@ impl OwnerArguments {
     pub(super) fn open(&self) -> Result<KeyOwner, CliError> {
         match &self.keys_dir {
             Some(folder) => Ok(KeyOwner::Folder(folder.join(PUBLISHED_FILE))),
-            None => Ok(KeyOwner::Cluster(Box::new(Session::open(&self.cluster, &self.namespace)?))),
+            None => {
+                let session = Session::of_keys(&self.cluster, &self.namespace)?;
+                Ok(KeyOwner::Cluster(Box::new(session), self.namespace.clone()))
+            }
         }
     }
 
@@ -120,21 +124,21 @@ impl KeyOwner {
     /// The owner as errors and questions name it.
     pub(super) fn place(&self) -> String {
         match self {
-            Self::Cluster(session) => session.place().to_owned(),
+            Self::Cluster(session, _) => session.place().to_owned(),
             Self::Folder(path) => visible_path(path),
         }
     }
 
     /// Whether there is somebody who confirms what was carried out.
     pub(super) fn confirms(&self) -> bool {
-        matches!(self, Self::Cluster(_))
+        matches!(self, Self::Cluster(..))
     }
 
     /// The keys of the controller. Leaves out SealingKeys that are not valid: the controller deletes them.
     pub(super) fn keys(&self) -> Result<Vec<OwnedKey>, CliError> {
         match self {
-            Self::Cluster(session) => {
-                let objects = session.sealing_keys()?.into_iter();
+            Self::Cluster(session, namespace) => {
+                let objects = session.sealing_keys(namespace)?.into_iter();
                 Ok(objects
                     .filter_map(|object| Some(OwnedKey::new(PublishedKey::decode(&object).ok()?, Some(object))))
                     .collect())
@@ -159,7 +163,7 @@ impl KeyOwner {
             }
             found.key.state = state;
             match (self, &found.object) {
-                (Self::Cluster(session), Some(object)) => match session.request_state(object, state)? {
+                (Self::Cluster(session, _), Some(object)) => match session.request_state(object, state)? {
                     RequestOutcome::Written => return Ok(()),
                     RequestOutcome::Conflict => {}
                 },
@@ -167,7 +171,7 @@ impl KeyOwner {
                     let keys: Vec<_> = keys.into_iter().map(|found| found.key).collect();
                     return output::replace(path, &write_keys(&keys));
                 }
-                (Self::Cluster(_), None) => {}
+                (Self::Cluster(..), None) => {}
             }
         }
         let text = format!("{} is changed all the time by somebody else", key.recipient.key_id());

@@ -25,6 +25,11 @@ pub(super) enum KeyError {
     )]
     FirstNameTaken,
     #[error(
+        "failed to use the recovery key {0}: the controller holds its identity, so it does not survive the cluster; keep \
+         the identity offline, or take the key out of the configuration"
+    )]
+    RecoveryKeyHeld(KeyId),
+    #[error(
         "failed to make a successor of the sealing key {of}: the Secret {} exists and holds no newer key; move what it \
          holds to a Secret of another name",
         identity_secret::successor_name(of)
@@ -126,6 +131,11 @@ mod tests {
                 "failed to make a successor of the sealing key k0123456789abcdef: the Secret \
                  waxseal-key-after-k0123456789abcdef exists and holds no newer key; move what it holds to a Secret of \
                  another name",
+            ),
+            (
+                KeyError::RecoveryKeyHeld(KeyId::parse("k0123456789abcdef").expect("a key id")),
+                "failed to use the recovery key k0123456789abcdef: the controller holds its identity, so it does not \
+                 survive the cluster; keep the identity offline, or take the key out of the configuration",
             ),
             (
                 immutable,

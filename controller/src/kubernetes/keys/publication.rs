@@ -8,8 +8,10 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::api_group::{CONFIRMED_STATE_ANNOTATION, FIELD_MANAGER};
+use waxseal_shared::key::Recipient;
 use waxseal_shared::key_life::{HeldKey, StoredKeys, is_publication_of, must_be_removed};
 use waxseal_shared::names::KeyId;
+use waxseal_shared::recovery_keys::RecoveryKeys;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
 
 use super::key_error::{KeyError, ask, ask_unless};
@@ -41,6 +43,11 @@ impl Requests {
         let is_of_this_key = spec["recipient"] == held.recipient.as_str();
         is_of_this_key.then(|| KeyState::parse(spec["state"].as_str()?)).flatten()
     }
+
+    /// The published key of a recipient.
+    pub(super) fn published(&self, recipient: &Recipient) -> Option<PublishedKey> {
+        decode(self.0.get(recipient.key_id())?).filter(|published| published.recipient == *recipient)
+    }
 }
 
 impl Publication {
@@ -52,10 +59,19 @@ impl Publication {
         }
     }
 
-    /// Reads the SealingKeys of these names one by one: a list would take longer the more SealingKeys somebody makes.
+    /// Reads the SealingKeys of the stored keys.
     pub(super) async fn requests<P>(&self, stored: &StoredKeys<P>) -> Result<Requests, KeyError> {
+        self.read(stored.held.iter().map(|(key, _)| key.key_id().clone()).collect()).await
+    }
+
+    /// Reads the SealingKeys of the recovery keys.
+    pub(super) async fn recovery_requests(&self, recovery: &RecoveryKeys) -> Result<Requests, KeyError> {
+        self.read(recovery.recipients().iter().map(|recipient| recipient.key_id().clone()).collect()).await
+    }
+
+    /// Reads the SealingKeys of these names one by one: a list would take longer the more SealingKeys somebody makes.
+    async fn read(&self, ids: BTreeSet<KeyId>) -> Result<Requests, KeyError> {
         let mut requests = Requests::default();
-        let ids: BTreeSet<_> = stored.held.iter().map(|(key, _)| key.key_id().clone()).collect();
         for id in ids {
             let request = self.published.get_opt(id.as_str());
             let found = ask(&format!("read the SealingKey {id}"), request).await?;
@@ -64,9 +80,17 @@ impl Publication {
         Ok(requests)
     }
 
+    /// Makes the SealingKey of each recovery key show that key.
+    pub(super) async fn publish_recovery(&self, recovery: &[PublishedKey], requests: &Requests) -> Vec<KeyError> {
+        let mut failures = Vec::new();
+        for key in recovery {
+            failures.extend(self.publish_one(key, None, requests.0.get(key.recipient.key_id())).await.err());
+        }
+        failures
+    }
+
     /// Makes the SealingKey of each held key show that key, in its state, and confirms the state unless it is
-    /// `unwritten`: not in the identity Secret. Goes on after a
-    /// failure, except when the API server does not answer.
+    /// `unwritten`: not in the identity Secret. Goes on after a failure, except when the API server does not answer.
     pub(super) async fn publish(
         &self,
         held: &[HeldKey],
@@ -105,9 +129,17 @@ impl Publication {
         self.write_state(object, published.state.stricter(key.state), confirmed).await
     }
 
-    /// Deletes the SealingKeys that no held key accounts for: people would seal to a key that an attacker planted. A
-    /// failure with one of them does not stop the others.
-    pub(super) async fn remove_planted(&self, held: &[HeldKey], broken: usize) -> Vec<KeyError> {
+    /// Deletes the SealingKeys that neither a held key nor the configuration accounts for: people would seal to a key
+    /// that an attacker planted. A failure with one of them does not stop the others.
+    pub(super) async fn remove_planted(
+        &self,
+        held: &[HeldKey],
+        recovery: &[PublishedKey],
+        broken: usize,
+    ) -> Vec<KeyError> {
+        let is_planted = |published: &PublishedKey| {
+            !recovery.iter().any(|key| is_publication_of(published, key)) && must_be_removed(published, held, broken)
+        };
         let start = Instant::now();
         let mut failures = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
@@ -120,7 +152,7 @@ impl Publication {
                 }
             };
             for object in &page.items {
-                if decode(object).is_none_or(|published| must_be_removed(&published, held, broken)) {
+                if decode(object).is_none_or(|published| is_planted(&published)) {
                     failures.extend(self.remove(object).await.err());
                 }
                 if start.elapsed() > LONGEST_REMOVAL {

@@ -1,0 +1,236 @@
+//! `waxseal rotate` with the wraps that a controller offers: from a cluster, and from files. Forged offers do no harm.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::api_server::{head, point_at, request_line, serve_with};
+use crate::folder::{Folder, Run, SECRET};
+
+const SAID: &str = "the wraps are those that the cluster of context test offers\n";
+
+/// A folder with `db.yaml` sealed to `old`, and `keys.yaml`, in which the newer key `new` is the primary.
+fn behind() -> Folder {
+    let folder = Folder::new();
+    for name in ["old", "new", "stranger"] {
+        folder.generate(name, &[]);
+    }
+    let created = |name: &str, time: &str| {
+        let key = folder.read(&format!("{name}.yaml"));
+        let line = key.lines().find(|line| line.trim().starts_with("createdAt:")).expect("a creation time");
+        key.replace(line, &format!("  createdAt: \"{time}\""))
+    };
+    let keys = [created("old", "2026-01-01T00:00:00Z"), created("new", "2026-02-01T00:00:00Z")];
+    folder.write("keys.yaml", keys.join("---\n"));
+    folder.write("db.yaml", SECRET);
+    let sealed = folder.waxseal(&["seal", "db.yaml", "--keys", "old.yaml"]).succeeds();
+    folder.write("db.yaml", sealed);
+    folder
+}
+
+/// The envelope id, its commitment, and a wrap of it for a key, made by `waxseal` itself with the old identity.
+fn good_offer(folder: &Folder) -> (String, String, String) {
+    let before = folder.read("db.yaml");
+    folder
+        .waxseal(&["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "old.key"])
+        .writes(&["db.yaml"])
+        .warns("changed 1 of 1 SealedSecrets, in 1 files\n");
+    let after = folder.read("db.yaml");
+    folder.write("db.yaml", &before);
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(&format!("{name}: ")).map(str::to_owned));
+        line.expect("a field").trim_matches('"').to_owned()
+    };
+    let envelope = before.lines().map(str::trim).find(|line| line.starts_with('e') && line.len() == 12);
+    let envelope = envelope.expect("an envelope").trim_end_matches(':').to_owned();
+    (envelope, field(&before, "commitment"), field(&after, &folder.key_id("new")))
+}
+
+fn object(name: &str, rewrapped: &Value) -> Value {
+    json!({
+        "apiVersion": "waxseal.dev/v1alpha1",
+        "kind": "SealedSecret",
+        "metadata": {"name": name, "namespace": "shop", "uid": "u", "resourceVersion": "5", "generation": 1},
+        "spec": {"encryptedData": {"A": "not looked at"}},
+        "status": {"rewrapped": rewrapped},
+    })
+}
+
+fn page(items: &[Value], next: Option<&str>) -> Value {
+    let metadata = json!({"resourceVersion": "7", "continue": next});
+    json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": metadata, "items": items})
+}
+
+/// Serves one answer for each request, whose line must contain the word.
+fn serve_pages(folder: &Folder, pages: Vec<(&'static str, &'static str, String)>) {
+    let served = AtomicUsize::new(0);
+    let port = serve_with(move |mut stream| {
+        let line = request_line(&stream);
+        let Some((wanted, status, body)) = pages.get(served.fetch_add(1, Ordering::Relaxed)) else { return };
+        let is_wanted = line.starts_with("GET /apis/waxseal.dev/v1alpha1/sealedsecrets?") && line.contains(wanted);
+        let (status, body) = if is_wanted { (*status, body.as_str()) } else { ("500 Unexpected", "{}") };
+        let head = head(status, &format!("content-length: {}", body.len()));
+        let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+    });
+    point_at(folder, port);
+}
+
+fn serve_one(folder: &Folder, status: &'static str, body: &Value) {
+    serve_pages(folder, vec![("limit=", status, body.to_string())]);
+}
+
+fn rotate<'a>(folder: &'a Folder, options: &[&str]) -> Run<'a> {
+    folder.waxseal(&[&["rotate", "db.yaml", "--keys", "keys.yaml"], options].concat())
+}
+
+fn from_cluster(folder: &Folder) -> Run<'_> {
+    rotate(folder, &["--kubeconfig", "kubeconfig"])
+}
+
+fn behind_line(folder: &Folder, envelope: &str) -> String {
+    format!("db.yaml:1: shop/db: Behind: envelope {envelope}: no wrap for {}\n", folder.key_id("new"))
+}
+
+#[test]
+fn the_offers_of_all_pages_are_read_and_only_wraps_change() {
+    let folder = behind();
+    let (envelope, commitment, wrap) = good_offer(&folder);
+    let before = folder.read("db.yaml");
+    let offer = json!({envelope: {"commitment": commitment, "wraps": {folder.key_id("new"): wrap}}});
+    // A page that is too large is asked for again, with fewer objects.
+    let too_large = " ".repeat(8 * 1024 * 1024 + 1);
+    let without_status = json!({"metadata": {"name": "new", "namespace": "shop"}, "spec": {}});
+    let pages = vec![
+        ("limit=100", "200 OK", too_large),
+        ("limit=12", "200 OK", page(&[object("a", &json!({})), without_status], Some("more")).to_string()),
+        ("continue=more", "200 OK", page(&[object("renamed", &offer)], None).to_string()),
+    ];
+    serve_pages(&folder, pages);
+    let changed = format!("{SAID}changed 1 of 1 SealedSecrets, in 1 files\n");
+    from_cluster(&folder).writes(&["db.yaml"]).warns(&changed);
+    let after = folder.read("db.yaml");
+    assert_eq!(after.lines().filter(|line| !before.contains(line)).count(), 1, "{after}");
+    assert!(after.contains(&wrap));
+    folder.waxseal(&["open", "db.yaml", "--identity", "new.key"]).succeeds();
+}
+
+#[test]
+fn forged_offers_change_nothing_or_do_no_harm() {
+    let folder = behind();
+    let (envelope, commitment, wrap) = good_offer(&folder);
+    let (new, stranger) = (folder.key_id("new"), folder.key_id("stranger"));
+    let other_commitment = format!("{}{}", if commitment.starts_with('A') { "B" } else { "A" }, &commitment[1..]);
+    let nothing = format!("{SAID}changed 0 of 1 SealedSecrets, in 0 files\n1 of 1 SealedSecrets are not up to date\n");
+    for forged in [
+        json!("garbage"),
+        json!({envelope.clone(): "garbage"}),
+        json!({envelope.clone(): {"commitment": commitment, "wraps": {new.clone(): "garbage"}}}),
+        json!({envelope.clone(): {"commitment": commitment, "wraps": {new.clone(): format!("{wrap}\n")}}}),
+        json!({envelope.clone(): {"commitment": commitment, "wraps": {stranger: wrap}}}),
+        json!({envelope.clone(): {"commitment": other_commitment, "wraps": {new.clone(): wrap}}}),
+        json!({"e0123456789": {"commitment": commitment, "wraps": {new.clone(): wrap}}}),
+    ] {
+        serve_one(&folder, "200 OK", &page(&[object("db", &forged)], None));
+        let outcome = from_cluster(&folder).finish();
+        assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (nothing.as_str(), Some(0)), "{forged}");
+        assert_eq!(outcome.stdout, behind_line(&folder, &envelope));
+    }
+
+    // A wrap of another envelope has the right form: nobody without a key can tell. The file still opens with the old
+    // key, and whoever holds it is told.
+    folder.write("other.yaml", SECRET.replace("name: db", "name: other"));
+    let sealed = folder.waxseal(&["seal", "other.yaml", "--keys", "new.yaml"]).succeeds();
+    let of_other = sealed.lines().find_map(|line| line.trim().strip_prefix(&format!("{new}: ")));
+    let of_other = of_other.expect("a wrap").trim_matches('"');
+    let forged = json!({envelope.clone(): {"commitment": commitment, "wraps": {new.clone(): of_other}}});
+    // Offers of an object with the name in the file come first, wherever they are in the list.
+    let good = json!({envelope.clone(): {"commitment": commitment, "wraps": {new.clone(): wrap}}});
+    let before = folder.read("db.yaml");
+    let mut objects = vec![object("a", &forged); 20];
+    objects.push(object("db", &good));
+    serve_one(&folder, "200 OK", &page(&objects, None));
+    let changed = format!("{SAID}changed 1 of 1 SealedSecrets, in 1 files\n");
+    from_cluster(&folder).writes(&["db.yaml"]).warns(&changed);
+    folder.waxseal(&["open", "db.yaml", "--identity", "new.key"]).succeeds();
+
+    folder.write("db.yaml", before);
+    serve_one(&folder, "200 OK", &page(&[object("db", &forged)], None));
+    from_cluster(&folder).writes(&["db.yaml"]).warns(&changed);
+    let opened = folder.waxseal(&["open", "db.yaml", "--identity", "old.key"]).finish();
+    assert_eq!(opened.status.code(), Some(0));
+    let broken = format!("envelope {envelope}: the wrap for {new} is broken");
+    assert!(opened.stderr.contains(&broken), "{}", opened.stderr);
+}
+
+#[test]
+fn an_error_of_the_cluster_is_named_and_the_file_stays() {
+    let folder = behind();
+    let status = |code: u16| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code});
+    let secrets = json!({"apiVersion": "v1", "kind": "SecretList", "metadata": {}, "items": []});
+    let update = "hint: update waxseal, or see what `kubectl get wax -A` says\n";
+    let not_known = "the answer is not a list of SealedSecrets that this waxseal knows\n";
+    for (http, body, code, error) in [
+        (
+            "403 Forbidden",
+            status(403),
+            5,
+            "the API server does not let you list SealedSecrets in all namespaces (403)\n".to_owned(),
+        ),
+        (
+            "404 Not Found",
+            status(404),
+            5,
+            "the cluster does not know SealedSecrets\nhint: waxseal-controller and its custom resource definitions are \
+             not installed there\n"
+                .to_owned(),
+        ),
+        ("410 Gone", status(410), 5, "the API server answers with an error (410)\n".to_owned()),
+        ("200 OK", secrets, 3, format!("{not_known}{update}")),
+        ("200 OK", json!({"items": [1]}), 3, format!("{not_known}{update}")),
+    ] {
+        serve_one(&folder, http, &body);
+        from_cluster(&folder).fails(code, &format!("{SAID}error: context test: {error}"));
+    }
+    folder.write("kubeconfig", "{}");
+    from_cluster(&folder).fails(5, "error: no current context; the kubeconfig has no contexts\n");
+}
+
+#[test]
+fn one_object_that_is_too_large_is_an_error() {
+    let folder = behind();
+    let too_large = " ".repeat(8 * 1024 * 1024 + 1);
+    let pages = ["limit=100", "limit=12", "limit=1 "].map(|limit| (limit, "200 OK", too_large.clone()));
+    serve_pages(&folder, pages.to_vec());
+    let outcome = from_cluster(&folder).finish();
+    assert_eq!(outcome.status.code(), Some(5));
+    let end = "is larger than 8 MiB, the most that is read\n";
+    assert!(outcome.stderr.ends_with(end), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_cluster_is_not_asked_when_the_wraps_come_from_elsewhere() {
+    let folder = behind();
+    for source in [&["--check"][..], &["--offers", "-"], &["--identity", "old.key"]] {
+        let outcome = rotate(&folder, &[source, &["--context", "test"]].concat()).finish();
+        assert_eq!(outcome.status.code(), Some(2));
+        let expected = format!("error: the argument '{}", source[0]);
+        assert!(outcome.stderr.starts_with(&expected), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("cannot be used with"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_status_file_of_a_controller_without_kubernetes_has_offers() {
+    let folder = behind();
+    let (envelope, commitment, wrap) = good_offer(&folder);
+    let rewrapped = json!({envelope: {"commitment": commitment, "wraps": {folder.key_id("new"): wrap}}});
+    let entry = json!({"file": "db.yaml", "namespace": "shop", "name": "db", "status": {"rewrapped": rewrapped}});
+    let without = json!({"namespace": "shop", "name": "web", "status": {}});
+    let report = json!({"sealedSecrets": [without, entry], "unreadable": []});
+    folder.write("status.json", report.to_string());
+    rotate(&folder, &["--offers", "status.json"])
+        .writes(&["db.yaml"])
+        .warns("changed 1 of 1 SealedSecrets, in 1 files\n");
+    assert!(folder.read("db.yaml").contains(&wrap));
+}
