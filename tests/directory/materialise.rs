@@ -96,7 +96,7 @@ fn with_broken_wrap(sealed: &str, key: &str) -> String {
 
 #[test]
 fn a_broken_wrap_is_reported_once_and_as_long_as_it_is_there() {
-    let machine = Machine::with_key();
+    let machine = Machine::new();
     let generate = || Identity::generate(KeyKind::Hybrid, &mut randomness::system());
     let (own, recovery) = (generate(), generate());
     machine.add_identity(&own, "2026-01-01T00:00:00Z");

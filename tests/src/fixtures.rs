@@ -31,6 +31,9 @@ pub fn secrets() -> Result<Vec<Fixture>, Error> {
     let mut fixtures = by_hand();
     for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"))? {
         let path = entry?.path();
+        if path.is_dir() {
+            continue;
+        }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         fixtures.push(Fixture { name, text: std::fs::read_to_string(&path)? });
     }
