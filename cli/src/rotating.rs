@@ -41,7 +41,7 @@ pub(crate) enum WrapSource<'a> {
 
 /// What is changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extent {
+pub(crate) enum RotationMode {
     /// Wraps are added.
     Add,
     /// Wraps are added, and those whose proof failed are replaced.
@@ -177,18 +177,18 @@ pub(crate) fn rotate(
     object: &SealedObject,
     clusters: &[ClusterKeys],
     source: &WrapSource<'_>,
-    extent: Extent,
+    mode: RotationMode,
 ) -> Result<Rotated, CliError> {
     let rotation = Rotation { object, clusters };
     match source {
         WrapSource::Nowhere => rotation.changed(Vec::new(), Vec::new(), Vec::new()),
         WrapSource::Offers(offers) => rotation.changed(rotation.offered(offers), Vec::new(), Vec::new()),
         WrapSource::Identities(ring) => match rotation.opened(ring)? {
-            None => rotation.unopened(extent),
-            Some(opened) if extent == Extent::Reseal => rotation.reseal(&opened),
+            None => rotation.unopened(mode),
+            Some(opened) if mode == RotationMode::Reseal => rotation.reseal(&opened),
             Some(opened) => {
-                let added = rotation.made(ring, &opened, extent)?;
-                let pruned = if extent == Extent::Prune { rotation.prunable(&opened, &added) } else { Vec::new() };
+                let added = rotation.made(ring, &opened, mode)?;
+                let pruned = if mode == RotationMode::Prune { rotation.prunable(&opened, &added) } else { Vec::new() };
                 rotation.changed(added, pruned, opened.broken_wraps)
             }
         },
@@ -229,9 +229,9 @@ impl Rotation<'_> {
         accepted
     }
 
-    fn made(&self, ring: &KeyRing, opened: &Opened, extent: Extent) -> Result<Vec<NewWrap>, CliError> {
+    fn made(&self, ring: &KeyRing, opened: &Opened, mode: RotationMode) -> Result<Vec<NewWrap>, CliError> {
         let mut wanted = self.wanted(&opened.broken_wraps);
-        if extent == Extent::ReplaceBroken {
+        if mode == RotationMode::ReplaceBroken {
             let keys: Vec<_> = self.clusters.iter().flat_map(ClusterKeys::recipients).collect();
             wanted.extend(opened.broken_wraps.iter().filter_map(|broken| {
                 let recipient = keys.iter().find(|recipient| *recipient.key_id() == broken.key)?.clone();
@@ -251,10 +251,10 @@ impl Rotation<'_> {
     }
 
     /// The outcome for an object that no identity opens.
-    fn unopened(&self, extent: Extent) -> Result<Rotated, CliError> {
+    fn unopened(&self, mode: RotationMode) -> Result<Rotated, CliError> {
         let mut rotated = self.changed(Vec::new(), Vec::new(), Vec::new())?;
         let is_meant = self.used().any(|(id, envelope)| self.clusters.iter().any(|it| it.has(id, envelope, &[])));
-        if is_meant && (extent == Extent::Reseal || !rotated.findings.is_empty()) {
+        if is_meant && (mode == RotationMode::Reseal || !rotated.findings.is_empty()) {
             let message = "the given identities do not open it".to_owned();
             rotated.findings.push(Finding { reason: "KeyMissing", message });
         }

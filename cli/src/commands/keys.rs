@@ -29,7 +29,7 @@ pub(crate) enum KeysCommand {
     Usage(usage::UsageArguments),
     Retire(retire::RetireArguments),
     Revoke(revoke::RevokeArguments),
-    Rotate(rotate::RotateArguments),
+    Rotate(rotate::RotateKeyArguments),
 }
 
 pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Failures> {

@@ -24,7 +24,7 @@ use crate::keys_file::{KeysFile, check_creation_times};
 use crate::lossless_edit::{self, ObjectChanges};
 use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
-use crate::rotating::{self, ClusterKeys, Extent, Finding, Offers, WantedOffers, WrapSource};
+use crate::rotating::{self, ClusterKeys, Finding, Offers, RotationMode, WantedOffers, WrapSource};
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::Streams;
 use crate::workers;
@@ -43,7 +43,7 @@ use crate::workers;
     group = ArgGroup::new("source").args(["identity", "offers", "check"]).conflicts_with("cluster"),
     group = ArgGroup::new("cluster").args(["context", "kubeconfig"]).multiple(true),
     // Without the conflicts, clap does not require an identity beside an option that conflicts with identities.
-    group = ArgGroup::new("extent")
+    group = ArgGroup::new("mode")
         .args(["replace_broken", "prune", "reseal"])
         .requires("identity")
         .conflicts_with_all(["offers", "check", "cluster"])
@@ -213,12 +213,12 @@ impl RotateArguments {
         Ok(WrapSource::Offers(offers))
     }
 
-    fn extent(&self) -> Extent {
+    fn mode(&self) -> RotationMode {
         match (self.replace_broken, self.prune, self.reseal) {
-            (true, ..) => Extent::ReplaceBroken,
-            (_, true, _) => Extent::Prune,
-            (.., true) => Extent::Reseal,
-            _ => Extent::Add,
+            (true, ..) => RotationMode::ReplaceBroken,
+            (_, true, _) => RotationMode::Prune,
+            (.., true) => RotationMode::Reseal,
+            _ => RotationMode::Add,
         }
     }
 
@@ -234,7 +234,7 @@ impl RotateArguments {
         let (mut changes, mut sealed_to) = (Vec::new(), BTreeSet::new());
         let read = read_text(input, &text, |object| {
             outcome.objects += 1;
-            match rotating::rotate(&object, clusters, source, self.extent()) {
+            match rotating::rotate(&object, clusters, source, self.mode()) {
                 Ok(rotated) => {
                     sealed_to.extend(rotated.sealed_to);
                     if !rotated.changes.is_empty() {

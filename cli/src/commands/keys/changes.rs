@@ -11,7 +11,7 @@ pub(super) struct Fetched {
     /// All keys of the file.
     pub(super) keys: Vec<PublishedKey>,
     /// A change for each key that is added, dropped or in another state.
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<KeyChange>,
     /// The keys that are Revoked in the file but not in the cluster. They stay Revoked.
     pub(super) still_revoked: Vec<KeyId>,
     /// The new primary; `None` if the primary stays or if the file is new.
@@ -27,7 +27,7 @@ pub(super) enum NewPrimary {
 
 /// How one key of the file changes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct KeyChange {
     /// The key as it is in the file afterwards, or was before it was dropped.
     pub(super) key: PublishedKey,
     pub(super) kind: ChangeKind,
@@ -70,7 +70,7 @@ impl Fetched {
                     key.state = KeyState::Revoked;
                 }
             }
-            changes.extend(change_of_state(before, &key).map(|kind| Change { key: key.clone(), kind }));
+            changes.extend(change_of_state(before, &key).map(|kind| KeyChange { key: key.clone(), kind }));
             keys.push(key);
         }
         let only_in_file: Vec<_> = file.iter().filter(|key| find(&keys, &key.recipient).is_none()).cloned().collect();
@@ -78,7 +78,7 @@ impl Fetched {
             if key.role == KeyRole::Recovery || key.state == KeyState::Revoked {
                 keys.push(key);
             } else {
-                changes.push(Change { key, kind: ChangeKind::Dropped });
+                changes.push(KeyChange { key, kind: ChangeKind::Dropped });
             }
         }
         let new_primary = new_primary(file, &keys);
@@ -154,7 +154,7 @@ mod tests {
             if stays {
                 assert_eq!((keys, changes), (vec![published.clone(), gone], Vec::new()));
             } else {
-                let dropped = Change { key: gone, kind: ChangeKind::Dropped };
+                let dropped = KeyChange { key: gone, kind: ChangeKind::Dropped };
                 assert_eq!((keys, changes), (vec![published.clone()], vec![dropped]));
             }
         }
@@ -173,7 +173,7 @@ mod tests {
             let before = key(KeyRole::Cluster, from, 1);
             let result = fetched(std::slice::from_ref(&before), &[with_state(&before, to)]);
             let after = with_state(&before, after);
-            let changes: Vec<_> = kind.map(|kind| Change { key: after.clone(), kind }).into_iter().collect();
+            let changes: Vec<_> = kind.map(|kind| KeyChange { key: after.clone(), kind }).into_iter().collect();
             assert_eq!((result.keys, result.changes), (vec![after], changes), "{from:?} to {to:?}");
             assert_eq!(result.still_revoked.len(), usize::from(from == Revoked));
         }

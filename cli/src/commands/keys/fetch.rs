@@ -5,8 +5,8 @@ use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::PublishedKey;
 
-use super::changes::{Change, ChangeKind, Contradiction, Fetched, NewPrimary};
-use super::target::Target;
+use super::changes::{ChangeKind, Contradiction, Fetched, KeyChange, NewPrimary};
+use super::target::KeysTarget;
 use crate::cluster::{self, ClusterArguments};
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{cluster_name, file_name};
@@ -51,7 +51,7 @@ pub(crate) struct FetchArguments {
 }
 
 pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<(), Failures> {
-    let target = Target::named(arguments.name.as_deref(), arguments.output.clone())?;
+    let target = KeysTarget::named(arguments.name.as_deref(), arguments.output.clone())?;
     let current = target.read()?;
     let fetched = fetch(&arguments, &target, current.as_deref())?;
     for id in &fetched.still_revoked {
@@ -69,13 +69,13 @@ pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<()
 }
 
 /// Reads the keys of the file. Refuses a file that is not a keys file, so that it is not overwritten.
-fn keys_in_file(target: &Target, current: Option<&str>) -> Result<Vec<PublishedKey>, CliError> {
+fn keys_in_file(target: &KeysTarget, current: Option<&str>) -> Result<Vec<PublishedKey>, CliError> {
     let refused = |error| CliError::manifest(target.place(), &error).with_context("this file is not a keys file");
     current.map_or(Ok(Vec::new()), |text| read_keys(text).map_err(refused))
 }
 
 /// Fetches the keys of the cluster and merges them into those of the file, sorted like a keys file.
-fn fetch(arguments: &FetchArguments, target: &Target, current: Option<&str>) -> Result<Fetched, CliError> {
+fn fetch(arguments: &FetchArguments, target: &KeysTarget, current: Option<&str>) -> Result<Fetched, CliError> {
     let current = keys_in_file(target, current)?;
     let (keys, place) = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
     as_read_back(&keys, &place)?;
@@ -99,7 +99,7 @@ fn as_read_back(keys: &[PublishedKey], place: &str) -> Result<Vec<PublishedKey>,
 }
 
 fn check_unchanged(fetched: &Fetched) -> Result<(), CliError> {
-    let difference = |Change { key, kind }: &Change| {
+    let difference = |KeyChange { key, kind }: &KeyChange| {
         let id = key.recipient.key_id();
         match kind {
             ChangeKind::Added => format!("{id} is new"),
@@ -137,7 +137,7 @@ fn ask_for_consent(arguments: &FetchArguments, fetched: &Fetched, streams: &mut 
             break;
         }
     }
-    let Some(Change { key, .. }) = denied else {
+    let Some(KeyChange { key, .. }) = denied else {
         return Ok(());
     };
     let error = CliError::refused(format!("{} was not accepted: the file stays as it is", key.recipient.key_id()));
@@ -145,7 +145,7 @@ fn ask_for_consent(arguments: &FetchArguments, fetched: &Fetched, streams: &mut 
     Err(error.with_hint(hint))
 }
 
-fn announcement(Change { key, kind }: &Change) -> String {
+fn announcement(KeyChange { key, kind }: &KeyChange) -> String {
     let (id, role, state) = (key.recipient.key_id(), key.role.as_str(), key.state.as_str());
     let (new, change) = match kind {
         ChangeKind::Added => ("new ", String::new()),
@@ -158,7 +158,7 @@ fn announcement(Change { key, kind }: &Change) -> String {
     format!("{new}key {id} ({role}, {state}, created {}){change}: {fingerprint}", key.created_at)
 }
 
-fn question(Change { key, kind }: &Change) -> String {
+fn question(KeyChange { key, kind }: &KeyChange) -> String {
     match kind {
         ChangeKind::Dropped => "Drop it from the file? Type yes: ".to_owned(),
         ChangeKind::Loosened { .. } => format!("Make it {} again? Type yes: ", key.state.as_str()),

@@ -18,12 +18,12 @@ Examples:
 /// not wait.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct RotateArguments {
+pub(crate) struct RotateKeyArguments {
     #[command(flatten)]
     owner: OwnerArguments,
 }
 
-pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(), Failures> {
+pub(crate) fn run(arguments: RotateKeyArguments, streams: &mut Streams) -> Result<(), Failures> {
     let owner = arguments.owner.open()?;
     let keys = owner.keys()?;
     let old: Vec<_> = keys.into_iter().map(|found| found.key).filter(key_owner::is_active).collect();

@@ -13,14 +13,14 @@ use crate::input::Input;
 use crate::output::{self, ChangedFolders, Destination};
 
 /// A keys file to read, compare and write.
-pub(super) struct Target {
+pub(super) struct KeysTarget {
     path: PathBuf,
     place: String,
     /// The configuration that names the file. Then nothing leads a read or a write out of its folder.
     configuration: Option<Arc<Configuration>>,
 }
 
-impl Target {
+impl KeysTarget {
     /// Returns the keys file of a cluster, or the file of `--output`. Refuses a cluster that is not in the nearest
     /// `.waxseal.yaml`, from the current folder upwards.
     pub(super) fn named(cluster: Option<&str>, output: Option<PathBuf>) -> Result<Self, CliError> {

@@ -18,7 +18,7 @@ use crate::error::{CliError, Failures, Kind};
 use crate::file_names::file_name;
 use crate::git::{self, Blob, Commit, Reach, Revisions};
 use crate::streams::Streams;
-use report::{Current, ReportFormat, Row};
+use report::{Current, Row, UsageFormat};
 use rows::Rows;
 use targets::Targets;
 use values::{Finder, Value, Wanted};
@@ -50,7 +50,7 @@ pub(crate) struct UsageArguments {
     history: bool,
     /// Print the list in this format
     #[arg(long, value_enum, default_value = "text")]
-    format: ReportFormat,
+    format: UsageFormat,
 }
 
 const EXAMPLES: &str = "\

@@ -14,7 +14,7 @@ const SHOWN_DIGITS: usize = 12;
 
 /// The format of the report.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ReportFormat {
+pub(super) enum UsageFormat {
     /// For people
     Text,
     /// For programs
@@ -72,12 +72,12 @@ pub(super) struct CommitReport {
 }
 
 /// Returns the report as text. The table has the columns of the last commit if the history was searched.
-pub(super) fn text_of(rows: &[Row<'_>], format: ReportFormat, reach: Reach) -> String {
+pub(super) fn text_of(rows: &[Row<'_>], format: UsageFormat, reach: Reach) -> String {
     match format {
-        ReportFormat::Text if rows.is_empty() => String::new(),
-        ReportFormat::Text => table(rows, reach),
-        ReportFormat::Json => to_json(&rows),
-        ReportFormat::Csv => csv(rows),
+        UsageFormat::Text if rows.is_empty() => String::new(),
+        UsageFormat::Text => table(rows, reach),
+        UsageFormat::Json => to_json(&rows),
+        UsageFormat::Csv => csv(rows),
     }
 }
 
