@@ -274,7 +274,7 @@ fn clusters_name_the_keys_that_inspect_open_and_list_show() {
     let shown = folder.waxseal(&["inspect", "apps", "--to", "staging", "--keys", "prod.yaml"]).succeeds();
     assert!(shown.contains(&format!("    key {id} (hybrid): Cluster, Active, in prod.yaml\n")), "{shown}");
     let open = folder.waxseal(&["open", "apps", "--identity", "staging.key", "--to", "prod"]).finish();
-    assert!(open.stderr.contains(&format!("it needs {id} (Cluster)\n")), "{}", open.stderr);
+    assert!(open.stderr.contains(&format!("which needs {id} (Cluster)\n")), "{}", open.stderr);
     let both = folder.waxseal(&["keys", "list", "--to", "prod", "--to", "staging"]).succeeds();
     assert!(both.contains(&id) && both.contains(&folder.key_id("staging")), "{both}");
     let json = folder.waxseal_in("apps", &["keys", "list", "--to", "prod", "--format", "json"]).succeeds();

@@ -180,7 +180,7 @@ fn a_rule_whose_recipients_cannot_be_used_is_refused_once() {
     let said = format!(
         "sealed 0 Secrets in 0 files
 error: .waxseal.yaml: {} is a classic key (X25519), which a quantum computer will break
-hint: pass `--allow-classic` if the values may be read then
+hint: pass `--allow-classic` if the values need no protection from a quantum computer
 ",
         folder.key_id("classic")
     );

@@ -580,8 +580,8 @@ fn the_keys_that_got_a_wrap_are_named_once() {
 fn arguments_that_contradict_each_other_are_refused() {
     let folder = behind();
     for options in [
-        &["rotate", "db.yaml", "--keys", "keys.yaml"][..],
-        &["rotate", "db.yaml", "--identity", "recovery.key"],
+        &["rotate", "db.yaml", "--identity", "recovery.key"][..],
+        &["rotate", "db.yaml", "--keys", "keys.yaml", "--check", "--context", "prod"],
         &["rotate", "--keys", "keys.yaml", "--check"],
         &["rotate", "db.yaml", "--keys", "keys.yaml", "--check", "--identity", "recovery.key"],
         &["rotate", "db.yaml", "--keys", "keys.yaml", "--offers", "db.yaml", "--identity", "recovery.key"],

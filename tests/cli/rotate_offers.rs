@@ -35,7 +35,7 @@ fn good_offer(folder: &Folder) -> (String, String, String) {
     folder
         .waxseal(&["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "old.key"])
         .writes(&["db.yaml"])
-        .warns("changed 1 of 1 SealedSecrets, in 1 files\n");
+        .warns("changed 1 of 1 SealedSecret in 1 file\n");
     let after = folder.read("db.yaml");
     folder.write("db.yaml", &before);
     let field = |text: &str, name: &str| {
@@ -107,7 +107,7 @@ fn the_offers_of_all_pages_are_read_and_only_wraps_change() {
         ("continue=more", "200 OK", page(&[object("renamed", &offer)], None).to_string()),
     ];
     serve_pages(&folder, pages);
-    let changed = format!("{SAID}changed 1 of 1 SealedSecrets, in 1 files\n");
+    let changed = format!("{SAID}changed 1 of 1 SealedSecret in 1 file\n");
     from_cluster(&folder).writes(&["db.yaml"]).warns(&changed);
     let after = folder.read("db.yaml");
     assert_eq!(after.lines().filter(|line| !before.contains(line)).count(), 1, "{after}");
@@ -121,7 +121,7 @@ fn forged_offers_change_nothing_or_do_no_harm() {
     let (envelope, commitment, wrap) = good_offer(&folder);
     let (new, stranger) = (folder.key_id("new"), folder.key_id("stranger"));
     let other_commitment = format!("{}{}", if commitment.starts_with('A') { "B" } else { "A" }, &commitment[1..]);
-    let nothing = format!("{SAID}changed 0 of 1 SealedSecrets, in 0 files\n1 of 1 SealedSecrets are not up to date\n");
+    let nothing = format!("{SAID}changed 0 of 1 SealedSecret in 0 files\n1 of 1 SealedSecret is not up to date\n");
     for forged in [
         json!("garbage"),
         json!({envelope.clone(): "garbage"}),
@@ -150,7 +150,7 @@ fn forged_offers_change_nothing_or_do_no_harm() {
     let mut objects = vec![object("a", &forged); 20];
     objects.push(object("db", &good));
     serve_one(&folder, "200 OK", &page(&objects, None));
-    let changed = format!("{SAID}changed 1 of 1 SealedSecrets, in 1 files\n");
+    let changed = format!("{SAID}changed 1 of 1 SealedSecret in 1 file\n");
     from_cluster(&folder).writes(&["db.yaml"]).warns(&changed);
     folder.waxseal(&["open", "db.yaml", "--identity", "new.key"]).succeeds();
 
@@ -204,7 +204,7 @@ fn one_object_that_is_too_large_is_an_error() {
     serve_pages(&folder, pages.to_vec());
     let outcome = from_cluster(&folder).finish();
     assert_eq!(outcome.status.code(), Some(5));
-    let end = "is larger than 8 MiB, the most that is read\n";
+    let end = "is larger than 8 MiB, which is the limit\n";
     assert!(outcome.stderr.ends_with(end), "{}", outcome.stderr);
 }
 
@@ -231,6 +231,6 @@ fn a_status_file_of_a_controller_without_kubernetes_has_offers() {
     folder.write("status.json", report.to_string());
     rotate(&folder, &["--offers", "status.json"])
         .writes(&["db.yaml"])
-        .warns("changed 1 of 1 SealedSecrets, in 1 files\n");
+        .warns("changed 1 of 1 SealedSecret in 1 file\n");
     assert!(folder.read("db.yaml").contains(&wrap));
 }

@@ -149,7 +149,7 @@ fn a_run_without_a_value_is_refused() {
         .waxseal(&["set", "db.yaml", "--keys", "cluster.yaml", "--from-file", "large"])
         .fails(3, "error: large: larger than 1 MiB, which is the limit for a Secret\n");
     let recipients = "error: no recipients to seal to
-hint: pass `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`
+hint: pass `--to CLUSTER`, `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`, or write rules into .waxseal.yaml
 ";
     folder.waxseal(&["set", "db.yaml", "A"]).stdin("x").fails(2, recipients);
 }
@@ -445,4 +445,18 @@ fn another_name_of_the_file_keeps_the_text_from_before_and_is_warned_of() {
     assert_eq!(folder.read("again.yaml"), before);
     let file = fs::metadata(folder.path().join("db.yaml")).expect("a file");
     assert_eq!((file.nlink(), file.mode() & 0o777), (1, 0o640));
+}
+
+#[test]
+fn a_value_for_fewer_clusters_than_the_others_is_refused_unless_the_cluster_is_named() {
+    let folder = folder_with("A: a long value");
+    folder.generate("staging", &[]);
+    let both = ["seal", "--keys", "cluster.yaml", "--keys", "staging.yaml"];
+    folder.write("db.yaml", folder.waxseal(&both).stdin(SECRET).succeeds());
+    let staging = folder.key_id("staging");
+    let outcome = folder.waxseal(&SET_A).stdin("new").finish();
+    assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(&staging) && outcome.stderr.contains("--drop-cluster"), "{}", outcome.stderr);
+    let dropping = [&SET_A[..], &["--drop-cluster", &staging]].concat();
+    folder.waxseal(&dropping).stdin("new").writes(&["db.yaml"]).warns(SAYS_A);
 }

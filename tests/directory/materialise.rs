@@ -4,6 +4,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
 use rustix::process::Signal;
 use serde_json::Value;
 use waxseal_shared::key::{Identity, KeyKind};
@@ -103,7 +104,7 @@ fn a_broken_wrap_is_reported_once_and_as_long_as_it_is_there() {
     let machine = Machine::new();
     let generate = || Identity::generate(KeyKind::Hybrid, &mut randomness::system());
     let (own, recovery) = (generate(), generate());
-    machine.add_identity(&own, "2026-01-01T00:00:00Z");
+    machine.add_identity(&own, &Timestamp::now().to_string());
     let namespace = Namespace::parse("shop").expect("a namespace");
     let recipients = [&own, &recovery].map(|identity| identity.recipient().clone());
     let text = secret("db", "one");

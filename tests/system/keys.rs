@@ -169,14 +169,14 @@ async fn start_without_generation(context: &Context, cluster: &Cluster, name: &s
 }
 
 /// A controller that makes no keys and is ready.
-async fn started(context: &Context, cluster: &Cluster, name: &str) -> Result<Controller, Error> {
+pub(crate) async fn started(context: &Context, cluster: &Cluster, name: &str) -> Result<Controller, Error> {
     let controller = start_without_generation(context, cluster, name).await?;
     controller.ready().await?;
     Ok(controller)
 }
 
 /// A controller that makes keys and is ready.
-pub(crate) async fn started_with_generation(
+async fn started_with_generation(
     context: &Context,
     cluster: &Cluster,
     name: &str,

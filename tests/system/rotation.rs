@@ -20,7 +20,7 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, new_identity, sealing_key, secret, started_with_generation, until_warned};
+use crate::keys::{Keys, new_identity, sealing_key, secret, started, until_warned};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights::{requests_in, writes};
 use crate::sealing::{DEADLINE, condition, create, opaque, run, with_reason};
@@ -56,7 +56,7 @@ impl<'a> Fleet<'a> {
         let keys = Keys::of(cluster);
         let identity = new_identity();
         keys.identities.create(&PostParams::default(), &secret("one", &identity, FIRST)).await?;
-        let controller = started_with_generation(context, cluster, "one").await?;
+        let controller = started(context, cluster, "one").await?;
         let first = identity.recipient().key_id().to_string();
         let mut fleet = Self { context, cluster, controller, keys, namespaces: Vec::new(), first };
         fleet.fetch_keys()?;
@@ -169,7 +169,7 @@ impl<'a> Fleet<'a> {
 
     /// Replaces the controller by another one. Waits until it has looked at all objects.
     async fn restart(&mut self) -> TestResult {
-        let another = started_with_generation(self.context, self.cluster, "another").await?;
+        let another = started(self.context, self.cluster, "another").await?;
         std::mem::replace(&mut self.controller, another).stop().await?;
         let count = self.objects().await?.len();
         self.until_counted("sealed_secrets", "reason", "Materialised", count).await
@@ -414,7 +414,7 @@ async fn recovery(context: &Context, cluster: &Cluster) -> TestResult {
     fleet.keys.identities.delete("stray", &DeleteParams::default()).await?;
 
     // Without the configuration the key goes.
-    let another = started_with_generation(context, cluster, "without").await?;
+    let another = started(context, cluster, "without").await?;
     std::mem::replace(&mut fleet.controller, another).stop().await?;
     fleet.keys.until_gone(&ours_id).await?;
     Ok(())

@@ -14,7 +14,7 @@ use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
 use crate::input::Input;
 use crate::lossless_edit::{Change, NewValue};
-use crate::recipients::{self, FileRecipients, RecipientArguments, Recipients};
+use crate::recipients::{self, FileRecipients, RecipientArguments, Recipients, nothing_names_recipients};
 use crate::residue::ValueSearch;
 use crate::sealed_objects::SealedObject;
 use crate::streams::Streams;
@@ -86,6 +86,9 @@ impl SetArguments {
         let placed = |error: CliError| error.or_at(&visible_path(self.file.as_ref()));
         let mut recipients = FileRecipients::new(&self.recipients, &Input::named(&self.file))?;
         let configured = recipients.clusters.of_file(self.file.as_ref())?;
+        if configured.is_none() && !self.recipients.names_recipients() {
+            return Err(nothing_names_recipients());
+        }
         let chosen = recipients.of(configured.as_ref()).map_err(placed)?;
         let mut files = recipients.named_files.clone();
         if let Some(file) = &configured {
