@@ -369,8 +369,8 @@ async fn unwritable(context: &Context, cluster: &Cluster) -> TestResult {
     keys.identities.create(&PostParams::default(), &frozen_secret).await?;
     keys.until_published(&frozen, KeyState::Active).await?;
     keys.ask_for(&frozen, "Revoked").await?;
-    let immutable = "failed to write the state Revoked to the identity Secret frozen: it is immutable; replace it by one \
-                     that is not, with \"Revoked\" under the data key \"state\"; trying again";
+    let immutable = "failed to write the state Revoked to the identity Secret frozen: the Secret is immutable; replace it \
+                     by a Secret that is not immutable and has \"Revoked\" under the data key \"state\"; trying again";
     until_warned(&controller, immutable).await?;
     keys.delete(&frozen).await?;
     keys.until_published(&frozen, KeyState::Revoked).await?;
