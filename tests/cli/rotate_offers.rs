@@ -229,8 +229,6 @@ fn a_status_file_of_a_controller_without_kubernetes_has_offers() {
     let without = json!({"namespace": "shop", "name": "web", "status": {}});
     let report = json!({"sealedSecrets": [without, entry], "unreadable": []});
     folder.write("status.json", report.to_string());
-    rotate(&folder, &["--offers", "status.json"])
-        .writes(&["db.yaml"])
-        .warns("changed 1 of 1 SealedSecret in 1 file\n");
+    rotate(&folder, &["--offers", "status.json"]).writes(&["db.yaml"]).warns("changed 1 of 1 SealedSecret in 1 file\n");
     assert!(folder.read("db.yaml").contains(&wrap));
 }

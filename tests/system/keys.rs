@@ -176,11 +176,7 @@ pub(crate) async fn started(context: &Context, cluster: &Cluster, name: &str) ->
 }
 
 /// A controller that makes keys and is ready.
-async fn started_with_generation(
-    context: &Context,
-    cluster: &Cluster,
-    name: &str,
-) -> Result<Controller, Error> {
+async fn started_with_generation(context: &Context, cluster: &Cluster, name: &str) -> Result<Controller, Error> {
     let controller = Controller::start(cluster, &context.programs, name).await?;
     controller.ready().await?;
     Ok(controller)

@@ -50,8 +50,10 @@ fn judge(object: &SealedSecret) {
 }
 
 fn assert_says(judgement: &Judgement, reason: Reason, message: &str) {
-    assert_eq!((judgement.reason, judgement.message.as_str()), (reason, message));
-    assert_holds_no_value(message);
+    assert_eq!(judgement.reason, reason);
+    // What a person can do may follow.
+    assert!(judgement.message.starts_with(message), "{}", judgement.message);
+    assert_holds_no_value(&judgement.message);
 }
 
 fn assert_holds_no_value(message: &str) {
