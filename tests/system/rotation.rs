@@ -368,7 +368,7 @@ async fn recovery(context: &Context, cluster: &Cluster) -> TestResult {
     let ours_id = ours.recipient().key_id().to_string();
     let configured = async |name: &str, recipient: &str| {
         let mut command = Command::new(&context.programs.waxseal_controller);
-        command.env_clear().env("WAXSEAL_RECOVERY_RECIPIENT", recipient);
+        command.env_clear().env("WAXSEAL_NO_KEY_GENERATION", "true").env("WAXSEAL_RECOVERY_RECIPIENT", recipient);
         let controller = Controller::start_command(cluster, command, name).await?;
         controller.ready().await?;
         Ok::<_, Error>(controller)
