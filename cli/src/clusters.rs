@@ -17,9 +17,9 @@ use crate::keys_file::KeysFile;
 
 /// The configurations and keys files of one run. Each is read once, however many files use it.
 ///
-/// [`Self::of_file`] returns the configuration of a file and the rule that matches it, [`Self::keys_file`] the keys of a
-/// cluster to seal to, and [`Self::all_keys_files`] those of all clusters, also of the ones that the file is not sealed
-/// to. [`FileRecipients`](crate::recipients::FileRecipients) chooses the recipients of a file.
+/// [`Self::of_file`] returns the configuration of a file and the rule that matches it. [`Self::keys_file`] returns the
+/// keys file of one cluster. [`Self::all_keys_files`] returns the keys files of all clusters, also of those that the
+/// file is not sealed to. [`FileRecipients`](crate::recipients::FileRecipients) chooses the recipients of a file.
 pub(crate) struct Clusters {
     current_folder: PathBuf,
     /// By the folder in which the search began.
@@ -152,7 +152,7 @@ pub(crate) struct Found<'a> {
 
 /// Finds a cluster in the nearest configuration.
 pub(crate) fn find<'a>(name: &str, configuration: Option<&'a Configuration>) -> Result<Found<'a>, CliError> {
-    // Only a name that can be a cluster's stands in a line to copy.
+    // The line to copy shows the user's name only if a cluster can have this name.
     let example = if ClusterName::parse(name).is_some() { name } else { "NAME" };
     let line = format!("{example}: {{keys: .waxseal/{example}.yaml}}");
     let Some(configuration) = configuration else {

@@ -63,7 +63,7 @@ impl ClusterName {
     }
 }
 
-/// A cluster is looked up by a name that may not be one.
+/// Lets a map of clusters be searched with any text, also with a text that no cluster can have as its name.
 impl Borrow<str> for ClusterName {
     fn borrow(&self) -> &str {
         &self.0
@@ -125,9 +125,10 @@ struct AllowFields {
 impl Configuration {
     /// Reads the text of a `.waxseal.yaml` in `folder`; `place` is the name that messages show.
     ///
-    /// Refuses what [`read_one`] refuses, unknown fields, and with its place: another version, a name that is not a
-    /// cluster's, a keys path that leads out of the folder, two clusters with one keys file, a rule with an empty list,
-    /// an unknown or repeated cluster, a glob that can match no file, and a namespace that is not a DNS label.
+    /// Refuses what [`read_one`] refuses, and unknown fields. Also refuses these, and says where they are: another
+    /// version, a name that no cluster can have, a keys path that leads out of the folder, two clusters with one keys
+    /// file, a rule with an empty list, an unknown or repeated cluster, a glob that can match no file, and a namespace
+    /// that is not a DNS label.
     pub(crate) fn parse(folder: PathBuf, place: String, text: &str) -> Result<Self, CliError> {
         let reader = Reader { place: &place, text };
         let fields = reader.fields()?;
@@ -261,7 +262,7 @@ pub(crate) fn joined<'a>(names: impl Iterator<Item = &'a ClusterName>) -> String
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Returns a path that leads to a file below a folder whatever the folder is, or why it does not.
+/// Returns the text as a path that stays below its folder, whatever that folder is. The error says why it does not.
 fn path_below(text: &str) -> Result<PathBuf, &'static str> {
     if text.is_empty() || text.ends_with('/') {
         return Err("not the name of a file");

@@ -5,7 +5,7 @@ use waxseal_shared::sealing_key::{KeyRole, PublishedKey};
 
 use crate::error::CliError;
 
-/// A cluster, or a keys file of its own, with all keys in its keys file, of any state.
+/// A cluster, or a file of `--keys`, with all keys of the file, whatever their states.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KnownCluster<'a> {
     /// The name that `--drop-cluster` takes.
@@ -16,15 +16,14 @@ pub(crate) struct KnownCluster<'a> {
 /// Refuses recipients that leave out somebody who can read a value of the object now.
 ///
 /// - `wraps`: the key ids of all wraps in the envelopes that values of the object name.
-/// - `clusters`: all clusters of the configuration, and the files of `--keys`. Those that are not sealed to belong in it
-///   too.
+/// - `clusters`: all clusters of the configuration, also those that are not sealed to, and the files of `--keys`.
 /// - `chosen`: the key ids of the recipients that the new values are sealed to.
 /// - `dropped`: the values of `--drop-cluster`, names of clusters and key ids.
 ///
 /// A cluster whose own key (role `Cluster`, any state) has a wrap needs an own key among the recipients. A recovery key
-/// can be in the files of several clusters, so it does not show which of them the object is for: of the files that have
-/// it, one needs a key among the recipients. A wrap for a key that no file has is refused, unless the key is a recipient
-/// itself.
+/// can be in the files of several clusters, so it does not show which of them the object is for. It is enough if one of
+/// the files with this recovery key has a key among the recipients. A wrap for a key that no file has is refused,
+/// unless the key is a recipient itself.
 pub(crate) fn check<'k>(
     wraps: impl IntoIterator<Item = &'k KeyId>,
     clusters: &[KnownCluster<'_>],
@@ -66,7 +65,7 @@ impl<'a> Missing<'a> {
     }
 }
 
-/// Returns who would miss the new value, of those that a wrap is for.
+/// Returns those who have the key with this id, and could not read the new value.
 fn missing_for<'a>(id: &'a KeyId, clusters: &[KnownCluster<'a>], chosen: &[KeyId]) -> Vec<Missing<'a>> {
     let own: Vec<_> = clusters.iter().filter(|cluster| cluster.has(id, KeyRole::Cluster)).collect();
     if !own.is_empty() {

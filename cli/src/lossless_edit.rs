@@ -178,7 +178,8 @@ struct Editor<'a> {
 }
 
 impl Editor<'_> {
-    /// Returns the splices for the first changes, as many as do not touch the same text, and the other changes.
+    /// Returns the splices for the first changes, and the changes of later rounds. A round ends before the first change
+    /// that touches the same text as an earlier change of the round.
     fn round<'c>(&self, changes: &'c [Change]) -> Option<(Vec<Splice>, &'c [Change])> {
         let mut splices = Vec::new();
         let mut touched: Vec<&[String]> = Vec::new();
@@ -204,7 +205,7 @@ impl Editor<'_> {
         &change.path[..depth]
     }
 
-    /// The innermost mapping with entries on the way to an entry, and the length of the path to it.
+    /// Returns the innermost non-empty mapping on the path to an entry, and the length of the path to this mapping.
     fn innermost_mapping(&self, path: &[&str]) -> Option<(usize, MappingSpan)> {
         let with_entries = |depth| self.object.mapping_span(&path[..depth]).filter(|map| !map.entries.is_empty());
         (0..path.len()).rev().find_map(|depth| Some((depth, with_entries(depth)?)))
@@ -237,8 +238,8 @@ impl Editor<'_> {
         Splice { range: start + kept.start..start + kept.end, text: new.to_owned() }
     }
 
-    /// Inserts an entry into the innermost mapping on its path that has entries, together with the mappings below it
-    /// that are missing or empty.
+    /// Inserts an entry. Mappings on its path that are missing or empty are written with it, into the innermost mapping
+    /// that has entries.
     fn inserted(&self, path: &[&str], value: &NewValue) -> Option<Vec<Splice>> {
         let (depth, mapping) = self.innermost_mapping(path)?;
         let nest = |value, name: &&str| NewValue::Map([((*name).to_owned(), value)].into());

@@ -65,7 +65,7 @@ pub(crate) struct FileRecipients<'a> {
     named: Option<Recipients>,
     /// The keys files of `--to` and `--keys`.
     pub(crate) named_files: Vec<Arc<KeysFile>>,
-    /// Of each rule, by the folder of its configuration and its number.
+    /// The recipients of each rule, by the folder of the configuration and the number of the rule.
     by_rule: HashMap<(PathBuf, usize), Result<Recipients, CliError>>,
 }
 

@@ -129,7 +129,7 @@ impl<'a> ValueSearch<'a> {
                         let dot = if path.is_empty() { "" } else { "." };
                         self.walk(field, &format!("{path}{dot}{}", name_or_ellipsis(name)), found);
                     } else {
-                        // Without the name in the path: the name contains the value.
+                        // The path leaves out this name, because the name contains the value.
                         found.extend(here(name));
                     }
                 }
@@ -159,8 +159,8 @@ fn spellings(value: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-/// Returns the base64 characters that depend on the value alone, if this many bytes come before it in its first group of
-/// three bytes.
+/// Returns the base64 characters that depend on the value alone. Base64 encodes groups of three bytes: `before` is the
+/// number of bytes before the value in the group in which it begins.
 fn base64_inside(value: &[u8], before: usize) -> Vec<u8> {
     let bytes = [&[0; 3][..before], value].concat();
     let encoded = BASE64_STANDARD_NO_PAD.encode(bytes.as_slice());

@@ -52,8 +52,8 @@ pub(crate) enum RotationMode {
     Reseal,
 }
 
-/// The most offers that are kept for one envelope, beside those of objects with the names in the files. Everyone who may
-/// write the status of an object can forge offers.
+/// The most offers that are kept for one envelope, because everyone who may write the status of an object can forge
+/// offers. Wanted offers of objects with the names in the files are always kept.
 const MAX_OFFERS: usize = 8;
 
 /// The offers of one cluster, by envelope id: only those that can add a wrap to an object in the files.
@@ -81,7 +81,7 @@ pub(crate) struct Rotated {
     pub(crate) changes: Vec<Change>,
     /// The keys that got a wrap.
     pub(crate) sealed_to: BTreeSet<KeyId>,
-    /// What the keys still ask for after the changes.
+    /// Why the object is still not up to date after the changes.
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -168,11 +168,14 @@ impl ClusterKeys {
     }
 }
 
-/// Finds what the keys of all clusters ask of an object, and makes the changes that the source of wraps allows.
+/// Finds why an object is not up to date with the keys of all clusters, and makes the changes that the source of wraps
+/// allows.
 ///
 /// With identities, opens the object even if it lacks no wrap: only this finds broken wraps.
 ///
-/// # Errors The object does not open, although it has a wrap for an identity; or it cannot be sealed again.
+/// # Errors
+///
+/// The object does not open, although it has a wrap for an identity; or it cannot be sealed again.
 pub(crate) fn rotate(
     object: &SealedObject,
     clusters: &[ClusterKeys],
@@ -343,9 +346,9 @@ impl Rotation<'_> {
 
     /// The recipients for the clusters that the object is meant for; empty if it is for other clusters.
     ///
-    /// Refuses a wrap for a key that no keys file has: its holder could not open the values any more. Refuses values
-    /// for different clusters, and clusters with broken wraps only: resealing would give values to a cluster that
-    /// cannot open them now. Refuses classic recipients for values that are hybrid.
+    /// Refuses a wrap for a key that no keys file has: its holder could not open the values any more. Refuses an object
+    /// whose values are for different clusters, and an envelope whose wraps for a cluster are all broken: resealing
+    /// would give values to a cluster that cannot open them now. Refuses classic recipients for values that are hybrid.
     fn recipients_of_all(&self, broken: &[BrokenWrap]) -> Result<Vec<Recipient>, CliError> {
         let mut recipients: Vec<Recipient> = Vec::new();
         for cluster in self.clusters {
@@ -371,8 +374,8 @@ impl Rotation<'_> {
         Ok(recipients)
     }
 
-    /// Whether all values of the object are meant for a cluster. Refuses an object with values that are and values that
-    /// are not.
+    /// Whether all values of the object are meant for a cluster. Refuses an object if only some of its values are, or
+    /// if all wraps of an envelope for this cluster are broken.
     fn is_for_all(&self, cluster: &ClusterKeys, broken: &[BrokenWrap]) -> Result<bool, CliError> {
         let (with, without): (Vec<_>, Vec<_>) =
             self.used().partition(|(id, envelope)| cluster.has(id, envelope, broken));
@@ -402,7 +405,7 @@ impl Rotation<'_> {
         sealed.envelopes().iter().filter(move |(id, _)| used.contains(id))
     }
 
-    /// Finds what the keys ask of the object after the changes; `broken` are the broken wraps that stay.
+    /// Finds why the object is still not up to date after the changes; `broken` are the broken wraps that stay.
     fn outcome(
         &self,
         changed: &SealedSecret,

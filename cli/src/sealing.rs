@@ -25,12 +25,13 @@ const MAX_APPLY_BYTES: usize = 200 * 1024;
 
 /// The options for sealing.
 pub(crate) struct Sealing {
-    /// The recipients, or the error for a text with a Secret.
+    /// The recipients, or the error with which a text with a Secret is refused.
     pub(crate) recipients: Result<Vec<Recipient>, CliError>,
     pub(crate) scope: Scope,
-    /// The namespace for manifests without a namespace. A manifest with another namespace is refused.
+    /// The value of `--namespace`, for manifests without a namespace. A manifest with another namespace is refused.
     pub(crate) namespace: Option<Namespace>,
-    /// The namespace for manifests without a namespace if the other one is absent. A manifest may have another.
+    /// The namespace of the rule, for manifests without a namespace. It counts only without `--namespace`. A manifest
+    /// may have another namespace.
     pub(crate) namespace_of_rule: Option<Namespace>,
 }
 
@@ -236,7 +237,7 @@ impl DocumentSealing<'_, '_> {
     fn prepare_secret(&self, object: &SecretObject, path: String) -> Result<Box<PreparedSecret>, CliError> {
         let secret = object.read().map_err(|error| self.manifest_error(&error))?;
         let namespace = self.namespace_of(&secret, &path)?.clone();
-        // Without recipients, the whole text is refused after its manifests.
+        // Without recipients, `Sealing::prepare` refuses the whole text after it has checked all manifests.
         if let Ok(recipients) = &self.options.recipients {
             seal::check(&secret, recipients).map_err(|error| self.refused(&path, &error.to_string()))?;
         }

@@ -60,7 +60,7 @@ pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Makes one pass, and further passes while Secrets wait for their deletion: `--once` has the same delay.
+/// Makes one pass, and further passes while Secrets wait for their deletion: the delay applies with `--once`, too.
 fn run_once(mut reconciler: Reconciler<'_>, wakeups: &Wakeups) -> Result<(), Box<dyn Error>> {
     loop {
         let result = reconciler.pass(wakeups).ok_or(TOLD_TO_STOP)?;

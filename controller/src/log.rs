@@ -33,9 +33,9 @@ pub(crate) fn init(format: Option<LogFormat>) {
     }
 }
 
-/// Whether a log line cannot show the content of a Secret: the controller's own lines, and those of libraries from INFO
-/// on. Lines of `kube_client` are never written: it logs answers of the API server, which can quote a Secret. The code
-/// that makes a request logs its failure in words of its own.
+/// Whether a log line cannot show the content of a Secret. The controller's own lines are safe at every level; those of
+/// libraries are safe at INFO, WARN and ERROR. Lines of `kube_client` are never written: it logs answers of the API
+/// server, which can quote a Secret. The code that makes a request logs its failure in words of its own.
 fn is_safe(metadata: &Metadata<'_>) -> bool {
     let is_of = |package: &str| metadata.target().split("::").next() == Some(package);
     is_of(env!("CARGO_CRATE_NAME")) || (*metadata.level() <= Level::INFO && !is_of("kube_client"))

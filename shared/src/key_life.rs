@@ -250,7 +250,8 @@ pub fn is_publication_of(published: &PublishedKey, held: &PublishedKey) -> bool 
     published.recipient == held.recipient && published.role == held.role && published.created_at == held.created_at
 }
 
-/// Whether a controller must remove a published key that is not a recovery key of its configuration: no held key has the same recipient, role and creation time.
+/// Whether a controller must remove a published key. The key must not be a recovery key of its configuration. The
+/// controller removes a key if no held key has the same recipient, role and creation time, with one exception (below).
 ///
 /// A published key with an unknown recipient may belong to one of the `broken` identities: nobody can tell. If this key
 /// is Active, it is removed: the controller cannot open what is sealed to the key. The controller publishes the key
@@ -269,7 +270,7 @@ pub fn must_be_removed(published: &PublishedKey, held: &[HeldKey], broken: usize
 pub enum FirstKeyObstacle<E> {
     /// A SealedSecret is sealed to a key.
     SealedSecret,
-    /// Keys were published, or nobody can tell.
+    /// Keys were published, or the published keys could not be read.
     Published,
     /// This SealedSecret could not be read, and may be sealed to a key.
     Unread(E),
@@ -277,8 +278,8 @@ pub enum FirstKeyObstacle<E> {
 
 /// Decides whether something shows that there was a key before.
 ///
-/// `published` are the keys that were published where nobody but the owner of the store can publish; `None` if they could
-/// not be read. SealingKeys of a cluster do not count: whoever may create one could keep the controller without a key.
+/// `published` are the keys in a place where only the owner of the store can publish; `None` if they could not be read.
+/// SealingKeys of a cluster do not count: whoever may create one could keep the controller without a key.
 pub fn first_key_obstacle<'a, E>(
     sealed_secrets: impl IntoIterator<Item = &'a SealedSecret>,
     published: Option<&[PublishedKey]>,

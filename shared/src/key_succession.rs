@@ -1,8 +1,8 @@
 //! The succession of keys: when a controller makes a new key, and when it retires the key before it.
 //!
-//! A successor follows the newest key of the cluster, and its creation time is later. So a new key becomes the primary,
-//! and a store that names a successor after the key that it follows holds at most one successor of each key, however
-//! many controllers work on the store.
+//! A successor follows the newest key of the cluster, and its creation time is later. So a new key becomes the primary.
+//! A store can name each successor after the key that it follows. Such a store holds at most one successor of each
+//! key, even if several controllers work on it.
 //!
 //! A key becomes Retired only while another key is Active. So the cluster always has a primary, unless all keys are
 //! Revoked. A revocation never waits.
@@ -25,7 +25,7 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 pub enum KeyGeneration {
     /// Never: the operator brings all keys.
     Off,
-    /// When no key is Active, and when the primary is older than the renewal period, if there is a period.
+    /// In two cases: no key is Active, or the primary is as old as the renewal period (if there is a period).
     On {
         /// How long a key is the primary; `None`: as long as nobody asks for a new key.
         renew_after: Option<SignedDuration>,
@@ -41,8 +41,8 @@ pub struct RenewalPeriodError;
 
 /// Reads a renewal period, such as `90d` or `12h 30m`; `0` is `None`. A day has 24 hours.
 ///
-/// # Errors The text is not a duration, has months or years, or the duration is shorter than a second, in which no
-/// later creation time fits.
+/// # Errors The text is not a duration, has months or years, or is shorter than a second and not zero. A period cannot
+/// be shorter, because the creation time of a successor is at least one second later.
 pub fn parse_renewal_period(text: &str) -> Result<Option<SignedDuration>, RenewalPeriodError> {
     if text == "0" {
         return Ok(None);

@@ -63,8 +63,9 @@ impl RecoveryKeys {
     /// The keys to publish. A key whose identity the controller holds is not a recovery key, and is left out: the second
     /// list has its id.
     ///
-    /// `present` returns the published key of a recipient. Its creation time stays, unless it is in the future: the
-    /// recipient itself has no time, and a new time at each start would be a new key for everybody. Its state stays, too.
+    /// `present` returns the published key of a recipient. The key keeps its state. It keeps its creation time too,
+    /// unless that is in the future. A recipient has no time of its own. If each start of the controller set a new
+    /// time, everybody would see a changed key.
     pub fn to_publish(
         &self,
         held: &[HeldKey],

@@ -274,7 +274,8 @@ fn offer_missing(
 
 /// The bytes that the status of an object has for offers: at most 256 KiB, and the object must stay below its limit.
 fn room_for_offers(object: &SealedSecret) -> usize {
-    // Not all metadata: that of the server grows with the offers, and an offer must not make room for another one.
+    // Of the metadata, only the annotations count. The server's part of it grows with the offers, and the room for
+    // offers must not depend on the offers.
     let size = json_length(&object.metadata.annotations) + json_length(&object.spec);
     MAX_OFFER_BYTES.min(MAX_OBJECT_BYTES.saturating_sub(size + STATUS_RESERVE))
 }
@@ -303,8 +304,8 @@ fn json_length(data: &impl Serialize) -> usize {
 /// Returns the wraps of an offer that an object lacks, can get, and that are for one of these recipients.
 ///
 /// An offer counts for the envelope of the same id and the same commitment. Whoever may write a status can forge an
-/// offer. A forged wrap gives nobody a key that he does not have, but its own key cannot open it: the holder of another
-/// key finds it broken.
+/// offer. A forged wrap tells nobody the DEK. The key that it is for cannot open the envelope with it. Whoever opens the
+/// envelope with another key finds that the wrap is broken.
 pub fn accepted_wraps(
     sealed: &Sealed,
     offers: &BTreeMap<String, OfferedWraps>,

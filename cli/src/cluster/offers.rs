@@ -11,7 +11,7 @@ use super::failures::{self, Asked};
 use super::{ClusterArguments, Session, is_list_of};
 use crate::error::CliError;
 
-/// The number of SealedSecrets in a page: of 80 KiB each, they fit into an answer.
+/// The number of SealedSecrets in a page. If none is larger than 80 KiB, the page fits into an answer.
 const PAGE: u32 = 100;
 
 /// A page of SealedSecrets. Reading it drops everything that is not named here.

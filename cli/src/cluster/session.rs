@@ -17,7 +17,7 @@ use crate::error::{CliError, Kind};
 
 /// A connection to one cluster, for requests about one kind.
 pub(crate) struct Session {
-    /// Is there until the session is dropped.
+    /// `None` only while the session is dropped.
     runtime: Option<Runtime>,
     client: Client,
     server: Server,

@@ -42,7 +42,7 @@ use crate::workers;
     after_help = EXAMPLES,
     group = ArgGroup::new("source").args(["identity", "offers", "check"]).conflicts_with("cluster"),
     group = ArgGroup::new("cluster").args(["context", "kubeconfig"]).multiple(true),
-    // Without the conflicts, clap does not require an identity beside an option that conflicts with identities.
+    // The conflicts are needed: if an option conflicts with `--identity`, clap does not require `--identity` beside it.
     group = ArgGroup::new("mode")
         .args(["replace_broken", "prune", "reseal"])
         .requires("identity")

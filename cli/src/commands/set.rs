@@ -104,8 +104,8 @@ impl SetArguments {
     }
 }
 
-/// The scope as messages show it after the name of an object. Whoever edits the file decides the scope, so only the
-/// usual scope stays unsaid.
+/// The scope as messages show it after the name of an object. Whoever edits the file can change the scope, so messages
+/// name every scope except Strict.
 fn scope_text(scope: Scope) -> String {
     match scope {
         Scope::Strict => String::new(),

@@ -84,8 +84,8 @@ impl<'a> Reader<'a> {
         Self { repository, commits: vec![], numbers: HashMap::new(), missing: HashSet::new(), buffer: vec![] }
     }
 
-    /// Returns the index of the commit that an object is or that a tag leads to. Returns `None` for a blob, which is in
-    /// no folder, and for an object that cannot be read.
+    /// Returns the index of the commit that an object is or that a tag leads to. Returns `None` for an object that
+    /// cannot be read, and for a blob: a reference that points to a blob gives no folder to search.
     fn commit_of(&mut self, mut id: ObjectId) -> Option<usize> {
         loop {
             if let Some(number) = self.numbers.get(&id) {

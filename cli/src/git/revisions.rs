@@ -18,7 +18,7 @@ use crate::input::MAX_INPUT_BYTES;
 /// difference to one of them.
 const PACK_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// The most contents of files that are kept, each counted once for each path.
+/// The most entries of [`Search::files`]. A path has one entry for each content that it had.
 const MAX_FILES: usize = 1_000_000;
 
 /// The contents of files that a search has kept, and the commits that have them.
@@ -85,7 +85,7 @@ pub(crate) fn search<T>(
     if !repository.has_references_in_files() {
         return None;
     }
-    // As in `history.rs`: other clones do not have the replacements and the namespace.
+    // As in `history.rs`, ignores replacements (git-replace) and Git's namespace: other clones have neither.
     repository.git.objects.ignore_replacements = true;
     repository.git.refs.namespace = None;
     repository.git.objects.set_pack_cache(|| Box::new(cache::lru::MemoryCappedHashmap::new(PACK_CACHE_BYTES)));
@@ -145,9 +145,9 @@ impl<'a, T, R: FnMut(&Blob<'_>) -> Option<T>> Search<'a, T, R> {
         }
     }
 
-    /// Searches the commits that references point to, each whole. Then searches all commits from the oldest to the
-    /// newest, to find the first commit of each content, and back again, to find the last; reads a tree once in each
-    /// direction.
+    /// Searches in full each commit that references point to. For the history, then searches all commits from the
+    /// oldest to the newest, to find the first commit of each content, and back again, to find the last. In each
+    /// direction, it reads each tree of a folder only once.
     fn run(&mut self, commits: &[Commit], reach: Reach) {
         for number in (0..commits.len()).filter(|number| !commits[*number].references.is_empty()) {
             self.search_commit(commits, number, &mut Seen::new());

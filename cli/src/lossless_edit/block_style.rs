@@ -55,7 +55,7 @@ impl Editor<'_> {
             return None;
         }
         if range.end == self.text.len() && !self.text.ends_with('\n') {
-            // The text still ends without a line break.
+            // Also removes the line break before the entry: the text ended without one, and this stays so.
             range.start = self.text[..range.start].trim_end_matches(['\n', '\r']).len();
         }
         let mut splices = vec![Splice { range, text: String::new() }];
@@ -81,7 +81,7 @@ impl Editor<'_> {
         entry.key.start - self.line_start(entry.key.start)
     }
 
-    /// By how many spaces the object is indented: as many as below `spec`.
+    /// How many spaces indent one level of the object: as many as the entries of `spec`, or 2 if these show none.
     fn step(&self) -> usize {
         let first = self.object.mapping_span(&["spec"]).filter(|spec| !self.is_flow(spec));
         let columns = self.object.entry_span(&["spec"]).zip(first.as_ref().and_then(|spec| spec.entries.first()));
@@ -93,7 +93,7 @@ impl Editor<'_> {
         let (step, line_break) = (self.step(), self.line_break());
         let indented = |line: &str| {
             let text = line.trim_start();
-            // They are indented by two spaces.
+            // In `lines`, two spaces indent one level.
             let indent = indent + (line.len() - text.len()) / 2 * step;
             format!("{:indent$}{text}{line_break}", "")
         };

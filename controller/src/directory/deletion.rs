@@ -28,8 +28,8 @@ pub(super) struct Deletions {
 }
 
 impl Deletions {
-    /// Deletes the Secrets that are due. Returns the others whose SealedSecret is in no manifest, with the reason why
-    /// they are still there.
+    /// Deletes the Secrets that are due. Other Secrets stay for now although their SealedSecret is in no manifest:
+    /// returns these, each with the reason why it is still there.
     ///
     /// `read_again` reads the folder a second time before a deletion: a file that is moved between two subfolders can
     /// escape one reading.
@@ -56,7 +56,8 @@ impl Deletions {
                 delete(&folder, problems);
                 continue;
             }
-            // The five seconds start again if the second reading contradicts the first.
+            // A due Secret is here only if the second reading found its SealedSecret or an unclear file. Then the five
+            // seconds start again.
             let since = since.filter(|since| !is_due(Some(*since))).unwrap_or_else(Instant::now);
             self.missing_since.insert(folder.name.clone(), since);
             let message =

@@ -31,7 +31,7 @@ pub(super) fn failed_to(operation: &'static str, path: &Path) -> impl FnOnce(io:
     move |source| FileError { operation, path: path.to_owned(), source }
 }
 
-/// Reads a regular file of at most `limit` bytes. Never waits, as reading a named pipe would.
+/// Reads a regular file of at most `limit` bytes. Refuses a named pipe at once instead of waiting for a writer.
 pub(super) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_regular(path, limit, OFlags::NONBLOCK)
 }
@@ -106,7 +106,7 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<bool> {
     remove_entries(folder, |entry| entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()))
 }
 
-/// Removes the selected files, symlinks but not their targets, and whole folders. Returns whether there was anything.
+/// Removes the selected entries: files, whole folders, and symlinks (not their targets). Returns whether there was any.
 pub(super) fn remove_entries(folder: &Path, is_selected: impl Fn(&DirEntry) -> bool) -> io::Result<bool> {
     let selected: Vec<_> = entries(folder)?.into_iter().filter(is_selected).collect();
     for entry in &selected {

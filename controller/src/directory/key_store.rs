@@ -33,7 +33,7 @@ use crate::log;
 const PUBLISHED_FILE: &str = "sealing-keys.yaml";
 const KEY_EXTENSION: &str = "key";
 const MAX_KEY_FILE_BYTES: u64 = 256 * 1024;
-/// The most keys that a keys file can hold need less.
+/// A keys file with the largest permitted number of keys is smaller than this.
 const MAX_PUBLISHED_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The folder of keys, and what the controller remembers of it.
@@ -75,7 +75,7 @@ impl KeyStore {
         Self { path, published_path, generation, strictest, next_renewal: None, recovery, logged: Vec::new() }
     }
 
-    /// The time from `now` until the next renewal, which may have fallen due since the last look.
+    /// The time from `now` until the next renewal; zero if the renewal has become due since the last look.
     pub(super) fn time_to_renewal(&self, now: Timestamp) -> Option<Duration> {
         Some(Duration::try_from(self.next_renewal?.duration_since(now)).unwrap_or_default())
     }
@@ -107,7 +107,7 @@ impl KeyStore {
             let text = "no key can be used, and no first key is made while there are key files that cannot be used";
             problems.failures.insert(text.to_owned());
         }
-        // A file that cannot be read may hold a request to revoke a key: somebody may be writing the file just now.
+        // Does not replace a file that it cannot read: somebody may just be writing a request to revoke a key into it.
         if let (Keys::Held(ring), Some(published)) = (&keys, published) {
             problems.fail(self.publish(ring, published, broken));
         }
@@ -250,8 +250,8 @@ impl KeyStore {
         }
     }
 
-    /// Writes the public half of the keys, and the requests that wait for a broken identity, if the file differs. Does
-    /// not write over a request that somebody has made since the file was read: that change wakes the loop.
+    /// If the file differs, writes the public half of the keys, and the requests that wait for a broken identity. Does
+    /// not overwrite a request that somebody has made since the file was read: this change causes the next pass.
     fn publish(&self, ring: &KeyRing, published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
         if self.read_published(&mut Problems::default()).is_none_or(|present| present != published) {
             return Ok(());
@@ -287,8 +287,8 @@ impl KeyFile {
     }
 }
 
-/// The key in the stricter of its state and the requested state, if the request is for this key: a request to retire a
-/// key may wait for another key.
+/// Returns the key. If the request is for this key and asks for a stricter state, the key has this state: a request to
+/// retire a key waits in the file until another key is Active.
 fn with_stricter_state(key: PublishedKey, request: &PublishedKey) -> PublishedKey {
     let is_for_key = key.recipient == request.recipient;
     if is_for_key { PublishedKey { state: key.state.stricter(request.state), ..key } } else { key }

@@ -96,7 +96,8 @@ impl<'a> Reconciler<'a> {
             return Judgement::new(Reason::Malformed, message);
         };
         let folder = SecretFolder::new(&self.args.secrets, name.clone());
-        // Offers of the last pass that are still right stay as they are. A status in the manifest does not count.
+        // Takes the status from the last report: offered wraps in it that are still right stay as they are. A status in
+        // the manifest does not count.
         let status = self.status.entry(name).map(|entry| entry.status.clone());
         let object = SealedSecret { status, ..manifest.object.clone() };
         self.carry_out(&folder, &object, keys).unwrap_or_else(|error| judgement_on_failure(&error))

@@ -20,7 +20,7 @@ const QUIET: Duration = Duration::from_millis(150);
 /// The longest wait for the end of a burst.
 const LONGEST_BURST: Duration = Duration::from_secs(2);
 
-/// Holds a channel with room for one message. It is full while the loop has not yet seen a change or a signal.
+/// Holds a channel with room for one message. It stands for all changes and signals that the loop has not yet seen.
 pub(super) struct Wakeups {
     sender: SyncSender<()>,
     receiver: Receiver<()>,

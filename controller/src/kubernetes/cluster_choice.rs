@@ -44,8 +44,8 @@ async fn config(args: &args::Kubernetes) -> Result<Config, ConnectError> {
     if args.is_in_cluster() {
         return Config::incluster().map_err(ConnectError::InCluster);
     }
-    // Uses the current context only of a kubeconfig that the user names. Otherwise the controller could write Secrets
-    // into the wrong cluster.
+    // Uses the current context of a kubeconfig only if the user names that file. Otherwise the controller could write
+    // Secrets into the wrong cluster.
     let options = KubeConfigOptions { context: args.context.clone(), ..Default::default() };
     let config = match (&args.kubeconfig, &args.context) {
         (Some(path), _) => {

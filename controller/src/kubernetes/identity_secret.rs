@@ -20,7 +20,8 @@ pub(super) const TYPE: &str = api_group::IDENTITY_TYPE;
 /// The name of the first key's Secret. If several controllers start at once, all use this name, so the API server lets
 /// only one of them create the Secret.
 pub(super) const FIRST_NAME: &str = "first-sealing-key";
-/// The name of a successor's Secret is this and the id of the key that it follows, for the same reason.
+/// The prefix of the name of a successor's Secret; the id of the key that the successor follows comes after it. So only
+/// one of several controllers can create this Secret, too.
 const SUCCESSOR_PREFIX: &str = "waxseal-key-after-";
 
 const IDENTITY: &str = "identity";
@@ -72,7 +73,7 @@ pub(super) fn encode(name: &str, key: &HeldKey) -> Secret {
     }
 }
 
-/// A merge patch that changes the state, and only of the version that was read.
+/// A merge patch that changes the state. The API server refuses the patch if the Secret has changed since it was read.
 pub(super) fn state_patch(state: KeyState, resource_version: &str) -> Value {
     let state = ByteString(state.as_str().as_bytes().to_vec());
     json!({"metadata": {"resourceVersion": resource_version}, "data": {STATE: state}})

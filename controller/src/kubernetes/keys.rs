@@ -139,7 +139,7 @@ impl KeySource {
         if is_ready {
             publish_keys(sender, &keys);
         }
-        // People fetch the keys as soon as the controller is ready: it publishes them before that.
+        // Publishes the SealingKeys before the controller becomes ready: people fetch them as soon as it is ready.
         problems.failures.extend(self.publication.publish(keys.held(), &requests, &unwritten).await);
         problems.failures.extend(self.publication.publish_recovery(&recovery, &requested_recovery).await);
         publish_keys(sender, &keys);
@@ -165,7 +165,7 @@ impl KeySource {
             }
         };
         if let Err(error) = self.identities.create_successor(&successor).await {
-            // A revocation is carried out all the same.
+            // Returns the keys all the same: a requested revocation must not wait for the successor.
             problems.failures.push(error);
             return Ok((stored, requests));
         }
@@ -182,7 +182,7 @@ impl KeySource {
         Succession::new(stored, &self.strictest, |key| requests.state(key), self.generation, now)
     }
 
-    /// The time until the next renewal, which may have fallen due since the last look.
+    /// The time until the next renewal; zero if the renewal has become due since the last look.
     fn time_to_renewal(&self) -> Option<Duration> {
         let left = self.next_renewal?.duration_since(Timestamp::now());
         Some(Duration::try_from(left).unwrap_or_default())

@@ -38,7 +38,7 @@ pub(super) struct SealedSecretRecord {
     key_use: KeyUse,
     /// The reason that the last reconcile of this generation ended with.
     last_reason: Option<Reason>,
-    /// How many reconciles in a row before the last one ended with the same standing.
+    /// How many reconciles ended with the same standing, one after another, directly before the last reconcile.
     repetitions: u32,
 }
 
@@ -208,7 +208,7 @@ impl Objects {
             Event::Listed(listed, version) => {
                 state.secrets.replace(listed, version, |_, _| {});
                 self.listed.notify_waiters();
-                // All objects: the list does not contain a Secret that was deleted.
+                // Reconciles all objects, because the list does not say which Secrets were deleted.
                 state.sealed_secrets.iter().map(|(key, _)| key.clone()).collect()
             }
             Event::Applied(key, record) => {
@@ -243,7 +243,7 @@ impl Objects {
     }
 
     /// Records the end of a reconcile: its reason, and the new record of the object if its status was written. Returns
-    /// how many reconciles in a row before it ended with the same standing.
+    /// how many reconciles ended with the same standing, one after another, directly before this one.
     ///
     /// An object without a record stays without one: the watch has seen its deletion since the reconcile started.
     pub(super) fn record_end(&self, key: &ObjectKey, reason: Reason, written: Option<SealedSecretRecord>) -> u32 {

@@ -10,8 +10,8 @@ const FIRST_FOREIGN: Duration = Duration::from_secs(1);
 /// The longest time between two reconciles of an object that is not ready.
 const LAST: Duration = Duration::from_mins(5);
 
-/// Returns the time until the next reconcile after one that ended with a reason. `repetitions` is the number of
-/// reconciles in a row before it that ended with the same standing.
+/// Returns the time from a reconcile that ended with `reason` to the next reconcile. `repetitions` says how many
+/// reconciles ended with the same standing, one after another, directly before it.
 ///
 /// Returns `None` if only a change causes the next reconcile.
 pub(super) fn delay(reason: Reason, repetitions: u32) -> Option<Duration> {

@@ -81,7 +81,7 @@ impl Serialize for Base64Data<'_> {
     }
 }
 
-/// Returns the data keys of a Secret that the plan does not have.
+/// Returns the data keys that the Secret has and the plan does not have.
 pub(super) fn surplus_keys(written: &Secret, desired: &DesiredSecret) -> Vec<String> {
     let wanted: BTreeSet<&str> = desired.data.keys().map(DataKey::as_str).collect();
     let present = written.data.iter().flat_map(BTreeMap::keys);

@@ -97,7 +97,7 @@ pub(super) async fn serve(listener: TcpListener, sources: Sources) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 open.add(stream, peer.ip(), &sources);
-                // The connection starts before the next one can close it.
+                // Lets the connection start before the next connection can close it.
                 tokio::task::yield_now().await;
             }
             Err(error) => {

@@ -42,8 +42,9 @@ fn json_of(status: &SealedSecretStatus) -> Map<String, Value> {
     json.as_object().expect("a struct is an object in JSON").clone()
 }
 
-/// Returns the merge patch (RFC 7396) that makes one map another one. A merge patch leaves an absent field as it is, so
-/// the fields and entries that go are null in it. What this program does not know in a status stays.
+/// Returns the merge patch (RFC 7396) that changes the map `from` into the map `to`. The API server keeps a field that
+/// the patch does not name. So the patch has null for each field or entry that it removes, and the fields of a status
+/// that this program does not know stay.
 fn difference(from: &Map<String, Value>, to: &Map<String, Value>) -> Map<String, Value> {
     let gone = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let changed = to.iter().filter(|(key, value)| from.get(*key) != Some(*value));

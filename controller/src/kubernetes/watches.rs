@@ -66,8 +66,8 @@ enum End {
     Listed,
     /// The API server ended the watch after the time that the request named.
     TimeIsUp,
-    /// A complete list is needed: the list interval is over, or the version of the watch is too old or from before a
-    /// restore.
+    /// A complete list is needed: the list interval is over, the version of the watch is too old, or the API server was
+    /// restored to an earlier state.
     ListAgain,
 }
 

@@ -113,9 +113,10 @@ fn last_part_length(value_length: usize) -> usize {
     base64::encoded_len(bytes, false).expect("about 1.4 million fits")
 }
 
-/// Whether this is the padded length of some value.
+/// Whether some value has this padded length.
 ///
-/// A length is a padded length if a value of `length - 4` bytes has this padded length (FORMAT.md §5.4).
+/// It is enough to try one value: if any value has this padded length, a value of `length - 4` bytes has it too
+/// (FORMAT.md §5.4).
 fn is_padded_length(length: usize) -> bool {
     length >= 4 && padded_length(length - 4) == length
 }

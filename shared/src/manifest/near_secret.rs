@@ -12,7 +12,7 @@ use crate::api_group::API_VERSION;
 /// The signs of a Secret in a mapping, in its own entries or in merged ones, as bits. A normal object has at most one
 /// kind and one version, but merged mappings and repeated fields can give it several.
 type Signs = u16;
-/// An `apiVersion` without `waxseal` in it, whose group contains a dot, like the group of every custom resource.
+/// The `apiVersion` of a custom resource: its group contains a dot. It does not contain `waxseal`.
 const CUSTOM_VERSION: Signs = 1;
 /// Every other `apiVersion`: it is built into Kubernetes, it is misspelled, or it contains `waxseal`.
 const BUILT_IN_VERSION: Signs = 1 << 1;

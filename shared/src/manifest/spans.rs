@@ -57,8 +57,9 @@ impl SealedSecretObject<'_> {
             .then(|| MappingSpan { range: node.range.clone(), entries: node.entries().map(EntrySpan::of).collect() })
     }
 
-    /// Whether two documents are equal, except for their SealedSecrets. Takes all SealedSecrets of both, in the order of
-    /// the text. False if a document has none, because there is no document to compare then.
+    /// Whether two documents are equal, except for their SealedSecrets. `ones` must be all SealedSecrets of one
+    /// document, and `others` all of the other document, in the order of the text. Each of them knows its document.
+    /// False if `ones` or `others` is empty: then there is no document to compare.
     pub fn are_equal_around(ones: &[Self], others: &[Self]) -> bool {
         let (Some(one), Some(other)) = (ones.first(), others.first()) else { return false };
         let mut except = ones.iter().zip(others).map(|(one, other)| (one.0.node(), other.0.node())).peekable();
@@ -66,8 +67,8 @@ impl SealedSecretObject<'_> {
     }
 }
 
-/// Whether two trees are equal. Does not compare the pairs of nodes that are excepted, which are in the order of the
-/// text; both nodes of a pair must be at the same place.
+/// Whether two trees are equal. `except` has pairs of nodes, in the order of the text. The two nodes of a pair may
+/// differ, but they must be at the same place in their trees.
 fn equal_except<'n>(
     one: &'n Node,
     other: &'n Node,

@@ -24,8 +24,8 @@ pub const MAX_DOCUMENTS: usize = 10_000;
 /// read. With a stream of 32 MiB in memory too, a larger document would not stay within 64 MiB.
 pub const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
 
-/// The greatest size of a document that is read in two ways, which takes twice the memory: 3 MiB. No
-/// object that a cluster takes is larger.
+/// The greatest size of a document in which [`Document::hidden_secret`] looks for a Secret: 3 MiB. It reads a second
+/// copy of the document, which takes twice the memory. No object that a cluster takes is larger.
 const MAX_DOCUMENT_READ_TWICE: usize = 2 * MAX_OBJECT_BYTES;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';

@@ -139,8 +139,8 @@ impl<'a> Deserializer<'a> for &'a Node {
         value.map_err(|error| error.at(self))
     }
 
-    /// Does not ask first whether readers interpret the scalar differently: the error for `yes` is that it must be true
-    /// or false.
+    /// Gives one error for everything but a boolean: it must be true or false. So `yes` gets this error too, and not
+    /// the error that YAML versions disagree on it.
     fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, ManifestError> {
         match self.reading() {
             Some(Reading::Boolean(value)) => visitor.visit_bool(value),
@@ -234,7 +234,8 @@ impl<'a> MapAccess<'a> for Entries<'a> {
             return Err(error.at(key).with_hint(QUOTE_IT));
         };
         let read = seed.deserialize(BorrowedStrDeserializer::new(name));
-        // The text of such an error already names the key, so the path leads to the mapping.
+        // An error here is about the key, such as an unknown field. Its text names the key, so its path leads to the
+        // mapping and does not name the key again.
         read.map(Some).map_err(|error: ManifestError| error.at(key).with_path_to(self.mapping))
     }
 

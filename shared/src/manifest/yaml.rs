@@ -87,7 +87,7 @@ fn feed(builder: &mut TreeBuilder<'_>, event: Event<'_>, range: Range<usize>) ->
     }
 }
 
-/// `!!str` is the tag of scalars: readers disagree on a collection that has it.
+/// The tag of a node. `!!str` is accepted on scalars only: readers disagree on a collection that has it.
 fn kind_of_tag(tag: &ParsedTag, content: &Content) -> Tag {
     let is_scalar = matches!(content, Content::Scalar(..));
     if is_scalar && tag.is_yaml_core_schema_tag("str") { Tag::Str } else { Tag::Other }

@@ -184,7 +184,7 @@ impl OwnedKey {
         Self { key, object }
     }
 
-    /// The state that the controller confirms: it is in the identity Secret and in use.
+    /// The state that the controller confirms: the identity Secret has this state, and the controller acts on it.
     pub(super) fn confirmed(&self) -> Option<KeyState> {
         KeyState::parse(self.object.as_ref()?.metadata.annotations.as_ref()?.get(CONFIRMED_STATE_ANNOTATION)?)
     }

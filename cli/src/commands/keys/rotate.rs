@@ -51,7 +51,8 @@ pub(crate) fn run(arguments: RotateKeyArguments, streams: &mut Streams) -> Resul
     Ok(result?)
 }
 
-/// Requests the end of the present keys, the primary last: before that, another Active key could become the primary.
+/// Requests the state Retired for these keys, the primary last. If the primary were first, another old key could become
+/// the primary.
 fn request(owner: &KeyOwner, old: &[PublishedKey]) -> Result<(), CliError> {
     let mut oldest_first: Vec<_> = old.iter().collect();
     oldest_first.sort_by_key(|key| key.created_at);

@@ -16,7 +16,8 @@ use crate::output::{self, ChangedFolders, Destination};
 pub(super) struct KeysTarget {
     path: PathBuf,
     place: String,
-    /// The configuration that names the file. Then nothing leads a read or a write out of its folder.
+    /// The configuration that names the file; `None` for `--output`. If there is one, no read and no write leaves its
+    /// folder.
     configuration: Option<Arc<Configuration>>,
 }
 
@@ -58,7 +59,7 @@ impl KeysTarget {
             output::make_folder(&folder_of(&self.path))?;
             return output::replace(&self.path, text);
         };
-        // Its path was made by joining the two.
+        // The path was made by joining the folder and the path below it, so it has this prefix.
         let below = self.path.strip_prefix(&configuration.folder).unwrap_or(Path::new(""));
         let folders = ChangedFolders::default();
         Destination::below(&configuration.folder, below)?.write(text, &folders)?;

@@ -146,7 +146,7 @@ impl Search {
 
     /// Returns the values in a blob that the key opens; `None` if there are none.
     fn values_of(&mut self, blob: &Blob<'_>) -> Option<Vec<Value>> {
-        // As Git writes it: `git show COMMIT:FILE` shows the blob.
+        // The place is written as Git writes it: `git show COMMIT:FILE` shows the blob.
         let place = || format!("{}:{}", blob.commit.id, visible_path(Path::new(OsStr::from_bytes(&blob.path()))));
         let Some(content) = blob.content else {
             self.errors.add(CliError::refused("larger than 32 MiB, the most that is read").at(place()));
@@ -197,7 +197,7 @@ fn faults_of(revisions: &Revisions<Vec<Value>>, are_too_many: bool) -> Vec<CliEr
     faults
 }
 
-/// Says what was found and searched, and what a change of the key does not help against.
+/// Says what was found and searched, and that a change of the key does not protect values in Git's history.
 fn summarise(key: &KeyId, rows: &[Row<'_>], commits: Option<&[Commit]>, reach: Reach, streams: &mut Streams) {
     if rows.is_empty() {
         streams.say(&format!("{key} opens nothing here"));

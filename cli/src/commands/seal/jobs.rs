@@ -150,7 +150,7 @@ fn replace_input(
     destination.write_over(read, text, folders).map_err(placed)?;
     if has_second_name {
         let warning = "another name of the file, a hard link, still holds the plain values";
-        // Before the warnings about values that still show.
+        // This warning comes before the warnings about values that still show.
         outcome.warnings.insert(0, (input.place(), warning.to_owned()));
     }
     outcome.replaced = Some((input.place(), file.to_owned()));

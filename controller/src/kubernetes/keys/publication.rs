@@ -31,7 +31,7 @@ pub(super) struct Publication {
     sealing_keys: Api<SealingKey>,
 }
 
-/// The SealingKeys that have the names of held keys.
+/// The SealingKeys that have the names of the held keys, or those that have the names of the recovery keys.
 #[derive(Default)]
 pub(super) struct Requests(BTreeMap<KeyId, Published>);
 
@@ -89,8 +89,9 @@ impl Publication {
         failures
     }
 
-    /// Makes the SealingKey of each held key show that key, in its state, and confirms the state unless it is
-    /// `unwritten`: not in the identity Secret. Goes on after a failure, except when the API server does not answer.
+    /// Makes the SealingKey of each held key show that key, in its state. Also confirms the state, except for the keys
+    /// in `unwritten`: their identity Secrets do not have the state. Goes on after a failure, except when the API
+    /// server does not answer.
     pub(super) async fn publish(
         &self,
         held: &[HeldKey],
@@ -202,7 +203,7 @@ impl Publication {
         Ok(())
     }
 
-    /// Deletes the version of a SealingKey that was judged.
+    /// Deletes a SealingKey, unless it has changed since it was judged.
     async fn remove(&self, object: &Published) -> Result<(), KeyError> {
         let name = object.name_any();
         let mut resource_version = object.resource_version();
