@@ -83,7 +83,7 @@ impl Clusters {
     }
 
     /// Returns the keys file of a cluster. Refuses a cluster that is not in the configuration, and a keys file that does
-    /// not exist, that is not a keys file, or that a symbolic link leads out of the folder of its configuration.
+    /// not exist, that is not a keys file, or that is outside of its configuration's folder through a symbolic link.
     pub(crate) fn keys_file(
         &mut self,
         configuration: Option<&Configuration>,

@@ -105,7 +105,8 @@ struct RuleFields {
     scope: Option<Scope>,
 }
 
-/// What `waxseal scan` leaves out. Checked, so that a file that is valid now stays valid.
+/// The files that a later command, `waxseal scan`, leaves out. They are checked already now, so that a file that this
+/// version accepts stays valid.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct ScanFields {

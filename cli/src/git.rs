@@ -141,7 +141,7 @@ enum Finding {
 
 /// Returns the first symbolic link of a path that leads from inside a work tree to a place outside, or nowhere.
 ///
-/// Otherwise a committed link could redirect a path that the user types.
+/// Callers refuse such a link: a committed link must not redirect a path that the user types.
 pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
     let mut walked = PathBuf::new();
     for component in path.components() {

@@ -260,7 +260,7 @@ pub fn is_publication_of(published: &PublishedKey, held: &PublishedKey) -> bool 
 pub fn must_be_removed(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
     match held.iter().find(|key| key.published().recipient == published.recipient) {
         Some(key) => !is_publication_of(published, key.published()),
-        // A broken identity is one of the cluster's own.
+        // A broken identity has the role Cluster, so a published recovery key cannot belong to it.
         None => broken == 0 || published.state == KeyState::Active || published.role == KeyRole::Recovery,
     }
 }

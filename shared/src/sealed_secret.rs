@@ -307,7 +307,7 @@ fn proven_keys_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Without the rules of a wrap: nobody believes a status without opening the object, or looking at each wrap.
+/// Has no rules for the text of a wrap: whoever uses a status first opens the object or checks each wrap.
 fn offered_wraps_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",

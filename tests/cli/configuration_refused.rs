@@ -96,7 +96,7 @@ fn links_that_lead_out_are_refused() {
         let _absent = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
         symlink(target, path).expect("a link");
     };
-    let hint = "hint: put the file itself there: a checkout must not say what is read elsewhere\n";
+    let hint = "hint: put the file itself there: a link in a checkout must not choose a file elsewhere\n";
     let outside_of = |name: &str| outside.path().join(name).display().to_string();
     let refusal = |place: &str, of: &str| format!("error: {place}: a symbolic link leads out of {of}\n{hint}");
     // Without a work tree, and in one.

@@ -103,7 +103,7 @@ fn the_keys_file_of_a_cluster_is_not_written_through_a_link() {
     outside.write("prod.yaml", "");
     symlink(outside.path().join("prod.yaml"), &file).expect("a link");
     let stderr = "error: .waxseal/prod.yaml: a symbolic link leads out of the folder of .waxseal.yaml
-hint: put the file itself there: a checkout must not say what is read elsewhere
+hint: put the file itself there: a link in a checkout must not choose a file elsewhere
 ";
     fetch_prod(&folder, &accept).fails(3, stderr);
     fs::remove_file(&file).expect("it is there");

@@ -74,7 +74,7 @@ fn rotate_fails_if_no_new_key_is_published() {
         &format!(
             "context test: {id} becomes Retired once there is a new key; it still opens
 error: context test: the controller did not publish a new primary within 0 seconds
-hint: the request stays: the controller's log says what keeps it from it
+hint: the request stays: the controller's log says why it is not carried out
 "
         ),
     );
@@ -88,7 +88,7 @@ fn rotate_without_an_active_key_is_refused() {
     keys(&folder, &["rotate", "--yes"]).fails(
         3,
         "error: context test: no key of the cluster is Active
-hint: the controller makes a key by itself; its log says what keeps it from it
+hint: the controller makes a key by itself; its log says why it has not done so
 ",
     );
 }
@@ -108,7 +108,7 @@ fn retire_and_revoke_wait_for_the_confirmation() {
     serve(&folder, &before, &[key(&folder, "cluster", "Retired", "Active"), newer.clone()]);
     let late = format!(
         "error: context test: the controller did not confirm that {id} is Retired within 0 seconds
-hint: the request stays: the controller's log says what keeps it from it
+hint: the request stays: the controller's log says why it is not carried out
 "
     );
     keys(&folder, &["retire", &id, "--yes"]).fails(5, &(said + &late));

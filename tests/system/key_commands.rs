@@ -148,7 +148,7 @@ async fn absent(context: &Context, cluster: &Cluster) -> TestResult {
     let (code, said) = requested.await?;
     let end = format!(
         "error: context prod: the controller did not confirm that {first} is Revoked within 1 seconds\n\
-         hint: the request stays: the controller's log says what keeps it from it\n"
+         hint: the request stays: the controller's log says why it is not carried out\n"
     );
     assert!(said.ends_with(&end) && code == Some(5), "{said}");
     let _controller = Controller::start(cluster, &context.programs, "after").await?;

@@ -101,7 +101,7 @@ impl Session {
         }
     }
 
-    /// Requests a state for the key of this SealingKey, as it was read.
+    /// Requests a state for the key of a SealingKey, unless somebody has changed the SealingKey since it was read.
     pub(crate) fn request_state(&self, object: &SealingKey, state: KeyState) -> Result<RequestOutcome, CliError> {
         let namespace = object.namespace().unwrap_or_default();
         let (keys, name) = (Api::<SealingKey>::namespaced(self.client.clone(), &namespace), object.name_any());

@@ -32,9 +32,9 @@ use crate::workers;
 /// Bring SealedSecrets up to date after a change of keys.
 ///
 /// Adds wraps for the primary and the Active recovery keys of the keys files, and changes no value. The wraps are those
-/// that the controller offers in the status of its SealedSecrets: it reads the status of all SealedSecrets in the
-/// cluster, unless `--offers` names a file. Or the wraps are made offline with an identity. Only lines of `wraps` change;
-/// every other byte of the files stays. Old wraps stay, too: history has them anyway.
+/// that the controller offers in the status of its SealedSecrets: this command reads the status of all SealedSecrets in
+/// the cluster, unless `--offers` names a file. Or the wraps are made offline with an identity. Only lines of `wraps`
+/// change; every other byte of the files stays. Old wraps stay, too: history has them anyway.
 ///
 /// A SealedSecret is brought up to date for the clusters that it is sealed for already.
 #[derive(Args)]
@@ -58,7 +58,7 @@ pub(crate) struct RotateArguments {
     /// Also make wraps for this cluster of `.waxseal.yaml` where values have none yet. Repeatable
     #[arg(long, value_name = "CLUSTER", value_parser = cluster_name(), requires = "identity")]
     to: Vec<String>,
-    /// Take the wraps that a controller offers from a file, and not from the cluster: SealedSecrets with their status, as
+    /// Read the offered wraps from this file, and not from the cluster: SealedSecrets with their status, as
     /// `kubectl get wax -A -o yaml` prints them, or the status file of a controller without Kubernetes. `-` is stdin
     #[arg(long, value_name = "FILE", value_parser = file_name::<OsString>(), conflicts_with = "identity")]
     offers: Option<OsString>,

@@ -53,13 +53,13 @@ pub(crate) fn read(folder: &Path, place: String) -> Result<Configuration, CliErr
     Configuration::parse(folder.to_owned(), place, &text)
 }
 
-/// Reads a text file that must be inside of a folder; `path` is below the folder. Refuses a path that a symbolic link
-/// leads out of the folder, more than `limit` bytes, and bytes that are not UTF-8. The caller adds the place.
+/// Reads a text file that must be inside of a folder; `path` is below the folder. Refuses a file that is outside of the
+/// folder through a symbolic link, more than `limit` bytes, and bytes that are not UTF-8. The caller adds the place.
 pub(crate) fn read_confined(path: &Path, confines: &Confines<'_>, limit: usize) -> Result<String, CliError> {
     let target = path.canonicalize().map_err(|error| CliError::path("read it", path, &error))?;
     if !target.starts_with(confines.folder) {
         let error = CliError::refused(format!("a symbolic link leads out of {}", confines.name));
-        return Err(error.with_hint("put the file itself there: a checkout must not say what is read elsewhere"));
+        return Err(error.with_hint("put the file itself there: a link in a checkout must not choose a file elsewhere"));
     }
     let failed = |error: io::Error| CliError::path("read it", path, &error);
     // The file may have been replaced since: by a link, or by a pipe, which would block.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use waxseal_shared::reason::{Reason, Standing};
 
 const FIRST: Duration = Duration::from_millis(250);
-/// The first delay for a Secret without the mark: no watch reports that such a Secret is deleted or gets the mark.
+/// The first delay for a Secret without the mark: no watch reports that such a Secret is deleted.
 const FIRST_FOREIGN: Duration = Duration::from_secs(1);
 /// The longest time between two reconciles of an object that is not ready.
 const LAST: Duration = Duration::from_mins(5);

@@ -72,7 +72,7 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> Result<(TcpListener, SocketAddr)
 
 fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
     let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
-    // Without it, a restarted process fails while connections of the old process still end.
+    // Without it, a restarted process cannot bind while connections of the old process are still being closed.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     let listener = socket.listen(BACKLOG)?;

@@ -79,7 +79,7 @@ checks! {
     WrapEncoding = "wrap-encoding" gives Malformed: "the wrap's age file is not canonical base64",
     /// FORMAT.md §6.4: the file begins as a binary age v1 file does.
     AgeVersion = "age-version" gives Malformed: "the wrap is not an age v1 file in binary form",
-    /// FORMAT.md §6.4: the header is one of age's grammar.
+    /// FORMAT.md §6.4: the header follows age's grammar.
     AgeHeader = "age-header" gives Malformed: "the header of the wrap's age file is malformed",
     /// FORMAT.md §6.4: the payload has the length of an encrypted DEK.
     AgePayload = "age-payload" gives Malformed: "the wrap's payload does not have the length of a DEK",

@@ -1,7 +1,7 @@
 //! YAML in block style: indented by two spaces, one line for each scalar, nothing folded.
 //!
 //! The writer of serde-saphyr cannot be used. It leaves `0x` unquoted: some readers take it for a number, and our own
-//! reader refuses it. It also cannot keep the digits of numbers in list items that are written as they were read.
+//! reader refuses it. Some list items are written as they were read, and it cannot keep the digits of their numbers.
 
 use std::io::{Result, Write};
 

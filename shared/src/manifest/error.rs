@@ -17,7 +17,7 @@ use crate::names::DataKey;
 pub struct ManifestError {
     text: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
-    /// The offset of the fault in the document. `located`, of a tree or a document, computes the position from it.
+    /// The offset of the fault in the document. `Tree::located` or `Document::located` computes the position from it.
     offset: Option<usize>,
     /// The bytes of the node that its path leads to.
     path_range: Option<Range<usize>>,

@@ -113,7 +113,7 @@ impl OwnerArguments {
                 keys?;
                 let text = format!("the controller did not {what} within {} seconds", self.timeout.as_secs());
                 let error = CliError::new(Kind::NoCluster, text).at(owner.place());
-                return Err(error.with_hint("the request stays: the controller's log says what keeps it from it"));
+                return Err(error.with_hint("the request stays: the controller's log says why it is not carried out"));
             }
             thread::sleep(INTERVAL);
         }

@@ -29,7 +29,9 @@ pub(crate) fn run(arguments: RotateKeyArguments, streams: &mut Streams) -> Resul
     let old: Vec<_> = keys.into_iter().map(|found| found.key).filter(key_owner::is_active).collect();
     if old.is_empty() {
         let error = CliError::refused("no key of the cluster is Active").at(owner.place());
-        return Err(error.with_hint("the controller makes a key by itself; its log says what keeps it from it").into());
+        return Err(error
+            .with_hint("the controller makes a key by itself; its log says why it has not done so")
+            .into());
     }
     for key in &old {
         let id = key.recipient.key_id();

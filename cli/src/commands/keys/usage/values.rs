@@ -35,7 +35,7 @@ pub(super) struct FoundValue {
     pub(super) is_opened: bool,
 }
 
-/// Which texts to read.
+/// Which values of a text are wanted: all, or only those that the key opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     AllValues,
