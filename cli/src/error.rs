@@ -91,7 +91,7 @@ impl CliError {
         self
     }
 
-    /// Sets the kind. `drill` needs this: a file that it cannot read counts as a difference that it found.
+    /// Sets the kind. For a check, a file that it cannot read counts as something that it found.
     pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self

@@ -675,9 +675,22 @@ fn hostile_files_are_refused_within_bounds_and_stay_as_they_are() {
         ] {
             let outcome = folder.bounded_waxseal(arguments).stdin("hunter2").finish();
             let start = &hostile[..hostile.len().min(60)];
-            assert_eq!(outcome.status.code(), Some(3), "{arguments:?} {start}: {}", outcome.stderr);
+            let expected = if arguments.contains(&"--check") { 4 } else { 3 };
+            assert_eq!(outcome.status.code(), Some(expected), "{arguments:?} {start}: {}", outcome.stderr);
             assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
             assert!(!outcome.stderr.contains(['\u{1b}', '\u{202e}']), "{}", outcome.stderr);
         }
     }
+}
+
+#[test]
+fn a_check_that_cannot_read_a_file_has_found_something() {
+    let folder = behind();
+    folder.write("apps/bad.yaml", "a: [\n");
+    let check = ["rotate", "apps", "--keys", "keys.yaml", "--check"];
+    let outcome = folder.waxseal(&check).finish();
+    assert_eq!((outcome.status.code(), outcome.stdout.as_str()), (Some(4), ""), "{}", outcome.stderr);
+    assert!(outcome.stderr.starts_with("error: apps/bad.yaml:1:"), "{}", outcome.stderr);
+    let both = folder.waxseal(&["rotate", "apps", "db.yaml", "--keys", "keys.yaml", "--check"]).finish();
+    assert_eq!(both.status.code(), Some(4), "{}", both.stderr);
 }

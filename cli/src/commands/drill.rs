@@ -3,14 +3,13 @@ use std::ffi::OsString;
 use clap::Args;
 use serde::Serialize;
 use waxseal_shared::open::open;
-use waxseal_shared::visible_text::escaped_json;
 
-use super::inspect::ReportFormat;
+use super::inspect::{ReportFormat, to_json};
 use super::seal::counted;
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::file_name;
 use crate::identities;
-use crate::input::Input;
+use crate::input::{Input, check_stdin_once};
 use crate::passphrases::PassphraseArguments;
 use crate::sealed_objects::{SealedObject, inputs_of, read_each};
 use crate::streams::Streams;
@@ -57,7 +56,7 @@ struct Tried {
 
 pub(crate) fn run(arguments: DrillArguments, streams: &mut Streams) -> Result<(), Failures> {
     let others = arguments.identity.iter().chain(arguments.passphrase.file());
-    crate::input::check_stdin_once(arguments.paths.iter().chain(others))?;
+    check_stdin_once(arguments.paths.iter().chain(others))?;
     let ring = identities::key_ring(&arguments.identity, &arguments.passphrase)?;
     let (mut inputs, mut total) = (Vec::new(), Tried::default());
     for name in &arguments.paths {
@@ -89,11 +88,7 @@ fn report(format: ReportFormat, total: Tried, streams: &mut Streams) -> Result<(
     let Tried { objects, unopened, mut errors } = total;
     streams.result(&match format {
         ReportFormat::Text => unopened.iter().map(line).collect(),
-        ReportFormat::Json => {
-            // A report is plain data.
-            let json = serde_json::to_string_pretty(&unopened).expect("a report is JSON");
-            format!("{}\n", escaped_json(&json))
-        }
+        ReportFormat::Json => to_json(&unopened),
     })?;
     let opened = objects - unopened.len();
     streams.say(&format!("{} of {} opened, with all values", opened, counted(objects, "SealedSecret")));

@@ -10,9 +10,8 @@ use waxseal_shared::key_life::primary;
 use waxseal_shared::manifest::{ManifestError, SealedSecretObject, split};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealed_secret::OfferedWraps;
-use waxseal_shared::visible_text::escaped_json;
 
-use super::inspect::ReportFormat;
+use super::inspect::{ReportFormat, to_json};
 use super::seal::counted;
 use crate::cluster::{ClusterArguments, Session};
 use crate::clusters::Clusters;
@@ -119,7 +118,7 @@ struct FileOutcome {
 
 pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(), Failures> {
     let read_once = arguments.keys.iter().chain(&arguments.identity).chain(&arguments.offers);
-    check_stdin_once(read_once)?;
+    check_stdin_once(read_once.chain(arguments.passphrase.file()))?;
     let clusters = arguments.clusters()?;
     let (mut inputs, mut errors) = (Vec::new(), Vec::new());
     for name in &arguments.paths {
@@ -266,7 +265,7 @@ impl RotateArguments {
 
     fn report(&self, total: FileOutcome, files: usize, streams: &mut Streams) -> Result<(), Failures> {
         if self.format == ReportFormat::Json {
-            streams.result(&json(&total.waiting))?;
+            streams.result(&to_json(&total.waiting))?;
         } else {
             streams.result(&text(&total.waiting))?;
         }
@@ -276,6 +275,9 @@ impl RotateArguments {
             streams.say(&format!("changed {} of {objects} in {}", total.changed, counted(files, "file")));
         }
         let mut errors = total.errors;
+        if self.check {
+            errors = errors.into_iter().map(|error| error.with_kind(Kind::Found)).collect();
+        }
         if waiting > 0 {
             let verb = if waiting == 1 { "is" } else { "are" };
             let text = format!("{waiting} of {objects} {verb} not up to date");
@@ -326,12 +328,6 @@ fn text(waiting: &[Waiting]) -> String {
         format!("{place}: {namespace}/{name}: {}: {}\n", finding.reason, finding.message)
     };
     waiting.iter().flat_map(|object| object.findings.iter().map(move |finding| line(object, finding))).collect()
-}
-
-fn json(waiting: &[Waiting]) -> String {
-    // A report is plain data.
-    let json = serde_json::to_string_pretty(waiting).expect("a report is JSON");
-    format!("{}\n", escaped_json(&json))
 }
 
 /// Finds the wraps that the SealedSecrets of an input lack. Ignores failures: they show when the input is changed.
