@@ -17,6 +17,9 @@ pub const IDENTITY_TYPE: &str = "waxseal.dev/sealing-key";
 /// The annotation of a SealingKey in which a controller confirms the state of the key: the identity has this state, and
 /// the controller uses the key accordingly. `spec.state` is only the request.
 pub const CONFIRMED_STATE_ANNOTATION: &str = "waxseal.dev/confirmed-state";
+/// The annotation of an identity Secret with the time at which `waxseal keys backup` last wrote the identity into a
+/// backup (RFC 3339, UTC, whole seconds).
+pub const BACKED_UP_ANNOTATION: &str = "waxseal.dev/backed-up-at";
 /// The field manager of every write to the API server (Kubernetes, "Server-Side Apply").
 pub const FIELD_MANAGER: &str = "waxseal";
 

@@ -17,6 +17,7 @@ use crate::names::KeyId;
     version = "v1alpha1",
     kind = "SealingKey",
     namespaced,
+    status = "SealingKeyStatus",
     derive = "PartialEq",
     doc = "A public key that values are sealed to for this cluster. The controller publishes a SealingKey for each of its identities, under the key id, and deletes all other SealingKeys. `waxseal keys fetch` writes them to the file that `waxseal seal --keys` takes, and shows the fingerprint of each: compare it with the controller's log. `kubectl get` shows no fingerprint: a fingerprint must be computed from the recipient, and kubectl can only show stored text.",
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.role"),
@@ -44,6 +45,39 @@ pub struct SealingKeySpec {
     /// opens. `Revoked`: it neither opens nor is sealed to, and that is final.
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "oldSelf != 'Revoked' || self == 'Revoked'", "message": "a revoked key stays revoked"}]))]
     pub state: KeyState,
+}
+
+/// What the controller says of a key. Only the controller writes it: the right to request a state does not cover it.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SealingKeyStatus {
+    /// The state that the controller has carried out: the identity Secret has it, and the controller uses the key
+    /// accordingly. `spec.state` is only the request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<KeyState>,
+    /// The number of SealedSecrets with a wrap for the key, as their statuses say. For information, never a proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<i64>,
+    /// The number of SealedSecrets that only this key opens, as their statuses say. For information, never a proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_objects: Option<i64>,
+    /// When `waxseal keys backup` last wrote the identity into a backup (RFC 3339).
+    #[schemars(extend("format" = "date-time"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_backup_time: Option<String>,
+    /// The Secret that holds the identity; absent for a recovery key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity_secret: Option<IdentitySecretReference>,
+}
+
+/// One Secret in the namespace of a SealingKey.
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct IdentitySecretReference {
+    /// The name of the Secret.
+    pub name: String,
+    /// The UID of the Secret: a Secret that is made later under the same name is another one.
+    pub uid: String,
 }
 
 /// Who holds the identity of a key.
