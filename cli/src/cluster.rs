@@ -1,6 +1,7 @@
 //! The cluster. Only this module and those below it name the Kubernetes client.
 
 mod failures;
+mod identities;
 mod offers;
 mod session;
 
@@ -19,6 +20,7 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::PublishedKey;
 use waxseal_shared::visible_text::escaped;
 
+pub(crate) use self::identities::IdentitySecret;
 pub(crate) use self::session::{RequestOutcome, Session};
 use crate::error::{CliError, Kind};
 use crate::file_names::{context_name, file_name};

@@ -50,6 +50,7 @@ impl Session {
             verb: "list",
             kinds: "SealedSecrets",
             resource: "wax -A",
+            right: None,
             place: "in all namespaces".to_owned(),
             instead: "`--offers FILE` takes what `kubectl get wax -A -o yaml` prints",
         };

@@ -36,15 +36,23 @@ pub(super) struct OwnerArguments {
     yes: bool,
     /// Wait this long for the controller
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "60s", help_heading = "Cluster")]
+    #[arg(conflicts_with = "keys_dir")]
     timeout: Duration,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+/// Selects the controller.
+#[derive(Args)]
+pub(super) struct PlaceArguments {
     #[command(flatten)]
     cluster: ClusterArguments,
     /// The namespace of the SealingKeys
     #[arg(short, long, value_parser = Namespace::parse, default_value = "waxseal-system", help_heading = "Cluster")]
     namespace: Namespace,
-    /// Change the keys of a controller without a cluster, in its folder of keys
+    /// Use the keys of a controller without a cluster, in its folder of keys
     #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), help_heading = "Without a cluster")]
-    #[arg(conflicts_with_all = ["context", "kubeconfig", "namespace", "timeout"])]
+    #[arg(conflicts_with_all = ["context", "kubeconfig", "namespace"])]
     keys_dir: Option<PathBuf>,
 }
 
@@ -69,7 +77,11 @@ fn parse_timeout(text: &str) -> Result<Duration, &'static str> {
     Duration::try_from(duration).map_err(|_| refused)
 }
 
-impl OwnerArguments {
+impl PlaceArguments {
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     pub(super) fn open(&self) -> Result<KeyOwner, CliError> {
         match &self.keys_dir {
             Some(folder) => Ok(KeyOwner::Folder(folder.join(PUBLISHED_FILE))),
@@ -78,6 +90,12 @@ impl OwnerArguments {
                 Ok(KeyOwner::Cluster(Box::new(session), self.namespace.clone()))
             }
         }
+    }
+}
+
+impl OwnerArguments {
+    pub(super) fn open(&self) -> Result<KeyOwner, CliError> {
+        self.place.open()
     }
 
     /// Asks for a `yes`, unless `--yes` is given.
