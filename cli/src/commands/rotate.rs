@@ -87,6 +87,9 @@ pub(crate) struct RotateArguments {
     format: ReportFormat,
 }
 
+/// Where offers come from if waxseal cannot connect to the cluster.
+const OFFERS_FILE: &str = "`--offers FILE` takes what `kubectl get wax -A -o yaml` prints";
+
 const EXAMPLES: &str = "\
 Examples:
   waxseal rotate apps/ --context prod
@@ -204,7 +207,7 @@ impl RotateArguments {
         match &self.offers {
             Some(name) => read_offers(&Input::named(name), &mut offers)?,
             None => {
-                let session = Session::of_sealed_secrets(&self.cluster)?;
+                let session = Session::of_sealed_secrets(&self.cluster, OFFERS_FILE)?;
                 streams.say(&format!("the wraps are those that the cluster of {} offers", session.place()));
                 session.each_rewrapped(|title, rewrapped| offers.add(title, offers_in(rewrapped)))?;
             }
