@@ -300,7 +300,7 @@ fn type_and_mode(folder: &OwnedFd, name: &OsStr) -> Result<(FileType, Mode), Err
 
 /// The error for a link below a folder that [`Destination::below`] writes into.
 fn link_below(path: &Path) -> CliError {
-    let error = CliError::refused("is a symbolic link, and nothing is written through a link there");
+    let error = CliError::refused("is a symbolic link, and nothing is written through it");
     error.at(visible_path(path)).with_hint("remove the link")
 }
 

@@ -13,8 +13,8 @@ pub fn keys_that_stay<'a>(published: impl IntoIterator<Item = &'a PublishedKey>,
     own.map(|key| key.recipient.key_id()).filter(|id| *id != gone).cloned().collect()
 }
 
-/// The id of the envelope that a sealed value names; `None` for a text that is not a sealed value. Checks no more of
-/// the text than that.
+/// The id of the envelope that a sealed value names; `None` for a text that does not begin with `wax1.` and an id.
+/// Checks neither the id nor the rest.
 pub fn named_envelope(token: &str) -> Option<&str> {
     Some(token.strip_prefix("wax1.")?.split_once('.')?.0)
 }
@@ -24,10 +24,11 @@ pub fn wraps_need(wraps: &BTreeMap<String, String>, key: &KeyId, staying: &BTree
     wraps.contains_key(key.as_str()) && !staying.iter().any(|other| wraps.contains_key(other.as_str()))
 }
 
-/// Whether an object of the cluster needs the key: a value of it has a wrap for the key, and its status does not say
-/// that the controller opened this generation through keys that stay.
+/// Whether an object of the cluster needs the key: the envelope of one of its values has a wrap for the key, and its
+/// status does not say that the controller opened this generation only through keys that stay.
 ///
-/// A wrap for a key that stays is not enough here: only a controller that opened it knows that it is not broken.
+/// The object needs the key even if each envelope has a wrap for a key that stays: such a wrap may be broken, and only
+/// a controller that has opened it knows.
 pub fn object_needs(object: &SealedSecret, key: &KeyId, staying: &BTreeSet<KeyId>) -> bool {
     let spec = &object.spec;
     let envelopes = spec.encrypted_data.values().filter_map(|token| spec.envelopes.get(named_envelope(token)?));

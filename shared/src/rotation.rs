@@ -1,9 +1,9 @@
 //! What a change of keys asks of a SealedSecret, and the new wraps that answer it.
 //!
 //! The CLI decides about files with these functions, the controller about objects. A new wrap never changes a value: it
-//! gives an envelope that exists to one more key. Only an envelope that a value names gets one, and only after all
-//! values of the object were opened. Otherwise somebody could copy the envelope of another object into his own and have
-//! it opened for him.
+//! only lets one more key open an envelope that exists. Only an envelope that a value names gets a new wrap, and only
+//! after all values of the object were opened. Otherwise an attacker could copy the envelope of another object into an
+//! object of their own, and have it wrapped for their own key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -36,7 +36,7 @@ const STATUS_RESERVE: usize = 128 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum KeyFinding {
-    /// The envelope has a wrap for a revoked key: who has that key can read the values, now and in every old copy.
+    /// The envelope has a wrap for a revoked key: its holder can read the values, now and in every old copy.
     Exposed {
         /// The envelope.
         envelope: EnvelopeId,

@@ -16,7 +16,7 @@ pub(crate) enum Reach {
     Tips,
     /// The commits that references other than tags point to: branches of this repository and of remote ones.
     Branches,
-    /// These and all commits before them.
+    /// The commits that references point to, and all commits before them.
     History,
 }
 
