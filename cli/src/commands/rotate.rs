@@ -21,9 +21,10 @@ use crate::identities;
 use crate::input::{Input, check_stdin_once, each_file_once};
 use crate::keys_file::{KeysFile, check_creation_times};
 use crate::lossless_edit::{self, ObjectChanges};
+use crate::offers::{Offers, WantedOffers};
 use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
-use crate::rotating::{self, ClusterKeys, Finding, Offers, RotationMode, WantedOffers, WrapSource};
+use crate::rotating::{self, ClusterKeys, Finding, RotationMode, WrapSource, wanted_wraps};
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::Streams;
 use crate::workers;
@@ -337,7 +338,7 @@ fn text(waiting: &[Waiting]) -> String {
 fn wanted_in(input: &Input, clusters: &[ClusterKeys]) -> WantedOffers {
     let mut wanted = WantedOffers::default();
     if let Ok(text) = input.read() {
-        let _shown_later = read_text(input, &text, |object| wanted.add(&object, clusters));
+        let _shown_later = read_text(input, &text, |object| wanted.add(&object, wanted_wraps(&object, clusters)));
     }
     wanted
 }
