@@ -1,8 +1,9 @@
 //! The cluster. Only this module and those below it name the Kubernetes client.
 
 mod failures;
-mod identities;
+mod identity_secrets;
 mod offers;
+mod sealed_secrets;
 mod session;
 
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::PublishedKey;
 use waxseal_shared::visible_text::escaped;
 
-pub(crate) use self::identities::IdentitySecret;
+pub(crate) use self::identity_secrets::IdentitySecret;
 pub(crate) use self::session::{RequestOutcome, Session};
 use crate::error::{CliError, Kind};
 use crate::file_names::{context_name, file_name};

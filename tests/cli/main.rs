@@ -42,6 +42,7 @@ mod input_limits;
 mod inspect;
 mod keys_backup;
 mod keys_backup_cluster;
+mod keys_delete;
 mod keys_fetch;
 mod keys_fetch_cluster;
 mod keys_fetch_errors;

@@ -20,7 +20,7 @@ pub(crate) struct Session {
     /// `None` only while the session is dropped.
     runtime: Option<Runtime>,
     pub(super) client: Client,
-    server: Server,
+    pub(super) server: Server,
     pub(super) asked: Asked,
     place: String,
 }
@@ -39,7 +39,6 @@ impl Session {
             verb: "list",
             kinds: "SealingKeys",
             resource: "sealingkeys",
-            right: None,
             place: format!("in {namespace}"),
             instead: "write the keys file with `kubectl get sealingkeys -o yaml` instead",
         };
@@ -130,10 +129,10 @@ impl Session {
             Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => {
                 Ok(RequestOutcome::Conflict)
             }
-            Err(error) => {
-                let right = Some("sealingkeys.waxseal.dev");
-                Err(self.failure_of(&error, &Asked { verb: "patch", right, ..self.asked.clone() }))
-            }
+            Err(error) => Err(self.failure_of(
+                &error,
+                &Asked { verb: "patch", resource: "sealingkeys.waxseal.dev", ..self.asked.clone() },
+            )),
         }
     }
 

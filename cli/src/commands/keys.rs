@@ -2,6 +2,7 @@
 
 mod backup;
 mod changes;
+mod delete;
 mod fetch;
 mod generate;
 mod identities;
@@ -26,6 +27,7 @@ use crate::streams::Streams;
 /// Generate, fetch and list sealing keys, change and back up the keys of a controller, and list what a key opens.
 #[derive(Subcommand)]
 pub(crate) enum KeysCommand {
+    Delete(delete::DeleteArguments),
     Fetch(fetch::FetchArguments),
     Generate(generate::GenerateArguments),
     List(list::ListArguments),
@@ -40,6 +42,7 @@ pub(crate) enum KeysCommand {
 
 pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Failures> {
     match command {
+        KeysCommand::Delete(arguments) => delete::run(arguments, streams),
         KeysCommand::Fetch(arguments) => fetch::run(arguments, streams),
         KeysCommand::Generate(arguments) => generate::run(arguments, streams),
         KeysCommand::List(arguments) => list::run(arguments, streams),

@@ -16,7 +16,7 @@ use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 use waxseal_shared::visible_text::visible_path;
 use zeroize::Zeroizing;
 
-use super::key_owner::KeyOwner;
+use super::key_owner::{KEY_EXTENSION, KeyOwner};
 use crate::backup_record;
 use crate::cluster::{IdentitySecret, RequestOutcome, Session};
 use crate::error::{CliError, Kind};
@@ -24,7 +24,6 @@ use crate::file_names::folder_of;
 use crate::input::Input;
 use crate::private_file;
 
-const KEY_EXTENSION: &str = "key";
 /// The largest key file that the controller reads.
 const MAX_KEY_FILE_BYTES: u64 = 256 * 1024;
 /// How often a record is written if somebody changes the Secret at the same time.

@@ -6,13 +6,16 @@ use http::StatusCode;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ListParams, ObjectList, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectList, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::Request;
 use kube::{Api, Resource, ResourceExt};
+use serde::de::IgnoredAny;
 use serde_json::json;
 use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, IDENTITY_TYPE};
 use waxseal_shared::identity_secret::{self, IdentitySecretError, is_materialised};
 use waxseal_shared::key_life::HeldKey;
 use waxseal_shared::names::Namespace;
+use waxseal_shared::sealing_key::IdentitySecretReference;
 use waxseal_shared::secret::SecretBytes;
 
 use super::failures::{self, Asked};
@@ -112,6 +115,30 @@ impl Session {
         }
     }
 
+    /// Deletes an identity Secret. Succeeds if the Secret is gone already, or if another Secret has its name: then the
+    /// identity that was meant is gone.
+    pub(crate) fn delete_identity(
+        &self,
+        namespace: &Namespace,
+        secret: &IdentitySecretReference,
+    ) -> Result<(), CliError> {
+        let preconditions = Preconditions { uid: Some(secret.uid.clone()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        let request = Request::new(format!("/api/v1/namespaces/{namespace}/secrets")).delete(&secret.name, &params);
+        let (request, client) = (request.map_err(kube::Error::BuildRequest), self.client.clone());
+        // Ignores the answer: if the Secret has finalizers, the answer contains the identity.
+        let deleted = self.ask(async move { client.request_status::<IgnoredAny>(request?).await })?;
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status))
+                if [StatusCode::NOT_FOUND, StatusCode::CONFLICT].map(|code| code.as_u16()).contains(&status.code) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(self.failure_of(&error, &asked("delete", namespace))),
+        }
+    }
+
     fn secrets(&self, namespace: &Namespace) -> Api<Secret> {
         Api::namespaced(self.client.clone(), namespace.as_str())
     }
@@ -122,7 +149,6 @@ fn asked(verb: &'static str, namespace: &Namespace) -> Asked {
         verb,
         kinds: "Secrets",
         resource: "secrets",
-        right: Some("secrets"),
         place: format!("in {namespace}"),
         instead: "run waxseal where the API server can be reached without a proxy",
     }
