@@ -70,24 +70,36 @@ pub(crate) fn run(arguments: BackupArguments, streams: &mut Streams) -> Result<(
     let StoredIdentities { held, broken } = stored;
     let lacking = |BrokenIdentity { place, text }| CliError::refused(format!("not in the backup: {text}")).at(place);
     let mut errors: Vec<_> = broken.into_iter().map(lacking).collect();
-    let requested = owner.published_so_far().map_err(|error| errors.push(error)).unwrap_or_default();
+    let requested = owner.published_so_far();
+    let unread = |error: CliError| errors.push(error.with_context("the requested states are not in the backup"));
+    let requested = requested.map_err(unread).unwrap_or_default();
     if held.is_empty() {
         errors.push(CliError::refused("no identity to back up, so no file was written").at(&store));
         return Failures::none_or(errors);
     }
     let keys = each_once(held, &requested);
     write(&arguments, &keys, &recovery)?;
-    for key in keys.iter().map(|key| key.key.published()) {
-        let (id, state) = (key.recipient.key_id(), key.state.as_str());
-        streams.say(&format!("backed up {id} ({state}, created {})", key.created_at));
-    }
-    recipients::announce(recovery.iter(), streams);
+    announce(&arguments, &keys, &recovery, &store, streams);
     let file = visible_path(&arguments.output);
-    streams.say(&format!("{file} has {} of {store}", counted(keys.len(), "key")));
     let recorded = owner.record_backup(&places, time);
     errors
         .extend(recorded.err().map(|error| error.with_context(&format!("{file} is a good backup, but not recorded"))));
     Failures::none_or(errors)
+}
+
+fn announce(
+    arguments: &BackupArguments,
+    keys: &[BackedUpKey],
+    recovery: &Recipients,
+    store: &str,
+    streams: &mut Streams,
+) {
+    for PublishedKey { recipient, state, created_at, .. } in keys.iter().map(|key| key.key.published()) {
+        streams.say(&format!("backed up {} ({}, created {created_at})", recipient.key_id(), state.as_str()));
+    }
+    recipients::announce(recovery.iter(), streams);
+    let file = visible_path(&arguments.output);
+    streams.say(&format!("{file} has {} of {store}", counted(keys.len(), "key")));
 }
 
 fn recovery_keys(arguments: &BackupArguments) -> Result<Recipients, CliError> {
