@@ -134,7 +134,8 @@ async fn contents(keys: &Keys) -> Result<BTreeMap<String, String>, Error> {
     Ok(found.items.iter().filter_map(|secret| Some((secret.name_any(), identity(secret)?.1))).collect())
 }
 
-async fn delete_all(keys: &Keys) -> TestResult {
+/// Deletes all identity Secrets and all SealingKeys.
+pub(crate) async fn delete_all(keys: &Keys) -> TestResult {
     let of_type = ListParams::default().fields(&format!("type={TYPE}"));
     keys.identities.delete_collection(&DeleteParams::default(), &of_type).await?;
     keys.published.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
