@@ -549,3 +549,23 @@ fn a_killed_backup_leaves_a_whole_file_or_none() {
     }
     assert!(absent > 0 && whole > 0, "{absent} {whole}");
 }
+
+/// Looks at the file all the time, from its first moment.
+#[test]
+fn nobody_sees_a_half_written_backup() {
+    let (folder, _) = folder(&[KeyState::Active; 12]);
+    let path = folder.path().join("keys.age");
+    for _ in 0..20 {
+        let mut backup = start(&folder, &BACKUP);
+        let seen = loop {
+            match (backup.try_wait().expect("our child"), fs::read(&path)) {
+                (_, Ok(seen)) => break seen,
+                (None, Err(_)) => {}
+                (Some(status), Err(error)) => panic!("{status}: {error}"),
+            }
+        };
+        assert!(seen.ends_with(b"-----END AGE ENCRYPTED FILE-----\n"), "{} bytes", seen.len());
+        assert!(backup.wait().expect("our child").success());
+        fs::remove_file(&path).expect("it is there");
+    }
+}

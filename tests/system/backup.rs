@@ -391,6 +391,13 @@ async fn in_the_way(context: &Context, cluster: &Cluster) -> TestResult {
     assert_eq!((values(&theirs)[0].1.as_str(), theirs.type_.as_deref()), ("theirs", Some("Opaque")));
     assert_eq!(keys.identity_names().await?.len(), 5);
 
+    // No controller publishes them.
+    let restore = ["restore", "keys.age", "--identity", "recovery.key", "--timeout", "1s"];
+    let (code, said) = operator.says(&restore)?;
+    let end = "error: context admin: no SealingKey in the namespace waxseal-system\nhint: the keys are stored: start the \
+               controller, or see in its log why it does not use them\n";
+    assert!(code == Some(5) && said.ends_with(end), "{said}");
+
     // A Secret of the last name that is tried.
     keys.identities.delete(&format!("waxseal-key-{id}"), &DeleteParams::default()).await?;
     let mut foreign = identity_secret(&format!("waxseal-key-{id}"), b"theirs");

@@ -156,3 +156,37 @@ fn write(arguments: &BackupArguments, keys: &[BackedUpKey], recovery: &Recipient
         _ => Err(CliError::new(Kind::Failed, "the file is not as it was written: do not use it").at(place)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use waxseal_shared::key::{Identity, KeyKind};
+    use waxseal_shared::key_life::HeldKey;
+    use waxseal_shared::names::ObjectName;
+    use waxseal_shared::sealing_key::{KeyRole, KeyState};
+
+    use super::*;
+
+    fn copy(of: &Identity, name: &str, state: KeyState) -> BackedUpKey {
+        let identity = Identity::parse(&of.expose()).expect("its own text");
+        let key = HeldKey::new(identity, KeyRole::Cluster, Timestamp::UNIX_EPOCH, state);
+        BackedUpKey { secret_name: ObjectName::parse(name).expect("a name"), key }
+    }
+
+    #[test]
+    fn an_identity_that_is_stored_twice_is_backed_up_once_in_its_strictest_state() {
+        use KeyState::{Active, Retired, Revoked};
+        let identity = || Identity::generate(KeyKind::Classic, &mut randomness::system());
+        let (one, other, stranger) = (identity(), identity(), identity());
+        let request = |of, state| copy(of, "x", state).key.published().clone();
+        let held = || vec![copy(&one, "a", Active), copy(&one, "b", Retired), copy(&other, "c", Active)];
+        for (requests, states) in [
+            (vec![], [Retired, Active]),
+            (vec![request(&one, Active), request(&other, Revoked)], [Retired, Revoked]),
+            (vec![request(&one, Revoked), request(&stranger, Revoked)], [Revoked, Active]),
+        ] {
+            let keys = each_once(held(), &requests);
+            assert_eq!(keys.iter().map(|key| key.secret_name.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+            assert_eq!(keys.iter().map(|key| key.key.published().state).collect::<Vec<_>>(), states);
+        }
+    }
+}
