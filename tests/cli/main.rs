@@ -48,6 +48,7 @@ mod keys_list;
 mod keys_public;
 mod keys_states;
 mod keys_usage;
+mod kill;
 mod memory;
 mod open;
 mod output_files;
