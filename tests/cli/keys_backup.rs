@@ -297,7 +297,7 @@ fn nothing_is_written_where_it_should_not_be() {
     assert!(code == Some(2) && said.contains("cannot be used with"), "{said}");
 }
 
-/// Whoever knows the recovery key can make a file that it opens.
+/// Everybody who knows the recipient of the recovery key can make a file that the recovery key opens.
 #[test]
 fn a_forged_backup_plants_no_key() {
     let (folder, _) = folder(&[]);

@@ -35,8 +35,8 @@ Examples:
 /// is one age file, which `age -d -i recovery.key` opens too; `waxseal keys restore` puts the keys back. When the file
 /// is on the disk, the time of the backup is recorded: on each identity Secret, or in `last-backup.yaml` of the folder.
 ///
-/// Recovery keys come from keys files that were reviewed and committed, and never from the cluster: whoever may create a
-/// SealingKey could read the backup.
+/// Recovery keys come from keys files that were reviewed and committed, and never from the cluster: a user who creates a
+/// SealingKey there must not be able to read the backup.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BackupArguments {
