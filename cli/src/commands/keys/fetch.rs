@@ -78,6 +78,7 @@ fn keys_in_file(target: &KeysTarget, current: Option<&str>) -> Result<Vec<Publis
 fn fetch(arguments: &FetchArguments, target: &KeysTarget, current: Option<&str>) -> Result<Fetched, CliError> {
     let current = keys_in_file(target, current)?;
     let (keys, place) = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
+    let keys: Vec<_> = keys.into_iter().map(|found| found.key).collect();
     as_read_back(&keys, &place)?;
     check_creation_times(&place, &keys)?;
     let mut fetched = Fetched::merge(&current, keys).map_err(|Contradiction(id)| {
