@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use jiff::{Span, SpanRelativeTo};
-use waxseal_shared::api_group::CONFIRMED_STATE_ANNOTATION;
 use waxseal_shared::key_life::primary;
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::Namespace;
@@ -186,7 +185,7 @@ impl OwnedKey {
 
     /// The state that the controller confirms: the identity Secret has this state, and the controller acts on it.
     pub(super) fn confirmed(&self) -> Option<KeyState> {
-        KeyState::parse(self.object.as_ref()?.metadata.annotations.as_ref()?.get(CONFIRMED_STATE_ANNOTATION)?)
+        self.object.as_ref()?.status.as_ref()?.state
     }
 }
 
