@@ -9,6 +9,8 @@ mod harness;
 mod http;
 mod hygiene;
 mod key_commands;
+mod key_events;
+mod key_status;
 mod key_succession;
 mod keys;
 mod kubectl;
@@ -63,6 +65,8 @@ fn tests() -> Vec<Test> {
         http::tests(),
         hygiene::tests(),
         key_commands::tests(),
+        key_events::tests(),
+        key_status::tests(),
         key_succession::tests(),
         keys::tests(),
         kubectl::tests(),
