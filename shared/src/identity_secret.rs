@@ -16,7 +16,11 @@ pub const IDENTITY: &str = "identity";
 /// The data key with the state.
 pub const STATE: &str = "state";
 
-/// The prefix of the name of a successor's Secret; the id of the key that the successor follows comes after it.
+/// The name of the first key's Secret. If several controllers start at once, all use this name, so the API server lets
+/// only one of them create the Secret.
+pub const FIRST_NAME: &str = "first-sealing-key";
+/// The prefix of the name of a successor's Secret; the id of the key that the successor follows comes after it. So only
+/// one of several controllers can create this Secret, too.
 const SUCCESSOR_PREFIX: &str = "waxseal-key-after-";
 
 /// Why a Secret of this type cannot be used as a key. Never quotes the Secret.
@@ -57,6 +61,11 @@ pub fn read<'a>(
 pub fn data(key: &HeldKey) -> [(&'static str, SecretBytes); 2] {
     let identity = SecretBytes::new(key.to_identity_file().as_bytes().to_vec());
     [(IDENTITY, identity), (STATE, SecretBytes::new(key.published().state.as_str().as_bytes().to_vec()))]
+}
+
+/// The name of the Secret of the key that follows this one.
+pub fn successor_name(of: &KeyId) -> String {
+    format!("{SUCCESSOR_PREFIX}{of}")
 }
 
 /// A name that only the Secret of this key can have.
@@ -129,9 +138,21 @@ mod tests {
     fn broken_secrets_say_what_is_wrong_and_not_what_they_hold() {
         let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
         let good = IdentityFile::write(&identity, now());
+        let bare = identity.expose();
+        let twice = format!("{}{}", *good, *bare);
+        let ahead = IdentityFile::write(&identity, "2100-01-01T00:00:00Z".parse().expect("a time"));
         for (data, said) in [
             (vec![], "it has no data key \"identity\""),
             (vec![("identity", "hunter2")], "the identity: line 1: neither an identity nor a comment"),
+            (
+                vec![("identity", bare.as_str())],
+                "the identity: it has no comment \"# created: TIME\" with an RFC 3339 time, by which keys are ordered",
+            ),
+            (vec![("identity", twice.as_str())], "the identity: 2 identities in it, where there must be one"),
+            (
+                vec![("identity", ahead.as_str())],
+                "the identity: its creation time, 2100-01-01T00:00:00Z, is in the future",
+            ),
             (
                 vec![("identity", good.as_str()), ("state", "hunter2")],
                 "the data key \"state\" must be Active, Retired or Revoked",
@@ -152,13 +173,13 @@ mod tests {
     #[test]
     fn only_a_later_key_has_the_name_of_a_successor() {
         let (first, second) = (key(KeyKind::Classic, 1), key(KeyKind::Classic, 2));
-        let after = |key: &HeldKey| format!("{SUCCESSOR_PREFIX}{}", key.key_id());
+        let after = |key: &HeldKey| successor_name(key.key_id());
         let keys = [first.published().clone(), second.published().clone()];
         assert!(may_have_name(second.published(), &after(&first), &keys));
         assert!(!may_have_name(first.published(), &after(&second), &keys));
         assert!(!may_have_name(first.published(), &after(&first), &keys));
         assert!(may_have_name(first.published(), &after(&second), &keys[..1]));
-        assert!(may_have_name(first.published(), "first-sealing-key", &keys));
+        assert!(may_have_name(first.published(), FIRST_NAME, &keys));
         assert!(may_have_name(first.published(), &own_name(second.key_id()), &keys));
     }
 }

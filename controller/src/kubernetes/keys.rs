@@ -118,7 +118,7 @@ impl KeySource {
             };
             self.log_news(problems, failing_since);
             let pause = sleep(PAUSE);
-            // Looks again after a change and after the wait.
+            // Looks again at the first change, or after the wait, but not before the pause is over.
             tokio::select! {
                 // The counts first: a look that a written status causes must know that they change.
                 biased;

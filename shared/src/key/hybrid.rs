@@ -221,8 +221,8 @@ fn combine(
 
 /// Wraps a file key for a recipient: one stanza.
 ///
-/// age refuses recipients with different labels in one file. So this label keeps out recipients that a quantum computer
-/// can break.
+/// age refuses recipients with different labels in one file. So the label `postquantum`, returned with the stanza,
+/// keeps out recipients that a quantum computer can break.
 pub(super) fn wrap_file_key(
     recipient: &PublicKey,
     file_key: &FileKey,

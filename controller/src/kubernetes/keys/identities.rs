@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, FIELD_MANAGER};
+use waxseal_shared::identity_secret::{FIRST_NAME, is_materialised, successor_name};
 use waxseal_shared::key::KeyKind;
 use waxseal_shared::key_life::{HeldKey, StoredKeys, backup_time};
 use waxseal_shared::key_succession::Successor;
@@ -74,8 +75,7 @@ impl IdentitySecrets {
         let secrets = ask("list the identity Secrets", self.secrets.list(&params)).await?;
         let mut stored = StoredKeys { held: Vec::new(), broken: Vec::new() };
         let mut broken = BTreeSet::new();
-        for mut secret in secrets.items.into_iter().filter(|secret| !identity_secret::is_materialised(&secret.metadata))
-        {
+        for mut secret in secrets.items.into_iter().filter(|secret| !is_materialised(&secret.metadata)) {
             let (metadata, is_immutable) = (take(&mut secret.metadata), secret.immutable.unwrap_or_default());
             let identity = stored_identity(&metadata, now);
             match identity_secret::decode(secret, now) {
@@ -102,7 +102,7 @@ impl IdentitySecrets {
 
     /// Makes the first key, unless another instance has just made it. Returns the id of the key that it made.
     pub(super) async fn create_first(&self, now: Timestamp) -> Result<Option<KeyId>, KeyError> {
-        let made = self.create(identity_secret::FIRST_NAME, now, "create the first identity Secret").await?;
+        let made = self.create(FIRST_NAME, now, "create the first identity Secret").await?;
         made.iter().for_each(log::made_first_key);
         Ok(made.map(|key| key.recipient.key_id().clone()))
     }
@@ -110,7 +110,7 @@ impl IdentitySecrets {
     /// Makes the key that follows another, unless there is a Secret of its name: another instance has just made the key.
     /// Returns the id of the key that it made.
     pub(super) async fn create_successor(&self, successor: &Successor) -> Result<Option<KeyId>, KeyError> {
-        let name = identity_secret::successor_name(&successor.of);
+        let name = successor_name(&successor.of);
         let made = self.create(&name, successor.created_at, &format!("create the identity Secret {name}")).await?;
         made.iter().for_each(|key| log::made_successor(key, &successor.of));
         Ok(made.map(|key| key.recipient.key_id().clone()))

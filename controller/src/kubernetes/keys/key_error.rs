@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use thiserror::Error;
+use waxseal_shared::identity_secret::{FIRST_NAME, successor_name};
 use waxseal_shared::names::KeyId;
 
-use super::super::{api_failure, identity_secret};
+use super::super::api_failure;
 
 /// The longest time of a request, even if its answer arrives very slowly: it must not hold up the next look. The client
 /// ends a request earlier if its connection is silent, and uses another connection from then on.
@@ -21,7 +22,7 @@ pub(super) enum KeyError {
     UnknownKind { operation: String },
     #[error(
         "failed to make the first sealing key: a Secret {} of another type exists; delete or rename it",
-        identity_secret::FIRST_NAME
+        FIRST_NAME
     )]
     FirstNameTaken,
     #[error(
@@ -32,7 +33,7 @@ pub(super) enum KeyError {
     #[error(
         "failed to make a successor of the sealing key {of}: the Secret {} exists and holds no newer key; move what it \
          holds to a Secret of another name",
-        identity_secret::successor_name(of)
+        successor_name(of)
     )]
     SuccessorNameTaken { of: KeyId },
     #[error(
