@@ -23,8 +23,11 @@ pub fn all() -> [CustomResourceDefinition; 2] {
         remove_additional_properties_false(schema);
         unwrap_descriptions(schema);
         remove_nullable(schema);
-        if let Some(status) = schema.pointer_mut("/properties/status") {
-            // With generation -1, kstatus reports a new object as in progress.
+        if let Some(status) = schema.pointer_mut("/properties/status")
+            && status.pointer("/properties/observedGeneration").is_some()
+        {
+            // With generation -1, kstatus reports a new object as in progress. The API server refuses a default with a
+            // field that the schema does not have.
             status["default"] = json!({"observedGeneration": -1});
         }
         schema["x-kubernetes-validations"] = json!([{
@@ -114,6 +117,16 @@ mod tests {
                 assert!(!is_for_rust, "{path}: {description}");
             });
         }
+    }
+
+    #[test]
+    fn only_a_status_with_a_generation_has_a_default() {
+        let defaults = all().map(|definition| {
+            let definition = serde_json::to_value(&definition).expect("plain data");
+            let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+            schema["properties"]["status"]["default"].clone()
+        });
+        assert_eq!(defaults, [json!({"observedGeneration": -1}), Value::Null]);
     }
 
     /// Only an error with the reason `FieldValueForbidden` does not quote the value.
