@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "the preparation's progress is for people")]
 
 mod admission;
+mod clock;
 mod harness;
 mod http;
 mod hygiene;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
 fn tests() -> Vec<Test> {
     let modules = [
         admission::tests(),
+        clock::tests(),
         harness::tests(),
         http::tests(),
         hygiene::tests(),
