@@ -25,6 +25,7 @@ mod sealing;
 mod startup;
 mod steadiness;
 mod wraps;
+mod year;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -76,6 +77,7 @@ fn tests() -> Vec<Test> {
         startup::tests(),
         steadiness::tests(),
         wraps::tests(),
+        year::tests(),
     ];
     modules.into_iter().flatten().collect()
 }
