@@ -1,7 +1,9 @@
 //! The cluster. Only this module and those below it name the Kubernetes client.
 
 mod failures;
+mod identity_secrets;
 mod offers;
+mod sealed_secrets;
 mod session;
 
 use std::path::PathBuf;

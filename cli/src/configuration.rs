@@ -271,7 +271,7 @@ fn path_below(text: &str) -> Result<PathBuf, &'static str> {
     let mut path = PathBuf::new();
     for component in Path::new(text).components() {
         match component {
-            // What Git keeps there decides what Git runs.
+            // Files in `.git`, such as hooks, decide which programs Git starts.
             Component::Normal(name) if name.eq_ignore_ascii_case(".git") => return Err("leads into a Git repository"),
             Component::Normal(name) => path.push(name),
             Component::CurDir => {}

@@ -196,7 +196,8 @@ mod tests {
     fn a_shared_recovery_key_does_not_stand_for_a_cluster() {
         let keys = Keys::new();
         let (prod, recovery) = (&keys.prod[0], &keys.recovery);
-        // The recovery key is in the file of staging too, but staging cannot read what only it and prod can open.
+        // The recovery key is in the file of staging too. But staging does not hold its identity, and could not read a
+        // value that is sealed only to prod and to the recovery key.
         let expected = refused("staging", "seal to staging too, or pass `--drop-cluster staging`");
         assert_eq!(keys.check(&[prod, &keys.staging[0], recovery], &[prod, recovery], &[]), expected);
         // The object was never sealed to staging, and the recovery key is not used any more.

@@ -97,8 +97,8 @@ fn exposure_in_work_trees(path: &Path) -> Exposure {
     Exposure::Private
 }
 
-/// Returns for each file whether Git has it: in the index, or in a commit that a reference leads to, of any repository
-/// whose work tree contains it. The files must be different.
+/// Returns for each file whether Git has it. A repository whose work tree contains the file has it if it is in the
+/// index, or in a commit that a reference leads to. No file may be given twice.
 pub(crate) fn held(files: &[PathBuf]) -> Vec<Held> {
     let deadline = Instant::now() + READ_TIMEOUT;
     let mut by_root: BTreeMap<PathBuf, Vec<(usize, PathBuf)>> = BTreeMap::new();
@@ -188,7 +188,7 @@ fn is_repository_itself(path: &Path) -> bool {
     is_called_git || holds("HEAD") && (holds("commondir") || holds("objects") && holds("refs"))
 }
 
-/// Whether a file or folder exists at a path; true if that cannot be read.
+/// Whether a file or folder exists at a path; also true if that cannot be found out.
 fn exists(path: &Path) -> bool {
     match path.symlink_metadata() {
         Ok(_) => true,

@@ -20,6 +20,7 @@ mod input;
 mod keys_file;
 mod known_keys;
 mod lossless_edit;
+mod offers;
 mod output;
 mod passphrases;
 mod private_file;

@@ -255,6 +255,15 @@ pub(crate) fn check_symbolic_links(path: &Path) -> Result<(), CliError> {
         .with_hint("nothing is written through it: name the file or folder that it leads to"))
 }
 
+/// Removes a file for good: after that, it is gone even if the machine crashes. Succeeds if there is no file.
+pub(crate) fn remove(path: &Path) -> Result<(), CliError> {
+    let removed = fs::remove_file(path).and_then(|()| File::open(folder_of(path))?.sync_all());
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CliError::path("delete it", path, &error)),
+        _ => Ok(()),
+    }
+}
+
 /// Creates a folder and its parents unless they exist.
 pub(crate) fn make_folder(path: &Path) -> Result<(), CliError> {
     fs::create_dir_all(path).map_err(|error| match error.kind() {
@@ -291,7 +300,7 @@ fn type_and_mode(folder: &OwnedFd, name: &OsStr) -> Result<(FileType, Mode), Err
 
 /// The error for a link below a folder that [`Destination::below`] writes into.
 fn link_below(path: &Path) -> CliError {
-    let error = CliError::refused("is a symbolic link, and nothing is written through a link there");
+    let error = CliError::refused("is a symbolic link, and nothing is written through it");
     error.at(visible_path(path)).with_hint("remove the link")
 }
 

@@ -25,8 +25,8 @@ impl PassphraseArguments {
         self.passphrase_file.as_ref()
     }
 
-    /// Reads the passphrase file; returns `None` if the terminal asks. Refuses the option if no identity file is
-    /// protected.
+    /// Reads the passphrase file; returns `None` without the option: then [`open`] asks at the terminal. Refuses the
+    /// option if no identity file is protected.
     pub(crate) fn resolve(&self, protected_files: usize) -> Result<Option<Passphrase>, CliError> {
         let Some(name) = &self.passphrase_file else {
             return Ok(None);
@@ -40,7 +40,7 @@ impl PassphraseArguments {
     }
 }
 
-/// Opens an identity file; asks for its passphrase if there is none.
+/// Opens an identity file with this passphrase; if `passphrase` is `None`, asks for it at the terminal.
 pub(crate) fn open(
     file: &ProtectedIdentityFile,
     input: &Input,

@@ -1,23 +1,24 @@
 //! Follows a change of keys in one SealedSecret: which wraps it lacks, and the changes of its file that add them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
-use waxseal_shared::format::{Check, Envelope, Refusal, Sealed, Wrap};
+use waxseal_shared::format::{Check, Envelope, Refusal, Sealed};
 use waxseal_shared::key::{KeyKind, Recipient};
 use waxseal_shared::key_life::sealing_recipients;
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::names::{EnvelopeId, KeyId};
-use waxseal_shared::open::{BrokenWrap, Opened, open};
+use waxseal_shared::open::{BrokenWrap, Opened};
 use waxseal_shared::randomness;
-use waxseal_shared::rotation::{KeyFinding, NewWrap, WantedWrap, accepted_wraps, findings, make_wraps, missing_wraps};
+use waxseal_shared::rotation::{KeyFinding, NewWrap, OpenedObject, WantedWrap, findings, missing_wraps};
 use waxseal_shared::seal::{Place, seal_values};
-use waxseal_shared::sealed_secret::{OfferedWraps, SealedSecret};
+use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 use crate::edited_file::{path, token};
 use crate::error::CliError;
 use crate::lossless_edit::{Change, NewValue};
+use crate::offers::Offers;
 use crate::sealed_objects::SealedObject;
 
 /// The keys of one cluster, from its keys file.
@@ -52,30 +53,6 @@ pub(crate) enum RotationMode {
     Reseal,
 }
 
-/// The most offers that are kept for one envelope, because everyone who may write the status of an object can forge
-/// offers. Wanted offers of objects with the names in the files are always kept.
-const MAX_OFFERS: usize = 8;
-
-/// The offers of one cluster, by envelope id: only those that can add a wrap to an object in the files.
-pub(crate) struct Offers<'a> {
-    wanted: &'a WantedOffers,
-    by_envelope: BTreeMap<String, Vec<Offer>>,
-}
-
-/// The wraps that the objects in the files lack.
-#[derive(Default)]
-pub(crate) struct WantedOffers {
-    /// `NAMESPACE/NAME` of the objects, by envelope id.
-    titles: BTreeMap<String, BTreeSet<String>>,
-    keys: BTreeSet<String>,
-}
-
-struct Offer {
-    /// `NAMESPACE/NAME` of the object whose status has the offer.
-    title: String,
-    wraps: OfferedWraps,
-}
-
 /// What was done for one object.
 pub(crate) struct Rotated {
     pub(crate) changes: Vec<Change>,
@@ -90,61 +67,6 @@ pub(crate) struct Rotated {
 pub(crate) struct Finding {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
-}
-
-impl WantedOffers {
-    /// Adds the wraps that an object lacks.
-    pub(crate) fn add(&mut self, object: &SealedObject, clusters: &[ClusterKeys]) {
-        for WantedWrap { envelope, recipient } in (Rotation { object, clusters }).wanted(&[]) {
-            self.titles.entry(envelope.to_string()).or_default().insert(object.title());
-            self.keys.insert(recipient.key_id().to_string());
-        }
-    }
-
-    /// Adds all that another file wants.
-    pub(crate) fn extend(&mut self, other: Self) {
-        for (envelope, titles) in other.titles {
-            self.titles.entry(envelope).or_default().extend(titles);
-        }
-        self.keys.extend(other.keys);
-    }
-}
-
-impl<'a> Offers<'a> {
-    /// No offers yet.
-    pub(crate) fn for_wanted(wanted: &'a WantedOffers) -> Self {
-        Self { wanted, by_envelope: BTreeMap::new() }
-    }
-
-    /// Adds the offers in the status of one object, as far as they are wanted.
-    pub(crate) fn add(&mut self, title: &str, offers: BTreeMap<String, OfferedWraps>) {
-        for (envelope, mut wraps) in offers {
-            let Some(titles) = self.wanted.titles.get(&envelope) else { continue };
-            wraps.wraps.retain(|key, wrap| self.wanted.keys.contains(key) && Wrap::parse(wrap).is_ok());
-            let kept = self.by_envelope.entry(envelope).or_default();
-            if !wraps.wraps.is_empty() && (kept.len() < MAX_OFFERS || titles.contains(title)) {
-                kept.push(Offer { title: title.to_owned(), wraps });
-            }
-        }
-    }
-
-    /// Returns the offered wraps that an object lacks. Names can change on the way to the cluster, so every offer for its
-    /// envelopes counts; one in the status of an object of the same name comes first.
-    fn accepted(&self, object: &SealedObject, sealed: &Sealed, recipients: &[Recipient]) -> Vec<NewWrap> {
-        let title = object.title();
-        let mut accepted: BTreeMap<(EnvelopeId, KeyId), NewWrap> = BTreeMap::new();
-        for id in sealed.envelopes().keys() {
-            let mut offers: Vec<_> = self.by_envelope.get(id.as_str()).into_iter().flatten().collect();
-            offers.sort_by_key(|offer| offer.title != title);
-            for offer in offers {
-                let offer = BTreeMap::from([(id.to_string(), offer.wraps.clone())]);
-                for wrap in accepted_wraps(sealed, &offer, recipients) {
-                    accepted.entry((wrap.envelope.clone(), wrap.key.clone())).or_insert(wrap);
-                }
-            }
-        }
-        accepted.into_values().collect()
-    }
 }
 
 impl ClusterKeys {
@@ -188,14 +110,19 @@ pub(crate) fn rotate(
         WrapSource::Offers(offers) => rotation.changed(rotation.offered(offers), Vec::new(), Vec::new()),
         WrapSource::Identities(ring) => match rotation.opened(ring)? {
             None => rotation.unopened(mode),
-            Some(opened) if mode == RotationMode::Reseal => rotation.reseal(&opened),
-            Some(opened) => {
-                let added = rotation.made(ring, &opened, mode)?;
+            Some(object) if mode == RotationMode::Reseal => rotation.reseal(&object.opened),
+            Some(object) => {
+                let (added, opened) = (rotation.made(&object, mode), object.opened);
                 let pruned = if mode == RotationMode::Prune { rotation.prunable(&opened, &added) } else { Vec::new() };
                 rotation.changed(added, pruned, opened.broken_wraps)
             }
         },
     }
+}
+
+/// Returns the wraps that an object lacks for the clusters that it is meant for.
+pub(crate) fn wanted_wraps(object: &SealedObject, clusters: &[ClusterKeys]) -> Vec<WantedWrap> {
+    Rotation { object, clusters }.wanted(&[])
 }
 
 /// One object, and the keys that it is measured by.
@@ -225,29 +152,29 @@ impl Rotation<'_> {
     fn offered(&self, offers: &Offers<'_>) -> Vec<NewWrap> {
         let wanted = self.wanted(&[]);
         let recipients: Vec<_> = wanted.iter().map(|wanted| wanted.recipient.clone()).collect();
-        let mut accepted = offers.accepted(self.object, &self.object.sealed, &recipients);
+        let mut accepted = offers.accepted(self.object, &recipients);
         accepted.retain(|new| {
             wanted.iter().any(|wanted| wanted.envelope == new.envelope && *wanted.recipient.key_id() == new.key)
         });
         accepted
     }
 
-    fn made(&self, ring: &KeyRing, opened: &Opened, mode: RotationMode) -> Result<Vec<NewWrap>, CliError> {
-        let mut wanted = self.wanted(&opened.broken_wraps);
+    fn made(&self, object: &OpenedObject, mode: RotationMode) -> Vec<NewWrap> {
+        let broken_wraps = &object.opened.broken_wraps;
+        let mut wanted = self.wanted(broken_wraps);
         if mode == RotationMode::ReplaceBroken {
             let keys: Vec<_> = self.clusters.iter().flat_map(ClusterKeys::recipients).collect();
-            wanted.extend(opened.broken_wraps.iter().filter_map(|broken| {
+            wanted.extend(broken_wraps.iter().filter_map(|broken| {
                 let recipient = keys.iter().find(|recipient| *recipient.key_id() == broken.key)?.clone();
                 Some(WantedWrap { envelope: broken.envelope.clone(), recipient })
             }));
         }
-        let made = make_wraps(&self.object.sealed, ring, &wanted, &mut randomness::system());
-        made.map_err(|refusal| self.refused(&refusal))
+        object.make_wraps(&wanted, &mut randomness::system())
     }
 
     /// Opens the object; `None` if it is sealed to other keys only.
-    fn opened(&self, ring: &KeyRing) -> Result<Option<Opened>, CliError> {
-        match open(&self.object.sealed, ring) {
+    fn opened(&self, ring: &KeyRing) -> Result<Option<OpenedObject>, CliError> {
+        match OpenedObject::open(&self.object.sealed, ring) {
             Err(refusal) if is_for_others(&refusal) => Ok(None),
             opened => opened.map(Some).map_err(|refusal| self.refused(&refusal)),
         }
@@ -256,7 +183,11 @@ impl Rotation<'_> {
     /// The outcome for an object that no identity opens.
     fn unopened(&self, mode: RotationMode) -> Result<Rotated, CliError> {
         let mut rotated = self.changed(Vec::new(), Vec::new(), Vec::new())?;
-        let is_meant = self.used().any(|(id, envelope)| self.clusters.iter().any(|it| it.has(id, envelope, &[])));
+        let is_meant = self
+            .object
+            .sealed
+            .used_envelopes()
+            .any(|(id, envelope)| self.clusters.iter().any(|it| it.has(id, envelope, &[])));
         if is_meant && (mode == RotationMode::Reseal || !rotated.findings.is_empty()) {
             let message = "the given identities do not open it".to_owned();
             rotated.findings.push(Finding { reason: "KeyMissing", message });
@@ -280,7 +211,12 @@ impl Rotation<'_> {
         for cluster in self.clusters {
             let recipients = cluster.recipients();
             let has_all = |id, envelope| recipients.iter().all(|to| is_proven(id, envelope, to.key_id()));
-            for (id, envelope) in self.used().filter(|(id, envelope)| !recipients.is_empty() && has_all(id, envelope)) {
+            for (id, envelope) in self
+                .object
+                .sealed
+                .used_envelopes()
+                .filter(|(id, envelope)| !recipients.is_empty() && has_all(id, envelope))
+            {
                 let keys = cluster.keys.iter().map(|key| key.recipient.key_id());
                 let retired = keys.filter(|key| envelope.wraps.contains_key(*key) && is_retired(key));
                 prunable.extend(retired.map(|key| (id.clone(), key.clone())));
@@ -358,15 +294,18 @@ impl Rotation<'_> {
         }
         let mut seen = BTreeSet::new();
         recipients.retain(|recipient| seen.insert(recipient.as_str().to_owned()));
-        let mut wraps = self.used().flat_map(|(_, envelope)| envelope.wraps.keys());
+        let mut wraps = self.object.sealed.used_envelopes().flat_map(|(_, envelope)| envelope.wraps.keys());
         if !recipients.is_empty()
             && let Some(id) = wraps.find(|id| !self.is_known(id))
         {
             let error = self.error(&format!("sealed to {id}, which is in none of the keys files"));
             return Err(error.with_hint("name the keys file of every cluster that must open it"));
         }
-        let has_hybrid =
-            self.used().any(|(_, envelope)| envelope.wraps.values().any(|wrap| wrap.kind() != KeyKind::Classic));
+        let has_hybrid = self
+            .object
+            .sealed
+            .used_envelopes()
+            .any(|(_, envelope)| envelope.wraps.values().any(|wrap| wrap.kind() != KeyKind::Classic));
         if let Some(to) = recipients.iter().find(|to| has_hybrid && to.kind() == KeyKind::Classic) {
             let text = format!("{} is a classic key (X25519), which a quantum computer will break", to.key_id());
             return Err(self.error(&text).with_hint("values that are protected from quantum computers stay so"));
@@ -378,7 +317,7 @@ impl Rotation<'_> {
     /// if all wraps of an envelope for this cluster are broken.
     fn is_for_all(&self, cluster: &ClusterKeys, broken: &[BrokenWrap]) -> Result<bool, CliError> {
         let (with, without): (Vec<_>, Vec<_>) =
-            self.used().partition(|(id, envelope)| cluster.has(id, envelope, broken));
+            self.object.sealed.used_envelopes().partition(|(id, envelope)| cluster.has(id, envelope, broken));
         if let Some((id, key)) =
             without.iter().find_map(|(id, envelope)| Some((id, cluster.own_wraps(envelope).next()?)))
         {
@@ -396,13 +335,6 @@ impl Rotation<'_> {
     /// Whether a keys file has a key.
     fn is_known(&self, id: &KeyId) -> bool {
         self.clusters.iter().flat_map(|cluster| &cluster.keys).any(|key| key.recipient.key_id() == id)
-    }
-
-    /// The envelopes that a value names.
-    fn used(&self) -> impl Iterator<Item = (&EnvelopeId, &Envelope)> {
-        let sealed = &self.object.sealed;
-        let used: BTreeSet<_> = sealed.data_keys().map(|(_, envelope)| envelope).collect();
-        sealed.envelopes().iter().filter(move |(id, _)| used.contains(id))
     }
 
     /// Finds why the object is still not up to date after the changes; `broken` are the broken wraps that stay.

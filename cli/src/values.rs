@@ -18,12 +18,12 @@ use crate::terminal;
 /// Selects data keys and the sources of their values.
 #[derive(Args)]
 pub(crate) struct ValueArguments {
-    /// The data key of a value that the terminal asks for. One data key alone takes its value from stdin if stdin is not
-    /// a terminal: exactly these bytes
+    /// The data key of a value, for which waxseal asks at the terminal. If it is the only one and stdin is not a
+    /// terminal, the value is what stdin holds, byte for byte
     // Not parsed by clap: its error would show what was typed, and that may be `KEY=VALUE`.
     #[arg(value_name = "KEY")]
     data_keys: Vec<String>,
-    /// Take the value from a file, exactly these bytes; the data key is the file's name unless it is given. Repeatable
+    /// Take the value from a file, byte for byte; the data key is the file's name unless it is given. Repeatable
     #[arg(long, value_name = "[KEY=]FILE", value_parser = file_name::<OsString>(), help_heading = "Values")]
     from_file: Vec<OsString>,
     /// Take the value from the command line, where the shell's history and the list of processes show it. Repeatable

@@ -250,8 +250,9 @@ pub fn is_publication_of(published: &PublishedKey, held: &PublishedKey) -> bool 
     published.recipient == held.recipient && published.role == held.role && published.created_at == held.created_at
 }
 
-/// Whether a controller must remove a published key. The key must not be a recovery key of its configuration. The
-/// controller removes a key if no held key has the same recipient, role and creation time, with one exception (below).
+/// Whether a controller must remove a published key. Callers leave out the recovery keys of the controller's
+/// configuration: for these the answer would be wrong. The controller removes a key if no held key has the same
+/// recipient, role and creation time, with one exception (below).
 ///
 /// A published key with an unknown recipient may belong to one of the `broken` identities: nobody can tell. If this key
 /// is Active, it is removed: the controller cannot open what is sealed to the key. The controller publishes the key

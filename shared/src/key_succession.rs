@@ -75,7 +75,10 @@ pub enum SuccessorObstacle {
     #[error("no successor of the sealing key {0} is made, because key generation is off: add an identity")]
     GenerationOff(KeyId),
     /// The creation time would be in the future.
-    #[error("no successor of the sealing key {of} is made until {created_at}: the clock is behind the key")]
+    #[error(
+        "no successor of the sealing key {of} is made yet: its creation time, {created_at}, would be in the future; \
+         check the clock"
+    )]
     ClockBehind {
         /// The key to follow.
         of: KeyId,
@@ -406,8 +409,8 @@ mod tests {
             ),
             (
                 SuccessorObstacle::ClockBehind { of: id, created_at },
-                "no successor of the sealing key k0123456789abcdef is made until 2026-11-21T12:00:00Z: the clock is \
-                 behind the key",
+                "no successor of the sealing key k0123456789abcdef is made yet: its creation time, 2026-11-21T12:00:00Z, \
+                 would be in the future; check the clock",
             ),
         ] {
             assert_eq!(obstacle.to_string(), text);

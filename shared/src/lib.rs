@@ -11,7 +11,7 @@
 //! | know the resources | [`sealed_secret`], [`sealing_key`], [`api_group`], [`crds`], [`secret`] |
 //! | check the format (`FORMAT.md`) | [`format`], [`template`], [`names`] |
 //! | seal and open | [`mod@seal`], [`mod@open`] |
-//! | follow a change of keys | [`rotation`] |
+//! | follow a change of keys, and know when a key may go | [`rotation`], [`key_need`] |
 //! | keep keys, and draw randomness | [`key`], [`key_ring`], [`key_life`], [`randomness`] |
 //! | decide what to do about an object, and say what came of it | [`mod@plan`], [`judgement`], [`reason`], [`status`], [`settled`] |
 //!
@@ -81,6 +81,7 @@ pub mod format;
 pub mod judgement;
 pub mod key;
 pub mod key_life;
+pub mod key_need;
 pub mod key_ring;
 pub mod key_succession;
 pub mod manifest;

@@ -183,12 +183,12 @@ fn decide(
 fn with_remedy(refusal: &Refusal) -> String {
     let remedy = match refusal.reason() {
         Reason::KeyRevoked => {
-            "; the Secret stays as it is. Change the values and seal them again, or seal them again as they are with a \
-             recovery key: waxseal rotate --reseal --identity FILE"
+            "; the Secret stays as it is. Change the values and seal them again. To keep the values, run this with the \
+             identity of a recovery key: waxseal rotate --reseal --identity FILE"
         }
         Reason::KeyMissing => {
-            "; seal the values again for this cluster, or add a wrap with a recovery key: waxseal rotate --to CLUSTER \
-             --identity FILE"
+            "; seal the values again for this cluster, or add a wrap for its key: waxseal rotate --to CLUSTER \
+             --identity FILE, where FILE is the identity of a recovery key"
         }
         _ => "",
     };

@@ -1,9 +1,9 @@
 //! What a change of keys asks of a SealedSecret, and the new wraps that answer it.
 //!
 //! The CLI decides about files with these functions, the controller about objects. A new wrap never changes a value: it
-//! gives an envelope that exists to one more key. Only an envelope that a value names gets one, and only after all
-//! values of the object were opened. Otherwise somebody could copy the envelope of another object into his own and have
-//! it opened for him.
+//! only lets one more key open an envelope that exists. Only an envelope that a value names gets a new wrap, and only
+//! after all values of the object were opened. Otherwise an attacker could copy the envelope of another object into an
+//! object of their own, and have it wrapped for their own key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -36,7 +36,7 @@ const STATUS_RESERVE: usize = 128 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum KeyFinding {
-    /// The envelope has a wrap for a revoked key: who has that key can read the values, now and in every old copy.
+    /// The envelope has a wrap for a revoked key: its holder can read the values, now and in every old copy.
     Exposed {
         /// The envelope.
         envelope: EnvelopeId,
@@ -150,7 +150,8 @@ pub fn findings(sealed: &Sealed, keys: &[PublishedKey]) -> Vec<KeyFinding> {
     let recipients = key_life::sealing_recipients(keys).unwrap_or_default();
     let is_revoked =
         |id: &&KeyId| keys.iter().any(|key| key.state == KeyState::Revoked && key.recipient.key_id() == *id);
-    let mut found: Vec<_> = used_envelopes(sealed)
+    let mut found: Vec<_> = sealed
+        .used_envelopes()
         .flat_map(|(id, envelope)| {
             let exposed = envelope.wraps.keys().filter(is_revoked);
             let exposed = exposed.map(|key| KeyFinding::Exposed { envelope: id.clone(), key: key.clone() });
@@ -173,7 +174,7 @@ fn finding_for_missing(id: &EnvelopeId, envelope: &Envelope, recipient: &Recipie
 
 /// Returns the wraps that envelopes of an object lack for these recipients, and can get.
 pub fn missing_wraps(sealed: &Sealed, recipients: &[Recipient]) -> Vec<WantedWrap> {
-    let wanted = used_envelopes(sealed).flat_map(|(id, envelope)| {
+    let wanted = sealed.used_envelopes().flat_map(|(id, envelope)| {
         let missing = recipients.iter().filter(|recipient| !envelope.wraps.contains_key(recipient.key_id()));
         let room = MAX_WRAPS.saturating_sub(envelope.wraps.len());
         let missing = missing.filter(|recipient| has_room(envelope, recipient)).take(room);
@@ -182,29 +183,30 @@ pub fn missing_wraps(sealed: &Sealed, recipients: &[Recipient]) -> Vec<WantedWra
     wanted.collect()
 }
 
-/// Makes wraps for an object. Opens the whole object first, unless there is nothing to make.
-///
-/// Returns a wrap only for an envelope that a value names.
-///
-/// # Errors The first check of FORMAT.md §7 that fails, as for [`crate::open::open`].
-pub fn make_wraps(
-    sealed: &Sealed,
-    ring: &KeyRing,
-    wanted: &[WantedWrap],
-    random: &mut impl CryptoRng,
-) -> Result<Vec<NewWrap>, Refusal> {
-    if wanted.is_empty() {
-        return Ok(Vec::new());
+/// An object whose values were all opened, so that wraps may be made for it.
+pub struct OpenedObject {
+    /// The values, and what was found when they were opened.
+    pub opened: Opened,
+    envelopes: BTreeMap<EnvelopeId, OpenedEnvelope>,
+}
+
+impl OpenedObject {
+    /// Opens all values or none.
+    ///
+    /// # Errors The first check of FORMAT.md §7 that fails, as for [`crate::open::open`].
+    pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Self, Refusal> {
+        stack::wiped_after(|| open_whole(sealed, ring).map(|(opened, envelopes)| Self { opened, envelopes }))
     }
-    stack::wiped_after(|| {
-        let (_, envelopes) = open_whole(sealed, ring)?;
+
+    /// Makes wraps for the object. Leaves out those for an envelope that no value names.
+    pub fn make_wraps(&self, wanted: &[WantedWrap], random: &mut impl CryptoRng) -> Vec<NewWrap> {
         let made = wanted.iter().filter_map(|WantedWrap { envelope, recipient }| {
-            let dek = &envelopes.get(envelope)?.dek;
+            let dek = &self.envelopes.get(envelope)?.dek;
             let text = Wrap::seal(recipient, dek, random).to_text();
             Some(NewWrap { envelope: envelope.clone(), key: recipient.key_id().clone(), text })
         });
-        Ok(made.collect())
-    })
+        stack::wiped_after(|| made.collect())
+    }
 }
 
 /// Opens an object and reviews its wraps. Makes the wraps that it lacks, unless its status offers them already.
@@ -343,12 +345,6 @@ fn commitment_text(envelope: &Envelope) -> String {
     BASE64_STANDARD.encode(envelope.commitment.as_bytes())
 }
 
-/// The envelopes that a value names.
-fn used_envelopes(sealed: &Sealed) -> impl Iterator<Item = (&EnvelopeId, &Envelope)> {
-    let used: BTreeSet<_> = sealed.data_keys().map(|(_, envelope)| envelope).collect();
-    sealed.envelopes().iter().filter(move |(id, _)| used.contains(id))
-}
-
 /// Whether an envelope can have a wrap for this recipient: all its wraps are of one kind, and there are at most 16.
 fn has_room(envelope: &Envelope, recipient: &Recipient) -> bool {
     kind_of(envelope) == Some(recipient.kind()) && envelope.wraps.len() < MAX_WRAPS
@@ -385,6 +381,10 @@ mod tests {
 
     fn recipient(key: &HeldKey) -> Recipient {
         key.published().recipient.clone()
+    }
+
+    fn made(sealed: &Sealed, ring: &KeyRing, wanted: &[WantedWrap]) -> Result<Vec<NewWrap>, Refusal> {
+        Ok(OpenedObject::open(sealed, ring)?.make_wraps(wanted, &mut randomness::system()))
     }
 
     /// An object in which each group of values has an envelope of its own, for its own keys.
@@ -452,7 +452,7 @@ mod tests {
             .keys()
             .map(|envelope| WantedWrap { envelope: envelope.clone(), recipient: recipient(&new) })
             .collect();
-        let made = make_wraps(&sealed, &KeyRing::new(vec![old]), &of_all, &mut randomness::system()).expect("opens");
+        let made = made(&sealed, &KeyRing::new(vec![old]), &of_all).expect("opens");
         assert_eq!(made.into_iter().map(|wrap| wrap.envelope).collect::<Vec<_>>(), named);
     }
 
@@ -463,7 +463,7 @@ mod tests {
         let sealed = decoded(&object);
         let wanted = missing_wraps(&sealed, &[recipient(&new)]);
         let ring = KeyRing::new(vec![old]);
-        add(&mut object, make_wraps(&sealed, &ring, &wanted, &mut randomness::system()).expect("opens"));
+        add(&mut object, made(&sealed, &ring, &wanted).expect("opens"));
         let opened = open(&decoded(&object), &KeyRing::new(vec![new])).expect("the new key opens it");
         assert_eq!(opened.broken_wraps, []);
         let data: Vec<_> = opened.data.values().map(|value| value.expose().to_vec()).collect();
@@ -485,7 +485,7 @@ mod tests {
         let sealed = decoded(&object_);
         let wanted = missing_wraps(&sealed, &[recipient(&new)]);
         assert_eq!(wanted.len(), 2);
-        let refusal = make_wraps(&sealed, &KeyRing::new(vec![old]), &wanted, &mut randomness::system());
+        let refusal = made(&sealed, &KeyRing::new(vec![old]), &wanted);
         assert_eq!(refusal.expect_err("refused").check(), Check::ValueAuthentication);
     }
 
@@ -496,7 +496,7 @@ mod tests {
         let sealed = decoded(&object);
         let wanted = missing_wraps(&sealed, &[recipient(&new), recipient(&stranger)]);
         let ring = KeyRing::new(vec![old]);
-        let made = make_wraps(&sealed, &ring, &wanted, &mut randomness::system()).expect("opens");
+        let made = made(&sealed, &ring, &wanted).expect("opens");
         let offers = offer(&sealed, made.clone());
         assert_eq!(accepted_wraps(&sealed, &offers, &[recipient(&new)]), made[..1]);
         assert_eq!(accepted_wraps(&sealed, &offers, &[]), []);
@@ -561,7 +561,7 @@ mod tests {
         let sealed = decoded(&object);
         let wanted = missing_wraps(&sealed, &[recipient(&new)]);
         let ring = KeyRing::new(vec![old]);
-        let made = make_wraps(&sealed, &ring, &wanted, &mut randomness::system()).expect("opens");
+        let made = made(&sealed, &ring, &wanted).expect("opens");
         let offers = offer(&sealed, made.clone());
         add(&mut object, made);
         assert_eq!(accepted_wraps(&decoded(&object), &offers, &[recipient(&new)]), []);

@@ -227,7 +227,7 @@ pub struct Settled {
     pub proof: String,
 }
 
-/// Wraps for keys that an envelope lacks, which the controller made (`status.rewrapped`). Ciphertext only.
+/// Wraps that an envelope lacks after a change of keys, made by the controller (`status.rewrapped`). Ciphertext only.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct OfferedWraps {
@@ -307,7 +307,7 @@ fn proven_keys_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Has no rules for the text of a wrap: whoever uses a status first opens the object or checks each wrap.
+/// Has no rules for the text of a wrap: before a program uses a status, it opens the object or checks each wrap.
 fn offered_wraps_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",

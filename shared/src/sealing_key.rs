@@ -19,7 +19,7 @@ use crate::names::KeyId;
     namespaced,
     status = "SealingKeyStatus",
     derive = "PartialEq",
-    doc = "A public key that values are sealed to for this cluster. The controller publishes a SealingKey for each of its identities, under the key id, and deletes all other SealingKeys. `waxseal keys fetch` writes them to the file that `waxseal seal --keys` takes, and shows the fingerprint of each: compare it with the controller's log. `kubectl get` shows no fingerprint: a fingerprint must be computed from the recipient, and kubectl can only show stored text.",
+    doc = "A public key that values are sealed to for this cluster. The controller publishes a SealingKey for each of its identities and for each recovery key of its configuration, under the key id, and deletes all other SealingKeys. `waxseal keys fetch` writes them to the file that `waxseal seal --keys` takes, and shows the fingerprint of each: compare it with the controller's log. `kubectl get` shows no fingerprint: a fingerprint must be computed from the recipient, and kubectl can only show stored text.",
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.role"),
     printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
     printcolumn(name = "Created", type_ = "date", json_path = ".spec.createdAt"),

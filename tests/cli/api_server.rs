@@ -86,7 +86,7 @@ pub(crate) fn serve_changes(before: Value, change: (&'static str, Value), after:
 }
 
 /// Reads a request; returns its first line and its body.
-fn request(stream: impl Read) -> (String, String) {
+pub(crate) fn request(stream: impl Read) -> (String, String) {
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
     loop {

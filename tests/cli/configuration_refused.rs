@@ -37,7 +37,7 @@ fn a_configuration_is_refused_with_line_and_column() {
         (rule("{paths: [a], clusters: [prod, prod]}"), "5:33: rules[0].clusters[1]: the cluster is in the list twice".into()),
         ("version: 1\nrules: [{paths: [a], clusters: [prod]}]\n".into(), "2:33: rules[0].clusters[0]: not a cluster of this file, which has none".into()),
         (rule("{paths: [a, '[b'], clusters: [prod]}"), "5:15: rules[0].paths[1]: a glob with [ and without its ]".into()),
-        (rule("{paths: ['!a'], clusters: [prod]}"), "5:12: rules[0].paths[0]: a glob with an exception\nhint: put a rule for the other files before this rule".into()),
+        (rule("{paths: ['!a'], clusters: [prod]}"), "5:12: rules[0].paths[0]: a glob with an exception\nhint: put a rule for the excepted files before this rule".into()),
         (rule("{paths: [/a], clusters: [prod]}"), "5:12: rules[0].paths[0]: an absolute path\nhint: leave out the / at its start: paths are relative to this file's folder".into()),
         (rule("{paths: [apps/], clusters: [prod]}"), "5:12: rules[0].paths[0]: the path of a folder\nhint: write ** after the / for all files below the folder".into()),
         (rule("{paths: [./a], clusters: [prod]}"), "5:12: rules[0].paths[0]: a part of the path is empty, . or ..\nhint: write the path without it".into()),

@@ -35,7 +35,7 @@ fn what_does_not_open_is_named_with_its_reason() {
     let outcome = folder.waxseal(&DRILL).finish();
     assert_eq!(outcome.status.code(), Some(4));
     let expected = "2 of 3 SealedSecrets opened, with all values\n\
-                    error: 1 of 3 not opened: lost if only this identity is left\n\
+                    error: 1 of 3 SealedSecrets did not open: the values are lost if only the given identities are left\n\
                     hint: add a wrap for this identity with `waxseal rotate`, while another key still opens them\n";
     assert_eq!(outcome.stderr, expected);
     assert!(outcome.stdout.starts_with("apps/web.yaml:1: shop/web: KeyMissing: "), "{}", outcome.stdout);

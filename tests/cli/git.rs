@@ -353,7 +353,7 @@ fn ignore_rules_do_not_protect_a_tracked_file() {
     fs::remove_file(folder.path().join("old.key")).expect("a file");
     for name in ["old.key", "OLD.key"] {
         let stderr = format!(
-            "error: {name}: Git tracks a file of this name, so it does not ignore it\nhint: write it outside the work tree\n"
+            "error: {name}: Git tracks a file of this name, and ignores no tracked file\nhint: write it outside the work tree\n"
         );
         generate(&folder, name).fails(3, &stderr);
     }
@@ -532,7 +532,7 @@ fn git_variables_of_a_hook_are_ignored() {
         let run = generate(&folder, name).env("GIT_DIR", other.join(".git"));
         run.env("GIT_INDEX_FILE", other.join(".git/index")).env("GIT_PREFIX", "x/")
     };
-    let stderr = "error: old.key: Git tracks a file of this name, so it does not ignore it\nhint: write it outside the work tree\n";
+    let stderr = "error: old.key: Git tracks a file of this name, and ignores no tracked file\nhint: write it outside the work tree\n";
     hook("old.key").fails(3, stderr);
     hook("new.key").writes(&["new.key"]).succeeds();
     hook("new.yaml").env("GIT_WORK_TREE", &other).fails(

@@ -84,7 +84,7 @@ fn the_keys_file_of_a_cluster_is_not_written_through_a_link() {
     let shown = |name: &str| root.join(name).display().to_string();
     let refusal = |name: &str| {
         format!(
-            "{}error: {}: is a symbolic link, and nothing is written through a link there\nhint: remove the link\n",
+            "{}error: {}: is a symbolic link, and nothing is written through it\nhint: remove the link\n",
             announcement(&folder, "cluster"),
             shown(name)
         )

@@ -9,8 +9,8 @@ use crate::folder::{Folder, Run, program};
 use crate::terminal::Terminal;
 
 const CONFIRMED: &str = "waxseal.dev/confirmed-state";
-const NEXT: &str = "whoever has the private key still reads what was sealed to it, also in Git's history: change these \
-                    values, fetch the keys with `waxseal keys fetch`, and seal the new values\n";
+const NEXT: &str = "the holder of the private key can still read what was sealed to it, also in Git's history: change \
+                    these values, run `waxseal keys fetch` in every other repository, and seal the new values\n";
 
 /// A folder with the keys `cluster` and `newer`, and a kubeconfig.
 fn folder() -> Folder {
@@ -130,6 +130,42 @@ fn a_key_that_is_as_strict_already_needs_no_consent() {
     let said = format!("the controller confirms: {id} is Revoked\n");
     keys(&folder, &["retire", &id]).warns(&said.replace("is Revoked", "is Retired"));
     keys(&folder, &["revoke", &id]).warns(&(said + NEXT));
+}
+
+#[test]
+fn revoke_writes_the_keys_files_of_the_repository_that_have_the_key() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let newer = key(&folder, "newer", "Active", "Active");
+    serve(
+        &folder,
+        &[key(&folder, "cluster", "Active", "Active"), newer.clone()],
+        &[key(&folder, "cluster", "Revoked", "Revoked"), newer],
+    );
+    folder.write(
+        ".waxseal.yaml",
+        "version: 1\nclusters: {prod: {keys: prod.yaml}, b: {keys: b.yaml}, c: {keys: c.yaml}, d: {keys: d.yaml}}\n",
+    );
+    let both = folder.read("cluster.yaml") + "---\n" + &folder.read("newer.yaml");
+    folder.write("prod.yaml", &both);
+    folder.write("b.yaml", folder.read("newer.yaml"));
+    folder.write("c.yaml", "not: keys\n");
+    let outcome = keys(&folder, &["revoke", &id, "--yes"]).writes(&["prod.yaml"]).finish();
+    assert_eq!(outcome.status.code(), Some(3));
+    let said = format!("prod.yaml: {id} is Revoked now: commit this file\n{NEXT}error: c.yaml:1:1: this file is not");
+    assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
+    assert_eq!(folder.read("c.yaml"), "not: keys\n");
+    assert_eq!(folder.read("b.yaml"), folder.read("newer.yaml"));
+    let json: Value =
+        serde_json::from_str(&folder.waxseal(&["keys", "list", "prod.yaml", "--format", "json"]).succeeds())
+            .expect("JSON");
+    let states: Vec<_> = json.as_array().expect("rows").iter().map(|row| [&row["key"], &row["state"]]).collect();
+    let newer = folder.key_id("newer");
+    assert_eq!(states, [[&json!(id), &json!("Revoked")], [&json!(newer), &json!("Active")]]);
+    folder.write("c.yaml", folder.read("newer.yaml"));
+    let before = folder.read("prod.yaml");
+    keys(&folder, &["revoke", &id]).warns(&format!("the controller confirms: {id} is Revoked\n{NEXT}"));
+    assert_eq!(folder.read("prod.yaml"), before);
 }
 
 #[test]

@@ -305,7 +305,7 @@ searched files only: no Git repository was read
     assert_eq!(list, format!("FILE          SECRET   DATA KEY  CURRENT  WHERE         COMMIT  DATE\n{line}"));
     folder.waxseal(&["keys", "usage", &key, "apps", "--history"]).fails(
         3,
-        "error: --history reads a Git repository, and there is none around these paths
+        "error: --history reads a Git repository, and no repository contains these paths
 hint: name files and folders in a Git work tree, or leave out --history
 ",
     );

@@ -39,6 +39,7 @@ mod git;
 mod input_files;
 mod input_limits;
 mod inspect;
+mod keys_delete;
 mod keys_fetch;
 mod keys_fetch_cluster;
 mod keys_fetch_errors;

@@ -170,7 +170,7 @@ fn nothing_is_written_through_a_link_below_output_dir() {
     symlink("../elsewhere/db.yaml", folder.path().join("real/db.yaml")).expect("a link");
     let error = |name: &str| {
         format!(
-            "error: {name}: is a symbolic link, and nothing is written through a link there
+            "error: {name}: is a symbolic link, and nothing is written through it
 hint: remove the link
 "
         )

@@ -116,16 +116,16 @@ impl Server {
 
     /// The error for a request that failed.
     pub(super) fn failure(&self, error: &kube::Error, asked: &Asked) -> CliError {
-        let Asked { verb, kinds, place, instead, .. } = asked;
+        let Asked { verb, kinds, resource, place, instead } = asked;
         match error {
             kube::Error::Api(status) if status.code == 404 => no_cluster(format!("the cluster does not know {kinds}"))
                 .with_hint("waxseal-controller and its custom resource definitions are not installed there"),
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
                 let error = format!("the API server does not let you {verb} {kinds} {place} ({})", status.code);
                 match *verb {
-                    "patch" => no_cluster(error)
-                        .with_hint(format!("ask for a Role with the verb patch on sealingkeys.waxseal.dev {place}")),
-                    _ => no_cluster(error),
+                    "list" => no_cluster(error),
+                    verb => no_cluster(error)
+                        .with_hint(format!("ask for a Role with the verb {verb} on {resource} {place}")),
                 }
             }
             kube::Error::Api(status) => no_cluster(format!("the API server answers with an error ({})", status.code)),

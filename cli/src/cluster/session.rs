@@ -19,8 +19,8 @@ use crate::error::{CliError, Kind};
 pub(crate) struct Session {
     /// `None` only while the session is dropped.
     runtime: Option<Runtime>,
-    client: Client,
-    server: Server,
+    pub(super) client: Client,
+    pub(super) server: Server,
     pub(super) asked: Asked,
     place: String,
 }
@@ -118,7 +118,7 @@ impl Session {
                 Ok(RequestOutcome::Conflict)
             }
             Err(error) => {
-                let asked = Asked { verb: "patch", ..self.asked.clone() };
+                let asked = Asked { verb: "patch", resource: "sealingkeys.waxseal.dev", ..self.asked.clone() };
                 Err(self.server.failure(&error, &asked).at(&self.place))
             }
         }
@@ -134,7 +134,7 @@ impl Session {
     }
 
     /// Makes a request within the timeout.
-    fn ask<T: Send + 'static>(
+    pub(super) fn ask<T: Send + 'static>(
         &self,
         request: impl Future<Output = kube::Result<T>> + Send + 'static,
     ) -> Result<kube::Result<T>, CliError> {

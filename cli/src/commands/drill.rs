@@ -25,7 +25,8 @@ pub(crate) struct DrillArguments {
     /// Open the SealedSecrets of these files and folders; `-` is stdin
     #[arg(value_name = "FILE|DIR|-", value_parser = file_name::<OsString>(), required = true)]
     paths: Vec<OsString>,
-    /// Open with this age identity file, plain or protected by a passphrase. Repeatable: one of them must open a value
+    /// Open with this age identity file, plain or protected by a passphrase. Repeatable: each value must open with one
+    /// of the identities
     #[arg(long, value_name = "IDENTITY_FILE", value_parser = file_name::<OsString>(), required = true)]
     identity: Vec<OsString>,
     #[command(flatten)]
@@ -94,7 +95,9 @@ fn report(format: ReportFormat, total: Tried, streams: &mut Streams) -> Result<(
     streams.say(&format!("{} of {} opened, with all values", opened, counted(objects, "SealedSecret")));
     errors = errors.into_iter().map(|error| error.with_kind(Kind::Found)).collect();
     if !unopened.is_empty() {
-        let text = format!("{} of {objects} not opened: lost if only this identity is left", unopened.len());
+        let all = counted(objects, "SealedSecret");
+        let count = unopened.len();
+        let text = format!("{count} of {all} did not open: the values are lost if only the given identities are left");
         let hint = "add a wrap for this identity with `waxseal rotate`, while another key still opens them";
         errors.push(CliError::new(Kind::Found, text).with_hint(hint));
     }

@@ -1,6 +1,7 @@
 //! `waxseal keys`: its subcommands, each in its own file.
 
 mod changes;
+mod delete;
 mod fetch;
 mod generate;
 mod key_owner;
@@ -22,6 +23,7 @@ use crate::streams::Streams;
 /// Generate, fetch and list sealing keys, change the keys of a controller, and list what a key opens.
 #[derive(Subcommand)]
 pub(crate) enum KeysCommand {
+    Delete(delete::DeleteArguments),
     Fetch(fetch::FetchArguments),
     Generate(generate::GenerateArguments),
     List(list::ListArguments),
@@ -34,6 +36,7 @@ pub(crate) enum KeysCommand {
 
 pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Failures> {
     match command {
+        KeysCommand::Delete(arguments) => delete::run(arguments, streams),
         KeysCommand::Fetch(arguments) => fetch::run(arguments, streams),
         KeysCommand::Generate(arguments) => generate::run(arguments, streams),
         KeysCommand::List(arguments) => list::run(arguments, streams),

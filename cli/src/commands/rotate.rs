@@ -21,9 +21,10 @@ use crate::identities;
 use crate::input::{Input, check_stdin_once, each_file_once};
 use crate::keys_file::{KeysFile, check_creation_times};
 use crate::lossless_edit::{self, ObjectChanges};
+use crate::offers::{Offers, WantedOffers};
 use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
-use crate::rotating::{self, ClusterKeys, Finding, Offers, RotationMode, WantedOffers, WrapSource};
+use crate::rotating::{self, ClusterKeys, Finding, RotationMode, WrapSource, wanted_wraps};
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::Streams;
 use crate::workers;
@@ -86,6 +87,9 @@ pub(crate) struct RotateArguments {
     #[arg(long, value_enum, default_value = "text")]
     format: ReportFormat,
 }
+
+/// Where offers come from if waxseal cannot connect to the cluster.
+const OFFERS_FILE: &str = "`--offers FILE` takes what `kubectl get wax -A -o yaml` prints";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -204,7 +208,7 @@ impl RotateArguments {
         match &self.offers {
             Some(name) => read_offers(&Input::named(name), &mut offers)?,
             None => {
-                let session = Session::of_sealed_secrets(&self.cluster)?;
+                let session = Session::of_sealed_secrets(&self.cluster, OFFERS_FILE)?;
                 streams.say(&format!("the wraps are those that the cluster of {} offers", session.place()));
                 session.each_rewrapped(|title, rewrapped| offers.add(title, offers_in(rewrapped)))?;
             }
@@ -334,7 +338,7 @@ fn text(waiting: &[Waiting]) -> String {
 fn wanted_in(input: &Input, clusters: &[ClusterKeys]) -> WantedOffers {
     let mut wanted = WantedOffers::default();
     if let Ok(text) = input.read() {
-        let _shown_later = read_text(input, &text, |object| wanted.add(&object, clusters));
+        let _shown_later = read_text(input, &text, |object| wanted.add(&object, wanted_wraps(&object, clusters)));
     }
     wanted
 }

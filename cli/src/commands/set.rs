@@ -96,8 +96,7 @@ impl SetArguments {
         }
         let known = files.iter().map(|file| KnownCluster { name: file.name(), keys: &file.keys });
         let ids: Vec<_> = chosen.iter().map(|chosen| chosen.recipient.key_id().clone()).collect();
-        let used: BTreeSet<_> = object.sealed.data_keys().map(|(_, envelope)| envelope).collect();
-        let wraps = used.iter().flat_map(|envelope| object.sealed.envelopes()[*envelope].wraps.keys());
+        let wraps = object.sealed.used_envelopes().flat_map(|(_, envelope)| envelope.wraps.keys());
         dropped_clusters::check(wraps, &known.collect::<Vec<_>>(), &ids, &self.drop_cluster)
             .map_err(|error| error.or_at(&object.place))?;
         Ok(chosen)

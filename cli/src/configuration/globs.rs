@@ -73,7 +73,7 @@ fn parse(text: &str) -> Result<Glob, GlobFault> {
         return Err(GlobFault::new(format!("a glob of more than {MAX_BYTES} bytes")));
     }
     if text.starts_with('!') {
-        return refused("a glob with an exception", "put a rule for the other files before this rule");
+        return refused("a glob with an exception", "put a rule for the excepted files before this rule");
     }
     if text.starts_with('/') {
         return refused("an absolute path", "leave out the / at its start: paths are relative to this file's folder");

@@ -14,7 +14,9 @@ use super::repository::Repository;
 pub(crate) enum Reach {
     /// The commits that references point to.
     Tips,
-    /// These and all commits before them.
+    /// The commits that references other than tags point to: branches of this repository and of remote ones.
+    Branches,
+    /// The commits that references point to, and all commits before them.
     History,
 }
 
@@ -41,6 +43,9 @@ impl Commits {
     pub(super) fn read(repository: &Repository, tips: BTreeMap<BString, ObjectId>, reach: Reach) -> Self {
         let mut reader = Reader::new(repository);
         for (name, tip) in tips {
+            if reach == Reach::Branches && name.starts_with(b"refs/tags/") {
+                continue;
+            }
             if let Some(number) = reader.commit_of(tip) {
                 reader.commits[number].add_reference(&name.to_string());
             }

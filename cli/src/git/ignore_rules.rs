@@ -1,7 +1,7 @@
 //! Whether a repository ignores a path, by the rules of gitignore(5).
 //!
-//! `gix` has `Repository::excludes`, but it matches the rules of `info/exclude` and of the user's file against the root of
-//! the work tree too: there, a `*` ignores everything, and the exceptions after it have no effect.
+//! `gix` has `Repository::excludes`, but it also applies the rules of `info/exclude` and of the user's file to the root
+//! of the work tree itself. A rule `*` then ignores the root, and so everything, whatever exceptions come after it.
 
 use std::env;
 use std::fs::{File, OpenOptions};

@@ -81,7 +81,8 @@ impl Editor<'_> {
         entry.key.start - self.line_start(entry.key.start)
     }
 
-    /// How many spaces indent one level of the object: as many as the entries of `spec`, or 2 if these show none.
+    /// How many spaces indent one level of the object: as many as indent the entries of `spec`, or 2 if `spec` has no
+    /// entries in block style.
     fn step(&self) -> usize {
         let first = self.object.mapping_span(&["spec"]).filter(|spec| !self.is_flow(spec));
         let columns = self.object.entry_span(&["spec"]).zip(first.as_ref().and_then(|spec| spec.entries.first()));

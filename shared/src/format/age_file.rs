@@ -1,7 +1,7 @@
 //! The shape of a wrap's age file, checked before any key is used.
 //!
 //! The check is stricter than the age library, which also reads headers of its own old versions and files
-//! with several recipients. Every implementation of age reads a file that passes in the same way.
+//! with several recipients. A file that passes the check means the same to every implementation of age.
 
 use std::io::{self, BufRead, Read};
 use std::mem;

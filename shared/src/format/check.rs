@@ -70,7 +70,7 @@ checks! {
     /// FORMAT.md §6.3: two parts, joined by a dot.
     WrapParts = "wrap-parts" gives Malformed: "the wrap is not an age file and a proof, joined by a dot",
     /// FORMAT.md §6.3: the age file is at most 4 KiB.
-    WrapSize = "wrap-size" gives Malformed: "the wrap is larger than 4 KiB",
+    WrapSize = "wrap-size" gives Malformed: "the wrap's age file is larger than 4 KiB",
     /// FORMAT.md §6.3: the proof is canonical base64url.
     ProofEncoding = "proof-encoding" gives Malformed: "the wrap's proof is not 16 bytes in canonical base64url",
     /// FORMAT.md §6.3: the proof is 16 bytes.

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::dek::Commitment;
 use super::value::SealedValue;
@@ -84,6 +84,12 @@ impl Sealed {
     /// The data keys that have a sealed value, and the envelope of each.
     pub fn data_keys(&self) -> impl Iterator<Item = (&DataKey, &EnvelopeId)> {
         self.values.iter().map(|(key, value)| (key, &value.envelope))
+    }
+
+    /// The envelopes that a value names, each once.
+    pub fn used_envelopes(&self) -> impl Iterator<Item = (&EnvelopeId, &Envelope)> {
+        let used: BTreeSet<_> = self.values.values().map(|value| &value.envelope).collect();
+        self.envelopes.iter().filter(move |(id, _)| used.contains(id))
     }
 
     pub(crate) fn values(&self) -> &BTreeMap<DataKey, SealedValue> {

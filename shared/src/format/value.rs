@@ -66,7 +66,8 @@ impl SealedValue {
     }
 }
 
-/// Seals one value of at most 1 MiB for its place. The DEK must be new: made for this object, in this call of `seal`.
+/// Seals one value of at most 1 MiB for its place. The DEK must be new: made for this object, in the same call of
+/// `seal` or `seal_values`.
 pub(crate) fn seal_value(
     value: &SecretBytes,
     dek: &Dek,

@@ -107,8 +107,8 @@ impl ManifestError {
         self
     }
 
-    /// The line and the column, both from 1 and counted in characters from the start of the whole
-    /// text.
+    /// The line and the column, both from 1. The line is counted from the start of the whole text, and the column in
+    /// characters.
     pub fn place(&self) -> Option<(usize, usize)> {
         self.position.map(|position| (position.line as usize, position.column as usize))
     }

@@ -44,8 +44,8 @@ pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
 
 /// Returns an error about one field of a text that [`read_one`] has read, for a check that only its caller can make.
 ///
-/// `path` has the names and the indexes that lead to the field. The error has the place of its value, or that of its
-/// key if the value is a mapping or a list. The message must not hold a value.
+/// `path` has the names and the indexes that lead to the field. The error has the place of the field's value, or that
+/// of the field's key if the value is a mapping or a list. The message must not hold a value.
 pub fn error_at(text: &str, path: &[&str], message: impl Into<Cow<'static, str>>) -> ManifestError {
     let error = ManifestError::new(message);
     // The text was read before: it can be split, and has one document with content.

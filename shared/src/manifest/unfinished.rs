@@ -38,8 +38,8 @@ pub(super) fn conflict_marker(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether a value contains a whole Git conflict. In flow style YAML reads the markers as part of the value, and joins
-/// the lines.
+/// Whether a value contains a whole Git conflict. In flow style the markers are not an error: YAML reads them as part
+/// of the value, and joins the lines.
 pub(super) fn holds_conflict(value: &str) -> bool {
     ["<<<<<<< ", "=======", ">>>>>>> "].iter().all(|marker| value.contains(marker))
 }

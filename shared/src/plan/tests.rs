@@ -100,7 +100,7 @@ fn a_fresh_object_is_written_and_then_left() {
     assert_not_written(plan(&object, held(&ring), Some(existing)), Reason::Materialised);
 }
 
-/// The object with a wrong proof in each wrap but those of the ring's key, and these wraps.
+/// Returns the object with a wrong proof in every wrap that is not for the ring's key, and a list of these wraps.
 fn with_broken_wraps(mut object: SealedSecret, ring: &KeyRing) -> (SealedSecret, Vec<BrokenWrap>) {
     let own = ring.primary().expect("one key").recipient.key_id().as_str();
     let mut broken = Vec::new();
@@ -116,7 +116,7 @@ fn with_broken_wraps(mut object: SealedSecret, ring: &KeyRing) -> (SealedSecret,
     (object, broken)
 }
 
-/// An object with one value for the ring's key and `others` more.
+/// An object with one value that is sealed to the ring's key and to this many other keys.
 fn sealed_to_others(ring: &KeyRing, data_key: &str, others: usize) -> SealedSecret {
     let generate = || Identity::generate(KeyKind::Classic, &mut randomness::system()).recipient().clone();
     let mut recipients = vec![ring.primary().expect("one key").recipient.clone()];

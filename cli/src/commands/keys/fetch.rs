@@ -68,15 +68,9 @@ pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<()
     Ok(target.write(&text)?)
 }
 
-/// Reads the keys of the file. Refuses a file that is not a keys file, so that it is not overwritten.
-fn keys_in_file(target: &KeysTarget, current: Option<&str>) -> Result<Vec<PublishedKey>, CliError> {
-    let refused = |error| CliError::manifest(target.place(), &error).with_context("this file is not a keys file");
-    current.map_or(Ok(Vec::new()), |text| read_keys(text).map_err(refused))
-}
-
 /// Fetches the keys of the cluster and merges them into those of the file, sorted like a keys file.
 fn fetch(arguments: &FetchArguments, target: &KeysTarget, current: Option<&str>) -> Result<Fetched, CliError> {
-    let current = keys_in_file(target, current)?;
+    let current = target.keys_in(current)?;
     let (keys, place) = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
     as_read_back(&keys, &place)?;
     check_creation_times(&place, &keys)?;

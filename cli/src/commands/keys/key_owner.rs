@@ -6,7 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use jiff::{Span, SpanRelativeTo};
+use jiff::{Span, SpanRelativeTo, Timestamp};
+use serde_json::Value;
 use waxseal_shared::api_group::CONFIRMED_STATE_ANNOTATION;
 use waxseal_shared::key_life::primary;
 use waxseal_shared::manifest::{read_keys, write_keys};
@@ -23,6 +24,8 @@ use crate::streams::Streams;
 
 /// The file in a folder of keys that shows the public halves.
 const PUBLISHED_FILE: &str = "sealing-keys.yaml";
+/// The extension of the files in a folder of keys that hold the identities, each named after its key.
+const KEY_EXTENSION: &str = "key";
 /// How often the controller's answer is looked for.
 const INTERVAL: Duration = Duration::from_millis(300);
 /// How often a request is written if somebody changes the SealingKey at the same time.
@@ -78,6 +81,12 @@ impl OwnerArguments {
                 Ok(KeyOwner::Cluster(Box::new(session), self.namespace.clone()))
             }
         }
+    }
+
+    /// Calls `each` with every SealedSecret of the cluster.
+    pub(super) fn each_sealed_secret(&self, each: impl FnMut(Value)) -> Result<(), CliError> {
+        let session = Session::of_sealed_secrets(&self.cluster, "run it where no proxy is needed")?;
+        session.each_sealed_secret(each)
     }
 
     /// Asks for a `yes`, unless `--yes` is given.
@@ -151,6 +160,36 @@ impl KeyOwner {
         }
     }
 
+    /// When the identity of a key was last written into a backup.
+    pub(super) fn backed_up_at(&self, found: &OwnedKey) -> Result<Option<Timestamp>, CliError> {
+        let status = found.object.as_ref().and_then(|object| object.status.as_ref());
+        Ok(status.and_then(|status| status.last_backup_time.as_ref()?.parse().ok()))
+    }
+
+    /// Deletes the identity of a key.
+    pub(super) fn delete_identity(&self, found: &OwnedKey) -> Result<(), CliError> {
+        match self {
+            Self::Cluster(session, namespace) => {
+                let status = found.object.as_ref().and_then(|object| object.status.as_ref());
+                let Some(secret) = status.and_then(|status| status.identity_secret.as_ref()) else {
+                    let text =
+                        format!("{}: its status does not name its identity Secret", found.key.recipient.key_id());
+                    let error = CliError::new(Kind::NoCluster, text).at(self.place());
+                    return Err(error.with_hint("the controller writes the status: see if it runs"));
+                };
+                session.delete_identity(namespace, secret)
+            }
+            Self::Folder(path) => {
+                let path = path.with_file_name(format!("{}.{KEY_EXTENSION}", found.key.recipient.key_id()));
+                if path.is_symlink() {
+                    let error = CliError::refused("is a symbolic link").at(visible_path(&path));
+                    return Err(error.with_hint("delete the link and the file that it leads to"));
+                }
+                output::remove(&path)
+            }
+        }
+    }
+
     /// Requests a state for a key, unless its state is as strict already.
     pub(super) fn request(&self, key: &PublishedKey, state: KeyState) -> Result<(), CliError> {
         for _ in 0..TRIES {
@@ -186,7 +225,9 @@ impl OwnedKey {
 
     /// The state that the controller confirms: the identity Secret has this state, and the controller acts on it.
     pub(super) fn confirmed(&self) -> Option<KeyState> {
-        KeyState::parse(self.object.as_ref()?.metadata.annotations.as_ref()?.get(CONFIRMED_STATE_ANNOTATION)?)
+        let object = self.object.as_ref()?;
+        let annotated = || KeyState::parse(object.metadata.annotations.as_ref()?.get(CONFIRMED_STATE_ANNOTATION)?);
+        object.status.as_ref().and_then(|status| status.state).or_else(annotated)
     }
 }
 

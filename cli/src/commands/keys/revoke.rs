@@ -1,8 +1,11 @@
 use clap::Args;
+use waxseal_shared::key::Recipient;
+use waxseal_shared::manifest::write_keys;
 use waxseal_shared::sealing_key::KeyState;
 
 use super::key_owner::{self, OwnerArguments};
-use crate::error::Failures;
+use super::target::KeysTarget;
+use crate::error::{CliError, Failures};
 use crate::file_names::key_id;
 use crate::streams::Streams;
 
@@ -16,6 +19,9 @@ Examples:
 /// This is final. A SealedSecret that only this key opens stalls with the reason KeyRevoked, and its Secret stays as it
 /// is. If no other key is Active, the controller makes a new one. Waits until the controller confirms. With
 /// `--keys-dir` it writes the request and does not wait.
+///
+/// Then writes the state into the keys files of the nearest `.waxseal.yaml`, from the current folder upwards, that have
+/// the key: nothing is sealed to it with these files any more.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RevokeArguments {
@@ -28,8 +34,8 @@ pub(crate) struct RevokeArguments {
 
 const EFFECT: &str = "opens nothing any more, for ever. SealedSecrets that only this key opens stall with KeyRevoked; \
                       their Secrets stay";
-const NEXT: &str = "whoever has the private key still reads what was sealed to it, also in Git's history: change these \
-                    values, fetch the keys with `waxseal keys fetch`, and seal the new values";
+const NEXT: &str = "the holder of the private key can still read what was sealed to it, also in Git's history: change \
+                    these values, run `waxseal keys fetch` in every other repository, and seal the new values";
 
 pub(crate) fn run(arguments: RevokeArguments, streams: &mut Streams) -> Result<(), Failures> {
     let owner = arguments.owner.open()?;
@@ -44,6 +50,35 @@ pub(crate) fn run(arguments: RevokeArguments, streams: &mut Streams) -> Result<(
         arguments.owner.ask_for_consent(streams, "Revoke it?").map_err(|error| error.at(&place))?;
     }
     super::carry_out(&arguments.owner, &owner, key, KeyState::Revoked, streams)?;
+    let written = revoke_in_keys_files(&key.recipient, streams);
     streams.say(NEXT);
-    Ok(())
+    written
+}
+
+/// Writes the state Revoked into the keys files of this repository that have the key. A file that cannot be changed does
+/// not keep the others from being changed.
+fn revoke_in_keys_files(recipient: &Recipient, streams: &mut Streams) -> Result<(), Failures> {
+    let mut errors = Vec::new();
+    for target in KeysTarget::of_repository()? {
+        match revoke_in(&target, recipient) {
+            Ok(false) => {}
+            Ok(true) => {
+                let id = recipient.key_id();
+                streams.say(&format!("{}: {id} is Revoked now: commit this file", target.place()));
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    Failures::none_or(errors)
+}
+
+/// Returns whether the file changed.
+fn revoke_in(target: &KeysTarget, recipient: &Recipient) -> Result<bool, CliError> {
+    let mut keys = target.keys_in(target.read()?.as_deref())?;
+    let Some(key) = keys.iter_mut().find(|key| key.recipient == *recipient && key.state != KeyState::Revoked) else {
+        return Ok(false);
+    };
+    key.state = KeyState::Revoked;
+    target.write(&write_keys(&keys))?;
+    Ok(true)
 }

@@ -1,8 +1,10 @@
-//! The keys file that `keys fetch` writes.
+//! The keys files that `keys fetch` and `keys revoke` write.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use waxseal_shared::manifest::read_keys;
+use waxseal_shared::sealing_key::PublishedKey;
 use waxseal_shared::visible_text::visible_path;
 
 use crate::clusters::{self, Clusters};
@@ -36,6 +38,16 @@ impl KeysTarget {
         Ok(Self { place: clusters.shown(&path), path, configuration: nearest })
     }
 
+    /// Returns the keys files that exist of all clusters of the nearest `.waxseal.yaml`, from the current folder upwards.
+    pub(super) fn of_repository() -> Result<Vec<Self>, CliError> {
+        let mut clusters = Clusters::new();
+        let Some(configuration) = clusters.near(&Input::Stdin)? else { return Ok(Vec::new()) };
+        let paths = configuration.clusters().map(|(_, path)| path).filter(|path| clusters::exists(path));
+        let target =
+            |path: PathBuf| Self { place: clusters.shown(&path), path, configuration: Some(configuration.clone()) };
+        Ok(paths.map(target).collect())
+    }
+
     /// The name that messages show.
     pub(super) fn place(&self) -> &str {
         &self.place
@@ -51,6 +63,12 @@ impl KeysTarget {
             Some(_) | None => return Ok(None),
         };
         text.map(Some)
+    }
+
+    /// Reads the keys in the text of the file. Refuses a file that is not a keys file, so that it is not overwritten.
+    pub(super) fn keys_in(&self, text: Option<&str>) -> Result<Vec<PublishedKey>, CliError> {
+        let refused = |error| CliError::manifest(&self.place, &error).with_context("this file is not a keys file");
+        text.map_or(Ok(Vec::new()), |text| read_keys(text).map_err(refused))
     }
 
     /// Writes the file, and makes its folder. Follows no link below the folder of the configuration.

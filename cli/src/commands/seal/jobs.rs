@@ -72,7 +72,7 @@ impl Run<'_> {
         if sealed.counts.is_zero() {
             return match job.input {
                 Input::Found(_) => Ok(outcome),
-                // An input on the command line must have a Secret.
+                // An input on the command line must have a Secret or a SealedSecret.
                 Input::Stdin | Input::File(_) => Err(CliError::refused("no Secret in it").at(place).into()),
             };
         }

@@ -461,7 +461,8 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The pieces that one text has and the other has not, if they differ by one piece.
+/// If `more` is `less` with one piece added, returns the piece. Several if it can begin at several positions: `ab` and
+/// `ba` in `aba`, for `a`.
 fn additions<'a>(less: &'a str, more: &'a str) -> impl Iterator<Item = &'a str> {
     let common = less.bytes().zip(more.bytes()).take_while(|(one, other)| one == other).count();
     let length = more.len().saturating_sub(less.len());
@@ -489,7 +490,7 @@ fn expected_words(path: &[String], value: &Value, before: &Value) -> Vec<String>
     words(&format!("{name} {value}"))
 }
 
-/// Checks a change with nothing but the two texts and what the SealedSecret meant before and means then.
+/// Checks a change with nothing but the two texts and the content of the SealedSecret before and after the change.
 fn is_only(change: &Change, placed: Option<Range<usize>>, texts: [&str; 2], values: [&Value; 2]) -> bool {
     let ([before, after], pointer) = (texts, format!("/{}", change.path.join("/")));
     let values = values.map(|value| (value, value.pointer(&pointer)));

@@ -39,7 +39,7 @@ fn unusual_texts_are_edited() {
             remove(NAME),
             "spec:\n  encryptedData:\t# c\n    B:\ty\n",
         ),
-        // A value that is not written ends far behind its key.
+        // For a value that is left out, the parser gives a range far behind the key.
         (
             "spec:\n  envelopes:\n    e1:\n      commitment: c\n      wraps: {}\n      boundTo:\n\n    # about e2\n    e2: {}\n",
             remove("spec/envelopes/e1"),

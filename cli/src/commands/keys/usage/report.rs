@@ -83,7 +83,7 @@ pub(super) fn text_of(rows: &[Row<'_>], format: UsageFormat, reach: Reach) -> St
 
 fn table(rows: &[Row<'_>], reach: Reach) -> String {
     let commit_titles = match reach {
-        Reach::Tips => &["COMMIT", "DATE"][..],
+        Reach::Tips | Reach::Branches => &["COMMIT", "DATE"][..],
         Reach::History => &["FIRST COMMIT", "DATE", "LAST COMMIT", "DATE"],
     };
     let titles = ["FILE", "SECRET", "DATA KEY", "CURRENT", "WHERE"].iter().chain(commit_titles);
@@ -145,7 +145,8 @@ impl Current {
 }
 
 impl Row<'_> {
-    fn places(&self) -> Vec<&str> {
+    /// The places in the working tree and in references that have the value.
+    pub(super) fn places(&self) -> Vec<&str> {
         let working_tree = self.in_working_tree.then_some("working tree");
         working_tree.into_iter().chain(self.references.names()).collect()
     }

@@ -71,7 +71,7 @@ impl Rows {
             let Names { namespace, name, data_key } = names[value.names].clone();
             let (commit, last_commit) = match (places.commits, reach) {
                 (None, _) => (None, None),
-                (Some((_, last)), Reach::Tips) => (Some(last), None),
+                (Some((_, last)), Reach::Tips | Reach::Branches) => (Some(last), None),
                 (Some((first, last)), Reach::History) => (Some(first), Some(last)),
             };
             Row {

@@ -30,14 +30,27 @@ struct Target {
 impl Targets {
     /// Refuses paths of different work trees: their files would have the same names in the report.
     pub(super) fn resolve(paths: &[PathBuf]) -> Result<Self, CliError> {
-        let list = paths.iter().map(|path| Target::resolve(path)).collect::<Result<Vec<_>, _>>()?;
-        let work_trees: Vec<_> = list.iter().map(|target| git::work_tree_around(&target.canonical)).collect();
-        let work_tree = work_trees.first().copied().flatten().map(Path::to_owned);
-        if let Some(other) = work_trees.iter().position(|other| *other != work_tree.as_deref()) {
+        let mut groups = Self::by_work_tree(paths)?.into_iter();
+        let first = groups.next().unwrap_or(Self { work_tree: None, list: Vec::new() });
+        if let Some(other) = groups.next().and_then(|group| group.list.into_iter().next()) {
             let error = CliError::usage("is in another Git work tree than the paths before it");
-            return Err(error.at(visible_path(&paths[other])).with_hint("run the command once for each work tree"));
+            return Err(error.at(visible_path(&other.path)).with_hint("run the command once for each work tree"));
         }
-        Ok(Self { work_tree, list })
+        Ok(first)
+    }
+
+    /// Returns the paths of each work tree together, in the order of the command line.
+    pub(super) fn by_work_tree(paths: &[PathBuf]) -> Result<Vec<Self>, CliError> {
+        let mut groups: Vec<Self> = Vec::new();
+        for path in paths {
+            let target = Target::resolve(path)?;
+            let work_tree = git::work_tree_around(&target.canonical).map(Path::to_owned);
+            match groups.iter_mut().find(|group| group.work_tree == work_tree) {
+                Some(group) => group.list.push(target),
+                None => groups.push(Self { work_tree, list: vec![target] }),
+            }
+        }
+        Ok(groups)
     }
 
     /// The names of the paths in the report. In a work tree they are relative to it, as Git stores them.

@@ -1,9 +1,10 @@
 //! Finds the sealed values in texts, and tells which of them a key opens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
 use aho_corasick::AhoCorasick;
+use waxseal_shared::key_need::{named_envelope, wraps_need};
 use waxseal_shared::manifest::{ManifestError, Stream, split};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealed_secret::SealedSecret;
@@ -31,7 +32,7 @@ pub(super) struct Value {
 /// A sealed value in a text.
 pub(super) struct FoundValue {
     pub(super) value: Value,
-    /// Whether the key opens it: whether its envelope has a wrap for the key.
+    /// Whether the key opens it, and no key of [`Finder::except_opened_by`] does: which wraps its envelope has.
     pub(super) is_opened: bool,
 }
 
@@ -45,6 +46,7 @@ pub(super) enum Wanted {
 /// Finds the sealed values in texts.
 pub(super) struct Finder {
     key: KeyId,
+    other_keys: BTreeSet<KeyId>,
     words: AhoCorasick,
     hashers: [RandomState; 2],
     /// The names of all values so far.
@@ -60,7 +62,12 @@ impl Finder {
         // Four short words are far below the limits of an automaton.
         let words = AhoCorasick::new(WORDS.map(|word| word.replace("{key}", key.as_str()))).expect("an automaton");
         let hashers = [RandomState::new(), RandomState::new()];
-        Self { key, words, hashers, names: Vec::new(), numbers: HashMap::new() }
+        Self { key, other_keys: BTreeSet::new(), words, hashers, names: Vec::new(), numbers: HashMap::new() }
+    }
+
+    /// Leaves out the values that one of these keys opens too.
+    pub(super) fn except_opened_by(self, other_keys: BTreeSet<KeyId>) -> Self {
+        Self { other_keys, ..self }
     }
 
     /// Returns the sealed values of a text, and the first error in it; `place` returns the file that the error shows.
@@ -126,9 +133,8 @@ impl Finder {
     fn values_in(&mut self, object: SealedSecret) -> Vec<FoundValue> {
         let spec = object.spec;
         let is_opened = |token: &str| {
-            let envelope = token.strip_prefix("wax1.").and_then(|rest| rest.split_once('.'));
-            let envelope = envelope.and_then(|(id, _)| spec.envelopes.get(id));
-            envelope.is_some_and(|envelope| envelope.wraps.contains_key(self.key.as_str()))
+            let envelope = named_envelope(token).and_then(|id| spec.envelopes.get(id));
+            envelope.is_some_and(|envelope| wraps_need(&envelope.wraps, &self.key, &self.other_keys))
         };
         let tokens: Vec<_> =
             spec.encrypted_data.into_iter().map(|(data_key, token)| (data_key, is_opened(&token), token)).collect();

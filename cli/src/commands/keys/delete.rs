@@ -1,0 +1,158 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::Value;
+use waxseal_shared::key_need::{keys_that_stay, object_needs};
+use waxseal_shared::names::KeyId;
+use waxseal_shared::sealed_secret::SealedSecret;
+use waxseal_shared::sealing_key::{KeyState, PublishedKey};
+use waxseal_shared::visible_text::escaped;
+
+use super::key_owner::{self, KeyOwner, OwnedKey, OwnerArguments};
+use super::usage::{FileNeeds, needs_in_files};
+use crate::error::{CliError, Failures, Kind};
+use crate::file_names::{file_name, key_id};
+use crate::streams::Streams;
+
+const EXAMPLES: &str = "\
+Examples:
+  waxseal keys delete k2f41ab09c3d4e5f6 apps/ --context prod
+  waxseal keys delete k2f41ab09c3d4e5f6 ~/git/shop ~/git/billing --context prod
+  waxseal keys delete k2f41ab09c3d4e5f6 apps/ --context prod --even-if-it-strands 3
+  waxseal keys delete k2f41ab09c3d4e5f6 manifests/ --keys-dir keys/";
+
+/// Delete the identity of a key that nothing needs any more.
+///
+/// Refuses while something needs the key, and lists it. A SealedSecret of the cluster needs the key until the controller
+/// has opened its present version through another key. A sealed value in a file needs it unless it has a wrap for
+/// another key of the cluster; searched are the files in the working trees, and in the commits that the branches of
+/// their Git repositories point to. Keys that are revoked, and recovery keys, do not count as other keys.
+///
+/// Also refuses a key that is still Active, and a key that is in no backup. Asks before it deletes. Does not read the
+/// identity. Values in the history of Git that only this key opens can then be opened with the backup or a recovery key
+/// only: `waxseal keys usage KEY --history` lists them.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct DeleteArguments {
+    /// The key id
+    #[arg(value_name = "KEY", value_parser = key_id())]
+    key: String,
+    /// Search these files and folders, and the branches of their Git repositories
+    #[arg(value_name = "PATH", value_parser = file_name::<PathBuf>(), required = true)]
+    paths: Vec<PathBuf>,
+    /// Delete the key although exactly this many objects and values need it
+    #[arg(long, value_name = "N")]
+    even_if_it_strands: Option<usize>,
+    #[command(flatten)]
+    owner: OwnerArguments,
+}
+
+pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(), Failures> {
+    let owner = arguments.owner.open()?;
+    let place = owner.place();
+    let keys = owner.keys()?;
+    let key = key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?.clone();
+    let staying = keys_that_stay(keys.iter().map(|found| &found.key), key.recipient.key_id());
+    check_may_go(&owner, &keys, &key, &staying).map_err(|error| error.at(&place))?;
+    check_needs(&arguments, &owner, key.recipient.key_id(), &staying, streams)?;
+    streams.say(&format!("{place}: the identity of {} is deleted; only a backup has it then", arguments.key));
+    arguments.owner.ask_for_consent(streams, "Delete it?").map_err(|error| error.at(&place))?;
+    // Looks again: the controller may have changed the key in the meantime.
+    let keys = owner.keys()?;
+    let found = keys.iter().find(|found| found.key == key);
+    let found =
+        found.ok_or_else(|| CliError::refused(format!("{} was changed meanwhile", arguments.key)).at(&place))?;
+    owner.delete_identity(found)?;
+    if owner.confirms() {
+        arguments.owner.wait_until(&owner, &format!("remove the SealingKey {}", arguments.key), |keys| {
+            keys.iter().all(|found| found.key.recipient != key.recipient).then_some(())
+        })?;
+    }
+    streams.say(&format!("deleted {}; run `waxseal keys fetch` in each repository", arguments.key));
+    Ok(())
+}
+
+/// Refuses a key that is in use, that is the only one, or that no backup has.
+fn check_may_go(
+    owner: &KeyOwner,
+    keys: &[OwnedKey],
+    key: &PublishedKey,
+    staying: &BTreeSet<KeyId>,
+) -> Result<(), CliError> {
+    let id = key.recipient.key_id();
+    let Some(found) = keys.iter().find(|found| found.key.recipient == key.recipient) else { return Ok(()) };
+    let confirmed = if owner.confirms() { found.confirmed() } else { Some(key.state) };
+    if key.state == KeyState::Active || confirmed.is_none_or(|confirmed| confirmed == KeyState::Active) {
+        let error = CliError::refused(format!("{id} is still in use: its state is Active"));
+        return Err(error.with_hint("`waxseal keys rotate` makes a new key and retires this one"));
+    }
+    if staying.is_empty() {
+        return Err(CliError::refused(format!("{id} is the only key of the cluster that is not revoked")));
+    }
+    if owner.backed_up_at(found)?.is_none_or(|time| time < key.created_at) {
+        let error = CliError::refused(format!("no backup has the identity of {id}"));
+        return Err(error.with_hint("`waxseal keys backup` writes one"));
+    }
+    Ok(())
+}
+
+/// Lists what needs the key on stdout. Refuses unless the user expects exactly this number.
+fn check_needs(
+    arguments: &DeleteArguments,
+    owner: &KeyOwner,
+    key: &KeyId,
+    staying: &BTreeSet<KeyId>,
+    streams: &mut Streams,
+) -> Result<(), Failures> {
+    let objects = match owner {
+        KeyOwner::Cluster(..) => needs_in_cluster(&arguments.owner, key, staying)?,
+        KeyOwner::Folder(_) => Vec::new(),
+    };
+    let FileNeeds { values, mut errors } = needs_in_files(key, staying, &arguments.paths, streams)?;
+    streams.result(&objects.iter().chain(&values).map(String::as_str).collect::<String>())?;
+    let count = objects.len() + values.len() + errors.len();
+    if count == arguments.even_if_it_strands.unwrap_or_default() {
+        errors.iter().for_each(|error| streams.say(&error.to_string()));
+        return Ok(());
+    }
+    errors = errors.into_iter().map(|error| error.with_kind(Kind::Refused)).collect();
+    errors.push(refusal(key, [objects.len(), values.len(), errors.len()]).at(owner.place()));
+    Failures::none_or(errors)
+}
+
+fn refusal(key: &KeyId, [objects, values, unread]: [usize; 3]) -> CliError {
+    let count = objects + values + unread;
+    if count == 0 {
+        let error = CliError::refused(format!("nothing needs {key}"));
+        return error.with_hint("leave out `--even-if-it-strands`");
+    }
+    let parts = [(objects, "in the cluster"), (values, "in files"), (unread, "that could not be searched")];
+    let parts: Vec<_> = parts.iter().filter(|part| part.0 > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let error = CliError::refused(format!("{key} is still needed: {}", parts.join(", ")));
+    error.with_hint(format!(
+        "`waxseal rotate` gives them a wrap for another key; apply and merge them, or pass `--even-if-it-strands {count}`"
+    ))
+}
+
+fn needs_in_cluster(owner: &OwnerArguments, key: &KeyId, staying: &BTreeSet<KeyId>) -> Result<Vec<String>, CliError> {
+    let mut needs = Vec::new();
+    owner.each_sealed_secret(|object: Value| {
+        let title =
+            ["namespace", "name"].map(|field| object["metadata"][field].as_str().unwrap_or_default().to_owned());
+        if value_needs(object, key, staying) {
+            let text = format!("SealedSecret {}: not opened through another key yet", title.join("/"));
+            needs.push(format!("{}\n", escaped(&text)));
+        }
+    })?;
+    needs.sort();
+    Ok(needs)
+}
+
+/// Whether an object needs the key. An object of a form that this program does not know needs each key that it names.
+fn value_needs(object: Value, key: &KeyId, staying: &BTreeSet<KeyId>) -> bool {
+    match serde_json::from_value::<SealedSecret>(object.clone()) {
+        Ok(object) => object_needs(&object, key, staying),
+        Err(_) => object["spec"].to_string().contains(key.as_str()),
+    }
+}

@@ -1,0 +1,90 @@
+//! The wraps that a controller offers, as far as the files want them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use waxseal_shared::format::Wrap;
+use waxseal_shared::key::Recipient;
+use waxseal_shared::names::{EnvelopeId, KeyId};
+use waxseal_shared::rotation::{NewWrap, WantedWrap, accepted_wraps};
+use waxseal_shared::sealed_secret::OfferedWraps;
+
+use crate::sealed_objects::SealedObject;
+
+/// The most offers that are kept for one envelope, because everyone who may write the status of an object can forge
+/// offers. Wanted offers of objects with the names in the files are always kept.
+const MAX_OFFERS: usize = 8;
+
+/// The offers of one cluster, by envelope id: only those that can add a wrap to an object in the files.
+pub(crate) struct Offers<'a> {
+    wanted: &'a WantedOffers,
+    by_envelope: BTreeMap<String, Vec<Offer>>,
+}
+
+/// The wraps that the objects in the files lack.
+#[derive(Default)]
+pub(crate) struct WantedOffers {
+    /// `NAMESPACE/NAME` of the objects, by envelope id.
+    titles: BTreeMap<String, BTreeSet<String>>,
+    keys: BTreeSet<String>,
+}
+
+struct Offer {
+    /// `NAMESPACE/NAME` of the object whose status has the offer.
+    title: String,
+    wraps: OfferedWraps,
+}
+
+impl WantedOffers {
+    /// Adds the wraps that an object lacks.
+    pub(crate) fn add(&mut self, object: &SealedObject, wanted: Vec<WantedWrap>) {
+        for WantedWrap { envelope, recipient } in wanted {
+            self.titles.entry(envelope.to_string()).or_default().insert(object.title());
+            self.keys.insert(recipient.key_id().to_string());
+        }
+    }
+
+    /// Adds all that another file wants.
+    pub(crate) fn extend(&mut self, other: Self) {
+        for (envelope, titles) in other.titles {
+            self.titles.entry(envelope).or_default().extend(titles);
+        }
+        self.keys.extend(other.keys);
+    }
+}
+
+impl<'a> Offers<'a> {
+    /// No offers yet.
+    pub(crate) fn for_wanted(wanted: &'a WantedOffers) -> Self {
+        Self { wanted, by_envelope: BTreeMap::new() }
+    }
+
+    /// Adds the offers in the status of one object, as far as they are wanted.
+    pub(crate) fn add(&mut self, title: &str, offers: BTreeMap<String, OfferedWraps>) {
+        for (envelope, mut wraps) in offers {
+            let Some(titles) = self.wanted.titles.get(&envelope) else { continue };
+            wraps.wraps.retain(|key, wrap| self.wanted.keys.contains(key) && Wrap::parse(wrap).is_ok());
+            let kept = self.by_envelope.entry(envelope).or_default();
+            if !wraps.wraps.is_empty() && (kept.len() < MAX_OFFERS || titles.contains(title)) {
+                kept.push(Offer { title: title.to_owned(), wraps });
+            }
+        }
+    }
+
+    /// Returns the offered wraps that an object lacks. Names can change on the way to the cluster, so every offer for its
+    /// envelopes counts; one in the status of an object of the same name comes first.
+    pub(crate) fn accepted(&self, object: &SealedObject, recipients: &[Recipient]) -> Vec<NewWrap> {
+        let (title, sealed) = (object.title(), &object.sealed);
+        let mut accepted: BTreeMap<(EnvelopeId, KeyId), NewWrap> = BTreeMap::new();
+        for id in sealed.envelopes().keys() {
+            let mut offers: Vec<_> = self.by_envelope.get(id.as_str()).into_iter().flatten().collect();
+            offers.sort_by_key(|offer| offer.title != title);
+            for offer in offers {
+                let offer = BTreeMap::from([(id.to_string(), offer.wraps.clone())]);
+                for wrap in accepted_wraps(sealed, &offer, recipients) {
+                    accepted.entry((wrap.envelope.clone(), wrap.key.clone())).or_insert(wrap);
+                }
+            }
+        }
+        accepted.into_values().collect()
+    }
+}

@@ -1,0 +1,125 @@
+//! Whether a key is still needed: whether something could no longer be opened if its identity were deleted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::names::KeyId;
+use crate::sealed_secret::SealedSecret;
+use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
+
+/// The keys of the cluster that go on opening values when one key is gone: all others that are not revoked. A recovery
+/// key is not among them, because the controller does not hold its identity.
+pub fn keys_that_stay<'a>(published: impl IntoIterator<Item = &'a PublishedKey>, gone: &KeyId) -> BTreeSet<KeyId> {
+    let own = published.into_iter().filter(|key| key.role == KeyRole::Cluster && key.state != KeyState::Revoked);
+    own.map(|key| key.recipient.key_id()).filter(|id| *id != gone).cloned().collect()
+}
+
+/// The id of the envelope that a sealed value names; `None` for a text that does not begin with `wax1.` and an id.
+/// Checks neither the id nor the rest.
+pub fn named_envelope(token: &str) -> Option<&str> {
+    Some(token.strip_prefix("wax1.")?.split_once('.')?.0)
+}
+
+/// Whether these wraps, by key id, contain one for the key and none for a key that stays. Does not open the wraps.
+pub fn wraps_need(wraps: &BTreeMap<String, String>, key: &KeyId, staying: &BTreeSet<KeyId>) -> bool {
+    wraps.contains_key(key.as_str()) && !staying.iter().any(|other| wraps.contains_key(other.as_str()))
+}
+
+/// Whether an object of the cluster needs the key: the envelope of one of its values has a wrap for the key, and its
+/// status does not say that the controller opened this generation only through keys that stay.
+///
+/// The object needs the key even if each envelope has a wrap for a key that stays: such a wrap may be broken, and only
+/// a controller that has opened it knows.
+pub fn object_needs(object: &SealedSecret, key: &KeyId, staying: &BTreeSet<KeyId>) -> bool {
+    let spec = &object.spec;
+    let envelopes = spec.encrypted_data.values().filter_map(|token| spec.envelopes.get(named_envelope(token)?));
+    envelopes.into_iter().any(|envelope| envelope.wraps.contains_key(key.as_str())) && !was_opened(object, staying)
+}
+
+fn was_opened(object: &SealedSecret, keys: &BTreeSet<KeyId>) -> bool {
+    let Some(status) = &object.status else { return false };
+    let is_of_this_generation =
+        object.metadata.generation.is_some() && status.observed_generation == object.metadata.generation;
+    let opened_with = status.settled.as_ref().map(|settled| settled.opened_with.as_slice()).unwrap_or_default();
+    let is_with_these = opened_with.iter().all(|id| keys.iter().any(|key| key.as_str() == id));
+    is_of_this_generation && !opened_with.is_empty() && is_with_these
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{Identity, KeyKind};
+    use crate::randomness;
+    use crate::sealed_secret::{EnvelopeSpec, SealedSecretStatus, Settled};
+
+    fn id(number: u8) -> KeyId {
+        KeyId::parse(&format!("k{number:016x}")).expect("a key id")
+    }
+
+    fn wraps(keys: &[u8]) -> BTreeMap<String, String> {
+        keys.iter().map(|number| (id(*number).to_string(), String::new())).collect()
+    }
+
+    /// An object of generation 2 with a value in each of these envelopes, given as the keys of its wraps.
+    fn object(envelopes: &[&[u8]], opened_with: &[u8]) -> SealedSecret {
+        let mut object = SealedSecret::new("db", Default::default());
+        for (number, keys) in envelopes.iter().enumerate() {
+            let envelope = EnvelopeSpec { wraps: wraps(keys), ..EnvelopeSpec::default() };
+            object.spec.envelopes.insert(format!("e{number}"), envelope);
+            object.spec.encrypted_data.insert(format!("KEY_{number}"), format!("wax1.e{number}.AAAA"));
+        }
+        object.metadata.generation = Some(2);
+        let opened_with = opened_with.iter().map(|number| id(*number).to_string()).collect();
+        let settled = Some(Settled { opened_with, ..Settled::default() });
+        object.status =
+            Some(SealedSecretStatus { observed_generation: Some(2), settled, ..SealedSecretStatus::default() });
+        object
+    }
+
+    #[test]
+    fn an_object_needs_a_key_until_this_generation_was_opened_through_others() {
+        let staying = BTreeSet::from([id(2), id(3)]);
+        let needs = |object: &SealedSecret| object_needs(object, &id(1), &staying);
+        assert!(!needs(&object(&[&[2]], &[])), "no wrap for the key");
+        assert!(!needs(&object(&[&[1, 2]], &[2])));
+        assert!(!needs(&object(&[&[1, 2], &[1, 3]], &[2, 3])));
+        assert!(needs(&object(&[&[1, 2]], &[1])));
+        assert!(needs(&object(&[&[1, 2], &[1]], &[1, 2])));
+        assert!(needs(&object(&[&[1, 2]], &[])), "not opened");
+        assert!(needs(&object(&[&[1, 4]], &[4])), "opened through a key that goes too");
+        let mut stale = object(&[&[1, 2]], &[2]);
+        stale.metadata.generation = Some(3);
+        assert!(needs(&stale));
+        stale.status = None;
+        assert!(needs(&stale));
+        let mut unused = object(&[&[1]], &[]);
+        unused.spec.encrypted_data.clear();
+        assert!(!needs(&unused), "no value names the envelope");
+    }
+
+    #[test]
+    fn wraps_need_a_key_if_no_other_that_stays_has_one() {
+        let staying = BTreeSet::from([id(2)]);
+        for (keys, needed) in [(&[1][..], true), (&[1, 3], true), (&[1, 2], false), (&[2], false), (&[], false)] {
+            assert_eq!(wraps_need(&wraps(keys), &id(1), &staying), needed, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn the_cluster_s_other_keys_stay_unless_they_are_revoked() {
+        let key = |role, state| PublishedKey {
+            recipient: Identity::generate(KeyKind::Classic, &mut randomness::system()).recipient().clone(),
+            role,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            state,
+        };
+        let keys = [
+            key(KeyRole::Cluster, KeyState::Retired),
+            key(KeyRole::Cluster, KeyState::Active),
+            key(KeyRole::Cluster, KeyState::Retired),
+            key(KeyRole::Cluster, KeyState::Revoked),
+            key(KeyRole::Recovery, KeyState::Active),
+        ];
+        let staying = keys_that_stay(&keys, keys[0].recipient.key_id());
+        assert_eq!(staying, keys[1..3].iter().map(|key| key.recipient.key_id().clone()).collect());
+    }
+}

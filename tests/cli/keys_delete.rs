@@ -1,0 +1,299 @@
+//! `waxseal keys delete`: what needs a key, and what the user reads. The repositories are made by Git.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::api_server::{head, list_of, object, point_at, request, serve_with};
+use crate::folder::{Folder, Run};
+
+/// What an API server shows, and what was deleted there.
+#[derive(Clone, Default)]
+struct Cluster {
+    keys: Vec<Value>,
+    sealed_secrets: Vec<Value>,
+    /// Whether the SealingKey stays when its identity is deleted.
+    keeps_keys: bool,
+    /// The answer to a deletion, if it is refused.
+    refusal: Option<&'static str>,
+    /// The paths and the bodies of the requests.
+    deletions: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Cluster {
+    /// The Retired key `cluster`, which a backup has, and the Active key `newer`.
+    fn of(folder: &Folder) -> Self {
+        let mut old = object(&folder.read("cluster.yaml"));
+        old["spec"]["state"] = "Retired".into();
+        old["status"] = json!({
+            "state": "Retired",
+            "lastBackupTime": "2099-01-01T00:00:00Z",
+            "identitySecret": {"name": "first-sealing-key", "uid": "the-uid"},
+        });
+        Self { keys: vec![old, object(&folder.read("newer.yaml"))], ..Self::default() }
+    }
+
+    fn serve(&self, folder: &Folder) {
+        let cluster = self.clone();
+        let port = serve_with(move |mut stream| {
+            let (line, body) = request(&stream);
+            let (status, answer) = cluster.answer(&line, &body);
+            let answer = answer.to_string();
+            let head = head(status, &format!("content-length: {}", answer.len()));
+            let _gone = stream.write_all(format!("{head}{answer}").as_bytes());
+        });
+        point_at(folder, port);
+    }
+
+    fn answer(&self, line: &str, body: &str) -> (&'static str, Value) {
+        let mut deletions = self.deletions.lock().expect("no panic");
+        if line.starts_with("DELETE ") {
+            let path = line.split(' ').nth(1).expect("a path").to_owned();
+            deletions.push((path, serde_json::from_str(body).expect("JSON")));
+            let code = self.refusal.map_or(200, |refusal| refusal[..3].parse().expect("a code"));
+            let status = json!({"kind": "Status", "apiVersion": "v1", "code": code, "status": if code == 200 { "Success" } else { "Failure" }, "reason": "", "message": ""});
+            (self.refusal.unwrap_or("200 OK"), status)
+        } else if line.starts_with("GET /apis/waxseal.dev/v1alpha1/sealedsecrets") {
+            let list = json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": {}, "items": self.sealed_secrets});
+            ("200 OK", list)
+        } else {
+            let is_gone = !deletions.is_empty() && !self.keeps_keys;
+            ("200 OK", list_of(&self.keys[usize::from(is_gone)..]))
+        }
+    }
+
+    fn deletions(&self) -> Vec<(String, Value)> {
+        self.deletions.lock().expect("no panic").clone()
+    }
+}
+
+/// A work tree with the keys `cluster` and `newer`.
+fn folder() -> Folder {
+    let folder = Folder::with_key();
+    folder.generate("newer", &[]);
+    folder.generate("recovery", &["--recovery"]);
+    folder.write(".git/info/exclude", "/*.yaml\n/*.key\n/kubeconfig\n");
+    folder.git(&["init", "--quiet", "--initial-branch=main"]);
+    folder
+}
+
+/// Seals `shop/NAME` to these keys.
+fn seal(folder: &Folder, name: &str, keys: &[&str]) -> String {
+    let secret = format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: shop}}\nstringData: {{A: a value}}\n"
+    );
+    let recipients: Vec<_> = keys.iter().map(|key| folder.recipient(key)).collect();
+    let options = recipients.iter().flat_map(|recipient| ["--recipient", recipient]);
+    let arguments: Vec<_> = ["seal"].into_iter().chain(options).collect();
+    let outcome = folder.waxseal(&arguments).stdin(secret).finish();
+    assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+    outcome.stdout
+}
+
+fn commit(folder: &Folder) {
+    folder.git(&["add", "--all"]);
+    folder.git(&["commit", "--quiet", "--allow-empty", "--message", "x"]);
+}
+
+fn delete<'a>(folder: &'a Folder, arguments: &[&str]) -> Run<'a> {
+    let key = folder.key_id("cluster");
+    let options = ["--kubeconfig", "kubeconfig", "--timeout", "0s"];
+    folder.waxseal(&[&["keys", "delete", key.as_str()], arguments, &options].concat())
+}
+
+/// Runs a command that must be refused, and returns stdout and the last error with its hint.
+#[track_caller]
+fn refused(folder: &Folder, arguments: &[&str]) -> (String, String) {
+    let outcome = delete(folder, arguments).finish();
+    assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+    let start = outcome.stderr.rfind("error: ").expect("an error");
+    (outcome.stdout, outcome.stderr[start..].to_owned())
+}
+
+#[test]
+fn a_key_that_nothing_needs_is_deleted_with_the_uid_of_its_secret() {
+    let folder = folder();
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "newer"]));
+    commit(&folder);
+    let cluster = Cluster::of(&folder);
+    cluster.serve(&folder);
+    let key = folder.key_id("cluster");
+    let question = format!("context test: the identity of {key} is deleted; only a backup has it then\n");
+    delete(&folder, &["apps"]).fails(
+        2,
+        &(question.clone()
+            + "error: context test: nobody can be asked without a terminal\nhint: pass `--yes` if this is what you want\n"),
+    );
+    assert_eq!(cluster.deletions(), []);
+    let said = format!("deleted {key}; run `waxseal keys fetch` in each repository\n");
+    assert_eq!(delete(&folder, &["apps", "--yes"]).warns(&(question + &said)), "");
+    let body = json!({"preconditions": {"uid": "the-uid"}});
+    let path = "/api/v1/namespaces/waxseal-system/secrets/first-sealing-key?";
+    assert_eq!(cluster.deletions(), [(path.to_owned(), body)]);
+}
+
+#[test]
+fn files_and_branches_that_need_the_key_are_listed_and_their_number_is_wanted() {
+    let folder = folder();
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster"]));
+    commit(&folder);
+    folder.git(&["tag", "v1"]);
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "recovery"]));
+    commit(&folder);
+    folder.git(&["branch", "side"]);
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "newer"]));
+    commit(&folder);
+    let cluster = Cluster::of(&folder);
+    cluster.serve(&folder);
+    let key = folder.key_id("cluster");
+    let (list, error) = refused(&folder, &["apps", "--yes"]);
+    assert_eq!(
+        list, "apps/db.yaml: shop/db: A (side)\n",
+        "a recovery key does not open in the cluster; tags do not count"
+    );
+    let said = format!(
+        "error: context test: {key} is still needed: 1 in files
+hint: `waxseal rotate` gives them a wrap for another key; apply and merge them, or pass `--even-if-it-strands 1`
+"
+    );
+    assert_eq!(error, said);
+    for wrong in ["0", "2"] {
+        assert_eq!(refused(&folder, &["apps", "--yes", "--even-if-it-strands", wrong]).1, said);
+    }
+    assert_eq!(cluster.deletions(), []);
+    let outcome = delete(&folder, &["apps", "--yes", "--even-if-it-strands", "1"]).finish();
+    assert_eq!((outcome.status.code(), cluster.deletions().len()), (Some(0), 1), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_file_in_the_working_tree_and_one_outside_of_a_repository_are_searched() {
+    let folder = folder();
+    let other = Folder::new();
+    other.write("web.yaml", seal(&folder, "web", &["cluster"]));
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster"]));
+    Cluster::of(&folder).serve(&folder);
+    let path = other.path().join("web.yaml").display().to_string();
+    let (list, error) = refused(&folder, &["apps", &path, "--yes"]);
+    assert_eq!(list, format!("apps/db.yaml: shop/db: A (working tree)\n{path}: shop/web: A (working tree)\n"));
+    assert!(error.contains("is still needed: 2 in files\n"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_searched_counts() {
+    let folder = folder();
+    folder.write("apps/bad.yaml", format!("wax1. {}: [\n", folder.key_id("cluster")));
+    let cluster = Cluster::of(&folder);
+    cluster.serve(&folder);
+    let outcome = delete(&folder, &["apps", "--yes"]).finish();
+    assert!(outcome.stderr.starts_with("error: apps/bad.yaml:"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("is still needed: 1 that could not be searched\n"), "{}", outcome.stderr);
+    assert_eq!((outcome.status.code(), cluster.deletions().len()), (Some(3), 0));
+    let outcome = delete(&folder, &["apps", "--yes", "--even-if-it-strands", "1"]).finish();
+    assert!(outcome.stderr.starts_with("error: apps/bad.yaml:"), "{}", outcome.stderr);
+    assert_eq!((outcome.status.code(), cluster.deletions().len()), (Some(0), 1), "{}", outcome.stderr);
+}
+
+#[test]
+fn objects_need_the_key_until_they_were_opened_through_another() {
+    let folder = folder();
+    folder.write("apps/readme.txt", "nothing");
+    let key = folder.key_id("cluster");
+    let newer = folder.key_id("newer");
+    let envelopes = json!({"e7f3a9c21e0": {"commitment": "", "wraps": {&key: "", &newer: ""}}});
+    let spec = json!({"envelopes": envelopes, "encryptedData": {"A": "wax1.e7f3a9c21e0.AAAA"}});
+    let sealed_secret = |name: &str, opened_with: &str| {
+        let settled = json!({
+            "secretUID": "", "secretResourceVersion": "", "planVersion": 1, "openedWith": [opened_with], "proof": "",
+        });
+        let status = json!({"observedGeneration": 1, "settled": settled});
+        json!({"metadata": {"namespace": "shop", "name": name, "generation": 1}, "spec": spec, "status": status})
+    };
+    let mut future = sealed_secret("future", &newer);
+    future["spec"]["version2"] = json!({&key: 1});
+    let mut cluster = Cluster::of(&folder);
+    cluster.sealed_secrets = vec![sealed_secret("web", &key), sealed_secret("db", &newer), future];
+    cluster.serve(&folder);
+    let (list, error) = refused(&folder, &["apps", "--yes"]);
+    let line = |name| format!("SealedSecret shop/{name}: not opened through another key yet\n");
+    assert_eq!(list, line("future") + &line("web"));
+    assert!(error.contains(&format!("{key} is still needed: 2 in the cluster\n")), "{error}");
+}
+
+#[test]
+fn a_key_in_use_and_a_key_without_a_backup_are_refused() {
+    let folder = folder();
+    folder.write("apps/readme.txt", "nothing");
+    let key = folder.key_id("cluster");
+    let in_use = format!(
+        "error: context test: {key} is still in use: its state is Active
+hint: `waxseal keys rotate` makes a new key and retires this one
+"
+    );
+    let no_backup =
+        format!("error: context test: no backup has the identity of {key}\nhint: `waxseal keys backup` writes one\n");
+    let only = format!("error: context test: {key} is the only key of the cluster that is not revoked\n");
+    type Change = fn(&mut Cluster);
+    let cases: [(Change, &str); 7] = [
+        (|cluster| cluster.keys[0]["spec"]["state"] = "Active".into(), &in_use),
+        (|cluster| cluster.keys[0]["status"]["state"] = "Active".into(), &in_use),
+        (|cluster| cluster.keys[0]["status"] = Value::Null, &in_use),
+        (|cluster| cluster.keys[0]["status"]["lastBackupTime"] = Value::Null, &no_backup),
+        (|cluster| cluster.keys[0]["status"]["lastBackupTime"] = "2001-01-01T00:00:00Z".into(), &no_backup),
+        (|cluster| cluster.keys[1]["spec"]["state"] = "Revoked".into(), &only),
+        (|cluster| cluster.keys[1]["spec"]["role"] = "Recovery".into(), &only),
+    ];
+    for (change, said) in cases {
+        let mut cluster = Cluster::of(&folder);
+        change(&mut cluster);
+        cluster.serve(&folder);
+        assert_eq!(refused(&folder, &["apps", "--yes"]).1, said);
+        assert_eq!(cluster.deletions(), []);
+    }
+}
+
+#[test]
+fn a_deletion_that_the_cluster_refuses_or_that_the_controller_does_not_notice_is_named() {
+    let folder = folder();
+    folder.write("apps/readme.txt", "nothing");
+    let key = folder.key_id("cluster");
+    let cluster = Cluster { refusal: Some("403 Forbidden"), ..Cluster::of(&folder) };
+    cluster.serve(&folder);
+    let question = format!("context test: the identity of {key} is deleted; only a backup has it then\n");
+    delete(&folder, &["apps", "--yes"]).fails(
+        5,
+        &(question.clone()
+            + "error: context test: the API server does not let you delete Secrets in waxseal-system (403)
+hint: ask for a Role with the verb delete on secrets in waxseal-system
+"),
+    );
+    let cluster = Cluster { keeps_keys: true, ..Cluster::of(&folder) };
+    cluster.serve(&folder);
+    let error = format!(
+        "error: context test: the controller did not remove the SealingKey {key} within 0 seconds
+hint: the request stays: the controller's log says why it is not carried out
+"
+    );
+    delete(&folder, &["apps", "--yes"]).fails(5, &(question + &error));
+    // The Secret is gone already when the command runs again.
+    let cluster = Cluster { refusal: Some("404 Not Found"), ..Cluster::of(&folder) };
+    cluster.serve(&folder);
+    let outcome = delete(&folder, &["apps", "--yes"]).finish();
+    assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+}
+
+#[test]
+fn nothing_to_search_and_unknown_keys_are_refused() {
+    let folder = folder();
+    let key = folder.key_id("cluster");
+    let missing = folder.waxseal(&["keys", "delete", &key]).finish();
+    assert_eq!(missing.status.code(), Some(2), "{}", missing.stderr);
+    folder.write("apps/readme.txt", "nothing");
+    let cluster = Cluster::of(&folder);
+    cluster.serve(&folder);
+    let (_, error) = refused(&folder, &["apps", "--yes", "--even-if-it-strands", "1"]);
+    assert_eq!(error, format!("error: context test: nothing needs {key}\nhint: leave out `--even-if-it-strands`\n"));
+    let (_, error) = refused(&folder, &["nowhere", "--yes"]);
+    assert!(error.contains("1 that could not be searched"), "{error}");
+    assert_eq!(cluster.deletions(), []);
+}
