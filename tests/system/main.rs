@@ -5,10 +5,12 @@
 
 mod admission;
 mod clock;
+mod git_revert;
 mod harness;
 mod http;
 mod hygiene;
 mod key_commands;
+mod key_deletion;
 mod key_succession;
 mod keys;
 mod kubectl;
@@ -60,10 +62,12 @@ fn tests() -> Vec<Test> {
     let modules = [
         admission::tests(),
         clock::tests(),
+        git_revert::tests(),
         harness::tests(),
         http::tests(),
         hygiene::tests(),
         key_commands::tests(),
+        key_deletion::tests(),
         key_succession::tests(),
         keys::tests(),
         kubectl::tests(),
