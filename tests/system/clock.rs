@@ -3,7 +3,6 @@
 use std::process::Command;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::api::ListParams;
 use serde_json::json;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 use waxseal_tests::clock::Clock;
@@ -11,7 +10,7 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, CONTEXT, Controller};
 
 use crate::keys::Keys;
-use crate::registration::{Context, Error, Test, TestResult};
+use crate::registration::{Context, Test, TestResult};
 use crate::sealing::{patch, run};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -30,7 +29,7 @@ async fn moved(context: &Context, cluster: &Cluster) -> TestResult {
     let controller = Controller::start_command(cluster, command, "moved").await?;
     controller.ready().await?;
     let keys = Keys::of(cluster);
-    let first = published(&keys).await?.pop().ok_or("no key")?;
+    let first = keys.decoded().await?.pop().ok_or("no key")?;
     let ahead = first.created_at.duration_since(Timestamp::now());
     assert!(ahead > 364 * DAY && ahead < 366 * DAY, "{ahead}");
 
@@ -50,16 +49,11 @@ async fn moved(context: &Context, cluster: &Cluster) -> TestResult {
     clock.advance(31 * DAY)?;
     wake(&keys).await?;
     let old = keys.until_published(first.recipient.key_id().as_str(), KeyState::Retired).await?;
-    let both = published(&keys).await?;
+    let both = keys.decoded().await?;
     let new = both.iter().find(|key| key.state == KeyState::Active).ok_or("no Active key")?;
     let apart = new.created_at.duration_since(PublishedKey::decode(&old)?.created_at);
     assert!(both.len() == 2 && apart >= 31 * DAY && apart < 32 * DAY, "{apart}");
     Ok(())
-}
-
-async fn published(keys: &Keys) -> Result<Vec<PublishedKey>, Error> {
-    let list = keys.published.list(&ListParams::default()).await?;
-    Ok(list.items.iter().map(PublishedKey::decode).collect::<Result<_, _>>()?)
 }
 
 /// Makes the controller look at its keys now, and not only within a minute.

@@ -48,7 +48,7 @@ impl<'a> Repository<'a> {
         let controller = Controller::start_command(cluster, command, "controller").await?;
         controller.ready().await?;
         let keys = Keys::of(cluster);
-        let first_key = keys.first().await?;
+        let first_key = keys.primary().await?;
         let namespace = cluster.namespace("revert").await?;
         let repository = Self { context, cluster, folder, keys, namespace, controller, first_key };
         repository.git(&["init", "--quiet"])?;
@@ -148,11 +148,12 @@ async fn revoked(context: &Context, cluster: &Cluster) -> TestResult {
     let version = repository.assert_secret("three").await?;
     repository.revert()?;
     let object = with_reason(&repository.namespace, "db", "KeyRevoked").await?;
-    let (status, stalled, message) = condition(&object, "Stalled").ok_or("not stalled")?;
-    assert_eq!((status.as_str(), stalled.as_str()), ("True", "KeyRevoked"));
+    let (status, reason, _) = condition(&object, "Stalled").ok_or("not stalled")?;
+    assert_eq!((status.as_str(), reason.as_str()), ("True", "KeyRevoked"));
+    let (_, _, message) = condition(&object, "Ready").ok_or("no Ready")?;
     let envelope = object.spec.envelopes.keys().next().ok_or("no envelope")?;
     let said = format!(
-        "envelope {envelope}: all keys that this program holds for this envelope are revoked: {first}; the Secret stays \
+        "spec.envelopes.{envelope}: all keys that this program holds for this envelope are revoked: {first}; the Secret stays \
          as it is. Change the values and seal them again. To keep the values, run this with the identity of a recovery \
          key: waxseal rotate --reseal --identity FILE"
     );

@@ -29,6 +29,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_own_cluster("key_deletion::what_is_deleted_while_no_controller_runs", async |context, cluster| {
             all_cases(context, cluster, Running::No).await
         }),
+        Test::on_own_cluster("key_deletion::an_older_identity_secret_brings_no_revoked_key_back", older),
     ]
 }
 
@@ -82,6 +83,12 @@ const CASES: &[Case] = &[
     Case { deleted: &[Published(Primary)], published: ALL, makes_key: false, reasons: AS_BEFORE },
     Case {
         deleted: &[Identity(Revoked), Identity(Retired), Identity(Primary)],
+        published: &[],
+        makes_key: false,
+        reasons: ["AwaitingKeys"; 4],
+    },
+    Case {
+        deleted: &[Published(Revoked), Identity(Revoked), Identity(Retired), Published(Primary), Identity(Primary)],
         published: &[],
         makes_key: false,
         reasons: ["AwaitingKeys"; 4],
@@ -172,6 +179,32 @@ async fn all_cases(context: &Context, cluster: &Cluster, running: Running) -> Te
     Ok(())
 }
 
+/// A backup from the time before the revocation replaces the identity Secret: first while no controller runs, then the
+/// Secret is gone for a while.
+async fn older(context: &Context, cluster: &Cluster) -> TestResult {
+    let (installation, controller) = Installation::start(context, cluster).await?;
+    let seen = Seen::follow(installation.keys.published.clone()).await?;
+    let revoked = installation.identities.iter().find(|secret| secret.name_any() == Revoked.secret());
+    let mut older = revoked.ok_or("no identity Secret")?.clone();
+    (older.metadata.resource_version, older.metadata.uid) = (None, None);
+    older.data.get_or_insert_default().remove("state");
+    let identities = &installation.keys.identities;
+    drop(controller);
+    identities.delete(Revoked.secret(), &DeleteParams::default()).await?;
+    identities.create(&PostParams::default(), &older).await?;
+    let _controller = installation.start_controller("older").await?;
+    installation.keys.until_durable(Revoked.secret(), "Revoked").await?;
+
+    identities.delete(Revoked.secret(), &DeleteParams::default()).await?;
+    installation.until_published(&[Retired, Primary], 0).await?;
+    identities.create(&PostParams::default(), &older).await?;
+    installation.keys.until_durable(Revoked.secret(), "Revoked").await?;
+    installation.until_published(ALL, 0).await?;
+    with_reason(&installation.namespace, "revoked", "KeyRevoked").await?;
+    assert_eq!(Seen::assert_none_relaxed(&seen), 1);
+    Ok(())
+}
+
 impl<'a> Installation<'a> {
     async fn start(context: &'a Context, cluster: &'a Cluster) -> Result<(Self, Controller), Error> {
         installation::apply(cluster).await?;
@@ -209,7 +242,10 @@ impl<'a> Installation<'a> {
     }
 
     async fn start_controller(&self, name: &str) -> Result<Controller, Error> {
-        Ok(Controller::start(self.cluster, &self.context.programs, name).await?)
+        let mut command = Command::new(&self.context.programs.waxseal_controller);
+        // The keys are old.
+        command.env_clear().env("WAXSEAL_RENEW_AFTER", "0");
+        Ok(Controller::start_command(self.cluster, command, name).await?)
     }
 
     async fn identity_secrets(&self) -> Result<Vec<Secret>, Error> {

@@ -14,9 +14,10 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
+use waxseal_shared::key_life::primary;
 use waxseal_shared::randomness;
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, SealingKey, SealingKeySpec};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey, SealingKeySpec};
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::freezing_proxy::FreezingProxy;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
@@ -112,6 +113,18 @@ impl Keys {
         let what = format!("the end of the SealingKey {key}");
         let gone = async || self.published.get_opt(key).await.ok()?.is_none().then_some(());
         Ok(waiting::until(&what, DEADLINE, gone).await?)
+    }
+
+    /// The published keys.
+    pub(crate) async fn decoded(&self) -> Result<Vec<PublishedKey>, Error> {
+        let list = self.published.list(&ListParams::default()).await?;
+        Ok(list.items.iter().map(PublishedKey::decode).collect::<Result<_, _>>()?)
+    }
+
+    /// The id of the primary.
+    pub(crate) async fn primary(&self) -> Result<String, Error> {
+        let keys = self.decoded().await?;
+        Ok(primary(&keys).ok_or("no primary")?.recipient.key_id().to_string())
     }
 
     /// Waits until the first key is published; returns its name.

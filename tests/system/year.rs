@@ -127,7 +127,7 @@ impl<'a> Year<'a> {
         let prod = Prod::start(context, cluster, clock, &recovery_recipient).await?;
         prod.write_kubeconfig(&kubeconfig)?;
         let edge = Edge::start(context, cluster, clock, &recovery_recipient, &folder.join("deployed/apps"))?;
-        let primaries = [prod.primary().await?.recipient.key_id().to_string(), edge.until_renewed("").await?];
+        let primaries = [prod.keys.primary().await?, edge.until_renewed("").await?];
         repository.fetch_keys(&prod.controller_log())?;
         std::fs::copy(edge.keys_file(), repository.path(".waxseal/edge.yaml"))?;
         for namespace in &prod.namespaces {

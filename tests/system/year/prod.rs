@@ -12,9 +12,7 @@ use kube::api::ListParams;
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use tokio::task::JoinHandle;
-use waxseal_shared::key_life::primary;
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::PublishedKey;
 use waxseal_tests::clock::Clock;
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller};
@@ -110,12 +108,6 @@ impl<'a> Prod<'a> {
         self.controller.log_text()
     }
 
-    pub(super) async fn primary(&self) -> Result<PublishedKey, Error> {
-        let list = self.keys.published.list(&ListParams::default()).await?;
-        let keys = list.items.iter().map(PublishedKey::decode).collect::<Result<Vec<_>, _>>()?;
-        Ok(primary(&keys).ok_or("no primary")?.clone())
-    }
-
     /// Waits until another key is the primary; returns its id. The controller sees the new time now, and not within a
     /// minute.
     pub(super) async fn until_renewed(&self, old: &str) -> Result<String, Error> {
@@ -125,7 +117,7 @@ impl<'a> Prod<'a> {
 
     pub(super) async fn until_primary_after(&self, old: &str) -> Result<String, Error> {
         let renewed = waiting::until("a new primary", DEADLINE, async || {
-            let id = self.primary().await.ok()?.recipient.key_id().to_string();
+            let id = self.keys.primary().await.ok()?;
             (id != old).then_some(id)
         });
         Ok(renewed.await?)
