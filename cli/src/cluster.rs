@@ -21,6 +21,7 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::PublishedKey;
 use waxseal_shared::visible_text::escaped;
 
+pub(crate) use self::identity_secrets::IdentitySecret;
 pub(crate) use self::session::{RequestOutcome, Session};
 use crate::error::{CliError, Kind};
 use crate::file_names::{context_name, file_name};

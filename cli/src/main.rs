@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use zeroizing_alloc::ZeroAlloc;
 
+mod backup_record;
 mod cluster;
 mod clusters;
 mod commands;

@@ -1,10 +1,14 @@
 //! New files that only their owner can read, for identities and plain values.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+#[cfg(target_os = "linux")]
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
 use waxseal_shared::visible_text::visible_path;
 
 use crate::error::CliError;
@@ -12,22 +16,57 @@ use crate::file_names::folder_of;
 use crate::git::{self, Exposure};
 use crate::output::check_symbolic_links;
 
-/// Creates a file with mode 0600 for secrets.
+/// Creates a file with mode 0600 for secrets. After that, the file survives a crash.
 ///
-/// Never replaces a file. Refuses a path in a Git work tree unless each repository around it ignores the path.
+/// Never replaces a file. Refuses a path in a Git work tree unless each repository around it ignores the path. Where the
+/// operating system and the file system can make files without a name, the file gets its name when it is whole: a
+/// program that is killed leaves no half-written file behind.
 pub(crate) fn create(path: &Path, text: &str) -> Result<(), CliError> {
     check(path)?;
+    let folder = folder_of(path);
+    match create_nameless(&folder, path, text) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(CliError::path("make it", path, &error));
+        }
+        Err(_) => create_in_place(path, text)?,
+    }
+    let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| CliError::io("write it", &error).at(visible_path(path)))
+}
+
+/// Writes a file without a name, and then gives it its name, unless there is a file of this name.
+#[cfg(target_os = "linux")]
+fn create_nameless(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mut file = File::from(openat(CWD, folder, flags, Mode::from_raw_mode(0o600))?);
+    write(&mut file, text)?;
+    let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, nameless, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn create_nameless(_: &Path, _: &Path, _: &str) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn create_in_place(path: &Path, text: &str) -> Result<(), CliError> {
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = created.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => CliError::path("make it", &folder_of(path), &error),
         _ => CliError::path("make it", path, &error),
     })?;
-    // The umask can take rights from the owner too.
-    let restricted = file.set_permissions(Permissions::from_mode(0o600));
-    restricted.and_then(|()| file.write_all(text.as_bytes())).and_then(|()| file.sync_all()).map_err(|error| {
+    write(&mut file, text).map_err(|error| {
         let _remains_half_written = fs::remove_file(path);
         CliError::io("write it", &error).at(visible_path(path))
     })
+}
+
+fn write(file: &mut File, text: &str) -> io::Result<()> {
+    // The umask can take rights from the owner too.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 /// Refuses the paths that [`create`] refuses, before there is anything to write.

@@ -8,18 +8,22 @@ use std::sync::Arc;
 use clap::Args;
 use waxseal_shared::key::{KeyKind, Recipient};
 use waxseal_shared::seal::SealError;
-use waxseal_shared::sealing_key::{KeyRole, KeyState};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 use crate::clusters::{Clusters, ConfiguredFile};
 use crate::configuration::FILE_NAME;
 use crate::error::CliError;
 use crate::file_names::{cluster_name, file_name};
 use crate::input::Input;
-use crate::keys_file::KeysFile;
+use crate::keys_file::{KeysFile, check_creation_times};
 use crate::streams::Streams;
 
 /// The options that name recipients. Without them, the rules of `.waxseal.yaml` choose.
 const OPTIONS: &str = "`--to CLUSTER`, `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`";
+
+/// What to do without a recovery key.
+pub(crate) const MAKE_RECOVERY_KEY: &str = "make one with `waxseal keys generate --recovery -o recovery.key`, and keep it \
+                                            offline; `--recovery-recipient` names it to the controller";
 
 /// Selects the recipients.
 #[derive(Args)]
@@ -89,15 +93,8 @@ impl RecipientArguments {
             let source = file.source();
             given.extend(file.recipients()?.into_iter().map(|recipient| (recipient, source.clone())));
         }
-        given.extend(recipients.iter().map(|recipient| (recipient.clone(), "--recipient".to_owned())));
-        let known = || files.iter().flat_map(|file| &file.keys);
-        let mut chosen: Vec<ChosenRecipient> = Vec::new();
-        for (recipient, source) in given {
-            if !chosen.iter().any(|chosen| chosen.recipient == recipient) {
-                let role = known().find(|key| key.recipient == recipient).map(|key| key.role);
-                chosen.push(ChosenRecipient { recipient, role, source });
-            }
-        }
+        given.extend(of_option(recipients));
+        let chosen = each_once(given, files);
         check_states(&chosen, files)?;
         self.check_kinds(&chosen)?;
         Ok(chosen.into())
@@ -124,15 +121,6 @@ impl RecipientArguments {
         }
         Ok(())
     }
-
-    /// Reads the recipients of `--recipient`.
-    fn recipients(&self) -> Result<Vec<Recipient>, CliError> {
-        let parsed = self
-            .recipient
-            .iter()
-            .map(|text| Recipient::parse(text).map_err(|error| CliError::usage(error.to_string()).at("--recipient")));
-        parsed.collect()
-    }
 }
 
 impl<'a> FileRecipients<'a> {
@@ -145,7 +133,7 @@ impl<'a> FileRecipients<'a> {
         }
         let named = match arguments.names_recipients() {
             false => None,
-            true => Some(arguments.choose(&named_files, &arguments.recipients()?)?),
+            true => Some(arguments.choose(&named_files, &parse(&arguments.recipient)?)?),
         };
         Ok(Self { arguments, clusters, named, named_files, by_rule: HashMap::new() })
     }
@@ -182,6 +170,62 @@ impl<'a> FileRecipients<'a> {
 pub(crate) fn nothing_names_recipients() -> CliError {
     let error = CliError::usage("no recipients to seal to");
     error.with_hint(format!("pass {OPTIONS}, or write rules into {FILE_NAME}"))
+}
+
+/// Reads the recipients of `--recipient`.
+pub(crate) fn parse(texts: &[String]) -> Result<Vec<Recipient>, CliError> {
+    let parsed = texts
+        .iter()
+        .map(|text| Recipient::parse(text).map_err(|error| CliError::usage(error.to_string()).at("--recipient")));
+    parsed.collect()
+}
+
+/// Returns the Active recovery keys of keys files and the recipients of `--recipient`, each once.
+///
+/// Refuses a keys file without an Active recovery key, revoked and retired keys, and keys of a cluster.
+pub(crate) fn recovery_keys(files: &[Arc<KeysFile>], recipients: &[Recipient]) -> Result<Recipients, CliError> {
+    let mut given = Vec::new();
+    for file in files {
+        check_creation_times(&file.place, &file.keys)?;
+        let is_usable = |key: &&PublishedKey| key.role == KeyRole::Recovery && key.state == KeyState::Active;
+        let keys: Vec<_> = file.keys.iter().filter(is_usable).collect();
+        if keys.is_empty() {
+            return Err(CliError::refused("no Active recovery key in it").at(&file.place).with_hint(MAKE_RECOVERY_KEY));
+        }
+        given.extend(keys.into_iter().map(|key| (key.recipient.clone(), file.source())));
+    }
+    given.extend(of_option(recipients));
+    let chosen = each_once(given, files);
+    check_states(&chosen, files)?;
+    match chosen.iter().find(|chosen| chosen.role == Some(KeyRole::Cluster)) {
+        Some(own) => Err(key_of_the_cluster(&own.recipient)),
+        None => Ok(chosen.into()),
+    }
+}
+
+/// The error for a backup to a key that the backup is about.
+pub(crate) fn key_of_the_cluster(recipient: &Recipient) -> CliError {
+    let text =
+        format!("{} is not a recovery key: it would be lost together with the keys in the backup", recipient.key_id());
+    CliError::refused(text).with_hint(MAKE_RECOVERY_KEY)
+}
+
+/// The recipients of `--recipient`, with their source.
+fn of_option(recipients: &[Recipient]) -> impl Iterator<Item = (Recipient, String)> {
+    recipients.iter().map(|recipient| (recipient.clone(), "--recipient".to_owned()))
+}
+
+/// Looks up the role of each recipient, and returns each recipient once.
+fn each_once(given: Vec<(Recipient, String)>, files: &[Arc<KeysFile>]) -> Vec<ChosenRecipient> {
+    let known = || files.iter().flat_map(|file| &file.keys);
+    let mut chosen: Vec<ChosenRecipient> = Vec::new();
+    for (recipient, source) in given {
+        if !chosen.iter().any(|chosen| chosen.recipient == recipient) {
+            let role = known().find(|key| key.recipient == recipient).map(|key| key.role);
+            chosen.push(ChosenRecipient { recipient, role, source });
+        }
+    }
+    chosen
 }
 
 /// Refuses recipients whose key is Revoked in one of the keys files, or Retired in all files that have it. Clusters can

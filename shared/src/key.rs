@@ -1,8 +1,10 @@
 //! Recipients and identities: age's words for public and private keys.
 
+mod age_bytes;
 mod agreement;
 mod bech32;
 mod classic;
+mod encrypted_file;
 mod hybrid;
 mod identity;
 mod identity_file;
@@ -10,9 +12,11 @@ mod passphrase;
 mod protected_identity_file;
 mod recipient;
 mod share;
+mod stanzas;
 
 pub(crate) use classic::STANZA_TAG as CLASSIC_TAG;
-pub(crate) use hybrid::{ENCAPSULATION_BYTES, STANZA_TAG as HYBRID_TAG, has_low_order_share, wrap_file_key};
+pub use encrypted_file::{EncryptedFile, EncryptedFileError, EncryptionError, MAX_RECIPIENTS};
+pub(crate) use hybrid::{ENCAPSULATION_BYTES, STANZA_TAG as HYBRID_TAG, has_low_order_share};
 pub(crate) use identity::IdentityInner;
 pub use identity::{Identity, IdentityError};
 pub use identity_file::{IdentityFile, IdentityFileError};
@@ -22,3 +26,4 @@ pub use recipient::{KeyKind, Recipient, RecipientError};
 pub(crate) use recipient::{RecipientInner, hex};
 use share::is_canonical;
 pub(crate) use share::is_low_order;
+pub(crate) use stanzas::{HybridRecipient, OwnStanzaOnly};

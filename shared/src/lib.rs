@@ -78,8 +78,10 @@
 pub mod api_group;
 pub mod crds;
 pub mod format;
+pub mod identity_secret;
 pub mod judgement;
 pub mod key;
+pub mod key_backup;
 pub mod key_life;
 pub mod key_need;
 pub mod key_ring;

@@ -52,6 +52,9 @@ fn private_keys_on_the_command_line_are_refused_and_not_shown() {
             (&["keys", "generate", &format!("-o{key}")], "--output: "),
             (&["keys", "list", "cluster.yaml", key], ""),
             (&["keys", "rotate", "--keys-dir", key], "--keys-dir: "),
+            (&["keys", "backup", "-o", key], "--output: "),
+            (&["keys", "restore", key], ""),
+            (&["keys", "restore", "keys.age", "--identity", key], "--identity: "),
             (&["keys", "fetch", "-o", key], "--output: "),
             (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", key], "--kubeconfig: "),
         ] {
@@ -121,7 +124,7 @@ fn help_of_inspect_and_open_has_examples_and_placeholders() {
 
 #[test]
 fn examples_in_the_help_of_keys_use_known_options() {
-    for command in ["fetch", "generate", "list", "public", "retire", "revoke", "rotate", "usage"] {
+    for command in ["backup", "fetch", "generate", "list", "public", "restore", "retire", "revoke", "rotate", "usage"] {
         let output = Command::new(program()).env_clear().args(["keys", command, "--help"]).output();
         let help = String::from_utf8(output.expect("waxseal runs").stdout).expect("help is text");
         let (options, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{help}"));

@@ -4,7 +4,8 @@
 //!
 //! - One command: the file with the name of the command, such as `keys_list.rs`. `seal` has several: documents of a
 //!   stream, sealing in place, recipients, refused manifests, warnings. `keys_fetch_errors.rs` has the kubeconfigs and
-//!   servers that `keys fetch` cannot use, and `keys_fetch_cluster.rs` has `keys fetch CLUSTER`.
+//!   servers that `keys fetch` cannot use, and `keys_fetch_cluster.rs` has `keys fetch CLUSTER`. `keys_backup.rs` also
+//!   has `keys restore`; `keys_backup_cluster.rs` has Secrets that change during a backup.
 //! - `.waxseal.yaml`: `configuration.rs`, and `configuration_refused.rs` for what is refused.
 //! - Behaviour of several commands: arguments, exit codes, input files and folders, limits of the input, output files,
 //!   Git, passphrases, the terminal, memory, secrets in messages. `round_trips.rs` seals and opens again.
@@ -39,6 +40,8 @@ mod git;
 mod input_files;
 mod input_limits;
 mod inspect;
+mod keys_backup;
+mod keys_backup_cluster;
 mod keys_delete;
 mod keys_fetch;
 mod keys_fetch_cluster;

@@ -1,5 +1,6 @@
 //! Tests of `waxseal-controller` without a cluster: the real programs on real folders.
 
+mod backup;
 mod core_dumps;
 mod demo;
 mod hostile;

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "the preparation's progress is for people")]
 
 mod admission;
+mod backup;
 mod clock;
 mod git_revert;
 mod harness;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
 fn tests() -> Vec<Test> {
     let modules = [
         admission::tests(),
+        backup::tests(),
         clock::tests(),
         git_revert::tests(),
         harness::tests(),

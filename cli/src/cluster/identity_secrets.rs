@@ -1,17 +1,120 @@
-//! Deletes the Secrets that hold the identities of a controller.
+//! The identity Secrets of a controller.
+
+use std::collections::BTreeMap;
 
 use http::StatusCode;
-use kube::api::{DeleteParams, Preconditions};
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, ListParams, ObjectList, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Request;
+use kube::{Api, Resource, ResourceExt};
 use serde::de::IgnoredAny;
+use serde_json::json;
+use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, IDENTITY_TYPE};
+use waxseal_shared::identity_secret::{self, IdentitySecretError, is_materialised};
+use waxseal_shared::key_life::HeldKey;
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::IdentitySecretReference;
+use waxseal_shared::secret::SecretBytes;
 
-use super::Session;
-use super::failures::Asked;
+use super::failures::{self, Asked};
+use super::{RequestOutcome, Session, is_list_of, no_cluster};
 use crate::error::CliError;
 
+const FIELD_MANAGER: &str = "waxseal-cli";
+
+/// One version of an identity Secret.
+pub(crate) struct IdentitySecret {
+    pub(crate) name: String,
+    resource_version: String,
+    /// The identity, or why it cannot be used.
+    pub(crate) key: Result<HeldKey, IdentitySecretError>,
+}
+
+impl IdentitySecret {
+    fn decode(secret: Secret, now: Timestamp) -> Self {
+        let (name, resource_version) = (secret.name_any(), secret.resource_version().unwrap_or_default());
+        let data = secret.data.unwrap_or_default().into_iter();
+        let data: BTreeMap<_, _> = data.map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
+        Self { name, resource_version, key: identity_secret::read(|key| data.get(key), now) }
+    }
+}
+
 impl Session {
+    /// Lists the identity Secrets of a namespace.
+    pub(crate) fn identity_secrets(
+        &self,
+        namespace: &Namespace,
+        now: Timestamp,
+    ) -> Result<Vec<IdentitySecret>, CliError> {
+        let asked = asked("list", namespace);
+        let path = Secret::url_path(&(), Some(namespace.as_str()));
+        let params = ListParams::default().fields(&format!("type={IDENTITY_TYPE}"));
+        let list: ObjectList<Secret> = self.list(&path, &params)?.map_err(|error| self.failure_of(&error, &asked))?;
+        if !is_list_of::<Secret>(&list.types) {
+            return Err(failures::unknown_answer(&asked).at(self.place()));
+        }
+        let identities = list.items.into_iter().filter(is_identity);
+        Ok(identities.map(|secret| IdentitySecret::decode(secret, now)).collect())
+    }
+
+    /// Reads one identity Secret; `None` if there is no Secret of this name, or if it is not an identity Secret.
+    pub(crate) fn identity_secret(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<IdentitySecret>, CliError> {
+        let (secrets, name) = (self.secrets(namespace), name.to_owned());
+        let found = self.ask(async move { secrets.get_opt(&name).await })?;
+        let found = found.map_err(|error| self.failure_of(&error, &asked("get", namespace)))?;
+        Ok(found.filter(is_identity).map(|secret| IdentitySecret::decode(secret, now)))
+    }
+
+    /// Creates the identity Secret of a key. `Conflict`: there is a Secret of this name.
+    pub(crate) fn create_identity(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        key: &HeldKey,
+    ) -> Result<RequestOutcome, CliError> {
+        let (secrets, secret) = (self.secrets(namespace), encode(name, key));
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        match self.ask(async move { secrets.create(&params, &secret).await })? {
+            Ok(_) => Ok(RequestOutcome::Written),
+            Err(kube::Error::Api(status)) if status.code == StatusCode::CONFLICT.as_u16() => {
+                Ok(RequestOutcome::Conflict)
+            }
+            Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => {
+                let error = no_cluster(format!("there is no namespace {namespace}")).at(self.place());
+                Err(error.with_hint(format!("make it with `kubectl create namespace {namespace}`")))
+            }
+            Err(error) => Err(self.failure_of(&error, &asked("create", namespace))),
+        }
+    }
+
+    /// Records on an identity Secret that its identity is in a backup, unless somebody has changed the Secret since it
+    /// was read.
+    pub(crate) fn record_backup(
+        &self,
+        namespace: &Namespace,
+        secret: &IdentitySecret,
+        time: Timestamp,
+    ) -> Result<RequestOutcome, CliError> {
+        let (secrets, name) = (self.secrets(namespace), secret.name.clone());
+        let annotations = json!({ BACKED_UP_ANNOTATION: time.to_string() });
+        let metadata = json!({"resourceVersion": secret.resource_version, "annotations": annotations});
+        let patch = Patch::Merge(json!({ "metadata": metadata }));
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        // The answer to this request is metadata alone: the identity does not travel again.
+        match self.ask(async move { secrets.patch_metadata(&name, &params, &patch).await })? {
+            Ok(_) => Ok(RequestOutcome::Written),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(RequestOutcome::Conflict),
+            Err(error) => Err(self.failure_of(&error, &asked("patch", namespace))),
+        }
+    }
+
     /// Deletes an identity Secret. Succeeds if the Secret is gone already, or if another Secret has its name: then the
     /// identity that was meant is gone.
     pub(crate) fn delete_identity(
@@ -32,12 +135,32 @@ impl Session {
             {
                 Ok(())
             }
-            Err(error) => {
-                let place = format!("in {namespace}");
-                let asked =
-                    Asked { verb: "delete", kinds: "Secrets", resource: "secrets", place, ..self.asked.clone() };
-                Err(self.server.failure(&error, &asked).at(self.place()))
-            }
+            Err(error) => Err(self.failure_of(&error, &asked("delete", namespace))),
         }
     }
+
+    fn secrets(&self, namespace: &Namespace) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), namespace.as_str())
+    }
+}
+
+fn asked(verb: &'static str, namespace: &Namespace) -> Asked {
+    Asked {
+        verb,
+        kinds: "Secrets",
+        resource: "secrets",
+        place: format!("in {namespace}"),
+        instead: "run waxseal where the API server can be reached without a proxy",
+    }
+}
+
+fn is_identity(secret: &Secret) -> bool {
+    secret.type_.as_deref() == Some(IDENTITY_TYPE) && !is_materialised(&secret.metadata)
+}
+
+fn encode(name: &str, key: &HeldKey) -> Secret {
+    let data = identity_secret::data(key).map(|(name, value)| (name.to_owned(), ByteString(value.expose().to_vec())));
+    let mut secret = Secret { type_: Some(IDENTITY_TYPE.to_owned()), data: Some(data.into()), ..Secret::default() };
+    secret.metadata.name = Some(name.to_owned());
+    secret
 }

@@ -72,17 +72,29 @@ impl Session {
 
     /// Lists the SealingKeys of a namespace; refuses a namespace without SealingKeys.
     pub(crate) fn sealing_keys(&self, namespace: &Namespace) -> Result<Vec<SealingKey>, CliError> {
-        let path = SealingKey::url_path(&(), Some(namespace.as_str()));
-        let list: ObjectList<SealingKey> =
-            self.list(&path, &ListParams::default())?.map_err(|error| self.failure(&error))?;
-        if !is_list_of::<SealingKey>(&list.types) {
-            return Err(self.unknown_answer());
-        }
-        if list.items.is_empty() {
+        let keys = self.list_sealing_keys(namespace)?.map_err(|error| self.failure(&error))?;
+        if keys.is_empty() {
             let error = no_cluster(format!("no SealingKey in the namespace {namespace}")).at(&self.place);
             return Err(error.with_hint("wait until waxseal-controller logs \"published the sealing key\", or name its namespace with `--namespace`"));
         }
-        Ok(list.items)
+        Ok(keys)
+    }
+
+    /// Lists the SealingKeys of a namespace. There are none in a cluster that does not know the kind.
+    pub(crate) fn sealing_keys_so_far(&self, namespace: &Namespace) -> Result<Vec<SealingKey>, CliError> {
+        match self.list_sealing_keys(namespace)? {
+            Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => Ok(Vec::new()),
+            listed => listed.map_err(|error| self.failure(&error)),
+        }
+    }
+
+    fn list_sealing_keys(&self, namespace: &Namespace) -> Result<kube::Result<Vec<SealingKey>>, CliError> {
+        let path = SealingKey::url_path(&(), Some(namespace.as_str()));
+        let list: ObjectList<SealingKey> = match self.list(&path, &ListParams::default())? {
+            Ok(list) => list,
+            Err(error) => return Ok(Err(error)),
+        };
+        if is_list_of::<SealingKey>(&list.types) { Ok(Ok(list.items)) } else { Err(self.unknown_answer()) }
     }
 
     /// Makes one list request.
@@ -117,15 +129,20 @@ impl Session {
             Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => {
                 Ok(RequestOutcome::Conflict)
             }
-            Err(error) => {
-                let asked = Asked { verb: "patch", resource: "sealingkeys.waxseal.dev", ..self.asked.clone() };
-                Err(self.server.failure(&error, &asked).at(&self.place))
-            }
+            Err(error) => Err(self.failure_of(
+                &error,
+                &Asked { verb: "patch", resource: "sealingkeys.waxseal.dev", ..self.asked.clone() },
+            )),
         }
     }
 
     pub(super) fn failure(&self, error: &kube::Error) -> CliError {
-        self.server.failure(error, &self.asked).at(&self.place)
+        self.failure_of(error, &self.asked)
+    }
+
+    /// The error for a request that asks for something else than the session was opened for.
+    pub(super) fn failure_of(&self, error: &kube::Error, asked: &Asked) -> CliError {
+        self.server.failure(error, asked).at(&self.place)
     }
 
     /// The error for an answer that is not a list of the kind.

@@ -1,12 +1,16 @@
 //! `waxseal keys`: its subcommands, each in its own file.
 
+mod backup;
 mod changes;
 mod delete;
 mod fetch;
 mod generate;
+mod identities;
 mod key_owner;
 mod list;
 mod public;
+mod restoration;
+mod restore;
 mod retire;
 mod revoke;
 mod rotate;
@@ -20,7 +24,7 @@ use self::key_owner::{KeyOwner, OwnerArguments};
 use crate::error::Failures;
 use crate::streams::Streams;
 
-/// Generate, fetch and list sealing keys, change the keys of a controller, and list what a key opens.
+/// Generate, fetch and list sealing keys, change and back up the keys of a controller, and list what a key opens.
 #[derive(Subcommand)]
 pub(crate) enum KeysCommand {
     Delete(delete::DeleteArguments),
@@ -32,6 +36,8 @@ pub(crate) enum KeysCommand {
     Retire(retire::RetireArguments),
     Revoke(revoke::RevokeArguments),
     Rotate(rotate::RotateKeyArguments),
+    Backup(backup::BackupArguments),
+    Restore(restore::RestoreArguments),
 }
 
 pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Failures> {
@@ -45,6 +51,8 @@ pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Fai
         KeysCommand::Retire(arguments) => retire::run(arguments, streams),
         KeysCommand::Revoke(arguments) => revoke::run(arguments, streams),
         KeysCommand::Rotate(arguments) => rotate::run(arguments, streams),
+        KeysCommand::Backup(arguments) => backup::run(arguments, streams),
+        KeysCommand::Restore(arguments) => restore::run(arguments, streams),
     }
 }
 

@@ -1,8 +1,6 @@
-use std::cell::RefCell;
-use std::collections::HashSet;
+use std::cell::{OnceCell, RefCell};
 use std::io::{Read, Write};
 
-use age_core::format::{FileKey, Stanza};
 use base64::Engine;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
@@ -11,7 +9,7 @@ use super::age_file::{self, HeaderAtOnce};
 use super::base64_text;
 use super::check::Check;
 use super::dek::{Dek, PROOF_BYTES};
-use crate::key::{self, CLASSIC_TAG, HYBRID_TAG, Identity, KeyKind, Recipient};
+use crate::key::{HybridRecipient, Identity, KeyKind, OwnStanzaOnly, Recipient, RecipientInner};
 use crate::names::KeyId;
 use crate::randomness::CryptoRng;
 
@@ -94,10 +92,10 @@ impl Wrap {
 }
 
 fn encrypt(recipient: &Recipient, dek: &Dek, random: &mut impl CryptoRng) -> Vec<u8> {
-    let hybrid = HybridRecipient { recipient, random: RefCell::new(random) };
+    let (random, hybrid) = (RefCell::new(random), OnceCell::new());
     let recipient: &dyn age::Recipient = match recipient.inner() {
-        key::RecipientInner::Hybrid(_) => &hybrid,
-        key::RecipientInner::Classic(classic) => classic,
+        RecipientInner::Hybrid(key) => hybrid.get_or_init(|| HybridRecipient { key, random: &random }),
+        RecipientInner::Classic(classic) => classic,
     };
     let mut age_file = Vec::new();
     let encryptor =
@@ -106,37 +104,6 @@ fn encrypt(recipient: &Recipient, dek: &Dek, random: &mut impl CryptoRng) -> Vec
     writer.write_all(dek.expose()).expect("writing to memory does not fail");
     writer.finish().expect("writing to memory does not fail");
     age_file
-}
-
-/// Makes the age library use `random` for the X25519 half of an encapsulation. AWS-LC draws the randomness of ML-KEM
-/// from its own generator.
-struct HybridRecipient<'a, R> {
-    recipient: &'a Recipient,
-    random: RefCell<&'a mut R>,
-}
-
-impl<R: CryptoRng> age::Recipient for HybridRecipient<'_, R> {
-    fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), age::EncryptError> {
-        let key::RecipientInner::Hybrid(public) = self.recipient.inner() else {
-            return Err(age::EncryptError::MissingRecipients);
-        };
-        let (stanza, labels) = key::wrap_file_key(public, file_key, &mut **self.random.borrow_mut())
-            .map_err(|_| age::EncryptError::MissingRecipients)?;
-        Ok((vec![stanza], labels))
-    }
-}
-
-/// Opens only a stanza of the identity's own type. Never tries the key on grease.
-struct OwnStanzaOnly<'a>(&'a Identity);
-
-impl age::Identity for OwnStanzaOnly<'_> {
-    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, age::DecryptError>> {
-        match (self.0.inner(), stanza.tag.as_str()) {
-            (key::IdentityInner::Hybrid(expanded), HYBRID_TAG) => expanded.unwrap(stanza).map(Ok),
-            (key::IdentityInner::Classic(classic), CLASSIC_TAG) => classic.unwrap(stanza).map(Ok),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

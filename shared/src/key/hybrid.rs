@@ -223,7 +223,7 @@ fn combine(
 ///
 /// age refuses recipients with different labels in one file. So this label keeps out recipients that a quantum computer
 /// can break.
-pub(crate) fn wrap_file_key(
+pub(super) fn wrap_file_key(
     recipient: &PublicKey,
     file_key: &FileKey,
     random: &mut impl CryptoRng,

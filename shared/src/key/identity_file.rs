@@ -3,7 +3,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::Identity;
-use super::protected_identity_file::is_encrypted;
+use super::age_bytes::is_encrypted;
 
 const CREATED: &str = "# created:";
 

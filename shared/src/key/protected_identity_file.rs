@@ -1,10 +1,8 @@
-use std::io::Read;
-
 use age::DecryptError;
 use age_core::secrecy::SecretString;
 use thiserror::Error;
-use zeroize::Zeroizing;
 
+use super::age_bytes::{is_encrypted, read_payload, without_armour};
 use super::{IdentityFile, IdentityFileError, Passphrase};
 use crate::stack;
 
@@ -12,13 +10,10 @@ use crate::stack;
 /// minute. age itself writes 18, which takes a sixteenth of both.
 pub const MAX_WORK_FACTOR: u8 = 22;
 
-const BINARY_MARK: &[u8] = b"age-encryption.org/";
 /// How the first stanza of every age v1 file begins, behind the version.
 const STANZA_MARK: &[u8] = b"age-encryption.org/v1\n-> ";
 /// A header with one scrypt stanza is several times shorter than this.
 const MAX_HEADER_BYTES: usize = 1024;
-/// How every age file in ASCII armour begins.
-const ARMOUR_MARK: &[u8] = b"-----BEGIN AGE";
 
 /// An identity file that a passphrase protects, as `age -p` writes it, with or without ASCII armour.
 ///
@@ -62,8 +57,7 @@ impl ProtectedIdentityFile {
         if !is_encrypted(file) {
             return None;
         }
-        let age_file = if file.starts_with(ARMOUR_MARK) { without_armour(file) } else { Ok(file.to_vec()) };
-        Some(age_file.and_then(Self::check))
+        Some(without_armour(file).ok_or(ProtectedIdentityFileError::Armour).and_then(Self::check))
     }
 
     fn check(age_file: Vec<u8>) -> Result<Self, ProtectedIdentityFileError> {
@@ -90,20 +84,9 @@ impl ProtectedIdentityFile {
             DecryptError::DecryptionFailed => ProtectedIdentityFileError::Passphrase,
             _ => ProtectedIdentityFileError::Damaged,
         })?;
-        let (buffer, length) = read_all(payload, self.age_file.len())?;
-        Ok(IdentityFile::parse(&buffer[..length])?)
+        let content = read_payload(payload, self.age_file.len()).ok_or(ProtectedIdentityFileError::Damaged)?;
+        Ok(IdentityFile::parse(&content)?)
     }
-}
-
-/// Whether a file is encrypted with age. Looks only at the first bytes, as age does.
-pub(super) fn is_encrypted(file: &[u8]) -> bool {
-    file.starts_with(ARMOUR_MARK) || file.starts_with(BINARY_MARK)
-}
-
-fn without_armour(text: &[u8]) -> Result<Vec<u8>, ProtectedIdentityFileError> {
-    let mut age_file = Vec::new();
-    let read = age::armor::ArmoredReader::new(text).read_to_end(&mut age_file);
-    read.map(|_| age_file).map_err(|_| ProtectedIdentityFileError::Armour)
 }
 
 fn decryptor(age_file: &[u8]) -> Result<age::Decryptor<&[u8]>, ProtectedIdentityFileError> {
@@ -135,25 +118,12 @@ fn work_factor(age_file: &[u8]) -> Result<u8, ProtectedIdentityFileError> {
     }
 }
 
-/// Reads the payload into a buffer that never moves. The payload is shorter than the age file, so `limit` is the length
-/// of the age file.
-fn read_all(mut payload: impl Read, limit: usize) -> Result<(Zeroizing<Vec<u8>>, usize), ProtectedIdentityFileError> {
-    let mut buffer = Zeroizing::new(vec![0; limit]);
-    let mut length = 0;
-    loop {
-        match payload.read(&mut buffer[length..]) {
-            Ok(0) => return Ok((buffer, length)),
-            Ok(read) => length += read,
-            Err(_) => return Err(ProtectedIdentityFileError::Damaged),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use age::armor::{ArmoredWriter, Format};
+    use zeroize::Zeroizing;
 
     use super::*;
     use crate::key::{Identity, KeyKind};

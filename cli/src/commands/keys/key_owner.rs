@@ -15,9 +15,10 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey};
 use waxseal_shared::visible_text::{escaped, visible_path};
 
+use crate::backup_record;
 use crate::cluster::{ClusterArguments, RequestOutcome, Session};
 use crate::error::{CliError, Kind};
-use crate::file_names::file_name;
+use crate::file_names::{file_name, folder_of};
 use crate::input::Input;
 use crate::output;
 use crate::streams::Streams;
@@ -25,7 +26,7 @@ use crate::streams::Streams;
 /// The file in a folder of keys that shows the public halves.
 const PUBLISHED_FILE: &str = "sealing-keys.yaml";
 /// The extension of the files in a folder of keys that hold the identities, each named after its key.
-const KEY_EXTENSION: &str = "key";
+pub(super) const KEY_EXTENSION: &str = "key";
 /// How often the controller's answer is looked for.
 const INTERVAL: Duration = Duration::from_millis(300);
 /// How often a request is written if somebody changes the SealingKey at the same time.
@@ -39,15 +40,23 @@ pub(super) struct OwnerArguments {
     yes: bool,
     /// Wait this long for the controller
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "60s", help_heading = "Cluster")]
+    #[arg(conflicts_with = "keys_dir")]
     timeout: Duration,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+/// Selects the controller.
+#[derive(Args)]
+pub(super) struct PlaceArguments {
     #[command(flatten)]
     cluster: ClusterArguments,
     /// The namespace of the SealingKeys
     #[arg(short, long, value_parser = Namespace::parse, default_value = "waxseal-system", help_heading = "Cluster")]
     namespace: Namespace,
-    /// Change the keys of a controller without a cluster, in its folder of keys
+    /// Use the keys of a controller without a cluster, in its folder of keys
     #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), help_heading = "Without a cluster")]
-    #[arg(conflicts_with_all = ["context", "kubeconfig", "namespace", "timeout"])]
+    #[arg(conflicts_with_all = ["context", "kubeconfig", "namespace"])]
     keys_dir: Option<PathBuf>,
 }
 
@@ -72,7 +81,11 @@ fn parse_timeout(text: &str) -> Result<Duration, &'static str> {
     Duration::try_from(duration).map_err(|_| refused)
 }
 
-impl OwnerArguments {
+impl PlaceArguments {
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     pub(super) fn open(&self) -> Result<KeyOwner, CliError> {
         match &self.keys_dir {
             Some(folder) => Ok(KeyOwner::Folder(folder.join(PUBLISHED_FILE))),
@@ -82,10 +95,16 @@ impl OwnerArguments {
             }
         }
     }
+}
+
+impl OwnerArguments {
+    pub(super) fn open(&self) -> Result<KeyOwner, CliError> {
+        self.place.open()
+    }
 
     /// Calls `each` with every SealedSecret of the cluster.
     pub(super) fn each_sealed_secret(&self, each: impl FnMut(Value)) -> Result<(), CliError> {
-        let session = Session::of_sealed_secrets(&self.cluster, "run it where no proxy is needed")?;
+        let session = Session::of_sealed_secrets(&self.place.cluster, "run it where no proxy is needed")?;
         session.each_sealed_secret(each)
     }
 
@@ -162,6 +181,9 @@ impl KeyOwner {
 
     /// When the identity of a key was last written into a backup.
     pub(super) fn backed_up_at(&self, found: &OwnedKey) -> Result<Option<Timestamp>, CliError> {
+        if let Self::Folder(published) = self {
+            return Ok(backup_record::read(&folder_of(published))?.get(found.key.recipient.key_id()).copied());
+        }
         let status = found.object.as_ref().and_then(|object| object.status.as_ref());
         Ok(status.and_then(|status| status.last_backup_time.as_ref()?.parse().ok()))
     }

@@ -1,0 +1,146 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use jiff::Timestamp;
+use waxseal_shared::key::EncryptedFile;
+use waxseal_shared::key_backup::{self, BackedUpKey};
+use waxseal_shared::key_life::whole_seconds;
+use waxseal_shared::randomness;
+use waxseal_shared::sealing_key::PublishedKey;
+use waxseal_shared::visible_text::visible_path;
+
+use super::identities::{BrokenIdentity, StoredIdentities};
+use super::key_owner::PlaceArguments;
+use crate::clusters::Clusters;
+use crate::commands::seal::counted;
+use crate::error::{CliError, Failures, Kind};
+use crate::file_names::{cluster_name, file_name};
+use crate::input::{self, Input};
+use crate::keys_file::KeysFile;
+use crate::recipients::{self, MAKE_RECOVERY_KEY, Recipients};
+use crate::streams::Streams;
+use crate::{output, private_file};
+
+const EXAMPLES: &str = "\
+Examples:
+  waxseal keys backup -o prod-keys.age --to prod --context admin@prod
+  waxseal keys backup -o prod-keys.age --keys prod.yaml
+  waxseal keys backup -o keys.age --keys recovery.yaml --keys-dir keys/";
+
+/// Write all private keys of a controller to a file that is encrypted to the recovery keys.
+///
+/// Reads the identities with your own rights: in a cluster, the Secrets of the type `waxseal.dev/sealing-key`. The file
+/// is one age file, which `age -d -i recovery.key` opens too; `waxseal keys restore` puts the keys back. When the file
+/// is on the disk, the time of the backup is recorded: on each identity Secret, or in `last-backup.yaml` of the folder.
+///
+/// Recovery keys come from keys files that were reviewed and committed, and never from the cluster: whoever may create a
+/// SealingKey could read the backup.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BackupArguments {
+    /// Write the backup to this new file, which only its owner can read
+    #[arg(short, long, value_name = "FILE", value_parser = file_name::<PathBuf>(), help_heading = "Output")]
+    output: PathBuf,
+    /// Encrypt to the Active recovery keys of this cluster of the nearest `.waxseal.yaml`, from the current folder
+    /// upwards. Repeatable
+    #[arg(long, value_name = "CLUSTER", value_parser = cluster_name(), help_heading = "Recovery keys")]
+    to: Vec<String>,
+    /// Encrypt to the Active recovery keys of this keys file; `-` is stdin. Repeatable
+    #[arg(long, value_name = "KEYS_FILE|-", value_parser = file_name::<OsString>(), help_heading = "Recovery keys")]
+    keys: Vec<OsString>,
+    /// Encrypt to this recovery key, `age1pq1…`. Repeatable
+    // Not parsed by clap: its error would show the value, which may be a private key.
+    #[arg(short, long, value_name = "RECIPIENT", help_heading = "Recovery keys")]
+    recipient: Vec<String>,
+    #[command(flatten)]
+    place: PlaceArguments,
+}
+
+pub(crate) fn run(arguments: BackupArguments, streams: &mut Streams) -> Result<(), Failures> {
+    let recovery = recovery_keys(&arguments)?;
+    output::check_names_a_file(&arguments.output)?;
+    private_file::check(&arguments.output)?;
+    let owner = arguments.place.open()?;
+    let (store, time) = (owner.store(), whole_seconds(Timestamp::now()));
+    let stored = owner.identities(time)?;
+    refuse_own_keys(&recovery, &stored).map_err(|error| error.at(&store))?;
+    let places = stored.places();
+    let StoredIdentities { held, broken } = stored;
+    let lacking = |BrokenIdentity { place, text }| CliError::refused(format!("not in the backup: {text}")).at(place);
+    let mut errors: Vec<_> = broken.into_iter().map(lacking).collect();
+    let requested = owner.published_so_far().map_err(|error| errors.push(error)).unwrap_or_default();
+    if held.is_empty() {
+        errors.push(CliError::refused("no identity to back up, so no file was written").at(&store));
+        return Failures::none_or(errors);
+    }
+    let keys = each_once(held, &requested);
+    write(&arguments, &keys, &recovery)?;
+    for key in keys.iter().map(|key| key.key.published()) {
+        let (id, state) = (key.recipient.key_id(), key.state.as_str());
+        streams.say(&format!("backed up {id} ({state}, created {})", key.created_at));
+    }
+    recipients::announce(recovery.iter(), streams);
+    let file = visible_path(&arguments.output);
+    streams.say(&format!("{file} has {} of {store}", counted(keys.len(), "key")));
+    let recorded = owner.record_backup(&places, time);
+    errors
+        .extend(recorded.err().map(|error| error.with_context(&format!("{file} is a good backup, but not recorded"))));
+    Failures::none_or(errors)
+}
+
+fn recovery_keys(arguments: &BackupArguments) -> Result<Recipients, CliError> {
+    let BackupArguments { to, keys, recipient, .. } = arguments;
+    if to.is_empty() && keys.is_empty() && recipient.is_empty() {
+        let error = CliError::usage("no recovery key to encrypt to");
+        return Err(error.with_hint("pass `--to CLUSTER`, `--keys FILE` or `--recipient age1pq1…`; `waxseal keys generate --recovery` makes a recovery key"));
+    }
+    input::check_stdin_once(keys)?;
+    let mut files = Clusters::new().near_named(to, &Input::Stdin)?;
+    for name in keys {
+        files.push(Arc::new(KeysFile::read(name)?));
+    }
+    recipients::recovery_keys(&files, &recipients::parse(recipient)?)
+}
+
+/// Refuses a recovery key whose identity the controller holds: it would be lost together with the controller.
+fn refuse_own_keys(recovery: &Recipients, stored: &StoredIdentities) -> Result<(), CliError> {
+    match recovery.iter().find(|chosen| stored.find(&chosen.recipient).is_some()) {
+        Some(own) => Err(recipients::key_of_the_cluster(&own.recipient)),
+        None => Ok(()),
+    }
+}
+
+/// Each key once, in the strictest of its states: those of all its copies, and the one that is requested.
+fn each_once(held: Vec<BackedUpKey>, requested: &[PublishedKey]) -> Vec<BackedUpKey> {
+    let mut keys: Vec<BackedUpKey> = Vec::new();
+    for mut stored in held {
+        let recipient = &stored.key.published().recipient;
+        let requests = requested.iter().filter(|request| request.recipient == *recipient);
+        let requested = requests.map(|request| request.state).max();
+        requested.into_iter().for_each(|state| stored.key.tighten(state));
+        match keys.iter_mut().find(|known| known.key.key_id() == stored.key.key_id()) {
+            Some(known) => known.key.tighten(stored.key.published().state),
+            None => keys.push(stored),
+        }
+    }
+    keys
+}
+
+/// Writes the backup, and reads the file again.
+fn write(arguments: &BackupArguments, keys: &[BackedUpKey], recovery: &Recipients) -> Result<(), CliError> {
+    let (path, place) = (&arguments.output, visible_path(&arguments.output));
+    let text = key_backup::write(keys, arguments.place.namespace());
+    key_backup::read(&text, Timestamp::now())
+        .map_err(|error| CliError::refused(format!("these keys make no backup: {error}")).at(&place))?;
+    let recipients: Vec<_> = recovery.iter().map(|chosen| chosen.recipient.clone()).collect();
+    let sealed = EncryptedFile::seal(text.as_bytes(), &recipients, &mut randomness::system())
+        .map_err(|error| CliError::refused(error.to_string()).with_hint(MAKE_RECOVERY_KEY))?;
+    private_file::create(path, &sealed.to_armour())?;
+    let written = Input::File(path.clone()).read_bytes()?;
+    match EncryptedFile::parse(&written) {
+        Ok(read) if read == sealed => Ok(()),
+        _ => Err(CliError::new(Kind::Failed, "the file is not as it was written: do not use it").at(place)),
+    }
+}

@@ -1,0 +1,256 @@
+//! The identities of a controller, with the rights of the operator: in the Secrets of a cluster or in a folder of keys.
+
+use std::fmt::Display;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use waxseal_shared::identity_secret::{may_have_name, own_name};
+use waxseal_shared::key::Recipient;
+use waxseal_shared::key_backup::BackedUpKey;
+use waxseal_shared::key_life::{HeldKey, read_held_key, with_state};
+use waxseal_shared::manifest::read_keys;
+use waxseal_shared::names::{Namespace, ObjectName};
+use waxseal_shared::sealing_key::{KeyState, PublishedKey};
+use waxseal_shared::visible_text::visible_path;
+use zeroize::Zeroizing;
+
+use super::key_owner::{KEY_EXTENSION, KeyOwner};
+use crate::backup_record;
+use crate::cluster::{IdentitySecret, RequestOutcome, Session};
+use crate::error::{CliError, Kind};
+use crate::file_names::folder_of;
+use crate::input::Input;
+use crate::private_file;
+
+/// The largest key file that the controller reads.
+const MAX_KEY_FILE_BYTES: u64 = 256 * 1024;
+/// How often a record is written if somebody changes the Secret at the same time.
+const TRIES: u32 = 5;
+
+/// What one look at a store of identities found.
+#[derive(Default)]
+pub(super) struct StoredIdentities {
+    /// The identities that can be used. An identity may be stored twice. In a folder, an identity has the name that its
+    /// Secret would have.
+    pub(super) held: Vec<BackedUpKey>,
+    /// The identities that cannot be used.
+    pub(super) broken: Vec<BrokenIdentity>,
+}
+
+/// An identity that cannot be used.
+pub(super) struct BrokenIdentity {
+    /// The context or the file.
+    pub(super) place: String,
+    pub(super) text: String,
+}
+
+/// Where an identity is stored.
+pub(super) struct IdentityPlace {
+    recipient: Recipient,
+    secret_name: ObjectName,
+}
+
+impl StoredIdentities {
+    pub(super) fn find(&self, recipient: &Recipient) -> Option<&HeldKey> {
+        let found = self.held.iter().find(|stored| stored.key.published().recipient == *recipient);
+        found.map(|stored| &stored.key)
+    }
+
+    pub(super) fn published(&self) -> Vec<PublishedKey> {
+        self.held.iter().map(|stored| stored.key.published().clone()).collect()
+    }
+
+    pub(super) fn places(&self) -> Vec<IdentityPlace> {
+        let place = |BackedUpKey { secret_name, key }: &BackedUpKey| IdentityPlace {
+            recipient: key.published().recipient.clone(),
+            secret_name: secret_name.clone(),
+        };
+        self.held.iter().map(place).collect()
+    }
+
+    fn add(&mut self, key: HeldKey, secret_name: &str) -> Result<(), CliError> {
+        // The API server returns only names that are valid.
+        let secret_name = ObjectName::parse(secret_name).map_err(|error| CliError::refused(error.to_string()))?;
+        self.held.push(BackedUpKey { secret_name, key });
+        Ok(())
+    }
+}
+
+impl KeyOwner {
+    /// The store of the identities as errors and questions name it.
+    pub(super) fn store(&self) -> String {
+        match self {
+            Self::Cluster(session, _) => session.place().to_owned(),
+            Self::Folder(published) => visible_path(&folder_of(published)),
+        }
+    }
+
+    /// Reads all identities, except Secrets that a SealedSecret made.
+    pub(super) fn identities(&self, now: Timestamp) -> Result<StoredIdentities, CliError> {
+        match self {
+            Self::Cluster(session, namespace) => in_cluster(session, namespace, now),
+            Self::Folder(published) => in_folder(&folder_of(published), now),
+        }
+    }
+
+    /// The keys that are published now, none of them being possible. Leaves out SealingKeys that are not valid.
+    pub(super) fn published_so_far(&self) -> Result<Vec<PublishedKey>, CliError> {
+        match self {
+            Self::Cluster(session, namespace) => {
+                let objects = session.sealing_keys_so_far(namespace)?;
+                Ok(objects.iter().filter_map(|object| PublishedKey::decode(object).ok()).collect())
+            }
+            Self::Folder(published) if published.symlink_metadata().is_err() => Ok(Vec::new()),
+            Self::Folder(published) => {
+                let text = Input::File(published.clone()).read()?;
+                read_keys(&text).map_err(|error| CliError::manifest(&visible_path(published), &error))
+            }
+        }
+    }
+
+    /// Records that these identities are in a backup.
+    pub(super) fn record_backup(&self, places: &[IdentityPlace], time: Timestamp) -> Result<(), CliError> {
+        match self {
+            Self::Cluster(session, namespace) => {
+                places.iter().try_for_each(|place| record_in_cluster(session, namespace, place, time))
+            }
+            Self::Folder(published) => {
+                let ids = places.iter().map(|place| place.recipient.key_id());
+                backup_record::record(&folder_of(published), ids, time)
+            }
+        }
+    }
+
+    /// Stores an identity, and returns where. Never replaces anything: if the identity is there already, it stays as it
+    /// is. `others` are the other keys of the store.
+    pub(super) fn store_identity(
+        &self,
+        identity: &BackedUpKey,
+        others: &[PublishedKey],
+        now: Timestamp,
+    ) -> Result<String, CliError> {
+        match self {
+            Self::Cluster(session, namespace) => store_in_cluster(session, namespace, identity, others, now),
+            Self::Folder(published) => store_in_folder(&folder_of(published), &identity.key, now),
+        }
+    }
+}
+
+fn in_cluster(session: &Session, namespace: &Namespace, now: Timestamp) -> Result<StoredIdentities, CliError> {
+    let mut stored = StoredIdentities::default();
+    for IdentitySecret { name, key, .. } in session.identity_secrets(namespace, now)? {
+        match key {
+            Ok(key) => stored.add(key, &name)?,
+            Err(error) => {
+                let text = format!("the identity Secret {name} cannot be used: {error}");
+                stored.broken.push(BrokenIdentity { place: session.place().to_owned(), text });
+            }
+        }
+    }
+    Ok(stored)
+}
+
+/// Reads the key files in the order of their names. A folder that does not exist has none.
+fn in_folder(folder: &Path, now: Timestamp) -> Result<StoredIdentities, CliError> {
+    let mut stored = StoredIdentities::default();
+    if folder.symlink_metadata().is_err() {
+        return Ok(stored);
+    }
+    let failed = |error| CliError::path("read the folder", folder, &error);
+    let entries = fs::read_dir(folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let is_hidden = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let mut paths: Vec<_> = entries.iter().map(fs::DirEntry::path).filter(|path| !is_hidden(path)).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == KEY_EXTENSION));
+    paths.sort();
+    for path in paths {
+        match read_key_file(&path, now) {
+            Ok(key) => {
+                let name = own_name(key.key_id());
+                stored.add(key, &name)?;
+            }
+            Err(text) => stored.broken.push(BrokenIdentity { place: visible_path(&path), text }),
+        }
+    }
+    Ok(stored)
+}
+
+/// Reads a key file as the controller does. The error has no place.
+fn read_key_file(path: &Path, now: Timestamp) -> Result<HeldKey, String> {
+    let unusable = |cause: &dyn Display| format!("the identity cannot be used: {cause}");
+    let metadata = fs::metadata(path).map_err(|error| unusable(&error.kind()))?;
+    if !metadata.is_file() || metadata.len() > MAX_KEY_FILE_BYTES {
+        return Err(unusable(&"it is not a regular file of at most 256 KiB"));
+    }
+    let bytes = fs::read(path).map(Zeroizing::new).map_err(|error| unusable(&error.kind()))?;
+    let key = read_held_key(&bytes, now).map_err(|error| unusable(&error))?;
+    if path.file_stem().is_none_or(|stem| stem != key.key_id().as_str()) {
+        let cause = format!("the file must be named {}.{KEY_EXTENSION}, after the id of its key", key.key_id());
+        return Err(unusable(&cause));
+    }
+    Ok(key)
+}
+
+fn record_in_cluster(
+    session: &Session,
+    namespace: &Namespace,
+    IdentityPlace { recipient, secret_name }: &IdentityPlace,
+    time: Timestamp,
+) -> Result<(), CliError> {
+    for _ in 0..TRIES {
+        let present = session.identity_secret(namespace, secret_name.as_str(), time)?;
+        let Some(secret) = present.filter(|secret| holds(secret, recipient)) else {
+            let text = format!("the identity Secret {secret_name} has been changed since it was read");
+            let error = CliError::new(Kind::NoCluster, text).at(session.place());
+            return Err(error.with_hint("make another backup"));
+        };
+        if let RequestOutcome::Written = session.record_backup(namespace, &secret, time)? {
+            return Ok(());
+        }
+    }
+    let text = format!("the identity Secret {secret_name} is changed all the time by somebody else");
+    Err(CliError::new(Kind::NoCluster, text).at(session.place()))
+}
+
+fn holds(secret: &IdentitySecret, recipient: &Recipient) -> bool {
+    secret.key.as_ref().is_ok_and(|present| present.published().recipient == *recipient)
+}
+
+fn store_in_cluster(
+    session: &Session,
+    namespace: &Namespace,
+    BackedUpKey { key, secret_name }: &BackedUpKey,
+    others: &[PublishedKey],
+    now: Timestamp,
+) -> Result<String, CliError> {
+    let may_keep_name = may_have_name(key.published(), secret_name.as_str(), others);
+    let names = may_keep_name.then(|| secret_name.to_string()).into_iter().chain([own_name(key.key_id())]);
+    for name in names {
+        if let RequestOutcome::Written = session.create_identity(namespace, &name, key)? {
+            return Ok(format!("the Secret {name}"));
+        }
+        let present = session.identity_secret(namespace, &name, now)?;
+        if present.is_some_and(|secret| holds(&secret, &key.published().recipient)) {
+            return Ok(format!("the Secret {name}"));
+        }
+    }
+    let text = format!("the Secret {} is there, and does not hold {}", own_name(key.key_id()), key.key_id());
+    Err(CliError::refused(text).at(session.place()).with_hint("find out who made it, and remove it"))
+}
+
+fn store_in_folder(folder: &Path, key: &HeldKey, now: Timestamp) -> Result<String, CliError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| CliError::path("make the folder", folder, &error))?;
+    let path = folder.join(format!("{}.{KEY_EXTENSION}", key.key_id()));
+    let text = match key.published().state {
+        KeyState::Active => key.to_identity_file(),
+        state => with_state(&key.to_identity_file(), state),
+    };
+    let is_there = || {
+        let present = read_key_file(&path, now);
+        present.is_ok_and(|present| present.published().recipient == key.published().recipient)
+    };
+    private_file::create(&path, &text).or_else(|error| if is_there() { Ok(()) } else { Err(error) })?;
+    Ok(visible_path(&path))
+}

@@ -1,0 +1,527 @@
+//! `waxseal keys backup` and `waxseal keys restore` on folders of keys.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use age::armor::Format;
+use jiff::{SignedDuration, Timestamp};
+use waxseal_shared::key::{EncryptedFile, Identity, KeyKind, Recipient};
+use waxseal_shared::key_backup::{self, BackedUpKey};
+use waxseal_shared::key_life::{HeldKey, read_held_key};
+use waxseal_shared::names::{Namespace, ObjectName};
+use waxseal_shared::randomness;
+use waxseal_shared::sealing_key::{KeyRole, KeyState};
+
+use crate::folder::{Folder, Outcome, program};
+use crate::passphrases::protect;
+use crate::terminal::Terminal;
+
+const MAKE_ONE: &str = "hint: make one with `waxseal keys generate --recovery -o recovery.key`, and keep it offline; \
+                        `--recovery-recipient` names it to the controller\n";
+const NOT_PROVEN: &str = "hint: a backup does not prove who made it: name a keys file that lists the key with `--to` or \
+                          `--keys`, or compare the fingerprint and pass `--accept FINGERPRINT`\n";
+/// The number of runs that are killed.
+const KILLS: u32 = 40;
+
+const BACKUP: [&str; 8] = ["keys", "backup", "-o", "keys.age", "--keys", "recovery.yaml", "--keys-dir", "keys"];
+const RESTORE: [&str; 8] = ["keys", "restore", "keys.age", "--identity", "recovery.key", "--keys-dir", "new", "--yes"];
+
+/// A recovery key, and the folder `keys` with these identities. Returns their key ids.
+fn folder(states: &[KeyState]) -> (Folder, Vec<String>) {
+    let folder = Folder::new();
+    folder.generate("recovery", &["--recovery"]);
+    let ids = states.iter().enumerate().map(|(at, state)| add_key(&folder, at, *state)).collect();
+    (folder, ids)
+}
+
+/// The arguments of a backup to these recipients.
+fn backup<'a>(recipients: &[&'a str]) -> Vec<&'a str> {
+    [&BACKUP[..4], recipients, &BACKUP[6..]].concat()
+}
+
+/// Puts a new identity into the folder `keys`, and its SealingKey into `public.yaml`.
+fn add_key(folder: &Folder, at: usize, state: KeyState) -> String {
+    let name = format!("made/{at}");
+    fs::create_dir_all(folder.path().join("made")).expect("a folder");
+    folder.generate(&name, &[]);
+    let id = folder.key_id(&name);
+    let line = if state == KeyState::Active { String::new() } else { format!("# state: {}\n", state.as_str()) };
+    folder.write(&format!("keys/{id}.key"), line + &folder.read(&format!("{name}.key")));
+    id
+}
+
+/// The keys in a folder of keys: each id and state. Every key file must be whole, and private.
+fn keys_in(folder: &Folder, name: &str) -> BTreeMap<String, KeyState> {
+    let mut keys = BTreeMap::new();
+    let Ok(entries) = fs::read_dir(folder.path().join(name)) else { return keys };
+    for path in entries.map(|entry| entry.expect("an entry").path()) {
+        if path.extension().is_none_or(|extension| extension != "key") {
+            continue;
+        }
+        let key = read_held_key(&fs::read(&path).expect("a file"), Timestamp::now()).expect("a whole identity");
+        assert_eq!(path.file_stem().and_then(|stem| stem.to_str()), Some(key.key_id().as_str()));
+        assert_eq!(path.metadata().expect("a file").permissions().mode() & 0o777, 0o600);
+        keys.insert(key.key_id().to_string(), key.published().state);
+    }
+    keys
+}
+
+/// Runs a command, and returns its exit code and what it says.
+fn run(folder: &Folder, arguments: &[&str], writes: &[&str]) -> (Option<i32>, String) {
+    let Outcome { status, stdout, stderr } = folder.waxseal(arguments).writes(writes).finish();
+    assert_eq!(stdout, "");
+    assert!(!stderr.contains("AGE-SECRET-KEY"), "{stderr}");
+    (status.code(), stderr)
+}
+
+fn fingerprint(folder: &Folder, name: &str) -> String {
+    Recipient::parse(&folder.recipient(name)).expect("a recipient").fingerprint()
+}
+
+/// Writes `keys.age` with any text in it, as everybody can who knows the recovery key.
+fn forge(folder: &Folder, text: &str) {
+    let recipient = Recipient::parse(&folder.recipient("recovery")).expect("a recipient");
+    let file = EncryptedFile::seal(text.as_bytes(), &[recipient], &mut randomness::system()).expect("a hybrid key");
+    folder.write("keys.age", file.to_armour());
+}
+
+/// The text of a backup of one new key.
+fn forged_text(created_at: Timestamp) -> String {
+    let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+    let key = HeldKey::new(identity, KeyRole::Cluster, created_at, KeyState::Active);
+    let namespace = Namespace::parse("waxseal-system").expect("a namespace");
+    let secret_name = ObjectName::parse("first-sealing-key").expect("a name");
+    key_backup::write(&[BackedUpKey { secret_name, key }], &namespace).to_string()
+}
+
+#[test]
+fn all_keys_and_their_states_come_back() {
+    use KeyState::{Active, Retired, Revoked};
+    let (folder, ids) = folder(&[Active, Retired, Revoked, Active]);
+    // A request that the controller has not carried out yet.
+    folder.write("keys/sealing-keys.yaml", folder.read("made/3.yaml").replace("state: Active", "state: Revoked"));
+    let (code, said) = run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    assert_eq!(code, Some(0), "{said}");
+    let recovery = format!("sealed to {} (Recovery, from recovery.yaml)\n", folder.key_id("recovery"));
+    assert!(said.ends_with(&format!("{recovery}keys.age has 4 keys of keys\n")), "{said}");
+    assert!(said.contains(&format!("backed up {} (Retired, created ", ids[1])), "{said}");
+    let file = folder.path().join("keys.age");
+    assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o777, 0o600);
+    let record = folder.read("keys/last-backup.yaml");
+    let times: BTreeMap<String, String> = serde_saphyr::from_str(&record).expect("YAML");
+    assert_eq!(times.keys().collect::<Vec<_>>(), {
+        let mut ids: Vec<_> = ids.iter().collect();
+        ids.sort();
+        ids
+    });
+    for time in times.values() {
+        let time: Timestamp = time.parse().expect("a time");
+        assert!(time.subsec_nanosecond() == 0 && Timestamp::now().duration_since(time) < SignedDuration::from_mins(1));
+    }
+
+    let lists: Vec<_> = (0..4).map(|at| folder.read(&format!("made/{at}.yaml"))).collect();
+    folder.write("prod.yaml", lists.join("---\n"));
+    let files: Vec<_> = ids.iter().map(|id| format!("new/{id}.key")).collect();
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    let restore = [&RESTORE[..], &["--keys", "prod.yaml"]].concat();
+    let (code, said) = run(&folder, &restore, &files);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("which is listed in prod.yaml: sha256:"), "{said}");
+    assert!(said.contains(&format!("new: {} becomes the primary: new values are sealed to it\n", ids[0])), "{said}");
+    let states = [Active, Retired, Revoked, Revoked];
+    assert_eq!(keys_in(&folder, "new"), ids.iter().cloned().zip(states).collect());
+
+    // Without consent, and without a change.
+    let (code, said) = run(&folder, &RESTORE[..RESTORE.len() - 1], &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains(&format!("new: {} is there (Retired) and stays as it is\n", ids[1])), "{said}");
+}
+
+#[test]
+fn a_state_in_a_keys_file_counts_and_a_key_that_is_there_stays_as_it_is() {
+    let (folder, ids) = folder(&[KeyState::Active, KeyState::Retired]);
+    run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    let revoked = folder.read("made/0.yaml").replace("state: Active", "state: Revoked");
+    folder.write("prod.yaml", format!("{revoked}---\n{}", folder.read("made/1.yaml")));
+    // Somebody put an older copy of the second key there, which is Active.
+    folder.write(&format!("new/{}.key", ids[1]), folder.read("made/1.key"));
+    fs::set_permissions(folder.path().join(format!("new/{}.key", ids[1])), fs::Permissions::from_mode(0o600))
+        .expect("our file");
+    let restored = format!("new/{}.key", ids[0]);
+    let (code, said) = run(&folder, &[&RESTORE[..], &["--keys", "prod.yaml"]].concat(), &[&restored]);
+    assert_eq!(code, Some(0), "{said}");
+    let warning =
+        format!("warning: {}: it is Retired in the backup: if it should be so here, change its state\n", ids[1]);
+    assert!(said.contains(&warning), "{said}");
+    let states = [KeyState::Revoked, KeyState::Active];
+    assert_eq!(keys_in(&folder, "new"), ids.iter().cloned().zip(states).collect());
+}
+
+#[test]
+fn a_broken_identity_is_named_and_the_others_are_backed_up() {
+    let (folder, ids) = folder(&[KeyState::Active]);
+    folder.write("keys/kbroken.key", "hunter2\n");
+    folder.write("keys/notes.txt", "not a key");
+    folder.write("keys/.hidden.key", "not a key");
+    let (code, said) = run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    assert_eq!(code, Some(3), "{said}");
+    let end = "keys.age has 1 key of keys\nerror: keys/kbroken.key: not in the backup: the identity cannot be used: \
+               line 1: neither an identity nor a comment\n";
+    assert!(said.ends_with(end), "{said}");
+    assert!(folder.read("keys/last-backup.yaml").contains(&ids[0]));
+    let accept = fingerprint(&folder, "made/0");
+    let restored = format!("new/{}.key", ids[0]);
+    let (code, said) = run(&folder, &[&RESTORE[..], &["--accept", &accept]].concat(), &[&restored]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(keys_in(&folder, "new").len(), 1);
+}
+
+#[test]
+fn a_backup_that_cannot_be_recorded_is_kept() {
+    let (folder, _) = folder(&[KeyState::Active]);
+    folder.write("keys/last-backup.yaml", "hunter2: [\n");
+    let (code, said) = run(&folder, &BACKUP, &["keys.age"]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("error: keys/last-backup.yaml:"), "{said}");
+    assert!(said.contains(": keys.age is a good backup, but not recorded: "), "{said}");
+    folder.write("keys/last-backup.yaml", "hunter2: now\n");
+    fs::remove_file(folder.path().join("keys.age")).expect("it is there");
+    run(&folder, &BACKUP, &["keys.age"]);
+    let (_, said) = run(&folder, &[&BACKUP[..3], &["other.age"], &BACKUP[4..]].concat(), &["other.age"]);
+    let end = "error: keys/last-backup.yaml: other.age is a good backup, but not recorded: an entry is not a key id and \
+               an RFC 3339 time\nhint: delete the file, and make a new backup with `waxseal keys backup`\n";
+    assert!(said.ends_with(end), "{said}");
+}
+
+#[test]
+fn a_second_backup_keeps_the_record_of_keys_that_are_gone() {
+    let (folder, ids) = folder(&[KeyState::Active]);
+    run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    let record = folder.read("keys/last-backup.yaml");
+    folder.write("keys/last-backup.yaml", "kffffffffffffffff: \"2026-01-01T00:00:00Z\"\n");
+    run(&folder, &[&BACKUP[..3], &["other.age"], &BACKUP[4..]].concat(), &["other.age", "keys/last-backup.yaml"]);
+    let times: BTreeMap<String, String> = serde_saphyr::from_str(&folder.read("keys/last-backup.yaml")).expect("YAML");
+    assert!(times.len() == 2 && times.contains_key(&ids[0]) && record.contains(&ids[0]), "{times:?}");
+}
+
+#[test]
+fn only_recovery_keys_can_read_a_backup() {
+    let (folder, ids) = folder(&[KeyState::Active]);
+    folder.generate("classic", &["--recovery", "--classic"]);
+    folder.write("retired.yaml", folder.read("recovery.yaml").replace("state: Active", "state: Retired"));
+    let [own, recovery, classic] = ["made/0", "recovery", "classic"].map(|name| folder.recipient(name));
+    let not_recovery =
+        format!("{} is not a recovery key: it would be lost together with the keys in the backup\n{MAKE_ONE}", ids[0]);
+    let is_classic = format!(
+        "error: {} is a classic key (X25519), which a quantum computer will break\n{MAKE_ONE}",
+        folder.key_id("classic")
+    );
+    for (recipients, code, stderr) in [
+        (
+            &[][..],
+            2,
+            "error: no recovery key to encrypt to\nhint: pass `--to CLUSTER`, `--keys FILE` or `--recipient age1pq1…`; \
+             `waxseal keys generate --recovery` makes a recovery key\n"
+                .to_owned(),
+        ),
+        (&["--keys", "made/0.yaml"], 3, format!("error: made/0.yaml: no Active recovery key in it\n{MAKE_ONE}")),
+        (&["--keys", "retired.yaml"], 3, format!("error: retired.yaml: no Active recovery key in it\n{MAKE_ONE}")),
+        (&["-r", &own], 3, format!("error: keys: {not_recovery}")),
+        (&["-r", &classic], 3, is_classic.clone()),
+        (&["--keys", "classic.yaml"], 3, is_classic),
+        (&["--to", "prod"], 2, "error: no cluster prod: there is no .waxseal.yaml in the folder or above it\nhint: write one: `{version: 1, clusters: {prod: {keys: .waxseal/prod.yaml}}}`\n".to_owned()),
+        (&["-r", "hunter2"], 2, "error: --recipient: not a recipient: expected \"age1pq1…\" or \"age1…\"\n".to_owned()),
+    ] {
+        folder.waxseal(&backup(recipients)).fails(code, &stderr);
+    }
+    let revoked = folder.read("recovery.yaml").replace("state: Active", "state: Revoked");
+    folder.generate("second", &["--recovery"]);
+    folder.write("both.yaml", format!("{revoked}---\n{}", folder.read("second.yaml")));
+    let stderr = format!("error: {} is revoked: nothing is sealed to it\n", folder.key_id("recovery"));
+    folder.waxseal(&backup(&["--keys", "both.yaml", "-r", &recovery])).fails(3, &stderr);
+    let both = format!("{}---\n{}", folder.read("made/0.yaml"), folder.read("second.yaml"));
+    folder.write("both.yaml", both);
+    folder.waxseal(&backup(&["--keys", "both.yaml", "-r", &own])).fails(3, &format!("error: {not_recovery}"));
+    let (code, said) =
+        run(&folder, &backup(&["--keys", "both.yaml", "-r", &recovery]), &["keys.age", "keys/last-backup.yaml"]);
+    assert_eq!(code, Some(0), "{said}");
+    for name in ["second", "recovery"] {
+        let (from, key) = (format!("{name}.key"), folder.key_id(name));
+        assert!(said.contains(&format!("sealed to {key} (")), "{said}");
+        let restore = ["keys", "restore", "keys.age", "--identity", &from, "--keys-dir", "keys"];
+        assert_eq!(run(&folder, &restore, &[]).0, Some(0));
+    }
+}
+
+#[test]
+fn nothing_is_written_where_it_should_not_be() {
+    let (folder, _) = folder(&[KeyState::Active]);
+    folder.write("keys.age", "other");
+    folder.waxseal(&BACKUP).fails(3, "error: keys.age: exists already, and secrets are never written over a file\n");
+    let backup = |output, keys| ["keys", "backup", "-o", output, "--keys", "recovery.yaml", "--keys-dir", keys];
+    let stderr = "error: absent: no identity to back up, so no file was written\n";
+    folder.waxseal(&backup("new.age", "absent")).fails(3, stderr);
+    folder.waxseal(&backup("absent/new.age", "keys")).fails(1, "error: absent: no such file or folder\n");
+    let (code, said) =
+        run(&folder, &["keys", "backup", "-o", "x.age", "--keys-dir", ".", "--context", "prod", "-r", "x"], &[]);
+    assert!(code == Some(2) && said.contains("cannot be used with"), "{said}");
+    let (code, said) = run(&folder, &[&RESTORE[..], &["--no-wait"]].concat(), &[]);
+    assert!(code == Some(2) && said.contains("cannot be used with"), "{said}");
+}
+
+/// Whoever knows the recovery key can make a file that it opens.
+#[test]
+fn a_forged_backup_plants_no_key() {
+    let (folder, _) = folder(&[]);
+    forge(&folder, &forged_text(Timestamp::now()));
+    folder.generate("other", &[]);
+    for trust in [&[][..], &["--keys", "other.yaml"], &["--accept", "sha256:00"]] {
+        let (code, said) = run(&folder, &[&RESTORE[..], trust].concat(), &[]);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains(" was not accepted: nothing was restored\n") && said.ends_with(NOT_PROVEN), "{said}");
+        assert!(said.contains("which is listed in no keys file: sha256:"), "{said}");
+        assert!(said.contains(" becomes the primary: new values are sealed to it\n"), "{said}");
+        assert_eq!(keys_in(&folder, "new"), BTreeMap::new());
+    }
+}
+
+#[test]
+fn a_key_with_another_creation_time_than_in_the_keys_file_is_refused() {
+    let (folder, ids) = folder(&[KeyState::Active]);
+    run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    let listed = folder.read("made/0.yaml");
+    let line = listed.lines().find(|line| line.contains("createdAt")).expect("a creation time");
+    folder.write("prod.yaml", listed.replace(line, "  createdAt: \"2020-01-01T00:00:00Z\""));
+    folder.waxseal(&[&RESTORE[..], &["--keys", "prod.yaml"]].concat()).fails(
+        3,
+        &format!(
+            "error: prod.yaml: {} has another role or creation time in the backup\nhint: neither ever changes: find out \
+             who changed the file or the backup\n",
+            ids[0]
+        ),
+    );
+}
+
+#[test]
+fn files_that_are_not_a_backup_are_refused() {
+    let (folder, _) = folder(&[KeyState::Active]);
+    run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    let good = folder.read("keys.age");
+    folder.generate("stranger", &["--recovery"]);
+    let restore = |identity| ["keys", "restore", "keys.age", "--identity", identity, "--keys-dir", "new", "--yes"];
+    folder
+        .waxseal(&restore("stranger.key"))
+        .fails(3, "error: keys.age: it is encrypted to other keys, or its header was changed\n");
+    let cut = |lines: usize| good.lines().take(lines).map(|line| format!("{line}\n")).collect::<String>();
+    let end = "-----END AGE ENCRYPTED FILE-----\n";
+    let lines = good.lines().count();
+    for (file, said) in [
+        (String::new(), "not a key backup: not encrypted with age"),
+        ("hunter2".to_owned(), "not a key backup: not encrypted with age"),
+        (cut(lines - 1), "not a key backup: its ASCII armour is damaged or cut off"),
+        (cut(lines / 2) + end, "it was changed or cut off: a part of it does not decrypt"),
+        (cut(10) + end, "not a key backup: not a whole age v1 file"),
+        (
+            String::from_utf8(protect("keys", "pass", Format::AsciiArmor)).expect("armour"),
+            "not a key backup: it is encrypted with a passphrase and not to a key",
+        ),
+    ] {
+        folder.write("keys.age", file);
+        folder.bounded_waxseal(&restore("recovery.key")).fails(3, &format!("error: keys.age: {said}\n"));
+    }
+    let future = forged_text(Timestamp::now() + SignedDuration::from_hours(1));
+    let hour = future.lines().find_map(|line| line.trim().strip_prefix("createdAt: ")).expect("a time").to_owned();
+    let text = forged_text(Timestamp::now());
+    let secret = &text[..text.find("---\n").expect("two documents")];
+    let id = text.lines().filter_map(|line| line.trim().strip_prefix("name: ")).next_back().expect("a name").to_owned();
+    for (text, said) in [
+        ("hunter2".to_owned(), "its first line is not \"# waxseal key backup, version 1\"".to_owned()),
+        (text.replacen('1', "2", 1), "it has a version that this waxseal does not know".to_owned()),
+        ("# waxseal key backup, version 1\n".to_owned(), "no key in it".to_owned()),
+        (
+            format!("{text}---\napiVersion: v1\nkind: ConfigMap\n"),
+            "it has an object that is neither an identity Secret nor a SealingKey".to_owned(),
+        ),
+        (secret.to_owned(), format!("{id} has no SealingKey with its role and creation time")),
+        (
+            format!("{text}---\n{}", folder.read("stranger.yaml")),
+            format!("{} has a SealingKey, but no identity", folder.key_id("stranger")),
+        ),
+        (format!("{text}---\n{secret}"), format!("{id} is in it twice")),
+        (
+            future,
+            format!(
+                "the Secret first-sealing-key: the identity: its creation time, {}, is in the future",
+                hour.trim_matches('"')
+            ),
+        ),
+    ] {
+        forge(&folder, &text);
+        let stderr = format!("error: keys.age: its decrypted content is not a key backup: {said}\n");
+        folder.bounded_waxseal(&restore("recovery.key")).fails(3, &stderr);
+    }
+    let recipient = Recipient::parse(&folder.recipient("recovery")).expect("a recipient");
+    let file = EncryptedFile::seal(b"\xff", &[recipient], &mut randomness::system()).expect("a hybrid key");
+    folder.write("keys.age", file.to_armour());
+    let stderr = "error: keys.age: its decrypted content is not a key backup: not UTF-8\n";
+    folder.waxseal(&restore("recovery.key")).fails(3, stderr);
+    assert_eq!(keys_in(&folder, "new"), BTreeMap::new());
+}
+
+#[test]
+fn a_large_hostile_backup_is_refused_in_little_time_and_memory() {
+    let (folder, _) = folder(&[]);
+    let text = forged_text(Timestamp::now());
+    let documents = &text[text.find("apiVersion").expect("a manifest")..];
+    for (added, said) in [
+        (format!("---\n{documents}").repeat(2000), " is in it twice\n"),
+        (
+            format!("---\n{}\n", "a: ".to_owned() + &"[".repeat(1_000_000)),
+            "its decrypted content is not a key backup: ",
+        ),
+        (format!("---\nkind: {}\n", "x".repeat(9_000_000)), "its decrypted content is not a key backup: "),
+    ] {
+        forge(&folder, &format!("{text}{added}"));
+        let outcome = folder.bounded_waxseal(&RESTORE).finish();
+        assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_recovery_key_with_a_passphrase_and_stdin_work() {
+    let (folder, ids) = folder(&[KeyState::Active]);
+    run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    folder.write("safe.key", protect(&folder.read("recovery.key"), "correct horse", Format::Binary));
+    folder.write("pass", "correct horse\n");
+    let restore = ["keys", "restore", "-", "--identity", "safe.key", "--passphrase-file", "pass", "--keys-dir", "new"];
+    let restored = format!("new/{}.key", ids[0]);
+    let arguments = [&restore[..], &["--yes", "--keys", "made/0.yaml"]].concat();
+    let outcome = folder.waxseal(&arguments).stdin(folder.read("keys.age")).writes(&[&restored]).finish();
+    assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+    let twice = [&restore[..], &["--keys", "-"]].concat();
+    folder.waxseal(&twice).fails(2, "error: `-` names stdin twice, and stdin can be read only once\n");
+}
+
+#[test]
+fn restore_asks_at_the_terminal_for_each_unknown_key_and_for_the_whole() {
+    let (folder, ids) = folder(&[KeyState::Active, KeyState::Retired]);
+    run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    let unlisted = format!("Is {} your key? Type yes: ", fingerprint(&folder, "made/0"));
+    let whole = "Restore 2 keys? Type yes: ";
+    for (answers, end) in [("no\n", NOT_PROVEN), ("yes\nno\n", "error: new: not confirmed: nothing was changed\n")] {
+        let shown = ask(&folder, answers);
+        assert!(shown.contains(&unlisted) && shown.ends_with(end), "{shown}");
+        assert!(!shown.contains(&fingerprint(&folder, "made/1").replace("sha256:", "Is sha256:")), "{shown}");
+        assert_eq!(keys_in(&folder, "new"), BTreeMap::new());
+    }
+    let shown = ask(&folder, "yes\nyes\n");
+    assert!(shown.contains(whole), "{shown}");
+    assert_eq!(keys_in(&folder, "new").into_keys().collect::<Vec<_>>(), {
+        let mut ids = ids;
+        ids.sort();
+        ids
+    });
+    let quiet = run(
+        &folder,
+        &[
+            "keys",
+            "restore",
+            "keys.age",
+            "--identity",
+            "recovery.key",
+            "--keys-dir",
+            "other",
+            "--keys",
+            "made/1.yaml",
+            "--accept",
+            &fingerprint(&folder, "made/0"),
+        ],
+        &[],
+    );
+    let end = "error: other: nobody can be asked without a terminal\nhint: pass `--yes` if this is what you want\n";
+    assert!(quiet.0 == Some(2) && quiet.1.ends_with(end), "{}", quiet.1);
+}
+
+/// Restores at a terminal, with a keys file that lists the second key; returns what it says.
+fn ask(folder: &Folder, answers: &str) -> String {
+    let mut terminal = Terminal::open();
+    terminal.types(answers);
+    let mut run = Command::new(program());
+    run.current_dir(folder.path()).args(&RESTORE[..RESTORE.len() - 1]).args(["--keys", "made/1.yaml"]);
+    run.stdin(terminal.other_end()).stderr(terminal.other_end()).status().expect("waxseal runs");
+    drop(run);
+    terminal.shows().replace("\r\n", "\n")
+}
+
+/// Runs a command and kills it after a part of the time that `whole_run` takes.
+fn killed(folder: &Folder, arguments: &[&str], whole_run: Duration, round: u32) {
+    let mut child = start(folder, arguments);
+    thread::sleep(whole_run * round / KILLS);
+    child.kill().expect("our child");
+    child.wait().expect("our child");
+}
+
+fn start(folder: &Folder, arguments: &[&str]) -> Child {
+    let mut command = Command::new(program());
+    let command = folder.isolated(&mut command).args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("waxseal starts")
+}
+
+/// Runs a command to its end; returns how long it took.
+fn timed(folder: &Folder, arguments: &[&str]) -> Duration {
+    let begin = Instant::now();
+    assert!(start(folder, arguments).wait().expect("our child").success());
+    begin.elapsed()
+}
+
+#[test]
+fn a_killed_restore_leaves_whole_files_and_the_next_run_goes_on() {
+    let (folder, ids) = folder(&[KeyState::Active; 12]);
+    run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    let lists: Vec<_> = (0..ids.len()).map(|at| folder.read(&format!("made/{at}.yaml"))).collect();
+    folder.write("prod.yaml", lists.join("---\n"));
+    let restore = [&RESTORE[..], &["--keys", "prod.yaml"]].concat();
+    let whole_run = timed(&folder, &restore);
+    let (mut present, mut partial) = (keys_in(&folder, "new"), 0);
+    for round in 0..KILLS {
+        if present.len() == ids.len() {
+            fs::remove_dir_all(folder.path().join("new")).expect("our folder");
+            present.clear();
+        }
+        killed(&folder, &restore, whole_run, round);
+        let after = keys_in(&folder, "new");
+        assert!(present.keys().all(|id| after.contains_key(id)), "a key is gone");
+        partial += u32::from(!after.is_empty() && after.len() < ids.len());
+        present = after;
+    }
+    assert!(partial > 0, "no run was killed between two keys");
+    timed(&folder, &restore);
+    assert_eq!(keys_in(&folder, "new").len(), ids.len());
+    let files = fs::read_dir(folder.path().join("new")).expect("a folder").count();
+    assert_eq!(files, ids.len(), "a killed run left something behind");
+}
+
+#[test]
+fn a_killed_backup_leaves_a_whole_file_or_none() {
+    let (folder, ids) = folder(&[KeyState::Active; 12]);
+    let whole_run = timed(&folder, &BACKUP) * 5 / 4;
+    let (mut absent, mut whole) = (0, 0);
+    for round in 0..KILLS {
+        let _none = fs::remove_file(folder.path().join("keys.age"));
+        killed(&folder, &BACKUP, whole_run, round);
+        if !folder.path().join("keys.age").exists() {
+            absent += 1;
+            continue;
+        }
+        whole += 1;
+        let restore = ["keys", "restore", "keys.age", "--identity", "recovery.key", "--keys-dir", "keys"];
+        let (code, said) = run(&folder, &restore, &[]);
+        assert_eq!((code, said.lines().count()), (Some(0), ids.len()), "{said}");
+    }
+    assert!(absent > 0 && whole > 0, "{absent} {whole}");
+}
