@@ -25,6 +25,7 @@ mod offers;
 mod output;
 mod passphrases;
 mod private_file;
+mod progress;
 mod recipients;
 mod replacement;
 mod residue;

@@ -51,6 +51,7 @@ mod keys_list;
 mod keys_public;
 mod keys_states;
 mod keys_usage;
+mod kill;
 mod memory;
 mod open;
 mod output_files;

@@ -2,9 +2,11 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::process::{Command, Stdio};
 
-use crate::folder::{Folder, HEAD, Run, SECRET, changed_lines, data_of};
+use crate::folder::{Folder, HEAD, Run, SECRET, changed_lines, data_of, program};
 use crate::input_files::as_ordinary_user;
+use crate::terminal::Terminal;
 
 const OTHER: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: b} # by hand\n";
 const NOTHING: &str = "changed 0 of 1 SealedSecret in 0 files\n";
@@ -693,4 +695,25 @@ fn a_check_that_cannot_read_a_file_has_found_something() {
     assert!(outcome.stderr.starts_with("error: apps/bad.yaml:1:"), "{}", outcome.stderr);
     let both = folder.waxseal(&["rotate", "apps", "db.yaml", "--keys", "keys.yaml", "--check"]).finish();
     assert_eq!(both.status.code(), Some(4), "{}", both.stderr);
+}
+
+#[test]
+fn many_files_show_a_progress_bar_on_a_terminal_only() {
+    let folder = behind();
+    for number in 0..200 {
+        folder.write(&format!("apps/{number}.yaml"), folder.read("db.yaml"));
+    }
+    let arguments = ["rotate", "apps", "--keys", "keys.yaml", "--check"];
+    let outcome = folder.waxseal(&arguments).finish();
+    let end = "error: 200 of 200 SealedSecrets are not up to date\nhint: run `waxseal rotate` without `--check`\n";
+    assert_eq!(outcome.stderr, end);
+    let terminal = Terminal::open();
+    let mut command = Command::new(program());
+    command.args(arguments).stdout(Stdio::null()).stderr(terminal.other_end());
+    let status = folder.isolated(&mut command).env("TERM", "xterm").status().expect("the program runs");
+    drop(command);
+    let shown = terminal.shows();
+    assert!(shown.contains("/200 files"), "{shown}");
+    assert!(shown.ends_with(end), "{shown}");
+    assert_eq!(status.code(), Some(4));
 }

@@ -24,6 +24,7 @@ use crate::lossless_edit::{self, ObjectChanges};
 use crate::offers::{Offers, WantedOffers};
 use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
+use crate::progress::Progress;
 use crate::rotating::{self, ClusterKeys, Finding, RotationMode, WrapSource, wanted_wraps};
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::Streams;
@@ -148,7 +149,9 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
         outcome.errors.extend(Failures::errors_of(done));
         outcome
     };
+    let progress = Progress::of_files(inputs.len());
     workers::in_order(&inputs, work, |outcome: FileOutcome| {
+        progress.advance();
         files += usize::from(outcome.changed > 0);
         total.objects += outcome.objects;
         total.changed += outcome.changed;
@@ -156,6 +159,7 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
         total.waiting.extend(outcome.waiting);
         total.errors.extend(outcome.errors);
     });
+    drop(progress);
     total.errors.extend(folders.sync().err());
     announce(&total.sealed_to, &clusters, streams);
     arguments.report(total, files, streams)
