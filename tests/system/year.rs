@@ -16,7 +16,7 @@ use jiff::SignedDuration;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::KeyState;
 use waxseal_tests::clock::Clock;
-use waxseal_tests::cluster::Cluster;
+use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation;
 
 use self::edge::Edge;
@@ -79,8 +79,14 @@ async fn year(context: &Context, cluster: &Cluster, spare: &Cluster) -> TestResu
     year.rotate_on_branch("rotation-7")?;
     year.merge("rotation-7").await?;
     year.assert_all_current().await?;
+    year.back_up()?;
 
-    year.prod_is_lost(spare).await?;
+    // The backup has neither the key of this month nor the values that only this key opens.
+    year.a_month_passes().await?;
+    year.rotate_on_branch("rotation-8")?;
+    year.merge("rotation-8").await?;
+    let edited = year.edit_one_in(30).await?;
+    year.prod_is_lost(spare, &edited).await?;
 
     for name in ["rotation-9", "rotation-10"] {
         year.a_month_passes().await?;
@@ -112,6 +118,8 @@ struct Year<'a> {
     /// The folder of this test. `deployed` in it is what both clusters run.
     folder: PathBuf,
     recovery_recipient: String,
+    /// The namespaces of the lost cluster. If they were dropped, it would begin to delete hundreds of objects.
+    lost: Vec<Namespace>,
 }
 
 impl<'a> Year<'a> {
@@ -124,8 +132,8 @@ impl<'a> Year<'a> {
         let recipient = published.lines().find_map(|line| line.trim().strip_prefix("recipient: "));
         let recovery_recipient = recipient.ok_or("no recipient")?.to_owned();
         std::fs::create_dir_all(folder.join("deployed/apps"))?;
-        let prod = Prod::start(context, cluster, clock, &recovery_recipient).await?;
-        prod.write_kubeconfig(&kubeconfig)?;
+        let namespaces = prod::install(cluster, &kubeconfig).await?;
+        let prod = Prod::start(context, cluster, clock, &recovery_recipient, namespaces).await?;
         let edge = Edge::start(context, cluster, clock, &recovery_recipient, &folder.join("deployed/apps"))?;
         let primaries = [prod.keys.primary().await?, edge.until_renewed("").await?];
         repository.fetch_keys(&prod.controller_log())?;
@@ -135,7 +143,18 @@ impl<'a> Year<'a> {
         }
         repository.commit("Seal all Secrets")?;
         let ledgers = Default::default();
-        let mut year = Self { context, clock, repository, prod, edge, primaries, ledgers, folder, recovery_recipient };
+        let mut year = Self {
+            context,
+            clock,
+            repository,
+            prod,
+            edge,
+            primaries,
+            ledgers,
+            folder,
+            recovery_recipient,
+            lost: Vec::new(),
+        };
         year.deploy(&[]).await?;
         year.assert_all_current().await?;
         Ok(year)
@@ -144,13 +163,15 @@ impl<'a> Year<'a> {
     /// Brings the branch `main` into both clusters. Only these Secrets may change.
     async fn deploy(&mut self, edited: &[Title]) -> TestResult {
         self.repository.check_out_main(&self.folder.join("deployed"))?;
-        self.prod.deploy(&self.folder.join("deployed/apps")).await?;
+        self.prod.apply(&self.folder.join("deployed/apps")).await?;
+        self.prod.until("Secrets", is_judged_as_it_is).await?;
         self.edge.until("judgements of what was deployed", &self.prod.objects(), is_judged_as_it_is).await?;
         self.check(edited).await
     }
 
     /// Checks both clusters: every Secret has the right bytes, and only these were written since the last check.
     async fn check(&mut self, edited: &[Title]) -> TestResult {
+        eprintln!("T check {}", jiff::Timestamp::now());
         let values = &self.repository.values;
         let [of_prod, of_edge] = &mut self.ledgers;
         of_prod.check("prod", self.prod.secrets().await?, values, edited);
@@ -224,11 +245,12 @@ impl<'a> Year<'a> {
     }
 
     /// Changes one value in `count` on `main`, with the keys that `main` knows.
-    async fn edit_one_in(&mut self, count: u64) -> TestResult {
+    async fn edit_one_in(&mut self, count: u64) -> Result<Vec<Title>, Error> {
         let edited = self.repository.edit_one_in(count)?;
         assert!(!edited.is_empty());
         self.repository.commit("Change values")?;
-        self.deploy(&edited).await
+        self.deploy(&edited).await?;
+        Ok(edited)
     }
 
     async fn assert_all_current(&self) -> TestResult {
@@ -264,10 +286,40 @@ impl<'a> Year<'a> {
         self.assert_all_current().await
     }
 
-    /// The cluster is gone with its keys. A new one gets the files.
-    async fn prod_is_lost(&mut self, spare: &'a Cluster) -> TestResult {
-        let _ = (spare, &self.context, &self.recovery_recipient);
-        Ok(())
+    /// Writes the keys of `prod` to a new backup.
+    fn back_up(&self) -> TestResult {
+        let _absent = std::fs::remove_file(self.folder.join("backup.age"));
+        self.repository
+            .waxseal(&["keys", "backup", "-o", "../backup.age", "--to", "prod", "--context", "prod"])
+            .map(drop)
+    }
+
+    /// The cluster is gone. A new one gets the keys of the last backup, and then the files. `unbacked` are the Secrets
+    /// with values that only a newer key opens: the recovery key gives them a wrap.
+    async fn prod_is_lost(&mut self, spare: &'a Cluster, unbacked: &[Title]) -> TestResult {
+        let namespaces = prod::install(spare, &self.folder.join("kubeconfig")).await?;
+        let restore = ["keys", "restore", "../backup.age", "--identity", "../recovery.key"];
+        let into_prod = ["--to", "prod", "--context", "prod", "--no-wait", "--yes"];
+        self.repository.waxseal(&[&restore[..], &into_prod].concat())?;
+        let restored = Prod::start(self.context, spare, self.clock, &self.recovery_recipient, namespaces).await?;
+        self.lost = std::mem::replace(&mut self.prod, restored).namespaces;
+        self.prod.apply(&self.folder.join("deployed/apps")).await?;
+        self.prod
+            .until("what the restored keys open", |object| {
+                let is_unbacked = unbacked.contains(&prod::title(object));
+                reason(object, "Ready").as_deref() == Some(if is_unbacked { "KeyMissing" } else { "Materialised" })
+            })
+            .await?;
+
+        // The lost key was the only Active one.
+        let [lost, of_edge] = self.primaries.clone();
+        self.primaries = [self.prod.until_primary_after(&lost).await?, of_edge];
+        self.fetch_keys()?;
+        self.repository.waxseal(&["rotate", "--identity", "../recovery.key", "apps"])?;
+        self.repository.commit("Rotate for the restored cluster")?;
+        self.ledgers[0] = Ledger::default();
+        self.deploy(&[]).await?;
+        self.assert_all_current().await
     }
 
     /// The recovery key removes the wraps of Retired keys.
@@ -277,7 +329,7 @@ impl<'a> Year<'a> {
         self.deploy(&[]).await?;
         for object in self.prod.objects() {
             for keys in wraps(&object).values() {
-                assert_eq!(keys.len(), 3, "{keys:?}");
+                assert_eq!(keys.len(), 3, "the primaries of both clusters and the recovery key: {keys:?}");
             }
         }
         self.assert_all_current().await

@@ -39,12 +39,21 @@ pub(super) struct Prod<'a> {
     controller: Arc<Controller>,
     witness: Witness,
     seen: Arc<Mutex<BTreeMap<Title, SealedSecret>>>,
-    follower: JoinHandle<()>,
+    _follower: Background,
+}
+
+/// A task that ends with this value.
+struct Background(JoinHandle<()>);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Asks a controller for its readiness all the time. Every other answer than 200 is a fault.
 struct Witness {
-    polling: JoinHandle<()>,
+    _polling: Background,
     answers: Arc<Mutex<Vec<Option<u16>>>>,
 }
 
@@ -59,7 +68,7 @@ impl Witness {
                 tokio::time::sleep(POLL).await;
             }
         });
-        Self { polling, answers }
+        Self { _polling: Background(polling), answers }
     }
 
     fn assert_always_ready(&self) {
@@ -68,25 +77,43 @@ impl Witness {
     }
 }
 
+/// Installs Waxseal in a cluster, without a controller. Makes the namespaces, and writes a kubeconfig for the person.
+pub(super) async fn install(cluster: &Cluster, kubeconfig: &Path) -> Result<Vec<Namespace>, Error> {
+    installation::apply(cluster).await?;
+    cluster.write_kubeconfig(kubeconfig, "prod", &cluster.user("operator", "system:masters")?, "default")?;
+    let mut namespaces = Vec::new();
+    for prefix in NAMESPACES {
+        namespaces.push(cluster.namespace(prefix).await?);
+    }
+    Ok(namespaces)
+}
+
 impl<'a> Prod<'a> {
-    /// Makes the namespaces, and starts a controller that renews its keys every 30 days.
+    /// Starts a controller that renews its keys every 30 days.
     pub(super) async fn start(
         context: &'a Context,
         cluster: &'a Cluster,
         clock: &'a Clock,
         recovery_recipient: &str,
+        namespaces: Vec<Namespace>,
     ) -> Result<Self, Error> {
-        installation::apply(cluster).await?;
-        let mut namespaces = Vec::new();
-        for prefix in NAMESPACES {
-            namespaces.push(cluster.namespace(prefix).await?);
-        }
         let controller = start_controller(context, cluster, clock, recovery_recipient, "start").await?;
         let seen = Arc::default();
         let follower = tokio::spawn(follow(Api::all(cluster.client()), Arc::clone(&seen)));
         let (keys, recovery_recipient) = (Keys::of(cluster), recovery_recipient.to_owned());
         let witness = Witness::of(Arc::clone(&controller));
-        Ok(Self { context, clock, cluster, recovery_recipient, keys, namespaces, controller, witness, seen, follower })
+        Ok(Self {
+            context,
+            clock,
+            cluster,
+            recovery_recipient,
+            keys,
+            namespaces,
+            controller,
+            witness,
+            seen,
+            _follower: Background(follower),
+        })
     }
 
     /// Replaces the controller by another one, as an update of its node does. It is ready before the old one ends.
@@ -95,7 +122,6 @@ impl<'a> Prod<'a> {
             start_controller(self.context, self.cluster, self.clock, &self.recovery_recipient, name).await?;
         let witness = Witness::of(Arc::clone(&controller));
         self.assert_always_ready();
-        self.witness.polling.abort();
         (self.controller, self.witness) = (controller, witness);
         Ok(())
     }
@@ -124,7 +150,7 @@ impl<'a> Prod<'a> {
     }
 
     /// Applies the manifests of a folder, as a GitOps tool does. Returns when the controller has judged all of them.
-    pub(super) async fn deploy(&self, folder: &Path) -> TestResult {
+    pub(super) async fn apply(&self, folder: &Path) -> TestResult {
         let mut kubectl = Command::new(&self.context.assets.kubectl);
         kubectl.env_clear().env("HOME", self.cluster.folder()).env("KUBECONFIG", self.cluster.admin_kubeconfig());
         run(kubectl.args(["apply", "--server-side", "--recursive", "-f"]).arg(folder), "")?;
@@ -167,19 +193,6 @@ impl<'a> Prod<'a> {
         }
         Ok(secrets)
     }
-
-    /// Writes a kubeconfig with the context `prod`, for the person.
-    pub(super) fn write_kubeconfig(&self, path: &Path) -> TestResult {
-        let operator = self.cluster.user("operator", "system:masters")?;
-        Ok(self.cluster.write_kubeconfig(path, "prod", &operator, "default")?)
-    }
-}
-
-impl Drop for Prod<'_> {
-    fn drop(&mut self) {
-        self.witness.polling.abort();
-        self.follower.abort();
-    }
 }
 
 async fn start_controller(
@@ -215,7 +228,7 @@ async fn follow(objects: Api<SealedSecret>, seen: Arc<Mutex<BTreeMap<Title, Seal
     }
 }
 
-fn title(object: &impl ResourceExt) -> Title {
+pub(super) fn title(object: &impl ResourceExt) -> Title {
     format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }
 
