@@ -50,9 +50,11 @@ async fn year(context: &Context, cluster: &Cluster, spare: &Cluster) -> TestResu
     year.assert_all_current().await?;
 
     // A rotation that is forgotten for two months, while others go on.
+    let [second_key, _] = year.primaries.clone();
     year.a_month_passes().await?;
     year.rotate_on_branch("rotation-2")?;
-    year.edit_one_in(5).await?;
+    year.edit_one_in(10).await?;
+    year.a_needed_key_stays(&second_key).await?;
 
     year.a_month_passes_with_keys_rotate().await?;
     year.rotate_on_branch("rotation-3")?;
@@ -64,7 +66,7 @@ async fn year(context: &Context, cluster: &Cluster, spare: &Cluster) -> TestResu
     year.a_month_passes().await?;
     year.merge("rotation-2").await?;
     year.rotate_on_branch("rotation-4")?;
-    year.edit_one_in(5).await?;
+    year.edit_one_in(10).await?;
 
     year.a_month_passes().await?;
     year.merge("rotation-4").await?;
@@ -95,6 +97,7 @@ async fn year(context: &Context, cluster: &Cluster, spare: &Cluster) -> TestResu
         year.assert_all_current().await?;
     }
     year.wraps_of_old_keys_go().await?;
+    year.an_unneeded_key_goes(&second_key).await?;
 
     year.a_month_passes().await?;
     year.rotate_on_branch("rotation-11")?;
@@ -162,8 +165,8 @@ impl<'a> Year<'a> {
 
     /// Brings the branch `main` into both clusters. Only these Secrets may change.
     async fn deploy(&mut self, edited: &[Title]) -> TestResult {
-        self.repository.check_out_main(&self.folder.join("deployed"))?;
-        self.prod.apply(&self.folder.join("deployed/apps")).await?;
+        let changed = self.repository.check_out_main(&self.folder.join("deployed"))?;
+        self.prod.apply(&changed).await?;
         self.prod.until("Secrets", is_judged_as_it_is).await?;
         self.edge.until("judgements of what was deployed", &self.prod.objects(), is_judged_as_it_is).await?;
         self.check(edited).await
@@ -283,6 +286,31 @@ impl<'a> Year<'a> {
         self.deploy(&edited).await?;
         assert!(!self.prod.objects().iter().any(|object| has_wrap(object, &lost)));
         self.prod.keys.until_published(&lost, KeyState::Revoked).await?;
+        self.assert_all_current().await
+    }
+
+    /// Tries to delete a Retired key of `prod` that values still need: it stays.
+    async fn a_needed_key_stays(&mut self, key: &str) -> TestResult {
+        self.back_up()?;
+        let delete = ["keys", "delete", key, "apps", "--context", "prod", "--yes"];
+        self.prod.until_backed_up(key).await?;
+        let refusal = self.repository.refused(3, &delete)?;
+        assert!(refusal.contains(&format!("{key} is still needed: ")), "{refusal}");
+        let [primary, _] = self.primaries.clone();
+        let active = self.repository.refused(3, &["keys", "delete", &primary, "apps", "--context", "prod", "--yes"])?;
+        assert!(active.contains(&format!("{primary} is still in use: its state is Active")), "{active}");
+        self.check(&[]).await
+    }
+
+    /// Deletes a Retired key of `prod` that nothing needs, after the merged branches are gone.
+    async fn an_unneeded_key_goes(&mut self, key: &str) -> TestResult {
+        self.repository.delete_merged_branches()?;
+        self.back_up()?;
+        self.prod.until_backed_up(key).await?;
+        self.repository.waxseal(&["keys", "delete", key, "apps", "--context", "prod", "--yes"])?;
+        self.prod.keys.until_gone(key).await?;
+        self.fetch_keys()?;
+        self.deploy(&[]).await?;
         self.assert_all_current().await
     }
 

@@ -149,11 +149,28 @@ impl<'a> Prod<'a> {
         Ok(renewed.await?)
     }
 
-    /// Applies the manifests of a folder, as a GitOps tool does. Returns when the controller has judged all of them.
-    pub(super) async fn apply(&self, folder: &Path) -> TestResult {
+    /// Waits until the controller has published that a key is in a backup.
+    pub(super) async fn until_backed_up(&self, key: &str) -> TestResult {
+        let published = async || {
+            let status = self.keys.published.get_opt(key).await.ok()??.status?;
+            status.last_backup_time.map(drop)
+        };
+        Ok(waiting::until(&format!("the backup of {key}"), DEADLINE, published).await?)
+    }
+
+    /// Applies manifests, as a GitOps tool does. Returns when the controller has judged everything.
+    pub(super) async fn apply(&self, manifests: &[PathBuf]) -> TestResult {
+        if manifests.is_empty() {
+            return Ok(());
+        }
         let mut kubectl = Command::new(&self.context.assets.kubectl);
         kubectl.env_clear().env("HOME", self.cluster.folder()).env("KUBECONFIG", self.cluster.admin_kubeconfig());
-        run(kubectl.args(["apply", "--server-side", "--recursive", "-f"]).arg(folder), "")?;
+        run(
+            kubectl
+                .args(["apply", "--server-side", "--recursive"])
+                .args(manifests.iter().flat_map(|file| [Path::new("-f"), file])),
+            "",
+        )?;
         let objects = Api::<SealedSecret>::all(self.cluster.client()).list_metadata(&ListParams::default()).await?;
         let generations: BTreeMap<Title, _> =
             objects.iter().map(|object| (title(object), object.metadata.generation)).collect();

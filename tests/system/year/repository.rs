@@ -127,18 +127,22 @@ impl<'a> Repository<'a> {
         self.git(&["commit", "--quiet", "--message", message]).map(drop)
     }
 
-    /// Makes a folder the state of `main`, as a GitOps tool does.
-    pub(super) fn check_out_main(&self, folder: &Path) -> TestResult {
-        let source = self.folder.to_str().ok_or("a path in UTF-8")?;
-        for arguments in [
-            &["init", "--quiet"][..],
-            &["fetch", "--quiet", source, "main"],
-            &["reset", "--quiet", "--hard", "FETCH_HEAD"],
-        ] {
+    /// Makes a folder the state of `main`, as a GitOps tool does. Returns the manifests that changed.
+    pub(super) fn check_out_main(&self, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+        let git = |arguments: &[&str]| {
             let output = self.git_output(folder, arguments)?;
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
+            Ok::<_, Error>(String::from_utf8(output.stdout)?)
+        };
+        git(&["init", "--quiet"])?;
+        git(&["fetch", "--quiet", self.folder.to_str().ok_or("a path in UTF-8")?, "main"])?;
+        let before = self.git_output(folder, &["rev-parse", "--verify", "--quiet", "HEAD"])?;
+        let changed = match before.status.success() {
+            true => git(&["diff", "--name-only", "HEAD", "FETCH_HEAD", "--", "apps"])?,
+            false => git(&["ls-tree", "-r", "--name-only", "FETCH_HEAD", "--", "apps"])?,
+        };
+        git(&["reset", "--quiet", "--hard", "FETCH_HEAD"])?;
+        Ok(changed.lines().map(|path| folder.join(path)).collect())
     }
 
     /// The command `waxseal` in the work tree, with the kubeconfig and the clock.
@@ -211,6 +215,12 @@ impl<'a> Repository<'a> {
         }
         edited.dedup();
         Ok(edited)
+    }
+
+    pub(super) fn delete_merged_branches(&self) -> TestResult {
+        let merged = self.git(&["branch", "--merged", "main", "--format", "%(refname:short)"])?;
+        let merged = merged.lines().filter(|branch| *branch != "main");
+        self.git(&["branch", "--quiet", "--delete"].into_iter().chain(merged).collect::<Vec<_>>()).map(drop)
     }
 
     /// Merges a branch. Where it conflicts, takes the files of `main`. Returns the number of conflicts.
