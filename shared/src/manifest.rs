@@ -11,9 +11,11 @@
 mod ambiguity;
 mod block_style;
 mod classification;
+mod document;
 mod error;
 mod json;
 mod keys_file;
+mod lines;
 mod metadata;
 mod near_secret;
 mod node;
@@ -35,11 +37,12 @@ mod yaml;
 /// (`--max-request-bytes`).
 pub const MAX_OBJECT_BYTES: usize = 1536 * 1024;
 
+pub use document::Document;
 pub use error::{ManifestError, ManifestWarning};
 pub use keys_file::{read_keys, write_key, write_keys};
 pub use metadata::ANNOTATIONS_WITH_COPIES;
 pub use object::{DocumentKind, Object, SealedSecretObject, SecretObject};
 pub use spans::{EntrySpan, MappingSpan};
-pub use stream::{Document, MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Stream, split};
+pub use stream::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Stream, split};
 pub use typed::{error_at, read_one};
 pub use writer::{Format, ListItem, write, write_list, write_sealed_secret, write_secret};

@@ -9,23 +9,16 @@ use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use waxseal_shared::key_life::sealing_recipients;
-use waxseal_shared::names::{DataKey, ObjectName};
-use waxseal_shared::seal::seal;
-use waxseal_shared::sealed_secret::{Scope, SealedSecret};
-use waxseal_shared::secret::{SecretBytes, SecretManifest};
-use waxseal_shared::{manifest, names, randomness};
+use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller, fetch_keys};
+use waxseal_tests::many_objects::{self, CONCURRENCY, VALUES};
 use waxseal_tests::{assets, prerequisites, programs, waiting};
 
 const OBJECTS: usize = 1000;
-const VALUES: usize = 5;
-/// The number of objects at the same time: the same as in the controller.
-const CONCURRENCY: usize = 16;
 const DEADLINE: Duration = Duration::from_mins(5);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -48,13 +41,13 @@ async fn run(cluster: &Cluster, programs: &programs::Programs) -> Outcome<()> {
 
     let keys = std::fs::read_to_string(&keys_file)?;
     let ours = cluster.namespace("ours").await?;
-    create_sealed(&ours, &keys).await?;
+    many_objects::create(&ours, &keys, OBJECTS).await?;
     let controller = Controller::start(cluster, programs, "measured").await?;
     let materialised = all_ready(&controller, &ours).await?;
     controller.stop().await?;
 
     let peer = cluster.namespace("peer").await?;
-    create_sealed(&peer, &keys).await?;
+    many_objects::create(&peer, &keys, OBJECTS).await?;
     let writes = same_writes(&peer).await?;
     report("the same requests, no crypto", writes);
     report("waxseal-controller, from its start", materialised);
@@ -65,38 +58,6 @@ async fn run(cluster: &Cluster, programs: &programs::Programs) -> Outcome<()> {
 fn report(what: &str, took: Duration) {
     let seconds = took.as_secs_f64();
     println!("{what}: {OBJECTS} objects in {seconds:.2} s, {:.0} a second", OBJECTS as f64 / seconds);
-}
-
-async fn create_sealed(namespace: &Namespace, keys: &str) -> Outcome<()> {
-    let keys = manifest::read_keys(keys)?;
-    let recipients = sealing_recipients(&keys).ok_or("no primary key")?;
-    let place = names::Namespace::parse(namespace.name())?;
-    let api = namespace.api::<SealedSecret>();
-    let objects = (0..OBJECTS).map(|number| {
-        let secret = secret(number);
-        seal(&secret, &place, Scope::Strict, &recipients, &mut randomness::system())
-    });
-    let objects = objects.collect::<Result<Vec<_>, _>>()?;
-    let params = PostParams::default();
-    let created = stream::iter(&objects).map(|object| api.create(&params, object)).buffer_unordered(CONCURRENCY);
-    created.try_for_each(|_| std::future::ready(Ok(()))).await?;
-    Ok(())
-}
-
-fn secret(number: usize) -> SecretManifest {
-    let value = |index: usize| {
-        let key = DataKey::parse(&format!("KEY_{index}")).expect("letters and a digit");
-        (key, SecretBytes::new(format!("value {index} of object {number}").into_bytes()))
-    };
-    SecretManifest {
-        name: ObjectName::parse(&format!("object-{number}")).expect("letters and digits"),
-        namespace: None,
-        labels: Default::default(),
-        annotations: Default::default(),
-        type_: None,
-        immutable: None,
-        data: (0..VALUES).map(value).collect(),
-    }
 }
 
 /// Gets each object, applies a Secret and patches a status, as the controller does.

@@ -5,24 +5,16 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use futures::{StreamExt, TryStreamExt, stream};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
-use waxseal_shared::key_life::sealing_recipients;
-use waxseal_shared::names::{DataKey, ObjectName};
-use waxseal_shared::seal::seal;
-use waxseal_shared::sealed_secret::{Scope, SealedSecret};
-use waxseal_shared::secret::{SecretBytes, SecretManifest};
-use waxseal_shared::{manifest, names, randomness};
-use waxseal_tests::cluster::{Cluster, Namespace};
+use waxseal_shared::sealed_secret::SealedSecret;
+use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, fetch_keys};
-use waxseal_tests::{assets, memory, prerequisites, programs, waiting};
+use waxseal_tests::{assets, many_objects, memory, prerequisites, programs, waiting};
 
 const HONEST: usize = 10_000;
-const VALUES: usize = 5;
 const LARGE: usize = 400;
-const CONCURRENCY: usize = 16;
 const DEADLINE: Duration = Duration::from_mins(10);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -42,7 +34,7 @@ async fn run(cluster: &Cluster, programs: &programs::Programs) -> Outcome<()> {
     let keys_file = cluster.folder().join("keys.yaml");
     fetch_keys(programs, &controller.kubeconfig, &keys_file)?;
     let honest = cluster.namespace("honest").await?;
-    create_honest(&honest, &std::fs::read_to_string(&keys_file)?).await?;
+    many_objects::create(&honest, &std::fs::read_to_string(&keys_file)?, HONEST).await?;
     has_reasons(&controller, "Materialised", HONEST).await?;
     report_memory("with 10,000 objects that it materialised", &controller)?;
     controller.stop().await?;
@@ -88,37 +80,6 @@ fn gets(cluster: &Cluster) -> Outcome<usize> {
     let log = std::fs::read_to_string(cluster.audit_log())?;
     let is_get = |line: &&str| line.contains("\"verb\":\"get\"") && line.contains("\"resource\":\"sealedsecrets\"");
     Ok(log.lines().filter(is_get).count())
-}
-
-async fn create_honest(namespace: &Namespace, keys: &str) -> Outcome<()> {
-    let keys = manifest::read_keys(keys)?;
-    let recipients = sealing_recipients(&keys).ok_or("no primary key")?;
-    let place = names::Namespace::parse(namespace.name())?;
-    let api = namespace.api::<SealedSecret>();
-    let params = PostParams::default();
-    let create = async |number: usize| {
-        let object = seal(&secret(number), &place, Scope::Strict, &recipients, &mut randomness::system())?;
-        api.create(&params, &object).await?;
-        Ok::<_, Box<dyn Error>>(())
-    };
-    stream::iter(0..HONEST).map(create).buffer_unordered(CONCURRENCY).try_collect().await
-}
-
-fn secret(number: usize) -> SecretManifest {
-    let value = |index: usize| {
-        let key = DataKey::parse(&format!("KEY_{index}")).expect("letters and a digit");
-        (key, SecretBytes::new(format!("value {index} of object {number}").into_bytes()))
-    };
-    let name = ObjectName::parse(&format!("object-{number}")).expect("letters and digits");
-    SecretManifest {
-        name,
-        namespace: None,
-        labels: Default::default(),
-        annotations: Default::default(),
-        type_: None,
-        immutable: None,
-        data: (0..VALUES).map(value).collect(),
-    }
 }
 
 async fn create_large(objects: &Api<SealedSecret>) -> Outcome<()> {

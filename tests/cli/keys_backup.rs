@@ -16,7 +16,7 @@ use waxseal_shared::names::{Namespace, ObjectName};
 use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::{KeyRole, KeyState};
 
-use crate::folder::{Folder, Outcome, program};
+use crate::folder::{Folder, Outcome, SECRET, program};
 use crate::passphrases::protect;
 use crate::terminal::Terminal;
 
@@ -50,7 +50,9 @@ fn add_key(folder: &Folder, at: usize, state: KeyState) -> String {
     folder.generate(&name, &[]);
     let id = folder.key_id(&name);
     let line = if state == KeyState::Active { String::new() } else { format!("# state: {}\n", state.as_str()) };
-    folder.write(&format!("keys/{id}.key"), line + &folder.read(&format!("{name}.key")));
+    let path = format!("keys/{id}.key");
+    folder.write(&path, line + &folder.read(&format!("{name}.key")));
+    fs::set_permissions(folder.path().join(path), fs::Permissions::from_mode(0o600)).expect("our file");
     id
 }
 
@@ -198,6 +200,28 @@ fn a_backup_that_cannot_be_recorded_is_kept() {
 }
 
 #[test]
+fn a_key_of_a_folder_is_deleted_only_after_a_backup_and_comes_back() {
+    let (folder, ids) = folder(&[KeyState::Active, KeyState::Retired]);
+    let retired = folder.read("made/1.yaml").replace("state: Active", "state: Retired");
+    folder.write("keys/sealing-keys.yaml", format!("{}---\n{retired}", folder.read("made/0.yaml")));
+    let sealed = folder.waxseal(&["seal", "--keys", "made/0.yaml"]).stdin(SECRET).succeeds();
+    folder.write("apps/db.yaml", sealed);
+    let delete = ["keys", "delete", &ids[1], "apps", "--keys-dir", "keys", "--yes"];
+    let (code, said) = run(&folder, &delete, &[]);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains(&format!("no backup has the identity of {}\n", ids[1])), "{said}");
+    run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    assert!(start(&folder, &delete).wait().expect("our child").success());
+    assert_eq!(keys_in(&folder, "keys").into_keys().collect::<Vec<_>>(), ids[..1]);
+    let restore =
+        ["keys", "restore", "keys.age", "--identity", "recovery.key", "--yes", "--keys", "keys/sealing-keys.yaml"];
+    let restored = format!("keys/{}.key", ids[1]);
+    let (code, said) = run(&folder, &[&restore[..], &["--keys-dir", "keys"]].concat(), &[&restored]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(keys_in(&folder, "keys")[&ids[1]], KeyState::Retired);
+}
+
+#[test]
 fn a_second_backup_keeps_the_record_of_keys_that_are_gone() {
     let (folder, ids) = folder(&[KeyState::Active]);
     run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
@@ -273,7 +297,7 @@ fn nothing_is_written_where_it_should_not_be() {
     assert!(code == Some(2) && said.contains("cannot be used with"), "{said}");
 }
 
-/// Whoever knows the recovery key can make a file that it opens.
+/// Everybody who knows the recipient of the recovery key can make a file that the recovery key opens.
 #[test]
 fn a_forged_backup_plants_no_key() {
     let (folder, _) = folder(&[]);
@@ -524,4 +548,24 @@ fn a_killed_backup_leaves_a_whole_file_or_none() {
         assert_eq!((code, said.lines().count()), (Some(0), ids.len()), "{said}");
     }
     assert!(absent > 0 && whole > 0, "{absent} {whole}");
+}
+
+/// Looks at the file all the time, from its first moment.
+#[test]
+fn nobody_sees_a_half_written_backup() {
+    let (folder, _) = folder(&[KeyState::Active; 12]);
+    let path = folder.path().join("keys.age");
+    for _ in 0..20 {
+        let mut backup = start(&folder, &BACKUP);
+        let seen = loop {
+            match (backup.try_wait().expect("our child"), fs::read(&path)) {
+                (_, Ok(seen)) => break seen,
+                (None, Err(_)) => {}
+                (Some(status), Err(error)) => panic!("{status}: {error}"),
+            }
+        };
+        assert!(seen.ends_with(b"-----END AGE ENCRYPTED FILE-----\n"), "{} bytes", seen.len());
+        assert!(backup.wait().expect("our child").success());
+        fs::remove_file(&path).expect("it is there");
+    }
 }

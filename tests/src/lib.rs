@@ -27,6 +27,7 @@
 //! | [`processes`] | process groups that end with the test, however it ends |
 //! | [`freezing_proxy`] | a proxy between controller and API server whose connections can fall silent |
 //! | [`terminal`] | pseudo-terminals, for programs that ask for passphrases |
+//! | [`many_objects`] | SealedSecrets for the benchmarks |
 //! | [`canaries`], [`memory`] | search files, logs and the memory of a process for secrets |
 //! | [`bounds`] | runs a program with limits on memory and processor time |
 //! | [`clock`] | moves the wall clock of the real programs while they run |
@@ -84,6 +85,7 @@ pub mod freezing_proxy;
 pub mod fuzz;
 mod go_build;
 pub mod installation;
+pub mod many_objects;
 pub mod memory;
 pub mod prerequisites;
 pub mod processes;

@@ -134,7 +134,8 @@ async fn contents(keys: &Keys) -> Result<BTreeMap<String, String>, Error> {
     Ok(found.items.iter().filter_map(|secret| Some((secret.name_any(), identity(secret)?.1))).collect())
 }
 
-async fn delete_all(keys: &Keys) -> TestResult {
+/// Deletes all identity Secrets and all SealingKeys.
+pub(crate) async fn delete_all(keys: &Keys) -> TestResult {
     let of_type = ListParams::default().fields(&format!("type={TYPE}"));
     keys.identities.delete_collection(&DeleteParams::default(), &of_type).await?;
     keys.published.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
@@ -164,7 +165,8 @@ async fn life(context: &Context, cluster: &Cluster) -> TestResult {
     let successor = format!("waxseal-key-after-{first}");
     create(&two, &sealed(context, cluster, &controller, &two)?).await?;
     let brought = keys.add("brought").await?;
-    keys.until_published(&brought, KeyState::Active).await?;
+    // The controller retires it, because it is old.
+    keys.until_published(&brought, KeyState::Retired).await?;
     keys.ask_for(&brought, "Revoked").await?;
     keys.until_durable("brought", "Revoked").await?;
     for namespace in [&one, &two] {
@@ -388,6 +390,13 @@ async fn in_the_way(context: &Context, cluster: &Cluster) -> TestResult {
     let theirs = keys.identities.get("one").await?;
     assert_eq!((values(&theirs)[0].1.as_str(), theirs.type_.as_deref()), ("theirs", Some("Opaque")));
     assert_eq!(keys.identity_names().await?.len(), 5);
+
+    // No controller publishes them.
+    let restore = ["restore", "keys.age", "--identity", "recovery.key", "--timeout", "1s"];
+    let (code, said) = operator.says(&restore)?;
+    let end = "error: context admin: no SealingKey in the namespace waxseal-system\nhint: the keys are stored: start the \
+               controller, or see in its log why it does not use them\n";
+    assert!(code == Some(5) && said.ends_with(end), "{said}");
 
     // A Secret of the last name that is tried.
     keys.identities.delete(&format!("waxseal-key-{id}"), &DeleteParams::default()).await?;

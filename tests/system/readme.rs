@@ -9,10 +9,13 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use waxseal_tests::cluster::Cluster;
+use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::processes::{Process, ProcessGroup};
 use waxseal_tests::terminal::{self, Shown, Terminal};
 use waxseal_tests::{target_folder, waiting};
 
+use crate::backup::delete_all;
+use crate::keys::Keys;
 use crate::registration::{Context, Error, Test, TestResult};
 
 const README: &str = include_str!("../../README.md");
@@ -36,6 +39,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::blocking("readme::changing_a_value_works_as_written", changing_a_value),
         Test::blocking("readme::without_kubernetes_works_as_written", without_kubernetes),
         Test::blocking("readme::the_recovery_keys_work_as_written", recovery_keys),
+        Test::on_own_cluster("readme::backup_and_restore_work_as_written", back_up),
     ]
 }
 
@@ -244,5 +248,30 @@ fn recovery_keys(context: &Context) -> TestResult {
     assert!(drilled.contains("1 of 1 SealedSecret opened"), "{drilled}");
     let opened = person.pastes(open, &answers[2..])?;
     assert!(opened.contains(&format!("PASSWORD: {}\n", BASE64_STANDARD.encode(PASSWORD))), "{opened}");
+    Ok(())
+}
+
+/// A cluster with a recovery key loses its keys.
+async fn back_up(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let person = Person::new(context, Some(cluster.admin_kubeconfig().to_owned()))?;
+    person.pastes("waxseal keys generate --recovery -o recovery.key > recovery.yaml", &[])?;
+    let public = fs::read_to_string(person.folder().join("recovery.yaml"))?;
+    let recipient = public.lines().find_map(|line| line.trim().strip_prefix("recipient: ")).ok_or("no recipient")?;
+    let mut command = Command::new(&context.programs.waxseal_controller);
+    command.env_clear().env("WAXSEAL_RECOVERY_RECIPIENT", recipient);
+    let controller = Controller::start_command(cluster, command, "readme").await?;
+    controller.ready().await?;
+    person.pastes(COPY_THE_CONTEXT, &[])?;
+    let answer = ("Take it into the file? Type yes: ", "yes\n");
+    person.pastes("waxseal keys fetch --context prod -o prod.yaml", &[answer, answer])?;
+    let [back_up, restore] = blocks("\n## Back up the keys\n", "sh")?[..] else {
+        return Err("not two blocks".into());
+    };
+    let said = person.pastes(back_up, &[])?;
+    assert!(said.contains("(Recovery, from prod.yaml)") && said.contains("has 1 key of context prod"), "{said}");
+    delete_all(&Keys::of(cluster)).await?;
+    let said = person.pastes(restore, &[("Restore 1 key? Type yes: ", "yes\n")])?;
+    assert!(said.contains("the controller confirms: "), "{said}");
     Ok(())
 }

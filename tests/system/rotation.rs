@@ -10,10 +10,11 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::format::Sealed;
-use waxseal_shared::key::Identity;
+use waxseal_shared::key::{Identity, KeyKind};
 use waxseal_shared::key_life::HeldKey;
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::open::open;
+use waxseal_shared::randomness;
 use waxseal_shared::sealed_secret::{BoundTo, OfferedWraps, SealedSecret, SealedSecretStatus};
 use waxseal_shared::sealing_key::{KeyRole, KeyState};
 use waxseal_tests::cluster::{Cluster, Namespace};
@@ -35,6 +36,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_own_cluster("rotation::rotate_takes_the_offers_of_the_cluster", from_cluster),
         Test::on_own_cluster("rotation::recovery_keys_come_from_the_configuration_alone", recovery),
         Test::on_own_cluster("rotation::forged_offers_are_put_right", forged),
+        Test::on_own_cluster("rotation::wraps_for_a_revoked_key_and_classic_wraps_are_reported", reported),
         Test::on_own_cluster("rotation::an_envelope_of_another_object_gets_no_wrap", copied),
     ]
 }
@@ -458,6 +460,43 @@ async fn forged(context: &Context, cluster: &Cluster) -> TestResult {
         .await?;
         assert_eq!(api.get(&other.name_any()).await?.resource_version(), other.resource_version());
     }
+    Ok(())
+}
+
+/// `Exposed` and `NeedsReseal`: nothing that the controller could offer would help. The Secrets stay as they are.
+async fn reported(context: &Context, cluster: &Cluster) -> TestResult {
+    let fleet = Fleet::start(context, cluster, &[("shop", secrets(2, 1))]).await?;
+    let secrets_before = fleet.secret_versions().await?;
+    let second = fleet.add_primary().await?;
+    let second_id = second.recipient().key_id().to_string();
+    fleet.until_all("offers", |status| offers_one_key(status, &second_id)).await?;
+    fleet.fetch_keys()?;
+    let mut rotate = Command::new(&context.programs.waxseal);
+    rotate.env_clear().arg("rotate").arg(fleet.files()).arg("--keys").arg(fleet.keys_file());
+    run(rotate.arg("--kubeconfig").arg(cluster.admin_kubeconfig()), "")?;
+    fleet.apply()?;
+    fleet.until_all("objects that are up to date", |status| key_current(status).is_none()).await?;
+
+    fleet.keys.ask_for(&fleet.first, "Revoked").await?;
+    let is_exposed = |status: &SealedSecretStatus| {
+        key_current(status) == Some(("False", "Exposed")) && status.settled.is_some() && status.rewrapped.is_empty()
+    };
+    let exposed = fleet.until_all("exposed objects", is_exposed).await?;
+    let (_, _, message) = condition(&exposed[0], "KeyCurrent").ok_or("no KeyCurrent")?;
+    assert!(message.contains(&format!("sealed to {}, which is revoked", fleet.first)), "{message}");
+    assert_eq!(fleet.secret_versions().await?, secrets_before);
+
+    let classic = Identity::generate(KeyKind::Classic, &mut randomness::system());
+    fleet.keys.identities.create(&PostParams::default(), &secret("classic", &classic, FIRST)).await?;
+    fleet.keys.until_published(classic.recipient().key_id().as_str(), KeyState::Active).await?;
+    let mut seal = Command::new(&context.programs.waxseal);
+    seal.env_clear().args(["seal", "-n", fleet.namespaces[0].name(), "--allow-classic", "--recipient"]);
+    let sealed = run(seal.arg(classic.recipient().as_str()).arg("-"), &opaque("old", &[("A", "x")]))?;
+    create(&fleet.namespaces[0], &serde_json::from_value(crate::sealing::plain_value(&sealed)?)?).await?;
+    let old = with_reason(&fleet.namespaces[0], "old", "Materialised").await?;
+    let status = old.status.as_ref().ok_or("no status")?;
+    assert_eq!(key_current(status), Some(("False", "NeedsReseal")));
+    assert!(status.rewrapped.is_empty() && status.settled.is_some(), "{status:?}");
     Ok(())
 }
 

@@ -35,8 +35,8 @@ Examples:
 /// is one age file, which `age -d -i recovery.key` opens too; `waxseal keys restore` puts the keys back. When the file
 /// is on the disk, the time of the backup is recorded: on each identity Secret, or in `last-backup.yaml` of the folder.
 ///
-/// Recovery keys come from keys files that were reviewed and committed, and never from the cluster: whoever may create a
-/// SealingKey could read the backup.
+/// Recovery keys come from keys files that were reviewed and committed, and never from the cluster: a user who creates a
+/// SealingKey there must not be able to read the backup.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BackupArguments {
@@ -70,24 +70,36 @@ pub(crate) fn run(arguments: BackupArguments, streams: &mut Streams) -> Result<(
     let StoredIdentities { held, broken } = stored;
     let lacking = |BrokenIdentity { place, text }| CliError::refused(format!("not in the backup: {text}")).at(place);
     let mut errors: Vec<_> = broken.into_iter().map(lacking).collect();
-    let requested = owner.published_so_far().map_err(|error| errors.push(error)).unwrap_or_default();
+    let requested = owner.published_so_far();
+    let unread = |error: CliError| errors.push(error.with_context("the requested states are not in the backup"));
+    let requested = requested.map_err(unread).unwrap_or_default();
     if held.is_empty() {
         errors.push(CliError::refused("no identity to back up, so no file was written").at(&store));
         return Failures::none_or(errors);
     }
     let keys = each_once(held, &requested);
     write(&arguments, &keys, &recovery)?;
-    for key in keys.iter().map(|key| key.key.published()) {
-        let (id, state) = (key.recipient.key_id(), key.state.as_str());
-        streams.say(&format!("backed up {id} ({state}, created {})", key.created_at));
-    }
-    recipients::announce(recovery.iter(), streams);
+    announce(&arguments, &keys, &recovery, &store, streams);
     let file = visible_path(&arguments.output);
-    streams.say(&format!("{file} has {} of {store}", counted(keys.len(), "key")));
     let recorded = owner.record_backup(&places, time);
     errors
         .extend(recorded.err().map(|error| error.with_context(&format!("{file} is a good backup, but not recorded"))));
     Failures::none_or(errors)
+}
+
+fn announce(
+    arguments: &BackupArguments,
+    keys: &[BackedUpKey],
+    recovery: &Recipients,
+    store: &str,
+    streams: &mut Streams,
+) {
+    for PublishedKey { recipient, state, created_at, .. } in keys.iter().map(|key| key.key.published()) {
+        streams.say(&format!("backed up {} ({}, created {created_at})", recipient.key_id(), state.as_str()));
+    }
+    recipients::announce(recovery.iter(), streams);
+    let file = visible_path(&arguments.output);
+    streams.say(&format!("{file} has {} of {store}", counted(keys.len(), "key")));
 }
 
 fn recovery_keys(arguments: &BackupArguments) -> Result<Recipients, CliError> {
@@ -142,5 +154,39 @@ fn write(arguments: &BackupArguments, keys: &[BackedUpKey], recovery: &Recipient
     match EncryptedFile::parse(&written) {
         Ok(read) if read == sealed => Ok(()),
         _ => Err(CliError::new(Kind::Failed, "the file is not as it was written: do not use it").at(place)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waxseal_shared::key::{Identity, KeyKind};
+    use waxseal_shared::key_life::HeldKey;
+    use waxseal_shared::names::ObjectName;
+    use waxseal_shared::sealing_key::{KeyRole, KeyState};
+
+    use super::*;
+
+    fn copy(of: &Identity, name: &str, state: KeyState) -> BackedUpKey {
+        let identity = Identity::parse(&of.expose()).expect("its own text");
+        let key = HeldKey::new(identity, KeyRole::Cluster, Timestamp::UNIX_EPOCH, state);
+        BackedUpKey { secret_name: ObjectName::parse(name).expect("a name"), key }
+    }
+
+    #[test]
+    fn an_identity_that_is_stored_twice_is_backed_up_once_in_its_strictest_state() {
+        use KeyState::{Active, Retired, Revoked};
+        let identity = || Identity::generate(KeyKind::Classic, &mut randomness::system());
+        let (one, other, stranger) = (identity(), identity(), identity());
+        let request = |of, state| copy(of, "x", state).key.published().clone();
+        let held = || vec![copy(&one, "a", Active), copy(&one, "b", Retired), copy(&other, "c", Active)];
+        for (requests, states) in [
+            (vec![], [Retired, Active]),
+            (vec![request(&one, Active), request(&other, Revoked)], [Retired, Revoked]),
+            (vec![request(&one, Revoked), request(&stranger, Revoked)], [Revoked, Active]),
+        ] {
+            let keys = each_once(held(), &requests);
+            assert_eq!(keys.iter().map(|key| key.secret_name.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+            assert_eq!(keys.iter().map(|key| key.key.published().state).collect::<Vec<_>>(), states);
+        }
     }
 }

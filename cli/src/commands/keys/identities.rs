@@ -95,7 +95,7 @@ impl KeyOwner {
         }
     }
 
-    /// The keys that are published now, none of them being possible. Leaves out SealingKeys that are not valid.
+    /// The keys that are published now; there may be none. Leaves out SealingKeys that are not valid.
     pub(super) fn published_so_far(&self) -> Result<Vec<PublishedKey>, CliError> {
         match self {
             Self::Cluster(session, namespace) => {

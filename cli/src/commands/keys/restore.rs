@@ -74,20 +74,15 @@ pub(crate) fn run(arguments: RestoreArguments, streams: &mut Streams) -> Result<
     let files = keys_files(&arguments)?;
     let keys = decrypt(&arguments, now)?;
     let owner = arguments.owner.open()?;
-    let store = owner.store();
     let stored = owner.identities(now)?;
     for BrokenIdentity { place, text } in &stored.broken {
         streams.warn(place, text);
     }
-    let restoration = Restoration::plan(keys, &stored, &owner.published_so_far()?, &files)?;
     let before = stored.published();
-    announce(&restoration, &before, &store, streams);
-    ask_for_consent(&arguments, &restoration.additions, streams).map_err(|error| error.at(&store))?;
-    let all: Vec<_> = before.into_iter().chain(restoration.keys()).collect();
-    for Addition { identity, .. } in &restoration.additions {
-        let place = owner.store_identity(identity, &all, now).map_err(|error| error.or_at(&store))?;
-        streams.say(&format!("restored {} to {place}", identity.key.key_id()));
-    }
+    let restoration = Restoration::plan(keys, &stored, &owner.published_so_far()?, &files)?;
+    announce(&restoration, &before, &owner.store(), streams);
+    ask_for_consent(&arguments, &restoration.additions, streams).map_err(|error| error.at(owner.store()))?;
+    store(&restoration, before, &owner, streams)?;
     match owner.confirms() && !arguments.no_wait {
         true => Ok(wait(&arguments.owner, &owner, &restoration.keys(), streams)?),
         false => Ok(()),
@@ -122,26 +117,29 @@ fn announce(restoration: &Restoration, before: &[PublishedKey], store: &str, str
         let (id, state) = (key.recipient.key_id(), key.state.as_str());
         streams.say(&format!("{store}: {id} is there ({state}) and stays as it is"));
         if *state_in_backup > key.state {
-            let text =
-                format!("it is {} in the backup: if it should be so here, change its state", state_in_backup.as_str());
-            streams.warn(id.as_str(), &text);
+            let state = state_in_backup.as_str();
+            streams
+                .warn(id.as_str(), &format!("it is {state} in the backup: if it should be so here, change its state"));
         }
     }
-    for Addition { identity, listed_in } in &restoration.additions {
-        let key = identity.key.published();
-        let (id, state, fingerprint) = (key.recipient.key_id(), key.state.as_str(), key.recipient.fingerprint());
-        let listed = match listed_in {
-            Some(file) => format!("is listed in {file}"),
-            None => "is listed in no keys file".to_owned(),
-        };
-        let created_at = key.created_at;
-        streams.say(&format!("{store}: adds {id} ({state}, created {created_at}), which {listed}: {fingerprint}"));
+    for addition in &restoration.additions {
+        streams.say(&format!("{store}: adds {}", description(addition)));
     }
     let after = restoration.keys();
     let (old, new) = (primary(before), primary(before.iter().chain(&after)));
     if let Some(new) = new.filter(|new| old.is_none_or(|old| old.recipient != new.recipient)) {
         streams.say(&format!("{store}: {} becomes the primary: new values are sealed to it", new.recipient.key_id()));
     }
+}
+
+fn description(Addition { identity, listed_in }: &Addition) -> String {
+    let PublishedKey { recipient, created_at, state, .. } = identity.key.published();
+    let listed = match listed_in {
+        Some(file) => format!("is listed in {file}"),
+        None => "is listed in no keys file".to_owned(),
+    };
+    let (id, state, fingerprint) = (recipient.key_id(), state.as_str(), recipient.fingerprint());
+    format!("{id} ({state}, created {created_at}), which {listed}: {fingerprint}")
 }
 
 /// Asks for each key that no keys file lists, and then for the whole.
@@ -164,6 +162,22 @@ fn ask_for_consent(
         0 => Ok(()),
         added => arguments.owner.ask_for_consent(streams, &format!("Restore {}?", counted(added, "key"))),
     }
+}
+
+/// Stores the keys that are missing.
+fn store(
+    restoration: &Restoration,
+    before: Vec<PublishedKey>,
+    owner: &KeyOwner,
+    streams: &mut Streams,
+) -> Result<(), CliError> {
+    let keys: Vec<_> = before.into_iter().chain(restoration.keys()).collect();
+    for Addition { identity, .. } in &restoration.additions {
+        let place = owner.store_identity(identity, &keys, Timestamp::now());
+        let place = place.map_err(|error| error.or_at(&owner.store()))?;
+        streams.say(&format!("restored {} to {place}", identity.key.key_id()));
+    }
+    Ok(())
 }
 
 /// Waits until the controller has published the keys.
