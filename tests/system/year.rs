@@ -28,7 +28,9 @@ use crate::sealing::condition;
 
 /// More than the renewal period.
 const MONTH: SignedDuration = SignedDuration::from_hours(31 * 24);
-const IN_A_NAMESPACE: usize = 100;
+/// The number of SealedSecrets, in three namespaces.
+const OBJECTS: usize = 300;
+const IN_A_NAMESPACE: usize = OBJECTS / 3;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![Test::blocking("year::two_clusters_live_through_a_year_of_rotations", |context| {
@@ -331,7 +333,7 @@ impl<'a> Year<'a> {
         self.repository.waxseal(&[&restore[..], &into_prod].concat())?;
         let restored = Prod::start(self.context, spare, self.clock, &self.recovery_recipient, namespaces).await?;
         self.lost = std::mem::replace(&mut self.prod, restored).namespaces;
-        self.prod.apply(&self.folder.join("deployed/apps")).await?;
+        self.prod.apply(&[self.folder.join("deployed/apps")]).await?;
         self.prod
             .until("what the restored keys open", |object| {
                 let is_unbacked = unbacked.contains(&prod::title(object));
@@ -343,7 +345,7 @@ impl<'a> Year<'a> {
         let [lost, of_edge] = self.primaries.clone();
         self.primaries = [self.prod.until_primary_after(&lost).await?, of_edge];
         self.fetch_keys()?;
-        self.repository.waxseal(&["rotate", "--identity", "../recovery.key", "apps"])?;
+        self.repository.waxseal(&["rotate", "apps", "--identity", "../recovery.key", "--to", "prod"])?;
         self.repository.commit("Rotate for the restored cluster")?;
         self.ledgers[0] = Ledger::default();
         self.deploy(&[]).await?;

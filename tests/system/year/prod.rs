@@ -187,7 +187,7 @@ impl<'a> Prod<'a> {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             different =
                 seen.values().find(|object| !is_as_wanted(object)).map(|object| (title(object), object.status.clone()));
-            (different.is_none() && !seen.is_empty()).then_some(())
+            (different.is_none() && seen.len() == super::OBJECTS).then_some(())
         });
         let outcome = done.await;
         outcome.map_err(|error| format!("{error}; one object: {different:?}").into())

@@ -166,13 +166,16 @@ impl<'a> Repository<'a> {
         Ok(stderr)
     }
 
-    /// Fetches the keys of the cluster. Accepts a new key if the controller's log has its fingerprint.
+    /// Fetches the keys of the cluster. Accepts each new key whose fingerprint is in the controller's log, and that lost
+    /// and deleted keys go.
     pub(super) fn fetch_keys(&self, controller_log: &str) -> TestResult {
         let fetch = ["keys", "fetch", "prod", "--context", "prod"];
         let said = String::from_utf8(self.command(&fetch).output()?.stderr)?;
-        let shown: Vec<_> = said.split_whitespace().filter(|word| word.starts_with("sha256:")).collect();
-        assert!(shown.iter().all(|fingerprint| controller_log.contains(fingerprint)), "{said}");
-        let accept = shown.iter().flat_map(|fingerprint| ["--accept", fingerprint]);
+        let fingerprint = |line: &str| line.rsplit(' ').next().map(str::to_owned);
+        let new: Vec<_> = said.lines().filter(|line| line.starts_with("new key ")).filter_map(fingerprint).collect();
+        assert!(new.iter().all(|fingerprint| controller_log.contains(fingerprint)), "{said}");
+        let shown = said.split_whitespace().filter(|word| word.starts_with("sha256:"));
+        let accept = shown.flat_map(|fingerprint| ["--accept", fingerprint]);
         self.waxseal(&fetch.into_iter().chain(accept).collect::<Vec<_>>()).map(drop)
     }
 
