@@ -18,7 +18,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Resource};
 use tower::util::MapResponseLayer;
 use waxseal_shared::names::Namespace;
-use waxseal_shared::sealing_key::PublishedKey;
+use waxseal_shared::sealing_key::{PublishedKey, SealingKeyStatus};
 use waxseal_shared::visible_text::escaped;
 
 pub(crate) use self::identity_secrets::IdentitySecret;
@@ -43,19 +43,26 @@ pub(crate) struct ClusterArguments {
     kubeconfig: Option<PathBuf>,
 }
 
+/// A SealingKey of a cluster, and what the controller says of it.
+pub(crate) struct ClusterKey {
+    pub(crate) key: PublishedKey,
+    pub(crate) status: SealingKeyStatus,
+}
+
 /// Lists the SealingKeys of a cluster and checks each; refuses a cluster without SealingKeys. Also returns the cluster as
 /// errors name it.
 pub(crate) fn sealing_keys(
     cluster: &ClusterArguments,
     namespace: &Namespace,
-) -> Result<(Vec<PublishedKey>, String), CliError> {
+) -> Result<(Vec<ClusterKey>, String), CliError> {
     let session = Session::of_keys(cluster, namespace)?;
     let place = session.place();
     let decoded = session.sealing_keys(namespace)?.into_iter().map(|object| {
-        PublishedKey::decode(&object)
-            .map_err(|error| CliError::refused(format!("a SealingKey of the cluster is not valid: {error}")).at(place))
+        let key = PublishedKey::decode(&object)
+            .map_err(|error| CliError::refused(format!("a SealingKey of the cluster is not valid: {error}")).at(place));
+        Ok(ClusterKey { key: key?, status: object.status.unwrap_or_default() })
     });
-    Ok((decoded.collect::<Result<_, _>>()?, place.to_owned()))
+    Ok((decoded.collect::<Result<_, CliError>>()?, place.to_owned()))
 }
 
 fn kubeconfig(cluster: &ClusterArguments) -> Result<Kubeconfig, CliError> {

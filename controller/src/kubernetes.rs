@@ -34,7 +34,7 @@ use waxseal_shared::key_ring::Keys;
 
 use crate::args;
 use crate::kubernetes::fetching::LargeObjects;
-use crate::kubernetes::keys::KeySource;
+use crate::kubernetes::keys::{KeyContext, KeySource, events};
 use crate::kubernetes::metrics::Metrics;
 use crate::kubernetes::objects::{Objects, SealedSecretParts, SecretParts, Unrecorded};
 use crate::kubernetes::reconciler::Context;
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
         keys: keys.clone(),
         forbidden: args.forbidden.metadata,
         objects: Arc::clone(&objects),
-        metrics,
+        metrics: Arc::clone(&metrics),
         large_objects: LargeObjects::new(),
     });
 
@@ -75,8 +75,17 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let mut tasks = JoinSet::new();
     tasks.spawn(server::serve(listener, sources));
     let generation = args.key_life.generation();
-    let key_source = KeySource::new(client.clone(), &key_namespace, Arc::clone(&keys_changed), generation, recovery);
-    tasks.spawn(key_source.run(keys_sender));
+    let (events, waiting_events) = events::channel();
+    tasks.spawn(events::write(client.clone(), key_namespace.clone(), waiting_events));
+    let key_context = KeyContext {
+        client: client.clone(),
+        namespace: key_namespace.clone(),
+        changed: Arc::clone(&keys_changed),
+        objects: Arc::clone(&objects),
+        metrics,
+        events,
+    };
+    tasks.spawn(KeySource::new(key_context, generation, recovery).run(keys_sender));
     for (kind, selection) in [
         ("identity Secrets", keys::identity_secrets(&key_namespace)),
         ("SealingKeys", keys::sealing_keys(&key_namespace)),

@@ -14,9 +14,6 @@ pub const MARK_LABEL: &str = "waxseal.dev/secret";
 pub const MARK_OWNED: &str = "owned";
 /// The type of the Secrets that hold identities of a controller.
 pub const IDENTITY_TYPE: &str = "waxseal.dev/sealing-key";
-/// The annotation of a SealingKey in which a controller confirms the state of the key: the identity has this state, and
-/// the controller uses the key accordingly. `spec.state` is only the request.
-pub const CONFIRMED_STATE_ANNOTATION: &str = "waxseal.dev/confirmed-state";
 /// The annotation of an identity Secret with the time at which `waxseal keys backup` last wrote the identity into a
 /// backup (RFC 3339, UTC, whole seconds).
 pub const BACKED_UP_ANNOTATION: &str = "waxseal.dev/backed-up-at";

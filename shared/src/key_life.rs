@@ -63,6 +63,13 @@ pub fn check_creation_time(created_at: Timestamp, now: Timestamp) -> Result<(), 
     if created_at.duration_since(now) > CLOCK_TOLERANCE { Err(FutureCreationTime(created_at)) } else { Ok(()) }
 }
 
+/// The time of a backup, from the annotation [`crate::api_group::BACKED_UP_ANNOTATION`]; `None` if the text is not an
+/// RFC 3339 time, and for a time before 1970 or more than 10 minutes after `now`.
+pub fn backup_time(annotation: &str, now: Timestamp) -> Option<Timestamp> {
+    let time: Timestamp = annotation.parse().ok()?;
+    (time >= Timestamp::UNIX_EPOCH && time.duration_since(now) <= CLOCK_TOLERANCE).then_some(time)
+}
+
 /// An identity with its public half. The recipient of the public half is always the identity's.
 #[derive(Debug)]
 pub struct HeldKey {
@@ -328,6 +335,18 @@ mod tests {
 
     fn key(state: KeyState) -> HeldKey {
         HeldKey::new(identity(), KeyRole::Cluster, now(), state)
+    }
+
+    #[test]
+    fn a_backup_was_made_in_the_past() {
+        let read = |text| backup_time(text, now());
+        assert_eq!(read("2026-11-21T13:00:00+01:00"), Some(now()));
+        assert_eq!(read("2026-11-21T12:10:00Z"), Some(time("2026-11-21T12:10:00Z")));
+        for refused in
+            ["", "yesterday", "2026-11-21", "2026-11-21T12:10:01Z", "9999-01-01T00:00:00Z", "-000001-01-01T00:00:00Z"]
+        {
+            assert_eq!(read(refused), None, "{refused}");
+        }
     }
 
     #[test]

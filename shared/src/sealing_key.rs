@@ -23,6 +23,11 @@ use crate::names::KeyId;
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.role"),
     printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
     printcolumn(name = "Created", type_ = "date", json_path = ".spec.createdAt"),
+    printcolumn(name = "Objects", type_ = "integer", json_path = ".status.objects"),
+    printcolumn(name = "Backup", type_ = "date", json_path = ".status.lastBackupTime"),
+    printcolumn(name = "Confirmed", type_ = "string", json_path = ".status.state", priority = 1),
+    printcolumn(name = "Only", type_ = "integer", json_path = ".status.onlyObjects", priority = 1),
+    printcolumn(name = "Identity", type_ = "string", json_path = ".status.identitySecret.name", priority = 1),
     crates(kube_core = "::kube_core")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -1,12 +1,13 @@
 //! `waxseal keys delete`: what needs a key, and what the user reads. The repositories are made by Git.
 
 use std::io::Write;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
 use crate::api_server::{head, list_of, object, point_at, request, serve_with};
-use crate::folder::{Folder, Run};
+use crate::folder::{Folder, Run, program};
 
 /// What an API server shows, and what was deleted there.
 #[derive(Clone, Default)]
@@ -73,7 +74,7 @@ fn folder() -> Folder {
     let folder = Folder::with_key();
     folder.generate("newer", &[]);
     folder.generate("recovery", &["--recovery"]);
-    folder.write(".git/info/exclude", "/*.yaml\n/*.key\n/kubeconfig\n");
+    folder.write(".git/info/exclude", "/*.yaml\n/*.key\n/*.age\n/keys/\n/kubeconfig\n");
     folder.git(&["init", "--quiet", "--initial-branch=main"]);
     folder
 }
@@ -271,7 +272,7 @@ hint: ask for a Role with the verb delete on secrets in waxseal-system
     cluster.serve(&folder);
     let error = format!(
         "error: context test: the controller did not remove the SealingKey {key} within 0 seconds
-hint: the request stays: the controller's log says why it is not carried out
+hint: the identity is deleted: start the controller, or see in its log why it keeps the SealingKey
 "
     );
     delete(&folder, &["apps", "--yes"]).fails(5, &(question + &error));
@@ -296,4 +297,66 @@ fn nothing_to_search_and_unknown_keys_are_refused() {
     let (_, error) = refused(&folder, &["nowhere", "--yes"]);
     assert!(error.contains("1 that could not be searched"), "{error}");
     assert_eq!(cluster.deletions(), []);
+}
+
+#[test]
+fn on_a_folder_the_key_file_is_deleted_once_a_backup_has_it() {
+    let folder = folder();
+    let key = folder.key_id("cluster");
+    let newer = folder.key_id("newer");
+    folder.write("db.yaml", seal(&folder, "db", &["cluster"]));
+    for (id, name) in [(&key, "cluster"), (&newer, "newer")] {
+        folder.write(&format!("keys/{id}.key"), folder.read(&format!("{name}.key")));
+    }
+    let published = folder.read("cluster.yaml").replace("Active", "Retired") + "---\n" + &folder.read("newer.yaml");
+    folder.write("keys/sealing-keys.yaml", published);
+    let delete = || folder.waxseal(&["keys", "delete", &key, "db.yaml", "--keys-dir", "keys", "--yes"]);
+    delete().fails(
+        3,
+        &format!(
+            "error: keys/sealing-keys.yaml: no backup has the identity of {key}\nhint: `waxseal keys backup` writes one\n"
+        ),
+    );
+    let backup = ["keys", "backup", "-o", "keys.age", "--keys", "recovery.yaml", "--keys-dir", "keys"];
+    let made = folder.waxseal(&backup).writes(&["keys.age", "keys/last-backup.yaml"]).finish();
+    assert_eq!(made.status.code(), Some(0), "{}", made.stderr);
+    let outcome = delete().finish();
+    assert_eq!(outcome.stdout, "db.yaml: shop/db: A (working tree)\n", "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(&format!("{key} is still needed: 1 in files\n")), "{}", outcome.stderr);
+    folder.write("db.yaml", seal(&folder, "db", &["cluster", "newer"]));
+    let file = format!("keys/{key}.key");
+    // Every other run must leave all files where they are.
+    let mut command = Command::new(program());
+    command.args(["keys", "delete", &key, "db.yaml", "--keys-dir", "keys", "--yes"]);
+    assert!(folder.isolated(&mut command).status().expect("waxseal runs").success());
+    assert!(!folder.path().join(&file).exists() && folder.path().join(format!("keys/{newer}.key")).exists());
+    // A restore brings it back.
+    let restore = ["keys", "restore", "keys.age", "--identity", "recovery.key", "--keys", "cluster.yaml", "--keys"];
+    let outcome = folder
+        .waxseal(&[&restore[..], &["newer.yaml", "--keys-dir", "keys", "--yes"]].concat())
+        .writes(&[&file])
+        .finish();
+    assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+    assert!(folder.read(&file).contains(folder.read("cluster.key").lines().last().expect("an identity")));
+}
+
+#[test]
+fn a_linked_key_file_is_refused() {
+    let folder = folder();
+    let key = folder.key_id("cluster");
+    folder.write("readme.txt", "nothing");
+    let published = folder.read("cluster.yaml").replace("Active", "Retired") + "---\n" + &folder.read("newer.yaml");
+    folder.write("keys/sealing-keys.yaml", published);
+    folder.write("keys/last-backup.yaml", format!("{key}: \"2099-01-01T00:00:00Z\"\n"));
+    std::os::unix::fs::symlink("../cluster.key", folder.path().join(format!("keys/{key}.key"))).expect("a link");
+    folder.waxseal(&["keys", "delete", &key, "readme.txt", "--keys-dir", "keys", "--yes"]).fails(
+        3,
+        &format!(
+            "keys/sealing-keys.yaml: the identity of {key} is deleted; only a backup has it then
+error: keys/{key}.key: is a symbolic link
+hint: delete the link and the file that it leads to
+"
+        ),
+    );
+    assert!(folder.path().join("cluster.key").exists());
 }

@@ -1,5 +1,8 @@
 //! `waxseal keys list`.
 
+use serde_json::{Value, json};
+
+use crate::api_server::{list, point_at, serve};
 use crate::folder::Folder;
 
 #[test]
@@ -64,4 +67,48 @@ fn keys_list_warns_of_a_creation_time_in_the_future() {
         "warning: keys.yaml: {id}: its creation time, 2999-01-01T00:00:00Z, is in the future: `waxseal seal` refuses this file\n"
     ));
     assert!(list.contains("Active (primary)  2999-01-01T00:00:00Z"), "{list}");
+}
+
+/// Shows what the controller says of the keys of a cluster, and what it does not say yet.
+#[test]
+fn keys_list_of_a_cluster_shows_state_age_objects_and_backup() {
+    let folder = Folder::new();
+    folder.generate("old", &[]);
+    folder.generate("new", &[]);
+    folder.generate("recovery", &["--recovery"]);
+    let mut keys = list(&folder, &["old", "new", "recovery"]);
+    let yesterday = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(25);
+    keys["items"][0]["spec"]["createdAt"] = json!("2020-01-01T00:00:00Z");
+    keys["items"][1]["spec"]["createdAt"] = json!(yesterday.to_string());
+    keys["items"][2]["spec"]["createdAt"] = json!("2020-01-01T00:00:00Z");
+    keys["items"][0]["spec"]["state"] = json!("Retired");
+    keys["items"][0]["status"] = json!({"state": "Active", "objects": 12, "onlyObjects": 3,
+        "identitySecret": {"name": "one", "uid": "u"}});
+    keys["items"][1]["status"] = json!({"state": "Active", "objects": 0, "onlyObjects": 0,
+        "lastBackupTime": "2026-01-01T00:00:00Z", "note": "of a newer definition"});
+    point_at(&folder, serve("200 OK", keys));
+    let run =
+        |format: &str| folder.waxseal(&["keys", "list", "--kubeconfig", "kubeconfig", "--format", format]).succeeds();
+    let text = run("text");
+    let rows: Vec<Vec<_>> =
+        text.lines().map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect();
+    assert_eq!(rows[0], ["KEY", "ROLE", "STATE", "CREATED", "AGE", "OBJECTS", "ONLY", "BACKUP", "KIND", "FINGERPRINT"]);
+    assert_eq!(rows[1][2], "Retired (not confirmed)");
+    assert_eq!(rows[1][5..8], ["12", "3", "none"]);
+    assert_eq!(rows[2][2], "Active (primary)");
+    assert_eq!(rows[2][4..8], ["1d", "0", "0", "2026-01-01T00:00:00Z"]);
+    assert_eq!((rows[3][2], &rows[3][5..8]), ("Active (not confirmed)", &["?", "?", "-"][..]));
+
+    let json: Value = serde_json::from_str(&run("json")).expect("JSON");
+    assert_eq!([&json[0]["state"], &json[0]["confirmedState"]], ["Retired", "Active"]);
+    assert_eq!(
+        [&json[0]["objects"], &json[0]["onlyObjects"], &json[0]["lastBackupTime"]],
+        [&json!(12), &json!(3), &Value::Null]
+    );
+    assert!(json[1]["ageSeconds"].as_i64().is_some_and(|age| (90_000..91_000).contains(&age)), "{json}");
+    assert_eq!(json[1]["lastBackupTime"], "2026-01-01T00:00:00Z");
+
+    let of_file = folder.waxseal(&["keys", "list", "old.yaml", "--format", "json"]).succeeds();
+    let of_file: Value = serde_json::from_str(&of_file).expect("JSON");
+    assert_eq!(of_file[0].as_object().expect("a row").len(), 8, "{of_file}");
 }

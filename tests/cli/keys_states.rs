@@ -8,7 +8,6 @@ use crate::api_server::{list, list_of, object, point_at, serve_changes};
 use crate::folder::{Folder, Run, program};
 use crate::terminal::Terminal;
 
-const CONFIRMED: &str = "waxseal.dev/confirmed-state";
 const NEXT: &str = "the holder of the private key can still read what was sealed to it, also in Git's history: change \
                     these values, run `waxseal keys fetch` in every other repository, and seal the new values\n";
 
@@ -29,7 +28,7 @@ fn folder() -> Folder {
 fn key(folder: &Folder, name: &str, requested: &str, confirmed: &str) -> Value {
     let mut object = object(&folder.read(&format!("{name}.yaml")));
     object["spec"]["state"] = requested.into();
-    object["metadata"]["annotations"] = json!({ (CONFIRMED): confirmed });
+    object["status"] = json!({ "state": confirmed });
     object
 }
 

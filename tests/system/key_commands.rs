@@ -60,7 +60,7 @@ impl<'a> Operator<'a> {
 }
 
 /// Binds the Role of `deploy/` to the operator.
-async fn give_rights(cluster: &Cluster) -> TestResult {
+pub(crate) async fn give_rights(cluster: &Cluster) -> TestResult {
     let binding: RoleBinding = serde_json::from_value(json!({
         "metadata": {"name": "operators"},
         "roleRef": {

@@ -157,11 +157,11 @@ async fn request(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Waits until the controller confirms a state in an annotation of the SealingKey.
+/// Waits until the controller confirms a state in the status of the SealingKey.
 async fn until_confirmed(keys: &Keys, key: &str, state: &str) -> TestResult {
     let confirmed = async || {
         let found = keys.published.get_opt(key).await.ok()??;
-        (found.annotations().get("waxseal.dev/confirmed-state")? == state).then_some(())
+        (found.status?.state?.as_str() == state).then_some(())
     };
     Ok(waiting::until(&format!("the confirmation of {state}"), DEADLINE, confirmed).await?)
 }

@@ -10,7 +10,7 @@ use crate::registration::{Context, Error, Test, TestResult};
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("kubectl::sealed_secrets_show_their_state_and_with_wide_output_the_message", sealed_secrets),
-        Test::new("kubectl::sealing_keys_show_role_state_and_creation_time", sealing_keys),
+        Test::new("kubectl::sealing_keys_show_their_state_and_what_depends_on_them", sealing_keys),
     ]
 }
 
@@ -40,7 +40,9 @@ async fn sealed_secrets(context: &Context) -> TestResult {
 
 async fn sealing_keys(context: &Context) -> TestResult {
     let table = table(context, KEY_NAMESPACE, "sealingkeys").await?;
-    assert_eq!(columns(&table), [("Name", 0), ("Role", 0), ("State", 0), ("Created", 0)]);
+    let always = ["Name", "Role", "State", "Created", "Objects", "Backup"].map(|name| (name, 0));
+    let wide = ["Confirmed", "Only", "Identity"].map(|name| (name, 1));
+    assert_eq!(columns(&table), [&always[..], &wide].concat());
     let rows = table["rows"].as_array().ok_or("rows")?;
     assert!(rows.iter().any(|row| row["cells"][1] == "Cluster" && row["cells"][2] == "Active"), "{rows:?}");
     Ok(())

@@ -12,6 +12,8 @@ mod http;
 mod hygiene;
 mod key_commands;
 mod key_deletion;
+mod key_events;
+mod key_status;
 mod key_succession;
 mod keys;
 mod kubectl;
@@ -70,6 +72,8 @@ fn tests() -> Vec<Test> {
         hygiene::tests(),
         key_commands::tests(),
         key_deletion::tests(),
+        key_events::tests(),
+        key_status::tests(),
         key_succession::tests(),
         keys::tests(),
         kubectl::tests(),

@@ -24,7 +24,11 @@ const EVERYWHERE: [(&str, &[&str]); 3] = [
 ];
 /// The rights that it also gives in the controller's own namespace, in addition to reading SealingKeys, which every
 /// user may.
-const IN_ITS_NAMESPACE: [(&str, &[&str]); 1] = [("sealingkeys", &["create", "delete", "list", "patch", "watch"])];
+const IN_ITS_NAMESPACE: [(&str, &[&str]); 3] = [
+    ("events", &["create"]),
+    ("sealingkeys", &["create", "delete", "list", "patch", "watch"]),
+    ("sealingkeys/status", &["patch"]),
+];
 /// The controller patches a SealingKey only to make it as strict as its identity.
 const SELDOM_USED: (&str, &str) = ("sealingkeys", "patch");
 
@@ -43,7 +47,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// The controller's requests so far. Watches among them can still run.
-fn requests(cluster: &Cluster) -> Result<Vec<Value>, Error> {
+pub(crate) fn requests(cluster: &Cluster) -> Result<Vec<Value>, Error> {
     let log = std::fs::read_to_string(cluster.audit_log())?;
     let user = format!("system:serviceaccount:{KEY_NAMESPACE}:{SERVICE_ACCOUNT}");
     let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());

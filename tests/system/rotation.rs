@@ -42,18 +42,22 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// SealedSecrets in several namespaces of a cluster of their own, their files, and the controller.
-struct Fleet<'a> {
+pub(crate) struct Fleet<'a> {
     context: &'a Context,
     cluster: &'a Cluster,
-    controller: Controller,
-    keys: Keys,
-    namespaces: Vec<Namespace>,
-    first: String,
+    pub(crate) controller: Controller,
+    pub(crate) keys: Keys,
+    pub(crate) namespaces: Vec<Namespace>,
+    pub(crate) first: String,
 }
 
 impl<'a> Fleet<'a> {
     /// Installs a controller with one key, and seals these Secrets for namespaces with these prefixes.
-    async fn start(context: &'a Context, cluster: &'a Cluster, manifests: &[(&str, String)]) -> Result<Self, Error> {
+    pub(crate) async fn start(
+        context: &'a Context,
+        cluster: &'a Cluster,
+        manifests: &[(&str, String)],
+    ) -> Result<Self, Error> {
         installation::apply(cluster).await?;
         let keys = Keys::of(cluster);
         let identity = new_identity();
@@ -74,15 +78,15 @@ impl<'a> Fleet<'a> {
         Ok(fleet)
     }
 
-    fn files(&self) -> PathBuf {
+    pub(crate) fn files(&self) -> PathBuf {
         self.cluster.folder().join("files")
     }
 
-    fn keys_file(&self) -> PathBuf {
+    pub(crate) fn keys_file(&self) -> PathBuf {
         self.cluster.folder().join("keys.yaml")
     }
 
-    fn fetch_keys(&self) -> TestResult {
+    pub(crate) fn fetch_keys(&self) -> TestResult {
         let fetched = installation::fetch_keys(&self.context.programs, &self.controller.kubeconfig, &self.keys_file())?;
         let text = String::from_utf8_lossy(&fetched.stderr);
         if fetched.status.success() { Ok(()) } else { Err(text.into()) }
@@ -102,26 +106,26 @@ impl<'a> Fleet<'a> {
     }
 
     /// Applies the files, as a GitOps tool does.
-    fn apply(&self) -> TestResult {
+    pub(crate) fn apply(&self) -> TestResult {
         let files = self.files();
         self.kubectl(&["apply", "--server-side", "-f", files.to_str().ok_or("a path in UTF-8")?]).map(drop)
     }
 
     /// Adds a key that was made later than all others. Returns its identity.
-    async fn add_primary(&self) -> Result<Identity, Error> {
+    pub(crate) async fn add_primary(&self) -> Result<Identity, Error> {
         let identity = new_identity();
         self.keys.identities.create(&PostParams::default(), &secret("two", &identity, SECOND)).await?;
         self.keys.until_published(identity.recipient().key_id().as_str(), KeyState::Active).await?;
         Ok(identity)
     }
 
-    async fn objects(&self) -> Result<Vec<SealedSecret>, Error> {
+    pub(crate) async fn objects(&self) -> Result<Vec<SealedSecret>, Error> {
         Ok(Api::<SealedSecret>::all(self.cluster.client()).list(&ListParams::default()).await?.items)
     }
 
     /// Waits until the status of every object is about its present generation and is as wanted. The controller stays
     /// ready all the time. Returns the objects.
-    async fn until_all(
+    pub(crate) async fn until_all(
         &self,
         what: &str,
         is_as_wanted: impl Fn(&SealedSecretStatus) -> bool,
@@ -170,7 +174,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// Replaces the controller by another one. Waits until it has looked at all objects.
-    async fn restart(&mut self) -> TestResult {
+    pub(crate) async fn restart(&mut self) -> TestResult {
         let another = started(self.context, self.cluster, "another").await?;
         std::mem::replace(&mut self.controller, another).stop().await?;
         let count = self.objects().await?.len();
@@ -192,7 +196,7 @@ impl<'a> Fleet<'a> {
 }
 
 /// Manifests of Secrets with one value each.
-fn secrets(count: usize, length: usize) -> String {
+pub(crate) fn secrets(count: usize, length: usize) -> String {
     let manifest = |number| opaque(&format!("db-{number}"), &[("PASSWORD", &"hunter2".repeat(length))]);
     (0..count).map(manifest).collect::<Vec<_>>().join("\n---\n")
 }
@@ -206,9 +210,14 @@ fn all_offers(objects: &[SealedSecret]) -> Result<Vec<BTreeMap<String, OfferedWr
 }
 
 /// Whether a status offers a wrap for one key and for no other, and says that this key has none yet.
-fn offers_one_key(status: &SealedSecretStatus, key: &str) -> bool {
+pub(crate) fn offers_one_key(status: &SealedSecretStatus, key: &str) -> bool {
     let offered: Vec<_> = status.rewrapped.values().flat_map(|offer| offer.wraps.keys()).collect();
     offered == [key] && key_current(status) == Some(("False", "Behind")) && status.settled.is_some()
+}
+
+/// Whether nothing is missing.
+pub(crate) fn is_current(status: &SealedSecretStatus) -> bool {
+    key_current(status).is_none() && status.settled.is_some()
 }
 
 fn key_current(status: &SealedSecretStatus) -> Option<(&str, &str)> {
@@ -287,7 +296,6 @@ async fn whole(context: &Context, cluster: &Cluster) -> TestResult {
     let report = run(rotate.args(["--offers", "-"]), &offered)?;
     assert_eq!(report, "");
     fleet.apply()?;
-    let is_current = |status: &SealedSecretStatus| key_current(status).is_none() && status.settled.is_some();
     let current = fleet.until_all("objects that are up to date", is_current).await?;
     for object in &current {
         let status = object.status.as_ref().ok_or("no status")?;
@@ -330,7 +338,6 @@ async fn from_cluster(context: &Context, cluster: &Cluster) -> TestResult {
     let expected = format!("{said}changed 5 of 5 SealedSecrets in 2 files\n");
     assert_eq!(rotate(&kubeconfig)?, (Some(0), expected));
     fleet.apply()?;
-    let is_current = |status: &SealedSecretStatus| key_current(status).is_none() && status.settled.is_some();
     fleet.until_all("objects that are up to date", is_current).await?;
     assert_eq!(rotate(&kubeconfig)?, (Some(0), format!("{said}changed 0 of 5 SealedSecrets in 0 files\n")));
     Ok(())
@@ -394,13 +401,13 @@ async fn recovery(context: &Context, cluster: &Cluster) -> TestResult {
     // Another start, also after somebody else deleted its SealingKey, and a rotation of the files.
     let another = configured("again", ours.recipient().as_str()).await?;
     std::mem::replace(&mut fleet.controller, another).stop().await?;
-    assert_eq!(fleet.keys.published.get(&ours_id).await?.resource_version(), published.resource_version());
+    let again = fleet.keys.published.get(&ours_id).await?.metadata;
+    assert_eq!((again.uid, again.generation), (published.metadata.uid, published.metadata.generation));
     fleet.fetch_keys()?;
     let mut rotate = Command::new(&context.programs.waxseal);
     rotate.env_clear().arg("rotate").arg(fleet.files()).arg("--keys").arg(fleet.keys_file());
     run(rotate.arg("--kubeconfig").arg(cluster.admin_kubeconfig()), "")?;
     fleet.apply()?;
-    let is_current = |status: &SealedSecretStatus| key_current(status).is_none() && status.settled.is_some();
     fleet.until_all("objects that are up to date", is_current).await?;
     let sealed: SealedSecret = serde_json::from_value(crate::sealing::plain_value(
         &fleet.seal(&opaque("new", &[("A", "x")]), &fleet.namespaces[0])?,

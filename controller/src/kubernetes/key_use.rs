@@ -1,5 +1,5 @@
-//! The keys that an object has wraps for, as its status says. For the metrics only: everybody who may write the status can
-//! forge it.
+//! The keys that an object has wraps for, as its status says. For metrics and the status of SealingKeys only: everybody
+//! who may write the status of an object can forge it.
 
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealed_secret::SealedSecretStatus;
@@ -8,10 +8,10 @@ use waxseal_shared::sealed_secret::SealedSecretStatus;
 const MAX_KEYS: usize = 16;
 
 /// The keys of one object, in a few bytes each.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct KeyUse(Box<[UsedKey]>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct UsedKey {
     /// The 16 hex digits of the key id.
     id: u64,

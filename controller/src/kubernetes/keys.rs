@@ -1,10 +1,13 @@
 //! The controller's keys: read from identity Secrets, published as SealingKeys.
 
+pub(super) mod events;
 mod identities;
 mod key_error;
+mod key_status;
+mod object_counts;
 mod publication;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,20 +17,25 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::{Client, Resource};
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use waxseal_shared::key::Recipient;
-use waxseal_shared::key_life::{StoredKeys, StrictestStates, first_key_obstacle};
+use waxseal_shared::key_life::{HeldKey, StoredKeys, StrictestStates, first_key_obstacle};
 use waxseal_shared::key_ring::{KeyRing, Keys};
 use waxseal_shared::key_succession::{KeyGeneration, Succession};
+use waxseal_shared::names::KeyId;
 use waxseal_shared::recovery_keys::RecoveryKeys;
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::SealingKey;
+use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
 
+use self::events::Events;
 use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
 use self::key_error::KeyError;
+use self::key_status::{KeyStatus, StoredIdentity};
+use self::object_counts::ObjectCounts;
 use self::publication::{Publication, Requests};
 use super::lists::{self, Extent, Selection};
-use super::objects;
+use super::metrics::Metrics;
+use super::objects::{self, Objects};
 use crate::log::{self, Complaints};
 
 /// The time between two looks at the keys without a change of an identity Secret or SealingKey.
@@ -40,11 +48,23 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const NO_FIRST_KEY: &str = "there is no sealing key, because key generation is off: add an identity Secret";
 
+/// What the keys are read with, and what they are counted with and shown in.
+pub(super) struct KeyContext {
+    pub(super) client: Client,
+    pub(super) namespace: String,
+    /// Notified at every change of an identity Secret or SealingKey.
+    pub(super) changed: Arc<Notify>,
+    pub(super) objects: Arc<Objects>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) events: Events,
+}
+
 /// The identity Secrets and SealingKeys of one namespace.
 pub(super) struct KeySource {
     client: Client,
-    /// Notified at every change of an identity Secret or SealingKey.
     changed: Arc<Notify>,
+    counts: ObjectCounts,
+    metrics: Arc<Metrics>,
     identities: IdentitySecrets,
     publication: Publication,
     generation: KeyGeneration,
@@ -65,18 +85,15 @@ struct KeyProblems {
 }
 
 impl KeySource {
-    pub(super) fn new(
-        client: Client,
-        namespace: &str,
-        changed: Arc<Notify>,
-        generation: KeyGeneration,
-        recovery: RecoveryKeys,
-    ) -> Self {
+    pub(super) fn new(context: KeyContext, generation: KeyGeneration, recovery: RecoveryKeys) -> Self {
+        let KeyContext { client, namespace, changed, objects, metrics, events } = context;
         Self {
-            identities: IdentitySecrets::new(client.clone(), namespace),
-            publication: Publication::new(client.clone(), namespace),
+            identities: IdentitySecrets::new(client.clone(), &namespace, events.clone()),
+            publication: Publication::new(client.clone(), &namespace, events),
             client,
             changed,
+            counts: ObjectCounts::new(objects),
+            metrics,
             generation,
             strictest: StrictestStates::default(),
             next_renewal: None,
@@ -102,7 +119,13 @@ impl KeySource {
             self.log_news(problems, failing_since);
             let pause = sleep(PAUSE);
             // Looks again after a change and after the wait.
-            let _ = timeout(wait, self.changed.notified()).await;
+            tokio::select! {
+                // The counts first: a look that a written status causes must know that they change.
+                biased;
+                () = self.counts.are_due() => {}
+                () = self.changed.notified() => {}
+                () = sleep(wait) => {}
+            }
             pause.await;
         }
     }
@@ -119,16 +142,12 @@ impl KeySource {
         let now = Timestamp::now();
         let (mut stored, requests) = self.keys_and_successor(now, problems).await?;
         let broken_count = stored.broken.len();
+        let identities = identities::by_key(&stored);
+        self.show_in_metrics(broken_count, &identities);
         problems.obstacles.extend(stored.broken.iter().cloned());
         let succession = self.succession(&stored, &requests, now);
         self.next_renewal = succession.next_renewal();
-        let mut unwritten = BTreeSet::new();
-        for (identity, state) in stored.tighten(&mut self.strictest, |key| succession.state(key)) {
-            if let Err(error) = self.identities.write_state(identity, state).await {
-                unwritten.insert(identity.key.clone());
-                problems.failures.push(error);
-            }
-        }
+        let unwritten = self.write_states(&mut stored, &succession, problems).await;
         let held = stored.into_keys();
         let requested_recovery = self.publication.recovery_requests(&self.recovery).await?;
         let present = |recipient: &Recipient| requested_recovery.published(recipient);
@@ -140,17 +159,61 @@ impl KeySource {
             publish_keys(sender, &keys);
         }
         // Publishes the SealingKeys before the controller becomes ready: people fetch them as soon as it is ready.
-        problems.failures.extend(self.publication.publish(keys.held(), &requests, &unwritten).await);
-        problems.failures.extend(self.publication.publish_recovery(&recovery, &requested_recovery).await);
+        let own: Vec<_> = keys.held().iter().map(|key| self.own_status(key, &identities, &unwritten)).collect();
+        problems.failures.extend(self.publication.publish(own, &requests).await);
+        let of_recovery: Vec<_> = recovery.iter().map(|key| self.recovery_status(key)).collect();
+        problems.failures.extend(self.publication.publish(of_recovery, &requested_recovery).await);
         publish_keys(sender, &keys);
         problems.failures.extend(self.publication.remove_planted(keys.held(), &recovery, broken_count).await);
         Ok(())
     }
 
+    /// Gives the keys their states, and writes these to the identity Secrets. Returns the keys whose Secrets do not have
+    /// the state.
+    async fn write_states(
+        &mut self,
+        stored: &mut StoredKeys<IdentityVersion>,
+        succession: &Succession,
+        problems: &mut KeyProblems,
+    ) -> BTreeSet<KeyId> {
+        let mut unwritten = BTreeSet::new();
+        for (identity, state) in stored.tighten(&mut self.strictest, |key| succession.state(key)) {
+            if let Err(error) = self.identities.write_state(identity, state).await {
+                unwritten.insert(identity.key.clone());
+                problems.failures.push(error);
+            }
+        }
+        unwritten
+    }
+
+    /// What the status of a held key says. The state of an unwritten key is not confirmed.
+    fn own_status<'a>(
+        &self,
+        key: &'a HeldKey,
+        identities: &BTreeMap<KeyId, StoredIdentity>,
+        unwritten: &BTreeSet<KeyId>,
+    ) -> (&'a PublishedKey, KeyStatus) {
+        let (id, key) = (key.key_id(), key.published());
+        let state = (!unwritten.contains(id)).then_some(key.state);
+        (key, KeyStatus { state, counts: self.counts.of(id), identity: identities.get(id).cloned() })
+    }
+
+    /// What the status of a recovery key says: its state needs no identity Secret.
+    fn recovery_status<'a>(&self, key: &'a PublishedKey) -> (&'a PublishedKey, KeyStatus) {
+        let counts = self.counts.of(key.recipient.key_id());
+        (key, KeyStatus { state: Some(key.state), counts, identity: None })
+    }
+
+    fn show_in_metrics(&self, broken_count: usize, identities: &BTreeMap<KeyId, StoredIdentity>) {
+        self.metrics.broken_identities.set(i64::try_from(broken_count).unwrap_or(i64::MAX));
+        let backups = identities.iter().filter_map(|(key, identity)| Some((key.clone(), identity.last_backup?)));
+        self.metrics.set_backups(backups.collect());
+    }
+
     /// Returns the identities, and what their SealingKeys request. Makes the successor that is due and reads everything
     /// again ([`waxseal_shared::key_succession`]).
     async fn keys_and_successor(
-        &self,
+        &mut self,
         now: Timestamp,
         problems: &mut KeyProblems,
     ) -> Result<(StoredKeys<IdentityVersion>, Requests), KeyError> {
@@ -164,10 +227,13 @@ impl KeySource {
                 return Ok((stored, requests));
             }
         };
-        if let Err(error) = self.identities.create_successor(&successor).await {
-            // Returns the keys all the same: a requested revocation must not wait for the successor.
-            problems.failures.push(error);
-            return Ok((stored, requests));
+        match self.identities.create_successor(&successor).await {
+            Ok(made) => self.publication.note_made(made),
+            Err(error) => {
+                // Returns the keys all the same: a requested revocation must not wait for the successor.
+                problems.failures.push(error);
+                return Ok((stored, requests));
+            }
         }
         let stored = self.identities.read(now).await?;
         let requests = self.publication.requests(&stored).await?;
@@ -190,7 +256,7 @@ impl KeySource {
 
     /// Returns the identities. Makes the first one unless something forbids it ([`waxseal_shared::key_life`]).
     async fn identities_or_first(
-        &self,
+        &mut self,
         now: Timestamp,
         problems: &mut KeyProblems,
     ) -> Result<StoredKeys<IdentityVersion>, KeyError> {
@@ -205,7 +271,7 @@ impl KeySource {
         if self.has_first_key_obstacle().await? {
             return Ok(present);
         }
-        self.identities.create_first(now).await?;
+        self.publication.note_made(self.identities.create_first(now).await?);
         let made = self.identities.read(now).await?;
         if made.is_empty() {
             problems.failures.push(KeyError::FirstNameTaken);

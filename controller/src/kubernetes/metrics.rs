@@ -1,8 +1,10 @@
 //! The metrics of the controller. Their labels are kinds, reasons and key ids, never the name of an object.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -11,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
 use waxseal_shared::key_ring::Keys;
+use waxseal_shared::names::KeyId;
 use waxseal_shared::reason::Reason;
 
 use super::answer_deadlines::LastContact;
@@ -39,6 +42,9 @@ pub(super) struct Metrics {
     last_contact: Arc<LastContact>,
     key_objects: Family<KeyLabel, Gauge>,
     key_only_objects: Family<KeyLabel, Gauge>,
+    key_backups: Family<KeyLabel, Gauge>,
+    backups: Mutex<BTreeMap<KeyId, Timestamp>>,
+    pub(super) broken_identities: Gauge,
     sealed_secrets: Family<ReasonLabel, Gauge>,
     silence: Gauge<f64, AtomicU64>,
     reconciles: Family<ReasonLabel, Counter>,
@@ -58,6 +64,9 @@ impl Metrics {
             last_contact,
             key_objects: Family::default(),
             key_only_objects: Family::default(),
+            key_backups: Family::default(),
+            backups: Mutex::default(),
+            broken_identities: Gauge::default(),
             sealed_secrets: Family::default(),
             silence: Gauge::default(),
             reconciles: Family::default(),
@@ -78,6 +87,14 @@ impl Metrics {
         registry.register("sealing_key_objects", help, self.key_objects.clone());
         let help = "SealedSecrets that only this published key opens, as their statuses say";
         registry.register("sealing_key_only_objects", help, self.key_only_objects.clone());
+        registry.register_with_unit(
+            "sealing_key_last_backup_timestamp",
+            "When the identity of a sealing key was last backed up, since 1970",
+            Unit::Seconds,
+            self.key_backups.clone(),
+        );
+        let help = "Identity Secrets that are not used, because they are broken";
+        registry.register("broken_identities", help, self.broken_identities.clone());
         registry.register("reconciles", "Reconciles by the reason they ended with", self.reconciles.clone());
         let timeouts = self.reconcile_timeouts.clone();
         registry.register("reconcile_timeouts", "Reconciles that did not finish in time", timeouts);
@@ -102,6 +119,11 @@ impl Metrics {
         self.watch_failures.get_or_create(&KindLabel { kind }).inc();
     }
 
+    /// Sets when each key was last backed up.
+    pub(super) fn set_backups(&self, backups: BTreeMap<KeyId, Timestamp>) {
+        *self.backups.lock().unwrap_or_else(PoisonError::into_inner) = backups;
+    }
+
     /// The metrics in the OpenMetrics text format.
     pub(super) fn to_text(&self) -> String {
         self.sealed_secrets.clear();
@@ -112,9 +134,14 @@ impl Metrics {
         self.key_only_objects.clear();
         for key in self.keys.borrow().published() {
             let label = KeyLabel { key: key.recipient.key_id().to_string() };
-            let counts = self.objects.counts_of_key(key.recipient.key_id());
-            self.key_objects.get_or_create(&label).set(counts.objects);
-            self.key_only_objects.get_or_create(&label).set(counts.only_objects);
+            if let Some(counts) = self.objects.counts_of_key(key.recipient.key_id()) {
+                self.key_objects.get_or_create(&label).set(counts.objects);
+                self.key_only_objects.get_or_create(&label).set(counts.only_objects);
+            }
+        }
+        self.key_backups.clear();
+        for (key, time) in &*self.backups.lock().unwrap_or_else(PoisonError::into_inner) {
+            self.key_backups.get_or_create(&KeyLabel { key: key.to_string() }).set(time.as_second());
         }
         self.silence.set(self.last_contact.age().as_secs_f64());
         let mut text = String::new();

@@ -63,6 +63,8 @@ pub(super) struct Known {
 pub(super) struct Objects {
     state: Mutex<State>,
     listed: Notify,
+    /// Notified whenever the counts of a key can have changed.
+    key_use_changed: Notify,
 }
 
 struct State {
@@ -156,16 +158,16 @@ impl Known {
 impl Objects {
     pub(super) fn new() -> Self {
         let state = State { sealed_secrets: RecordCache::new(), secrets: RecordCache::new() };
-        Self { state: Mutex::new(state), listed: Notify::new() }
+        Self { state: Mutex::new(state), listed: Notify::new(), key_use_changed: Notify::new() }
     }
 
-    /// Whether all SealedSecrets and all marked Secrets were listed at least once.
+    /// Whether all SealedSecrets and all marked Secrets were listed since the start, or since the API server was restored.
     pub(super) fn are_listed(&self) -> bool {
         let state = self.lock();
         state.sealed_secrets.is_complete() && state.secrets.is_complete()
     }
 
-    /// Waits until all SealedSecrets and all marked Secrets were listed at least once.
+    /// Waits until all SealedSecrets and all marked Secrets are listed.
     pub(super) async fn listed(&self) {
         loop {
             let mut listed = std::pin::pin!(self.listed.notified());
@@ -178,6 +180,11 @@ impl Objects {
         }
     }
 
+    /// Waits until the counts of a key can have changed since the last wait. Only one task may wait.
+    pub(super) async fn key_use_changed(&self) {
+        self.key_use_changed.notified().await;
+    }
+
     /// Records an event of SealedSecrets; returns the objects that need a reconcile.
     pub(super) fn record_sealed_secrets(&self, event: Event<SealedSecretRecord>) -> Vec<ObjectKey> {
         let cache = &mut self.lock().sealed_secrets;
@@ -185,17 +192,20 @@ impl Objects {
             Event::Listed(listed, version) => {
                 cache.replace(listed, version, SealedSecretRecord::keep_history);
                 self.listed.notify_waiters();
+                self.key_use_changed.notify_one();
                 cache.iter().map(|(key, _)| key.clone()).collect()
             }
             Event::Applied(key, record) => {
                 let needs_reconcile = cache.get(&key).is_none_or(|known| {
                     !record.version.is_before(known.version) && record.needs_reconcile_after(known)
                 });
+                self.note_key_use(cache.get(&key), &record);
                 cache.apply(key.clone(), record, SealedSecretRecord::keep_history);
                 needs_reconcile.then_some(key).into_iter().collect()
             }
             Event::Deleted(key, record) => {
                 cache.delete(&key, &record);
+                self.key_use_changed.notify_one();
                 Vec::new()
             }
         }
@@ -252,6 +262,7 @@ impl Objects {
             return 0;
         }
         if let Some(written) = written {
+            self.note_key_use(cache.get(key), &written);
             cache.apply(key.clone(), written, SealedSecretRecord::keep_history);
         }
         let Some(record) = cache.get_mut(key) else {
@@ -272,11 +283,18 @@ impl Objects {
         counts
     }
 
-    /// The number of SealedSecrets with a wrap for a key, as their statuses say.
-    pub(super) fn counts_of_key(&self, key: &KeyId) -> KeyCounts {
+    /// The number of SealedSecrets with a wrap for a key, as their statuses say; `None` while not all are listed.
+    pub(super) fn counts_of_key(&self, key: &KeyId) -> Option<KeyCounts> {
+        let cache = &self.lock().sealed_secrets;
         let mut counts = KeyCounts::default();
-        self.lock().sealed_secrets.iter().for_each(|(_, record)| record.key_use.count(key, &mut counts));
-        counts
+        cache.iter().for_each(|(_, record)| record.key_use.count(key, &mut counts));
+        cache.is_complete().then_some(counts)
+    }
+
+    fn note_key_use(&self, before: Option<&SealedSecretRecord>, now: &SealedSecretRecord) {
+        if before.is_none_or(|before| before.key_use != now.key_use) {
+            self.key_use_changed.notify_one();
+        }
     }
 
     /// Searches for orphans: Secrets that are marked `owned`, have no owner, and have had no SealedSecret in this
@@ -413,6 +431,7 @@ impl From<SecretParts> for (ObjectKey, SecretRecord) {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use serde_json::json;
 
     use super::*;
@@ -434,6 +453,48 @@ mod tests {
         assert_eq!(objects.record_end(&key, Reason::Materialised, Some(object("2").1)), 0);
         assert!(objects.known(&key).is_none());
         assert!(objects.counts_by_reason().is_empty());
+    }
+
+    #[test]
+    fn counts_are_unknown_until_all_objects_are_listed() {
+        let objects = Objects::new();
+        let key = KeyId::parse("k0123456789abcdef").expect("a key id");
+        let (name, mut record) = object("1");
+        record.set_status(&using(&key));
+        objects.record_sealed_secrets(Event::Applied(name.clone(), record.clone()));
+        assert_eq!(objects.counts_of_key(&key), None);
+        let listed = || Event::Listed(vec![(name.clone(), record.clone())], ResourceVersion::parse("1"));
+        objects.record_sealed_secrets(listed());
+        assert_eq!(objects.counts_of_key(&key), Some(KeyCounts { objects: 1, only_objects: 1 }));
+        objects.clear();
+        assert_eq!(objects.counts_of_key(&key), None);
+    }
+
+    #[test]
+    fn each_change_of_the_counts_is_noticed_and_no_other() {
+        let objects = Objects::new();
+        let is_noticed = || objects.key_use_changed().now_or_never().is_some();
+        let (name, plain) = object("1");
+        objects.record_sealed_secrets(Event::Listed(Vec::new(), ResourceVersion::parse("1")));
+        assert!(is_noticed() && !is_noticed(), "a list");
+        objects.record_sealed_secrets(Event::Applied(name.clone(), plain));
+        assert!(is_noticed(), "a new object");
+        objects.record_sealed_secrets(Event::Applied(name.clone(), object("2").1));
+        assert!(!is_noticed(), "another version");
+        let mut used = object("3").1;
+        used.set_status(&using(&KeyId::parse("k0123456789abcdef").expect("a key id")));
+        objects.record_end(&name, Reason::Materialised, Some(used.clone()));
+        assert!(is_noticed(), "a written status");
+        objects.record_sealed_secrets(Event::Applied(name.clone(), used.clone()));
+        assert!(!is_noticed(), "the event of this write");
+        objects.record_sealed_secrets(Event::Deleted(name, used));
+        assert!(is_noticed(), "a deletion");
+    }
+
+    /// A status whose only envelope has a wrap for this key alone.
+    fn using(key: &KeyId) -> SealedSecretStatus {
+        let keys = BTreeMap::from([("e0000000000".to_owned(), vec![key.to_string()])]);
+        SealedSecretStatus { keys, ..SealedSecretStatus::default() }
     }
 
     #[test]

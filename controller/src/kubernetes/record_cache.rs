@@ -50,7 +50,7 @@ impl<R: Versioned> RecordCache<R> {
         Self { records: HashMap::new(), is_complete: false }
     }
 
-    /// Whether all objects were listed at least once.
+    /// Whether all objects were listed since the start, or since the records were removed.
     pub(super) fn is_complete(&self) -> bool {
         self.is_complete
     }
@@ -107,6 +107,7 @@ impl<R: Versioned> RecordCache<R> {
     /// with those from now on.
     pub(super) fn clear(&mut self) {
         self.records.clear();
+        self.is_complete = false;
     }
 }
 
@@ -169,6 +170,14 @@ mod tests {
         let mut cache = cache(&[("db", Record(7, "before the restore"))]);
         cache.replace(vec![(key("db"), Record(3, "restored"))], ResourceVersion(9), |_, _| {});
         assert_eq!(cache.get(&key("db")), Some(&Record(3, "restored")));
+    }
+
+    #[test]
+    fn a_cache_without_its_records_is_not_complete() {
+        let mut cache = cache(&[]);
+        cache.replace(vec![(key("db"), Record(1, ""))], ResourceVersion(5), |_, _| {});
+        cache.clear();
+        assert!(!cache.is_complete());
     }
 
     #[test]

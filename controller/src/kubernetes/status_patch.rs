@@ -45,7 +45,7 @@ fn json_of(status: &SealedSecretStatus) -> Map<String, Value> {
 /// Returns the merge patch (RFC 7396) that changes the map `from` into the map `to`. The API server keeps a field that
 /// the patch does not name. So the patch has null for each field or entry that it removes, and the fields of a status
 /// that this program does not know stay.
-fn difference(from: &Map<String, Value>, to: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn difference(from: &Map<String, Value>, to: &Map<String, Value>) -> Map<String, Value> {
     let gone = from.keys().filter(|key| !to.contains_key(*key)).map(|key| (key.clone(), Value::Null));
     let changed = to.iter().filter(|(key, value)| from.get(*key) != Some(*value));
     let changed = changed.map(|(key, value)| match (from.get(key), value) {

@@ -65,9 +65,11 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
         found.ok_or_else(|| CliError::refused(format!("{} was changed meanwhile", arguments.key)).at(&place))?;
     owner.delete_identity(found)?;
     if owner.confirms() {
-        arguments.owner.wait_until(&owner, &format!("remove the SealingKey {}", arguments.key), |keys| {
+        let gone = arguments.owner.wait_until(&owner, &format!("remove the SealingKey {}", arguments.key), |keys| {
             keys.iter().all(|found| found.key.recipient != key.recipient).then_some(())
-        })?;
+        });
+        let hint = "the identity is deleted: start the controller, or see in its log why it keeps the SealingKey";
+        gone.map_err(|error| error.with_hint(hint))?;
     }
     streams.say(&format!("deleted {}; run `waxseal keys fetch` in each repository", arguments.key));
     Ok(())

@@ -72,6 +72,7 @@ pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<()
 fn fetch(arguments: &FetchArguments, target: &KeysTarget, current: Option<&str>) -> Result<Fetched, CliError> {
     let current = target.keys_in(current)?;
     let (keys, place) = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
+    let keys: Vec<_> = keys.into_iter().map(|found| found.key).collect();
     as_read_back(&keys, &place)?;
     check_creation_times(&place, &keys)?;
     let mut fetched = Fetched::merge(&current, keys).map_err(|Contradiction(id)| {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde_json::Value;
-use waxseal_shared::api_group::CONFIRMED_STATE_ANNOTATION;
 use waxseal_shared::key_life::primary;
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::Namespace;
@@ -247,9 +246,7 @@ impl OwnedKey {
 
     /// The state that the controller confirms: the identity Secret has this state, and the controller acts on it.
     pub(super) fn confirmed(&self) -> Option<KeyState> {
-        let object = self.object.as_ref()?;
-        let annotated = || KeyState::parse(object.metadata.annotations.as_ref()?.get(CONFIRMED_STATE_ANNOTATION)?);
-        object.status.as_ref().and_then(|status| status.state).or_else(annotated)
+        self.object.as_ref()?.status.as_ref()?.state
     }
 }
 

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use waxseal_shared::key_life::{check_creation_time, primary};
 use waxseal_shared::names::Namespace;
-use waxseal_shared::sealing_key::PublishedKey;
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKeyStatus};
+use waxseal_shared::visible_text::escaped;
 
 use crate::cluster::{self, ClusterArguments};
 use crate::clusters::Clusters;
@@ -57,19 +58,43 @@ struct Row {
     kind: &'static str,
     created_at: String,
     fingerprint: String,
+    #[serde(flatten)]
+    in_cluster: Option<InCluster>,
+}
+
+/// What only the controller of a cluster knows of a key.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InCluster {
+    /// The state that the controller has carried out.
+    confirmed_state: Option<KeyState>,
+    age_seconds: i64,
+    objects: Option<i64>,
+    only_objects: Option<i64>,
+    last_backup_time: Option<String>,
+}
+
+/// The keys of one file or of the cluster.
+struct Listed {
+    place: String,
+    /// A key of a file has no status.
+    keys: Vec<(PublishedKey, Option<SealingKeyStatus>)>,
 }
 
 pub(crate) fn run(arguments: ListArguments, streams: &mut Streams) -> Result<(), Failures> {
     let now = Timestamp::now();
     let mut rows = Vec::new();
-    for (keys, place) in keys(&arguments)? {
-        for key in &keys {
+    for Listed { place, keys } in keys(&arguments)? {
+        for (key, _) in &keys {
             if let Err(error) = check_creation_time(key.created_at, now) {
                 streams.warn(&place, &format!("{}: {error}: `waxseal seal` refuses this file", key.recipient.key_id()));
             }
         }
-        let primary = primary(&keys);
-        rows.extend(keys.iter().map(|key| row(place.clone(), key, primary == Some(key))));
+        let primary = primary(keys.iter().map(|(key, _)| key));
+        rows.extend(keys.iter().map(|(key, status)| Row {
+            in_cluster: status.clone().map(|status| InCluster::of(status, key, now)),
+            ..row(place.clone(), key, primary == Some(key))
+        }));
     }
     let text = match arguments.format {
         ReportFormat::Text => table(&rows),
@@ -78,16 +103,34 @@ pub(crate) fn run(arguments: ListArguments, streams: &mut Streams) -> Result<(),
     Ok(streams.result(&text)?)
 }
 
-/// The keys of each file, or of the cluster, and the place of these keys.
-fn keys(arguments: &ListArguments) -> Result<Vec<(Vec<PublishedKey>, String)>, CliError> {
+/// The keys of each file, or of the cluster.
+fn keys(arguments: &ListArguments) -> Result<Vec<Listed>, CliError> {
     if arguments.files.is_empty() && arguments.to.is_empty() {
-        return Ok(vec![cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?]);
+        let (found, place) = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
+        let keys = found.into_iter().map(|found| (found.key, Some(found.status))).collect();
+        return Ok(vec![Listed { place, keys }]);
     }
     input::check_stdin_once(&arguments.files)?;
     let named = arguments.files.iter().map(|name| KeysFile::read(name).map(Arc::new));
     let mut files = named.collect::<Result<Vec<_>, _>>()?;
     files.extend(Clusters::new().near_named(&arguments.to, &Input::Stdin)?);
-    Ok(files.iter().map(|file| (file.keys.clone(), file.place.clone())).collect())
+    let listed = |file: &Arc<KeysFile>| Listed {
+        place: file.place.clone(),
+        keys: file.keys.iter().map(|key| (key.clone(), None)).collect(),
+    };
+    Ok(files.iter().map(listed).collect())
+}
+
+impl InCluster {
+    fn of(status: SealingKeyStatus, key: &PublishedKey, now: Timestamp) -> Self {
+        Self {
+            confirmed_state: status.state,
+            age_seconds: now.duration_since(key.created_at).as_secs().max(0),
+            objects: status.objects,
+            only_objects: status.only_objects,
+            last_backup_time: status.last_backup_time,
+        }
+    }
 }
 
 fn row(file: String, key: &PublishedKey, primary: bool) -> Row {
@@ -100,21 +143,55 @@ fn row(file: String, key: &PublishedKey, primary: bool) -> Row {
         kind: kind_word(key.recipient.kind()),
         created_at: key.created_at.to_string(),
         fingerprint: key.recipient.fingerprint(),
+        in_cluster: None,
     }
 }
 
 fn table(rows: &[Row]) -> String {
-    let head = ["KEY", "ROLE", "STATE", "CREATED", "KIND", "FINGERPRINT"].map(str::to_owned);
-    let cells = rows.iter().map(|row| {
-        let state = if row.primary { "Active (primary)" } else { row.state };
-        [&row.key, row.role, state, &row.created_at, row.kind, &row.fingerprint].map(str::to_owned)
-    });
-    let lines: Vec<_> = std::iter::once(head).chain(cells).collect();
-    let widths: [usize; 6] =
-        std::array::from_fn(|at| lines.iter().map(|line| line[at].len()).max().unwrap_or_default());
-    let padded = |line: &[String; 6]| {
-        let cells: Vec<_> = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+    let is_of_cluster = rows.iter().any(|row| row.in_cluster.is_some());
+    let of_cluster: &[&str] = if is_of_cluster { &["AGE", "OBJECTS", "ONLY", "BACKUP"] } else { &[] };
+    let head = [&["KEY", "ROLE", "STATE", "CREATED"], of_cluster, &["KIND", "FINGERPRINT"]].concat();
+    let head = head.into_iter().map(str::to_owned).collect();
+    let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(cells)).collect();
+    let width = |at: usize| lines.iter().map(|line| line[at].len()).max().unwrap_or_default();
+    let widths: Vec<_> = (0..lines[0].len()).map(width).collect();
+    let padded = |line: &Vec<String>| {
+        let cells: Vec<_> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         cells.join("  ").trim_end().to_owned() + "\n"
     };
     lines.iter().map(padded).collect()
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let mut cells = vec![row.key.clone(), row.role.to_owned(), row.state_cell(), row.created_at.clone()];
+    if let Some(InCluster { age_seconds, objects, only_objects, last_backup_time, .. }) = &row.in_cluster {
+        let count = |count: &Option<i64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
+        // The controller holds no identity of a recovery key.
+        let no_backup = if row.role == KeyRole::Cluster.as_str() { "none" } else { "-" };
+        let backup = escaped(last_backup_time.as_deref().unwrap_or(no_backup)).into_owned();
+        cells.extend([age(*age_seconds), count(objects), count(only_objects), backup]);
+    }
+    cells.extend([row.kind.to_owned(), row.fingerprint.clone()]);
+    cells
+}
+
+impl Row {
+    fn state_cell(&self) -> String {
+        let confirmed = self.in_cluster.as_ref().map(|known| known.confirmed_state.map(KeyState::as_str));
+        match confirmed {
+            Some(confirmed) if confirmed != Some(self.state) => format!("{} (not confirmed)", self.state),
+            _ if self.primary => format!("{} (primary)", self.state),
+            _ => self.state.to_owned(),
+        }
+    }
+}
+
+/// An age in its largest unit, as kubectl shows it.
+fn age(seconds: i64) -> String {
+    match seconds {
+        ..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }

@@ -1,69 +1,119 @@
 //! The key store of the cluster backend: identity Secrets, read, created and made stricter through the API server.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::take;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, ResourceExt};
-use waxseal_shared::api_group::FIELD_MANAGER;
+use kube::{Api, Client};
+use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, FIELD_MANAGER};
 use waxseal_shared::key::KeyKind;
-use waxseal_shared::key_life::{HeldKey, StoredKeys};
+use waxseal_shared::key_life::{HeldKey, StoredKeys, backup_time};
 use waxseal_shared::key_succession::Successor;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::randomness;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::sealing_key::{IdentitySecretReference, KeyRole, KeyState, PublishedKey};
 
 use super::super::identity_secret;
+use super::events::{Events, KeyEvent, about_secret};
 use super::key_error::{KeyError, ask, ask_unless};
+use super::key_status::StoredIdentity;
 use crate::log;
 
 pub(super) const OF_OUR_TYPE: &str = "type=waxseal.dev/sealing-key";
 
-pub(super) struct IdentitySecrets(Api<Secret>);
+/// The identity Secrets of the key namespace.
+pub(super) struct IdentitySecrets {
+    secrets: Api<Secret>,
+    events: Events,
+    /// The UIDs of the Secrets that the last look found broken, and why.
+    broken: BTreeSet<(String, String)>,
+}
 
 /// The version of a Secret that an identity was read from.
 pub(super) struct IdentityVersion {
     pub(super) key: KeyId,
-    name: String,
+    stored: StoredIdentity,
     resource_version: String,
     is_immutable: bool,
 }
 
+/// Where the identity of each key is stored. If several Secrets hold an identity, the first by name counts, and the
+/// latest backup of them all.
+pub(super) fn by_key(keys: &StoredKeys<IdentityVersion>) -> BTreeMap<KeyId, StoredIdentity> {
+    let mut by_key = BTreeMap::<KeyId, StoredIdentity>::new();
+    for (_, version) in &keys.held {
+        let known = by_key.entry(version.key.clone()).or_insert_with(|| version.stored.clone());
+        known.last_backup = known.last_backup.max(version.stored.last_backup);
+        if version.stored.secret.name < known.secret.name {
+            known.secret = version.stored.secret.clone();
+        }
+    }
+    by_key
+}
+
+fn stored_identity(metadata: &ObjectMeta, now: Timestamp) -> StoredIdentity {
+    let annotation = metadata.annotations.as_ref().and_then(|annotations| annotations.get(BACKED_UP_ANNOTATION));
+    let [name, uid] = [&metadata.name, &metadata.uid].map(|field| field.clone().unwrap_or_default());
+    StoredIdentity {
+        secret: IdentitySecretReference { name, uid },
+        last_backup: annotation.and_then(|text| backup_time(text, now)),
+    }
+}
+
 impl IdentitySecrets {
-    pub(super) fn new(client: Client, namespace: &str) -> Self {
-        Self(Api::namespaced(client, namespace))
+    pub(super) fn new(client: Client, namespace: &str, events: Events) -> Self {
+        Self { secrets: Api::namespaced(client, namespace), events, broken: BTreeSet::new() }
     }
 
-    pub(super) async fn read(&self, now: Timestamp) -> Result<StoredKeys<IdentityVersion>, KeyError> {
+    /// Reads the identities. A broken one gets an Event, and no other while it stays broken in the same way.
+    pub(super) async fn read(&mut self, now: Timestamp) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let params = ListParams::default().fields(OF_OUR_TYPE);
-        let secrets = ask("list the identity Secrets", self.0.list(&params)).await?;
+        let secrets = ask("list the identity Secrets", self.secrets.list(&params)).await?;
         let mut stored = StoredKeys { held: Vec::new(), broken: Vec::new() };
-        for secret in secrets.items.into_iter().filter(|secret| !identity_secret::is_materialised(&secret.metadata)) {
-            let (name, resource_version) = (secret.name_any(), secret.resource_version().unwrap_or_default());
-            let is_immutable = secret.immutable.unwrap_or_default();
+        let mut broken = BTreeSet::new();
+        for mut secret in secrets.items.into_iter().filter(|secret| !identity_secret::is_materialised(&secret.metadata))
+        {
+            let (metadata, is_immutable) = (take(&mut secret.metadata), secret.immutable.unwrap_or_default());
+            let identity = stored_identity(&metadata, now);
             match identity_secret::decode(secret, now) {
                 Ok(key) => {
+                    let resource_version = metadata.resource_version.unwrap_or_default();
                     let id = key.key_id().clone();
-                    stored.held.push((key, IdentityVersion { key: id, name, resource_version, is_immutable }));
+                    let version = IdentityVersion { key: id, stored: identity, resource_version, is_immutable };
+                    stored.held.push((key, version));
                 }
-                Err(error) => stored.broken.push(format!("this identity Secret is not used: {name}: {error}")),
+                Err(error) => {
+                    let IdentitySecretReference { name, uid } = identity.secret;
+                    stored.broken.push(format!("this identity Secret is not used: {name}: {error}"));
+                    let problem = (uid, error.to_string());
+                    if !self.broken.contains(&problem) {
+                        self.events.send(&KeyEvent::IdentityBroken(problem.1.clone()), about_secret(&metadata));
+                    }
+                    broken.insert(problem);
+                }
             }
         }
+        self.broken = broken;
         Ok(stored)
     }
 
-    /// Makes the first key, unless another instance has just made it.
-    pub(super) async fn create_first(&self, now: Timestamp) -> Result<(), KeyError> {
+    /// Makes the first key, unless another instance has just made it. Returns the id of the key that it made.
+    pub(super) async fn create_first(&self, now: Timestamp) -> Result<Option<KeyId>, KeyError> {
         let made = self.create(identity_secret::FIRST_NAME, now, "create the first identity Secret").await?;
         made.iter().for_each(log::made_first_key);
-        Ok(())
+        Ok(made.map(|key| key.recipient.key_id().clone()))
     }
 
     /// Makes the key that follows another, unless there is a Secret of its name: another instance has just made the key.
-    pub(super) async fn create_successor(&self, successor: &Successor) -> Result<(), KeyError> {
+    /// Returns the id of the key that it made.
+    pub(super) async fn create_successor(&self, successor: &Successor) -> Result<Option<KeyId>, KeyError> {
         let name = identity_secret::successor_name(&successor.of);
         let made = self.create(&name, successor.created_at, &format!("create the identity Secret {name}")).await?;
         made.iter().for_each(|key| log::made_successor(key, &successor.of));
-        Ok(())
+        Ok(made.map(|key| key.recipient.key_id().clone()))
     }
 
     /// Creates an identity Secret with a new key; `None` if there is a Secret of this name.
@@ -75,13 +125,13 @@ impl IdentitySecrets {
     ) -> Result<Option<PublishedKey>, KeyError> {
         let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, created_at, &mut randomness::system());
         let (params, secret) = (PostParams::default(), identity_secret::encode(name, &key));
-        let created = ask_unless(&[409], operation, self.0.create(&params, &secret)).await?;
+        let created = ask_unless(&[409], operation, self.secrets.create(&params, &secret)).await?;
         Ok(created.map(|_| key.published().clone()))
     }
 
     /// Writes a stricter state to the version of a Secret that was read.
     pub(super) async fn write_state(&self, identity: &IdentityVersion, state: KeyState) -> Result<(), KeyError> {
-        let (name, state_word) = (&identity.name, state.as_str());
+        let (name, state_word) = (&identity.stored.secret.name, state.as_str());
         if identity.is_immutable {
             return Err(KeyError::Immutable { name: name.clone(), state: state_word });
         }
@@ -89,7 +139,7 @@ impl IdentitySecrets {
         let patch = Patch::Merge(identity_secret::state_patch(state, &identity.resource_version));
         let operation = format!("write the state {state_word} to the identity Secret {name}");
         // The answer to this request is metadata alone: the identity does not travel again.
-        ask(&operation, self.0.patch_metadata(name, &params, &patch)).await?;
+        ask(&operation, self.secrets.patch_metadata(name, &params, &patch)).await?;
         tracing::info!(name, state = state_word, "wrote the state of a sealing key to its identity Secret");
         Ok(())
     }

@@ -1,20 +1,23 @@
 //! The SealingKeys of the key namespace: the states that they request, and the keys that they show.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
-use serde_json::{Value, json};
-use waxseal_shared::api_group::{CONFIRMED_STATE_ANNOTATION, FIELD_MANAGER};
+use serde_json::{Map, Value, json};
+use waxseal_shared::api_group::FIELD_MANAGER;
 use waxseal_shared::key::Recipient;
 use waxseal_shared::key_life::{HeldKey, StoredKeys, is_publication_of, must_be_removed};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::recovery_keys::RecoveryKeys;
-use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey};
 
+use super::events::{Events, KeyEvent, about_sealing_key};
 use super::key_error::{KeyError, ask, ask_unless};
+use super::key_status::KeyStatus;
 
 /// The longest time for one removal of planted SealingKeys. Then the controller reads the requests again, however many
 /// SealingKeys somebody makes.
@@ -28,7 +31,12 @@ type Published = DynamicObject;
 
 pub(super) struct Publication {
     published: Api<Published>,
-    sealing_keys: Api<SealingKey>,
+    kind: ApiResource,
+    events: Events,
+    /// The keys that this program has made.
+    made: BTreeSet<KeyId>,
+    /// The keys whose SealingKeys were there at an earlier look.
+    shown: BTreeSet<KeyId>,
 }
 
 /// The SealingKeys that have the names of the held keys, or those that have the names of the recovery keys.
@@ -51,12 +59,15 @@ impl Requests {
 }
 
 impl Publication {
-    pub(super) fn new(client: Client, namespace: &str) -> Self {
+    pub(super) fn new(client: Client, namespace: &str, events: Events) -> Self {
         let kind = ApiResource::erase::<SealingKey>(&());
-        Self {
-            published: Api::namespaced_with(client.clone(), namespace, &kind),
-            sealing_keys: Api::namespaced(client, namespace),
-        }
+        let published = Api::namespaced_with(client, namespace, &kind);
+        Self { published, kind, events, made: BTreeSet::new(), shown: BTreeSet::new() }
+    }
+
+    /// Notes that this program has made the key.
+    pub(super) fn note_made(&mut self, key: Option<KeyId>) {
+        self.made.extend(key);
     }
 
     /// Reads the SealingKeys of the stored keys.
@@ -80,30 +91,17 @@ impl Publication {
         Ok(requests)
     }
 
-    /// Makes the SealingKey of each recovery key show that key.
-    pub(super) async fn publish_recovery(&self, recovery: &[PublishedKey], requests: &Requests) -> Vec<KeyError> {
-        let mut failures = Vec::new();
-        for key in recovery {
-            failures.extend(self.publish_one(key, None, requests.0.get(key.recipient.key_id())).await.err());
-        }
-        failures
-    }
-
-    /// Makes the SealingKey of each held key show that key, in its state. Also confirms the state, except for the keys
-    /// in `unwritten`: their identity Secrets do not have the state. Goes on after a failure, except when the API
-    /// server does not answer.
+    /// Makes the SealingKey of each key show that key, in its state, and then its status. Goes on after a failure, except
+    /// when the API server does not answer.
     pub(super) async fn publish(
-        &self,
-        held: &[HeldKey],
+        &mut self,
+        keys: Vec<(&PublishedKey, KeyStatus)>,
         requests: &Requests,
-        unwritten: &BTreeSet<KeyId>,
     ) -> Vec<KeyError> {
         let mut failures = Vec::new();
-        for key in held.iter().map(HeldKey::published) {
-            let id = key.recipient.key_id();
-            let confirmed = (!unwritten.contains(id)).then_some(key.state);
-            let published = self.publish_one(key, confirmed, requests.0.get(id)).await;
-            failures.extend(published.err());
+        for (key, status) in keys {
+            let present = requests.0.get(key.recipient.key_id());
+            failures.extend(self.publish_one(key, &status, present).await.err());
             if failures.last().is_some_and(|failure| !failure.is_answer()) {
                 break;
             }
@@ -112,28 +110,38 @@ impl Publication {
     }
 
     async fn publish_one(
-        &self,
+        &mut self,
         key: &PublishedKey,
-        confirmed: Option<KeyState>,
+        status: &KeyStatus,
         present: Option<&Published>,
     ) -> Result<(), KeyError> {
-        let Some(object) = present else { return self.create(key, confirmed).await };
+        // After a conflict or a deletion the watch makes the controller look again.
+        let Some(object) = self.write_key(key, present).await? else { return Ok(()) };
+        self.shown.insert(key.recipient.key_id().clone());
+        self.write_status(&object, status).await
+    }
+
+    /// Makes the spec of a SealingKey show the key. Returns the SealingKey; `None` if somebody else has changed it.
+    async fn write_key<'a>(
+        &mut self,
+        key: &PublishedKey,
+        present: Option<&'a Published>,
+    ) -> Result<Option<Cow<'a, Published>>, KeyError> {
+        let Some(object) = present else { return Ok(self.create(key).await?.map(Cow::Owned)) };
         let Some(published) = decode(object).filter(|published| is_publication_of(published, key)) else {
             self.remove(object).await?;
-            return self.create(key, confirmed).await;
+            return Ok(self.create(key).await?.map(Cow::Owned));
         };
-        let shown = object.annotations().get(CONFIRMED_STATE_ANNOTATION).map(String::as_str);
-        let is_confirmed = confirmed.is_none_or(|state| shown == Some(state.as_str()));
-        if published.state >= key.state && is_confirmed {
-            return Ok(());
+        if published.state < key.state {
+            return Ok(self.write_state(object, key.state).await?.map(Cow::Owned));
         }
-        self.write_state(object, published.state.stricter(key.state), confirmed).await
+        Ok(Some(Cow::Borrowed(object)))
     }
 
     /// Deletes the SealingKeys that neither a held key nor the configuration accounts for: people would seal to a key
     /// that an attacker planted. A failure with one of them does not stop the others.
     pub(super) async fn remove_planted(
-        &self,
+        &mut self,
         held: &[HeldKey],
         recovery: &[PublishedKey],
         broken: usize,
@@ -168,43 +176,66 @@ impl Publication {
         }
     }
 
-    async fn create(&self, key: &PublishedKey, confirmed: Option<KeyState>) -> Result<(), KeyError> {
-        let (params, mut object) = (PostParams::default(), key.to_object());
-        let confirmed = confirmed.map(|state| (CONFIRMED_STATE_ANNOTATION.to_owned(), state.as_str().to_owned()));
-        object.annotations_mut().extend(confirmed);
-        let created = ask_unless(&[409], "publish a SealingKey", self.sealing_keys.create(&params, &object)).await;
-        if created.map_err(KeyError::with_404_as_unknown_kind)?.is_some() {
-            tracing::info!(
-                key = key.recipient.key_id().as_str(),
-                state = key.state.as_str(),
-                "published the sealing key"
-            );
+    /// Creates a SealingKey; `None` if there is one of this name.
+    async fn create(&self, key: &PublishedKey) -> Result<Option<Published>, KeyError> {
+        let id = key.recipient.key_id();
+        let object = DynamicObject::new(id.as_str(), &self.kind).data(json!({"spec": key.to_object().spec}));
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let created = ask_unless(&[409], "publish a SealingKey", self.published.create(&params, &object)).await;
+        let created = created.map_err(KeyError::with_404_as_unknown_kind)?;
+        if let Some(created) = &created {
+            tracing::info!(key = id.as_str(), state = key.state.as_str(), "published the sealing key");
+            self.events.send(&self.event_of_creation(key), about_sealing_key(&created.metadata));
         }
-        Ok(())
+        Ok(created)
     }
 
-    async fn write_state(
-        &self,
-        object: &Published,
-        state: KeyState,
-        confirmed: Option<KeyState>,
-    ) -> Result<(), KeyError> {
-        let (key, state) = (object.name_any(), state.as_str());
-        let mut metadata = json!({"resourceVersion": object.resource_version()});
-        if let Some(confirmed) = confirmed {
-            metadata["annotations"] = json!({CONFIRMED_STATE_ANNOTATION: confirmed.as_str()});
+    fn event_of_creation(&self, key: &PublishedKey) -> KeyEvent {
+        let id = key.recipient.key_id();
+        match key.role {
+            _ if self.shown.contains(id) => KeyEvent::PublishedAnew,
+            KeyRole::Recovery => KeyEvent::RecoveryKeyAdded,
+            KeyRole::Cluster if self.made.contains(id) => KeyEvent::KeyMade,
+            KeyRole::Cluster => KeyEvent::IdentityAdded,
         }
-        let patch = json!({"metadata": metadata, "spec": {"state": state}});
+    }
+
+    /// Writes the state to the spec of a SealingKey. Returns the SealingKey; `None` if somebody else has changed it.
+    async fn write_state(&self, object: &Published, state: KeyState) -> Result<Option<Published>, KeyError> {
+        let (key, state) = (object.name_any(), state.as_str());
+        let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "spec": {"state": state}});
         let operation = format!("write the state {state} to the SealingKey {key}");
-        // After a conflict or a deletion the watch makes the controller look again.
-        if ask_unless(&[404, 409], &operation, self.patch(&key, patch)).await?.is_some() {
+        let written = ask_unless(&[404, 409], &operation, self.patch(&key, patch)).await?;
+        if written.is_some() {
             tracing::info!(key, state, "published the state of a sealing key");
+        }
+        Ok(written)
+    }
+
+    /// Makes the status of a SealingKey say what it has to say, unless it says it already.
+    async fn write_status(&self, object: &Published, status: &KeyStatus) -> Result<(), KeyError> {
+        let nothing = Map::new();
+        let present = object.data["status"].as_object().unwrap_or(&nothing);
+        let changes = status.changes(present);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let key = object.name_any();
+        let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": changes});
+        let (params, patch) = (patch_params(), Patch::Merge(patch));
+        let operation = format!("write the status of the SealingKey {key}");
+        let written = self.published.patch_status(&key, &params, &patch);
+        let Some(written) = ask_unless(&[404, 409], &operation, written).await? else { return Ok(()) };
+        if let Some(state) = status.stricter_state(present) {
+            tracing::info!(key, state = state.as_str(), "confirmed the state of a sealing key");
+            let event = KeyEvent::of_state(state);
+            event.iter().for_each(|event| self.events.send(event, about_sealing_key(&written.metadata)));
         }
         Ok(())
     }
 
     /// Deletes a SealingKey, unless it has changed since it was judged.
-    async fn remove(&self, object: &Published) -> Result<(), KeyError> {
+    async fn remove(&mut self, object: &Published) -> Result<(), KeyError> {
         let name = object.name_any();
         let mut resource_version = object.resource_version();
         if !object.finalizers().is_empty() {
@@ -217,17 +248,36 @@ impl Publication {
         }
         let preconditions = Preconditions { uid: object.uid(), resource_version };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        let deletion = self.sealing_keys.delete(&name, &params);
+        let deletion = self.published.delete(&name, &params);
         if ask_unless(&[404, 409], "delete a SealingKey", deletion).await?.is_some() {
             tracing::warn!(name, "deleted a SealingKey that belongs to no identity of this controller");
+            self.note_removal(object);
         }
         Ok(())
     }
 
-    async fn patch(&self, name: &str, patch: Value) -> kube::Result<Published> {
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        self.published.patch(name, &params, &Patch::Merge(patch)).await
+    /// Sends the Event of a removed SealingKey. Only the controller writes a status, so a SealingKey that has a state
+    /// there was not planted.
+    fn note_removal(&mut self, object: &Published) {
+        let was_ours = object.data["status"]["state"].is_string();
+        let event = match object.data["spec"]["role"] == KeyRole::Recovery.as_str() {
+            _ if !was_ours => KeyEvent::PlantedKeyDeleted,
+            true => KeyEvent::RecoveryKeyGone,
+            false => KeyEvent::IdentityGone,
+        };
+        if was_ours {
+            self.shown.retain(|id| id.as_str() != object.name_any());
+        }
+        self.events.send(&event, about_sealing_key(&object.metadata));
     }
+
+    async fn patch(&self, name: &str, patch: Value) -> kube::Result<Published> {
+        self.published.patch(name, &patch_params(), &Patch::Merge(patch)).await
+    }
+}
+
+fn patch_params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
 fn decode(object: &Published) -> Option<PublishedKey> {
