@@ -10,6 +10,7 @@
 //! | `tests/controller` | `waxseal-controller kubernetes`, as a process without an API server | the programs |
 //! | `tests/workspace` | the architecture of the crates, generated files, the vectors, the seeds of the fuzz targets | nothing else |
 //! | `tests/allocator` | the allocator that wipes freed memory | nothing else |
+//! | `tests/clock` | no tests: the library that replaces the wall clock of a program | nothing else |
 //! | `tests/fuzz` | the fuzz targets; `cargo test` runs their seeds | nothing else |
 //! | `tests/benches` | times and memory on a real API server | the cluster |
 //!
@@ -29,6 +30,7 @@
 //! | [`many_objects`] | SealedSecrets for the benchmarks |
 //! | [`canaries`], [`memory`] | search files, logs and the memory of a process for secrets |
 //! | [`bounds`] | runs a program with limits on memory and processor time |
+//! | [`clock`] | moves the wall clock of the real programs while they run |
 //! | [`waiting`] | waits for a condition with a deadline, instead of sleeping |
 //! | [`fixtures`] | Secret manifests for tests of sealing |
 //! | [`vectors`], [`fuzz`] | make the vectors of the format, and the inputs of the fuzz targets |
@@ -75,6 +77,7 @@ pub mod assets;
 pub mod bounds;
 pub mod canaries;
 mod certificates;
+pub mod clock;
 pub mod cluster;
 pub mod fixtures;
 pub mod freezing_proxy;

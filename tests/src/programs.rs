@@ -15,6 +15,8 @@ use crate::target_folder;
 pub struct Programs {
     pub waxseal: PathBuf,
     pub waxseal_controller: PathBuf,
+    /// The library of `tests/clock`, which [`crate::clock`] gives to programs.
+    pub clock: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +27,7 @@ pub enum Error {
     Cargo(#[from] io::Error),
     #[error("failed to build the programs under test: cargo ended ({0}), its errors are above")]
     Build(ExitStatus),
-    #[error("failed to build the programs under test: the workspace has no program {0}")]
+    #[error("failed to build the programs under test: the workspace has no {0}")]
     Absent(&'static str),
 }
 
@@ -48,7 +50,7 @@ fn run_cargo(target: &Path, profile: &str) -> Result<Programs, Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut child = Command::new(cargo)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .args(["build", "--workspace", "--bins", "--profile", profile])
+        .args(["build", "--workspace", "--bins", "--lib", "--profile", profile])
         .arg("--message-format=json-render-diagnostics")
         // An absolute path: CARGO_TARGET_DIR can be relative to another current folder.
         .arg("--target-dir")
@@ -57,31 +59,32 @@ fn run_cargo(target: &Path, profile: &str) -> Result<Programs, Error> {
         .stdout(Stdio::piped())
         .spawn()?;
     let output = child.stdout.take().expect("stdout is piped above");
-    let executables = executables(BufReader::new(output));
+    let files = built_files(BufReader::new(output));
     let status = child.wait()?;
     if !status.success() {
         return Err(Error::Build(status));
     }
-    Programs::among(&executables?)
+    Programs::among(&files?)
 }
 
-fn executables(output: impl io::BufRead) -> io::Result<Vec<PathBuf>> {
-    let mut executables = Vec::new();
+fn built_files(output: impl io::BufRead) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
     for message in Message::parse_stream(output) {
         if let Message::CompilerArtifact(artifact) = message? {
-            executables.extend(artifact.executable.map(PathBuf::from));
+            files.extend(artifact.filenames.into_iter().map(PathBuf::from));
         }
     }
-    Ok(executables)
+    Ok(files)
 }
 
 impl Programs {
-    fn among(executables: &[PathBuf]) -> Result<Self, Error> {
+    fn among(files: &[PathBuf]) -> Result<Self, Error> {
         let find = |name| {
-            let mut named = executables.iter().filter(|path| path.ends_with(name));
+            let mut named = files.iter().filter(|path| path.ends_with(name));
             named.next().cloned().ok_or(Error::Absent(name))
         };
-        Ok(Self { waxseal: find("waxseal")?, waxseal_controller: find("waxseal-controller")? })
+        let (waxseal, waxseal_controller) = (find("waxseal")?, find("waxseal-controller")?);
+        Ok(Self { waxseal, waxseal_controller, clock: find("libwaxseal_tests_clock.so")? })
     }
 }
 
@@ -91,18 +94,17 @@ mod tests {
 
     #[test]
     fn an_absent_program_is_named() {
-        let executables = [PathBuf::from("/t/debug/waxseal")];
-        let error = Programs::among(&executables).expect_err("the controller is absent");
+        let files = [PathBuf::from("/t/debug/waxseal")];
+        let error = Programs::among(&files).expect_err("the controller is absent");
         assert_eq!(
             error.to_string(),
-            "failed to build the programs under test: the workspace has no program \
-             waxseal-controller"
+            "failed to build the programs under test: the workspace has no waxseal-controller"
         );
     }
 
     #[test]
-    fn executables_are_read_from_cargo_messages() {
+    fn built_files_are_read_from_cargo_messages() {
         let output = br#"{"reason":"build-finished","success":true}"#;
-        assert!(executables(&output[..]).expect("it is a message").is_empty());
+        assert!(built_files(&output[..]).expect("it is a message").is_empty());
     }
 }

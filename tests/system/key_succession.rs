@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, PostParams};
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use waxseal_shared::key_life::primary;
@@ -44,16 +44,11 @@ async fn start(context: &Context, cluster: &Cluster, name: &str, renew_after: &s
     Ok(Controller::start_command(cluster, command, name).await?)
 }
 
-async fn published(keys: &Keys) -> Result<Vec<PublishedKey>, Error> {
-    let list = keys.published.list(&ListParams::default()).await?;
-    Ok(list.items.iter().map(PublishedKey::decode).collect::<Result<_, _>>()?)
-}
-
 /// Waits until this many keys are published, exactly one of them is Active, which is the newest, and each has exactly
 /// one successor, which is younger by at least `gap`. Returns the keys, oldest first.
 async fn until_chain(keys: &Keys, count: usize, gap: SignedDuration) -> Result<Vec<PublishedKey>, Error> {
     let chain = async || {
-        let mut found = published(keys).await.ok()?;
+        let mut found = keys.decoded().await.ok()?;
         found.sort_by_key(|key| key.created_at);
         let names = keys.identity_names().await.ok()?;
         let is_active = |key: &&PublishedKey| key.state == KeyState::Active;

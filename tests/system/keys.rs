@@ -1,6 +1,6 @@
 //! The life of the controller's keys: states never become less strict, and planted SealingKeys are deleted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
+use waxseal_shared::key_life::primary;
 use waxseal_shared::randomness;
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, SealingKey, SealingKeySpec};
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey, SealingKeySpec};
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::freezing_proxy::FreezingProxy;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
@@ -112,6 +113,18 @@ impl Keys {
         let what = format!("the end of the SealingKey {key}");
         let gone = async || self.published.get_opt(key).await.ok()?.is_none().then_some(());
         Ok(waiting::until(&what, DEADLINE, gone).await?)
+    }
+
+    /// The published keys.
+    pub(crate) async fn decoded(&self) -> Result<Vec<PublishedKey>, Error> {
+        let list = self.published.list(&ListParams::default()).await?;
+        Ok(list.items.iter().map(PublishedKey::decode).collect::<Result<_, _>>()?)
+    }
+
+    /// The id of the primary.
+    pub(crate) async fn primary(&self) -> Result<String, Error> {
+        let keys = self.decoded().await?;
+        Ok(primary(&keys).ok_or("no primary")?.recipient.key_id().to_string())
     }
 
     /// Waits until the first key is published; returns its name.
@@ -527,16 +540,17 @@ async fn crowd(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// The keys that a watch of SealingKeys has seen as Revoked, and those that were Active after that.
+/// The states of SealingKeys that a watch has seen.
 #[derive(Default)]
-struct Seen {
-    revoked: BTreeSet<String>,
-    revived: BTreeSet<String>,
+pub(crate) struct Seen {
+    strictest: BTreeMap<String, KeyState>,
+    /// The keys that became less strict.
+    relaxed: BTreeSet<String>,
 }
 
 impl Seen {
     /// Follows all SealingKeys of the key namespace as long as the watch does not fail.
-    async fn follow(published: Api<SealingKey>) -> Result<Arc<Mutex<Self>>, Error> {
+    pub(crate) async fn follow(published: Api<SealingKey>) -> Result<Arc<Mutex<Self>>, Error> {
         let seen = Arc::new(Mutex::new(Self::default()));
         let writing = Arc::clone(&seen);
         let mut events = watcher(published, watcher::Config::default()).boxed();
@@ -550,7 +564,7 @@ impl Seen {
                     Ok(_) => {}
                     // Events after an error are not recorded.
                     Err(error) => {
-                        seen.revived.insert(error.to_string());
+                        seen.relaxed.insert(error.to_string());
                         return;
                     }
                 }
@@ -560,11 +574,19 @@ impl Seen {
     }
 
     fn note(&mut self, key: &SealingKey) {
-        if key.spec.state == KeyState::Revoked {
-            self.revoked.insert(key.name_any());
-        } else if self.revoked.contains(&key.name_any()) {
-            self.revived.insert(key.name_any());
+        let strictest = self.strictest.entry(key.name_any()).or_insert(key.spec.state);
+        if key.spec.state < *strictest {
+            self.relaxed.insert(key.name_any());
         }
+        *strictest = key.spec.state.stricter(*strictest);
+    }
+
+    /// Fails if a key became less strict; returns the number of keys that were Revoked.
+    #[track_caller]
+    pub(crate) fn assert_none_relaxed(seen: &Mutex<Self>) -> usize {
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!(seen.relaxed, BTreeSet::new());
+        seen.strictest.values().filter(|state| **state == KeyState::Revoked).count()
     }
 }
 
@@ -602,8 +624,7 @@ async fn killed(context: &Context, cluster: &Cluster) -> TestResult {
         keys.until_durable(&name, "Revoked").await?;
         keys.until_published(id, KeyState::Revoked).await?;
     }
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    assert_eq!((seen.revoked.len(), &seen.revived), (ids.len(), &BTreeSet::new()));
+    assert_eq!(Seen::assert_none_relaxed(&seen), ids.len());
     Ok(())
 }
 
@@ -623,8 +644,7 @@ async fn two(context: &Context, cluster: &Cluster) -> TestResult {
         keys.delete(&key).await?;
     }
     keys.until_published(&key, KeyState::Revoked).await?;
-    let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-    assert_eq!((seen.revoked.len(), &seen.revived), (1, &BTreeSet::new()));
+    assert_eq!(Seen::assert_none_relaxed(&seen), 1);
     let said = format!("no successor of the sealing key {key} is made, because key generation is off: add an identity");
     for controller in [&one, &other] {
         assert_eq!(warnings(controller), [said.as_str()]);

@@ -5,10 +5,13 @@
 
 mod admission;
 mod backup;
+mod clock;
+mod git_revert;
 mod harness;
 mod http;
 mod hygiene;
 mod key_commands;
+mod key_deletion;
 mod key_events;
 mod key_status;
 mod key_succession;
@@ -27,6 +30,7 @@ mod sealing;
 mod startup;
 mod steadiness;
 mod wraps;
+mod year;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -61,10 +65,13 @@ fn tests() -> Vec<Test> {
     let modules = [
         admission::tests(),
         backup::tests(),
+        clock::tests(),
+        git_revert::tests(),
         harness::tests(),
         http::tests(),
         hygiene::tests(),
         key_commands::tests(),
+        key_deletion::tests(),
         key_events::tests(),
         key_status::tests(),
         key_succession::tests(),
@@ -80,6 +87,7 @@ fn tests() -> Vec<Test> {
         startup::tests(),
         steadiness::tests(),
         wraps::tests(),
+        year::tests(),
     ];
     modules.into_iter().flatten().collect()
 }

@@ -53,7 +53,7 @@ impl Fetched {
     /// Merges the keys of the cluster, which may contain duplicates, into the keys of the file.
     ///
     /// Recovery keys and Revoked keys stay in the file if the cluster does not publish them. A key that is Revoked in
-    /// the file stays Revoked.
+    /// the file stays Revoked. A recovery key keeps the creation time that it has in the file.
     pub(super) fn merge(file: &[PublishedKey], cluster: Vec<PublishedKey>) -> Result<Self, Contradiction> {
         let (mut keys, mut changes, mut still_revoked) = (Vec::new(), Vec::new(), Vec::new());
         for mut key in cluster {
@@ -62,6 +62,11 @@ impl Fetched {
             }
             let before = find(file, &key.recipient);
             if let Some(before) = before {
+                // The time of a recovery key is the time when this cluster first had it in its configuration. A new
+                // cluster sets another time.
+                if (before.role, key.role) == (KeyRole::Recovery, KeyRole::Recovery) {
+                    key.created_at = before.created_at;
+                }
                 if (before.role, before.created_at) != (key.role, key.created_at) {
                     return Err(Contradiction(key.recipient.key_id().clone()));
                 }
@@ -177,6 +182,23 @@ mod tests {
             assert_eq!((result.keys, result.changes), (vec![after], changes), "{from:?} to {to:?}");
             assert_eq!(result.still_revoked.len(), usize::from(from == Revoked));
         }
+    }
+
+    #[test]
+    fn only_a_recovery_key_may_have_another_creation_time() {
+        for role in [KeyRole::Recovery, KeyRole::Cluster] {
+            let before = key(role, KeyState::Active, 1);
+            let after =
+                PublishedKey { created_at: Timestamp::from_second(2).expect("a small number"), ..before.clone() };
+            let merged = Fetched::merge(std::slice::from_ref(&before), vec![after]);
+            match role {
+                KeyRole::Recovery => assert_eq!(merged.expect("no contradiction").keys, [before]),
+                KeyRole::Cluster => assert!(merged.is_err()),
+            }
+        }
+        let (recovery, cluster) = (key(KeyRole::Recovery, KeyState::Active, 1), KeyRole::Cluster);
+        let disguised = PublishedKey { role: cluster, ..recovery.clone() };
+        assert!(Fetched::merge(&[recovery], vec![disguised]).is_err());
     }
 
     #[test]
