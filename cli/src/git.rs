@@ -71,7 +71,7 @@ pub(crate) fn exposure(path: &Path) -> Exposure {
         return Exposure::Private;
     };
     let path = folder.join(name);
-    if path.ancestors().any(is_repository_itself) {
+    if is_inside_repository(&path) {
         return Exposure::InsideRepository;
     }
     let (sender, receiver) = mpsc::channel();
@@ -168,6 +168,11 @@ pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
 /// Returns the nearest work tree that is or contains a path. The path must be canonical, and need not exist.
 pub(crate) fn work_tree_around(path: &Path) -> Option<&Path> {
     path.ancestors().find(|folder| is_work_tree(folder))
+}
+
+/// Whether a path leads into the folder of a repository itself, such as `.git` or a bare repository.
+pub(crate) fn is_inside_repository(path: &Path) -> bool {
+    path.ancestors().any(is_repository_itself)
 }
 
 /// Whether a folder is the root of a work tree.

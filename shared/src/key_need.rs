@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::format::Wrap;
 use crate::names::KeyId;
 use crate::sealed_secret::SealedSecret;
 use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
@@ -19,9 +20,12 @@ pub fn named_envelope(token: &str) -> Option<&str> {
     Some(token.strip_prefix("wax1.")?.split_once('.')?.0)
 }
 
-/// Whether these wraps, by key id, contain one for the key and none for a key that stays. Does not open the wraps.
+/// Whether these wraps, by key id, contain one for the key and none for a key that stays. A text that is not a wrap does
+/// not count, nor does a copy of the key's own wrap. Does not open the wraps: only that shows whether they are right.
 pub fn wraps_need(wraps: &BTreeMap<String, String>, key: &KeyId, staying: &BTreeSet<KeyId>) -> bool {
-    wraps.contains_key(key.as_str()) && !staying.iter().any(|other| wraps.contains_key(other.as_str()))
+    let Some(own) = wraps.get(key.as_str()) else { return false };
+    let may_open = |other: &String| other != own && Wrap::parse(other).is_ok();
+    !staying.iter().filter_map(|other| wraps.get(other.as_str())).any(may_open)
 }
 
 /// Whether an object of the cluster needs the key: the envelope of one of its values has a wrap for the key, and its
@@ -47,6 +51,7 @@ fn was_opened(object: &SealedSecret, keys: &BTreeSet<KeyId>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::Dek;
     use crate::key::{Identity, KeyKind};
     use crate::randomness;
     use crate::sealed_secret::{EnvelopeSpec, SealedSecretStatus, Settled};
@@ -56,7 +61,12 @@ mod tests {
     }
 
     fn wraps(keys: &[u8]) -> BTreeMap<String, String> {
-        keys.iter().map(|number| (id(*number).to_string(), String::new())).collect()
+        let wrap = || {
+            let identity = Identity::generate(KeyKind::Classic, &mut randomness::system());
+            let dek = Dek::generate(&mut randomness::system());
+            Wrap::seal(identity.recipient(), &dek, &mut randomness::system()).to_text()
+        };
+        keys.iter().map(|number| (id(*number).to_string(), wrap())).collect()
     }
 
     /// An object of generation 2 with a value in each of these envelopes, given as the keys of its wraps.
@@ -101,6 +111,11 @@ mod tests {
         let staying = BTreeSet::from([id(2)]);
         for (keys, needed) in [(&[1][..], true), (&[1, 3], true), (&[1, 2], false), (&[2], false), (&[], false)] {
             assert_eq!(wraps_need(&wraps(keys), &id(1), &staying), needed, "{keys:?}");
+        }
+        let mut forged = wraps(&[1, 2]);
+        for text in [forged[id(1).as_str()].clone(), String::new(), "AAAA".to_owned()] {
+            forged.insert(id(2).to_string(), text);
+            assert!(wraps_need(&forged, &id(1), &staying));
         }
     }
 

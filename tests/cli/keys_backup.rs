@@ -122,7 +122,7 @@ fn all_keys_and_their_states_come_back() {
     });
     for time in times.values() {
         let time: Timestamp = time.parse().expect("a time");
-        assert!(time.subsec_nanosecond() == 0 && Timestamp::now().duration_since(time) < SignedDuration::from_mins(1));
+        assert!(Timestamp::now().duration_since(time) < SignedDuration::from_mins(1));
     }
 
     let lists: Vec<_> = (0..4).map(|at| folder.read(&format!("made/{at}.yaml"))).collect();
@@ -209,7 +209,7 @@ fn a_key_of_a_folder_is_deleted_only_after_a_backup_and_comes_back() {
     let delete = ["keys", "delete", &ids[1], "apps", "--keys-dir", "keys", "--yes"];
     let (code, said) = run(&folder, &delete, &[]);
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains(&format!("no backup has the identity of {}\n", ids[1])), "{said}");
+    assert!(said.contains(&format!("no backup has the identity of {} in its present state\n", ids[1])), "{said}");
     run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
     assert!(start(&folder, &delete).wait().expect("our child").success());
     assert_eq!(keys_in(&folder, "keys").into_keys().collect::<Vec<_>>(), ids[..1]);
@@ -512,7 +512,10 @@ fn a_killed_restore_leaves_whole_files_and_the_next_run_goes_on() {
     let restore = [&RESTORE[..], &["--keys", "prod.yaml"]].concat();
     let whole_run = timed(&folder, &restore);
     let (mut present, mut partial) = (keys_in(&folder, "new"), 0);
-    for round in 0..KILLS {
+    for round in 0..10 * KILLS {
+        if round >= KILLS && partial > 0 {
+            break;
+        }
         if present.len() == ids.len() {
             fs::remove_dir_all(folder.path().join("new")).expect("our folder");
             present.clear();

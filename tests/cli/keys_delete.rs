@@ -79,6 +79,16 @@ fn folder() -> Folder {
     folder
 }
 
+/// What the command says before it asks.
+fn question(key: &str, values: usize, commits: &str) -> String {
+    let values = if values == 1 { "1 sealed value".to_owned() } else { format!("{values} sealed values") };
+    format!(
+        "searched {values} in the working tree, and {commits}
+context test: deletes the identity of {key}; only a backup has it then
+"
+    )
+}
+
 /// Seals `shop/NAME` to these keys.
 fn seal(folder: &Folder, name: &str, keys: &[&str]) -> String {
     let secret = format!(
@@ -120,7 +130,7 @@ fn a_key_that_nothing_needs_is_deleted_with_the_uid_of_its_secret() {
     let cluster = Cluster::of(&folder);
     cluster.serve(&folder);
     let key = folder.key_id("cluster");
-    let question = format!("context test: the identity of {key} is deleted; only a backup has it then\n");
+    let question = question(&key, 1, "1 commit at the tips of branches");
     delete(&folder, &["apps"]).fails(
         2,
         &(question.clone()
@@ -159,9 +169,9 @@ hint: `waxseal rotate` gives them a wrap for another key; apply and merge them, 
 "
     );
     assert_eq!(error, said);
-    for wrong in ["0", "2"] {
-        assert_eq!(refused(&folder, &["apps", "--yes", "--even-if-it-strands", wrong]).1, said);
-    }
+    assert_eq!(refused(&folder, &["apps", "--yes", "--even-if-it-strands", "0"]).1, said);
+    let wrong = said.replace("1 in files", "1 in files, and not 2");
+    assert_eq!(refused(&folder, &["apps", "--yes", "--even-if-it-strands", "2"]).1, wrong);
     assert_eq!(cluster.deletions(), []);
     let outcome = delete(&folder, &["apps", "--yes", "--even-if-it-strands", "1"]).finish();
     assert_eq!((outcome.status.code(), cluster.deletions().len()), (Some(0), 1), "{}", outcome.stderr);
@@ -181,24 +191,90 @@ fn a_file_in_the_working_tree_and_one_outside_of_a_repository_are_searched() {
 }
 
 #[test]
-fn what_cannot_be_searched_counts() {
+fn what_cannot_be_searched_is_never_left_out() {
     let folder = folder();
-    folder.write("apps/bad.yaml", format!("wax1. {}: [\n", folder.key_id("cluster")));
+    let key = folder.key_id("cluster");
+    folder.write("apps/bad.yaml", format!("wax1. {key}: [\n"));
     let cluster = Cluster::of(&folder);
     cluster.serve(&folder);
-    let outcome = delete(&folder, &["apps", "--yes"]).finish();
-    assert!(outcome.stderr.starts_with("error: apps/bad.yaml:"), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("is still needed: 1 that could not be searched\n"), "{}", outcome.stderr);
-    assert_eq!((outcome.status.code(), cluster.deletions().len()), (Some(3), 0));
-    let outcome = delete(&folder, &["apps", "--yes", "--even-if-it-strands", "1"]).finish();
-    assert!(outcome.stderr.starts_with("error: apps/bad.yaml:"), "{}", outcome.stderr);
-    assert_eq!((outcome.status.code(), cluster.deletions().len()), (Some(0), 1), "{}", outcome.stderr);
+    for options in [&["--yes"][..], &["--yes", "--even-if-it-strands", "1"]] {
+        let outcome = delete(&folder, &[&["apps"], options].concat()).finish();
+        assert!(outcome.stderr.contains("error: apps/bad.yaml:"), "{}", outcome.stderr);
+        let said = format!(
+            "error: context test: not all files were searched, so {key} may be needed
+hint: repair what the errors name, or leave it out of the paths
+"
+        );
+        assert!(outcome.stderr.ends_with(&said), "{}", outcome.stderr);
+        assert_eq!((outcome.status.code(), cluster.deletions().len()), (Some(3), 0));
+    }
+}
+
+#[test]
+fn escapes_hide_nothing_and_forged_wraps_do_not_count() {
+    let folder = folder();
+    let [key, newer] = ["cluster", "newer"].map(|name| folder.key_id(name));
+    let sealed = seal(&folder, "db", &["cluster"]);
+    Cluster::of(&folder).serve(&folder);
+    let json: Value =
+        serde_json::from_str(&folder.waxseal(&["inspect", "-", "--format", "json"]).stdin(&sealed).succeeds())
+            .expect("JSON");
+    assert!(json.is_array(), "{json}");
+    let wrap = sealed.lines().find(|line| line.contains(&format!("{key}: "))).expect("a wrap");
+    let text = wrap.trim().split_once(": ").expect("a wrap").1;
+    let hidden = sealed
+        .replace("kind: SealedSecret", "kind: \"Sealed\\u0053ecret\"")
+        .replace("apiVersion: waxseal.dev/", "apiVersion: \"waxseal\\x2edev/")
+        .replace("v1alpha1\n", "v1alpha1\"\n")
+        .replace(&format!("{key}: "), &format!("\"\\x6b{}\": ", &key[1..]));
+    assert_ne!(hidden, sealed);
+    for forged in [text, "AAAA", "\"\""] {
+        let indent = &wrap[..wrap.len() - wrap.trim_start().len()];
+        folder.write("apps/db.yaml", sealed.replace(wrap, &format!("{wrap}\n{indent}{newer}: {forged}")));
+        let (list, error) = refused(&folder, &["apps", "--yes"]);
+        assert_eq!(list, "apps/db.yaml: shop/db: A (working tree)\n", "{error}");
+    }
+    folder.write("apps/db.yaml", &hidden);
+    commit(&folder);
+    folder.git(&["branch", "side"]);
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "newer"]));
+    commit(&folder);
+    let (list, error) = refused(&folder, &["apps", "--yes"]);
+    assert_eq!(list, "apps/db.yaml: shop/db: A (side)\n", "{error}");
+}
+
+#[test]
+fn paths_that_show_nothing_are_refused() {
+    let folder = folder();
+    folder.write("apps/readme.txt", "nothing");
+    let cluster = Cluster::of(&folder);
+    cluster.serve(&folder);
+    let (_, error) = refused(&folder, &["apps", "--yes"]);
+    assert_eq!(
+        error,
+        "error: context test: no sealed value in these paths
+hint: name the folders with the sealed files of all repositories that this controller serves
+"
+    );
+    folder.git(&["clone", "--quiet", "--bare", ".", "bare.git"]);
+    for path in [".git", "bare.git"] {
+        let (_, error) = refused(&folder, &[path, "--yes"]);
+        assert_eq!(
+            error,
+            format!(
+                "error: {path}: is a Git repository itself, and not a work tree
+hint: name files and folders in a work tree, such as a clone of this repository
+"
+            )
+        );
+    }
+    assert_eq!(cluster.deletions(), []);
 }
 
 #[test]
 fn objects_need_the_key_until_they_were_opened_through_another() {
     let folder = folder();
-    folder.write("apps/readme.txt", "nothing");
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "newer"]));
     let key = folder.key_id("cluster");
     let newer = folder.key_id("newer");
     let envelopes = json!({"e7f3a9c21e0": {"commitment": "", "wraps": {&key: "", &newer: ""}}});
@@ -224,15 +300,16 @@ fn objects_need_the_key_until_they_were_opened_through_another() {
 #[test]
 fn a_key_in_use_and_a_key_without_a_backup_are_refused() {
     let folder = folder();
-    folder.write("apps/readme.txt", "nothing");
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "newer"]));
     let key = folder.key_id("cluster");
     let in_use = format!(
         "error: context test: {key} is still in use: its state is Active
 hint: `waxseal keys rotate` makes a new key and retires this one
 "
     );
-    let no_backup =
-        format!("error: context test: no backup has the identity of {key}\nhint: `waxseal keys backup` writes one\n");
+    let no_backup = format!(
+        "error: context test: no backup has the identity of {key} in its present state\nhint: `waxseal keys backup` writes one\n"
+    );
     let only = format!("error: context test: {key} is the only key of the cluster that is not revoked\n");
     type Change = fn(&mut Cluster);
     let cases: [(Change, &str); 7] = [
@@ -256,11 +333,11 @@ hint: `waxseal keys rotate` makes a new key and retires this one
 #[test]
 fn a_deletion_that_the_cluster_refuses_or_that_the_controller_does_not_notice_is_named() {
     let folder = folder();
-    folder.write("apps/readme.txt", "nothing");
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "newer"]));
     let key = folder.key_id("cluster");
     let cluster = Cluster { refusal: Some("403 Forbidden"), ..Cluster::of(&folder) };
     cluster.serve(&folder);
-    let question = format!("context test: the identity of {key} is deleted; only a backup has it then\n");
+    let question = question(&key, 1, "no commits: the paths are in no Git repository");
     delete(&folder, &["apps", "--yes"]).fails(
         5,
         &(question.clone()
@@ -289,13 +366,13 @@ fn nothing_to_search_and_unknown_keys_are_refused() {
     let key = folder.key_id("cluster");
     let missing = folder.waxseal(&["keys", "delete", &key]).finish();
     assert_eq!(missing.status.code(), Some(2), "{}", missing.stderr);
-    folder.write("apps/readme.txt", "nothing");
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "newer"]));
     let cluster = Cluster::of(&folder);
     cluster.serve(&folder);
     let (_, error) = refused(&folder, &["apps", "--yes", "--even-if-it-strands", "1"]);
     assert_eq!(error, format!("error: context test: nothing needs {key}\nhint: leave out `--even-if-it-strands`\n"));
     let (_, error) = refused(&folder, &["nowhere", "--yes"]);
-    assert!(error.contains("1 that could not be searched"), "{error}");
+    assert!(error.contains("not all files were searched"), "{error}");
     assert_eq!(cluster.deletions(), []);
 }
 
@@ -314,7 +391,7 @@ fn on_a_folder_the_key_file_is_deleted_once_a_backup_has_it() {
     delete().fails(
         3,
         &format!(
-            "error: keys/sealing-keys.yaml: no backup has the identity of {key}\nhint: `waxseal keys backup` writes one\n"
+            "error: keys/sealing-keys.yaml: no backup has the identity of {key} in its present state\nhint: `waxseal keys backup` writes one\n"
         ),
     );
     let backup = ["keys", "backup", "-o", "keys.age", "--keys", "recovery.yaml", "--keys-dir", "keys"];
@@ -344,15 +421,16 @@ fn on_a_folder_the_key_file_is_deleted_once_a_backup_has_it() {
 fn a_linked_key_file_is_refused() {
     let folder = folder();
     let key = folder.key_id("cluster");
-    folder.write("readme.txt", "nothing");
+    folder.write("db.yaml", seal(&folder, "db", &["cluster", "newer"]));
     let published = folder.read("cluster.yaml").replace("Active", "Retired") + "---\n" + &folder.read("newer.yaml");
     folder.write("keys/sealing-keys.yaml", published);
     folder.write("keys/last-backup.yaml", format!("{key}: \"2099-01-01T00:00:00Z\"\n"));
     std::os::unix::fs::symlink("../cluster.key", folder.path().join(format!("keys/{key}.key"))).expect("a link");
-    folder.waxseal(&["keys", "delete", &key, "readme.txt", "--keys-dir", "keys", "--yes"]).fails(
+    folder.waxseal(&["keys", "delete", &key, "db.yaml", "--keys-dir", "keys", "--yes"]).fails(
         3,
         &format!(
-            "keys/sealing-keys.yaml: the identity of {key} is deleted; only a backup has it then
+            "searched 1 sealed value in the working tree, and no commits: the paths are in no Git repository
+keys/sealing-keys.yaml: deletes the identity of {key}; only a backup has it then
 error: keys/{key}.key: is a symbolic link
 hint: delete the link and the file that it leads to
 "

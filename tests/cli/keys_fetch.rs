@@ -1,4 +1,4 @@
-//! `waxseal keys fetch`: the keys that it adds to a keys file, keeps and drops, and the consent that it asks for.
+//! `waxseal keys fetch`: the keys that it adds to a keys file and keeps, and the consent that it asks for.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ pub(crate) fn fingerprint(folder: &Folder, name: &str) -> String {
     rows[0]["fingerprint"].as_str().expect("a fingerprint").to_owned()
 }
 
-/// The line about a key that changes; `now` is its state afterwards, or before it is dropped.
+/// The line about a key that changes; `now` is its state afterwards.
 fn change(folder: &Folder, name: &str, now: &str, what: &str) -> String {
     let object = object(&folder.read(&format!("{name}.yaml")));
     let (id, spec) = (&object["metadata"]["name"], &object["spec"]);
@@ -230,13 +230,13 @@ fn recovery_keys_and_revoked_keys_stay_in_the_file() {
 }
 
 #[test]
-fn a_key_is_dropped_only_with_consent() {
+fn a_key_that_is_gone_becomes_retired_only_with_consent() {
     let folder = Folder::with_key();
     folder.generate("gone", &[]);
     write_keys_file(&folder, &["cluster", "gone"]);
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let (id, fingerprint) = (folder.key_id("gone"), fingerprint(&folder, "gone"));
-    let said = change(&folder, "gone", "Active", " is not in the cluster and would be dropped");
+    let said = change(&folder, "gone", "Retired", " is not in the cluster any more");
     fetch(&folder, &["--check"]).fails(
         4,
         &format!(
@@ -249,7 +249,10 @@ hint: run `waxseal keys fetch` without `--check`, and commit the file
     assert_eq!((denied.stderr.ends_with(&(said.clone() + &denial(&id))), denied.status.code()), (true, Some(3)));
     let accepted = fetch(&folder, &["--accept", &fingerprint]).writes(&["prod.yaml"]).finish();
     assert_eq!((accepted.stderr.ends_with(&said), accepted.status.code()), (true, Some(0)));
-    assert!(!folder.read("prod.yaml").contains(&id));
+    let states = |text: &str| (text.matches("state: Active").count(), text.matches("state: Retired").count());
+    assert_eq!(states(&folder.read("prod.yaml")), (1, 1));
+    assert!(folder.read("prod.yaml").contains(&id));
+    fetch(&folder, &["--check"]).prints("");
 }
 
 #[test]
@@ -380,15 +383,14 @@ hint: such a key would stay the primary: find out who published it, or correct t
     point_at(&folder, serve("200 OK", list_of(&[cluster, future])));
     fetch(&folder, &[]).fails(3, &refusal("context test"));
 
-    // A key with a creation time in the future that is only in the file is dropped or refused.
+    // Such a key is refused, too, if only the file has it.
     write_keys_file(&folder, &["cluster"]);
     let line = folder.read("future.yaml");
     let line = line.lines().find(|line| line.contains("createdAt")).expect("a creation time");
     let future = folder.read("future.yaml").replace(line, "  createdAt: \"2999-01-01T00:00:00Z\"");
     folder.write("prod.yaml", format!("{}---\n{future}", folder.read("cluster.yaml")));
     let accept = ["--accept", &fingerprint(&folder, "future")];
-    let dropped = fetch(&folder, &accept).writes(&["prod.yaml"]).finish();
-    assert_eq!(dropped.status.code(), Some(0), "{}", dropped.stderr);
+    fetch(&folder, &accept).fails(3, &refusal("prod.yaml"));
     let recovery = future.replace("role: Cluster", "role: Recovery");
     folder.write("prod.yaml", format!("{}---\n{recovery}", folder.read("cluster.yaml")));
     fetch(&folder, &accept).fails(3, &refusal("prod.yaml"));

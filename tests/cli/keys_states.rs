@@ -11,6 +11,11 @@ use crate::terminal::Terminal;
 const NEXT: &str = "the holder of the private key can still read what was sealed to it, also in Git's history: change \
                     these values, run `waxseal keys fetch` in every other repository, and seal the new values\n";
 
+/// What `revoke` says without keys files.
+fn no_file(id: &str) -> String {
+    format!("no keys file of a `.waxseal.yaml` here has {id}\n")
+}
+
 /// A folder with the keys `cluster` and `newer`, and a kubeconfig.
 fn folder() -> Folder {
     let folder = Folder::with_key();
@@ -117,7 +122,7 @@ hint: the request stays: the controller's log says why it is not carried out
         "context test: {id} opens nothing any more, for ever. SealedSecrets that only this key opens stall with \
          KeyRevoked; their Secrets stay\nthe controller confirms: {id} is Revoked\n"
     );
-    keys(&folder, &["revoke", &id, "--yes"]).warns(&(said + NEXT));
+    keys(&folder, &["revoke", &id, "--yes"]).warns(&(said + &no_file(&id) + NEXT));
 }
 
 #[test]
@@ -127,8 +132,8 @@ fn a_key_that_is_as_strict_already_needs_no_consent() {
     let revoked = [key(&folder, "cluster", "Revoked", "Revoked"), key(&folder, "newer", "Active", "Active")];
     serve(&folder, &revoked, &revoked);
     let said = format!("the controller confirms: {id} is Revoked\n");
-    keys(&folder, &["retire", &id]).warns(&said.replace("is Revoked", "is Retired"));
-    keys(&folder, &["revoke", &id]).warns(&(said + NEXT));
+    keys(&folder, &["retire", &id]).warns(&said);
+    keys(&folder, &["revoke", &id]).warns(&(said + &no_file(&id) + NEXT));
 }
 
 #[test]

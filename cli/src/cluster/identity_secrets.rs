@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, IDENTITY_TYPE};
 use waxseal_shared::identity_secret::{self, IdentitySecretError, is_materialised};
-use waxseal_shared::key_life::HeldKey;
+use waxseal_shared::key_life::{HeldKey, whole_seconds};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::IdentitySecretReference;
 use waxseal_shared::secret::SecretBytes;
@@ -103,7 +103,7 @@ impl Session {
         time: Timestamp,
     ) -> Result<RequestOutcome, CliError> {
         let (secrets, name) = (self.secrets(namespace), secret.name.clone());
-        let annotations = json!({ BACKED_UP_ANNOTATION: time.to_string() });
+        let annotations = json!({ BACKED_UP_ANNOTATION: whole_seconds(time).to_string() });
         let metadata = json!({"resourceVersion": secret.resource_version, "annotations": annotations});
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };

@@ -67,13 +67,17 @@ fn carry_out(
     let (id, word) = (key.recipient.key_id(), state.as_str());
     owner.request(key, state)?;
     if !owner.confirms() {
-        streams.say(&format!("requested: {id} becomes {word} as soon as the controller runs"));
+        let said = match key.state >= state {
+            true => format!("{id} is {} already in {}", key.state.as_str(), owner.place()),
+            false => format!("requested: {id} becomes {word} as soon as the controller runs"),
+        };
+        streams.say(&said);
         return Ok(());
     }
-    arguments.wait_until(owner, &format!("confirm that {id} is {word}"), |keys| {
+    let confirmed = arguments.wait_until(owner, &format!("confirm that {id} is {word}"), |keys| {
         let found = keys.iter().find(|found| found.key.recipient == key.recipient)?;
         found.confirmed().filter(|confirmed| *confirmed >= state)
     })?;
-    streams.say(&format!("the controller confirms: {id} is {word}"));
+    streams.say(&format!("the controller confirms: {id} is {}", confirmed.as_str()));
     Ok(())
 }

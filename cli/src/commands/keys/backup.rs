@@ -6,7 +6,6 @@ use clap::Args;
 use jiff::Timestamp;
 use waxseal_shared::key::EncryptedFile;
 use waxseal_shared::key_backup::{self, BackedUpKey};
-use waxseal_shared::key_life::whole_seconds;
 use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::PublishedKey;
 use waxseal_shared::visible_text::visible_path;
@@ -63,7 +62,7 @@ pub(crate) fn run(arguments: BackupArguments, streams: &mut Streams) -> Result<(
     output::check_names_a_file(&arguments.output)?;
     private_file::check(&arguments.output)?;
     let owner = arguments.place.open()?;
-    let (store, time) = (owner.store(), whole_seconds(Timestamp::now()));
+    let (store, time) = (owner.store(), Timestamp::now());
     let stored = owner.identities(time)?;
     refuse_own_keys(&recovery, &stored).map_err(|error| error.at(&store))?;
     let places = stored.places();
@@ -79,6 +78,7 @@ pub(crate) fn run(arguments: BackupArguments, streams: &mut Streams) -> Result<(
     }
     let keys = each_once(held, &requested);
     write(&arguments, &keys, &recovery)?;
+    warn_of_unknown_recipients(&recovery, &requested, streams);
     announce(&arguments, &keys, &recovery, &store, streams);
     let file = visible_path(&arguments.output);
     let recorded = owner.record_backup(&places, time);
@@ -114,6 +114,16 @@ fn recovery_keys(arguments: &BackupArguments) -> Result<Recipients, CliError> {
         files.push(Arc::new(KeysFile::read(name)?));
     }
     recipients::recovery_keys(&files, &recipients::parse(recipient)?)
+}
+
+/// Warns of a recovery key that the controller does not publish: somebody may have added it to the keys file.
+fn warn_of_unknown_recipients(recovery: &Recipients, published: &[PublishedKey], streams: &mut Streams) {
+    for chosen in recovery.iter() {
+        if !published.iter().any(|key| key.recipient == chosen.recipient) {
+            let text = "the controller does not have this recovery key in its configuration: be sure that it is yours";
+            streams.warn(chosen.recipient.key_id().as_str(), text);
+        }
+    }
 }
 
 /// Refuses a recovery key whose identity the controller holds: it would be lost together with the controller.

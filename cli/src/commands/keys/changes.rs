@@ -28,7 +28,7 @@ pub(super) enum NewPrimary {
 /// How one key of the file changes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KeyChange {
-    /// The key as it is in the file afterwards, or was before it was dropped.
+    /// The key as it is in the file afterwards.
     pub(super) key: PublishedKey,
     pub(super) kind: ChangeKind,
 }
@@ -37,8 +37,8 @@ pub(super) struct KeyChange {
 pub(super) enum ChangeKind {
     /// The file does not have the key yet.
     Added,
-    /// The cluster does not publish the key any more.
-    Dropped,
+    /// The cluster does not publish the key any more: the key becomes Retired.
+    Gone,
     /// The state is stricter than before.
     Tightened { from: KeyState },
     /// The state is less strict than before.
@@ -52,8 +52,9 @@ pub(super) struct Contradiction(pub(super) KeyId);
 impl Fetched {
     /// Merges the keys of the cluster, which may contain duplicates, into the keys of the file.
     ///
-    /// Recovery keys and Revoked keys stay in the file if the cluster does not publish them. A key that is Revoked in
-    /// the file stays Revoked. A recovery key keeps the creation time that it has in the file.
+    /// Keys stay in the file if the cluster does not publish them any more, but no key of the cluster stays Active: the
+    /// file goes on saying which cluster the wraps for the key belong to. A key that is Revoked in the file stays
+    /// Revoked. A recovery key keeps the creation time that it has in the file.
     pub(super) fn merge(file: &[PublishedKey], cluster: Vec<PublishedKey>) -> Result<Self, Contradiction> {
         let (mut keys, mut changes, mut still_revoked) = (Vec::new(), Vec::new(), Vec::new());
         for mut key in cluster {
@@ -79,12 +80,12 @@ impl Fetched {
             keys.push(key);
         }
         let only_in_file: Vec<_> = file.iter().filter(|key| find(&keys, &key.recipient).is_none()).cloned().collect();
-        for key in only_in_file {
-            if key.role == KeyRole::Recovery || key.state == KeyState::Revoked {
-                keys.push(key);
-            } else {
-                changes.push(KeyChange { key, kind: ChangeKind::Dropped });
+        for mut key in only_in_file {
+            if key.role == KeyRole::Cluster && key.state == KeyState::Active {
+                key.state = KeyState::Retired;
+                changes.push(KeyChange { key: key.clone(), kind: ChangeKind::Gone });
             }
+            keys.push(key);
         }
         let new_primary = new_primary(file, &keys);
         Ok(Self { keys, changes, still_revoked, new_primary })
@@ -92,7 +93,7 @@ impl Fetched {
 }
 
 impl ChangeKind {
-    /// Whether the user must agree: the file would trust more, or would lose a key.
+    /// Whether the user must agree: the file would trust more, or nothing new would be sealed to a key.
     pub(super) fn needs_consent(self) -> bool {
         !matches!(self, Self::Tightened { .. })
     }
@@ -143,24 +144,25 @@ mod tests {
     }
 
     #[test]
-    fn recovery_keys_and_revoked_keys_stay_when_the_cluster_drops_them() {
+    fn keys_stay_when_they_are_gone_from_the_cluster_and_its_own_are_active_no_more() {
         let published = key(KeyRole::Cluster, KeyState::Active, 1);
-        for (role, state, stays) in [
-            (KeyRole::Recovery, KeyState::Active, true),
-            (KeyRole::Recovery, KeyState::Retired, true),
-            (KeyRole::Recovery, KeyState::Revoked, true),
-            (KeyRole::Cluster, KeyState::Revoked, true),
-            (KeyRole::Cluster, KeyState::Retired, false),
-            (KeyRole::Cluster, KeyState::Active, false),
+        for (role, state) in [
+            (KeyRole::Recovery, KeyState::Active),
+            (KeyRole::Recovery, KeyState::Retired),
+            (KeyRole::Recovery, KeyState::Revoked),
+            (KeyRole::Cluster, KeyState::Revoked),
+            (KeyRole::Cluster, KeyState::Retired),
+            (KeyRole::Cluster, KeyState::Active),
         ] {
             let gone = key(role, state, 0);
             let Fetched { keys, changes, .. } =
                 fetched(&[published.clone(), gone.clone()], std::slice::from_ref(&published));
-            if stays {
-                assert_eq!((keys, changes), (vec![published.clone(), gone], Vec::new()));
+            if (role, state) == (KeyRole::Cluster, KeyState::Active) {
+                let retired = with_state(&gone, KeyState::Retired);
+                let change = KeyChange { key: retired.clone(), kind: ChangeKind::Gone };
+                assert_eq!((keys, changes), (vec![published.clone(), retired], vec![change]));
             } else {
-                let dropped = KeyChange { key: gone, kind: ChangeKind::Dropped };
-                assert_eq!((keys, changes), (vec![published.clone()], vec![dropped]));
+                assert_eq!((keys, changes), (vec![published.clone(), gone], Vec::new()));
             }
         }
     }

@@ -11,6 +11,7 @@ use waxseal_shared::visible_text::escaped;
 
 use super::key_owner::{self, KeyOwner, OwnedKey, OwnerArguments};
 use super::usage::{FileNeeds, needs_in_files};
+use crate::commands::seal::counted;
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{file_name, key_id};
 use crate::streams::Streams;
@@ -27,9 +28,11 @@ Examples:
 /// Refuses while something needs the key, and lists it. A SealedSecret of the cluster needs the key until the controller
 /// has opened its present version through another key. A sealed value in a file needs it unless it has a wrap for
 /// another key of the cluster; searched are the files in the working trees, and in the commits that the branches of
-/// their Git repositories point to. Keys that are revoked, and recovery keys, do not count as other keys.
+/// their Git repositories point to. Keys that are revoked, and recovery keys, do not count as other keys. In files the
+/// wraps count as they stand: that a wrap opens, only a cluster or `waxseal drill` shows. Tags, the index of Git, nested
+/// repositories and files that are not SealedSecrets are not searched.
 ///
-/// Also refuses a key that is still Active, and a key that is in no backup. Asks before it deletes. Does not read the
+/// Also refuses a key that is still Active, and a key that was not backed up since its state last changed. Asks before it deletes. Does not read the
 /// identity. Values in the history of Git that only this key opens can then be opened with the backup or a recovery key
 /// only: `waxseal keys usage KEY --history` lists them.
 #[derive(Args)]
@@ -54,9 +57,9 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     let keys = owner.keys()?;
     let key = key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?.clone();
     let staying = keys_that_stay(keys.iter().map(|found| &found.key), key.recipient.key_id());
-    check_may_go(&owner, &keys, &key, &staying).map_err(|error| error.at(&place))?;
+    check_may_go(&owner, &keys, &key, &staying).map_err(|error| error.or_at(&place))?;
     check_needs(&arguments, &owner, key.recipient.key_id(), &staying, streams)?;
-    streams.say(&format!("{place}: the identity of {} is deleted; only a backup has it then", arguments.key));
+    streams.say(&format!("{place}: deletes the identity of {}; only a backup has it then", arguments.key));
     arguments.owner.ask_for_consent(streams, "Delete it?").map_err(|error| error.at(&place))?;
     // Looks again: the controller may have changed the key in the meantime.
     let keys = owner.keys()?;
@@ -71,7 +74,12 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
         let hint = "the identity is deleted: start the controller, or see in its log why it keeps the SealingKey";
         gone.map_err(|error| error.with_hint(hint))?;
     }
-    streams.say(&format!("deleted {}; run `waxseal keys fetch` in each repository", arguments.key));
+    match owner {
+        KeyOwner::Cluster(..) => {
+            streams.say(&format!("deleted {}; run `waxseal keys fetch` in each repository", arguments.key));
+        }
+        KeyOwner::Folder(_) => streams.say(&format!("deleted {}", arguments.key)),
+    }
     Ok(())
 }
 
@@ -93,7 +101,7 @@ fn check_may_go(
         return Err(CliError::refused(format!("{id} is the only key of the cluster that is not revoked")));
     }
     if owner.backed_up_at(found)?.is_none_or(|time| time < key.created_at) {
-        let error = CliError::refused(format!("no backup has the identity of {id}"));
+        let error = CliError::refused(format!("no backup has the identity of {id} in its present state"));
         return Err(error.with_hint("`waxseal keys backup` writes one"));
     }
     Ok(())
@@ -111,29 +119,53 @@ fn check_needs(
         KeyOwner::Cluster(..) => needs_in_cluster(&arguments.owner, key, staying)?,
         KeyOwner::Folder(_) => Vec::new(),
     };
-    let FileNeeds { values, mut errors } = needs_in_files(key, staying, &arguments.paths, streams)?;
-    streams.result(&objects.iter().chain(&values).map(String::as_str).collect::<String>())?;
-    let count = objects.len() + values.len() + errors.len();
-    if count == arguments.even_if_it_strands.unwrap_or_default() {
-        errors.iter().for_each(|error| streams.say(&error.to_string()));
-        return Ok(());
+    let found = needs_in_files(key, staying, &arguments.paths, streams)?;
+    streams.result(&objects.iter().chain(&found.values).map(String::as_str).collect::<String>())?;
+    announce_search(&found, streams);
+    check_searched(&found).map_err(|error| error.at(owner.place()))?;
+    let FileNeeds { values, errors, .. } = found;
+    let mut errors: Vec<_> = errors.into_iter().map(|error| error.with_kind(Kind::Refused)).collect();
+    let expected = arguments.even_if_it_strands.unwrap_or_default();
+    if !errors.is_empty() || objects.len() + values.len() != expected {
+        errors.push(refusal(key, objects.len(), values.len(), &errors, expected).at(owner.place()));
     }
-    errors = errors.into_iter().map(|error| error.with_kind(Kind::Refused)).collect();
-    errors.push(refusal(key, [objects.len(), values.len(), errors.len()]).at(owner.place()));
     Failures::none_or(errors)
 }
 
-fn refusal(key: &KeyId, [objects, values, unread]: [usize; 3]) -> CliError {
-    let count = objects + values + unread;
-    if count == 0 {
+fn announce_search(found: &FileNeeds, streams: &mut Streams) {
+    let values = counted(found.searched_values, "sealed value");
+    let commits = match found.searched_commits {
+        0 => "no commits: the paths are in no Git repository".to_owned(),
+        count => format!("{} at the tips of branches", counted(count, "commit")),
+    };
+    streams.say(&format!("searched {values} in the working tree, and {commits}"));
+}
+
+/// Refuses paths without a sealed value: they show nothing.
+fn check_searched(found: &FileNeeds) -> Result<(), CliError> {
+    if found.searched_values > 0 || !found.errors.is_empty() {
+        return Ok(());
+    }
+    let error = CliError::refused("no sealed value in these paths");
+    Err(error.with_hint("name the folders with the sealed files of all repositories that this controller serves"))
+}
+
+fn refusal(key: &KeyId, objects: usize, values: usize, unread: &[CliError], expected: usize) -> CliError {
+    let needed = objects + values;
+    if !unread.is_empty() {
+        let error = CliError::refused(format!("not all files were searched, so {key} may be needed"));
+        return error.with_hint("repair what the errors name, or leave it out of the paths");
+    }
+    if needed == 0 {
         let error = CliError::refused(format!("nothing needs {key}"));
         return error.with_hint("leave out `--even-if-it-strands`");
     }
-    let parts = [(objects, "in the cluster"), (values, "in files"), (unread, "that could not be searched")];
+    let parts = [(objects, "in the cluster"), (values, "in files")];
     let parts: Vec<_> = parts.iter().filter(|part| part.0 > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    let error = CliError::refused(format!("{key} is still needed: {}", parts.join(", ")));
+    let wrong = if expected > 0 { format!(", and not {expected}") } else { String::new() };
+    let error = CliError::refused(format!("{key} is still needed: {}{wrong}", parts.join(", ")));
     error.with_hint(format!(
-        "`waxseal rotate` gives them a wrap for another key; apply and merge them, or pass `--even-if-it-strands {count}`"
+        "`waxseal rotate` gives them a wrap for another key; apply and merge them, or pass `--even-if-it-strands {needed}`"
     ))
 }
 

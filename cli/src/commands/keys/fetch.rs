@@ -22,9 +22,10 @@ Examples:
 
 /// Write the SealingKeys of a cluster to a keys file, to be committed.
 ///
-/// Shows each key that changes, with its fingerprint. Before it adds a key, drops a key or takes a less strict state,
-/// it asks for a `yes` at the terminal, unless `--accept` names the fingerprint. Recovery keys and Revoked keys stay in
-/// the file even if the cluster does not publish them. The same keys always give the same bytes.
+/// Shows each key that changes, with its fingerprint. Before it adds a key or takes a less strict state, it asks for a
+/// `yes` at the terminal, unless `--accept` names the fingerprint. It also asks before an Active key that the cluster
+/// does not publish any more becomes Retired. No key leaves the file: wraps for it show that a value is for this
+/// cluster. The same keys always give the same bytes.
 ///
 /// `.waxseal.yaml` says where the keys file of CLUSTER is. It holds no context, because contexts differ from person to
 /// person: check that --context is the cluster that CLUSTER names.
@@ -98,7 +99,7 @@ fn check_unchanged(fetched: &Fetched) -> Result<(), CliError> {
         let id = key.recipient.key_id();
         match kind {
             ChangeKind::Added => format!("{id} is new"),
-            ChangeKind::Dropped => format!("{id} is gone"),
+            ChangeKind::Gone => format!("{id} is gone"),
             ChangeKind::Tightened { .. } | ChangeKind::Loosened { .. } => format!("{id} is {} now", key.state.as_str()),
         }
     };
@@ -144,7 +145,7 @@ fn announcement(KeyChange { key, kind }: &KeyChange) -> String {
     let (id, role, state) = (key.recipient.key_id(), key.role.as_str(), key.state.as_str());
     let (new, change) = match kind {
         ChangeKind::Added => ("new ", String::new()),
-        ChangeKind::Dropped => ("", " is not in the cluster and would be dropped".to_owned()),
+        ChangeKind::Gone => ("", " is not in the cluster any more".to_owned()),
         ChangeKind::Tightened { from } | ChangeKind::Loosened { from } => {
             ("", format!(" was {} in the file", from.as_str()))
         }
@@ -155,7 +156,7 @@ fn announcement(KeyChange { key, kind }: &KeyChange) -> String {
 
 fn question(KeyChange { key, kind }: &KeyChange) -> String {
     match kind {
-        ChangeKind::Dropped => "Drop it from the file? Type yes: ".to_owned(),
+        ChangeKind::Gone => "Make it Retired in the file? Type yes: ".to_owned(),
         ChangeKind::Loosened { .. } => format!("Make it {} again? Type yes: ", key.state.as_str()),
         ChangeKind::Added | ChangeKind::Tightened { .. } => "Take it into the file? Type yes: ".to_owned(),
     }

@@ -48,7 +48,7 @@ pub(super) struct BrokenIdentity {
 
 /// Where an identity is stored.
 pub(super) struct IdentityPlace {
-    recipient: Recipient,
+    key: PublishedKey,
     secret_name: ObjectName,
 }
 
@@ -64,7 +64,7 @@ impl StoredIdentities {
 
     pub(super) fn places(&self) -> Vec<IdentityPlace> {
         let place = |BackedUpKey { secret_name, key }: &BackedUpKey| IdentityPlace {
-            recipient: key.published().recipient.clone(),
+            key: key.published().clone(),
             secret_name: secret_name.clone(),
         };
         self.held.iter().map(place).collect()
@@ -117,7 +117,7 @@ impl KeyOwner {
                 places.iter().try_for_each(|place| record_in_cluster(session, namespace, place, time))
             }
             Self::Folder(published) => {
-                let ids = places.iter().map(|place| place.recipient.key_id());
+                let ids = places.iter().map(|place| place.key.recipient.key_id());
                 backup_record::record(&folder_of(published), ids, time)
             }
         }
@@ -195,12 +195,13 @@ fn read_key_file(path: &Path, now: Timestamp) -> Result<HeldKey, String> {
 fn record_in_cluster(
     session: &Session,
     namespace: &Namespace,
-    IdentityPlace { recipient, secret_name }: &IdentityPlace,
+    IdentityPlace { key, secret_name }: &IdentityPlace,
     time: Timestamp,
 ) -> Result<(), CliError> {
     for _ in 0..TRIES {
         let present = session.identity_secret(namespace, secret_name.as_str(), time)?;
-        let Some(secret) = present.filter(|secret| holds(secret, recipient)) else {
+        let Some(secret) = present.filter(|secret| secret.key.as_ref().is_ok_and(|present| present.published() == key))
+        else {
             let text = format!("the identity Secret {secret_name} has been changed since it was read");
             let error = CliError::new(Kind::NoCluster, text).at(session.place());
             return Err(error.with_hint("make another backup"));

@@ -1,7 +1,7 @@
 //! The controller whose keys a command changes: in a cluster or on a folder. The state of a published key is a request,
 //! which the controller carries out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -178,10 +178,14 @@ impl KeyOwner {
         }
     }
 
-    /// When the identity of a key was last written into a backup.
+    /// When the identity of a key was last written into a backup, in its present state. In a cluster the controller
+    /// removes the record when it changes the state; in a folder it writes the key file anew.
     pub(super) fn backed_up_at(&self, found: &OwnedKey) -> Result<Option<Timestamp>, CliError> {
         if let Self::Folder(published) = self {
-            return Ok(backup_record::read(&folder_of(published))?.get(found.key.recipient.key_id()).copied());
+            let recorded = backup_record::read(&folder_of(published))?.get(found.key.recipient.key_id()).copied();
+            let written = key_file(published, &found.key).metadata().and_then(|metadata| metadata.modified()).ok();
+            let written = written.and_then(|time| Timestamp::try_from(time).ok());
+            return Ok(recorded.filter(|time| written.is_none_or(|written| written <= *time)));
         }
         let status = found.object.as_ref().and_then(|object| object.status.as_ref());
         Ok(status.and_then(|status| status.last_backup_time.as_ref()?.parse().ok()))
@@ -201,7 +205,7 @@ impl KeyOwner {
                 session.delete_identity(namespace, secret)
             }
             Self::Folder(path) => {
-                let path = path.with_file_name(format!("{}.{KEY_EXTENSION}", found.key.recipient.key_id()));
+                let path = key_file(path, &found.key);
                 if path.is_symlink() {
                     let error = CliError::refused("is a symbolic link").at(visible_path(&path));
                     return Err(error.with_hint("delete the link and the file that it leads to"));
@@ -248,6 +252,11 @@ impl OwnedKey {
     pub(super) fn confirmed(&self) -> Option<KeyState> {
         self.object.as_ref()?.status.as_ref()?.state
     }
+}
+
+/// The file of a key beside the published file.
+fn key_file(published: &Path, key: &PublishedKey) -> PathBuf {
+    published.with_file_name(format!("{}.{KEY_EXTENSION}", key.recipient.key_id()))
 }
 
 /// The primary among these keys.

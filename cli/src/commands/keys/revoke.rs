@@ -58,27 +58,42 @@ pub(crate) fn run(arguments: RevokeArguments, streams: &mut Streams) -> Result<(
 /// Writes the state Revoked into the keys files of this repository that have the key. A file that cannot be changed does
 /// not keep the others from being changed.
 fn revoke_in_keys_files(recipient: &Recipient, streams: &mut Streams) -> Result<(), Failures> {
-    let mut errors = Vec::new();
+    let (id, mut errors, mut is_known) = (recipient.key_id(), Vec::new(), false);
     for target in KeysTarget::of_repository()? {
         match revoke_in(&target, recipient) {
-            Ok(false) => {}
-            Ok(true) => {
-                let id = recipient.key_id();
+            Ok(FileWithKey::Absent) => {}
+            Ok(FileWithKey::Unchanged) => is_known = true,
+            Ok(FileWithKey::Changed) => {
                 streams.say(&format!("{}: {id} is Revoked now: commit this file", target.place()));
+                is_known = true;
             }
             Err(error) => errors.push(error),
         }
     }
+    if !is_known {
+        streams.say(&format!("no keys file of a `.waxseal.yaml` here has {id}"));
+    }
     Failures::none_or(errors)
 }
 
-/// Returns whether the file changed.
-fn revoke_in(target: &KeysTarget, recipient: &Recipient) -> Result<bool, CliError> {
+/// What became of a keys file.
+enum FileWithKey {
+    /// It does not have the key.
+    Absent,
+    /// The key is Revoked in it already.
+    Unchanged,
+    Changed,
+}
+
+fn revoke_in(target: &KeysTarget, recipient: &Recipient) -> Result<FileWithKey, CliError> {
     let mut keys = target.keys_in(target.read()?.as_deref())?;
-    let Some(key) = keys.iter_mut().find(|key| key.recipient == *recipient && key.state != KeyState::Revoked) else {
-        return Ok(false);
+    let Some(key) = keys.iter_mut().find(|key| key.recipient == *recipient) else {
+        return Ok(FileWithKey::Absent);
     };
+    if key.state == KeyState::Revoked {
+        return Ok(FileWithKey::Unchanged);
+    }
     key.state = KeyState::Revoked;
     target.write(&write_keys(&keys))?;
-    Ok(true)
+    Ok(FileWithKey::Changed)
 }

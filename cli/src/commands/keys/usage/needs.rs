@@ -21,6 +21,10 @@ pub(in crate::commands::keys) struct FileNeeds {
     pub(in crate::commands::keys) values: Vec<String>,
     /// What could not be searched.
     pub(in crate::commands::keys) errors: Vec<CliError>,
+    /// The number of sealed values in the working trees.
+    pub(in crate::commands::keys) searched_values: usize,
+    /// The number of commits.
+    pub(in crate::commands::keys) searched_commits: usize,
 }
 
 /// Searches the working trees, and all branches of their repositories, for values that have a wrap for the key and none
@@ -39,6 +43,8 @@ pub(in crate::commands::keys) fn needs_in_files(
         let commits = revisions.as_ref().map(|revisions| revisions.commits.as_slice()).unwrap_or_default();
         let rows = search.rows.report(&search.finder.names, commits, Reach::Branches);
         needs.values.extend(rows.iter().map(line));
+        needs.searched_values += search.rows.values_today();
+        needs.searched_commits += commits.len();
         needs.errors.extend(search.errors.into_shown());
     }
     Ok(needs)

@@ -89,6 +89,11 @@ impl Rows {
         rows.collect()
     }
 
+    /// The number of different values in the working tree, also of those that the key does not open.
+    pub(super) fn values_today(&self) -> usize {
+        self.today.len()
+    }
+
     fn places(&mut self, file: &[u8], value: Value) -> Option<&mut Places> {
         let key = (file.to_vec(), value);
         if self.opened.len() >= MAX_ROWS && !self.opened.contains_key(&key) {

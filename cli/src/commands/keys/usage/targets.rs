@@ -110,6 +110,10 @@ impl Targets {
 impl Target {
     fn resolve(path: &Path) -> Result<Self, CliError> {
         let canonical = canonical(path).map_err(|error| CliError::path("read it", path, &error))?;
+        if git::is_inside_repository(&canonical) {
+            let error = CliError::refused("is a Git repository itself, and not a work tree").at(visible_path(path));
+            return Err(error.with_hint("name files and folders in a work tree, such as a clone of this repository"));
+        }
         Ok(Self { path: path.to_owned(), canonical })
     }
 }

@@ -55,11 +55,11 @@ pub(super) struct Finder {
 }
 
 /// The words to look for before a text is read; `{key}` stands for the key id.
-const WORDS: [&str; 4] = ["{key}", "wax1.", "waxseal.dev", "\\"];
+const WORDS: [&str; 3] = ["{key}", "wax1.", "\\"];
 
 impl Finder {
     pub(super) fn new(key: KeyId) -> Self {
-        // Four short words are far below the limits of an automaton.
+        // Three short words are far below the limits of an automaton.
         let words = AhoCorasick::new(WORDS.map(|word| word.replace("{key}", key.as_str()))).expect("an automaton");
         let hashers = [RandomState::new(), RandomState::new()];
         Self { key, other_keys: BTreeSet::new(), words, hashers, names: Vec::new(), numbers: HashMap::new() }
@@ -73,18 +73,16 @@ impl Finder {
     /// Returns the sealed values of a text, and the first error in it; `place` returns the file that the error shows.
     ///
     /// Skips a text without `wax1.` and, if only opened values are wanted, without the key id. Escapes of YAML and JSON
-    /// can hide these words. Therefore it also reads texts with a backslash and `waxseal.dev`, and ignores errors in
-    /// them.
+    /// can hide these words. Therefore it also reads texts with a backslash, and ignores errors in them.
     pub(super) fn values(
         &mut self,
         text: &[u8],
         wanted: Wanted,
         place: impl Fn() -> String,
     ) -> (Vec<FoundValue>, Option<CliError>) {
-        let [key, token, group, backslash] = self.words_in(text);
+        let [key, token, backslash] = self.words_in(text);
         let must_be_readable = token && (key || wanted == Wanted::AllValues);
-        let may_hide_words = group && backslash;
-        if !must_be_readable && !may_hide_words {
+        if !must_be_readable && !backslash {
             return (Vec::new(), None);
         }
         let mut values = Vec::new();
@@ -99,11 +97,11 @@ impl Finder {
         (values, error.filter(|_| must_be_readable))
     }
 
-    fn words_in(&self, text: &[u8]) -> [bool; 4] {
-        let mut found = [false; 4];
+    fn words_in(&self, text: &[u8]) -> [bool; 3] {
+        let mut found = [false; 3];
         for word in self.words.find_iter(text) {
             found[word.pattern()] = true;
-            if found == [true; 4] {
+            if found == [true; 3] {
                 break;
             }
         }
