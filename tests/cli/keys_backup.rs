@@ -485,7 +485,7 @@ fn ask(folder: &Folder, answers: &str) -> String {
 /// Runs a command and kills it after a part of the time that `whole_run` takes.
 fn killed(folder: &Folder, arguments: &[&str], whole_run: Duration, round: u32) {
     let mut child = start(folder, arguments);
-    thread::sleep(whole_run * round / KILLS);
+    thread::sleep(whole_run * (round % KILLS) / KILLS);
     child.kill().expect("our child");
     child.wait().expect("our child");
 }
