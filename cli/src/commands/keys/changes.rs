@@ -45,7 +45,9 @@ pub(super) enum ChangeKind {
     Loosened { from: KeyState },
 }
 
-/// A key whose role or creation time in the cluster is not the one in the file. Both are fixed when a key is made.
+/// A key whose role in the cluster is not the one in the file, or a cluster key whose creation time is not. Both are
+/// fixed when a key is made. The creation time of a recovery key is the time of its first publication in a cluster, so
+/// another cluster publishes another time.
 #[derive(Debug)]
 pub(super) struct Contradiction(pub(super) KeyId);
 
@@ -53,7 +55,7 @@ impl Fetched {
     /// Merges the keys of the cluster, which may contain duplicates, into the keys of the file.
     ///
     /// Recovery keys and Revoked keys stay in the file if the cluster does not publish them. A key that is Revoked in
-    /// the file stays Revoked.
+    /// the file stays Revoked. A recovery key keeps the creation time that it has in the file.
     pub(super) fn merge(file: &[PublishedKey], cluster: Vec<PublishedKey>) -> Result<Self, Contradiction> {
         let (mut keys, mut changes, mut still_revoked) = (Vec::new(), Vec::new(), Vec::new());
         for mut key in cluster {
@@ -62,6 +64,9 @@ impl Fetched {
             }
             let before = find(file, &key.recipient);
             if let Some(before) = before {
+                if before.role == KeyRole::Recovery {
+                    key.created_at = before.created_at;
+                }
                 if (before.role, before.created_at) != (key.role, key.created_at) {
                     return Err(Contradiction(key.recipient.key_id().clone()));
                 }
@@ -176,6 +181,25 @@ mod tests {
             let changes: Vec<_> = kind.map(|kind| KeyChange { key: after.clone(), kind }).into_iter().collect();
             assert_eq!((result.keys, result.changes), (vec![after], changes), "{from:?} to {to:?}");
             assert_eq!(result.still_revoked.len(), usize::from(from == Revoked));
+        }
+    }
+
+    #[test]
+    fn a_recovery_key_that_another_cluster_publishes_keeps_its_creation_time() {
+        for (role, is_taken) in [(KeyRole::Recovery, true), (KeyRole::Cluster, false)] {
+            let before = key(role, KeyState::Active, 1);
+            let later = PublishedKey { created_at: Timestamp::UNIX_EPOCH, ..before.clone() };
+            let merged = Fetched::merge(std::slice::from_ref(&before), vec![later.clone()]);
+            assert_eq!(
+                merged.ok().map(|merged| (merged.keys, merged.changes.len())),
+                is_taken.then(|| (vec![before], 0))
+            );
+            let other_role = match role {
+                KeyRole::Recovery => KeyRole::Cluster,
+                KeyRole::Cluster => KeyRole::Recovery,
+            };
+            let changed = PublishedKey { role: other_role, ..later.clone() };
+            assert!(Fetched::merge(&[later], vec![changed]).is_err(), "{role:?}");
         }
     }
 
