@@ -9,6 +9,7 @@ mod harness;
 mod http;
 mod hygiene;
 mod key_commands;
+mod key_delete;
 mod key_events;
 mod key_status;
 mod key_succession;
@@ -65,6 +66,7 @@ fn tests() -> Vec<Test> {
         http::tests(),
         hygiene::tests(),
         key_commands::tests(),
+        key_delete::tests(),
         key_events::tests(),
         key_status::tests(),
         key_succession::tests(),
