@@ -20,6 +20,7 @@ mod peers;
 mod python_vectors;
 mod readme;
 mod readme_recovery;
+mod readme_rotating;
 mod refusals;
 mod registration;
 mod rights;
@@ -75,6 +76,7 @@ fn tests() -> Vec<Test> {
         materialise::tests(),
         readme::tests(),
         readme_recovery::tests(),
+        readme_rotating::tests(),
         refusals::tests(),
         rights::tests(),
         rotation::tests(),
