@@ -287,6 +287,7 @@ impl<'a> Operator<'a> {
             return Err("not three blocks".into());
         };
         self.backs_up(back_up, "third.age")?;
+        let lost = self.primary().await?;
         self.loses_the_cluster().await?;
         self.installs("second").await?.ready().await?;
         self.follows(fetch, "", &[TAKE, DROP])?;
@@ -294,6 +295,15 @@ impl<'a> Operator<'a> {
         self.commits_and_applies()?;
         self.until_current().await?;
         self.secret_is("battery-staple").await?;
+
+        let set = "waxseal set apps/shop/db.yaml PASSWORD";
+        let refused = self.is_refused(set, "")?;
+        assert!(refused.contains(&format!("or pass `--drop-cluster {lost}`\n")), "{refused}");
+        let answer = ("Value of PASSWORD: ", "horse-battery\n");
+        self.follows(&format!("{set} --drop-cluster {KEY}"), &lost, &[answer])?;
+        self.commits_and_applies()?;
+        self.until_current().await?;
+        self.secret_is("horse-battery").await?;
 
         self.backs_up(back_up, "fourth.age")?;
         let folder = self.person.folder();
@@ -304,7 +314,7 @@ impl<'a> Operator<'a> {
         self.until_reason("Ready", "AwaitingKeys").await?;
         self.follows(restore, "", &[("Restore 1 key? Type yes: ", "yes\n")])?;
         self.until_current().await?;
-        self.secret_is("battery-staple").await?;
+        self.secret_is("horse-battery").await?;
         assert_eq!(self.person.pastes("git status --porcelain -- apps .waxseal", &[])?, "");
         Ok(())
     }
