@@ -181,6 +181,12 @@ impl Controller {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Kills the controller with SIGKILL, as a crash does.
+    pub fn kill(&mut self) -> std::io::Result<()> {
+        self.process.kill()?;
+        self.process.wait().map(drop)
+    }
+
     /// Sends SIGTERM to the controller and waits until it ends; returns its exit code.
     pub async fn stop(mut self) -> Result<Option<i32>, Error> {
         let id = i32::try_from(self.process.id()).expect("process ids fit pid_t");

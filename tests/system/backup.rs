@@ -265,7 +265,7 @@ async fn stock(context: &Context, cluster: &Cluster) -> TestResult {
 }
 
 /// Gives the operator these rights on the Secrets of the key namespace.
-async fn give(cluster: &Cluster, verbs: &[&str]) -> TestResult {
+pub(crate) async fn give(cluster: &Cluster, verbs: &[&str]) -> TestResult {
     let name = format!("operator-{}", verbs.join("-"));
     let role: Role = serde_json::from_value(json!({
         "metadata": {"name": name}, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": verbs}],

@@ -24,22 +24,27 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// An operator at a machine with a kubeconfig.
-struct Operator<'a> {
+pub(crate) struct Operator<'a> {
     context: &'a Context,
     kubeconfig: PathBuf,
 }
 
 impl<'a> Operator<'a> {
-    fn new(context: &'a Context, cluster: &Cluster) -> Result<Self, Error> {
+    pub(crate) fn new(context: &'a Context, cluster: &Cluster) -> Result<Self, Error> {
         let kubeconfig = cluster.folder().join("operator.kubeconfig");
         cluster.write_kubeconfig(&kubeconfig, "prod", &cluster.user("operator", "operators")?, "default")?;
         Ok(Self { context, kubeconfig })
     }
 
-    fn keys(&self, arguments: &[&str]) -> Result<Output, Error> {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.context.programs.waxseal);
         command.env_clear().arg("keys").args(arguments).args(["--context", "prod", "--yes", "--kubeconfig"]);
-        Ok(command.arg(&self.kubeconfig).output()?)
+        command.arg(&self.kubeconfig);
+        command
+    }
+
+    fn keys(&self, arguments: &[&str]) -> Result<Output, Error> {
+        Ok(self.command(arguments).output()?)
     }
 
     /// Runs a command that must succeed; returns its stdout and stderr.

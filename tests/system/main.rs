@@ -12,6 +12,7 @@ mod http;
 mod hygiene;
 mod key_commands;
 mod key_deletion;
+mod key_delete;
 mod key_events;
 mod key_status;
 mod key_succession;
@@ -22,6 +23,7 @@ mod peers;
 mod python_vectors;
 mod readme;
 mod readme_recovery;
+mod readme_rotating;
 mod refusals;
 mod registration;
 mod rights;
@@ -72,6 +74,7 @@ fn tests() -> Vec<Test> {
         hygiene::tests(),
         key_commands::tests(),
         key_deletion::tests(),
+        key_delete::tests(),
         key_events::tests(),
         key_status::tests(),
         key_succession::tests(),
@@ -80,6 +83,7 @@ fn tests() -> Vec<Test> {
         materialise::tests(),
         readme::tests(),
         readme_recovery::tests(),
+        readme_rotating::tests(),
         refusals::tests(),
         rights::tests(),
         rotation::tests(),

@@ -21,13 +21,13 @@ use crate::registration::{Context, Error, Test, TestResult};
 const README: &str = include_str!("../../README.md");
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The deadline for what the controller does by itself.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 const PASSPHRASE: &str = "correct horse battery staple\n";
 /// The value in all examples of the README.
 const PASSWORD: &str = "correct-horse";
 
 /// Makes contexts with the names of the clusters in the README, in the kubeconfig of the cluster that the test started.
-const COPY_THE_CONTEXT: &str = r#"
+pub(crate) const COPY_THE_CONTEXT: &str = r#"
 context="$(kubectl config current-context)"
 field() { kubectl config view -o "jsonpath={.contexts[?(@.name==\"$context\")].context.$1}"; }
 for name in prod staging; do kubectl config set-context "$name" --cluster "$(field cluster)" --user "$(field user)"; done
@@ -44,16 +44,18 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Returns the code blocks in a language below a heading, up to the next heading of the same level.
-fn blocks(heading: &str, language: &str) -> Result<Vec<&'static str>, Error> {
+pub(crate) fn blocks(heading: &str, language: &str) -> Result<Vec<&'static str>, Error> {
     let (_, section) = README.split_once(heading).ok_or_else(|| format!("the README has no {heading:?}"))?;
-    let section = section.split("\n## ").next().unwrap_or(section);
+    let level = heading.trim_start().split(' ').next().unwrap_or_default();
+    let ends = ["\n## ".to_owned(), format!("\n{level} ")];
+    let section = ends.iter().fold(section, |section, end| section.split(end).next().unwrap_or(section));
     let begin = format!("```{language}\n");
     let blocks = section.split(begin.as_str()).skip(1).filter_map(|rest| rest.split_once("```\n"));
     Ok(blocks.map(|(block, _)| block).collect())
 }
 
 /// A person with an empty folder, the programs in `PATH`, and terminals.
-struct Person {
+pub(crate) struct Person {
     /// The folder, and the processes that run in other terminals.
     group: ProcessGroup,
     path: std::ffi::OsString,
@@ -62,7 +64,7 @@ struct Person {
 }
 
 impl Person {
-    fn new(context: &Context, kubeconfig: Option<PathBuf>) -> Result<Self, Error> {
+    pub(crate) fn new(context: &Context, kubeconfig: Option<PathBuf>) -> Result<Self, Error> {
         let programs = [&context.programs.waxseal, &context.assets.kubectl, &context.assets.age];
         let folders = programs.iter().filter_map(|program| program.parent().map(Path::to_owned));
         let inherited = std::env::var_os("PATH").unwrap_or_default();
@@ -71,7 +73,7 @@ impl Person {
         Ok(Self { group, path, kubeconfig, background: Vec::new() })
     }
 
-    fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.group.folder()
     }
 
@@ -101,7 +103,7 @@ impl Person {
     }
 
     /// Runs a block to its end and answers its questions; returns everything that the terminal showed.
-    fn pastes(&self, block: &str, answers: &[(&str, &str)]) -> Result<String, Error> {
+    pub(crate) fn pastes(&self, block: &str, answers: &[(&str, &str)]) -> Result<String, Error> {
         let mut terminal = Terminal::open();
         let mut shell = Command::new(std::env::current_exe()?);
         self.prepare(&mut shell);

@@ -150,7 +150,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// The resourceVersion of every Secret in the namespaces.
-    async fn secret_versions(&self) -> Result<BTreeMap<String, Option<String>>, Error> {
+    pub(crate) async fn secret_versions(&self) -> Result<BTreeMap<String, Option<String>>, Error> {
         let mut versions = BTreeMap::new();
         for namespace in &self.namespaces {
             let secrets = namespace.api::<Secret>().list_metadata(&ListParams::default()).await?;

@@ -45,7 +45,9 @@ pub(super) enum ChangeKind {
     Loosened { from: KeyState },
 }
 
-/// A key whose role or creation time in the cluster is not the one in the file. Both are fixed when a key is made.
+/// A key whose role in the cluster is not the one in the file, or a cluster key whose creation time is not. Both are
+/// fixed when a key is made. The creation time of a recovery key is the time of its first publication in a cluster, so
+/// another cluster publishes another time.
 #[derive(Debug)]
 pub(super) struct Contradiction(pub(super) KeyId);
 

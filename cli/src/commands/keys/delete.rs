@@ -59,6 +59,7 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     let staying = keys_that_stay(keys.iter().map(|found| &found.key), key.recipient.key_id());
     check_may_go(&owner, &keys, &key, &staying).map_err(|error| error.or_at(&place))?;
     check_needs(&arguments, &owner, key.recipient.key_id(), &staying, streams)?;
+    check_backup(&owner, &keys, &key).map_err(|error| error.or_at(&place))?;
     streams.say(&format!("{place}: deletes the identity of {}; only a backup has it then", arguments.key));
     arguments.owner.ask_for_consent(streams, "Delete it?").map_err(|error| error.at(&place))?;
     // Looks again: the controller may have changed the key in the meantime.
@@ -83,7 +84,7 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     Ok(())
 }
 
-/// Refuses a key that is in use, that is the only one, or that no backup has.
+/// Refuses a key that is in use, and the only one.
 fn check_may_go(
     owner: &KeyOwner,
     keys: &[OwnedKey],
@@ -100,6 +101,13 @@ fn check_may_go(
     if staying.is_empty() {
         return Err(CliError::refused(format!("{id} is the only key of the cluster that is not revoked")));
     }
+    Ok(())
+}
+
+/// Refuses a key that no backup has in its present state.
+fn check_backup(owner: &KeyOwner, keys: &[OwnedKey], key: &PublishedKey) -> Result<(), CliError> {
+    let id = key.recipient.key_id();
+    let Some(found) = keys.iter().find(|found| found.key.recipient == key.recipient) else { return Ok(()) };
     if owner.backed_up_at(found)?.is_none_or(|time| time < key.created_at) {
         let error = CliError::refused(format!("no backup has the identity of {id} in its present state"));
         return Err(error.with_hint("`waxseal keys backup` writes one"));
