@@ -190,7 +190,7 @@ impl Destination {
     }
 
     /// Replaces or creates the file: writes a temporary file in the same folder, syncs it and renames it. Keeps the
-    /// mode. After a crash the old file can be back until `folders` are synced.
+    /// mode. Until `folders` are synced, a crash can bring back the old file.
     ///
     /// Writes directly to a pipe or device.
     pub(crate) fn write(&self, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {

@@ -88,10 +88,10 @@ pub(crate) fn check(path: &Path) -> Result<(), CliError> {
             &format!("write it outside that work tree, or add it to {} first", visible_path(&root.join(".gitignore"))),
         ),
         Exposure::Tracked => {
-            refused("Git tracks a file of this name, and ignores no tracked file", "write it outside the work tree")
+            refused("Git tracks a file of this name, so Git does not ignore it", "write it outside the work tree")
         }
         Exposure::InsideRepository => {
-            refused("is inside the folder of a Git repository itself", "write it to another folder")
+            refused("is inside the folder where Git keeps a repository", "write it to another folder")
         }
         Exposure::Unknown => refused(
             "is in a Git work tree, and its repository cannot be read to see if Git ignores it",

@@ -22,7 +22,7 @@ use crate::streams::Streams;
 const OPTIONS: &str = "`--to CLUSTER`, `--keys FILE` (`waxseal keys fetch` writes one) or `--recipient age1pq1…`";
 
 /// What to do without a recovery key.
-pub(crate) const MAKE_RECOVERY_KEY: &str = "make one with `waxseal keys generate --recovery -o recovery.key`, and keep it \
+pub(crate) const MAKE_RECOVERY_KEY: &str = "make a recovery key with `waxseal keys generate --recovery -o recovery.key`, and keep it \
                                             offline; `--recovery-recipient` names it to the controller";
 
 /// Selects the recipients.
@@ -203,7 +203,7 @@ pub(crate) fn recovery_keys(files: &[Arc<KeysFile>], recipients: &[Recipient]) -
     }
 }
 
-/// The error for a backup to a key that the backup is about.
+/// The error for a backup that would be encrypted to a key of the cluster itself.
 pub(crate) fn key_of_the_cluster(recipient: &Recipient) -> CliError {
     let text =
         format!("{} is not a recovery key: it would be lost together with the keys in the backup", recipient.key_id());

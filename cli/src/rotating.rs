@@ -74,7 +74,8 @@ impl ClusterKeys {
         sealing_recipients(&self.keys).unwrap_or_default()
     }
 
-    /// Whether an envelope is meant for this cluster: it has a wrap for one of the cluster's own keys.
+    /// Whether an envelope is meant for this cluster: the cluster is a target, or the envelope has a wrap
+    /// for one of the cluster's own keys.
     ///
     /// A wrap that is known to be broken does not count. Everybody who can edit the file can add such a wrap; the
     /// values must not become readable for another cluster because of it.
@@ -308,7 +309,8 @@ impl Rotation<'_> {
             .any(|(_, envelope)| envelope.wraps.values().any(|wrap| wrap.kind() != KeyKind::Classic));
         if let Some(to) = recipients.iter().find(|to| has_hybrid && to.kind() == KeyKind::Classic) {
             let text = format!("{} is a classic key (X25519), which a quantum computer will break", to.key_id());
-            return Err(self.error(&text).with_hint("values that are protected from quantum computers stay so"));
+            let hint = "give the cluster a hybrid key: resealing does not take post-quantum protection from values";
+            return Err(self.error(&text).with_hint(hint));
         }
         Ok(recipients)
     }
@@ -322,7 +324,7 @@ impl Rotation<'_> {
             without.iter().find_map(|(id, envelope)| Some((id, cluster.own_wraps(envelope).next()?)))
         {
             let text =
-                format!("envelope {id}: the wrap for {key} is broken, and the values may not be for its cluster");
+                format!("envelope {id}: the wrap for {key} is broken: are the values meant for this key's cluster?");
             return Err(self.error(&text).with_hint("remove this wrap, or replace it first with `--replace-broken`"));
         }
         if !with.is_empty() && !without.is_empty() {

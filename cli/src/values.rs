@@ -64,8 +64,8 @@ impl ValueArguments {
 /// Parses data keys on the command line. Refuses `KEY=VALUE` without showing the value.
 pub(crate) fn data_keys(arguments: &[String]) -> Result<Vec<DataKey>, CliError> {
     if arguments.iter().any(|argument| argument.contains('=')) {
-        let error = CliError::usage("a value does not belong here, where the shell's history keeps it");
-        return Err(error.with_hint("name the data key alone, and type the value when it is asked for"));
+        let error = CliError::usage("KEY=VALUE on the command line: the shell's history keeps the value");
+        return Err(error.with_hint("name the data key alone, without `=` and a value"));
     }
     arguments.iter().map(|argument| key_of(argument, "KEY")).collect()
 }

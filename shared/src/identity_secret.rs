@@ -68,7 +68,7 @@ pub fn successor_name(of: &KeyId) -> String {
     format!("{SUCCESSOR_PREFIX}{of}")
 }
 
-/// A name that only the Secret of this key can have.
+/// The name of the Secret of a key, made from the key id alone.
 pub fn own_name(key: &KeyId) -> String {
     format!("waxseal-key-{key}")
 }

@@ -185,8 +185,8 @@ pub struct SealedSecretStatus {
     /// The generation of the SealedSecret that the conditions speak of; −1 before the controller has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` says whether the Secret is as the SealedSecret says. `KeyCurrent` is there, and false, while the
-    /// wraps of the SealedSecret are not as the keys ask. `Stalled` is there while waiting will not help, and
+    /// `Ready` says whether the Secret is as the SealedSecret says. `KeyCurrent` is there, and false, while a
+    /// wrap is missing or broken, or is for a revoked key. `Stalled` is there while waiting will not help, and
     /// `Reconciling` while the controller tries again.
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -47,7 +47,7 @@ pub struct SealingKeySpec {
     pub created_at: String,
     /// What the key is still used for. `Active`: new values are sealed to it. If several keys of the role `Cluster` are
     /// Active, only the newest of these is used for sealing. `Retired`: nothing new is sealed to it, and it still
-    /// opens. `Revoked`: it neither opens nor is sealed to, and that is final.
+    /// opens old values. `Revoked`: it opens nothing, and nothing is sealed to it; this is final.
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "oldSelf != 'Revoked' || self == 'Revoked'", "message": "a revoked key stays revoked"}]))]
     pub state: KeyState,
 }
@@ -102,7 +102,7 @@ pub enum KeyState {
     Active,
     /// It opens, but nothing new is sealed to it.
     Retired,
-    /// It neither opens nor is sealed to.
+    /// It opens nothing, and nothing is sealed to it.
     Revoked,
 }
 

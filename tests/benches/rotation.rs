@@ -20,7 +20,7 @@ use waxseal_tests::{assets, prerequisites, programs, waiting};
 
 const OBJECTS: usize = 10_000;
 const DEADLINE: Duration = Duration::from_mins(10);
-/// Of the lists in this program.
+/// The number of objects in a page of a list in this program.
 const PAGE: u32 = 500;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;

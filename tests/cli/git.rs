@@ -65,7 +65,7 @@ hint: write it outside the work tree
 #[track_caller]
 fn assert_inside_repository(folder: &Folder, name: &str) {
     let stderr =
-        format!("error: {name}: is inside the folder of a Git repository itself\nhint: write it to another folder\n");
+        format!("error: {name}: is inside the folder where Git keeps a repository\nhint: write it to another folder\n");
     generate(folder, name).fails(3, &stderr);
 }
 
@@ -134,7 +134,7 @@ fn the_configuration_of_a_bare_repository_in_a_checkout_starts_no_program() {
         let open = ["open", db, "--identity", "cluster.key", "-o", "checkout/apps/plain.yaml"];
         folder.waxseal(&open).fails(
             3,
-            "error: checkout/apps/plain.yaml: is inside the folder of a Git repository itself
+            "error: checkout/apps/plain.yaml: is inside the folder where Git keeps a repository
 hint: write it to another folder
 ",
         );
@@ -353,7 +353,7 @@ fn ignore_rules_do_not_protect_a_tracked_file() {
     fs::remove_file(folder.path().join("old.key")).expect("a file");
     for name in ["old.key", "OLD.key"] {
         let stderr = format!(
-            "error: {name}: Git tracks a file of this name, and ignores no tracked file\nhint: write it outside the work tree\n"
+            "error: {name}: Git tracks a file of this name, so Git does not ignore it\nhint: write it outside the work tree\n"
         );
         generate(&folder, name).fails(3, &stderr);
     }
@@ -532,7 +532,7 @@ fn git_variables_of_a_hook_are_ignored() {
         let run = generate(&folder, name).env("GIT_DIR", other.join(".git"));
         run.env("GIT_INDEX_FILE", other.join(".git/index")).env("GIT_PREFIX", "x/")
     };
-    let stderr = "error: old.key: Git tracks a file of this name, and ignores no tracked file\nhint: write it outside the work tree\n";
+    let stderr = "error: old.key: Git tracks a file of this name, so Git does not ignore it\nhint: write it outside the work tree\n";
     hook("old.key").fails(3, stderr);
     hook("new.key").writes(&["new.key"]).succeeds();
     hook("new.yaml").env("GIT_WORK_TREE", &other).fails(

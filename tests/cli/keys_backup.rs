@@ -20,8 +20,8 @@ use crate::folder::{Folder, Outcome, SECRET, program};
 use crate::passphrases::protect;
 use crate::terminal::Terminal;
 
-const MAKE_ONE: &str = "hint: make one with `waxseal keys generate --recovery -o recovery.key`, and keep it offline; \
-                        `--recovery-recipient` names it to the controller\n";
+const MAKE_ONE: &str = "hint: make a recovery key with `waxseal keys generate --recovery -o recovery.key`, and keep it \
+                        offline; `--recovery-recipient` names it to the controller\n";
 const NOT_PROVEN: &str = "hint: a backup does not prove who made it: name a keys file that lists the key with `--to` or \
                           `--keys`, or compare the fingerprint and pass `--accept FINGERPRINT`\n";
 /// The number of runs that are killed.
@@ -43,7 +43,7 @@ fn backup<'a>(recipients: &[&'a str]) -> Vec<&'a str> {
     [&BACKUP[..4], recipients, &BACKUP[6..]].concat()
 }
 
-/// Puts a new identity into the folder `keys`, and its SealingKey into `public.yaml`.
+/// Puts a new identity into the folder `keys`, and its SealingKey into `made/AT.yaml`. Returns the key id.
 fn add_key(folder: &Folder, at: usize, state: KeyState) -> String {
     let name = format!("made/{at}");
     fs::create_dir_all(folder.path().join("made")).expect("a folder");

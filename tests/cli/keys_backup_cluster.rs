@@ -25,7 +25,8 @@ fn status(code: u16) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "quotes a-secret"})
 }
 
-/// Backs up a cluster with one identity. The first `conflicts` records are refused, and then the Secret holds `after`.
+/// Backs up a cluster with one identity. The API server refuses the first `conflicts` records. From the first record
+/// on, the Secret holds `after`.
 fn back_up(folder: &Folder, conflicts: usize, after: &str) -> Outcome {
     let (before, after) = (folder.read("cluster.key"), folder.read(after));
     let records = AtomicUsize::new(0);

@@ -130,7 +130,7 @@ fn a_revoked_key_stays_revoked_in_the_file() {
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let id = folder.key_id("cluster");
     let stderr =
-        format!("warning: {id}: is Revoked in the file and not in the cluster; it stays Revoked in the file\n");
+        format!("warning: {id}: is less strict in the cluster than in the file; it stays Revoked in the file\n");
     fetch(&folder, &[]).writes(&["prod.yaml"]).warns(&stderr);
     assert!(folder.read("prod.yaml").contains("state: Revoked"));
 }

@@ -64,7 +64,7 @@ fn keys_list_warns_of_a_creation_time_in_the_future() {
     folder.write("keys.yaml", key.replace(line, "  createdAt: \"2999-01-01T00:00:00Z\""));
     let id = folder.key_id("cluster");
     let list = folder.waxseal(&["keys", "list", "keys.yaml"]).warns(&format!(
-        "warning: keys.yaml: {id}: its creation time, 2999-01-01T00:00:00Z, is in the future: `waxseal seal` refuses this file\n"
+        "warning: keys.yaml: {id}: its creation time, 2999-01-01T00:00:00Z, is in the future: `waxseal seal` refuses a keys file with it\n"
     ));
     assert!(list.contains("Active (primary)  2999-01-01T00:00:00Z"), "{list}");
 }

@@ -104,7 +104,7 @@ fn retire_and_revoke_wait_for_the_confirmation() {
     let newer = key(&folder, "newer", "Active", "Active");
     let before = [key(&folder, "cluster", "Active", "Active"), newer.clone()];
     serve(&folder, &before, &[key(&folder, "cluster", "Retired", "Retired"), newer.clone()]);
-    let said = format!("context test: nothing new is sealed to {id} any more; it still opens\n");
+    let said = format!("context test: nothing new will be sealed to {id}; it still opens old values\n");
     let confirmed = format!("the controller confirms: {id} is Retired\n");
     let stdout = keys(&folder, &["retire", &id, "--yes"]).warns(&(said.clone() + &confirmed));
     assert_eq!(stdout, "");
@@ -119,8 +119,8 @@ hint: the request stays: the controller's log says why it is not carried out
 
     serve(&folder, &before, &[key(&folder, "cluster", "Revoked", "Revoked"), newer]);
     let said = format!(
-        "context test: {id} opens nothing any more, for ever. SealedSecrets that only this key opens stall with \
-         KeyRevoked; their Secrets stay\nthe controller confirms: {id} is Revoked\n"
+        "context test: {id} will open nothing any more, for ever. SealedSecrets that only this key opens will stall \
+         with KeyRevoked; their Secrets stay\nthe controller confirms: {id} is Revoked\n"
     );
     keys(&folder, &["revoke", &id, "--yes"]).warns(&(said + &no_file(&id) + NEXT));
 }
@@ -307,7 +307,7 @@ fn on_a_folder_the_request_is_written_to_the_published_file() {
     folder.write("sealing-keys.yaml", both);
     let run = |arguments: &[&str]| on_folder(&folder, arguments).writes(&["sealing-keys.yaml"]);
     run(&["retire", &id]).warns(&format!(
-        "./sealing-keys.yaml: nothing new is sealed to {id} any more; it still opens
+        "./sealing-keys.yaml: nothing new will be sealed to {id}; it still opens old values
 requested: {id} becomes Retired as soon as the controller runs
 "
     ));

@@ -83,7 +83,7 @@ fn the_working_tree_and_all_branches_are_listed() {
     let usage = |format: &str| {
         let run = folder.waxseal(&["keys", "usage", &key, "apps", "--format", format]);
         run.warns(&format!(
-            "{key} opens 4 sealed values in 2 files; 1 of them still in the working tree
+            "{key} opens 4 sealed values in 2 files; the working tree still has 1 of these values
 searched the working tree and 2 commits at 3 references, not the history: for that, pass --history
 {STAYS_READABLE}"
         ))
@@ -139,7 +139,7 @@ fn the_history_lists_each_value_once_with_its_first_and_last_commit() {
     let key = folder.key_id("cluster");
     let [one, three, four, five, six] = [0, 2, 3, 4, 5].map(|at: usize| commits[at][..12].to_owned());
     let text = folder.waxseal(&["keys", "usage", &key, ".", "--history"]).warns(&format!(
-        "{key} opens 3 sealed values in 2 files; 2 of them still in the working tree
+        "{key} opens 3 sealed values in 2 files; the working tree still has 2 of these values
 searched the working tree and 6 commits of 1 reference
 {STAYS_READABLE}"
     ));
@@ -297,7 +297,7 @@ fn without_a_repository_only_files_are_searched() {
     folder.write("apps/db.yaml", seal(&folder, "db", &["A"]));
     let key = folder.key_id("cluster");
     let list = folder.waxseal(&["keys", "usage", &key, "apps", "apps/db.yaml"]).warns(&format!(
-        "{key} opens 1 sealed value in 1 file; 1 of them still in the working tree
+        "{key} opens 1 sealed value in 1 file; the working tree still has 1 of these values
 searched files only: no Git repository was read
 "
     ));

@@ -128,7 +128,7 @@ fn a_revocation_is_whole_in_each_file() {
             let text = folder.read(file);
             assert!(text == whole || text == keys && !ended, "{text}");
         }
-        // The request comes before the keys file: nobody is told of a revocation that was not asked for.
+        // The request is written before the keys file: no keys file says Revoked without a request to the controller.
         assert!(folder.read("prod.yaml") == keys || folder.read("sealing-keys.yaml") == whole);
         write_old();
     });

@@ -208,8 +208,8 @@ fn a_broken_wrap_does_not_make_an_envelope_meant_for_its_cluster() {
         "{text}"
     );
     let refused = format!(
-        "{NOTHING}error: db.yaml:1: shop/db: envelope {envelope}: the wrap for {staging} is broken, and the values may \
-         not be for its cluster\nhint: remove this wrap, or replace it first with `--replace-broken`\n"
+        "{NOTHING}error: db.yaml:1: shop/db: envelope {envelope}: the wrap for {staging} is broken: are the values \
+         meant for this key's cluster?\nhint: remove this wrap, or replace it first with `--replace-broken`\n"
     );
     both(&["--reseal"]).fails(3, &refused);
 }
@@ -346,7 +346,7 @@ fn a_classic_envelope_needs_to_be_resealed_and_never_becomes_classic_again() {
     let back = ["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "new.key", "--reseal"];
     let stderr = format!(
         "{NOTHING}error: db.yaml:1: shop/db: {} is a classic key (X25519), which a quantum computer will break
-hint: values that are protected from quantum computers stay so
+hint: give the cluster a hybrid key: resealing does not take post-quantum protection from values
 ",
         folder.key_id("classic")
     );

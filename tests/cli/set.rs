@@ -157,8 +157,8 @@ hint: pass `--to CLUSTER`, `--keys FILE` (`waxseal keys fetch` writes one) or `-
 #[test]
 fn a_value_as_an_argument_is_refused_and_not_shown() {
     let folder = folder_with("A: a long value");
-    let stderr = "error: a value does not belong here, where the shell's history keeps it
-hint: name the data key alone, and type the value when it is asked for
+    let stderr = "error: KEY=VALUE on the command line: the shell's history keeps the value
+hint: name the data key alone, without `=` and a value
 ";
     for argument in ["A=hunter2", "hunter2=", "=hunter2"] {
         folder.waxseal(&["set", "db.yaml", argument, "--keys", "cluster.yaml"]).fails(2, stderr);

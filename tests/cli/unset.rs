@@ -51,8 +51,8 @@ fn an_unknown_data_key_is_refused_and_nothing_is_removed() {
     let stderr = "error: db.yaml:1: shop/db: no value for the data key D\n";
     folder.waxseal(&["unset", "db.yaml", "A", "D"]).fails(3, stderr);
     folder.waxseal(&["unset", "db.yaml", "D"]).fails(3, stderr);
-    let stderr = "error: a value does not belong here, where the shell's history keeps it
-hint: name the data key alone, and type the value when it is asked for
+    let stderr = "error: KEY=VALUE on the command line: the shell's history keeps the value
+hint: name the data key alone, without `=` and a value
 ";
     folder.waxseal(&["unset", "db.yaml", "A=hunter2"]).fails(2, stderr);
     let stderr = "error: `-` is stdin, and this command changes a file\n";

@@ -128,7 +128,7 @@ async fn broken(context: &Context, cluster: &Cluster) -> TestResult {
     assert_eq!((event.type_.as_deref(), event.note.as_deref()), (Some("Warning"), Some(note)));
     until_metric(&controller, 1).await?;
 
-    // Looks after that, which the published keys show, and a restart.
+    // The controller looks again, as each newly published key shows, and starts again: it writes no second Event.
     for round in 0..3 {
         patch(&keys.identities, "broken", json!({"metadata": {"annotations": {"round": round.to_string()}}})).await?;
         let key = keys.add(&format!("later-{round}")).await?;

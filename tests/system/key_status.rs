@@ -105,7 +105,7 @@ async fn carried_out(context: &Context, cluster: &Cluster) -> TestResult {
     until_status(&keys, &held, |status| *status == retired).await?;
     assert_ne!(keys.published.get(&held).await?.uid(), uid);
 
-    // Another Secret holds the identity: a Secret of the same name is another one.
+    // The identity is in a new Secret of the same name, which has another UID: the status names the new UID.
     let identity = keys.identities.get("held").await?;
     keys.identities.delete("held", &DeleteParams::default()).await?;
     let again = Secret { metadata: secret("held", &new_identity(), MADE).metadata, ..identity };
@@ -194,7 +194,8 @@ async fn recovery(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// A rotation changes the counts of two keys with each of 600 changes. A restart changes nothing.
+/// A rotation of 300 objects changes the counts of two keys many times, and the controller writes them a few times. A
+/// restart changes nothing.
 async fn counts(context: &Context, cluster: &Cluster) -> TestResult {
     const ALL: usize = 300;
     const MOST_WRITES: usize = 15;

@@ -222,7 +222,7 @@ impl<'a> Operator<'a> {
         assert!(said.contains("changed 1 of 1 SealedSecret in 1 file\n"), "{said}");
         let refused = self.is_refused(delete, &old)?;
         let named = "SealedSecret shop/db: not opened through another key yet\n";
-        let count = format!("{old} is still needed: 1 in the cluster, ");
+        let count = format!("{old} is still needed by 1 SealedSecret in the cluster, ");
         assert!(refused.contains(named) && refused.contains(&count), "{refused}");
 
         self.commits_and_applies()?;

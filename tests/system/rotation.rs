@@ -394,7 +394,8 @@ async fn recovery(context: &Context, cluster: &Cluster) -> TestResult {
     plant.spec.role = KeyRole::Recovery;
     fleet.keys.published.create(&PostParams::default(), &plant).await?;
     fleet.keys.until_gone(planted.recipient().key_id().as_str()).await?;
-    until_warned(&fleet.controller, "deleted a SealingKey that belongs to no identity of this controller").await?;
+    let said = "deleted a SealingKey that neither an identity nor the configuration accounts for";
+    until_warned(&fleet.controller, said).await?;
     let objects = fleet.until_all("offers", |status| offers_one_key(status, &ours_id)).await?;
     objects.iter().try_for_each(|object| opens_with_offers(object, &ours))?;
 

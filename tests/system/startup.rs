@@ -180,7 +180,7 @@ async fn planted(context: &Context) -> TestResult {
     keys.create(&PostParams::default(), &SealingKey::new(&name, spec)).await?;
     let gone = async || keys.get_opt(&name).await.ok()?.is_none().then_some(());
     waiting::until("the planted key's end", DEADLINE, gone).await?;
-    assert!(context.controller.log_text().contains("deleted a SealingKey that belongs to no identity"));
+    assert!(context.controller.log_text().contains("deleted a SealingKey that neither an identity"));
     Ok(())
 }
 

@@ -296,7 +296,7 @@ impl<'a> Year<'a> {
         let delete = ["keys", "delete", key, "apps", "--context", "prod", "--yes"];
         self.prod.until_backed_up(key).await?;
         let refusal = self.repository.refused(3, &delete)?;
-        assert!(refusal.contains(&format!("{key} is still needed: ")), "{refusal}");
+        assert!(refusal.contains(&format!("{key} is still needed by ")), "{refusal}");
         let [primary, _] = self.primaries.clone();
         let active = self.repository.refused(3, &["keys", "delete", &primary, "apps", "--context", "prod", "--yes"])?;
         assert!(active.contains(&format!("{primary} is still in use: its state is Active")), "{active}");

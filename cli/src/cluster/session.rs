@@ -25,10 +25,10 @@ pub(crate) struct Session {
     place: String,
 }
 
-/// What became of a request to change a SealingKey.
+/// What became of a request to create or change an object.
 pub(crate) enum RequestOutcome {
     Written,
-    /// Somebody has changed the SealingKey since it was read.
+    /// Somebody has changed or deleted the object since it was read, or a new object has a name that is taken.
     Conflict,
 }
 

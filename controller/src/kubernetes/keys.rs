@@ -48,7 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 const NO_FIRST_KEY: &str = "there is no sealing key, because key generation is off: add an identity Secret";
 
-/// What the keys are read with, and what they are counted with and shown in.
+/// What [`KeySource`] needs to read the keys, to count their objects and to publish them.
 pub(super) struct KeyContext {
     pub(super) client: Client,
     pub(super) namespace: String,
@@ -120,7 +120,7 @@ impl KeySource {
             let pause = sleep(PAUSE);
             // Looks again at the first change, or after the wait, but not before the pause is over.
             tokio::select! {
-                // The counts first: a look that a written status causes must know that they change.
+                // Polls the counts first, so that a look at the keys does not write counts that are still changing.
                 biased;
                 () = self.counts.are_due() => {}
                 () = self.changed.notified() => {}

@@ -89,7 +89,7 @@ impl Metrics {
         registry.register("sealing_key_only_objects", help, self.key_only_objects.clone());
         registry.register_with_unit(
             "sealing_key_last_backup_timestamp",
-            "When the identity of a sealing key was last backed up, since 1970",
+            "When the identity of a sealing key was last backed up, as seconds since 1970",
             Unit::Seconds,
             self.key_backups.clone(),
         );

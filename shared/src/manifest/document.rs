@@ -95,7 +95,7 @@ impl<'a> Document<'a> {
 
     /// The text of this document with another manifest in place of its own.
     ///
-    /// Keeps the markers, the comments above the first line, and the kind of line break.
+    /// Keeps the markers, the comments above the manifest, and the kind of line break.
     pub fn replaced_by(&self, manifest: &str) -> String {
         match self.format {
             Format::Yaml => self.yaml_replaced_by(manifest),

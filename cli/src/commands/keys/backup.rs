@@ -155,7 +155,7 @@ fn write(arguments: &BackupArguments, keys: &[BackedUpKey], recovery: &Recipient
     let (path, place) = (&arguments.output, visible_path(&arguments.output));
     let text = key_backup::write(keys, arguments.place.namespace());
     key_backup::read(&text, Timestamp::now())
-        .map_err(|error| CliError::refused(format!("these keys make no backup: {error}")).at(&place))?;
+        .map_err(|error| CliError::refused(format!("these keys cannot be backed up: {error}")).at(&place))?;
     let recipients: Vec<_> = recovery.iter().map(|chosen| chosen.recipient.clone()).collect();
     let sealed = EncryptedFile::seal(text.as_bytes(), &recipients, &mut randomness::system())
         .map_err(|error| CliError::refused(error.to_string()).with_hint(MAKE_RECOVERY_KEY))?;

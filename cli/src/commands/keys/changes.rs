@@ -12,7 +12,7 @@ pub(super) struct Fetched {
     pub(super) keys: Vec<PublishedKey>,
     /// A change for each key that is added, dropped or in another state.
     pub(super) changes: Vec<KeyChange>,
-    /// The keys that are Revoked in the file but not in the cluster. They stay Revoked.
+    /// The keys that are Revoked in the file, and that the cluster publishes in another state. They stay Revoked.
     pub(super) still_revoked: Vec<KeyId>,
     /// The new primary; `None` if the primary stays or if the file is new.
     pub(super) new_primary: Option<NewPrimary>,

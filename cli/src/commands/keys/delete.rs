@@ -168,12 +168,14 @@ fn refusal(key: &KeyId, objects: usize, values: usize, unread: &[CliError], expe
         let error = CliError::refused(format!("nothing needs {key}"));
         return error.with_hint("leave out `--even-if-it-strands`");
     }
-    let parts = [(objects, "in the cluster"), (values, "in files")];
-    let parts: Vec<_> = parts.iter().filter(|part| part.0 > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let parts = [(objects, "SealedSecret", "in the cluster"), (values, "value", "in files")];
+    let parts = parts.iter().filter(|part| part.0 > 0);
+    let parts: Vec<_> = parts.map(|(count, what, place)| format!("{} {place}", counted(*count, what))).collect();
     let wrong = if expected > 0 { format!(", and not {expected}") } else { String::new() };
-    let error = CliError::refused(format!("{key} is still needed: {}{wrong}", parts.join(", ")));
+    let error = CliError::refused(format!("{key} is still needed by {}{wrong}", parts.join(", ")));
     error.with_hint(format!(
-        "`waxseal rotate` gives them a wrap for another key; apply and merge them, or pass `--even-if-it-strands {needed}`"
+        "`waxseal rotate` adds wraps for another key to the files: merge and apply them, or pass \
+         `--even-if-it-strands {needed}`"
     ))
 }
 

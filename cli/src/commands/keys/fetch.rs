@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<()
     let current = target.read()?;
     let fetched = fetch(&arguments, &target, current.as_deref())?;
     for id in &fetched.still_revoked {
-        streams.warn(id.as_str(), "is Revoked in the file and not in the cluster; it stays Revoked in the file");
+        streams.warn(id.as_str(), "is less strict in the cluster than in the file; it stays Revoked in the file");
     }
     if arguments.check {
         return Ok(check_unchanged(&fetched).map_err(|error| error.at(target.place()))?);

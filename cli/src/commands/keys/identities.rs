@@ -1,4 +1,5 @@
-//! The identities of a controller, with the rights of the operator: in the Secrets of a cluster or in a folder of keys.
+//! Reads and stores the identities of a controller with the rights of the operator: in the Secrets of a cluster or in a
+//! folder of keys.
 
 use std::fmt::Display;
 use std::fs::{self, DirBuilder};
@@ -26,7 +27,7 @@ use crate::private_file;
 
 /// The largest key file that the controller reads.
 const MAX_KEY_FILE_BYTES: u64 = 256 * 1024;
-/// How often a record is written if somebody changes the Secret at the same time.
+/// The most attempts to write a record while somebody else changes the Secret.
 const TRIES: u32 = 5;
 
 /// What one look at a store of identities found.
@@ -124,7 +125,7 @@ impl KeyOwner {
     }
 
     /// Stores an identity, and returns where. Never replaces anything: if the identity is there already, it stays as it
-    /// is. `others` are the other keys of the store.
+    /// is. `others` are the keys of the store and of the backup.
     pub(super) fn store_identity(
         &self,
         identity: &BackedUpKey,

@@ -28,7 +28,7 @@ const PUBLISHED_FILE: &str = "sealing-keys.yaml";
 pub(super) const KEY_EXTENSION: &str = "key";
 /// How often the controller's answer is looked for.
 const INTERVAL: Duration = Duration::from_millis(300);
-/// How often a request is written if somebody changes the SealingKey at the same time.
+/// The most attempts to write a request while somebody else changes the SealingKey.
 const TRIES: u32 = 5;
 
 /// Selects the controller, and how it is asked.
@@ -103,7 +103,8 @@ impl OwnerArguments {
 
     /// Calls `each` with every SealedSecret of the cluster.
     pub(super) fn each_sealed_secret(&self, each: impl FnMut(Value)) -> Result<(), CliError> {
-        let session = Session::of_sealed_secrets(&self.place.cluster, "run it where no proxy is needed")?;
+        let instead = "run waxseal where the API server can be reached without a proxy";
+        let session = Session::of_sealed_secrets(&self.place.cluster, instead)?;
         session.each_sealed_secret(each)
     }
 
@@ -156,7 +157,7 @@ impl KeyOwner {
         }
     }
 
-    /// Whether there is somebody who confirms what was carried out.
+    /// Whether the controller confirms what it carries out: in a cluster it does, on a folder it does not.
     pub(super) fn confirms(&self) -> bool {
         matches!(self, Self::Cluster(..))
     }

@@ -87,7 +87,8 @@ pub(crate) fn run(arguments: ListArguments, streams: &mut Streams) -> Result<(),
     for Listed { place, keys } in keys(&arguments)? {
         for (key, _) in &keys {
             if let Err(error) = check_creation_time(key.created_at, now) {
-                streams.warn(&place, &format!("{}: {error}: `waxseal seal` refuses this file", key.recipient.key_id()));
+                let text = format!("{}: {error}: `waxseal seal` refuses a keys file with it", key.recipient.key_id());
+                streams.warn(&place, &text);
             }
         }
         let primary = primary(keys.iter().map(|(key, _)| key));
@@ -186,7 +187,7 @@ impl Row {
     }
 }
 
-/// An age in its largest unit, as kubectl shows it.
+/// An age in its largest unit, such as `5h`.
 fn age(seconds: i64) -> String {
     match seconds {
         ..60 => format!("{seconds}s"),

@@ -60,7 +60,7 @@ pub(crate) struct RestoreArguments {
     /// Accept the key with this fingerprint. Repeatable
     #[arg(long, value_name = "FINGERPRINT", help_heading = "Trust")]
     accept: Vec<String>,
-    /// Do not wait for the controller, such as before it is installed
+    /// Do not wait for the controller, for example because it is not installed yet
     #[arg(long, help_heading = "Cluster", conflicts_with_all = ["timeout", "keys_dir"])]
     no_wait: bool,
     #[command(flatten)]
@@ -142,7 +142,7 @@ fn description(Addition { identity, listed_in }: &Addition) -> String {
     format!("{id} ({state}, created {created_at}), which {listed}: {fingerprint}")
 }
 
-/// Asks for each key that no keys file lists, and then for the whole.
+/// Asks about each key that no keys file lists, and then whether to restore the keys.
 fn ask_for_consent(
     arguments: &RestoreArguments,
     additions: &[Addition],

@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: RetireArguments, streams: &mut Streams) -> Result<(
             .into());
     }
     if key.state < KeyState::Retired {
-        streams.say(&format!("{place}: nothing new is sealed to {} any more; it still opens", arguments.key));
+        streams.say(&format!("{place}: nothing new will be sealed to {}; it still opens old values", arguments.key));
         arguments.owner.ask_for_consent(streams, "Retire it for ever?").map_err(|error| error.at(&place))?;
     }
     super::carry_out(&arguments.owner, &owner, key, KeyState::Retired, streams)

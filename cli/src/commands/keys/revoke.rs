@@ -32,8 +32,8 @@ pub(crate) struct RevokeArguments {
     owner: OwnerArguments,
 }
 
-const EFFECT: &str = "opens nothing any more, for ever. SealedSecrets that only this key opens stall with KeyRevoked; \
-                      their Secrets stay";
+const EFFECT: &str = "will open nothing any more, for ever. SealedSecrets that only this key opens will stall with \
+                      KeyRevoked; their Secrets stay";
 const NEXT: &str = "the holder of the private key can still read what was sealed to it, also in Git's history: change \
                     these values, run `waxseal keys fetch` in every other repository, and seal the new values";
 

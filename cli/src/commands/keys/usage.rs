@@ -31,8 +31,8 @@ use values::Finder;
 /// compressed, encrypted or larger than 32 MiB, and searches no submodules and no commits that only a reflog leads to.
 ///
 /// CURRENT says whether the manifests in the working tree still have this ciphertext (same), another one for this
-/// SealedSecret and data key (changed), or none (removed). The commit is the newest of the references that have the
-/// value; with `--history` the first and the last commit that have it.
+/// SealedSecret and data key (changed), or none (removed). COMMIT is the newest commit that has the value, of those
+/// that references point to. With `--history`, FIRST COMMIT and LAST COMMIT are the first and the last that have it.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UsageArguments {
@@ -97,7 +97,7 @@ fn summarise(key: &KeyId, rows: &[Row<'_>], commits: Option<&[Commit]>, reach: R
         let same = rows.iter().filter(|row| row.current == Current::Same).count();
         let values = counted(rows.len(), "sealed value");
         let files = counted(files.len(), "file");
-        streams.say(&format!("{key} opens {values} in {files}; {same} of them still in the working tree"));
+        streams.say(&format!("{key} opens {values} in {files}; the working tree still has {same} of these values"));
     }
     let Some(commits) = commits else {
         streams.say("searched files only: no Git repository was read");

@@ -1,4 +1,4 @@
-//! Events about keys, in the key namespace alone. They are for people: no Event that fails stops anything.
+//! Events about keys, in the key namespace alone. They are for people: a failure to write one stops nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,8 +96,8 @@ impl KeyEvent {
             Self::IdentityGone => {
                 "the controller no longer holds a usable identity of this key: the SealingKey is deleted"
             }
-            Self::Retired => "carried out: nothing new is sealed to this key, and it still opens",
-            Self::Revoked => "carried out: this key neither opens nor is sealed to, for ever",
+            Self::Retired => "the state is carried out: nothing new is sealed to this key; it still opens old values",
+            Self::Revoked => "the state is carried out: this key opens nothing any more, and nothing is sealed to it",
             Self::RecoveryKeyAdded => "the configuration of the controller names this recovery key",
             Self::RecoveryKeyGone => {
                 "the configuration of the controller no longer names this recovery key: the SealingKey is deleted"
@@ -149,7 +149,7 @@ struct Budget {
     spent: usize,
 }
 
-/// Returns the place for Events, and what [`write`] reads.
+/// Returns the sender of Events, and the receiver that [`write`] takes.
 pub(in super::super) fn channel() -> (Events, mpsc::Receiver<Event>) {
     let (sender, receiver) = mpsc::channel(WAITING);
     (Events { sender, budgets: Arc::default() }, receiver)
@@ -179,7 +179,8 @@ impl Events {
     }
 }
 
-/// The name follows from what happened to which version: a controller that starts again writes no Event twice.
+/// Returns the Event. Its name consists of the reason and of the UID and the version of the object, so a controller
+/// that starts again does not write the same Event twice.
 fn to_object(event: &KeyEvent, about: ObjectReference) -> Event {
     let [uid, version] = [&about.uid, &about.resource_version].map(|part| part.as_deref().unwrap_or("unknown"));
     let name = format!("{}.{uid}.{version}", event.reason().to_ascii_lowercase());

@@ -30,7 +30,7 @@ impl KeyStatus {
     /// Fields that this program does not know stay.
     pub(super) fn changes(&self, present: &Map<String, Value>) -> Map<String, Value> {
         let mut wanted = present.clone();
-        // The status has them only if the identity has them.
+        // Removed if they are unknown now: without an identity or a backup, the status does not have these fields.
         for field in ["identitySecret", "lastBackupTime"] {
             wanted.remove(field);
         }
@@ -48,7 +48,7 @@ impl KeyStatus {
         difference(present, &wanted)
     }
 
-    /// The state that this status carries out after another state was carried out before.
+    /// The state of this status, if it is stricter than the state that the present status confirms.
     pub(super) fn stricter_state(&self, present: &Map<String, Value>) -> Option<KeyState> {
         let before = KeyState::parse(present.get("state")?.as_str()?)?;
         self.state.filter(|state| *state > before)

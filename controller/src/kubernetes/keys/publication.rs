@@ -250,7 +250,7 @@ impl Publication {
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let deletion = self.published.delete(&name, &params);
         if ask_unless(&[404, 409], "delete a SealingKey", deletion).await?.is_some() {
-            tracing::warn!(name, "deleted a SealingKey that belongs to no identity of this controller");
+            tracing::warn!(name, "deleted a SealingKey that neither an identity nor the configuration accounts for");
             self.note_removal(object);
         }
         Ok(())

@@ -104,7 +104,7 @@ impl Errors {
 
     pub(super) fn into_shown(mut self) -> Vec<CliError> {
         if self.hidden > 0 {
-            let text = format!("{} more are not shown", counted(self.hidden, "error"));
+            let text = format!("{} not shown", counted(self.hidden, "more error"));
             self.shown.push(CliError::new(Kind::Failed, text));
         }
         self.shown

@@ -32,7 +32,7 @@ pub(super) struct Value {
 /// A sealed value in a text.
 pub(super) struct FoundValue {
     pub(super) value: Value,
-    /// Whether the key opens it, and no key of [`Finder::except_opened_by`] does: which wraps its envelope has.
+    /// Whether the key opens it, and no key of [`Finder::except_opened_by`] does. The wraps of its envelope say so.
     pub(super) is_opened: bool,
 }
 
