@@ -23,6 +23,7 @@ use crate::sealing::{DEADLINE, create, patch, run, with_reason};
 
 const MADE: &str = "2026-01-01T00:00:00Z";
 const BACKED_UP: &str = "waxseal.dev/backed-up-at";
+const BACKED_UP_STATE: &str = "waxseal.dev/backed-up-state";
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -157,11 +158,18 @@ async fn backup(context: &Context, cluster: &Cluster) -> TestResult {
         let (_, metrics) = controller.get("/metrics").await.ok_or("no metrics")?;
         assert!(metrics.contains(&format!("{metric}1767225600\n")), "{metrics}");
         annotate(&ignored).await?;
-        let status = until_status(&keys, &key, |status| status.last_backup_time.is_none()).await?;
+        let is_gone = |status: &SealingKeyStatus| status.last_backup_time.is_none() && status.objects.is_some();
+        let status = until_status(&keys, &key, is_gone).await?;
         assert_eq!(status, unused(&keys, KeyState::Active, "held").await?, "{ignored}");
         let (_, metrics) = controller.get("/metrics").await.ok_or("no metrics")?;
         assert!(!metrics.contains(&metric), "{metrics}");
     }
+    // The backup has the key in another state.
+    let recorded = |state: &str| json!({"metadata": {"annotations": {BACKED_UP: MADE, BACKED_UP_STATE: state}}});
+    patch(&keys.identities, "held", recorded("Retired")).await?;
+    until_status(&keys, &key, |status| status.last_backup_time.is_none()).await?;
+    patch(&keys.identities, "held", recorded("Active")).await?;
+    until_status(&keys, &key, |status| status.last_backup_time.as_deref() == Some(MADE)).await?;
     // The same identity in another Secret, which was backed up later.
     let mut copy = keys.identities.get("held").await?;
     let later = "2026-02-01T00:00:00Z";

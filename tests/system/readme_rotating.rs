@@ -201,6 +201,14 @@ impl<'a> Operator<'a> {
         Ok(self.secrets().get("db").await?.resource_version())
     }
 
+    async fn until_confirmed(&self, key: &str, state: KeyState) -> TestResult {
+        let confirmed = async || {
+            let status = self.keys.published.get_opt(key).await.ok()??.status?;
+            (status.state == Some(state)).then_some(())
+        };
+        Ok(waiting::until("the confirmed state", PATIENCE, confirmed).await?)
+    }
+
     async fn routine(&mut self) -> TestResult {
         let [rotate, follow, back_up, prune, delete] = blocks(CASES[0], "sh")?[..] else {
             return Err("not five blocks".into());
@@ -220,6 +228,7 @@ impl<'a> Operator<'a> {
         self.until_reason("KeyCurrent", "Behind").await?;
         let said = self.follows(follow, &old, &[TAKE])?;
         assert!(said.contains("changed 1 of 1 SealedSecret in 1 file\n"), "{said}");
+        self.until_confirmed(&old, KeyState::Retired).await?;
         let refused = self.is_refused(delete, &old)?;
         let named = "SealedSecret shop/db: not opened through another key yet\n";
         let count = format!("{old} is still needed by 1 SealedSecret in the cluster, ");
@@ -229,6 +238,11 @@ impl<'a> Operator<'a> {
         self.until_current().await?;
         self.follows("waxseal rotate apps/ --check", "", &[])?;
         self.backs_up(back_up, "second.age")?;
+        let shown = async || {
+            let status = self.keys.published.get_opt(&old).await.ok()??.status?;
+            status.last_backup_time
+        };
+        waiting::until("the time of the backup", PATIENCE, shown).await?;
         self.follows(prune, &old, &[])?;
         self.commits_and_applies()?;
         self.until_current().await?;

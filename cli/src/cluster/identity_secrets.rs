@@ -11,7 +11,7 @@ use kube::core::Request;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::IgnoredAny;
 use serde_json::json;
-use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, IDENTITY_TYPE};
+use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, BACKED_UP_STATE_ANNOTATION, IDENTITY_TYPE};
 use waxseal_shared::identity_secret::{self, IdentitySecretError, is_materialised};
 use waxseal_shared::key_life::{HeldKey, whole_seconds};
 use waxseal_shared::names::Namespace;
@@ -103,7 +103,11 @@ impl Session {
         time: Timestamp,
     ) -> Result<RequestOutcome, CliError> {
         let (secrets, name) = (self.secrets(namespace), secret.name.clone());
-        let annotations = json!({ BACKED_UP_ANNOTATION: whole_seconds(time).to_string() });
+        let state = secret.key.as_ref().map(|key| key.published().state.as_str()).unwrap_or_default();
+        let annotations = json!({
+            BACKED_UP_ANNOTATION: whole_seconds(time).to_string(),
+            BACKED_UP_STATE_ANNOTATION: state,
+        });
         let metadata = json!({"resourceVersion": secret.resource_version, "annotations": annotations});
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };

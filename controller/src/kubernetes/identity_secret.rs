@@ -7,7 +7,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
-use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, IDENTITY_TYPE};
+use waxseal_shared::api_group::IDENTITY_TYPE;
 use waxseal_shared::identity_secret::{self, IdentitySecretError, STATE};
 use waxseal_shared::key_life::HeldKey;
 use waxseal_shared::sealing_key::KeyState;
@@ -31,12 +31,10 @@ pub(super) fn encode(name: &str, key: &HeldKey) -> Secret {
     }
 }
 
-/// A merge patch that changes the state. Also removes the record of the last backup: a restore from that backup would
-/// bring the old state back. The API server refuses the patch if the Secret has changed since it was read.
+/// A merge patch that changes the state. The API server refuses the patch if the Secret has changed since it was read.
 pub(super) fn state_patch(state: KeyState, resource_version: &str) -> Value {
     let state = ByteString(state.as_str().as_bytes().to_vec());
-    let annotations = json!({BACKED_UP_ANNOTATION: null});
-    json!({"metadata": {"resourceVersion": resource_version, "annotations": annotations}, "data": {STATE: state}})
+    json!({"metadata": {"resourceVersion": resource_version}, "data": {STATE: state}})
 }
 
 #[cfg(test)]
@@ -57,9 +55,8 @@ mod tests {
     }
 
     #[test]
-    fn the_patch_names_the_version_and_changes_only_the_state_and_the_record_of_the_backup() {
+    fn the_patch_names_the_version_and_the_state_alone() {
         let patch = state_patch(KeyState::Revoked, "7");
-        let metadata = json!({"resourceVersion": "7", "annotations": {"waxseal.dev/backed-up-at": null}});
-        assert_eq!(patch, json!({"metadata": metadata, "data": {"state": "UmV2b2tlZA=="}}));
+        assert_eq!(patch, json!({"metadata": {"resourceVersion": "7"}, "data": {"state": "UmV2b2tlZA=="}}));
     }
 }

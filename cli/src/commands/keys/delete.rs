@@ -94,9 +94,15 @@ fn check_may_go(
     let id = key.recipient.key_id();
     let Some(found) = keys.iter().find(|found| found.key.recipient == key.recipient) else { return Ok(()) };
     let confirmed = if owner.confirms() { found.confirmed() } else { Some(key.state) };
-    if key.state == KeyState::Active || confirmed.is_none_or(|confirmed| confirmed == KeyState::Active) {
+    if key.state == KeyState::Active {
         let error = CliError::refused(format!("{id} is still in use: its state is Active"));
         return Err(error.with_hint("`waxseal keys rotate` makes a new key and retires this one"));
+    }
+    if confirmed.is_none_or(|confirmed| confirmed == KeyState::Active) {
+        let text = format!("the controller has not confirmed yet that {id} is {}", key.state.as_str());
+        return Err(
+            CliError::refused(text).with_hint("run the command again in a moment, or see if the controller runs")
+        );
     }
     if staying.is_empty() {
         return Err(CliError::refused(format!("{id} is the only key of the cluster that is not revoked")));

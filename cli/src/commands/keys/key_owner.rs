@@ -179,8 +179,8 @@ impl KeyOwner {
         }
     }
 
-    /// When the identity of a key was last written into a backup, in its present state. In a cluster the controller
-    /// removes the record when it changes the state; in a folder it writes the key file anew.
+    /// When the identity of a key was last written into a backup, in its present state. In a cluster the record
+    /// has the state; in a folder the controller writes the key file anew when it changes the state.
     pub(super) fn backed_up_at(&self, found: &OwnedKey) -> Result<Option<Timestamp>, CliError> {
         if let Self::Folder(published) = self {
             let recorded = backup_record::read(&folder_of(published))?.get(found.key.recipient.key_id()).copied();

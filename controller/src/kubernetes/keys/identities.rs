@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, FIELD_MANAGER};
+use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, BACKED_UP_STATE_ANNOTATION, FIELD_MANAGER};
 use waxseal_shared::identity_secret::{FIRST_NAME, is_materialised, successor_name};
 use waxseal_shared::key::KeyKind;
 use waxseal_shared::key_life::{HeldKey, StoredKeys, backup_time};
@@ -64,6 +64,13 @@ fn stored_identity(metadata: &ObjectMeta, now: Timestamp) -> StoredIdentity {
     }
 }
 
+/// Whether the last backup has the key in this state. True if nothing says in which state it has the key.
+fn is_backed_up_in(state: KeyState, metadata: &ObjectMeta) -> bool {
+    let annotations = metadata.annotations.as_ref();
+    let recorded = annotations.and_then(|annotations| annotations.get(BACKED_UP_STATE_ANNOTATION));
+    recorded.is_none_or(|recorded| recorded == state.as_str())
+}
+
 impl IdentitySecrets {
     pub(super) fn new(client: Client, namespace: &str, events: Events) -> Self {
         Self { secrets: Api::namespaced(client, namespace), events, broken: BTreeSet::new() }
@@ -77,9 +84,12 @@ impl IdentitySecrets {
         let mut broken = BTreeSet::new();
         for mut secret in secrets.items.into_iter().filter(|secret| !is_materialised(&secret.metadata)) {
             let (metadata, is_immutable) = (take(&mut secret.metadata), secret.immutable.unwrap_or_default());
-            let identity = stored_identity(&metadata, now);
+            let mut identity = stored_identity(&metadata, now);
             match identity_secret::decode(secret, now) {
                 Ok(key) => {
+                    if !is_backed_up_in(key.published().state, &metadata) {
+                        identity.last_backup = None;
+                    }
                     let resource_version = metadata.resource_version.unwrap_or_default();
                     let id = key.key_id().clone();
                     let version = IdentityVersion { key: id, stored: identity, resource_version, is_immutable };
