@@ -551,7 +551,12 @@ proptest! {
             let (model, path, to) = (&writer.models[number], change.path.clone(), change.to.clone());
             let one = ObjectChanges { document: model.document, object: model.object, changes: vec![Change { path, to }] };
             let next = apply("f", &text, &[one]);
-            let Ok(next) = next else { panic!("refused: {} to {}\n{text}", change.path.join("/"), json!(change.to)) };
+            let Ok(next) = next else {
+                // Without the entry between them, a comment could become a line of the block scalar before it.
+                let has_block_scalar = text.contains(": |") || text.contains(": >");
+                prop_assert!(change.to.is_none() && has_block_scalar, "refused: {} to {}\n{text}", change.path.join("/"), json!(change.to));
+                return Ok(());
+            };
             let own = placed.into_iter().find(|(path, _)| *path == change.path).map(|(_, comments)| comments);
             let is_only = is_only(&change, own, [&text, &next], [&before, &model.value]);
             prop_assert!(is_only, "{} to {}\n{}\n=====\n{}", change.path.join("/"), json!(change.to), text, next);
