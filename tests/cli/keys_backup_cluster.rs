@@ -61,7 +61,7 @@ fn back_up(folder: &Folder, conflicts: usize, after: &str) -> Outcome {
 fn assert_record(body: &str, version: usize) {
     let body: Value = serde_json::from_str(body).expect("JSON");
     let time = body["metadata"]["annotations"]["waxseal.dev/backed-up-at"].as_str().expect("a time").to_owned();
-    let annotations = json!({"waxseal.dev/backed-up-at": time});
+    let annotations = json!({"waxseal.dev/backed-up-at": time, "waxseal.dev/backed-up-state": "Active"});
     assert_eq!(body, json!({"metadata": {"resourceVersion": version.to_string(), "annotations": annotations}}));
 }
 
