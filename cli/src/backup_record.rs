@@ -15,7 +15,7 @@ use crate::output;
 
 const FILE: &str = "last-backup.yaml";
 
-/// Reads the time of the last backup of each key; there is none without the file.
+/// Reads the time of the last backup of each key. Without the file, no key has a backup.
 pub(crate) fn read(folder: &Path) -> Result<BTreeMap<KeyId, Timestamp>, CliError> {
     let path = folder.join(FILE);
     if path.symlink_metadata().is_err() {

@@ -19,7 +19,8 @@ use crate::streams::Streams;
 /// Seal Kubernetes Secrets so that they can be committed to Git.
 ///
 /// Results go to stdout, everything else to stderr. Exit codes: 0 success; 1 failure; 2 wrong usage; 3 input refused;
-/// 4 `--check` found a difference; 5 the cluster cannot be reached or refuses the request.
+/// 4 `--check` found a difference, or `drill` found a SealedSecret that does not open; 5 the cluster cannot be reached
+/// or refuses the request.
 #[derive(Parser)]
 #[command(name = "waxseal", version)]
 pub(crate) struct Arguments {

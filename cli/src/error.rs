@@ -19,7 +19,7 @@ pub(crate) enum Kind {
     Usage = 2,
     /// The input is refused.
     Refused = 3,
-    /// `--check` found a difference.
+    /// `--check` found a difference, or `drill` found a SealedSecret that does not open.
     Found = 4,
     /// The cluster cannot be reached, or refuses the request.
     NoCluster = 5,
@@ -91,7 +91,7 @@ impl CliError {
         self
     }
 
-    /// Sets the kind. For a check, a file that it cannot read counts as something that it found.
+    /// Sets the kind. For example, `--check` and `drill` report a file that they cannot read as [`Kind::Found`].
     pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self

@@ -222,7 +222,7 @@ impl Editor<'_> {
         }
     }
 
-    /// Replaces a scalar, and keeps its quotes or the sign and indentation of its block.
+    /// Replaces a scalar. Keeps its quotes, or the header (`|` or `>`) and the indentation of a block scalar.
     fn replaced(&self, entry: &EntrySpan, new: &str) -> Splice {
         let old = &self.text[entry.value.clone()];
         let kept = match old.bytes().next() {

@@ -10,8 +10,8 @@ use waxseal_shared::sealed_secret::OfferedWraps;
 
 use crate::sealed_objects::SealedObject;
 
-/// The most offers that are kept for one envelope, because everyone who may write the status of an object can forge
-/// offers. Wanted offers of objects with the names in the files are always kept.
+/// The limit on the offers that are kept for one envelope: everyone who may write the status of an object can forge
+/// offers. The limit does not apply to the offers of an object with the namespace and name of an object in the files.
 const MAX_OFFERS: usize = 8;
 
 /// The offers of one cluster, by envelope id: only those that can add a wrap to an object in the files.

@@ -57,7 +57,8 @@ fn create_in_place(path: &Path, text: &str) -> Result<(), CliError> {
         _ => CliError::path("make it", path, &error),
     })?;
     write(&mut file, text).map_err(|error| {
-        let _remains_half_written = fs::remove_file(path);
+        // Ignores errors: the user needs the first error.
+        let _removed = fs::remove_file(path);
         CliError::io("write it", &error).at(visible_path(path))
     })
 }

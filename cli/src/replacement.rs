@@ -32,10 +32,10 @@ pub(crate) fn is_covered(file: &[u8], result: &str) -> bool {
     documents.all(|(document, kind)| {
         let text = document.text().trim();
         let is_blank = || text.lines().all(|line| matches!(line.trim(), "" | "---" | "..."));
-        let holds = |object: Option<ObjectIdentity>| object.is_some_and(|object| result.objects.contains(&object));
+        let holds = |object: Option<ObjectReference>| object.is_some_and(|object| result.objects.contains(&object));
         let is_covered = match kind {
             Ok(DocumentKind::Empty) => is_blank(),
-            Ok(kind) => identities_of(&kind).into_iter().all(holds),
+            Ok(kind) => references_to(&kind).into_iter().all(holds),
             Err(_) => false,
         };
         is_covered || result.documents.contains(text)
@@ -45,12 +45,12 @@ pub(crate) fn is_covered(file: &[u8], result: &str) -> bool {
 /// The documents and objects of a result.
 struct Contents<'a> {
     documents: BTreeSet<&'a str>,
-    objects: BTreeSet<ObjectIdentity>,
+    objects: BTreeSet<ObjectReference>,
 }
 
 /// The fields that identify an object.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct ObjectIdentity {
+struct ObjectReference {
     api_version: String,
     kind: String,
     namespace: Option<String>,
@@ -64,24 +64,24 @@ impl<'a> Contents<'a> {
         let mut contents = Self { documents: BTreeSet::new(), objects: BTreeSet::new() };
         for (document, kind) in stream.kinds() {
             contents.documents.insert(document.text().trim());
-            contents.objects.extend(identities_of(&kind.ok()?).into_iter().flatten());
+            contents.objects.extend(references_to(&kind.ok()?).into_iter().flatten());
         }
         Some(contents)
     }
 }
 
-/// Returns the identity of each object; `None` for a plain Secret and for an object without a name.
-fn identities_of(kind: &DocumentKind) -> Vec<Option<ObjectIdentity>> {
+/// Returns a reference to each object; `None` for a plain Secret and for an object without a name.
+fn references_to(kind: &DocumentKind) -> Vec<Option<ObjectReference>> {
     match kind {
         DocumentKind::Empty => Vec::new(),
         DocumentKind::Secret(_) => vec![None],
-        DocumentKind::SealedSecret(object) => vec![object.read().ok().and_then(ObjectIdentity::of)],
-        DocumentKind::Other(object) => vec![object.read::<Value>().ok().and_then(ObjectIdentity::of)],
-        DocumentKind::List(items) => items.iter().flat_map(identities_of).collect(),
+        DocumentKind::SealedSecret(object) => vec![object.read().ok().and_then(ObjectReference::of)],
+        DocumentKind::Other(object) => vec![object.read::<Value>().ok().and_then(ObjectReference::of)],
+        DocumentKind::List(items) => items.iter().flat_map(references_to).collect(),
     }
 }
 
-impl ObjectIdentity {
+impl ObjectReference {
     fn of(object: impl Serialize) -> Option<Self> {
         let object = serde_json::to_value(object).ok()?;
         let text = |value: &Value| value.as_str().map(str::to_owned);

@@ -126,6 +126,13 @@ pub(crate) fn wanted_wraps(object: &SealedObject, clusters: &[ClusterKeys]) -> V
     Rotation { object, clusters }.wanted(&[])
 }
 
+/// Whether the object has values, and none of them is meant for one of the clusters, as the wraps say.
+pub(crate) fn is_foreign(object: &SealedObject, clusters: &[ClusterKeys]) -> bool {
+    let mut envelopes = object.sealed.used_envelopes().peekable();
+    envelopes.peek().is_some()
+        && envelopes.all(|(id, envelope)| !clusters.iter().any(|cluster| cluster.has(id, envelope, &[])))
+}
+
 /// One object, and the keys that it is measured by.
 struct Rotation<'a> {
     object: &'a SealedObject,

@@ -56,8 +56,8 @@ pub(crate) struct Kubernetes {
     /// waxseal-system outside
     #[arg(long, env = "WAXSEAL_KEY_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) key_namespace: Option<String>,
-    /// The address and port of probes and metrics; by default port 8080 on every address in a cluster, and
-    /// 127.0.0.1:8080 outside
+    /// The address and port of probes and metrics. Default in a cluster: port 8080 on all addresses of the Pod. Default
+    /// outside a cluster: 127.0.0.1:8080
     #[arg(long, env = "WAXSEAL_LISTEN", value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
     #[command(flatten)]
@@ -120,7 +120,8 @@ pub(crate) struct Directory {
 /// When the controller makes keys by itself.
 #[derive(clap::Args, Default)]
 pub(crate) struct KeyLife {
-    /// Make a new sealing key when the primary is older than this, and retire the old one, which still opens; 0 is never
+    /// Make a new sealing key when the primary has this age, and retire the old key, which still opens what was sealed
+    /// to it; 0 means that no key is renewed
     #[arg(long, env = "WAXSEAL_RENEW_AFTER", value_name = "DURATION", value_parser = RenewalPeriod::parse, default_value = "90d")]
     renew_after: RenewalPeriod,
     /// Never make a sealing key, neither the first nor a new one: all identities are brought by an operator

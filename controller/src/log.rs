@@ -89,7 +89,7 @@ pub(crate) fn made_successor(key: &PublishedKey, of: &KeyId) {
     );
 }
 
-/// Logs one fact about a SealedSecret; a fact that is not true is a warning.
+/// Logs one condition of a SealedSecret: at INFO if the condition is true, at WARN if it is false.
 pub(crate) fn fact(namespace: &str, name: &str, fact: &Fact) {
     let Fact { is_true, reason, message, .. } = fact;
     if *is_true {

@@ -13,7 +13,11 @@ use crate::sealing_key::SealingKey;
 /// Their annotations keep Helm and Argo CD from deleting them together with a release. When the definition of
 /// SealedSecrets is deleted, Kubernetes deletes every SealedSecret, and then the Secret of each.
 pub fn all() -> [CustomResourceDefinition; 2] {
-    [SealedSecret::crd(), SealingKey::crd()].map(|definition| {
+    let definitions = [
+        (SealedSecret::crd(), "a generated name is refused: give the object the name that it was sealed for"),
+        (SealingKey::crd(), "a generated name is refused: the name of a SealingKey is the key id of its recipient"),
+    ];
+    definitions.map(|(definition, generated_name_message)| {
         let mut value = serde_json::to_value(definition).expect("a definition is plain data");
         value["metadata"]["annotations"] = json!({
             "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
@@ -26,13 +30,13 @@ pub fn all() -> [CustomResourceDefinition; 2] {
         if let Some(status) = schema.pointer_mut("/properties/status")
             && status.pointer("/properties/observedGeneration").is_some()
         {
-            // With generation -1, kstatus reports a new object as in progress. The API server refuses a default with a
-            // field that the schema does not have.
+            // The default `observedGeneration: -1` makes kstatus report a new object as in progress. Only a schema with
+            // this field gets the default: the API server refuses a default with an unknown field.
             status["default"] = json!({"observedGeneration": -1});
         }
         schema["x-kubernetes-validations"] = json!([{
             "rule": "!has(self.metadata.generateName)",
-            "message": "a generated name is refused: give the object the name that it was sealed for",
+            "message": generated_name_message,
             "reason": "FieldValueForbidden",
         }]);
         serde_json::from_value(value).expect("still a definition")

@@ -6,8 +6,8 @@ use crate::reason::{Reason, Standing};
 use crate::rotation::{KeyFinding, WrapReview};
 use crate::sealed_secret::SealedSecretStatus;
 
-/// The largest number of findings that a message names. An editor can break a thousand wraps, and Kubernetes limits the
-/// message of a condition to 32 KiB.
+/// The largest number of findings that a message names. A user who edits the object can break a thousand wraps, and
+/// Kubernetes limits the message of a condition to 32 KiB.
 const NAMED_FINDINGS: usize = 16;
 
 /// The result of judging one object. Never contains a value.

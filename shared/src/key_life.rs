@@ -287,7 +287,7 @@ pub enum FirstKeyObstacle<E> {
 /// Decides whether something shows that there was a key before.
 ///
 /// `published` are the keys in a place where only the owner of the store can publish; `None` if they could not be read.
-/// SealingKeys of a cluster do not count: whoever may create one could keep the controller without a key.
+/// SealingKeys of a cluster do not count: a user who may create one could keep the controller without a key.
 pub fn first_key_obstacle<'a, E>(
     sealed_secrets: impl IntoIterator<Item = &'a SealedSecret>,
     published: Option<&[PublishedKey]>,

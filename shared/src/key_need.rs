@@ -20,8 +20,9 @@ pub fn named_envelope(token: &str) -> Option<&str> {
     Some(token.strip_prefix("wax1.")?.split_once('.')?.0)
 }
 
-/// Whether these wraps, by key id, contain one for the key and none for a key that stays. A text that is not a wrap does
-/// not count, nor does a copy of the key's own wrap. Does not open the wraps: only that shows whether they are right.
+/// Whether these wraps, by key id, have an entry for the key and no wrap for a key that stays. An entry for a key that
+/// stays does not count if it is not a wrap, or if it is a copy of the key's own entry. Does not open the wraps, so it
+/// cannot tell whether they are right.
 pub fn wraps_need(wraps: &BTreeMap<String, String>, key: &KeyId, staying: &BTreeSet<KeyId>) -> bool {
     let Some(own) = wraps.get(key.as_str()) else { return false };
     let may_open = |other: &String| other != own && Wrap::parse(other).is_ok();

@@ -1,5 +1,5 @@
-//! The recovery keys of a cluster. They come from the controller's configuration alone: whoever could add one in another
-//! way would have every new value sealed to it, and every envelope wrapped for it.
+//! The recovery keys of a cluster. They come from the controller's configuration alone: every new value is sealed to
+//! them and every envelope wrapped for them, so a user must not be able to add one in another way.
 
 use jiff::Timestamp;
 use thiserror::Error;

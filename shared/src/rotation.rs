@@ -29,7 +29,7 @@ use crate::stack;
 const MAX_OFFER_BYTES: usize = 256 * 1024;
 /// The bytes of an offer beside its wrap: the ids, the commitment and the punctuation.
 const OFFER_OVERHEAD: usize = 128;
-/// The bytes that the rest of the status and the metadata of the server may need.
+/// The bytes that are reserved for the rest of the status, and for metadata that the API server writes.
 const STATUS_RESERVE: usize = 128 * 1024;
 
 /// Something that a change of keys asks of an envelope. The order is that of urgency.
@@ -276,8 +276,8 @@ fn offer_missing(
 
 /// The bytes that the status of an object has for offers: at most 256 KiB, and the object must stay below its limit.
 fn room_for_offers(object: &SealedSecret) -> usize {
-    // Of the metadata, only the annotations count. The server's part of it grows with the offers, and the room for
-    // offers must not depend on the offers.
+    // Of the metadata, only the annotations count. The API server writes `managedFields`, which grow with the offers,
+    // and the room for offers must not depend on the offers.
     let size = json_length(&object.metadata.annotations) + json_length(&object.spec);
     MAX_OFFER_BYTES.min(MAX_OBJECT_BYTES.saturating_sub(size + STATUS_RESERVE))
 }
@@ -305,9 +305,9 @@ fn json_length(data: &impl Serialize) -> usize {
 
 /// Returns the wraps of an offer that an object lacks, can get, and that are for one of these recipients.
 ///
-/// An offer counts for the envelope of the same id and the same commitment. Whoever may write a status can forge an
-/// offer. A forged wrap tells nobody the DEK. The key that it is for cannot open the envelope with it. Whoever opens the
-/// envelope with another key finds that the wrap is broken.
+/// An offer counts for the envelope of the same id and the same commitment. Anyone who may write a status can forge an
+/// offer. A forged wrap tells nobody the DEK, and its key cannot open the envelope with it. A controller that opens the
+/// envelope with another key reports the wrap as broken.
 pub fn accepted_wraps(
     sealed: &Sealed,
     offers: &BTreeMap<String, OfferedWraps>,

@@ -58,6 +58,8 @@ pub struct SealingKeySpec {
 pub struct SealingKeyStatus {
     /// The state that the controller has carried out: the identity Secret has it, and the controller uses the key
     /// accordingly. `spec.state` is only the request.
+    // Without `with`, the schema has the description of `KeyState` instead of this one.
+    #[schemars(with = "KeyState")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<KeyState>,
     /// The number of SealedSecrets with a wrap for the key, as their statuses say. For information, never a proof.

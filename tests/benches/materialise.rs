@@ -14,9 +14,10 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_tests::cluster::{Cluster, Namespace};
-use waxseal_tests::installation::{self, Controller, fetch_keys};
+use waxseal_tests::installation::{Controller, fetch_keys};
 use waxseal_tests::many_objects::{self, CONCURRENCY, VALUES};
-use waxseal_tests::{assets, prerequisites, programs, waiting};
+use waxseal_tests::programs::Programs;
+use waxseal_tests::waiting;
 
 const OBJECTS: usize = 1000;
 const DEADLINE: Duration = Duration::from_mins(5);
@@ -24,15 +25,10 @@ const DEADLINE: Duration = Duration::from_mins(5);
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
-    prerequisites::check()?;
-    let programs = programs::build()?;
-    let assets = assets::prepare()?;
-    let cluster = Cluster::start(&assets.kubernetes, &installation::definitions()?)?;
-    cluster.block_on(run(&cluster, &programs))
+    many_objects::on_new_cluster(run)
 }
 
-async fn run(cluster: &Cluster, programs: &programs::Programs) -> Outcome<()> {
-    installation::apply(cluster).await?;
+async fn run(cluster: &Cluster, programs: &Programs) -> Outcome<()> {
     let controller = Controller::start(cluster, programs, "key-maker").await?;
     controller.ready().await?;
     let keys_file = cluster.folder().join("keys.yaml");

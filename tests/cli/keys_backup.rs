@@ -303,7 +303,8 @@ fn a_forged_backup_plants_no_key() {
     let (folder, _) = folder(&[]);
     forge(&folder, &forged_text(Timestamp::now()));
     folder.generate("other", &[]);
-    for trust in [&[][..], &["--keys", "other.yaml"], &["--accept", "sha256:00"]] {
+    let foreign = format!("sha256:{:064}", 0);
+    for trust in [&[][..], &["--keys", "other.yaml"], &["--accept", &foreign]] {
         let (code, said) = run(&folder, &[&RESTORE[..], trust].concat(), &[]);
         assert_eq!(code, Some(3), "{said}");
         assert!(said.contains(" was not accepted: nothing was restored\n") && said.ends_with(NOT_PROVEN), "{said}");
@@ -571,4 +572,15 @@ fn nobody_sees_a_half_written_backup() {
         assert!(backup.wait().expect("our child").success());
         fs::remove_file(&path).expect("it is there");
     }
+}
+
+#[test]
+fn a_backup_beside_the_keys_is_refused() {
+    let (folder, _) = folder(&[KeyState::Active]);
+    let backup = ["keys", "backup", "-o", "x/../keys/x.key", "--keys", "recovery.yaml", "--keys-dir", "keys"];
+    fs::create_dir(folder.path().join("x")).expect("a folder");
+    let said = "error: x/../keys/x.key: is in the folder of the keys
+hint: write the backup to another folder, and keep it on another machine
+";
+    folder.waxseal(&backup).fails(3, said);
 }

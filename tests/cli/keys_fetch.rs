@@ -80,7 +80,7 @@ fn a_new_key_is_not_written_without_consent() {
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
     let refusal = announcement(&folder, "cluster") + &denial(&folder.key_id("cluster"));
     fetch(&folder, &[]).fails(3, &refusal);
-    fetch(&folder, &["--accept", "sha256:00"]).stdin("yes\n").fails(3, &refusal);
+    fetch(&folder, &["--accept", &format!("sha256:{:064}", 0)]).stdin("yes\n").fails(3, &refusal);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn error_statuses_and_an_empty_list_have_their_own_errors() {
         (
             "403 Forbidden",
             status(403),
-            "error: context test: the API server does not let you list SealingKeys in waxseal-system (403)\n",
+            "error: context test: the API server does not let you list SealingKeys in waxseal-system (403)\nhint: ask for a Role with the verb list on sealingkeys.waxseal.dev in waxseal-system\n",
         ),
         (
             "404 Not Found",
@@ -417,4 +417,14 @@ fn the_folder_of_a_new_keys_file_is_created() {
     assert!(!folder.path().join(".waxseal").exists());
     let run = folder.waxseal(&[&fetch[..], &accept].concat());
     run.writes(&[".waxseal/prod.yaml"]).warns(&announcement(&folder, "cluster"));
+}
+
+#[test]
+fn what_is_not_a_fingerprint_is_not_accepted() {
+    let folder = Folder::new();
+    for text in ["nonsense", "sha256:00", &format!("sha256:{:064}", "X"), &format!("{:064}", 0)] {
+        let said = fetch(&folder, &["--accept", text]).finish();
+        assert_eq!(said.status.code(), Some(2));
+        assert!(said.stderr.contains("not a fingerprint, which is `sha256:` and 64 digits in hex"), "{}", said.stderr);
+    }
 }

@@ -167,7 +167,7 @@ fn a_server_that_is_not_an_api_server_is_an_error() {
 fn a_response_that_is_not_a_list_of_sealing_keys_is_refused() {
     let folder = Folder::with_key();
     let refusal = "error: context test: the answer is not a list of SealingKeys that this waxseal knows
-hint: update waxseal, or see what `kubectl get sealingkeys` says
+hint: update waxseal, or see what `kubectl get sealingkeys.waxseal.dev -A` says
 ";
     let mut unknown_field = object(&folder.read("cluster.yaml"));
     unknown_field["spec"]["trust\u{1b}[2Jme"] = true.into();

@@ -58,6 +58,7 @@ mod output_files;
 mod passphrases;
 mod readme;
 mod rotate;
+mod rotate_modes;
 mod rotate_offers;
 mod round_trips;
 mod seal_documents;

@@ -168,14 +168,14 @@ fn an_error_of_the_cluster_is_named_and_the_file_stays() {
     let folder = behind();
     let status = |code: u16| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code});
     let secrets = json!({"apiVersion": "v1", "kind": "SecretList", "metadata": {}, "items": []});
-    let update = "hint: update waxseal, or see what `kubectl get wax -A` says\n";
+    let update = "hint: update waxseal, or see what `kubectl get sealedsecrets.waxseal.dev -A` says\n";
     let not_known = "the answer is not a list of SealedSecrets that this waxseal knows\n";
     for (http, body, code, error) in [
         (
             "403 Forbidden",
             status(403),
             5,
-            "the API server does not let you list SealedSecrets in all namespaces (403)\n".to_owned(),
+            "the API server does not let you list SealedSecrets in all namespaces (403)\nhint: ask for a ClusterRole with the verb list on sealedsecrets.waxseal.dev in all namespaces\n".to_owned(),
         ),
         (
             "404 Not Found",

@@ -167,7 +167,7 @@ fn plain_values_in_a_sealed_secret_are_refused() {
 #[test]
 fn a_secret_encrypted_with_sops_is_refused() {
     let text = format!("{HEAD}data: {{A: 'ENC[AES256_GCM,data:x,type:str]'}}\nsops: {{version: 3.13.3}}\n");
-    let hint = "hint: pass what `sops decrypt` prints to `waxseal seal`";
+    let hint = "hint: decrypt it first: pipe the output of `sops decrypt` into `waxseal seal`";
     assert_refused(&text, ":5:7", &format!("sops: this Secret is encrypted with SOPS already\n{hint}"));
 }
 

@@ -12,7 +12,7 @@ const SHORTEST_TRACE: usize = 8;
 
 /// One Secret manifest; its namespace, if it has one, is `shop`.
 pub struct Fixture {
-    /// The kind of Secret.
+    /// What the Secret shows, or the name of its file.
     pub name: String,
     /// The manifest.
     pub text: String,

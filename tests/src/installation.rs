@@ -23,7 +23,7 @@ use crate::waiting;
 
 /// The namespace of `deploy/waxseal.yaml`.
 pub const KEY_NAMESPACE: &str = "waxseal-system";
-/// The ServiceAccount of `deploy/waxseal.yaml`, which is also the field manager's user name.
+/// The name of the ServiceAccount in `deploy/waxseal.yaml`.
 pub const SERVICE_ACCOUNT: &str = "waxseal-controller";
 /// The context in the controller's kubeconfig.
 pub const CONTEXT: &str = "waxseal-test";
@@ -40,10 +40,14 @@ pub enum Error {
     Manifest(#[from] ManifestError),
     #[error("failed to apply {kind} {name}")]
     Apply { kind: String, name: String, source: Box<kube::Error> },
+    #[error("failed to apply {kind} {name}: its apiVersion is not valid")]
+    InvalidVersion { kind: String, name: String },
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
     #[error("failed to write the controller's log file")]
     Log(#[source] std::io::Error),
+    #[error("failed to send SIGTERM to the controller")]
+    Signal(#[source] std::io::Error),
     #[error("{source}; the controller's log ends with:\n{log}")]
     NotReady { source: waiting::TimedOut, log: String },
     #[error(transparent)]
@@ -71,11 +75,8 @@ async fn apply_all(cluster: &Cluster, manifests: &str) -> Result<(), Error> {
         let types = object.types.clone().unwrap_or_default();
         let failed =
             |source| Error::Apply { kind: types.kind.clone(), name: object.name_any(), source: Box::new(source) };
-        let kind = GroupVersionKind::try_from(&types).map_err(|_| Error::Apply {
-            kind: types.kind.clone(),
-            name: object.name_any(),
-            source: Box::new(kube::Error::LinesCodecMaxLineLengthExceeded),
-        })?;
+        let invalid = |_| Error::InvalidVersion { kind: types.kind.clone(), name: object.name_any() };
+        let kind = GroupVersionKind::try_from(&types).map_err(invalid)?;
         let resource = ApiResource::from_gvk(&kind);
         let api = match object.namespace() {
             Some(namespace) => Api::<DynamicObject>::namespaced_with(cluster.client(), &namespace, &resource),
@@ -192,7 +193,7 @@ impl Controller {
         let id = i32::try_from(self.process.id()).expect("process ids fit pid_t");
         let process = rustix::process::Pid::from_raw(id).expect("a child's id is not zero");
         rustix::process::kill_process(process, rustix::process::Signal::TERM)
-            .map_err(|error| Error::Log(error.into()))?;
+            .map_err(|error| Error::Signal(error.into()))?;
         let stopped = waiting::until("the controller's end", DEADLINE, async || self.process.try_wait().ok()?);
         let status = stopped.await.map_err(|source| Error::NotReady { source, log: last_lines(&self.log, 20) })?;
         Ok(status.code())

@@ -1,4 +1,4 @@
-//! Many SealedSecrets in one namespace, for benchmarks.
+//! What the benchmarks on a cluster share: its preparation, and many SealedSecrets in one namespace.
 
 use std::error::Error;
 
@@ -11,12 +11,28 @@ use waxseal_shared::sealed_secret::{Scope, SealedSecret};
 use waxseal_shared::secret::{SecretBytes, SecretManifest};
 use waxseal_shared::{manifest, randomness};
 
-use crate::cluster::Namespace;
+use crate::cluster::{Cluster, Namespace};
+use crate::programs::{self, Programs};
+use crate::{assets, installation, prerequisites};
 
 /// The number of requests at the same time: the same as in the controller.
 pub const CONCURRENCY: usize = 16;
 /// The number of values of each SealedSecret.
 pub const VALUES: usize = 5;
+
+/// Runs a benchmark on a new cluster, on which Waxseal is installed.
+pub fn on_new_cluster(
+    benchmark: impl AsyncFnOnce(&Cluster, &Programs) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    prerequisites::check()?;
+    let programs = programs::build()?;
+    let assets = assets::prepare()?;
+    let cluster = Cluster::start(&assets.kubernetes, &installation::definitions()?)?;
+    cluster.block_on(async {
+        installation::apply(&cluster).await?;
+        benchmark(&cluster, &programs).await
+    })
+}
 
 /// Seals this many SealedSecrets to the keys of a keys file, and creates them: `object-0`, `object-1` and so on.
 pub async fn create(namespace: &Namespace, keys: &str, count: usize) -> Result<(), Box<dyn Error>> {

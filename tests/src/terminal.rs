@@ -94,7 +94,9 @@ impl Shown {
             match self.next(deadline) {
                 Ok(()) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(self.text()),
-                Err(RecvTimeoutError::Timeout) => return Err(format!("after {:?} nothing ends", self.text())),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!("no program has closed the terminal, which shows {:?}", self.text()));
+                }
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The test vectors of the format (`shared/FORMAT.md` §14), which are in `shared/vectors`.
 //!
-//! This code makes them from the text of the specification, with another cryptographic library than Waxseal's where one
-//! exists, and from fixed inputs: every run makes the same bytes. A vector never changes and is never removed, because
-//! files in Git rely on it.
+//! This code makes them from the text of the specification and from fixed inputs: every run makes the same bytes. It
+//! uses other cryptographic libraries than Waxseal, except for X25519 of the classic kind and for the key schedule of
+//! HPKE. A vector never changes and is never removed, because files in Git rely on it.
 
 mod age_file;
 mod algorithms;
@@ -112,31 +112,32 @@ fn tree(vector: &impl Serialize) -> Value {
 
 fn text(vectors: &[Value]) -> String {
     let file = json!({"specification": "shared/FORMAT.md, version 1", "vectors": vectors});
-    serde_json::to_string_pretty(&Shown { value: &file, is_turned: false }).expect("strings, maps and numbers") + "\n"
+    serde_json::to_string_pretty(&Shown { value: &file, is_descending: false }).expect("strings, maps and numbers")
+        + "\n"
 }
 
 /// Writes maps in ascending order of their keys, and in descending order in every `object`. A reader that checks the
 /// entries of an `object` in the order of the file then finds another fault first than the specification says.
 struct Shown<'a> {
     value: &'a Value,
-    is_turned: bool,
+    is_descending: bool,
 }
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let of = |value, is_turned| Shown { value, is_turned };
+        let of = |value, is_descending| Shown { value, is_descending };
         match self.value {
             Value::Object(map) => {
                 let mut entries: Vec<_> = map.iter().collect();
                 entries.sort_by_key(|entry| entry.0);
-                if self.is_turned {
+                if self.is_descending {
                     entries.reverse();
                 }
                 serializer.collect_map(
-                    entries.into_iter().map(|(key, value)| (key, of(value, self.is_turned || key == "object"))),
+                    entries.into_iter().map(|(key, value)| (key, of(value, self.is_descending || key == "object"))),
                 )
             }
-            Value::Array(items) => serializer.collect_seq(items.iter().map(|item| of(item, self.is_turned))),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(|item| of(item, self.is_descending))),
             value => value.serialize(serializer),
         }
     }
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn maps_in_objects_are_turned() {
+    fn maps_in_objects_are_in_descending_order() {
         let text = file(&[&json!({"name": "a", "object": {"a": {"b": 1, "c": 2}, "d": []}})]);
         let order: Vec<_> =
             ["\"name\"", "\"object\"", "\"d\"", "\"a\": {", "\"c\"", "\"b\""].map(|part| text.find(part)).into();

@@ -229,9 +229,9 @@ fn object_vectors() -> Result<Vec<(String, Value, Option<String>)>, Error> {
 const OWN: &str = "the Waxseal controller writes only Secrets that carry the label waxseal.dev/secret before and after";
 const TYPES: &str = "the Waxseal controller writes no Secret of this type";
 const NO_DELETION: &str = "the Waxseal controller deletes no Secret";
-const KEY_PLACE: &str = "the Waxseal controller writes sealing keys in its own namespace only";
+const KEY_PLACE: &str = "the Waxseal controller writes identity Secrets in its own namespace only";
 const STATE_ONLY: &str =
-    "the Waxseal controller changes nothing of a sealing key but its state, and that only to a stricter one";
+    "the Waxseal controller changes only the state of an identity Secret, and only to a stricter one";
 const ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 const KEY_TYPE: &str = "waxseal.dev/sealing-key";
 

@@ -328,8 +328,8 @@ async fn from_cluster(context: &Context, cluster: &Cluster) -> TestResult {
     let kubeconfig = cluster.folder().join("stranger.kubeconfig");
     cluster.write_kubeconfig(&kubeconfig, "stranger", &cluster.user("stranger", "strangers")?, "default")?;
     let said = "the wraps are those that the cluster of context stranger offers\n";
-    let refusal =
-        "error: context stranger: the API server does not let you list SealedSecrets in all namespaces (403)\n";
+    let refusal = "error: context stranger: the API server does not let you list SealedSecrets in all namespaces (403)\n\
+         hint: ask for a ClusterRole with the verb list on sealedsecrets.waxseal.dev in all namespaces\n";
     assert_eq!(rotate(&kubeconfig)?, (Some(5), format!("{said}{refusal}")));
 
     let kubeconfig = cluster.folder().join("reader.kubeconfig");

@@ -18,6 +18,7 @@ use crate::error::CliError;
 
 /// The text of the client's error when a host name cannot be resolved. The client has no type for it.
 const UNRESOLVED: &str = "dns error";
+pub(super) const IN_ALL_NAMESPACES: &str = "in all namespaces";
 const NO_URL: &str = "the `server` of its cluster is not a URL with http:// or https://";
 const WITH_KUBECTL: &str = "see if `kubectl` can use the context";
 
@@ -38,10 +39,19 @@ pub(super) struct Asked {
     pub(super) kinds: &'static str,
     /// As in `kubectl get RESOURCE`.
     pub(super) resource: &'static str,
-    /// Such as `in all namespaces`.
+    /// Such as `in shop`, or [`IN_ALL_NAMESPACES`].
     pub(super) place: String,
     /// What to do if this program cannot connect, and kubectl can.
     pub(super) instead: &'static str,
+}
+
+impl Asked {
+    /// What to do without the right.
+    fn right(&self) -> String {
+        let Self { verb, resource, place, .. } = self;
+        let role = if place == IN_ALL_NAMESPACES { "ClusterRole" } else { "Role" };
+        format!("ask for a {role} with the verb {verb} on {resource} {place}")
+    }
 }
 
 /// The error for a kubeconfig that cannot be read; `path` is the value of `--kubeconfig`.
@@ -90,7 +100,7 @@ pub(super) fn unusable_context(error: &KubeconfigError) -> CliError {
 /// The error for a response that is not a list of the kind.
 pub(super) fn unknown_answer(Asked { kinds, resource, .. }: &Asked) -> CliError {
     CliError::refused(format!("the answer is not a list of {kinds} that this waxseal knows"))
-        .with_hint(format!("update waxseal, or see what `kubectl get {resource}` says"))
+        .with_hint(format!("update waxseal, or see what `kubectl get {resource} -A` says"))
 }
 
 /// Whether a response was larger than the most that is read.
@@ -116,16 +126,15 @@ impl Server {
 
     /// The error for a request that failed.
     pub(super) fn failure(&self, error: &kube::Error, asked: &Asked) -> CliError {
-        let Asked { verb, kinds, resource, place, instead } = asked;
+        let Asked { verb, kinds, place, instead, .. } = asked;
         match error {
             kube::Error::Api(status) if status.code == 404 => no_cluster(format!("the cluster does not know {kinds}"))
                 .with_hint("waxseal-controller and its custom resource definitions are not installed there"),
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
                 let error = format!("the API server does not let you {verb} {kinds} {place} ({})", status.code);
-                match *verb {
-                    "list" => no_cluster(error),
-                    verb => no_cluster(error)
-                        .with_hint(format!("ask for a Role with the verb {verb} on {resource} {place}")),
+                match status.code {
+                    403 => no_cluster(error).with_hint(asked.right()),
+                    _ => no_cluster(error).with_hint(WITH_KUBECTL),
                 }
             }
             kube::Error::Api(status) => no_cluster(format!("the API server answers with an error ({})", status.code)),

@@ -17,6 +17,7 @@ use waxseal_shared::key_life::{HeldKey, whole_seconds};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::IdentitySecretReference;
 use waxseal_shared::secret::SecretBytes;
+use waxseal_shared::visible_text::escaped;
 
 use super::failures::{self, Asked};
 use super::{RequestOutcome, Session, is_list_of, no_cluster};
@@ -119,8 +120,8 @@ impl Session {
         }
     }
 
-    /// Deletes an identity Secret. Succeeds if the Secret is gone already, or if another Secret has its name: then the
-    /// identity that was meant is gone.
+    /// Deletes an identity Secret. Succeeds if the Secret is gone already. Refuses to delete another Secret that has
+    /// the same name now.
     pub(crate) fn delete_identity(
         &self,
         namespace: &Namespace,
@@ -134,10 +135,11 @@ impl Session {
         let deleted = self.ask(async move { client.request_status::<IgnoredAny>(request?).await })?;
         match deleted {
             Ok(_) => Ok(()),
-            Err(kube::Error::Api(status))
-                if [StatusCode::NOT_FOUND, StatusCode::CONFLICT].map(|code| code.as_u16()).contains(&status.code) =>
-            {
-                Ok(())
+            Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == StatusCode::CONFLICT.as_u16() => {
+                let text = format!("the identity Secret {} was replaced by another one", escaped(&secret.name));
+                let error = CliError::refused(text).at(self.place());
+                Err(error.with_hint("wait until the controller has read it, and run the command again"))
             }
             Err(error) => Err(self.failure_of(&error, &asked("delete", namespace))),
         }

@@ -31,8 +31,8 @@ impl Session {
         let asked = Asked {
             verb: "list",
             kinds: "SealedSecrets",
-            resource: "wax -A",
-            place: "in all namespaces".to_owned(),
+            resource: "sealedsecrets.waxseal.dev",
+            place: failures::IN_ALL_NAMESPACES.to_owned(),
             instead,
         };
         Self::open(cluster, asked)

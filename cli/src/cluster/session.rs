@@ -15,7 +15,7 @@ use super::failures::{self, Asked, Server};
 use super::{ClusterArguments, REQUEST_TIMEOUT, is_list_of, no_cluster};
 use crate::error::{CliError, Kind};
 
-/// A connection to one cluster, for requests about one kind.
+/// A connection to one cluster. Errors name what it was opened for, unless a request says otherwise.
 pub(crate) struct Session {
     /// `None` only while the session is dropped.
     runtime: Option<Runtime>,
@@ -38,7 +38,7 @@ impl Session {
         let asked = Asked {
             verb: "list",
             kinds: "SealingKeys",
-            resource: "sealingkeys",
+            resource: "sealingkeys.waxseal.dev",
             place: format!("in {namespace}"),
             instead: "write the keys file with `kubectl get sealingkeys -o yaml` instead",
         };
@@ -80,7 +80,7 @@ impl Session {
         Ok(keys)
     }
 
-    /// Lists the SealingKeys of a namespace. There are none in a cluster that does not know the kind.
+    /// Lists the SealingKeys of a namespace. The list is empty if the cluster does not know the kind.
     pub(crate) fn sealing_keys_so_far(&self, namespace: &Namespace) -> Result<Vec<SealingKey>, CliError> {
         match self.list_sealing_keys(namespace)? {
             Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => Ok(Vec::new()),
@@ -129,10 +129,7 @@ impl Session {
             Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => {
                 Ok(RequestOutcome::Conflict)
             }
-            Err(error) => Err(self.failure_of(
-                &error,
-                &Asked { verb: "patch", resource: "sealingkeys.waxseal.dev", ..self.asked.clone() },
-            )),
+            Err(error) => Err(self.failure_of(&error, &Asked { verb: "patch", ..self.asked.clone() })),
         }
     }
 

@@ -24,6 +24,16 @@ use self::key_owner::{KeyOwner, OwnerArguments};
 use crate::error::Failures;
 use crate::streams::Streams;
 
+/// Checks that a text has the form of a fingerprint.
+fn parse_fingerprint(text: &str) -> Result<String, &'static str> {
+    match text.strip_prefix("sha256:") {
+        Some(digest) if digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) => {
+            Ok(text.to_owned())
+        }
+        _ => Err("not a fingerprint, which is `sha256:` and 64 digits in hex"),
+    }
+}
+
 /// Generate, fetch and list sealing keys, change and back up the keys of a controller, and list what a key opens.
 #[derive(Subcommand)]
 pub(crate) enum KeysCommand {

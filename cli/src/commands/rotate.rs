@@ -43,7 +43,8 @@ use crate::workers;
     after_help = EXAMPLES,
     group = ArgGroup::new("source").args(["identity", "offers", "check"]).conflicts_with("cluster"),
     group = ArgGroup::new("cluster").args(["context", "kubeconfig"]).multiple(true),
-    // The conflicts are needed: if an option conflicts with `--identity`, clap does not require `--identity` beside it.
+    // clap does not enforce `requires("identity")` if a given option conflicts with `--identity`. So these options
+    // conflict with such an option, too.
     group = ArgGroup::new("mode")
         .args(["replace_broken", "prune", "reseal"])
         .requires("identity")
@@ -74,7 +75,7 @@ pub(crate) struct RotateArguments {
     #[arg(long, conflicts_with_all = ["identity", "offers"])]
     check: bool,
     /// Also replace wraps whose proof fails. Everybody who can edit the file can add such a wrap: use this only if the
-    /// values are meant for all clusters of `--keys` whose wraps are broken
+    /// values are meant for every cluster whose wrap is broken
     #[arg(long)]
     replace_broken: bool,
     /// Also remove wraps for Retired keys, where the wraps for the keys that replace them are proven. Wraps for Revoked
@@ -114,6 +115,8 @@ struct Waiting {
 #[derive(Default)]
 struct FileOutcome {
     objects: usize,
+    /// The SealedSecrets without a wrap for any of the clusters.
+    foreign: usize,
     changed: usize,
     /// The keys that got a wrap in a file that was written.
     sealed_to: BTreeSet<KeyId>,
@@ -154,6 +157,7 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
         progress.advance();
         files += usize::from(outcome.changed > 0);
         total.objects += outcome.objects;
+        total.foreign += outcome.foreign;
         total.changed += outcome.changed;
         total.sealed_to.extend(outcome.sealed_to);
         total.waiting.extend(outcome.waiting);
@@ -241,6 +245,7 @@ impl RotateArguments {
         let (mut changes, mut sealed_to) = (Vec::new(), BTreeSet::new());
         let read = read_text(input, &text, |object| {
             outcome.objects += 1;
+            outcome.foreign += usize::from(rotating::is_foreign(&object, clusters));
             match rotating::rotate(&object, clusters, source, self.mode()) {
                 Ok(rotated) => {
                     sealed_to.extend(rotated.sealed_to);
@@ -282,6 +287,9 @@ impl RotateArguments {
         if !self.check {
             streams.say(&format!("changed {} of {objects} in {}", total.changed, counted(files, "file")));
         }
+        if total.foreign > 0 {
+            streams.say(&foreign(total.foreign, &objects));
+        }
         let mut errors = total.errors;
         if self.check {
             errors = errors.into_iter().map(|error| error.with_kind(Kind::Found)).collect();
@@ -300,6 +308,15 @@ impl RotateArguments {
         }
         Failures::none_or(errors)
     }
+}
+
+/// Tells of SealedSecrets that stay as they are because nothing shows that they are meant for a cluster of the run.
+fn foreign(count: usize, objects: &str) -> String {
+    let [has, stays] = if count == 1 { ["has", "stays"] } else { ["have", "stay"] };
+    format!(
+        "{count} of {objects} {has} no wrap for a cluster of the keys files, and {stays} unchanged\n\
+         hint: to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_FILE`"
+    )
 }
 
 /// Names each key that got a wrap, as every command does that seals.

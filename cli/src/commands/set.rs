@@ -103,7 +103,7 @@ impl SetArguments {
     }
 }
 
-/// The scope as messages show it after the name of an object. Whoever edits the file can change the scope, so messages
+/// The scope as messages show it after the name of an object. An edit of the file can change the scope, so messages
 /// name every scope except Strict.
 fn scope_text(scope: Scope) -> String {
     match scope {

@@ -30,7 +30,7 @@ pub(crate) struct Confines<'a> {
 /// search ends at the root of the Git work tree, or at the root of the file system.
 pub(crate) fn nearest_folder(start: &Path) -> Option<&Path> {
     for folder in start.ancestors() {
-        // A file whose presence cannot be told is not passed over: reading it gives the error.
+        // If the operating system does not say whether the file exists, the search ends here: reading gives the error.
         match folder.join(FILE_NAME).symlink_metadata() {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
             _ => return Some(folder),

@@ -120,7 +120,7 @@ struct File {
     content: usize,
     first: usize,
     last: usize,
-    /// Sorted. A repository can have many tags, so these are small numbers.
+    /// Sorted. A repository can have many tags, so `u32` is used to save memory.
     tips: Vec<u32>,
 }
 

@@ -80,7 +80,7 @@ impl Editor<'_> {
         };
         match (usual.trim(), usual.rsplit_once('\n')) {
             (",", _) if usual != "," || self.colon_with_space(mapping) == ":" => usual,
-            // A comment is there too.
+            // A comment stands between the last two entries: keeps only the line break and the indentation.
             (_, Some((_, indent))) if usual.starts_with(',') => format!(",{}{indent}", self.line_break()),
             _ => ", ".to_owned(),
         }

@@ -74,7 +74,7 @@ impl Deletions {
 }
 
 fn delete(folder: &SecretFolder, problems: &mut Problems) {
-    if problems.fail(folder.delete().map_err(failed_to("delete", &folder.path))).is_some() {
+    if problems.ok_or_note(folder.delete().map_err(failed_to("delete", &folder.path))).is_some() {
         let SecretName { namespace, name } = &folder.name;
         tracing::info!(%namespace, %name, "deleted the Secret: its SealedSecret is in no manifest");
     }

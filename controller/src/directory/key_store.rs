@@ -109,7 +109,7 @@ impl KeyStore {
         }
         // Does not replace a file that it cannot read: somebody may just be writing a request to revoke a key into it.
         if let (Keys::Held(ring), Some(published)) = (&keys, published) {
-            problems.fail(self.publish(ring, published, broken));
+            problems.ok_or_note(self.publish(ring, published, broken));
         }
         keys
     }
@@ -208,7 +208,7 @@ impl KeyStore {
         let due = self.succession(stored, requests, now).due();
         let due = due.map_err(|obstacle| problems.warnings.insert(obstacle.to_string())).ok().flatten();
         let Some(Successor { of, created_at }) = due else { return false };
-        let made = problems.fail(self.add(created_at));
+        let made = problems.ok_or_note(self.add(created_at));
         made.iter().for_each(|key| log::made_successor(key, &of));
         made.is_some()
     }

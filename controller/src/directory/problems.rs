@@ -13,8 +13,8 @@ pub(super) struct Problems {
 }
 
 impl Problems {
-    /// Keeps the error of an operation that failed. Returns the result of any other.
-    pub(super) fn fail<T, E: Error + 'static>(&mut self, result: Result<T, E>) -> Option<T> {
+    /// Returns the value of an operation that succeeded. Notes the error of an operation that failed.
+    pub(super) fn ok_or_note<T, E: Error + 'static>(&mut self, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.failures.insert(log::chain(&error))).ok()
     }
 }

@@ -69,7 +69,7 @@ impl<'a> Reconciler<'a> {
         let mut problems = Problems::default();
         let args::Directory { manifests, secrets, keys, .. } = self.args;
         // No write is under way, because this process holds the lock.
-        problems.fail(durable_file::remove_unfinished(keys).map_err(failed_to("clean", keys)));
+        problems.ok_or_note(durable_file::remove_unfinished(keys).map_err(failed_to("clean", keys)));
         let secrets = secret_folder::sweep_and_list(secrets, &mut problems);
         let read_manifests = || manifests_folder::read(manifests);
         let manifests = read_manifests();
@@ -148,7 +148,7 @@ impl<'a> Reconciler<'a> {
         let (objects, unreadable) = (entries.len(), manifests.unreadable.len());
         let not_ready = entries.iter().filter(|entry| !entry.is_ready()).count();
         let report = StatusReport { sealed_secrets: entries, unreadable: manifests.unreadable };
-        problems.fail(self.status.write(report));
+        problems.ok_or_note(self.status.write(report));
         let counts = Incomplete { objects, not_ready, unreadable, failures: problems.failures.len() };
         self.complaints.log(problems.warnings.into_iter().chain(problems.failures).collect());
         self.is_first_pass = false;

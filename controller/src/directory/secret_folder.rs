@@ -218,12 +218,12 @@ fn is_of_waxseal(entry: &DirEntry) -> bool {
 
 /// Removes what a crash left unfinished, which may be plain text, and lists the Secrets that belong to Waxseal.
 pub(super) fn sweep_and_list(secrets: &Path, problems: &mut Problems) -> Vec<SecretFolder> {
-    problems.fail(durable_file::remove_unfinished(secrets).map_err(failed_to("clean", secrets)));
+    problems.ok_or_note(durable_file::remove_unfinished(secrets).map_err(failed_to("clean", secrets)));
     let mut found = Vec::new();
-    let namespaces = problems.fail(folder_names(secrets).map_err(failed_to("read", secrets)));
+    let namespaces = problems.ok_or_note(folder_names(secrets).map_err(failed_to("read", secrets)));
     for namespace in namespaces.iter().flatten().filter_map(|name| Namespace::parse(name).ok()) {
         let listed = sweep_and_list_namespace(secrets, &namespace, &mut found);
-        problems.fail(listed.map_err(failed_to("read", &secrets.join(namespace.as_str()))));
+        problems.ok_or_note(listed.map_err(failed_to("read", &secrets.join(namespace.as_str()))));
     }
     found
 }

@@ -14,8 +14,9 @@ const LARGE_AT_ONCE: usize = 3;
 /// The permits for large objects.
 pub(super) struct LargeObjects(Semaphore);
 
-/// The memory of one reconcile. Small objects need no permit; the first large object waits for one.
-pub(super) struct MemoryShare<'a> {
+/// Fetches the objects of one reconcile. Takes a permit for the first large object, and keeps it until the reconcile
+/// ends.
+pub(super) struct ObjectFetcher<'a> {
     large_objects: &'a LargeObjects,
     permit: Option<SemaphorePermit<'a>>,
 }
@@ -25,12 +26,12 @@ impl LargeObjects {
         Self(Semaphore::new(LARGE_AT_ONCE))
     }
 
-    pub(super) fn share(&self) -> MemoryShare<'_> {
-        MemoryShare { large_objects: self, permit: None }
+    pub(super) fn fetcher(&self) -> ObjectFetcher<'_> {
+        ObjectFetcher { large_objects: self, permit: None }
     }
 }
 
-impl MemoryShare<'_> {
+impl ObjectFetcher<'_> {
     /// Fetches the JSON of an object; `None` if no object has the name. Waits for a permit if the object is large.
     pub(super) async fn fetch(&mut self, client: &Client, path: &str, name: &str) -> kube::Result<Option<Vec<u8>>> {
         let request = Request::new(path).get(name, &GetParams::default()).map_err(kube::Error::BuildRequest)?;

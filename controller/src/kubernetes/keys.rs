@@ -120,7 +120,8 @@ impl KeySource {
             let pause = sleep(PAUSE);
             // Looks again at the first change, or after the wait, but not before the pause is over.
             tokio::select! {
-                // Polls the counts first, so that a look at the keys does not write counts that are still changing.
+                // Polls the counts first: the poll notes that they are changing, and until they are due a look does not
+                // write them.
                 biased;
                 () = self.counts.are_due() => {}
                 () = self.changed.notified() => {}
@@ -155,15 +156,16 @@ impl KeySource {
         problems.failures.extend(held_here.into_iter().map(KeyError::RecoveryKeyHeld));
         let keys = Keys::of(KeyRing::new(held).with_recovery_keys(recovery.clone()));
         let is_ready = matches!(*sender.borrow(), Keys::Held(_));
+        // A ready controller uses stricter states at once, before it writes the SealingKeys.
         if is_ready {
-            publish_keys(sender, &keys);
+            give_to_reconcilers(sender, &keys);
         }
         // Publishes the SealingKeys before the controller becomes ready: people fetch them as soon as it is ready.
         let own: Vec<_> = keys.held().iter().map(|key| self.own_status(key, &identities, &unwritten)).collect();
         problems.failures.extend(self.publication.publish(own, &requests).await);
         let of_recovery: Vec<_> = recovery.iter().map(|key| self.recovery_status(key)).collect();
         problems.failures.extend(self.publication.publish(of_recovery, &requested_recovery).await);
-        publish_keys(sender, &keys);
+        give_to_reconcilers(sender, &keys);
         problems.failures.extend(self.publication.remove_planted(keys.held(), &recovery, broken_count).await);
         Ok(())
     }
@@ -300,7 +302,7 @@ impl KeySource {
     /// Logs the problems that are new.
     fn log_news(&mut self, problems: KeyProblems, failing_since: Option<Instant>) {
         let is_patient = failing_since.is_none_or(|since| since.elapsed() < PATIENCE);
-        let failures = problems.failures.iter().filter(|failure| !(is_patient && failure.is_passing()));
+        let failures = problems.failures.iter().filter(|failure| !(is_patient && failure.is_transient()));
         let complaints: BTreeSet<_> =
             failures.map(|failure| format!("{failure}; trying again")).chain(problems.obstacles).collect();
         self.complaints.log(complaints);
@@ -320,7 +322,7 @@ pub(super) fn sealing_keys(namespace: &str) -> Selection {
 }
 
 /// Gives the reconcilers the keys, which wakes them only if the keys differ from those before.
-fn publish_keys(sender: &watch::Sender<Keys>, keys: &Keys) {
+fn give_to_reconcilers(sender: &watch::Sender<Keys>, keys: &Keys) {
     sender.send_if_modified(|present| {
         let (before, after) = (present.published(), keys.published());
         if !matches!(present, Keys::Loading) && before == after {

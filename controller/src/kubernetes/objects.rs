@@ -47,8 +47,8 @@ pub(super) struct SealedSecretRecord {
 pub(super) struct SecretRecord {
     uid: Arc<str>,
     resource_version: Arc<str>,
-    is_owned: bool,
-    has_owner: bool,
+    is_marked_owned: bool,
+    has_owner_reference: bool,
     /// How many searches for orphans in a row found no SealedSecret of this name.
     searches: u8,
 }
@@ -248,7 +248,8 @@ impl Objects {
     /// Records a Secret that a reconcile found to be right or has written.
     pub(super) fn record_right_secret(&self, key: &ObjectKey, uid: &str, resource_version: &str) {
         let (uid, resource_version) = (uid.into(), resource_version.into());
-        let record = SecretRecord { uid, resource_version, is_owned: true, has_owner: true, searches: 0 };
+        let record =
+            SecretRecord { uid, resource_version, is_marked_owned: true, has_owner_reference: true, searches: 0 };
         self.lock().secrets.apply(key.clone(), record, |_, _| {});
     }
 
@@ -306,7 +307,7 @@ impl Objects {
         }
         let mut orphans = Vec::new();
         for (key, secret) in state.secrets.iter_mut() {
-            if !secret.is_owned || secret.has_owner || state.sealed_secrets.get(key).is_some() {
+            if !secret.is_marked_owned || secret.has_owner_reference || state.sealed_secrets.get(key).is_some() {
                 secret.searches = 0;
                 continue;
             }
@@ -421,8 +422,8 @@ impl From<SecretParts> for (ObjectKey, SecretRecord) {
         let record = SecretRecord {
             uid: object.metadata.uid.into(),
             resource_version: object.metadata.resource_version.into(),
-            is_owned: object.metadata.labels.mark.is_some_and(|mark| mark == MARK_OWNED),
-            has_owner: !object.metadata.owner_references.is_empty(),
+            is_marked_owned: object.metadata.labels.mark.is_some_and(|mark| mark == MARK_OWNED),
+            has_owner_reference: !object.metadata.owner_references.is_empty(),
             searches: 0,
         };
         (key, record)

@@ -25,7 +25,7 @@ use waxseal_shared::status;
 use waxseal_shared::template::ForbiddenPrefix;
 
 use super::api_failure::{self, Verb};
-use super::fetching::{LargeObjects, MemoryShare};
+use super::fetching::{LargeObjects, ObjectFetcher};
 use super::metrics::Metrics;
 use super::object_key::ObjectKey;
 use super::objects::{Known, Objects, SealedSecretParts, SealedSecretRecord};
@@ -131,12 +131,12 @@ async fn try_reconcile(
         // The status of the last run stays: only the keys can tell whether it is still right.
         return Ok(Some(Outcome { reason: Reason::KeysLoading, record: None }));
     }
-    let mut memory = context.large_objects.share();
-    let Some(FetchedObject { object, mut record, has_readable_spec }) = fetch(key, context, &mut memory).await? else {
+    let mut fetcher = context.large_objects.fetcher();
+    let Some(FetchedObject { object, mut record, has_readable_spec }) = fetch(key, context, &mut fetcher).await? else {
         return Ok(None);
     };
     let judged = if has_readable_spec {
-        materialise(&object, keys, known, context, &mut memory).await
+        materialise(&object, keys, known, context, &mut fetcher).await
     } else {
         Some(Judged::refused(Judgement::new(Reason::Malformed, MALFORMED)))
     };
@@ -191,10 +191,10 @@ struct MetadataAndStatus {
 async fn fetch(
     key: &ObjectKey,
     context: &Context,
-    memory: &mut MemoryShare<'_>,
+    fetcher: &mut ObjectFetcher<'_>,
 ) -> Result<Option<FetchedObject>, ReconcileError> {
     let path = SealedSecret::url_path(&(), Some(&key.namespace));
-    let fetched = memory.fetch(&context.client, &path, &key.name).await;
+    let fetched = fetcher.fetch(&context.client, &path, &key.name).await;
     let Some(text) = fetched.map_err(ReconcileError::Get)? else {
         return Ok(None);
     };
@@ -218,7 +218,7 @@ async fn materialise(
     keys: &Keys,
     known: &Known,
     context: &Context,
-    memory: &mut MemoryShare<'_>,
+    fetcher: &mut ObjectFetcher<'_>,
 ) -> Option<Judged> {
     if !known.has_marked_secret() {
         let created = carry_out_plan(object, keys, None, context).await?;
@@ -226,7 +226,7 @@ async fn materialise(
             return Some(created);
         }
     }
-    match fetch_secret(object, context, memory).await {
+    match fetch_secret(object, context, fetcher).await {
         Ok(secret) => carry_out_plan(object, keys, secret, context).await,
         Err(error) => Some(Judged::refused(api_failure::judgement(&error, Verb::Get))),
     }
@@ -235,10 +235,10 @@ async fn materialise(
 async fn fetch_secret(
     object: &SealedSecret,
     context: &Context,
-    memory: &mut MemoryShare<'_>,
+    fetcher: &mut ObjectFetcher<'_>,
 ) -> kube::Result<Option<Secret>> {
     let path = Secret::url_path(&(), object.namespace().as_deref());
-    let text = memory.fetch(&context.client, &path, &object.name_any()).await?;
+    let text = fetcher.fetch(&context.client, &path, &object.name_any()).await?;
     text.map(|text| serde_json::from_slice(&text).map_err(kube::Error::SerdeError)).transpose()
 }
 

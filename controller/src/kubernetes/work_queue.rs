@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::object_key::ObjectKey;
 
-/// The number of reconciles of one namespace that run at the same time: half of the workers. The other half serves the
-/// other namespaces while one namespace has large objects.
-const MOST_OF_A_NAMESPACE: usize = 16;
+/// The largest number of reconciles of one namespace that run at the same time: half of the workers. The other half
+/// serves the other namespaces while one namespace has large objects.
+const MAX_RUNNING_PER_NAMESPACE: usize = 16;
 
 /// The queue that the watches fill and the workers empty.
 pub(super) struct WorkQueue {
@@ -104,7 +104,8 @@ impl Turns {
 
     fn take(&mut self, now: Instant) -> Option<ObjectKey> {
         self.add_due(now);
-        let has_room = |namespace: &Arc<str>| self.busy.get(namespace).is_none_or(|busy| *busy < MOST_OF_A_NAMESPACE);
+        let has_room =
+            |namespace: &Arc<str>| self.busy.get(namespace).is_none_or(|busy| *busy < MAX_RUNNING_PER_NAMESPACE);
         let turn = self.namespaces.iter().position(has_room)?;
         let namespace = self.namespaces.remove(turn)?;
         let waiting = self.waiting.get_mut(&namespace)?;
@@ -183,13 +184,13 @@ mod tests {
 
     #[test]
     fn a_namespace_leaves_workers_to_others() {
-        let flood: Vec<_> = (0..MOST_OF_A_NAMESPACE + 2).map(|number| format!("flood/{number}")).collect();
+        let flood: Vec<_> = (0..MAX_RUNNING_PER_NAMESPACE + 2).map(|number| format!("flood/{number}")).collect();
         let mut turns = turns(&flood.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(take_all(&mut turns).len(), MOST_OF_A_NAMESPACE);
+        assert_eq!(take_all(&mut turns).len(), MAX_RUNNING_PER_NAMESPACE);
         turns.add(key("shop/db"));
         assert_eq!(take_all(&mut turns), ["shop/db"]);
         turns.done(key("flood/0"), None);
-        assert_eq!(take_all(&mut turns), [format!("flood/{MOST_OF_A_NAMESPACE}")]);
+        assert_eq!(take_all(&mut turns), [format!("flood/{MAX_RUNNING_PER_NAMESPACE}")]);
     }
 
     #[test]

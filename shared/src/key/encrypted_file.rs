@@ -22,7 +22,7 @@ const MAX_HEADER_LINES: usize = 256;
 
 /// A file that is encrypted to one or several recipients: an age v1 file, which stock age opens too.
 ///
-/// Nothing in it says who wrote it: whoever knows a recipient can encrypt to it.
+/// Nothing in it says who wrote it: anyone who knows a recipient can encrypt to it.
 #[derive(PartialEq, Eq)]
 pub struct EncryptedFile {
     age_file: Vec<u8>,

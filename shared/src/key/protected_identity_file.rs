@@ -10,7 +10,7 @@ use crate::stack;
 /// minute. age itself writes 18, which takes a sixteenth of both.
 pub const MAX_WORK_FACTOR: u8 = 22;
 
-/// How the first stanza of every age v1 file begins, behind the version.
+/// The first bytes of every age v1 file: the version line, and the beginning of the first stanza.
 const STANZA_MARK: &[u8] = b"age-encryption.org/v1\n-> ";
 /// A header with one scrypt stanza is several times shorter than this.
 const MAX_HEADER_BYTES: usize = 1024;

@@ -179,7 +179,7 @@ fn write_indent(out: &mut (impl Write + ?Sized), indent: usize) -> Result<()> {
     (0..indent).try_for_each(|_| out.write_all(b" "))
 }
 
-/// The string in double quotes. The result has no line break and no invisible character.
+/// The string in double quotes. The result is one line for every YAML reader, and has no control character.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
@@ -210,7 +210,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// Whether a character must be escaped: YAML does not allow it (1.2.2 §5.1), or it is a line break in YAML 1.1, or it
-/// is invisible.
+/// is a control character, a no-break space or a byte order mark.
 fn needs_escape(character: char) -> bool {
     matches!(character,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')

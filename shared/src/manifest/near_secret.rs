@@ -9,13 +9,17 @@ use super::error::{ManifestError, is_slip_of};
 use super::node::{Content, Node, Tag};
 use crate::api_group::API_VERSION;
 
+/// What to do about a document that is one string.
+const TEXT_BEFORE_FIELDS: &str = "remove everything before the first field, such as a comment or a white-space \
+     character that is not ASCII";
+
 /// The signs of a Secret in a mapping, in its own entries or in merged ones, as bits. A normal object has at most one
 /// kind and one version, but merged mappings and repeated fields can give it several.
 type Signs = u16;
-/// The `apiVersion` of a custom resource: its group contains a dot. It does not contain `waxseal`.
-const CUSTOM_VERSION: Signs = 1;
-/// Every other `apiVersion`: it is built into Kubernetes, it is misspelled, or it contains `waxseal`.
-const BUILT_IN_VERSION: Signs = 1 << 1;
+/// An `apiVersion` whose group contains a dot, such as that of a custom resource, and that does not contain `waxseal`.
+const DOTTED_GROUP: Signs = 1;
+/// Every other `apiVersion`: its group has no dot, it is misspelled, or it contains `waxseal`.
+const OTHER_VERSION: Signs = 1 << 1;
 const OTHER_KIND: Signs = 1 << 2;
 const SEALED_SECRET: Signs = 1 << 3;
 const SECRET_LIST: Signs = 1 << 4;
@@ -26,7 +30,7 @@ const DATA: Signs = 1 << 8;
 const STRING_DATA: Signs = 1 << 9;
 const ITEMS: Signs = 1 << 10;
 
-const VERSIONS: Signs = CUSTOM_VERSION | BUILT_IN_VERSION;
+const VERSIONS: Signs = DOTTED_GROUP | OTHER_VERSION;
 const KINDS: Signs = OTHER_KIND | KINDS_OF_SECRETS;
 const KINDS_OF_SECRETS: Signs = SEALED_SECRET | SECRET_LIST | SECRET;
 const VALUES: Signs = DATA | STRING_DATA;
@@ -59,9 +63,7 @@ impl NearSecrets {
             let text =
                 "this is one string without fields, but other programs may read a Secret with plain values from it";
             let error = ManifestError::new(text).at(object);
-            return Some(
-                error.with_hint("remove everything before the first field, such as a comment or a special space"),
-            );
+            return Some(error.with_hint(TEXT_BEFORE_FIELDS));
         }
         let signs = self.of_mapping(object);
         if is_near_secret(signs) {
@@ -137,12 +139,12 @@ fn resolved<'a>(node: &'a Node, anchors: &HashMap<usize, &'a Node>) -> &'a Node 
 /// Whether an object that Kubernetes does not take for a Secret was meant to be one.
 fn is_near_secret(signs: Signs) -> bool {
     let has = |sign| signs & sign != 0;
-    if has(BUILT_IN_VERSION) {
-        // No other built-in object has `stringData`, or both `data` and `type`.
+    if has(OTHER_VERSION) {
+        // No other kind that is built into Kubernetes has `stringData`, or both `data` and `type`.
         return has(KINDS_OF_SECRETS | STRING_DATA) || has(DATA) && (has(TYPE) || !has(KINDS));
     }
     let is_manifest = has(METADATA) && has(KINDS_OF_SECRETS | STRING_DATA);
-    is_secret_with_values(signs) || !has(CUSTOM_VERSION) && is_manifest
+    is_secret_with_values(signs) || !has(DOTTED_GROUP) && is_manifest
 }
 
 /// Whether the kind of a mapping is `Secret`, or nearly so, and the mapping has values.
@@ -170,9 +172,9 @@ fn sign(name: &str, value: &Node) -> Signs {
 fn version_sign(value: &Node) -> Signs {
     match value.string().unwrap_or_default() {
         "" => 0,
-        text if text.to_ascii_lowercase().contains("waxseal") => BUILT_IN_VERSION,
-        text if text.split_once('/').is_some_and(|(group, _)| group.contains('.')) => CUSTOM_VERSION,
-        _ => BUILT_IN_VERSION,
+        text if text.to_ascii_lowercase().contains("waxseal") => OTHER_VERSION,
+        text if text.split_once('/').is_some_and(|(group, _)| group.contains('.')) => DOTTED_GROUP,
+        _ => OTHER_VERSION,
     }
 }
 

@@ -40,7 +40,7 @@ struct SecretFields<'a> {
 pub(super) fn read(root: &Node) -> Result<SecretManifest, ManifestError> {
     if let Some(sops) = root.value(&["sops"]).filter(|sops| !sops.is_null()) {
         let error = ManifestError::new("this Secret is encrypted with SOPS already").at(sops);
-        return Err(error.with_hint("pass what `sops decrypt` prints to `waxseal seal`"));
+        return Err(error.with_hint("decrypt it first: pipe the output of `sops decrypt` into `waxseal seal`"));
     }
     let fields = SecretFields::deserialize(root)?;
     let metadata = fields.metadata.checked(root)?;
@@ -270,7 +270,7 @@ stringData:
         assert_eq!(error.to_string(), "sops: this Secret is encrypted with SOPS already");
         assert_eq!(
             (error.place(), error.hint()),
-            (Some((6, 3)), Some("pass what `sops decrypt` prints to `waxseal seal`"))
+            (Some((6, 3)), Some("decrypt it first: pipe the output of `sops decrypt` into `waxseal seal`"))
         );
     }
 

@@ -57,7 +57,7 @@ pub(super) fn wraps() -> Vec<Value> {
         let file = AgeFile::new(&key, &dek, &seed);
         let proof = proof(&dek, key.id(), &file.to_bytes());
         json!({
-            "comment": "one data key, wrapped for one recipient",
+            "comment": "one DEK, wrapped for one recipient",
             "ageFile": BASE64_STANDARD.encode(file.to_bytes()),
             "dek": hex(&dek),
             "fileKey": hex(&file.file_key),

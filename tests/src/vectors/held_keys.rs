@@ -91,7 +91,7 @@ fn choices() -> Vec<ObjectVector> {
     let all = [one, two, three, four, five];
     let (mut draft, envelope) = wrapped("fourth-candidate", &all);
     spoil(&mut draft, &envelope, &all[..3]);
-    let comment = "three wraps hold another data key than the envelope's; the fourth opens; all proofs are right";
+    let comment = "three wraps hold another DEK than the envelope's; the fourth opens; all proofs are right";
     vectors.push(ObjectVector::opens(comment, &draft, held(&all), &[four]));
 
     let mut draft = Draft::new("six-envelopes-six-keys");
@@ -112,7 +112,8 @@ fn choices() -> Vec<ObjectVector> {
     vectors
 }
 
-/// Pairs of times with both results, so that a wrong comparison of times fails in at least one vector.
+/// Pairs of creation times. In some pairs the key with the smaller id is tried first, in others the key with the larger
+/// id, so a reader that compares times wrongly fails in at least one vector.
 fn times() -> Vec<ObjectVector> {
     let keys = keys();
     let [one, two, ..] = &keys;

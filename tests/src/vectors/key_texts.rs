@@ -139,9 +139,9 @@ fn other_writings(public: &[u8]) -> [(&'static str, &'static str, [u8; 32]); 4] 
     high_bit[31] |= 0x80;
     [
         ("high-bit", "the bit of the point that X25519 ignores is set", high_bit),
-        ("prime-and-2", "2, written as the prime and 2", from_prime(0xef)),
-        ("prime-and-9", "the base point, written as the prime and 9", from_prime(0xf6)),
-        ("prime-and-18", "18, written as the prime and 18: the largest of 255 bits", from_prime(0xff)),
+        ("prime-and-2", "2, written as the prime plus 2", from_prime(0xef)),
+        ("prime-and-9", "the base point, written as the prime plus 9", from_prime(0xf6)),
+        ("prime-and-18", "18, written as the prime plus 18: the largest of 255 bits", from_prime(0xff)),
     ]
 }
 

@@ -62,9 +62,9 @@ fn keys(draft: &Draft, envelope: &str, key: &TestKey) -> Vec<(&'static str, Vec<
     let encapsulation = <XWing as Kem>::EncappedKey::from_bytes(&encapsulation).expect("it was just made");
     let shared = XWing::decap(&key.hybrid_private(), None, &encapsulation).expect("it was made for this key");
     vec![
-        ("the data key", dek.to_vec()),
-        ("what HKDF extracts from the data key for the value", hmac(&salt, dek).to_vec()),
-        ("what HKDF extracts from the data key without a salt", hmac(&[0; 32], dek).to_vec()),
+        ("the DEK", dek.to_vec()),
+        ("what HKDF extracts from the DEK for the value", hmac(&salt, dek).to_vec()),
+        ("what HKDF extracts from the DEK without a salt", hmac(&[0; 32], dek).to_vec()),
         ("the value's key", value_key.to_vec()),
         ("the age file key", file.file_key.to_vec()),
         ("the key of the age file's header", hkdf::<32>(&file.file_key, &[], &[b"header"]).to_vec()),
@@ -94,7 +94,10 @@ fn identity_parts(key: &TestKey) -> Vec<(&'static str, Vec<u8>)> {
 /// coefficient, as libraries compute with it.
 fn secret_vector(seed: &ml_kem::Seed) -> [Vec<u8>; 2] {
     let (key, _) = MlKem768::from_seed(seed);
-    #[expect(deprecated, reason = "the library would have everybody store the seed, and so do we")]
+    #[expect(
+        deprecated,
+        reason = "the library recommends storing the seed, and Waxseal does so; this test needs the expanded key"
+    )]
     let encoded = ml_kem::ExpandedKeyEncoding::to_expanded_bytes(&key);
     let pairs = encoded.as_slice().chunks_exact(3).flat_map(|three| {
         let [a, b, c] = [three[0], three[1], three[2]].map(u16::from);

@@ -95,10 +95,11 @@ pub(super) fn vectors() -> Vec<ObjectVector> {
             At::DataKey("LARGE"),
         ),
         of("too-large-of-two", &[("A", SHORTER), ("B", LONGER + 1)]).refused(
-            "less than 1 MiB together, but the second may be longer for all that its token shows",
+            "less than 1 MiB together, but the length of the second token also fits a longer value",
             Check::DataSize,
             At::Object,
         ),
+        // The value has one byte. The name says something else, and names of vectors never change.
         of("too-large-with-an-empty-value", &[("A", SHORTER), ("B", LONGER), ("C", 1)]).refused(
             "a short value counts for the 252 bytes that it may have",
             Check::DataSize,

@@ -38,7 +38,7 @@ pub(super) fn points() -> Vec<(String, &'static str, [u8; 32])> {
         ("other-order-8", "the other point of order 8", ORDER_8[1]),
         ("prime-less-1", "-1", near_prime(0xec)),
         ("prime", "0, written as the prime", near_prime(0xed)),
-        ("prime-and-1", "1, written as the prime and 1", near_prime(0xee)),
+        ("prime-and-1", "1, written as the prime plus 1", near_prime(0xee)),
     ];
     let with_high_bit = |(name, _, mut point): (&str, &str, [u8; 32])| {
         point[31] |= 0x80;

@@ -62,7 +62,7 @@ enum Size {
     Beyond,
 }
 
-/// Returns a text with a repeated end, of the largest size or just beyond it.
+/// Returns a vector for each limit: a text with a repeated end, of the largest size or just beyond it.
 ///
 /// Without the items of its status, the object has 15 nodes.
 fn repeated(size: Size) -> Vec<Value> {

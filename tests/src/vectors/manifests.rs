@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::manifest_sizes;
 
-/// The rule, what is special, and the text; `spec` stands for one that is right.
+/// Rule, name, comment and text of each vector. [`written_out`] replaces HEAD, META, JSON and JSON2028 in the text.
 const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("syntax", "open-quote", "a quote that is never closed", "HEAD\nspec: {scope: 'Strict\n"),
     (
@@ -50,7 +50,12 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
         "U+2028 in a comment before the next document",
         "HEAD\nspec: {}\n# a\u{2028}b\n---\na: b\n",
     ),
-    ("line-break", "line-separator-json-like", "U+2028 in what is not JSON for its comment", "JSON2028 # c\n"),
+    (
+        "line-break",
+        "line-separator-json-like",
+        "U+2028 in a text that is not JSON because it has a comment",
+        "JSON2028 # c\n",
+    ),
     ("anchor", "anchor", "an anchor", "HEAD\nspec: &x {}\n"),
     ("anchor", "alias", "an alias", "HEAD\nspec: {encryptedData: {A: &x 'a', B: *x}}\n"),
     ("anchor", "anchor-in-status", "an anchor where nothing is read", "HEAD\nspec: {}\nstatus: {a: &x b}\n"),
@@ -87,7 +92,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ),
     ("merge-key", "merge-key", "a merge key", "HEAD\nspec: {<<: {scope: Strict}}\n"),
     ("tag", "tag", "a tag of one's own", "HEAD\nspec: {scope: !x Strict}\n"),
-    ("tag", "tag-of-nothing", "the tag that forbids to guess", "HEAD\nspec: {scope: ! Strict}\n"),
+    ("tag", "tag-of-nothing", "the non-specific tag !", "HEAD\nspec: {scope: ! Strict}\n"),
     ("tag", "tag-str-map", "the tag of strings before a map", "HEAD\nspec: {encryptedData: !!str {A: b}}\n"),
     ("tag", "tag-str-list", "the tag of strings before a sequence", "HEAD\nspec: {}\nstatus: {a: !!str [b]}\n"),
     ("tag", "tag-map", "the tag of maps before a map", "HEAD\nspec: !!map {}\n"),
@@ -157,7 +162,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     (
         "kind",
         "kind-of-version-2",
-        "another version's kinds are these too",
+        "no version of waxseal.dev has the kind Secret",
         "apiVersion: waxseal.dev/v2\nkind: Secret\nmetadata: {name: db}\n",
     ),
     (
@@ -181,7 +186,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     (
         "tag",
         "kind-binary",
-        "SealedSecret in base64, to who knows the tag",
+        "SealedSecret in base64, for a reader that knows the tag",
         "apiVersion: waxseal.dev/v1alpha1\nkind: !!binary U2VhbGVkU2VjcmV0\nmetadata: {name: db}\nspec: {}\n",
     ),
     ("tag", "key-binary", "kind in base64, in an object of no group", "apiVersion: v1\n!!binary a2luZA==: ConfigMap\n"),
@@ -259,7 +264,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("wrong-type", "name-null", "null where a string belongs", "META {name: ~}\nspec: {}\n"),
     ("missing-field", "no-commitment", "no commitment", "HEAD\nspec: {envelopes: {e0123456789: {wraps: {}}}}\n"),
     ("missing-field", "no-wraps", "no wraps", "HEAD\nspec: {envelopes: {e0123456789: {commitment: a}}}\n"),
-    ("wrong-type", "scope-in-lower-case", "a scope that is none", "HEAD\nspec: {scope: strict}\n"),
+    ("wrong-type", "scope-in-lower-case", "not a valid scope", "HEAD\nspec: {scope: strict}\n"),
     ("wrong-type", "value-number", "a number where a string belongs", "HEAD\nspec: {encryptedData: {A: 5432}}\n"),
     ("wrong-type", "value-null", "null where a string belongs", "HEAD\nspec: {encryptedData: {A: ~}}\n"),
     ("wrong-type", "value-absent", "nothing where a string belongs", "HEAD\nspec: {encryptedData: {A: }}\n"),
@@ -332,20 +337,20 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     (
         "name",
         "name-upper-case",
-        "a name that is none",
+        "not a valid name",
         "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\nmetadata: {name: DB}\nspec: {}\n",
     ),
     (
         "name",
         "namespace-with-dot",
-        "a namespace that is none",
+        "not a valid namespace",
         "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\nmetadata: {name: db, namespace: a.b}\nspec: {}\n",
     ),
 ];
 
 const HEAD: &str = "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\nmetadata: {name: db, namespace: shop}";
 
-/// One of YAML's unquoted scalars that readers dispute, each refused as a value and as a key.
+/// Unquoted scalars that YAML readers understand differently. Each is refused as a value and as a key.
 pub(super) const DISPUTED: [&str; 62] = [
     "y",
     "Y",
@@ -411,7 +416,7 @@ pub(super) const DISPUTED: [&str; 62] = [
     "2001-12-14t21:59:43.10-05:00",
 ];
 
-/// Those that are the same to every reader, and no string to any.
+/// Unquoted scalars that all YAML readers understand in the same way, and none as a string.
 pub(super) const AGREED: [&str; 20] = [
     "~",
     "null",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::manifest_sizes;
 use super::manifests::{AGREED, DISPUTED, JSON, written_out};
 
-/// Those that look like one of these and are strings to every reader.
+/// Unquoted scalars that look like those of [`DISPUTED`] and [`AGREED`], and are strings to every YAML reader.
 const TEXTS: [&str; 44] = [
     "yess",
     "nope",
@@ -113,7 +113,7 @@ fn streams() -> Vec<Value> {
         ("other-group", "a SealedSecret of somebody else", &[], "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: db}\nspec: {a: &x b, a: c}\n".to_owned()),
         ("no-api-version", "an object that does not say whose it is", &[], "kind: SealedSecret\nmetadata: {name: db}\nspec: {}\n".to_owned()),
         ("other-kind", "another kind of our group", &[], "apiVersion: waxseal.dev/v9\nkind: SealingKey\na: &x b\n".to_owned()),
-        ("hidden-kind", "an alias and a merge key hide what an object is, and no kind that matters", &["a"], "x: &k Pod\napiVersion: v1\nkind: *k\n<<: {a: b}\n---\nHEAD\nspec: {encryptedData: {A: a}}\n".to_owned()),
+        ("hidden-kind", "an alias and a merge key in an object that can be neither a Secret nor an object of waxseal.dev", &["a"], "x: &k Pod\napiVersion: v1\nkind: *k\n<<: {a: b}\n---\nHEAD\nspec: {encryptedData: {A: a}}\n".to_owned()),
         ("merge-key-below", "a merge key where it cannot say what an object is", &[], "apiVersion: v1\nkind: ConfigMap\nmetadata: {<<: {kind: SealedSecret}}\n".to_owned()),
         ("quoted-type", "apiVersion and kind in other writings", &["a"], "apiVersion: !!str waxseal.dev/v1alpha1\n'kind': \"Sealed\\x53ecret\"\nmetadata: {name: db}\nspec: {encryptedData: {A: a}}\n".to_owned()),
         ("scalar", "a text that is no object", &[], "SealedSecret\n".to_owned()),

@@ -50,14 +50,14 @@ pub(super) fn values() -> Vec<ObjectVector> {
             base.spec()["scope"] = json!("Cluster");
             base.envelope()["boundTo"] = json!({});
         }),
-        ("tag-tampered", "a bit of the tag is another", ValueAuthentication, At::Value, |base| {
+        ("tag-tampered", "the last character of the tag is another", ValueAuthentication, At::Value, |base| {
             let text = base.token().as_str().map(|token| {
                 let other = if token.ends_with('A') { "Q" } else { "A" };
                 format!("{}{other}", &token[..token.len() - 1])
             });
             *base.token() = json!(text);
         }),
-        ("salt-tampered", "a bit of the salt is another", ValueAuthentication, At::Value, |base| {
+        ("salt-tampered", "the first character of the salt is another", ValueAuthentication, At::Value, |base| {
             let text = base.token().as_str().map(|token| {
                 let other = if token[17..].starts_with('A') { "B" } else { "A" };
                 format!("{}{other}{}", &token[..17], &token[18..])

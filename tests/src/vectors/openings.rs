@@ -86,7 +86,12 @@ fn names() -> Vec<ObjectVector> {
     for name in [".a", ".dockerconfigjson", "-", "_", "a..b", "tls.crt", "no", "0777", "Z", "a"] {
         draft.value(&envelope, name, name.as_bytes());
     }
-    let unusual = ObjectVector::opens("data keys are what their letters are", &draft, vec![key.held()], &[&key]);
+    let unusual = ObjectVector::opens(
+        "data keys that look like something else are read as they are written",
+        &draft,
+        vec![key.held()],
+        &[&key],
+    );
     vec![longest, unusual]
 }
 
@@ -277,7 +282,7 @@ fn proofs() -> Vec<ObjectVector> {
     let text = wrap_text(&foreign.to_bytes(), &[0; 16]);
     draft.set_wrap_text(&envelope, key.id(), text);
     let held = vec![key.held(), recovery.held().role("Recovery")];
-    let comment = "the primary's wrap holds another data key: the next one opens, and the broken one is reported";
+    let comment = "the primary's wrap holds another DEK: the next one opens, and the broken one is reported";
     let primary = ObjectVector::opens(comment, &draft, held, &[&recovery]);
     let primary = primary.with_broken_wraps(&envelope, &[&key]);
 

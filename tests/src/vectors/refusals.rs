@@ -225,7 +225,7 @@ pub(super) fn bound_to() -> Vec<ObjectVector> {
             base.envelope()["boundTo"] = json!({"name": null, "namespace": "shop"});
         }),
         ("scope-widened", "the scope alone was edited", "Strict", |base| base.spec()["scope"] = json!("Namespace")),
-        ("bound-to-no-name-at-all", "names that can be none are no match", "Strict", |base| {
+        ("bound-to-no-name-at-all", "boundTo with texts that are not valid names", "Strict", |base| {
             base.envelope()["boundTo"] = json!({"name": "Not a Name", "namespace": ""});
         }),
     ];
@@ -280,14 +280,18 @@ pub(super) fn values() -> Vec<ObjectVector> {
             edited(base, |token| format!("wax1.e0123456789{}", &token[16..]));
         }),
     ]);
-    let unused_bits = {
-        let mut base = Base::new("token-unused-bits");
-        // 288 bytes are exactly 384 characters. 289 bytes leave unused bits in the last character.
-        let body = BASE64_URL_SAFE_NO_PAD.encode(vec![0; 16 + 272 + 16 - 1]) + "B";
+    let with_more_characters = |name: &str, comment, more: &str| {
+        let mut base = Base::new(name);
+        // 303 bytes are exactly 404 characters.
+        let body = BASE64_URL_SAFE_NO_PAD.encode(vec![0; 303]) + more;
         *base.token() = json!(format!("wax1.{}.{body}", base.envelope));
-        base.refused("unused bits that are not zero", TokenEncoding, At::Value)
+        base.refused(comment, TokenEncoding, At::Value)
     };
-    vectors.push(unused_bits);
+    // 405 characters do not encode whole bytes. The name says something else, and names of vectors never change.
+    vectors.push(with_more_characters("token-unused-bits", "one character more than whole bytes need", "B"));
+    // 406 characters encode 304 bytes, which is a possible length (p = 272), and leave four bits unused.
+    let comment = "the unused bits of the last character are not zero";
+    vectors.push(with_more_characters("token-unused-bits-not-zero", comment, "AB"));
     let too_long = {
         let mut base = Base::new("token-too-long");
         *base.token() = json!(format!("wax1.{}.", base.envelope));

@@ -182,7 +182,7 @@ pub(super) fn files() -> Vec<ObjectVector> {
             let header = base.age_file().header();
             base.set_file(header.as_bytes());
         }),
-        ("age-payload-of-31-bytes", "one byte less than a data key", AgePayload, At::Wrap, |base| {
+        ("age-payload-of-31-bytes", "one byte less than a DEK", AgePayload, At::Wrap, |base| {
             with_plaintext(base, 31);
         }),
         ("age-payload-of-33-bytes", "one byte more", AgePayload, At::Wrap, |base| with_plaintext(base, 33)),
@@ -269,7 +269,7 @@ fn hybrid_shapes() -> Vec<ObjectVector> {
     };
     let of_length = |bytes: usize| raw_base64(&right.iter().copied().cycle().take(bytes).collect::<Vec<_>>());
     use Check::{ShareEncoding, ShareLength, StanzaArguments, StanzaBody};
-    // 1120 bytes leave two bits unused: the last character is one of 16.
+    // 1120 bytes leave four bits unused: the last character is one of 4.
     let unused_bits = format!("{}B", "A".repeat(share.len() - 1));
     vec![
         refused("hybrid-without-argument", "no encapsulation", StanzaArguments, &[], &body),
@@ -327,7 +327,7 @@ pub(super) fn unopenable() -> Vec<ObjectVector> {
         ),
         (
             "another-data-key",
-            "the wrap opens, to a data key that was not committed to",
+            "the wrap opens, to a DEK that was not committed to",
             Check::EnvelopeBroken,
             At::Envelope,
             |base| {

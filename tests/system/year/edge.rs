@@ -86,8 +86,12 @@ impl Edge {
     pub(super) async fn until_renewed(&self, old: &str) -> Result<String, Error> {
         fs::write(self.keys().join("touched"), "")?;
         fs::remove_file(self.keys().join("touched"))?;
-        let renewed = waiting::until("a new primary of edge", DEADLINE, async || self.primary().filter(|id| id != old));
-        Ok(renewed.await?)
+        self.until_primary_after(old).await
+    }
+
+    pub(super) async fn until_primary_after(&self, old: &str) -> Result<String, Error> {
+        let primary = waiting::until("a new primary of edge", DEADLINE, async || self.primary().filter(|id| id != old));
+        Ok(primary.await?)
     }
 
     fn entries(&self) -> Option<Vec<Entry>> {

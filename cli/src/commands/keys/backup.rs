@@ -1,5 +1,5 @@
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,11 +11,11 @@ use waxseal_shared::sealing_key::PublishedKey;
 use waxseal_shared::visible_text::visible_path;
 
 use super::identities::{BrokenIdentity, StoredIdentities};
-use super::key_owner::PlaceArguments;
+use super::key_owner::{KeyOwner, PlaceArguments};
 use crate::clusters::Clusters;
 use crate::commands::seal::counted;
 use crate::error::{CliError, Failures, Kind};
-use crate::file_names::{cluster_name, file_name};
+use crate::file_names::{cluster_name, file_name, folder_of};
 use crate::input::{self, Input};
 use crate::keys_file::KeysFile;
 use crate::recipients::{self, MAKE_RECOVERY_KEY, Recipients};
@@ -57,11 +57,15 @@ pub(crate) struct BackupArguments {
     place: PlaceArguments,
 }
 
+const STATES_UNREAD: &str =
+    "failed to read the SealingKeys, so the backup may lack states that were requested for them";
+
 pub(crate) fn run(arguments: BackupArguments, streams: &mut Streams) -> Result<(), Failures> {
     let recovery = recovery_keys(&arguments)?;
     output::check_names_a_file(&arguments.output)?;
     private_file::check(&arguments.output)?;
     let owner = arguments.place.open()?;
+    refuse_folder_of_keys(&arguments.output, &owner)?;
     let (store, time) = (owner.store(), Timestamp::now());
     let stored = owner.identities(time)?;
     refuse_own_keys(&recovery, &stored).map_err(|error| error.at(&store))?;
@@ -70,7 +74,7 @@ pub(crate) fn run(arguments: BackupArguments, streams: &mut Streams) -> Result<(
     let lacking = |BrokenIdentity { place, text }| CliError::refused(format!("not in the backup: {text}")).at(place);
     let mut errors: Vec<_> = broken.into_iter().map(lacking).collect();
     let requested = owner.published_so_far();
-    let unread = |error: CliError| errors.push(error.with_context("the requested states are not in the backup"));
+    let unread = |error: CliError| errors.push(error.with_context(STATES_UNREAD));
     let requested = requested.map_err(unread).unwrap_or_default();
     if held.is_empty() {
         errors.push(CliError::refused("no identity to back up, so no file was written").at(&store));
@@ -114,6 +118,17 @@ fn recovery_keys(arguments: &BackupArguments) -> Result<Recipients, CliError> {
         files.push(Arc::new(KeysFile::read(name)?));
     }
     recipients::recovery_keys(&files, &recipients::parse(recipient)?)
+}
+
+/// Refuses a backup in the folder of keys: it would be lost together with them, and the controller reads what is there.
+fn refuse_folder_of_keys(output: &Path, owner: &KeyOwner) -> Result<(), CliError> {
+    let KeyOwner::Folder(published) = owner else { return Ok(()) };
+    let [keys, folder] = [published, output].map(|file| folder_of(file).canonicalize().ok());
+    if keys.is_some() && keys == folder {
+        let error = CliError::refused("is in the folder of the keys").at(visible_path(output));
+        return Err(error.with_hint("write the backup to another folder, and keep it on another machine"));
+    }
+    Ok(())
 }
 
 /// Warns of a recovery key that the controller does not publish: somebody may have added it to the keys file.

@@ -10,7 +10,8 @@ use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 pub(super) struct Fetched {
     /// All keys of the file.
     pub(super) keys: Vec<PublishedKey>,
-    /// A change for each key that is added, dropped or in another state.
+    /// A change for each key that is new or in another state, and for each Active cluster key that the cluster does not
+    /// publish any more.
     pub(super) changes: Vec<KeyChange>,
     /// The keys that are Revoked in the file, and that the cluster publishes in another state. They stay Revoked.
     pub(super) still_revoked: Vec<KeyId>,
@@ -45,17 +46,17 @@ pub(super) enum ChangeKind {
     Loosened { from: KeyState },
 }
 
-/// A key whose role in the cluster is not the one in the file, or a cluster key whose creation time is not. Both are
-/// fixed when a key is made. The creation time of a recovery key is the time of its first publication in a cluster, so
-/// another cluster publishes another time.
+/// A key that has one role in the cluster and another in the file, or a cluster key with two creation times. Neither
+/// ever changes. The creation time of a recovery key does not count: each cluster sets the time of its first
+/// publication.
 #[derive(Debug)]
 pub(super) struct Contradiction(pub(super) KeyId);
 
 impl Fetched {
     /// Merges the keys of the cluster, which may contain duplicates, into the keys of the file.
     ///
-    /// Keys stay in the file if the cluster does not publish them any more, but no key of the cluster stays Active: the
-    /// file goes on saying which cluster the wraps for the key belong to. A key that is Revoked in the file stays
+    /// A key that the cluster does not publish any more stays in the file, because the file says which cluster a wrap
+    /// is for. If it is an Active key of the role Cluster, it becomes Retired. A key that is Revoked in the file stays
     /// Revoked. A recovery key keeps the creation time that it has in the file.
     pub(super) fn merge(file: &[PublishedKey], cluster: Vec<PublishedKey>) -> Result<Self, Contradiction> {
         let (mut keys, mut changes, mut still_revoked) = (Vec::new(), Vec::new(), Vec::new());
@@ -95,7 +96,7 @@ impl Fetched {
 }
 
 impl ChangeKind {
-    /// Whether the user must agree: the file would trust more, or nothing new would be sealed to a key.
+    /// Whether the user must agree. Only a stricter state that the cluster publishes needs no consent.
     pub(super) fn needs_consent(self) -> bool {
         !matches!(self, Self::Tightened { .. })
     }

@@ -2,11 +2,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Deserialize;
 use serde_json::Value;
 use waxseal_shared::key_need::{keys_that_stay, object_needs};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::{KeyState, PublishedKey};
+use waxseal_shared::sealing_key::KeyState;
 use waxseal_shared::visible_text::escaped;
 
 use super::key_owner::{self, KeyOwner, OwnedKey, OwnerArguments};
@@ -25,16 +26,18 @@ Examples:
 
 /// Delete the identity of a key that nothing needs any more.
 ///
-/// Refuses while something needs the key, and lists it. A SealedSecret of the cluster needs the key until the controller
-/// has opened its present version through another key. A sealed value in a file needs it unless it has a wrap for
-/// another key of the cluster; searched are the files in the working trees, and in the commits that the branches of
-/// their Git repositories point to. Keys that are revoked, and recovery keys, do not count as other keys. In files the
-/// wraps count as they stand: that a wrap opens, only a cluster or `waxseal drill` shows. Tags, the index of Git, nested
-/// repositories and files that are not SealedSecrets are not searched.
+/// Refuses while something needs the key, and lists it. A SealedSecret of the cluster needs the key until the
+/// controller has opened its present version through another key. A sealed value in a file needs the key unless the
+/// value has a wrap for another key of the cluster. Keys that are revoked, and recovery keys, do not count as other
+/// keys.
 ///
-/// Also refuses a key that is still Active, and a key that was not backed up since its state last changed. Asks before it deletes. Does not read the
-/// identity. Values in the history of Git that only this key opens can then be opened with the backup or a recovery key
-/// only: `waxseal keys usage KEY --history` lists them.
+/// The command searches the files in the working trees, and in the commits that the branches of their Git repositories
+/// point to. It does not search tags, the index of Git, nested repositories and files that are not SealedSecrets. It
+/// does not open the wraps in files: only a cluster or `waxseal drill` shows whether a wrap opens.
+///
+/// Also refuses a key that is still Active, and a key that was not backed up since its state last changed. Asks before
+/// it deletes. Does not read the identity. Values in the history of Git that only this key opens can then be opened
+/// with the backup or a recovery key only: `waxseal keys usage KEY --history` lists them.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DeleteArguments {
@@ -55,19 +58,22 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     let owner = arguments.owner.open()?;
     let place = owner.place();
     let keys = owner.keys()?;
-    let key = key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?.clone();
+    let found = key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?;
+    let key = &found.key;
     let staying = keys_that_stay(keys.iter().map(|found| &found.key), key.recipient.key_id());
-    check_may_go(&owner, &keys, &key, &staying).map_err(|error| error.or_at(&place))?;
+    check_may_go(&owner, found, &staying).map_err(|error| error.or_at(&place))?;
     check_needs(&arguments, &owner, key.recipient.key_id(), &staying, streams)?;
-    check_backup(&owner, &keys, &key).map_err(|error| error.or_at(&place))?;
+    check_backup(&owner, found).map_err(|error| error.or_at(&place))?;
     streams.say(&format!("{place}: deletes the identity of {}; only a backup has it then", arguments.key));
     arguments.owner.ask_for_consent(streams, "Delete it?").map_err(|error| error.at(&place))?;
     // Looks again: the controller may have changed the key in the meantime.
-    let keys = owner.keys()?;
-    let found = keys.iter().find(|found| found.key == key);
-    let found =
-        found.ok_or_else(|| CliError::refused(format!("{} was changed meanwhile", arguments.key)).at(&place))?;
-    owner.delete_identity(found)?;
+    let keys_now = owner.keys()?;
+    let found_now = key_owner::find(&keys_now, &arguments.key).map_err(|error| error.at(&place))?;
+    if found_now.key != *key {
+        let error = CliError::refused(format!("{} was changed meanwhile", arguments.key)).at(&place);
+        return Err(error.with_hint("run the command again").into());
+    }
+    owner.delete_identity(found_now)?;
     if owner.confirms() {
         let gone = arguments.owner.wait_until(&owner, &format!("remove the SealingKey {}", arguments.key), |keys| {
             keys.iter().all(|found| found.key.recipient != key.recipient).then_some(())
@@ -85,14 +91,9 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
 }
 
 /// Refuses a key that is in use, and the only one.
-fn check_may_go(
-    owner: &KeyOwner,
-    keys: &[OwnedKey],
-    key: &PublishedKey,
-    staying: &BTreeSet<KeyId>,
-) -> Result<(), CliError> {
+fn check_may_go(owner: &KeyOwner, found: &OwnedKey, staying: &BTreeSet<KeyId>) -> Result<(), CliError> {
+    let key = &found.key;
     let id = key.recipient.key_id();
-    let Some(found) = keys.iter().find(|found| found.key.recipient == key.recipient) else { return Ok(()) };
     let confirmed = if owner.confirms() { found.confirmed() } else { Some(key.state) };
     if key.state == KeyState::Active {
         let error = CliError::refused(format!("{id} is still in use: its state is Active"));
@@ -111,10 +112,9 @@ fn check_may_go(
 }
 
 /// Refuses a key that no backup has in its present state.
-fn check_backup(owner: &KeyOwner, keys: &[OwnedKey], key: &PublishedKey) -> Result<(), CliError> {
-    let id = key.recipient.key_id();
-    let Some(found) = keys.iter().find(|found| found.key.recipient == key.recipient) else { return Ok(()) };
-    if owner.backed_up_at(found)?.is_none_or(|time| time < key.created_at) {
+fn check_backup(owner: &KeyOwner, found: &OwnedKey) -> Result<(), CliError> {
+    let id = found.key.recipient.key_id();
+    if owner.backed_up_at(found)?.is_none_or(|time| time < found.key.created_at) {
         let error = CliError::refused(format!("no backup has the identity of {id} in its present state"));
         return Err(error.with_hint("`waxseal keys backup` writes one"));
     }
@@ -149,7 +149,7 @@ fn check_needs(
 fn announce_search(found: &FileNeeds, streams: &mut Streams) {
     let values = counted(found.searched_values, "sealed value");
     let commits = match found.searched_commits {
-        0 => "no commits: the paths are in no Git repository".to_owned(),
+        0 => "no commits".to_owned(),
         count => format!("{} at the tips of branches", counted(count, "commit")),
     };
     streams.say(&format!("searched {values} in the working tree, and {commits}"));
@@ -177,7 +177,10 @@ fn refusal(key: &KeyId, objects: usize, values: usize, unread: &[CliError], expe
     let parts = [(objects, "SealedSecret", "in the cluster"), (values, "value", "in files")];
     let parts = parts.iter().filter(|part| part.0 > 0);
     let parts: Vec<_> = parts.map(|(count, what, place)| format!("{} {place}", counted(*count, what))).collect();
-    let wrong = if expected > 0 { format!(", and not {expected}") } else { String::new() };
+    let wrong = match expected {
+        0 => String::new(),
+        _ => format!(": in total {needed}, but `--even-if-it-strands` says {expected}"),
+    };
     let error = CliError::refused(format!("{key} is still needed by {}{wrong}", parts.join(", ")));
     error.with_hint(format!(
         "`waxseal rotate` adds wraps for another key to the files: merge and apply them, or pass \
@@ -201,7 +204,7 @@ fn needs_in_cluster(owner: &OwnerArguments, key: &KeyId, staying: &BTreeSet<KeyI
 
 /// Whether an object needs the key. An object of a form that this program does not know needs each key that it names.
 fn value_needs(object: Value, key: &KeyId, staying: &BTreeSet<KeyId>) -> bool {
-    match serde_json::from_value::<SealedSecret>(object.clone()) {
+    match SealedSecret::deserialize(&object) {
         Ok(object) => object_needs(&object, key, staying),
         Err(_) => object["spec"].to_string().contains(key.as_str()),
     }

@@ -39,7 +39,7 @@ pub(crate) struct FetchArguments {
     #[arg(short, long, value_name = "KEYS_FILE", value_parser = file_name::<PathBuf>(), conflicts_with = "name", help_heading = "Output")]
     output: Option<PathBuf>,
     /// Accept the change of the key with this fingerprint. Repeatable
-    #[arg(long, value_name = "FINGERPRINT", help_heading = "Output")]
+    #[arg(long, value_name = "FINGERPRINT", value_parser = super::parse_fingerprint, help_heading = "Output")]
     accept: Vec<String>,
     /// Only compare: write nothing, and exit with 4 if the keys in the file would change
     #[arg(long, help_heading = "Output")]

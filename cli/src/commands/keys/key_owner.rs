@@ -179,8 +179,9 @@ impl KeyOwner {
         }
     }
 
-    /// When the identity of a key was last written into a backup, in its present state. In a cluster the record
-    /// has the state; in a folder the controller writes the key file anew when it changes the state.
+    /// When a key was last backed up in its present state. In a cluster, `status.lastBackupTime` is absent if the
+    /// backup has another state. In a folder, a key file that is newer than the record is not backed up: each change of
+    /// the state writes the file anew.
     pub(super) fn backed_up_at(&self, found: &OwnedKey) -> Result<Option<Timestamp>, CliError> {
         if let Self::Folder(published) = self {
             let recorded = backup_record::read(&folder_of(published))?.get(found.key.recipient.key_id()).copied();
@@ -271,12 +272,12 @@ pub(super) fn is_active(key: &PublishedKey) -> bool {
 }
 
 /// Finds the cluster's key with this id.
-pub(super) fn find<'a>(keys: &'a [OwnedKey], id: &str) -> Result<&'a PublishedKey, CliError> {
+pub(super) fn find<'a>(keys: &'a [OwnedKey], id: &str) -> Result<&'a OwnedKey, CliError> {
     let Some(found) = keys.iter().find(|found| found.key.recipient.key_id().as_str() == id) else {
         return Err(unknown(id, keys));
     };
     match found.key.role {
-        KeyRole::Cluster => Ok(&found.key),
+        KeyRole::Cluster => Ok(found),
         KeyRole::Recovery => {
             Err(CliError::refused(format!("{id} is a recovery key, which the controller does not hold"))
                 .with_hint("take it out of the controller's configuration"))

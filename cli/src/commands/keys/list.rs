@@ -19,6 +19,9 @@ use crate::keys_file::KeysFile;
 use crate::streams::Streams;
 
 /// List the keys of keys files, without asking a cluster, or the keys of a cluster.
+///
+/// For a cluster, OBJECTS counts the SealedSecrets with a wrap for the key, ONLY counts those that no other key opens,
+/// and BACKUP is the time of the last backup.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListArguments {

@@ -58,7 +58,7 @@ pub(crate) struct RestoreArguments {
     #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>(), help_heading = "Trust")]
     keys: Vec<OsString>,
     /// Accept the key with this fingerprint. Repeatable
-    #[arg(long, value_name = "FINGERPRINT", help_heading = "Trust")]
+    #[arg(long, value_name = "FINGERPRINT", value_parser = super::parse_fingerprint, help_heading = "Trust")]
     accept: Vec<String>,
     /// Do not wait for the controller, for example because it is not installed yet
     #[arg(long, help_heading = "Cluster", conflicts_with_all = ["timeout", "keys_dir"])]

@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: RetireArguments, streams: &mut Streams) -> Result<(
     let owner = arguments.owner.open()?;
     let place = owner.place();
     let keys = owner.keys()?;
-    let key = key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?;
+    let key = &key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?.key;
     if key_owner::is_active(key) && keys.iter().filter(|found| key_owner::is_active(&found.key)).count() == 1 {
         let error = CliError::refused(format!("{} is the only Active key: nothing could be sealed", arguments.key));
         return Err(error

@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: RevokeArguments, streams: &mut Streams) -> Result<(
     let owner = arguments.owner.open()?;
     let place = owner.place();
     let keys = owner.keys()?;
-    let key = key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?;
+    let key = &key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?.key;
     if key.state < KeyState::Revoked {
         streams.say(&format!("{place}: {} {EFFECT}", arguments.key));
         if !keys.iter().any(|found| key_owner::is_active(&found.key) && found.key.recipient != key.recipient) {

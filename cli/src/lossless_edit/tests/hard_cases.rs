@@ -109,6 +109,8 @@ fn texts_that_cannot_be_edited_are_refused() {
         ("spec:\n  encryptedData:\n    !!str A: x\n    B: y\n", remove(NAME)),
         // A block scalar that keeps its line break is another value.
         ("spec:\n  encryptedData:\n    A: |\n      x\n", set(NAME, "new")),
+        // A comment that would become a line of the block scalar before the entry.
+        ("spec:\n  encryptedData:\n    B: |-\n      x\n    A: y\n      # c\n    C: z\n", remove(NAME)),
         // A comment between a value and its comma.
         ("spec:\n  encryptedData: {\n    A: x # c\n    , B: y}\n", remove("spec/encryptedData/B")),
         // Tabs in front of the entries of YAML.

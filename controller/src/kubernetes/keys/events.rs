@@ -107,7 +107,7 @@ impl KeyEvent {
                 "neither an identity nor the configuration of the controller accounts for this SealingKey: it is deleted"
             }
             Self::PublishedAnew => {
-                "somebody deleted this SealingKey: the controller published it again, as strict as it was"
+                "somebody deleted this SealingKey: the controller published it again, and the key keeps its state"
             }
         };
         note.to_owned()

@@ -21,7 +21,8 @@ pub(super) enum KeyError {
     #[error("failed to {operation}: the cluster does not know this kind; apply deploy/crds.yaml")]
     UnknownKind { operation: String },
     #[error(
-        "failed to make the first sealing key: a Secret {} of another type exists; delete or rename it",
+        "failed to make the first sealing key: a Secret {} exists and is not an identity Secret; delete it, or move \
+         what it holds to a Secret of another name",
         FIRST_NAME
     )]
     FirstNameTaken,
@@ -46,7 +47,7 @@ pub(super) enum KeyError {
 impl KeyError {
     /// Whether a failure of this kind often passes within seconds: somebody else wrote first, or the API server is not
     /// ready to serve the kind (HTTP 429 after a definition was created).
-    pub(super) fn is_passing(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         matches!(self, KeyError::Api { error: kube::Error::Api(answer), .. } if matches!(answer.code, 409 | 410 | 429))
     }
 
@@ -124,8 +125,8 @@ mod tests {
             (too_slow(), "failed to list the SealingKeys: no complete answer within 15 s"),
             (
                 KeyError::FirstNameTaken,
-                "failed to make the first sealing key: a Secret first-sealing-key of another type exists; delete or \
-                 rename it",
+                "failed to make the first sealing key: a Secret first-sealing-key exists and is not an identity \
+                 Secret; delete it, or move what it holds to a Secret of another name",
             ),
             (
                 KeyError::SuccessorNameTaken { of: KeyId::parse("k0123456789abcdef").expect("a key id") },
@@ -150,10 +151,10 @@ mod tests {
 
     #[test]
     fn conflicts_and_a_kind_that_is_not_served_yet_pass_and_others_do_not() {
-        for (code, is_passing) in [(409, true), (410, true), (429, true), (403, false), (404, false), (500, false)] {
-            assert_eq!(answer(code, "").is_passing(), is_passing, "{code}");
+        for (code, is_transient) in [(409, true), (410, true), (429, true), (403, false), (404, false), (500, false)] {
+            assert_eq!(answer(code, "").is_transient(), is_transient, "{code}");
         }
-        assert!(!too_slow().is_passing() && !no_answer().is_passing());
+        assert!(!too_slow().is_transient() && !no_answer().is_transient());
     }
 
     #[test]

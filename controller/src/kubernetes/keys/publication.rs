@@ -39,7 +39,8 @@ pub(super) struct Publication {
     shown: BTreeSet<KeyId>,
 }
 
-/// The SealingKeys that have the names of the held keys, or those that have the names of the recovery keys.
+/// SealingKeys by key id, as the API server has them: those of the held keys ([`Publication::requests`]) or those of
+/// the recovery keys ([`Publication::recovery_requests`]).
 #[derive(Default)]
 pub(super) struct Requests(BTreeMap<KeyId, Published>);
 
@@ -91,8 +92,8 @@ impl Publication {
         Ok(requests)
     }
 
-    /// Makes the SealingKey of each key show that key, in its state, and then its status. Goes on after a failure, except
-    /// when the API server does not answer.
+    /// For each key, makes the spec of its SealingKey show the key and its state, and then writes the status. Goes on
+    /// after a failure, except when the API server does not answer.
     pub(super) async fn publish(
         &mut self,
         keys: Vec<(&PublishedKey, KeyStatus)>,

@@ -32,7 +32,7 @@ impl Place for OnFolders {
         let folders = ["--manifests", "live", "--secrets", "secrets", "--keys", "keys"];
         self.controller = Some(stage.start(&[&["waxseal-controller", "directory"][..], &folders].concat())?);
         stage.wait_for(KEYS_FILE, &true, || Ok(stage.path(KEYS_FILE).exists()), is_there)?;
-        stage.confirm(format_args!("{KEYS_FILE} is what one seals to"))
+        stage.confirm(format_args!("{KEYS_FILE} holds the public key that values are sealed to"))
     }
 
     fn keys_file(&self) -> &'static str {
@@ -77,7 +77,12 @@ impl Place for OnFolders {
         let id = published.lines().find_map(|line| line.strip_prefix("  name: "));
         let id = id.ok_or_else(|| unexpected("the new key", "a SealingKey with a name", &published))?.to_owned();
         stage.run(&["mv", "new.key", &format!("keys/{id}.key")])?;
-        stage.wait_for(KEYS_FILE, &true, || Ok(stage.read(KEYS_FILE)?.contains(&id)), is_there)?;
+        stage.wait_for(
+            &format!("the key {id} in {KEYS_FILE}"),
+            &true,
+            || Ok(stage.read(KEYS_FILE)?.contains(&id)),
+            is_there,
+        )?;
         stage.confirm(format_args!("{KEYS_FILE} has the new key {id}; nothing was restarted"))?;
         Ok(id)
     }
@@ -109,5 +114,5 @@ fn visible_names(folder: &Path) -> Result<Vec<String>> {
 }
 
 fn is_there(there: &bool) -> String {
-    if *there { "it is there" } else { "it is not there" }.to_owned()
+    if *there { "there" } else { "not there" }.to_owned()
 }

@@ -38,7 +38,7 @@ impl OnKubernetes {
         let cluster = Cluster::start(&assets.kubernetes, &installation::definitions()?)?;
         cluster.block_on(installation::apply(&cluster))?;
         stage.tell(format_args!(
-            "(on the Kubernetes API server {}, with deploy/ and a namespace {NAMESPACE} on it)",
+            "(on the Kubernetes API server {}, with deploy/ on it; the namespace {NAMESPACE} follows)",
             cluster.url()
         ))?;
         Ok(Self { controller: None, cluster })

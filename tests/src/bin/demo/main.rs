@@ -1,4 +1,4 @@
-//! `cargo demo`: runs Waxseal's main use case with all its commands, and checks each result.
+//! `cargo demo`: runs Waxseal's main use case step by step, and checks each result.
 
 mod directory;
 mod kubernetes;

@@ -100,7 +100,7 @@ fn check_nothing_shows(stage: &Stage, values: &Values) -> Result<()> {
     }
     let plain = stage.read(PLAIN)?;
     if plain_secrets::shown_in(&plain, values).is_none() {
-        return Err(unexpected(PLAIN, "every value, or the search for them is blind", "none"));
+        return Err(unexpected(PLAIN, "at least one value (if not, the search finds nothing)", "none"));
     }
     let line = sealed.lines().find(|line| line.trim_start().starts_with("PASSWORD: wax1.")).unwrap_or_default();
     stage.tell(format_args!("{}…", line.trim().chars().take(70).collect::<String>()))?;

@@ -79,7 +79,7 @@ impl Search {
         Ok(Some(revisions))
     }
 
-    /// Returns the values in a blob that the key opens; `None` if there are none.
+    /// Returns the values in a blob that the key opens, or `None` if it opens no value.
     fn values_of(&mut self, blob: &Blob<'_>) -> Option<Vec<Value>> {
         // The place is written as Git writes it: `git show COMMIT:FILE` shows the blob.
         let place = || format!("{}:{}", blob.commit.id, visible_path(Path::new(OsStr::from_bytes(&blob.path()))));
