@@ -74,7 +74,7 @@ impl Clusters {
 
     /// Returns the keys files of the clusters of `--to`; `input` is the first one on the command line. Refuses a cluster
     /// that is not in the nearest `.waxseal.yaml` of the input, or whose keys file does not exist.
-    pub(crate) fn near_named(&mut self, names: &[String], input: &Input) -> Result<Vec<Arc<KeysFile>>, CliError> {
+    pub(crate) fn keys_files_of(&mut self, names: &[String], input: &Input) -> Result<Vec<Arc<KeysFile>>, CliError> {
         if names.is_empty() {
             return Ok(Vec::new());
         }

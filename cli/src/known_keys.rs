@@ -54,7 +54,7 @@ impl KnownKeysArguments {
             known.add(&KeysFile::read(name)?);
         }
         let first = manifests.first().map_or(Input::Stdin, |name| Input::named(name));
-        for file in Clusters::new().near_named(&self.to, &first)? {
+        for file in Clusters::new().keys_files_of(&self.to, &first)? {
             known.add(&file);
         }
         Ok(Some(known))

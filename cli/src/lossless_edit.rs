@@ -75,7 +75,8 @@ fn not_edited(input: &str, document: &Document<'_>) -> CliError {
 fn check(input: &str, before: &str, after: &str, all: &[ObjectChanges]) -> Result<(), CliError> {
     let failed = |error: ManifestError| CliError::manifest(input, &error);
     let before = split(before).map_err(failed)?;
-    // YAML becomes JSON when its only comment is removed with its entry.
+    // A text that would be JSON without its comments counts as YAML. If its last comment is removed with an entry, the
+    // result counts as JSON.
     let after = split(after).ok().filter(|after| after.format == before.format || after.format == Format::Json);
     let after = after.map(|stream| stream.documents).unwrap_or_default();
     for (index, document) in before.documents.iter().enumerate() {
@@ -222,10 +223,11 @@ impl Editor<'_> {
         }
     }
 
-    /// Replaces a scalar. Keeps its quotes, or the header (`|` or `>`) and the indentation of a block scalar.
+    /// Replaces the text of a scalar. Its quotes stay, and so do the header (`|` or `>`) and the indentation of a block
+    /// scalar.
     fn replaced(&self, entry: &EntrySpan, new: &str) -> Splice {
         let old = &self.text[entry.value.clone()];
-        let kept = match old.bytes().next() {
+        let replaced = match old.bytes().next() {
             Some(b'"' | b'\'') => 1..old.len() - 1,
             Some(b'|' | b'>') => {
                 let header = old.find('\n').map_or(old.len(), |end| end + 1);
@@ -235,7 +237,7 @@ impl Editor<'_> {
             _ => 0..old.len(),
         };
         let start = entry.value.start;
-        Splice { range: start + kept.start..start + kept.end, text: new.to_owned() }
+        Splice { range: start + replaced.start..start + replaced.end, text: new.to_owned() }
     }
 
     /// Inserts an entry. Mappings on its path that are missing or empty are written with it, into the innermost mapping
@@ -246,6 +248,8 @@ impl Editor<'_> {
         let value = path[depth + 1..].iter().rev().fold(value.clone(), nest);
         let is_flow = self.is_flow(&mapping);
         match self.object.entry_span(&path[..=depth]) {
+            // A mapping without entries that has a comment between its braces is filled there, also if the mapping
+            // around it is in block style.
             Some(entry) if is_flow || self.empty_value(&entry).is_none() => {
                 Some(vec![self.filled_in_flow(&mapping, &entry, &value)?])
             }

@@ -29,7 +29,6 @@ mod progress;
 mod recipients;
 mod replacement;
 mod residue;
-mod rotating;
 mod sealed_objects;
 mod sealing;
 mod streams;
@@ -37,6 +36,7 @@ mod terminal;
 mod untrusted_text;
 mod values;
 mod workers;
+mod wrap_changes;
 
 /// Wipes all memory when it is freed, also the memory of libraries.
 #[global_allocator]

@@ -127,7 +127,7 @@ impl<'a> FileRecipients<'a> {
     /// Reads the keys files that the options name; `first` is the first input on the command line.
     pub(crate) fn new(arguments: &'a RecipientArguments, first: &Input) -> Result<Self, CliError> {
         let mut clusters = Clusters::new();
-        let mut named_files = clusters.near_named(&arguments.to, first)?;
+        let mut named_files = clusters.keys_files_of(&arguments.to, first)?;
         for name in &arguments.keys {
             named_files.push(Arc::new(KeysFile::read(name)?));
         }

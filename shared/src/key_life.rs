@@ -1,11 +1,9 @@
-//! The life of keys: how a key begins, which key is the primary, and how a key becomes stricter.
+//! The life of keys: their creation times and states, which key is the primary, and how a key becomes stricter.
 //!
 //! A controller stores identities and publishes a key for each. An identity carries the creation time and the state of
 //! its key. The state of a published key is a request. The strictest state counts, and no key becomes less strict.
 //!
-//! A controller makes its first key only if a complete look at its store shows no identity, not even a broken one
-//! ([`StoredKeys::is_empty`]), and if nothing else shows that there was a key before ([`first_key_obstacle`]). In every
-//! other case keys are missing, and a new key would open nothing.
+//! When a controller makes a key is decided in [`crate::key_succession`].
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -17,7 +15,6 @@ use zeroize::Zeroizing;
 use crate::key::{Identity, IdentityFile, IdentityFileError, KeyKind, Recipient};
 use crate::names::KeyId;
 use crate::randomness::CryptoRng;
-use crate::sealed_secret::SealedSecret;
 use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 const STATE: &str = "state";
@@ -201,7 +198,7 @@ impl<P> StoredKeys<P> {
         // Notes the states of all copies first: an identity may be stored twice, and every copy gets the strictest
         // state.
         for (key, _) in &self.held {
-            strictest.note_all(key.published(), requested(key.published()));
+            strictest.note_both(key.published(), requested(key.published()));
         }
         let mut writes = Vec::new();
         for (key, place) in &mut self.held {
@@ -235,12 +232,12 @@ impl StrictestStates {
     ) -> Vec<PublishedKey> {
         let mut states = self.clone();
         let keys = || stored.held.iter().map(|(key, _)| key.published());
-        keys().for_each(|key| states.note_all(key, requested(key)));
+        keys().for_each(|key| states.note_both(key, requested(key)));
         keys().map(|key| PublishedKey { state: states.note(&key.recipient, key.state), ..key.clone() }).collect()
     }
 
     /// Notes the state of a key and the state that is requested.
-    fn note_all(&mut self, key: &PublishedKey, requested: Option<KeyState>) {
+    fn note_both(&mut self, key: &PublishedKey, requested: Option<KeyState>) {
         self.note(&key.recipient, requested.into_iter().fold(key.state, KeyState::stricter));
     }
 
@@ -273,40 +270,10 @@ pub fn must_be_removed(published: &PublishedKey, held: &[HeldKey], broken: usize
     }
 }
 
-/// Why a controller without identities does not make its first key.
-#[derive(Debug, PartialEq, Eq)]
-pub enum FirstKeyObstacle<E> {
-    /// A SealedSecret is sealed to a key.
-    SealedSecret,
-    /// Keys were published, or the published keys could not be read.
-    Published,
-    /// This SealedSecret could not be read, and may be sealed to a key.
-    Unread(E),
-}
-
-/// Decides whether something shows that there was a key before.
-///
-/// `published` are the keys in a place where only the owner of the store can publish; `None` if they could not be read.
-/// SealingKeys of a cluster do not count: a user who may create one could keep the controller without a key.
-pub fn first_key_obstacle<'a, E>(
-    sealed_secrets: impl IntoIterator<Item = &'a SealedSecret>,
-    published: Option<&[PublishedKey]>,
-    unread: Option<E>,
-) -> Option<FirstKeyObstacle<E>> {
-    if sealed_secrets.into_iter().any(|object| !object.spec.envelopes.is_empty()) {
-        return Some(FirstKeyObstacle::SealedSecret);
-    }
-    if published.is_none_or(|published| !published.is_empty()) {
-        return Some(FirstKeyObstacle::Published);
-    }
-    unread.map(FirstKeyObstacle::Unread)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::randomness;
-    use crate::sealed_secret::{EnvelopeSpec, SealedSecretSpec};
 
     fn time(text: &str) -> Timestamp {
         text.parse().expect("a time")
@@ -481,26 +448,6 @@ mod tests {
             let published = key(state).published().clone();
             assert!(must_be_removed(&published, &[], 0));
             assert!(!must_be_removed(&published, &[], 1));
-        }
-    }
-
-    #[test]
-    fn the_first_key_is_made_only_if_nothing_shows_an_earlier_key() {
-        let empty = SealedSecret::new("db", SealedSecretSpec::default());
-        let mut sealed = empty.clone();
-        sealed.spec.envelopes.insert("e7f3a9c21e0".to_owned(), EnvelopeSpec::default());
-        let (none, some) = ([], [published(KeyRole::Cluster, KeyState::Revoked, 1)]);
-        let obstacle = |sealed_secrets: &[&SealedSecret], published, unread: Option<&'static str>| {
-            first_key_obstacle(sealed_secrets.iter().copied(), published, unread)
-        };
-        assert_eq!(obstacle(&[], Some(&none), None), None);
-        assert_eq!(obstacle(&[&empty], Some(&none), None), None);
-        assert_eq!(obstacle(&[&empty], Some(&none), Some("a.yaml")), Some(FirstKeyObstacle::Unread("a.yaml")));
-        for published in [Some(&some[..]), None] {
-            assert_eq!(obstacle(&[&empty], published, Some("a.yaml")), Some(FirstKeyObstacle::Published));
-        }
-        for published in [Some(&none[..]), Some(&some), None] {
-            assert_eq!(obstacle(&[&empty, &sealed], published, Some("a")), Some(FirstKeyObstacle::SealedSecret));
         }
     }
 

@@ -1,4 +1,9 @@
-//! The succession of keys: when a controller makes a new key, and when it retires the key before it.
+//! The succession of keys: when a controller makes its first key, when it makes a successor, and when it retires the
+//! key before the successor.
+//!
+//! A controller makes its first key only if a complete look at its store shows no identity, not even a broken one
+//! ([`StoredKeys::is_empty`]), and if nothing else shows that there was a key before ([`first_key_obstacle`]). In every
+//! other case keys are missing, and a new key would open nothing.
 //!
 //! A successor follows the newest key of the cluster, and its creation time is later. So a new key becomes the primary.
 //! A store can name each successor after the key that it follows. Such a store holds at most one successor of each
@@ -14,6 +19,7 @@ use thiserror::Error;
 
 use crate::key_life::{StoredKeys, StrictestStates, check_creation_time, primary, whole_seconds};
 use crate::names::KeyId;
+use crate::sealed_secret::SealedSecret;
 use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 /// How long a key is the primary if nobody says otherwise: 90 days.
@@ -55,7 +61,37 @@ pub fn parse_renewal_period(text: &str) -> Result<Option<SignedDuration>, Renewa
     if period < SECOND { Err(RenewalPeriodError) } else { Ok(Some(period)) }
 }
 
-/// A key that must be made.
+/// Why a controller without identities does not make its first key.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FirstKeyObstacle<E> {
+    /// A SealedSecret is sealed to a key.
+    SealedSecret,
+    /// Keys were published, or the published keys could not be read.
+    Published,
+    /// This SealedSecret could not be read, and may be sealed to a key.
+    Unread(E),
+}
+
+/// Decides whether something shows that there was a key before.
+///
+/// `published` are the keys in the `sealing-keys.yaml` of a folder of keys, which only the owner of the folder can
+/// write; `None` if the file cannot be read. A controller in a cluster passes an empty list: a user who may create a
+/// SealingKey could otherwise keep the controller without a key.
+pub fn first_key_obstacle<'a, E>(
+    sealed_secrets: impl IntoIterator<Item = &'a SealedSecret>,
+    published: Option<&[PublishedKey]>,
+    unread: Option<E>,
+) -> Option<FirstKeyObstacle<E>> {
+    if sealed_secrets.into_iter().any(|object| !object.spec.envelopes.is_empty()) {
+        return Some(FirstKeyObstacle::SealedSecret);
+    }
+    if published.is_none_or(|published| !published.is_empty()) {
+        return Some(FirstKeyObstacle::Published);
+    }
+    unread.map(FirstKeyObstacle::Unread)
+}
+
+/// A key that must be made, because it follows another key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Successor {
     /// The key that it follows.
@@ -113,7 +149,7 @@ impl Succession {
     /// The successor that must be made now, if any.
     ///
     /// It is due when no key is Active, or when the primary is older than the renewal period. Without keys none is due:
-    /// the first key has rules of its own ([`crate::key_life`]).
+    /// the first key has rules of its own ([`first_key_obstacle`]).
     ///
     /// # Errors A successor is due, and something forbids it.
     pub fn due(&self) -> Result<Option<Successor>, SuccessorObstacle> {
@@ -136,7 +172,8 @@ impl Succession {
     }
 
     /// The state that a held key gets now: the state that is asked for. But no key becomes Retired before another key is
-    /// Active, and a key older than the renewal period becomes Retired as soon as a newer key is Active.
+    /// Active, and a key older than the renewal period becomes Retired as soon as a newer key is Active. `None` if the
+    /// key keeps its state for now.
     pub fn state(&self, held: &PublishedKey) -> Option<KeyState> {
         let key = self.asked.iter().find(|key| key.recipient == held.recipient)?;
         let primary = self.primary();
@@ -183,6 +220,7 @@ mod tests {
     use crate::key::{Identity, KeyKind};
     use crate::key_life::HeldKey;
     use crate::randomness;
+    use crate::sealed_secret::{EnvelopeSpec, SealedSecretSpec};
 
     const DAY: SignedDuration = SignedDuration::from_hours(24);
     const ON: KeyGeneration = KeyGeneration::On { renew_after: Some(DEFAULT_RENEWAL_PERIOD) };
@@ -261,6 +299,26 @@ mod tests {
 
         fn states(&self) -> Vec<KeyState> {
             self.stored.held.iter().map(|(key, _)| key.published().state).collect()
+        }
+    }
+
+    #[test]
+    fn the_first_key_is_made_only_if_nothing_shows_an_earlier_key() {
+        let empty = SealedSecret::new("db", SealedSecretSpec::default());
+        let mut sealed = empty.clone();
+        sealed.spec.envelopes.insert("e7f3a9c21e0".to_owned(), EnvelopeSpec::default());
+        let (none, some) = ([], [Store::of(&[(Revoked, DAY)]).key(0).clone()]);
+        let obstacle = |sealed_secrets: &[&SealedSecret], published, unread: Option<&'static str>| {
+            first_key_obstacle(sealed_secrets.iter().copied(), published, unread)
+        };
+        assert_eq!(obstacle(&[], Some(&none), None), None);
+        assert_eq!(obstacle(&[&empty], Some(&none), None), None);
+        assert_eq!(obstacle(&[&empty], Some(&none), Some("a.yaml")), Some(FirstKeyObstacle::Unread("a.yaml")));
+        for published in [Some(&some[..]), None] {
+            assert_eq!(obstacle(&[&empty], published, Some("a.yaml")), Some(FirstKeyObstacle::Published));
+        }
+        for published in [Some(&none[..]), Some(&some), None] {
+            assert_eq!(obstacle(&[&empty, &sealed], published, Some("a")), Some(FirstKeyObstacle::SealedSecret));
         }
     }
 

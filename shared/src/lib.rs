@@ -12,7 +12,7 @@
 //! | check the format (`FORMAT.md`) | [`format`], [`template`], [`names`] |
 //! | seal and open | [`mod@seal`], [`mod@open`] |
 //! | follow a change of keys, and know when a key may go | [`rotation`], [`key_need`] |
-//! | keep keys, and draw randomness | [`key`], [`key_ring`], [`key_life`], [`randomness`] |
+//! | make and keep keys, and draw randomness | [`key`], [`key_ring`], [`key_life`], [`key_succession`], [`randomness`] |
 //! | decide what to do about an object, and say what came of it | [`mod@plan`], [`judgement`], [`reason`], [`status`], [`settled`] |
 //!
 //! # Wiping

@@ -203,6 +203,7 @@ fn check_metadata(template: &Template, forbidden: &[ForbiddenPrefix]) -> Result<
         "spec.template: labels and annotations that begin with {} are forbidden by the configuration of this controller",
         prefix.as_str()
     );
+    // The reason covers the whole template, not only the type.
     Err(Judgement::new(Reason::TypeForbidden, message))
 }
 

@@ -33,7 +33,8 @@ pub enum Reason {
     KeyRevoked,
     /// A Secret of that name exists and does not belong to the SealedSecret.
     ForeignOwner,
-    /// The template asks for a type or metadata that a SealedSecret may not give.
+    /// The template asks for a type, a label or an annotation that a SealedSecret may not give to its Secret. The
+    /// reason covers the whole template, not only the type.
     TypeForbidden,
     /// The existing Secret has another type, and a Secret's type cannot change.
     TypeImmutable,

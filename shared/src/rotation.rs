@@ -303,7 +303,8 @@ fn json_length(data: &impl Serialize) -> usize {
     }
 }
 
-/// Returns the wraps of an offer that an object lacks, can get, and that are for one of these recipients.
+/// Returns the offered wraps that can be added to an object: each is for one of these recipients, and its envelope has
+/// none for this recipient and has room for it.
 ///
 /// An offer counts for the envelope of the same id and the same commitment. Anyone who may write a status can forge an
 /// offer. A forged wrap tells nobody the DEK, and its key cannot open the envelope with it. A controller that opens the
@@ -535,10 +536,12 @@ mod tests {
         let first = review(&object);
         assert_eq!(first.findings.iter().map(KeyFinding::reason).collect::<Vec<_>>(), ["Behind", "Behind"]);
 
-        // One offer is forged, and the other one stays.
+        // Right offers stay as they are.
         let status = SealedSecretStatus { rewrapped: first.offers.clone(), ..SealedSecretStatus::default() };
         object.status = Some(status);
         assert_eq!(review(&object), first);
+
+        // One offer is forged, and the other one stays.
         let ids: Vec<_> = sealed.envelopes().keys().map(EnvelopeId::as_str).collect();
         let offers = &mut object.status.as_mut().expect("a status").rewrapped;
         let of_other = offers[ids[1]].wraps[&new_id].clone();

@@ -324,8 +324,8 @@ fn a_key_with_another_creation_time_than_in_the_keys_file_is_refused() {
     folder.waxseal(&[&RESTORE[..], &["--keys", "prod.yaml"]].concat()).fails(
         3,
         &format!(
-            "error: prod.yaml: {} has another role or creation time in the backup\nhint: neither ever changes: find out \
-             who changed the file or the backup\n",
+            "error: prod.yaml: {} has another role or creation time in the backup\nhint: the role and the \
+             creation time of a key never change: find out who changed the file or the backup\n",
             ids[0]
         ),
     );

@@ -13,7 +13,7 @@ const NEXT: &str = "the holder of the private key can still read what was sealed
 
 /// What `revoke` says without keys files.
 fn no_file(id: &str) -> String {
-    format!("no keys file of a `.waxseal.yaml` here has {id}\n")
+    format!("{id} is in no keys file that the nearest `.waxseal.yaml` names, from the current folder upwards\n")
 }
 
 /// A folder with the keys `cluster` and `newer`, and a kubeconfig.

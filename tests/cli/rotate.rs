@@ -211,11 +211,46 @@ fn a_broken_wrap_does_not_make_an_envelope_meant_for_its_cluster() {
         text.contains(&folder.key_id("new")) && !text.contains(&format!("{}: ", folder.key_id("staging"))),
         "{text}"
     );
-    let refused = format!(
-        "{NOTHING}error: db.yaml:1: shop/db: envelope {envelope}: the wrap for {staging} is broken: are the values \
-         meant for this key's cluster?\nhint: remove this wrap, or replace it first with `--replace-broken`\n"
-    );
-    both(&["--reseal"]).fails(3, &refused);
+    both(&["--reseal"]).fails(3, &no_intact_wrap(&envelope, &staging, "--to CLUSTER"));
+}
+
+/// What `--reseal` says if all wraps for a cluster are broken, and the option that makes an intact one.
+fn no_intact_wrap(envelope: &str, key: &str, option: &str) -> String {
+    format!(
+        "{NOTHING}error: db.yaml:1: shop/db: envelope {envelope}: the wrap for {key} is broken, and no other wrap \
+         shows that the values are meant for this key's cluster\nhint: if they are, run this first with `{option}` \
+         instead of `--reseal`, for this file alone; if not, remove this wrap\n"
+    )
+}
+
+#[test]
+fn a_file_whose_wrap_for_a_cluster_is_broken_is_resealed_as_the_hint_says() {
+    let folder = behind();
+    folder.generate("staging", &[]);
+    folder.generate("staging-old", &[]);
+    write_keys(&folder, "staging2.yaml", &[("staging-old", "Retired"), ("staging", "Active"), ("recovery", "Active")]);
+    let clusters = "{prod: {keys: keys.yaml}, staging: {keys: staging2.yaml}}";
+    folder.write(".waxseal.yaml", format!("version: 1\nclusters: {clusters}\n"));
+    let sealed = folder.read("db.yaml");
+    let good = wrap(&sealed, &folder.key_id("old")).to_owned();
+    let rotate =
+        |options: &[&str]| folder.waxseal(&[&["rotate", "db.yaml", "--identity", "recovery.key"], options].concat());
+    for (broken, shown, option) in [
+        (&["staging-old"][..], "staging-old", &["--to", "staging"][..]),
+        (&["staging"], "staging", &["--replace-broken"]),
+        (&["staging-old", "staging"], "staging", &["--replace-broken"]),
+    ] {
+        let planted: String =
+            broken.iter().map(|key| good.replace(&folder.key_id("old"), &folder.key_id(key))).collect();
+        folder.write("db.yaml", sealed.replace(&good, &format!("{good}{planted}")));
+        let in_hint = option.join(" ").replace("staging", "CLUSTER");
+        rotate(&["--reseal"]).fails(3, &no_intact_wrap(&envelope(&sealed), &folder.key_id(shown), &in_hint));
+        assert_eq!(rotate(option).writes(&["db.yaml"]).finish().status.code(), Some(0));
+        says(rotate(&["--reseal"]).writes(&["db.yaml"]), "", ONE);
+        let text = folder.read("db.yaml");
+        let has = |name: &str| text.matches(&format!("{}: ", folder.key_id(name))).count();
+        assert_eq!(["new", "staging", "recovery", "old", "staging-old"].map(has), [1, 1, 1, 0, 0]);
+    }
 }
 
 #[test]

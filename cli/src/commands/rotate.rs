@@ -25,10 +25,10 @@ use crate::offers::{Offers, WantedOffers};
 use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
 use crate::progress::Progress;
-use crate::rotating::{self, ClusterKeys, Finding, RotationMode, WrapSource, wanted_wraps};
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::Streams;
 use crate::workers;
+use crate::wrap_changes::{self, ClusterKeys, Finding, RotationMode, WrapSource, wanted_wraps};
 
 /// Bring SealedSecrets up to date after a change of keys.
 ///
@@ -175,7 +175,7 @@ impl RotateArguments {
     fn clusters(&self) -> Result<Vec<ClusterKeys>, CliError> {
         let first = self.paths.first().map_or(Input::Stdin, |path| Input::named(path));
         let mut known = Clusters::new();
-        let targets = known.near_named(&self.to, &first)?;
+        let targets = known.keys_files_of(&self.to, &first)?;
         let mut files = targets.clone();
         for name in &self.keys {
             files.push(Arc::new(KeysFile::read(name)?));
@@ -245,8 +245,8 @@ impl RotateArguments {
         let (mut changes, mut sealed_to) = (Vec::new(), BTreeSet::new());
         let read = read_text(input, &text, |object| {
             outcome.objects += 1;
-            outcome.foreign += usize::from(rotating::is_foreign(&object, clusters));
-            match rotating::rotate(&object, clusters, source, self.mode()) {
+            outcome.foreign += usize::from(wrap_changes::is_foreign(&object, clusters));
+            match wrap_changes::rotate(&object, clusters, source, self.mode()) {
                 Ok(rotated) => {
                     sealed_to.extend(rotated.sealed_to);
                     if !rotated.changes.is_empty() {

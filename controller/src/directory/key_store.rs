@@ -10,11 +10,10 @@ use jiff::Timestamp;
 use thiserror::Error;
 use waxseal_shared::key::{IdentityFileError, KeyKind, Recipient};
 use waxseal_shared::key_life::{
-    FirstKeyObstacle, HeldKey, HeldKeyError, StoredKeys, StrictestStates, first_key_obstacle, must_be_removed, primary,
-    read_held_key, with_state,
+    HeldKey, HeldKeyError, StoredKeys, StrictestStates, must_be_removed, primary, read_held_key, with_state,
 };
 use waxseal_shared::key_ring::{KeyRing, Keys};
-use waxseal_shared::key_succession::{KeyGeneration, Succession, Successor};
+use waxseal_shared::key_succession::{FirstKeyObstacle, KeyGeneration, Succession, Successor, first_key_obstacle};
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::randomness;
@@ -81,8 +80,7 @@ impl KeyStore {
     }
 
     /// Reads the identities, carries out what the published file requests, and publishes the keys. Makes the first key
-    /// unless something forbids it ([`waxseal_shared::key_life`]), and the successor that is due
-    /// ([`waxseal_shared::key_succession`]).
+    /// unless something forbids it, and the successor that is due ([`waxseal_shared::key_succession`]).
     pub(super) fn refresh(&mut self, manifests: &FolderContents, now: Timestamp, problems: &mut Problems) -> Keys {
         let mut stored = self.read(now, problems);
         let published = self.read_published(problems);

@@ -19,9 +19,9 @@ use kube::{Client, Resource};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use waxseal_shared::key::Recipient;
-use waxseal_shared::key_life::{HeldKey, StoredKeys, StrictestStates, first_key_obstacle};
+use waxseal_shared::key_life::{HeldKey, StoredKeys, StrictestStates};
 use waxseal_shared::key_ring::{KeyRing, Keys};
-use waxseal_shared::key_succession::{KeyGeneration, Succession};
+use waxseal_shared::key_succession::{KeyGeneration, Succession, first_key_obstacle};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::recovery_keys::RecoveryKeys;
 use waxseal_shared::sealed_secret::SealedSecret;
@@ -42,7 +42,8 @@ use crate::log::{self, Complaints};
 const INTERVAL: Duration = Duration::from_mins(1);
 /// The shortest time between two looks, even if somebody changes SealingKeys in a loop.
 const PAUSE: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+/// The longest time between a look that failed and the next one.
+const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(30);
 /// Failures that often pass by themselves are logged only after this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -113,15 +114,16 @@ impl KeySource {
                 self.time_to_renewal().map_or(INTERVAL, |time| time.min(INTERVAL))
             } else {
                 failing_since = failing_since.or_else(|| Some(Instant::now()));
-                retry = (retry * 2).min(LAST_RETRY);
+                retry = (retry * 2).min(LONGEST_RETRY_WAIT);
                 retry
             };
             self.log_news(problems, failing_since);
             let pause = sleep(PAUSE);
             // Looks again at the first change, or after the wait, but not before the pause is over.
             tokio::select! {
-                // Polls the counts first: the poll notes that they are changing, and until they are due a look does not
-                // write them.
+                // Polls `are_due` first, even if `changed` is ready: this poll records that the counts have changed.
+                // From then until they are due, `ObjectCounts::of` returns `None`, so a look does not write counts that
+                // still change.
                 biased;
                 () = self.counts.are_due() => {}
                 () = self.changed.notified() => {}
@@ -256,7 +258,7 @@ impl KeySource {
         Some(Duration::try_from(left).unwrap_or_default())
     }
 
-    /// Returns the identities. Makes the first one unless something forbids it ([`waxseal_shared::key_life`]).
+    /// Returns the identities. Makes the first one unless something forbids it ([`waxseal_shared::key_succession`]).
     async fn identities_or_first(
         &mut self,
         now: Timestamp,

@@ -11,7 +11,7 @@ pub(super) enum Reading {
     Boolean(bool),
     /// A number that JSON can write too.
     Number,
-    /// A string to some of them and something else to others, or a string to none of them (`.inf`).
+    /// Not the same to all of them (`yes`, `0777`), or a number that JSON does not write like this (`+1`, `.inf`).
     Disputed,
 }
 

@@ -113,7 +113,7 @@ fn recovery_keys(arguments: &BackupArguments) -> Result<Recipients, CliError> {
         return Err(error.with_hint("pass `--to CLUSTER`, `--keys FILE` or `--recipient age1pq1…`; `waxseal keys generate --recovery` makes a recovery key"));
     }
     input::check_stdin_once(keys)?;
-    let mut files = Clusters::new().near_named(to, &Input::Stdin)?;
+    let mut files = Clusters::new().keys_files_of(to, &Input::Stdin)?;
     for name in keys {
         files.push(Arc::new(KeysFile::read(name)?));
     }

@@ -46,9 +46,9 @@ pub(super) enum ChangeKind {
     Loosened { from: KeyState },
 }
 
-/// A key that has one role in the cluster and another in the file, or a cluster key with two creation times. Neither
-/// ever changes. The creation time of a recovery key does not count: each cluster sets the time of its first
-/// publication.
+/// A key whose role in the cluster is not its role in the file, or a key of the role Cluster whose creation time in the
+/// cluster is not its creation time in the file. A key never changes its role or its creation time. The creation time
+/// of a recovery key does not count: each cluster sets the time of its first publication.
 #[derive(Debug)]
 pub(super) struct Contradiction(pub(super) KeyId);
 
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_stay_when_they_are_gone_from_the_cluster_and_its_own_are_active_no_more() {
+    fn keys_gone_from_the_cluster_stay_in_the_file_and_active_cluster_keys_become_retired() {
         let published = key(KeyRole::Cluster, KeyState::Active, 1);
         for (role, state) in [
             (KeyRole::Recovery, KeyState::Active),

@@ -117,7 +117,7 @@ fn keys(arguments: &ListArguments) -> Result<Vec<Listed>, CliError> {
     input::check_stdin_once(&arguments.files)?;
     let named = arguments.files.iter().map(|name| KeysFile::read(name).map(Arc::new));
     let mut files = named.collect::<Result<Vec<_>, _>>()?;
-    files.extend(Clusters::new().near_named(&arguments.to, &Input::Stdin)?);
+    files.extend(Clusters::new().keys_files_of(&arguments.to, &Input::Stdin)?);
     let listed = |file: &Arc<KeysFile>| Listed {
         place: file.place.clone(),
         keys: file.keys.iter().map(|key| (key.clone(), None)).collect(),

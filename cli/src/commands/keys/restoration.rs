@@ -71,8 +71,8 @@ impl Restoration {
         added.chain(self.present.iter().map(|present| &present.key)).cloned().collect()
     }
 
-    /// Puts the primary first, and then newer keys before older ones. A controller that runs meanwhile makes a new key if
-    /// no key is Active.
+    /// Puts the primary first: a controller that runs meanwhile would make a new key if it found keys of which none is
+    /// Active. The others follow, newer before older.
     fn sort(&mut self) {
         let primary = primary(self.additions.iter().map(|addition| addition.identity.key.published()));
         let primary = primary.map(|key| key.recipient.key_id().clone());
@@ -90,7 +90,9 @@ fn listed_in(key: &PublishedKey, files: &[Arc<KeysFile>]) -> Result<Option<Strin
         if (listed.role, listed.created_at) != (KeyRole::Cluster, key.created_at) {
             let text = format!("{} has another role or creation time in the backup", key.recipient.key_id());
             let error = CliError::refused(text).at(&file.place);
-            return Err(error.with_hint("neither ever changes: find out who changed the file or the backup"));
+            return Err(error.with_hint(
+                "the role and the creation time of a key never change: find out who changed the file or the backup",
+            ));
         }
         listed_in.get_or_insert_with(|| file.source());
     }
@@ -190,7 +192,8 @@ mod tests {
             let plan = Restoration::plan(vec![key.held(Active)], &stored(Vec::new()), &[], &files);
             let text = format!(
                 "error: prod.yaml: {} has another role or creation time in the backup\n\
-                 hint: neither ever changes: find out who changed the file or the backup",
+                 hint: the role and the creation time of a key never change: find out who changed the file or the \
+                 backup",
                 key.0.recipient().key_id()
             );
             assert_eq!(plan.expect_err("a contradiction").to_string(), text);

@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: RestoreArguments, streams: &mut Streams) -> Result<
 
 /// The keys files whose keys are trusted.
 fn keys_files(arguments: &RestoreArguments) -> Result<Vec<Arc<KeysFile>>, CliError> {
-    let mut files = Clusters::new().near_named(&arguments.to, &Input::Stdin)?;
+    let mut files = Clusters::new().keys_files_of(&arguments.to, &Input::Stdin)?;
     for name in &arguments.keys {
         files.push(Arc::new(KeysFile::read(name)?));
     }

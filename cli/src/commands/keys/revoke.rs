@@ -55,11 +55,11 @@ pub(crate) fn run(arguments: RevokeArguments, streams: &mut Streams) -> Result<(
     written
 }
 
-/// Writes the state Revoked into the keys files of this repository that have the key. A file that cannot be changed does
-/// not keep the others from being changed.
+/// Writes the state Revoked into the keys files that have the key, of those that the nearest `.waxseal.yaml` names. A
+/// file that cannot be changed does not keep the others from being changed.
 fn revoke_in_keys_files(recipient: &Recipient, streams: &mut Streams) -> Result<(), Failures> {
     let (id, mut errors, mut is_known) = (recipient.key_id(), Vec::new(), false);
-    for target in KeysTarget::of_repository()? {
+    for target in KeysTarget::of_nearest_configuration()? {
         match revoke_in(&target, recipient) {
             Ok(FileWithKey::Absent) => {}
             Ok(FileWithKey::Unchanged) => is_known = true,
@@ -71,7 +71,9 @@ fn revoke_in_keys_files(recipient: &Recipient, streams: &mut Streams) -> Result<
         }
     }
     if !is_known {
-        streams.say(&format!("no keys file of a `.waxseal.yaml` here has {id}"));
+        streams.say(&format!(
+            "{id} is in no keys file that the nearest `.waxseal.yaml` names, from the current folder upwards"
+        ));
     }
     Failures::none_or(errors)
 }

@@ -39,7 +39,7 @@ impl KeysTarget {
     }
 
     /// Returns the keys files that exist of all clusters of the nearest `.waxseal.yaml`, from the current folder upwards.
-    pub(super) fn of_repository() -> Result<Vec<Self>, CliError> {
+    pub(super) fn of_nearest_configuration() -> Result<Vec<Self>, CliError> {
         let mut clusters = Clusters::new();
         let Some(configuration) = clusters.near(&Input::Stdin)? else { return Ok(Vec::new()) };
         let paths = configuration.clusters().map(|(_, path)| path).filter(|path| clusters::exists(path));

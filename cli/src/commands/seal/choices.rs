@@ -16,7 +16,7 @@ use crate::sealing::Sealing;
 /// How one file is sealed.
 pub(super) struct Choice {
     pub(super) sealing: Sealing,
-    /// The recipients of `sealing`, to be announced. Can be empty.
+    /// The recipients of `sealing`, to be announced; empty if `sealing.recipients` is an error.
     pub(super) recipients: Recipients,
     /// Whether there is a `.waxseal.yaml` for the file.
     pub(super) is_configured: bool,

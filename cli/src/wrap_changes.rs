@@ -1,11 +1,12 @@
-//! Follows a change of keys in one SealedSecret: which wraps it lacks, and the changes of its file that add them.
+//! The changes of one SealedSecret after a change of keys: the wraps that it gets or loses, or new envelopes for all of
+//! its values.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 use waxseal_shared::format::{Check, Envelope, Refusal, Sealed};
 use waxseal_shared::key::{KeyKind, Recipient};
-use waxseal_shared::key_life::sealing_recipients;
+use waxseal_shared::key_life::{primary, sealing_recipients};
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::names::{EnvelopeId, KeyId};
 use waxseal_shared::open::{BrokenWrap, Opened};
@@ -74,12 +75,12 @@ impl ClusterKeys {
         sealing_recipients(&self.keys).unwrap_or_default()
     }
 
-    /// Whether an envelope is meant for this cluster: the cluster is a target, or the envelope has a wrap
-    /// for one of the cluster's own keys.
+    /// Whether an envelope is meant for this cluster: the cluster is a target, or the envelope has a wrap for one of
+    /// the cluster's own keys.
     ///
     /// A wrap that is known to be broken does not count. Everybody who can edit the file can add such a wrap; the
     /// values must not become readable for another cluster because of it.
-    fn has(&self, id: &EnvelopeId, envelope: &Envelope, broken: &[BrokenWrap]) -> bool {
+    fn is_meant_to_open(&self, id: &EnvelopeId, envelope: &Envelope, broken: &[BrokenWrap]) -> bool {
         let is_broken = |key: &KeyId| broken.iter().any(|wrap| (&wrap.envelope, &wrap.key) == (id, key));
         self.is_target || self.own_wraps(envelope).any(|key| !is_broken(key))
     }
@@ -107,15 +108,15 @@ pub(crate) fn rotate(
 ) -> Result<Rotated, CliError> {
     let rotation = Rotation { object, clusters };
     match source {
-        WrapSource::Nowhere => rotation.changed(Vec::new(), Vec::new(), Vec::new()),
-        WrapSource::Offers(offers) => rotation.changed(rotation.offered(offers), Vec::new(), Vec::new()),
+        WrapSource::Nowhere => rotation.unchanged(&[]),
+        WrapSource::Offers(offers) => rotation.with_wrap_changes(rotation.offered(offers), Vec::new(), Vec::new()),
         WrapSource::Identities(ring) => match rotation.opened(ring)? {
             None => rotation.unopened(mode),
             Some(object) if mode == RotationMode::Reseal => rotation.reseal(&object.opened),
             Some(object) => {
                 let (added, opened) = (rotation.made(&object, mode), object.opened);
                 let pruned = if mode == RotationMode::Prune { rotation.prunable(&opened, &added) } else { Vec::new() };
-                rotation.changed(added, pruned, opened.broken_wraps)
+                rotation.with_wrap_changes(added, pruned, opened.broken_wraps)
             }
         },
     }
@@ -130,7 +131,7 @@ pub(crate) fn wanted_wraps(object: &SealedObject, clusters: &[ClusterKeys]) -> V
 pub(crate) fn is_foreign(object: &SealedObject, clusters: &[ClusterKeys]) -> bool {
     let mut envelopes = object.sealed.used_envelopes().peekable();
     envelopes.peek().is_some()
-        && envelopes.all(|(id, envelope)| !clusters.iter().any(|cluster| cluster.has(id, envelope, &[])))
+        && envelopes.all(|(id, envelope)| !clusters.iter().any(|cluster| cluster.is_meant_to_open(id, envelope, &[])))
 }
 
 /// One object, and the keys that it is measured by.
@@ -145,7 +146,7 @@ impl Rotation<'_> {
         let sealed = &self.object.sealed;
         let mut wanted: Vec<WantedWrap> = Vec::new();
         for cluster in self.clusters {
-            let is_meant = |id: &EnvelopeId| cluster.has(id, &sealed.envelopes()[id], broken);
+            let is_meant = |id: &EnvelopeId| cluster.is_meant_to_open(id, &sealed.envelopes()[id], broken);
             let missing = missing_wraps(sealed, &cluster.recipients()).into_iter();
             for wrap in missing.filter(|wanted| is_meant(&wanted.envelope)) {
                 // Clusters can share a recovery key.
@@ -190,12 +191,12 @@ impl Rotation<'_> {
 
     /// The outcome for an object that no identity opens.
     fn unopened(&self, mode: RotationMode) -> Result<Rotated, CliError> {
-        let mut rotated = self.changed(Vec::new(), Vec::new(), Vec::new())?;
+        let mut rotated = self.unchanged(&[])?;
         let is_meant = self
             .object
             .sealed
             .used_envelopes()
-            .any(|(id, envelope)| self.clusters.iter().any(|it| it.has(id, envelope, &[])));
+            .any(|(id, envelope)| self.clusters.iter().any(|it| it.is_meant_to_open(id, envelope, &[])));
         if is_meant && (mode == RotationMode::Reseal || !rotated.findings.is_empty()) {
             let message = "the given identities do not open it".to_owned();
             rotated.findings.push(Finding { reason: "KeyMissing", message });
@@ -204,7 +205,7 @@ impl Rotation<'_> {
     }
 
     /// Returns the wraps for Retired keys in envelopes that have proven wraps for the primary and the Active recovery
-    /// keys of the same cluster. A key that is not Retired in every keys file that has it keeps its wraps.
+    /// keys of the same cluster. A key keeps its wraps if one of the keys files that have it gives it another state.
     fn prunable(&self, opened: &Opened, added: &[NewWrap]) -> Vec<(EnvelopeId, KeyId)> {
         let is_proven = |id: &EnvelopeId, envelope: &Envelope, key: &KeyId| {
             let is_broken = opened.broken_wraps.iter().any(|wrap| (&wrap.envelope, &wrap.key) == (id, key));
@@ -235,8 +236,14 @@ impl Rotation<'_> {
         prunable
     }
 
-    /// Returns the changes that add and remove these wraps; `broken` are the broken wraps of the object.
-    fn changed(
+    /// The outcome without a change; `broken` are the broken wraps of the object, as far as they are known.
+    fn unchanged(&self, broken: &[BrokenWrap]) -> Result<Rotated, CliError> {
+        self.outcome(&self.object.object, Vec::new(), BTreeSet::new(), broken)
+    }
+
+    /// The outcome of adding and removing these wraps: the changes, and why the object is still not up to date.
+    /// `broken` are the broken wraps that it has before.
+    fn with_wrap_changes(
         &self,
         added: Vec<NewWrap>,
         pruned: Vec<(EnvelopeId, KeyId)>,
@@ -267,7 +274,7 @@ impl Rotation<'_> {
         let sealed = &self.object.sealed;
         let recipients = self.recipients_of_all(&opened.broken_wraps)?;
         if recipients.is_empty() {
-            return self.changed(Vec::new(), Vec::new(), opened.broken_wraps.clone());
+            return self.unchanged(&opened.broken_wraps);
         }
         let place = Place { scope: sealed.scope, namespace: &sealed.namespace, name: &sealed.name };
         let resealed = seal_values(&opened.data, place, &recipients, &mut randomness::system())
@@ -325,20 +332,38 @@ impl Rotation<'_> {
     /// Whether all values of the object are meant for a cluster. Refuses an object if only some of its values are, or
     /// if all wraps of an envelope for this cluster are broken.
     fn is_for_all(&self, cluster: &ClusterKeys, broken: &[BrokenWrap]) -> Result<bool, CliError> {
-        let (with, without): (Vec<_>, Vec<_>) =
-            self.object.sealed.used_envelopes().partition(|(id, envelope)| cluster.has(id, envelope, broken));
-        if let Some((id, key)) =
-            without.iter().find_map(|(id, envelope)| Some((id, cluster.own_wraps(envelope).next()?)))
-        {
-            let text =
-                format!("envelope {id}: the wrap for {key} is broken: are the values meant for this key's cluster?");
-            return Err(self.error(&text).with_hint("remove this wrap, or replace it first with `--replace-broken`"));
+        let (meant, others): (Vec<_>, Vec<_>) = self
+            .object
+            .sealed
+            .used_envelopes()
+            .partition(|(id, envelope)| cluster.is_meant_to_open(id, envelope, broken));
+        if let Some(error) = others.iter().find_map(|(id, envelope)| self.broken_for(cluster, id, envelope)) {
+            return Err(error);
         }
-        if !with.is_empty() && !without.is_empty() {
+        if !meant.is_empty() && !others.is_empty() {
             let text = "its values are for different clusters, and resealing would give each cluster all of them";
             return Err(self.error(text).with_hint("set the values again with `waxseal set`, for the same clusters"));
         }
-        Ok(!with.is_empty())
+        Ok(!meant.is_empty())
+    }
+
+    /// The error for an envelope whose wraps for a cluster are all broken; `None` if it has no wrap for the cluster.
+    fn broken_for(&self, cluster: &ClusterKeys, id: &EnvelopeId, envelope: &Envelope) -> Option<CliError> {
+        let primary = primary(&cluster.keys).map(|key| key.recipient.key_id());
+        // Of the cluster's own keys, `--replace-broken` makes wraps for the primary alone.
+        let (key, option) = match primary.filter(|key| envelope.wraps.contains_key(*key)) {
+            Some(key) => (key, "--replace-broken"),
+            None => (cluster.own_wraps(envelope).next()?, "--to CLUSTER"),
+        };
+        let text = format!(
+            "envelope {id}: the wrap for {key} is broken, and no other wrap shows that the values are meant for this \
+             key's cluster"
+        );
+        let hint = format!(
+            "if they are, run this first with `{option}` instead of `--reseal`, for this file alone; if not, remove \
+             this wrap"
+        );
+        Some(self.error(&text).with_hint(hint))
     }
 
     /// Whether a keys file has a key.
@@ -356,11 +381,12 @@ impl Rotation<'_> {
     ) -> Result<Rotated, CliError> {
         let sealed = Sealed::decode(changed).map_err(|refusal| self.refused(&refusal))?;
         let mut found: BTreeSet<_> = BTreeSet::new();
-        let is_for_any = |id| self.clusters.iter().any(|cluster| cluster.has(id, &sealed.envelopes()[id], broken));
+        let is_for_any =
+            |id| self.clusters.iter().any(|cluster| cluster.is_meant_to_open(id, &sealed.envelopes()[id], broken));
         let relevant = broken.iter().filter(|wrap| self.is_known(&wrap.key) || is_for_any(&wrap.envelope));
         found.extend(relevant.cloned().map(KeyFinding::WrapBroken));
         for cluster in self.clusters {
-            let is_meant = |id: &EnvelopeId| cluster.has(id, &sealed.envelopes()[id], broken);
+            let is_meant = |id: &EnvelopeId| cluster.is_meant_to_open(id, &sealed.envelopes()[id], broken);
             let of_cluster = findings(&sealed, &cluster.keys).into_iter();
             found.extend(of_cluster.filter(|finding| is_meant(finding.envelope())));
         }
