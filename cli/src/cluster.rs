@@ -5,6 +5,8 @@ mod identity_secrets;
 mod offers;
 mod sealed_secrets;
 mod session;
+mod states;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +24,10 @@ use waxseal_shared::sealing_key::{PublishedKey, SealingKeyStatus};
 use waxseal_shared::visible_text::escaped;
 
 pub(crate) use self::identity_secrets::IdentitySecret;
+pub(crate) use self::sealed_secrets::Selection;
 pub(crate) use self::session::{RequestOutcome, Session};
+pub(crate) use self::states::SealedSecretState;
+pub(crate) use self::watch::{Change, WatchEnd};
 use crate::error::{CliError, Kind};
 use crate::file_names::{context_name, file_name};
 

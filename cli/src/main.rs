@@ -33,6 +33,7 @@ mod rotating;
 mod sealed_objects;
 mod sealing;
 mod streams;
+mod table;
 mod terminal;
 mod untrusted_text;
 mod values;

@@ -67,5 +67,6 @@ mod seal_refused_manifests;
 mod seal_warnings;
 mod secret_leaks;
 mod set;
+mod status;
 mod terminal;
 mod unset;
