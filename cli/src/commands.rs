@@ -1,5 +1,6 @@
 //! The subcommands, each in its own file.
 
+mod doctor;
 mod drill;
 mod inspect;
 mod keys;
@@ -78,6 +79,7 @@ enum Command {
     Unset(unset::UnsetArguments),
     Rotate(rotate::RotateArguments),
     Status(status::StatusArguments),
+    Doctor(doctor::DoctorArguments),
     Drill(drill::DrillArguments),
     Open(open::OpenArguments),
     Inspect(inspect::InspectArguments),
@@ -92,6 +94,7 @@ pub(crate) fn run(arguments: Arguments, streams: &mut Streams) -> Result<(), Fai
         Command::Unset(arguments) => unset::run(arguments, streams),
         Command::Rotate(arguments) => rotate::run(arguments, streams),
         Command::Status(arguments) => status::run(arguments, streams),
+        Command::Doctor(arguments) => doctor::run(arguments, streams),
         Command::Drill(arguments) => drill::run(arguments, streams),
         Command::Open(arguments) => open::run(arguments, streams),
         Command::Inspect(arguments) => inspect::run(arguments, streams),

@@ -33,6 +33,7 @@ mod api_server;
 mod arguments;
 mod configuration;
 mod configuration_refused;
+mod doctor;
 mod drill;
 mod exit_codes;
 mod folder;

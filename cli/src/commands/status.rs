@@ -12,6 +12,7 @@ use super::inspect::{ReportFormat, to_json};
 use super::seal::counted;
 use crate::cluster::{ClusterArguments, SealedSecretState, Selection, Session};
 use crate::error::{CliError, Failures, Kind};
+use crate::file_names::object_name;
 use crate::streams::Streams;
 use crate::table::table;
 
@@ -23,7 +24,7 @@ use crate::table::table;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct StatusArguments {
     /// Explain the SealedSecret of this name
-    #[arg(value_name = "NAME", value_parser = ObjectName::parse, conflicts_with = "all_namespaces")]
+    #[arg(value_name = "NAME", value_parser = object_name(), conflicts_with = "all_namespaces")]
     name: Option<ObjectName>,
     /// The namespace of the SealedSecrets; by default the namespace of the context
     #[arg(short, long, value_parser = Namespace::parse, conflicts_with = "all_namespaces", help_heading = "Cluster")]
