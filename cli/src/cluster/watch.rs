@@ -39,7 +39,7 @@ pub(crate) enum WatchEnd {
 }
 
 enum Message {
-    Event(kube::Result<WatchEvent<SealedSecretState>>),
+    Event(Box<kube::Result<WatchEvent<SealedSecretState>>>),
     /// The answer to the watch request is at its end.
     AnswerEnds,
     Enough,
@@ -94,7 +94,7 @@ impl Session {
     ) -> Result<Option<WatchEnd>, CliError> {
         loop {
             let event = match messages.recv_timeout(SILENCE) {
-                Ok(Message::Event(event)) => event,
+                Ok(Message::Event(event)) => *event,
                 Ok(Message::AnswerEnds) => return Ok(None),
                 Ok(Message::Enough) => return Ok(Some(WatchEnd::Enough)),
                 Err(_) => {
@@ -141,16 +141,16 @@ async fn forward(client: Client, request: HttpRequest<Vec<u8>>, messages: Sender
             let mut answer = pin!(answer);
             loop {
                 let message = match answer.try_next().await {
-                    Ok(Some(event)) => Message::Event(Ok(event)),
+                    Ok(Some(event)) => Message::Event(Box::new(Ok(event))),
                     Ok(None) => break Message::AnswerEnds,
-                    Err(error) => break Message::Event(Err(error)),
+                    Err(error) => break Message::Event(Box::new(Err(error))),
                 };
                 if messages.send(message).is_err() {
                     return;
                 }
             }
         }
-        Err(error) => Message::Event(Err(error)),
+        Err(error) => Message::Event(Box::new(Err(error))),
     };
     // The watch may have ended.
     let _unheard = messages.send(last);
