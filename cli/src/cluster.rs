@@ -3,8 +3,11 @@
 mod failures;
 mod identity_secrets;
 mod offers;
+mod probes;
 mod sealed_secrets;
 mod session;
+mod states;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,7 +25,11 @@ use waxseal_shared::sealing_key::{PublishedKey, SealingKeyStatus};
 use waxseal_shared::visible_text::escaped;
 
 pub(crate) use self::identity_secrets::IdentitySecret;
+pub(crate) use self::probes::{Look, Right};
+pub(crate) use self::sealed_secrets::Selection;
 pub(crate) use self::session::{RequestOutcome, Session};
+pub(crate) use self::states::SealedSecretState;
+pub(crate) use self::watch::{Change, WatchEnd};
 use crate::error::{CliError, Kind};
 use crate::file_names::{context_name, file_name};
 

@@ -1,5 +1,6 @@
 //! The subcommands, each in its own file.
 
+mod doctor;
 mod drill;
 mod inspect;
 mod keys;
@@ -7,10 +8,15 @@ mod open;
 mod rotate;
 mod seal;
 mod set;
+mod status;
 mod unset;
 
+use std::env;
+use std::ffi::OsStr;
+use std::path::Path;
+
 use clap::error::{ContextKind, ContextValue};
-use clap::{Error, Parser, Subcommand};
+use clap::{CommandFactory, Error, FromArgMatches, Parser, Subcommand};
 
 use crate::error::Failures;
 use crate::file_names::safe_to_show;
@@ -19,8 +25,8 @@ use crate::streams::Streams;
 /// Seal Kubernetes Secrets so that they can be committed to Git.
 ///
 /// Results go to stdout, everything else to stderr. Exit codes: 0 success; 1 failure; 2 wrong usage; 3 input refused;
-/// 4 `--check` found a difference, or `drill` found a SealedSecret that does not open; 5 the cluster cannot be reached
-/// or refuses the request.
+/// 4 a check found something (`--check`, `drill`, `status`, `doctor`); 5 the cluster cannot be reached or refuses the
+/// request.
 #[derive(Parser)]
 #[command(name = "waxseal", version)]
 pub(crate) struct Arguments {
@@ -31,9 +37,24 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Reads the arguments of the process. Exits on a usage error, and after `--help` and `--version`.
     pub(crate) fn read() -> Self {
-        Self::try_parse().unwrap_or_else(|error| safe_to_show(with_hint_for_other_tools(error)).exit())
+        let command = Self::command_as(env::args_os().next().as_deref());
+        let arguments = command
+            .clone()
+            .try_get_matches()
+            .and_then(|matches| Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command.clone())));
+        arguments.unwrap_or_else(|error| safe_to_show(with_hint_for_other_tools(error)).exit())
+    }
+
+    /// The command line of the program under this path. kubectl runs the program `kubectl-waxseal` on the PATH for
+    /// `kubectl waxseal`: under that name, usage lines show what the user types.
+    fn command_as(program: Option<&OsStr>) -> clap::Command {
+        let is_plugin = program.and_then(|path| Path::new(path).file_stem()).is_some_and(|name| name == KUBECTL_PLUGIN);
+        if is_plugin { Self::command().bin_name("kubectl waxseal") } else { Self::command() }
     }
 }
+
+/// The name of the program as a plugin of kubectl.
+const KUBECTL_PLUGIN: &str = "kubectl-waxseal";
 
 /// Subcommands of other tools, each with the subcommand of waxseal that does the same.
 const SUBCOMMANDS_OF_OTHER_TOOLS: [(&str, &str); 4] =
@@ -58,6 +79,8 @@ enum Command {
     Set(set::SetArguments),
     Unset(unset::UnsetArguments),
     Rotate(rotate::RotateArguments),
+    Status(status::StatusArguments),
+    Doctor(doctor::DoctorArguments),
     Drill(drill::DrillArguments),
     Open(open::OpenArguments),
     Inspect(inspect::InspectArguments),
@@ -71,6 +94,8 @@ pub(crate) fn run(arguments: Arguments, streams: &mut Streams) -> Result<(), Fai
         Command::Set(arguments) => set::run(arguments, streams),
         Command::Unset(arguments) => unset::run(arguments, streams),
         Command::Rotate(arguments) => rotate::run(arguments, streams),
+        Command::Status(arguments) => status::run(arguments, streams),
+        Command::Doctor(arguments) => doctor::run(arguments, streams),
         Command::Drill(arguments) => drill::run(arguments, streams),
         Command::Open(arguments) => open::run(arguments, streams),
         Command::Inspect(arguments) => inspect::run(arguments, streams),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextValue, ErrorKind};
 use clap::{Arg, Command, Error};
+use waxseal_shared::names::ObjectName;
 use waxseal_shared::visible_text::{escaped, is_hidden};
 
 const PRIVATE_KEY: &str = "AGE-SECRET-KEY-";
@@ -34,6 +35,11 @@ pub(crate) fn context_name() -> impl TypedValueParser<Value = String> {
 /// Parses the name of a cluster; refuses a private key.
 pub(crate) fn cluster_name() -> impl TypedValueParser<Value = String> {
     NameParser { expected: "the name of a cluster" }.try_map(|name| name.into_string().map_err(|_| "not UTF-8"))
+}
+
+/// Parses the name of a SealedSecret; refuses a private key.
+pub(crate) fn object_name() -> impl TypedValueParser<Value = ObjectName> {
+    NameParser { expected: "the name of a SealedSecret" }.try_map(|name| ObjectName::parse(&name.to_string_lossy()))
 }
 
 /// Parses what should be a key id; refuses a private key.

@@ -32,6 +32,7 @@ mod residue;
 mod sealed_objects;
 mod sealing;
 mod streams;
+mod table;
 mod terminal;
 mod untrusted_text;
 mod values;

@@ -1,9 +1,12 @@
 //! Stdout and stderr, and questions that the user answers at the terminal.
 
 use std::fs::File;
+use std::future::pending;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use waxseal_shared::visible_text::escaped;
 
 use crate::error::CliError;
@@ -11,6 +14,23 @@ use crate::error::CliError;
 /// Writes results to stdout and everything else to stderr, without colours.
 pub(crate) struct Streams {
     stderr: io::Stderr,
+}
+
+/// Waits until nobody reads stdout any more. Never ends if stdout is a file. A program that prints rarely would notice a
+/// closed pipe late.
+pub(crate) async fn stdout_closed() {
+    let stdout = io::stdout().as_fd().try_clone_to_owned();
+    #[expect(deprecated, reason = "its replacement is unsafe; an owned descriptor stays open while it is registered")]
+    let Ok(stdout) = stdout.and_then(|stdout| AsyncFd::with_interest(stdout, Interest::WRITABLE)) else {
+        return pending().await;
+    };
+    loop {
+        match stdout.ready(Interest::WRITABLE).await {
+            Ok(ready) if ready.ready().is_write_closed() => return,
+            Ok(mut ready) => ready.clear_ready(),
+            Err(_) => return pending().await,
+        }
+    }
 }
 
 impl Streams {

@@ -390,7 +390,7 @@ impl Rotation<'_> {
             let of_cluster = findings(&sealed, &cluster.keys).into_iter();
             found.extend(of_cluster.filter(|finding| is_meant(finding.envelope())));
         }
-        let finding = |found: &KeyFinding| Finding { reason: found.reason(), message: found.to_string() };
+        let finding = |found: &KeyFinding| Finding { reason: found.reason().as_str(), message: found.to_string() };
         Ok(Rotated { changes, sealed_to, findings: found.iter().map(finding).collect() })
     }
 

@@ -59,7 +59,7 @@ impl Judgement {
         if let Some(findings) = self.wraps.as_ref().map(|wraps| &wraps.findings)
             && let Some(first) = findings.first()
         {
-            let (reason, message) = (first.reason(), joined(findings));
+            let (reason, message) = (first.reason().as_str(), joined(findings));
             facts.push(Fact { condition: "KeyCurrent", is_true: false, reason, message });
         }
         facts

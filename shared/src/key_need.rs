@@ -6,6 +6,7 @@ use crate::format::Wrap;
 use crate::names::KeyId;
 use crate::sealed_secret::SealedSecret;
 use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
+use crate::status::is_about;
 
 /// The keys of the cluster that go on opening values when one key is gone: all others that are not revoked. A recovery
 /// key is not among them, because the controller does not hold its identity.
@@ -42,8 +43,7 @@ pub fn object_needs(object: &SealedSecret, key: &KeyId, staying: &BTreeSet<KeyId
 
 fn was_opened(object: &SealedSecret, keys: &BTreeSet<KeyId>) -> bool {
     let Some(status) = &object.status else { return false };
-    let is_of_this_generation =
-        object.metadata.generation.is_some() && status.observed_generation == object.metadata.generation;
+    let is_of_this_generation = is_about(status.observed_generation, object.metadata.generation);
     let opened_with = status.settled.as_ref().map(|settled| settled.opened_with.as_slice()).unwrap_or_default();
     let is_with_these = opened_with.iter().all(|id| keys.iter().any(|key| key.as_str() == id));
     is_of_this_generation && !opened_with.is_empty() && is_with_these

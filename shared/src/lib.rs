@@ -13,7 +13,7 @@
 //! | seal and open | [`mod@seal`], [`mod@open`] |
 //! | follow a change of keys, and know when a key may go | [`rotation`], [`key_need`] |
 //! | make and keep keys, and draw randomness | [`key`], [`key_ring`], [`key_life`], [`key_succession`], [`randomness`] |
-//! | decide what to do about an object, and say what came of it | [`mod@plan`], [`judgement`], [`reason`], [`status`], [`settled`] |
+//! | decide what to do about an object, and say what came of it | [`mod@plan`], [`judgement`], [`reason`], [`advice`], [`status`], [`settled`] |
 //!
 //! # Wiping
 //!
@@ -75,6 +75,7 @@
 //! ```
 #![deny(missing_docs)]
 
+pub mod advice;
 pub mod api_group;
 pub mod crds;
 pub mod format;

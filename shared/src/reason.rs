@@ -2,75 +2,101 @@
 
 use std::fmt;
 
-/// Why a SealedSecret is as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The Secret is as the SealedSecret says.
-    Materialised,
-    /// Another writer changed the Secret first; the controller judges again.
-    Conflict,
-    /// The namespace's quota has no room for the Secret.
-    Quota,
-    /// The API server does not answer, or fails. On a folder: a file cannot be read or written, or a Secret waits for
-    /// its deletion.
-    ApiUnavailable,
-    /// The namespace is being deleted.
-    NamespaceTerminating,
-    /// The controller has not read its keys yet.
-    KeysLoading,
-    /// The controller holds no key, and may not make one while SealedSecrets name other keys.
-    AwaitingKeys,
-    /// The object breaks a rule of the format.
-    Malformed,
-    /// The values were sealed for another place.
-    Moved,
-    /// The values do not open.
-    Unreadable,
-    /// The program holds none of the keys that the object is sealed to.
-    KeyMissing,
-    /// The program holds only revoked keys of those that the object is sealed to.
-    KeyRevoked,
-    /// A Secret of that name exists and does not belong to the SealedSecret.
-    ForeignOwner,
-    /// The template asks for a type, a label or an annotation that a SealedSecret may not give to its Secret. The
-    /// reason covers the whole template, not only the type.
-    TypeForbidden,
-    /// The existing Secret has another type, and a Secret's type cannot change.
-    TypeImmutable,
-    /// The existing Secret is immutable and differs.
-    SecretImmutable,
-    /// The data, each value counted as long as its padding allows, is larger than a Secret can be.
-    TooLarge,
-    /// The API server refuses the Secret.
-    Forbidden,
+/// Defines an enum whose variants are the words that status, metrics and output show.
+macro_rules! words {
+    ($(#[$attribute:meta])* pub enum $name:ident { $($(#[$doc:meta])* $word:ident,)+ }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$doc])* $word,)+ }
+
+        impl $name {
+            /// The whole list.
+            pub const ALL: &[Self] = &[$(Self::$word),+];
+
+            /// The word in status, metrics and output.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$word => stringify!($word),)+
+                }
+            }
+
+            /// The reason of a word; `None` for any other word.
+            pub fn parse(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.as_str() == word)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// Why a SealedSecret is as it is.
+    #[non_exhaustive]
+    pub enum Reason {
+        /// The Secret is as the SealedSecret says.
+        Materialised,
+        /// Another writer changed the Secret first; the controller judges again.
+        Conflict,
+        /// The namespace's quota has no room for the Secret.
+        Quota,
+        /// The API server does not answer, or fails. On a folder: a file cannot be read or written, or a Secret waits for
+        /// its deletion.
+        ApiUnavailable,
+        /// The namespace is being deleted.
+        NamespaceTerminating,
+        /// The controller has not read its keys yet.
+        KeysLoading,
+        /// The controller holds no key, and may not make one while SealedSecrets name other keys.
+        AwaitingKeys,
+        /// The object breaks a rule of the format.
+        Malformed,
+        /// The values were sealed for another place.
+        Moved,
+        /// The values do not open.
+        Unreadable,
+        /// The program holds none of the keys that the object is sealed to.
+        KeyMissing,
+        /// The program holds only revoked keys of those that the object is sealed to.
+        KeyRevoked,
+        /// A Secret of that name exists and does not belong to the SealedSecret.
+        ForeignOwner,
+        /// The template asks for a type, a label or an annotation that a SealedSecret may not give to its Secret. The
+        /// reason covers the whole template, not only the type.
+        TypeForbidden,
+        /// The existing Secret has another type, and a Secret's type cannot change.
+        TypeImmutable,
+        /// The existing Secret is immutable and differs.
+        SecretImmutable,
+        /// The data, each value counted as long as its padding allows, is larger than a Secret can be.
+        TooLarge,
+        /// The API server refuses the Secret.
+        Forbidden,
+    }
+}
+
+words! {
+    /// Why the condition `KeyCurrent` is false, in the order of urgency.
+    #[non_exhaustive]
+    pub enum KeyReason {
+        /// The object is sealed to a revoked key.
+        Exposed,
+        /// The proof of a wrap failed.
+        WrapBroken,
+        /// The object cannot get a wrap that it lacks.
+        NeedsReseal,
+        /// The object has no wrap for the primary or for a recovery key.
+        Behind,
+        /// The status has no room for a wrap that the object lacks.
+        OffersTruncated,
+    }
 }
 
 impl Reason {
-    /// The word in status, metrics and output.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::Materialised => "Materialised",
-            Reason::Conflict => "Conflict",
-            Reason::Quota => "Quota",
-            Reason::ApiUnavailable => "ApiUnavailable",
-            Reason::NamespaceTerminating => "NamespaceTerminating",
-            Reason::KeysLoading => "KeysLoading",
-            Reason::AwaitingKeys => "AwaitingKeys",
-            Reason::Malformed => "Malformed",
-            Reason::Moved => "Moved",
-            Reason::Unreadable => "Unreadable",
-            Reason::KeyMissing => "KeyMissing",
-            Reason::KeyRevoked => "KeyRevoked",
-            Reason::ForeignOwner => "ForeignOwner",
-            Reason::TypeForbidden => "TypeForbidden",
-            Reason::TypeImmutable => "TypeImmutable",
-            Reason::SecretImmutable => "SecretImmutable",
-            Reason::TooLarge => "TooLarge",
-            Reason::Forbidden => "Forbidden",
-        }
-    }
-
     /// The standing of an object with this reason.
     pub fn standing(self) -> Standing {
         match self {
@@ -96,12 +122,6 @@ impl Reason {
     }
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// The standing of an object in the terms of kstatus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -111,4 +131,19 @@ pub enum Standing {
     Waiting,
     /// `Ready=False`, `Stalled=True`: waiting does not help.
     Stalled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_word_is_the_word_of_one_reason() {
+        assert!(Reason::ALL.iter().all(|reason| Reason::parse(reason.as_str()) == Some(*reason)));
+        assert!(KeyReason::ALL.iter().all(|reason| KeyReason::parse(reason.as_str()) == Some(*reason)));
+        assert_eq!(Reason::parse("Moved"), Some(Reason::Moved));
+        for word in ["", "moved", "Moved ", "Behind"] {
+            assert_eq!(Reason::parse(word), None);
+        }
+    }
 }

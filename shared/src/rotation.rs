@@ -21,6 +21,7 @@ use crate::manifest::MAX_OBJECT_BYTES;
 use crate::names::{EnvelopeId, KeyId};
 use crate::open::{BrokenWrap, Opened, open_whole};
 use crate::randomness::CryptoRng;
+use crate::reason::KeyReason;
 use crate::sealed_secret::{OfferedWraps, SealedSecret};
 use crate::sealing_key::{KeyState, PublishedKey};
 use crate::stack;
@@ -101,13 +102,13 @@ pub struct NewWrap {
 
 impl KeyFinding {
     /// The reason of the condition `KeyCurrent`.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> KeyReason {
         match self {
-            KeyFinding::Exposed { .. } => "Exposed",
-            KeyFinding::WrapBroken(_) => "WrapBroken",
-            KeyFinding::NeedsReseal { .. } => "NeedsReseal",
-            KeyFinding::Behind { .. } => "Behind",
-            KeyFinding::OffersTruncated { .. } => "OffersTruncated",
+            KeyFinding::Exposed { .. } => KeyReason::Exposed,
+            KeyFinding::WrapBroken(_) => KeyReason::WrapBroken,
+            KeyFinding::NeedsReseal { .. } => KeyReason::NeedsReseal,
+            KeyFinding::Behind { .. } => KeyReason::Behind,
+            KeyFinding::OffersTruncated { .. } => KeyReason::OffersTruncated,
         }
     }
 
@@ -419,9 +420,13 @@ mod tests {
         }
     }
 
+    fn reason_word(finding: &KeyFinding) -> &'static str {
+        finding.reason().as_str()
+    }
+
     fn reasons(sealed: &Sealed, keys: &[&HeldKey]) -> Vec<&'static str> {
         let keys: Vec<_> = keys.iter().map(|key| key.published().clone()).collect();
-        findings(sealed, &keys).iter().map(KeyFinding::reason).collect()
+        findings(sealed, &keys).iter().map(reason_word).collect()
     }
 
     #[test]
@@ -534,7 +539,7 @@ mod tests {
             reviewed.expect("the old key opens it").1
         };
         let first = review(&object);
-        assert_eq!(first.findings.iter().map(KeyFinding::reason).collect::<Vec<_>>(), ["Behind", "Behind"]);
+        assert_eq!(first.findings.iter().map(reason_word).collect::<Vec<_>>(), ["Behind", "Behind"]);
 
         // Right offers stay as they are.
         let status = SealedSecretStatus { rewrapped: first.offers.clone(), ..SealedSecretStatus::default() };
@@ -553,7 +558,7 @@ mod tests {
         object.metadata.annotations = Some([("note".to_owned(), "x".repeat(1_500_000))].into());
         let without_room = review(&object);
         assert_eq!(without_room.offers, BTreeMap::new());
-        let reasons: Vec<_> = without_room.findings.iter().map(KeyFinding::reason).collect();
+        let reasons: Vec<_> = without_room.findings.iter().map(reason_word).collect();
         assert_eq!(reasons, ["Behind", "Behind", "OffersTruncated", "OffersTruncated"]);
     }
 

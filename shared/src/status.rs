@@ -49,6 +49,11 @@ pub fn after(object: &SealedSecret, judgement: &Judgement, now: Timestamp) -> Se
     SealedSecretStatus { observed_generation: object.metadata.generation, conditions, keys, rewrapped, settled: None }
 }
 
+/// Whether a status is about the present generation of its object. No status, and the default of −1, is not.
+pub fn is_about(observed_generation: Option<i64>, generation: Option<i64>) -> bool {
+    generation.is_some() && observed_generation == generation
+}
+
 /// The keys of the envelopes and the offered wraps. They stay while the controller waits and the spec is the same.
 fn wraps_after(
     object: &SealedSecret,
@@ -59,7 +64,7 @@ fn wraps_after(
     }
     let is_waiting = judgement.reason.standing() == Standing::Waiting;
     let is_of_this_spec =
-        |status: &&SealedSecretStatus| is_waiting && status.observed_generation == object.metadata.generation;
+        |status: &&SealedSecretStatus| is_waiting && is_about(status.observed_generation, object.metadata.generation);
     let previous = object.status.as_ref().filter(is_of_this_spec);
     previous.map(|status| (status.keys.clone(), status.rewrapped.clone())).unwrap_or_default()
 }
@@ -86,6 +91,14 @@ mod tests {
 
     fn types(status: &SealedSecretStatus) -> Vec<(&str, &str)> {
         status.conditions.iter().map(|condition| (condition.type_.as_str(), condition.status.as_str())).collect()
+    }
+
+    #[test]
+    fn only_a_status_about_the_present_generation_counts() {
+        assert!(is_about(Some(3), Some(3)));
+        for (observed, generation) in [(Some(2), Some(3)), (Some(-1), Some(1)), (None, Some(1)), (None, None)] {
+            assert!(!is_about(observed, generation), "{observed:?} {generation:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,26 @@ fn subcommands_of_other_tools_get_a_hint() {
     assert!(outcome.stderr.starts_with("error: unrecognized subcommand 'sael'\n"), "{}", outcome.stderr);
 }
 
+/// kubectl runs the program `kubectl-waxseal` for `kubectl waxseal`.
+#[test]
+fn a_link_named_kubectl_waxseal_says_so_in_its_usage() {
+    let folder = Folder::new();
+    for (link, usage) in
+        [("kubectl-waxseal", "kubectl waxseal"), ("waxseal", "waxseal"), ("kubectl-waxseal-x", "kubectl-waxseal-x")]
+    {
+        let path = folder.path().join(link);
+        std::os::unix::fs::symlink(program(), &path).expect("a link");
+        let run = |arguments: &[&str]| {
+            let output = Command::new(&path).env_clear().args(arguments).output().expect("waxseal runs");
+            String::from_utf8([output.stdout, output.stderr].concat()).expect("text")
+        };
+        assert!(run(&["--help"]).contains(&format!("Usage: {usage} <COMMAND>")));
+        assert!(run(&["keys", "list", "--help"]).contains(&format!("Usage: {usage} keys list ")));
+        assert!(run(&["status", "-A", "db"]).contains(&format!("Usage: {usage} status ")));
+        assert_eq!(run(&["--version"]), concat!("waxseal ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+}
+
 #[test]
 fn an_invalid_namespace_option_is_refused() {
     let folder = Folder::with_key();
@@ -57,6 +77,8 @@ fn private_keys_on_the_command_line_are_refused_and_not_shown() {
             (&["keys", "restore", "keys.age", "--identity", key], "--identity: "),
             (&["keys", "fetch", "-o", key], "--output: "),
             (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", key], "--kubeconfig: "),
+            (&["status", "--kubeconfig", key], "--kubeconfig: "),
+            (&["doctor", "--kubeconfig", key], "--kubeconfig: "),
         ] {
             let stderr = format!("error: {place}this is a private key, but a file name is expected\n{hint}");
             folder.waxseal(arguments).fails(2, &stderr);
@@ -70,6 +92,8 @@ fn private_keys_on_the_command_line_are_refused_and_not_shown() {
             let stderr = format!("error: {place}this is a private key, but the name of a cluster is expected\n{hint}");
             folder.waxseal(arguments).fails(2, &stderr);
         }
+        let stderr = format!("error: this is a private key, but the name of a SealedSecret is expected\n{hint}");
+        folder.waxseal(&["status", key]).fails(2, &stderr);
         for arguments in [&["inspect", "x", "--format", key][..], &["seal", "--scope", key], &[key]] {
             let stderr =
                 format!("error: an argument is a private key, which does not belong on a command line\n{hint}");

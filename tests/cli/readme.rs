@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use waxseal_shared::advice::{Advice, for_key_current, for_ready};
+use waxseal_shared::reason::{KeyReason, Reason};
 use waxseal_tests::programs;
 
 use crate::folder::Folder;
@@ -102,32 +104,36 @@ fn the_readme_begins_with_demo_and_test() {
 }
 
 #[test]
-fn the_readme_explains_every_reason() {
-    use waxseal_shared::reason::Reason;
-    let reasons = [
-        Reason::Materialised,
-        Reason::Conflict,
-        Reason::Quota,
-        Reason::ApiUnavailable,
-        Reason::NamespaceTerminating,
-        Reason::KeysLoading,
-        Reason::AwaitingKeys,
-        Reason::Malformed,
-        Reason::Moved,
-        Reason::Unreadable,
-        Reason::KeyMissing,
-        Reason::KeyRevoked,
-        Reason::ForeignOwner,
-        Reason::TypeForbidden,
-        Reason::TypeImmutable,
-        Reason::SecretImmutable,
-        Reason::TooLarge,
-        Reason::Forbidden,
-    ];
-    for reason in reasons {
-        assert!(README.contains(&format!("`{reason}`")), "{reason} is not in the README");
+fn the_tables_of_the_readme_give_the_advice_of_the_programs() {
+    let row = |word: &str, Advice { meaning, remedy }: Advice| format!("| `{word}` | {meaning} | {remedy} |\n");
+    let table =
+        |head: &str, rows: String| format!("| `{head}` says | it means | what to do |\n| --- | --- | --- |\n{rows}\n");
+    let ready = Reason::ALL.iter().map(|reason| row(reason.as_str(), for_ready(*reason))).collect();
+    let key_current = KeyReason::ALL.iter().map(|reason| row(reason.as_str(), for_key_current(*reason))).collect();
+    for expected in [table("Ready", ready), table("KeyCurrent", key_current)] {
+        assert!(README.contains(&expected), "the README lacks this table:\n{expected}");
     }
-    for reason in ["Behind", "WrapBroken", "Exposed", "NeedsReseal", "OffersTruncated"] {
-        assert!(README.contains(&format!("| `{reason}` |")), "{reason} is not in the README");
+}
+
+/// Advice names sections of the README in quotes, and commands in backticks.
+#[test]
+fn advice_names_commands_and_sections_that_exist() {
+    let all = Reason::ALL.iter().map(|reason| for_ready(*reason));
+    let all = all.chain(KeyReason::ALL.iter().map(|reason| for_key_current(*reason)));
+    let (mut commands, mut sections) = (0, 0);
+    for Advice { remedy, .. } in all {
+        for section in remedy.split("see \"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(README.contains(&format!("# {section}\n")), "the README has no section {section:?}");
+            sections += 1;
+        }
+        let programs = programs::build().expect("the programs");
+        for command in remedy.split('`').filter_map(|words| words.strip_prefix("waxseal ")) {
+            let words: Vec<_> = command.split(' ').collect();
+            let help = help(&programs.waxseal, &subcommands(&words));
+            let known = words.iter().filter(|word| word.starts_with('-')).all(|option| help.contains(option));
+            assert!(known, "waxseal {command}");
+            commands += 1;
+        }
     }
+    assert!(commands >= 8 && sections >= 3, "{commands} commands, {sections} sections");
 }

@@ -30,6 +30,7 @@ mod rights;
 mod rotation;
 mod sealing;
 mod startup;
+mod status;
 mod steadiness;
 mod wraps;
 mod year;
@@ -89,6 +90,7 @@ fn tests() -> Vec<Test> {
         rotation::tests(),
         python_vectors::tests(),
         startup::tests(),
+        status::tests(),
         steadiness::tests(),
         wraps::tests(),
         year::tests(),

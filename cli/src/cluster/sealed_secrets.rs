@@ -5,6 +5,7 @@ use kube::api::{ListParams, TypeMeta};
 use kube::core::ListMeta;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use waxseal_shared::names::{Namespace, ObjectName};
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use super::failures::{self, Asked};
@@ -24,45 +25,95 @@ struct Page<T> {
     items: Vec<T>,
 }
 
+/// Selects SealedSecrets: all of the cluster by default.
+#[derive(Default)]
+pub(crate) struct Selection {
+    /// Those of this namespace.
+    pub(crate) namespace: Option<Namespace>,
+    /// Those of this name.
+    pub(crate) name: Option<ObjectName>,
+}
+
+impl Selection {
+    pub(super) fn path(&self) -> String {
+        SealedSecret::url_path(&(), self.namespace.as_ref().map(Namespace::as_str))
+    }
+
+    pub(super) fn field_selector(&self) -> Option<String> {
+        self.name.as_ref().map(|name| format!("metadata.name={name}"))
+    }
+
+    fn params(&self) -> ListParams {
+        ListParams { field_selector: self.field_selector(), ..ListParams::default() }
+    }
+
+    /// Where they are, such as `in all namespaces`.
+    pub(crate) fn place(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("in {namespace}"),
+            None => failures::IN_ALL_NAMESPACES.to_owned(),
+        }
+    }
+
+    /// What a list of them asks for.
+    pub(super) fn asked(&self, instead: &'static str) -> Asked {
+        let resource = "sealedsecrets.waxseal.dev";
+        Asked { verb: "list", kinds: "SealedSecrets", resource, place: self.place(), instead }
+    }
+}
+
 impl Session {
     /// Connects to a cluster, for requests about the SealedSecrets of all namespaces. `instead` says what to do if this
     /// program cannot connect, and kubectl can.
     pub(crate) fn of_sealed_secrets(cluster: &ClusterArguments, instead: &'static str) -> Result<Self, CliError> {
-        let asked = Asked {
-            verb: "list",
-            kinds: "SealedSecrets",
-            resource: "sealedsecrets.waxseal.dev",
-            place: failures::IN_ALL_NAMESPACES.to_owned(),
-            instead,
-        };
-        Self::open(cluster, asked)
+        Self::open(cluster, Selection::default().asked(instead))
     }
 
-    /// Calls `each` with every SealedSecret. One page is in memory at a time: at most 8 MiB.
+    /// Calls `each` with every SealedSecret of the cluster.
     pub(crate) fn each_sealed_secret<T: DeserializeOwned + Send + 'static>(
         &self,
-        mut each: impl FnMut(T),
+        each: impl FnMut(T),
     ) -> Result<(), CliError> {
-        let path = SealedSecret::url_path(&(), None);
-        let (mut size, mut params) = (PAGE, ListParams::default());
+        self.list_sealed_secrets(&Selection::default(), each).map(drop)
+    }
+
+    /// Calls `each` with every selected SealedSecret. One page is in memory at a time: at most 8 MiB. Returns the version
+    /// of the list, from which a watch can go on.
+    pub(crate) fn list_sealed_secrets<T: DeserializeOwned + Send + 'static>(
+        &self,
+        selection: &Selection,
+        each: impl FnMut(T),
+    ) -> Result<String, CliError> {
+        let listed = self.try_list_sealed_secrets(selection, each)?;
+        listed.map_err(|error| self.failure_of(&error, &selection.asked(self.asked.instead)))
+    }
+
+    /// Like [`list_sealed_secrets`](Self::list_sealed_secrets), and leaves an error of the API server to the caller.
+    pub(super) fn try_list_sealed_secrets<T: DeserializeOwned + Send + 'static>(
+        &self,
+        selection: &Selection,
+        mut each: impl FnMut(T),
+    ) -> Result<kube::Result<String>, CliError> {
+        let (mut size, mut params) = (PAGE, selection.params());
         loop {
             params.limit = Some(size);
-            let page: Page<T> = match self.list(&path, &params)? {
+            let page: Page<T> = match self.list(&selection.path(), &params)? {
                 Ok(page) => page,
                 // Every object can have 1.5 MiB.
                 Err(error) if size > 1 && failures::is_too_large(&error) => {
                     size = (size / 8).max(1);
                     continue;
                 }
-                Err(error) => return Err(self.failure(&error)),
+                Err(error) => return Ok(Err(error)),
             };
             if !is_list_of::<SealedSecret>(&page.types) {
-                return Err(self.unknown_answer());
+                let asked = selection.asked(self.asked.instead);
+                return Err(failures::unknown_answer(&asked).at(self.place()));
             }
             page.items.into_iter().for_each(&mut each);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
-                None => return Ok(()),
+                None => return Ok(Ok(page.metadata.resource_version.unwrap_or_default())),
             }
         }
     }

@@ -70,6 +70,12 @@ impl Session {
         &self.place
     }
 
+    /// The namespace of the context, or `default`.
+    pub(crate) fn default_namespace(&self) -> Result<Namespace, CliError> {
+        let name = self.client.default_namespace();
+        Namespace::parse(name).map_err(|error| no_cluster(format!("its namespace: {error}")).at(&self.place))
+    }
+
     /// Lists the SealingKeys of a namespace; refuses a namespace without SealingKeys.
     pub(crate) fn sealing_keys(&self, namespace: &Namespace) -> Result<Vec<SealingKey>, CliError> {
         let keys = self.list_sealing_keys(namespace)?.map_err(|error| self.failure(&error))?;
@@ -88,7 +94,7 @@ impl Session {
         }
     }
 
-    fn list_sealing_keys(&self, namespace: &Namespace) -> Result<kube::Result<Vec<SealingKey>>, CliError> {
+    pub(super) fn list_sealing_keys(&self, namespace: &Namespace) -> Result<kube::Result<Vec<SealingKey>>, CliError> {
         let path = SealingKey::url_path(&(), Some(namespace.as_str()));
         let list: ObjectList<SealingKey> = match self.list(&path, &ListParams::default())? {
             Ok(list) => list,
@@ -147,12 +153,22 @@ impl Session {
         failures::unknown_answer(&self.asked).at(&self.place)
     }
 
+    /// Runs a future in the background until it ends or the session is dropped.
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Result<(), CliError> {
+        self.runtime()?.spawn(future);
+        Ok(())
+    }
+
+    fn runtime(&self) -> Result<&Runtime, CliError> {
+        self.runtime.as_ref().ok_or_else(|| CliError::new(Kind::Failed, "the session has ended"))
+    }
+
     /// Makes a request within the timeout.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         request: impl Future<Output = kube::Result<T>> + Send + 'static,
     ) -> Result<kube::Result<T>, CliError> {
-        let Some(runtime) = &self.runtime else { return Err(CliError::new(Kind::Failed, "the session has ended")) };
+        let runtime = self.runtime()?;
         let request = runtime.spawn(request);
         let answer = runtime.block_on(async { tokio::time::timeout(REQUEST_TIMEOUT, request).await });
         let error = match answer {

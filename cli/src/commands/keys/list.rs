@@ -17,6 +17,7 @@ use crate::file_names::{cluster_name, file_name};
 use crate::input::{self, Input};
 use crate::keys_file::KeysFile;
 use crate::streams::Streams;
+use crate::table::{age, table};
 
 /// List the keys of keys files, without asking a cluster, or the keys of a cluster.
 ///
@@ -101,7 +102,7 @@ pub(crate) fn run(arguments: ListArguments, streams: &mut Streams) -> Result<(),
         }));
     }
     let text = match arguments.format {
-        ReportFormat::Text => table(&rows),
+        ReportFormat::Text => text(&rows),
         ReportFormat::Json => to_json(&rows),
     };
     Ok(streams.result(&text)?)
@@ -151,19 +152,13 @@ fn row(file: String, key: &PublishedKey, primary: bool) -> Row {
     }
 }
 
-fn table(rows: &[Row]) -> String {
+fn text(rows: &[Row]) -> String {
     let is_of_cluster = rows.iter().any(|row| row.in_cluster.is_some());
     let of_cluster: &[&str] = if is_of_cluster { &["AGE", "OBJECTS", "ONLY", "BACKUP"] } else { &[] };
     let head = [&["KEY", "ROLE", "STATE", "CREATED"], of_cluster, &["KIND", "FINGERPRINT"]].concat();
     let head = head.into_iter().map(str::to_owned).collect();
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(cells)).collect();
-    let width = |at: usize| lines.iter().map(|line| line[at].len()).max().unwrap_or_default();
-    let widths: Vec<_> = (0..lines[0].len()).map(width).collect();
-    let padded = |line: &Vec<String>| {
-        let cells: Vec<_> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    lines.iter().map(padded).collect()
+    table(&lines)
 }
 
 fn cells(row: &Row) -> Vec<String> {
@@ -187,15 +182,5 @@ impl Row {
             _ if self.primary => format!("{} (primary)", self.state),
             _ => self.state.to_owned(),
         }
-    }
-}
-
-/// An age in its largest unit, such as `5h`.
-fn age(seconds: i64) -> String {
-    match seconds {
-        ..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..86_400 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
     }
 }

@@ -1,0 +1,111 @@
+//! Requests that look at a cluster. A missing right is an answer, not an error.
+
+use http::header::DATE;
+use http::{Request, StatusCode};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
+use kube::api::PostParams;
+use kube::client::Body;
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use waxseal_shared::api_group::API_VERSION;
+use waxseal_shared::names::Namespace;
+use waxseal_shared::sealing_key::SealingKey;
+
+use super::failures::{self, Asked};
+use super::{SealedSecretState, Selection, Session};
+use crate::error::CliError;
+
+/// What a request found.
+pub(crate) enum Look<T> {
+    Found(T),
+    Absent,
+    /// The user has no right to look.
+    Forbidden,
+}
+
+/// A right to do something with objects.
+pub(crate) struct Right<'a> {
+    pub(crate) verb: &'static str,
+    /// The API group; empty for the core group.
+    pub(crate) group: &'static str,
+    pub(crate) resource: &'static str,
+    /// `None`: in all namespaces.
+    pub(crate) namespace: Option<&'a Namespace>,
+}
+
+impl Session {
+    /// The clock of the API server, in whole seconds; `None` if its answers have no time.
+    pub(crate) fn server_time(&self) -> Result<Option<Timestamp>, CliError> {
+        let client = self.client.clone();
+        let request = Request::get("/version").body(Body::empty());
+        let answer = self.ask(async move { client.send(request.map_err(kube::Error::HttpError)?).await })?;
+        let answer = answer.map_err(|error| self.failure(&error))?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            return Err(failures::no_credentials().at(self.place()));
+        }
+        let time = answer.headers().get(DATE).and_then(|time| time.to_str().ok());
+        Ok(time.and_then(|time| rfc2822::DateTimeParser::new().parse_timestamp(time).ok()))
+    }
+
+    /// The resources of Waxseal's API group and version that the API server serves, such as `sealedsecrets/status`.
+    pub(crate) fn served_resources(&self) -> Result<Look<Vec<String>>, CliError> {
+        let list = self.get(format!("/apis/{API_VERSION}"))?;
+        let names = |list: APIResourceList| list.resources.into_iter().map(|resource| resource.name).collect();
+        self.look(list.map(names), "get", "the API group waxseal.dev")
+    }
+
+    pub(crate) fn definition(&self, name: &str) -> Result<Look<CustomResourceDefinition>, CliError> {
+        let found = self.get(format!("{}/{name}", CustomResourceDefinition::url_path(&(), None)))?;
+        self.look(found, "get", "CustomResourceDefinitions")
+    }
+
+    /// The SealingKeys of a namespace, also those that are not valid.
+    pub(crate) fn look_at_sealing_keys(&self, namespace: &Namespace) -> Result<Look<Vec<SealingKey>>, CliError> {
+        let keys = self.list_sealing_keys(namespace)?;
+        self.look(keys, "list", "SealingKeys")
+    }
+
+    /// Calls `each` with every SealedSecret of the cluster.
+    pub(crate) fn look_at_sealed_secrets(&self, each: impl FnMut(SealedSecretState)) -> Result<Look<()>, CliError> {
+        let listed = self.try_list_sealed_secrets(&Selection::default(), each)?;
+        self.look(listed.map(drop), "list", "SealedSecrets")
+    }
+
+    /// Whether the user has a right; `None` if the API server does not tell.
+    pub(crate) fn has(&self, right: &Right<'_>) -> Result<Option<bool>, CliError> {
+        let attributes = ResourceAttributes {
+            verb: Some(right.verb.to_owned()),
+            group: Some(right.group.to_owned()),
+            resource: Some(right.resource.to_owned()),
+            namespace: right.namespace.map(Namespace::to_string),
+            ..ResourceAttributes::default()
+        };
+        let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), non_resource_attributes: None };
+        let review = SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() };
+        let reviews = Api::<SelfSubjectAccessReview>::all(self.client.clone());
+        let answer = self.ask(async move { reviews.create(&PostParams::default(), &review).await })?;
+        match self.look(answer, "create", "SelfSubjectAccessReviews")? {
+            Look::Found(review) => Ok(review.status.map(|status| status.allowed)),
+            Look::Absent | Look::Forbidden => Ok(None),
+        }
+    }
+
+    fn get<T: DeserializeOwned + Send + 'static>(&self, path: String) -> Result<kube::Result<T>, CliError> {
+        let client = self.client.clone();
+        let request = Request::get(path).body(Vec::new());
+        self.ask(async move { client.request(request.map_err(kube::Error::HttpError)?).await })
+    }
+
+    fn look<T>(&self, answer: kube::Result<T>, verb: &'static str, kinds: &'static str) -> Result<Look<T>, CliError> {
+        match answer {
+            Ok(found) => Ok(Look::Found(found)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Look::Absent),
+            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => Ok(Look::Forbidden),
+            Err(error) => Err(self.failure_of(&error, &Asked { verb, kinds, ..self.asked.clone() })),
+        }
+    }
+}

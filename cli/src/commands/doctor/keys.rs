@@ -1,0 +1,126 @@
+//! The published keys of a controller: the primary, backups, recovery keys, and what the controller confirms.
+
+use jiff::{SignedDuration, Timestamp};
+use waxseal_shared::key_life::{check_creation_time, primary};
+use waxseal_shared::names::Namespace;
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey, SealingKeyStatus};
+
+use super::findings::Findings;
+use crate::table::age;
+
+/// The renewal period of the controller; `None`: it renews no key.
+#[derive(Clone, Copy)]
+pub(super) struct RenewalPeriod(pub(super) Option<SignedDuration>);
+
+/// How much later than its renewal period a key may get its successor.
+const GRACE: SignedDuration = SignedDuration::from_hours(1);
+const SEE_LOG: &str = "see if the controller runs, and read its log";
+
+/// A key, and what the controller says of it.
+struct Known {
+    key: PublishedKey,
+    status: SealingKeyStatus,
+}
+
+pub(super) fn check(
+    objects: &[SealingKey],
+    namespace: &Namespace,
+    renew_after: Option<RenewalPeriod>,
+    now: Timestamp,
+    findings: &mut Findings,
+) {
+    if objects.is_empty() {
+        let text = format!("there is no SealingKey in the namespace {namespace}");
+        return findings.problem(text, "see if the controller runs, or name its namespace with `--namespace`");
+    }
+    let keys: Vec<_> = objects.iter().filter_map(|object| known(object, findings)).collect();
+    check_primary(&keys, renew_after, now, findings);
+    check_confirmations(&keys, findings);
+    check_backups(&keys, findings);
+    check_recovery(&keys, findings);
+}
+
+/// Reads a SealingKey, and keeps it if the controller accounts for it.
+fn known(object: &SealingKey, findings: &mut Findings) -> Option<Known> {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let key = match PublishedKey::decode(object) {
+        Ok(key) => key,
+        Err(error) => {
+            findings.problem(format!("the SealingKey {name} is not valid: {error}"), SEE_LOG);
+            return None;
+        }
+    };
+    if object.metadata.deletion_timestamp.is_some() {
+        let text = format!("the SealingKey {name} is being deleted and is still there");
+        findings.problem(text, "seal nothing to it, and remove its finalizers: somebody may have planted it");
+        return None;
+    }
+    let status = object.status.clone().unwrap_or_default();
+    let has_identity = key.role == KeyRole::Recovery || status.identity_secret.is_some();
+    if status.state.is_none() || !has_identity {
+        let (role, state) = (key.role.as_str(), key.state.as_str());
+        let text = format!("the controller does not account for the SealingKey {name} ({role}, {state})");
+        let remedy = "seal nothing to it: somebody may have planted it. A controller that runs confirms or deletes it \
+                      within seconds: see if it runs";
+        findings.problem(text, remedy);
+        return None;
+    }
+    Some(Known { key, status })
+}
+
+fn check_primary(keys: &[Known], renew_after: Option<RenewalPeriod>, now: Timestamp, findings: &mut Findings) {
+    let Some(primary) = primary(keys.iter().map(|known| &known.key)) else {
+        return findings.problem("no key is Active: nothing can be sealed", "run `waxseal keys rotate`");
+    };
+    if let Err(error) = check_creation_time(primary.created_at, now) {
+        let text = format!("the primary {}: {error}", primary.recipient.key_id());
+        return findings.problem(text, "set the clocks, and replace the key with `waxseal keys rotate`");
+    }
+    let old = now.duration_since(primary.created_at);
+    let text = format!("the primary is {}, made {} ago", primary.recipient.key_id(), age(old.as_secs().max(0)));
+    match renew_after {
+        Some(RenewalPeriod(Some(period))) if old > period.saturating_add(GRACE) => {
+            findings.problem(format!("{text}, and the controller did not renew it"), SEE_LOG);
+        }
+        _ => findings.ok(text),
+    }
+}
+
+fn check_confirmations(keys: &[Known], findings: &mut Findings) {
+    let unconfirmed = keys.iter().filter(|known| known.status.state != Some(known.key.state));
+    let unconfirmed: Vec<_> = unconfirmed.collect();
+    for Known { key, status } in &unconfirmed {
+        let confirmed = status.state.map(KeyState::as_str).unwrap_or_default();
+        let (id, asked) = (key.recipient.key_id(), key.state.as_str());
+        let text = format!("{id} is to be {asked}, and the controller confirms only {confirmed}");
+        findings.problem(text, SEE_LOG);
+    }
+    if unconfirmed.is_empty() && !keys.is_empty() {
+        findings.ok("the controller confirms the state of every key");
+    }
+}
+
+/// The status has the time of a backup only if the backup has the present state.
+fn check_backups(keys: &[Known], findings: &mut Findings) {
+    let own: Vec<_> = keys.iter().filter(|known| known.key.role == KeyRole::Cluster).collect();
+    let missing: Vec<_> = own.iter().filter(|known| known.status.last_backup_time.is_none()).collect();
+    for Known { key, .. } in &missing {
+        let (id, state) = (key.recipient.key_id(), key.state.as_str());
+        let text = format!("no backup has {id} in its present state, {state}");
+        findings.problem(text, "run `waxseal keys backup`");
+    }
+    if missing.is_empty() && !own.is_empty() {
+        findings.ok("every key is in a backup in its present state");
+    }
+}
+
+fn check_recovery(keys: &[Known], findings: &mut Findings) {
+    let is_usable = |known: &&Known| known.key.role == KeyRole::Recovery && known.key.state == KeyState::Active;
+    match keys.iter().filter(is_usable).count() {
+        0 => findings.problem(
+            "there is no recovery key: without the cluster and its backups, nothing opens the SealedSecrets",
+            "name a recovery key in the controller's configuration with `--recovery-recipient`",
+        ),
+        _ => findings.ok("there is a recovery key"),
+    }
+}

@@ -1,0 +1,119 @@
+//! What each reason means for a user, and what to do about it. The tables of the README are the same, word for word.
+
+use crate::reason::{KeyReason, Reason};
+
+/// What a reason means, and what to do about it: lower-case sentences for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advice {
+    /// What the reason means.
+    pub meaning: &'static str,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+/// The advice for a reason of the condition `Ready`.
+pub fn for_ready(reason: Reason) -> Advice {
+    let (meaning, remedy) = match reason {
+        Reason::Materialised => ("the Secret is as the SealedSecret says", "nothing"),
+        Reason::Conflict => (
+            "somebody else changed the Secret at the same moment",
+            "wait: the controller tries again by itself. If the reason stays, the `managedFields` of the Secret name the \
+             other writer",
+        ),
+        Reason::Quota => (
+            "the quota of the namespace has no room for the Secret",
+            "delete what the namespace does not need, or raise the ResourceQuota. The controller tries again by itself",
+        ),
+        Reason::ApiUnavailable => (
+            "the API server does not answer the controller, or fails. Without Kubernetes: a file cannot be read or \
+             written, or a Secret waits for its deletion",
+            "wait: the controller tries again by itself. If the reason stays, read the controller's log",
+        ),
+        Reason::NamespaceTerminating => {
+            ("the namespace is being deleted", "nothing: the SealedSecret is deleted with its namespace")
+        }
+        Reason::KeysLoading => (
+            "the controller has started and has not read its keys yet",
+            "wait: the controller tries again by itself. If the reason stays, read the controller's log",
+        ),
+        Reason::AwaitingKeys => (
+            "the controller holds no key, and makes none while SealedSecrets are sealed to keys that it does not hold",
+            "put the lost keys back with `waxseal keys restore`, or delete the SealedSecrets, so that the controller \
+             makes a key: see \"Disaster\"",
+        ),
+        Reason::Malformed => {
+            ("it breaks a rule of the format, which the message names", "seal the Secret again with `waxseal seal`")
+        }
+        Reason::Moved => (
+            "it was sealed for another namespace, name or scope, which the message names",
+            "seal it again for this place, or put it back into its old place",
+        ),
+        Reason::Unreadable => (
+            "it was changed, or a value was copied to another data key",
+            "take the last good version from Git, or seal the value again with `waxseal set`",
+        ),
+        Reason::KeyMissing => (
+            "the cluster holds none of the keys that it was sealed to",
+            "take the cluster's keys into the keys file with `waxseal keys fetch`, and seal it again. `waxseal rotate \
+             --identity` does the same with a recovery key, and `waxseal keys restore` puts a lost key back",
+        ),
+        Reason::KeyRevoked => (
+            "of the keys that it was sealed to, the cluster holds only revoked ones, which it no longer uses",
+            "change the values at their source, and seal the new ones: see \"Compromise\"",
+        ),
+        Reason::ForeignOwner => (
+            "a Secret of that name exists and does not belong to Waxseal, which never touches it",
+            "to hand the Secret over, run `kubectl label secret NAME waxseal.dev/secret=owned`: the controller then \
+             replaces its content. Or give one of the two another name",
+        ),
+        Reason::TypeForbidden => (
+            "the template has a type, a label or an annotation that Waxseal gives to no Secret",
+            "remove what the message names from the template",
+        ),
+        Reason::TypeImmutable => (
+            "the Secret has another type, and Kubernetes never changes the type of a Secret",
+            "delete the Secret: the controller makes it again",
+        ),
+        Reason::SecretImmutable => (
+            "the Secret is immutable and differs from the SealedSecret",
+            "delete the Secret: the controller makes it again",
+        ),
+        Reason::TooLarge => (
+            "the data is larger than a Secret can be. Each value counts as long as its padding allows",
+            "divide the values among several SealedSecrets",
+        ),
+        Reason::Forbidden => (
+            "the API server refuses the Secret",
+            "see the message: the controller lacks a right, or an admission policy or webhook must let it write the Secret",
+        ),
+    };
+    Advice { meaning, remedy }
+}
+
+/// The advice for a reason of the condition `KeyCurrent`.
+pub fn for_key_current(reason: KeyReason) -> Advice {
+    let (meaning, remedy) = match reason {
+        KeyReason::Exposed => (
+            "it is sealed to a revoked key too: the holder of that key can read the values",
+            "change the values at their source, and seal them again: see \"Compromise\"",
+        ),
+        KeyReason::WrapBroken => (
+            "the wrap for a key, which the message names, is broken: the holder of that key may be unable to open the \
+             SealedSecret",
+            "make the wrap anew with `waxseal rotate --replace-broken`, which needs an identity",
+        ),
+        KeyReason::NeedsReseal => (
+            "it cannot be sealed to a key, which the message names, as it is: it has 16 wraps already, or wraps of the \
+             classic kind",
+            "seal it again with `waxseal rotate --reseal`, which needs an identity",
+        ),
+        KeyReason::Behind => (
+            "it is not sealed to the newest key or to a recovery key, which the message names",
+            "add what is missing with `waxseal rotate`, and apply the files: see \"Rotating keys\"",
+        ),
+        KeyReason::OffersTruncated => {
+            ("the status has no room for all missing wraps", "run `waxseal rotate`, apply the files, and run it again")
+        }
+    };
+    Advice { meaning, remedy }
+}

@@ -1,0 +1,244 @@
+//! `waxseal doctor`.
+
+use std::io::Write;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use waxseal_shared::crds;
+
+use crate::api_server::{head, list, point_at, request, serve_with};
+use crate::folder::{Folder, Outcome};
+
+/// A folder with the keys of the cluster.
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.generate("one", &[]);
+    folder.generate("recovery", &["--recovery"]);
+    folder
+}
+
+/// What an API server answers.
+struct Cluster {
+    clock: Timestamp,
+    resources: Vec<&'static str>,
+    definitions: [Value; 2],
+    /// `None`: the user may not list them.
+    keys: Option<Value>,
+    objects: Option<Vec<Value>>,
+    allowed: bool,
+}
+
+impl Cluster {
+    /// A cluster without problems: a key with a backup, a recovery key, and a SealedSecret that is Ready.
+    fn good(folder: &Folder) -> Self {
+        let mut keys = list(folder, &["one", "recovery"]);
+        let identity = json!({"name": "one", "uid": "u"});
+        keys["items"][0]["status"] =
+            json!({"state": "Active", "lastBackupTime": "2026-01-01T00:00:00Z", "identitySecret": identity});
+        keys["items"][1]["status"] = json!({"state": "Active"});
+        Self {
+            clock: Timestamp::now(),
+            resources: vec!["sealedsecrets", "sealedsecrets/status", "sealingkeys", "sealingkeys/status"],
+            definitions: crds::all().map(|definition| serde_json::to_value(definition).expect("JSON")),
+            keys: Some(keys),
+            objects: Some(vec![object("db", 1)]),
+            allowed: true,
+        }
+    }
+
+    fn answer(&self, line: &str) -> (&'static str, Value) {
+        let path = line.split([' ', '?']).nth(1).unwrap_or_default();
+        let found = match path {
+            "/version" => Some(json!({})),
+            "/apis/waxseal.dev/v1alpha1" => Some(self.resource_list()),
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => {
+                Some(json!({"metadata": {}, "spec": {}, "status": {"allowed": self.allowed}}))
+            }
+            "/apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys" => self.keys.clone(),
+            "/apis/waxseal.dev/v1alpha1/sealedsecrets" => self.objects.as_ref().map(|items| {
+                json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": {}, "items": items})
+            }),
+            path => self.definitions.iter().find(|found| {
+                found["metadata"]["name"].as_str().is_some_and(|name| path.ends_with(&format!("/{name}")))
+            }).cloned(),
+        };
+        match found {
+            Some(found) => ("200 OK", found),
+            None => ("403 Forbidden", json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403})),
+        }
+    }
+
+    fn resource_list(&self) -> Value {
+        let resource =
+            |name: &&str| json!({"name": name, "singularName": "", "namespaced": true, "kind": "K", "verbs": ["get"]});
+        let resources: Vec<_> = self.resources.iter().map(resource).collect();
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "waxseal.dev/v1alpha1", "resources": resources})
+    }
+
+    /// Runs `waxseal doctor` with these options.
+    fn examined(self, folder: &Folder, options: &[&str]) -> Outcome {
+        let clock =
+            jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&self.clock).expect("a time");
+        point_at(
+            folder,
+            serve_with(move |mut stream| {
+                let (line, _) = request(&stream);
+                let (status, body) = self.answer(&line);
+                let body = body.to_string();
+                let head = head(status, &format!("content-length: {}\r\ndate: {clock}", body.len()));
+                let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+            }),
+        );
+        folder.waxseal(&[&["doctor", "--kubeconfig", "kubeconfig"], options].concat()).finish()
+    }
+
+    /// Checks that `waxseal doctor` finds exactly this problem.
+    #[track_caller]
+    fn has_problem(self, folder: &Folder, problem: &str) {
+        let outcome = self.examined(folder, &[]);
+        let problems: Vec<_> = outcome.stdout.lines().filter(|line| line.starts_with("PROBLEM: ")).collect();
+        assert_eq!(problems, [format!("PROBLEM: {problem}")], "{}", outcome.stdout);
+        let said = "error: context test: 1 problem\n";
+        assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (said, Some(4)));
+    }
+
+    fn key(&mut self, at: usize) -> &mut Value {
+        &mut self.keys.as_mut().expect("keys")["items"][at]
+    }
+}
+
+/// A SealedSecret of generation 1 whose status is about this generation.
+fn object(name: &str, observed: i64) -> Value {
+    let ready = json!({"type": "Ready", "status": "True", "reason": "Materialised", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    json!({
+        "metadata": {"name": name, "namespace": "shop", "generation": 1},
+        "status": {"observedGeneration": observed, "conditions": [ready]},
+    })
+}
+
+#[test]
+fn a_good_cluster_has_no_problem() {
+    let folder = folder();
+    let outcome = Cluster::good(&folder).examined(&folder, &[]);
+    let expected = format!(
+        "\
+ok: the API server answers
+ok: the clocks of this machine and of the API server agree
+ok: the cluster serves sealedsecrets of waxseal.dev/v1alpha1 with their status
+ok: the definition sealedsecrets.waxseal.dev is the one of this waxseal
+ok: the cluster serves sealingkeys of waxseal.dev/v1alpha1 with their status
+ok: the definition sealingkeys.waxseal.dev is the one of this waxseal
+info: your rights are enough for `waxseal status -A`, `waxseal rotate`, `waxseal keys fetch`, `waxseal keys rotate`, \
+`waxseal keys delete`, `waxseal keys backup`, `waxseal keys restore`
+ok: the primary is {}, made 0s ago
+ok: the controller confirms the state of every key
+ok: every key is in a backup in its present state
+ok: there is a recovery key
+ok: the controller has judged every SealedSecret: 1
+",
+        folder.key_id("one")
+    );
+    let shown = outcome.stdout.replace("made 1s ago", "made 0s ago").replace("made 2s ago", "made 0s ago");
+    assert_eq!(shown, expected);
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), ("", Some(0)));
+}
+
+#[test]
+fn each_fault_is_a_problem_with_what_to_do() {
+    let folder = folder();
+    let good = || Cluster::good(&folder);
+    let mut cluster = good();
+    cluster.clock = Timestamp::now() + SignedDuration::from_secs(190);
+    cluster.has_problem(&folder, "the clock of this machine is 3 minutes behind that of the API server: set the clocks of both with NTP: keys are ordered by the time at which they were made");
+
+    let mut cluster = good();
+    cluster.resources.remove(1);
+    cluster.has_problem(&folder, "the cluster does not serve sealedsecrets/status of waxseal.dev/v1alpha1: install the custom resource definitions of Waxseal");
+
+    let mut cluster = good();
+    cluster.definitions[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["scope"] =
+        json!({"type": "string"});
+    cluster.has_problem(&folder, "the definition sealedsecrets.waxseal.dev differs from the one of this waxseal: install definitions, controller and waxseal of the same version");
+
+    let mut cluster = good();
+    let id = folder.key_id("one");
+    cluster.key(0)["status"].as_object_mut().expect("a status").remove("lastBackupTime");
+    cluster
+        .has_problem(&folder, &format!("no backup has {id} in its present state, Active: run `waxseal keys backup`"));
+
+    let mut cluster = good();
+    let id = folder.key_id("one");
+    cluster.key(0)["status"]["state"] = json!("Retired");
+    cluster.has_problem(&folder, &format!("{id} is to be Active, and the controller confirms only Retired: see if the controller runs, and read its log"));
+
+    let mut cluster = good();
+    cluster.key(1)["spec"]["state"] = json!("Retired");
+    cluster.key(1)["status"]["state"] = json!("Retired");
+    cluster.has_problem(&folder, "there is no recovery key: without the cluster and its backups, nothing opens the SealedSecrets: name a recovery key in the controller's configuration with `--recovery-recipient`");
+
+    let mut cluster = good();
+    folder.generate("planted", &[]);
+    let planted = list(&folder, &["planted"])["items"][0].clone();
+    cluster.keys.as_mut().expect("keys")["items"].as_array_mut().expect("items").push(planted);
+    let id = folder.key_id("planted");
+    cluster.has_problem(&folder, &format!("the controller does not account for the SealingKey {id} (Cluster, Active): seal nothing to it: somebody may have planted it. A controller that runs confirms or deletes it within seconds: see if it runs"));
+
+    let mut cluster = good();
+    cluster.objects = Some(vec![object("db", 1), object("new", -1)]);
+    cluster.has_problem(&folder, "the controller has not judged 1 of 2 SealedSecrets, such as shop/new: see if the controller runs, and read its log");
+
+    let mut cluster = good();
+    cluster.keys = Some(list(&folder, &[]));
+    cluster.has_problem(&folder, "there is no SealingKey in the namespace waxseal-system: see if the controller runs, or name its namespace with `--namespace`");
+}
+
+#[test]
+fn an_old_primary_is_a_problem_if_the_renewal_period_is_known() {
+    let folder = folder();
+    for (options, code) in [(&[][..], 0), (&["--renew-after", "0"], 0), (&["--renew-after", "30d"], 4)] {
+        let mut cluster = Cluster::good(&folder);
+        let old = Timestamp::now() - SignedDuration::from_hours(31 * 24);
+        cluster.key(0)["spec"]["createdAt"] = json!(old.to_string());
+        let outcome = cluster.examined(&folder, options);
+        assert!(outcome.stdout.contains(", made 31d ago"), "{}", outcome.stdout);
+        assert_eq!(outcome.status.code(), Some(code), "{}", outcome.stdout);
+    }
+}
+
+#[test]
+fn what_the_user_may_not_see_is_not_checked() {
+    let folder = folder();
+    let mut cluster = Cluster::good(&folder);
+    cluster.definitions = [json!({}), json!({})];
+    (cluster.keys, cluster.objects, cluster.allowed) = (None, None, false);
+    let outcome = cluster.examined(&folder, &[]);
+    let unchecked = outcome.stdout.lines().filter(|line| line.starts_with("not checked: ")).count();
+    let info = outcome.stdout.lines().filter(|line| line.starts_with("info: your rights are too few for ")).count();
+    assert_eq!((unchecked, info, outcome.status.code()), (4, 7, Some(0)), "{}", outcome.stdout);
+}
+
+#[test]
+fn json_has_verdict_text_and_remedy() {
+    let folder = folder();
+    let mut cluster = Cluster::good(&folder);
+    cluster.objects = Some(Vec::new());
+    cluster.key(0)["status"]["lastBackupTime"] = Value::Null;
+    let outcome = cluster.examined(&folder, &["--format", "json"]);
+    let lines: Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+    assert_eq!(lines[0], json!({"verdict": "ok", "text": "the API server answers"}));
+    let lines = lines.as_array().expect("lines");
+    let problem = lines.iter().find(|line| line["verdict"] == "problem").expect("a problem");
+    assert_eq!(problem["remedy"], "run `waxseal keys backup`");
+    assert_eq!(lines.last().expect("a line")["text"], "the controller's work: there is no SealedSecret");
+    assert_eq!(outcome.status.code(), Some(4));
+}
+
+#[test]
+fn a_cluster_that_cannot_be_reached_is_an_error() {
+    let folder = folder();
+    point_at(&folder, 1);
+    let outcome = folder.waxseal(&["doctor", "--kubeconfig", "kubeconfig"]).finish();
+    let said = "error: context test: connection refused by 127.0.0.1:1\n";
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (said, Some(5)));
+}

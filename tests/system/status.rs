@@ -1,0 +1,244 @@
+//! `waxseal status`, `waxseal doctor` and `kubectl waxseal` on a real cluster.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
+use std::process::{Command, Output, Stdio};
+
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::{Value, json};
+use waxseal_shared::key::{Identity, KeyKind};
+use waxseal_shared::randomness;
+use waxseal_shared::sealed_secret::SealedSecret;
+use waxseal_shared::sealing_key::KeyState;
+use waxseal_tests::cluster::Cluster;
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
+use waxseal_tests::waiting;
+
+use crate::keys::{Keys, new_identity, sealed, sealing_key, secret};
+use crate::registration::{Context, Error, Test, TestResult};
+use crate::sealing::{DEADLINE, condition, create, create_plain, judged, opaque, with_reason};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new("status::it_says_what_the_controller_says", says),
+        Test::new("status::watch_shows_changes_as_they_come", watch),
+        Test::new("status::kubectl_runs_it_as_a_plugin", plugin),
+        Test::on_own_cluster("doctor::a_good_installation_has_no_problem_and_each_fault_is_named", doctor),
+        Test::on_own_cluster("doctor::with_few_rights_it_says_what_it_did_not_check", few_rights),
+    ]
+}
+
+/// `waxseal` as the administrator of a cluster.
+fn waxseal(context: &Context, cluster: &Cluster, arguments: &[&str]) -> Command {
+    let mut command = Command::new(&context.programs.waxseal);
+    command.env_clear().args(arguments).arg("--kubeconfig").arg(cluster.admin_kubeconfig()).stdin(Stdio::null());
+    command
+}
+
+/// The exit code, stdout and stderr of a command.
+fn outcome(output: Output) -> Result<(Option<i32>, String, String), Error> {
+    Ok((output.status.code(), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+}
+
+async fn says(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("status").await?;
+    let run = |arguments: &[&str]| {
+        let arguments = [&["status", "-n", namespace.name()], arguments].concat();
+        outcome(waxseal(context, &context.cluster, &arguments).output()?)
+    };
+    context.create_sealed(&namespace, "good", "hunter2").await?;
+    let (code, list, said) = run(&[])?;
+    let cells: Vec<Vec<_>> = list.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(cells[0], ["NAME", "READY", "REASON", "KEY", "AGE"]);
+    assert_eq!((cells.len(), &cells[1][..4]), (2, &["good", "True", "Materialised", "Current"][..]));
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+
+    create_plain(&namespace, "foreign", "mine").await?;
+    let foreign = context.create_sealed(&namespace, "foreign", "hunter2").await?;
+    let message = condition(&foreign, "Ready").ok_or("no condition")?.2;
+    let (code, list, said) = run(&["--format", "json"])?;
+    let rows: Value = serde_json::from_str(&list)?;
+    assert_eq!(rows[0]["reason"], "ForeignOwner");
+    assert_eq!([&rows[0]["message"], &rows[1]["ready"]], [&json!(message), &json!(true)]);
+    assert!(code == Some(4) && said.starts_with("error: context admin: 1 of 2 SealedSecrets is not Ready\n"), "{said}");
+    let (code, words, _) = run(&["foreign"])?;
+    let key = waxseal_shared::manifest::read_keys(&std::fs::read_to_string(&context.keys_file)?)?;
+    let sealed_to = format!("Sealed to:\n  {}\n", key[0].recipient.key_id());
+    for expected in ["\n  to do: to hand the Secret over, run `kubectl label secret", &message, &sealed_to] {
+        assert!(words.contains(expected), "{expected:?} is not in\n{words}");
+    }
+    assert_eq!(code, Some(4));
+    let (code, words, _) = run(&["good"])?;
+    assert!(words.contains(&format!("{} (the controller has checked it)\n", key[0].recipient.key_id())), "{words}");
+    assert_eq!(code, Some(0));
+    Ok(())
+}
+
+async fn watch(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("watch").await?;
+    context.create_sealed(&namespace, "one", "hunter2").await?;
+    let mut command = waxseal(context, &context.cluster, &["status", "-n", namespace.name(), "--watch"]);
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().ok_or("no stdout")?).lines();
+    let mut next = || Ok::<_, Error>(lines.next().ok_or("the watch ended")??);
+    assert!(next()?.starts_with("NAME"));
+    assert!(next()?.starts_with("one"));
+    // The watch begins after the list was printed, from the version of the list.
+    create_plain(&namespace, "two", "mine").await?;
+    create(&namespace, &context.seal(&opaque("two", &[("A", "b")]), &namespace)?).await?;
+    judged(&namespace, "two").await?;
+    let mut line = next()?;
+    while !line.contains("ForeignOwner") {
+        assert!(line.starts_with("two") && line.contains("Unknown"), "{line}");
+        line = next()?;
+    }
+    namespace.api::<SealedSecret>().delete("one", &DeleteParams::default()).await?;
+    let line = next()?;
+    assert!(line.starts_with("one") && line.contains("(deleted)"), "{line}");
+    drop(lines);
+    let ended = waiting::until("the end of the watch", DEADLINE, async || child.try_wait().ok()?).await;
+    if ended.is_err() {
+        child.kill()?;
+        child.wait()?;
+    }
+    assert_eq!(ended?.code(), Some(0));
+    Ok(())
+}
+
+async fn plugin(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("plugin").await?;
+    context.create_sealed(&namespace, "good", "hunter2").await?;
+    let folder = tempfile::tempdir_in(context.cluster.folder())?;
+    symlink(&context.programs.waxseal, folder.path().join("kubectl-waxseal"))?;
+    let kubectl = |arguments: &[&str]| {
+        let mut command = Command::new(&context.assets.kubectl);
+        command.env_clear().env("PATH", folder.path()).env("HOME", folder.path());
+        command.env("KUBECONFIG", context.cluster.admin_kubeconfig()).arg("waxseal").args(arguments);
+        outcome(command.stdin(Stdio::null()).output()?)
+    };
+    let (code, list, said) = kubectl(&["status", "-n", namespace.name()])?;
+    assert!(code == Some(0) && list.contains("\ngood  True"), "{list}{said}");
+    let (_, help, _) = kubectl(&["status", "--help"])?;
+    assert!(help.contains("Usage: kubectl waxseal status [OPTIONS] [NAME]"), "{help}");
+    let (code, _, said) = kubectl(&["status", "-A", "good"])?;
+    assert!(said.contains("Usage: kubectl waxseal status"), "{said}");
+    // kubectl passes the exit code on.
+    assert_eq!(code, Some(2));
+    Ok(())
+}
+
+/// The lines of `waxseal doctor` that begin with this word.
+fn lines<'a>(report: &'a str, verdict: &str) -> Vec<&'a str> {
+    report.lines().filter_map(|line| line.strip_prefix(verdict)?.strip_prefix(": ")).collect()
+}
+
+async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let run = || outcome(waxseal(context, cluster, &["doctor"]).output()?);
+    let keys = Keys::of(cluster);
+    let (code, report, _) = run()?;
+    assert_eq!((code, lines(&report, "PROBLEM").len()), (Some(4), 1), "{report}");
+    assert!(report.contains("PROBLEM: there is no SealingKey in the namespace waxseal-system: "), "{report}");
+
+    let recovery = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+    let start = async |name: &str| {
+        let mut command = Command::new(&context.programs.waxseal_controller);
+        command.env_clear().env("WAXSEAL_RECOVERY_RECIPIENT", recovery.recipient().as_str());
+        let controller = Controller::start_command(cluster, command, name).await?;
+        controller.ready().await?;
+        Ok::<_, Error>(controller)
+    };
+    keys.identities.create(&PostParams::default(), &secret("one", &new_identity(), "2026-01-01T00:00:00Z")).await?;
+    let controller = start("doctor").await?;
+    let namespace = cluster.namespace("doctor").await?;
+    create(&namespace, &sealed(context, cluster, &controller, &namespace)?).await?;
+    with_reason(&namespace, "db", "Materialised").await?;
+    let until = async |what: &str, is_done: &dyn Fn(&str) -> bool| {
+        waiting::until(what, DEADLINE, async || {
+            let (code, report, _) = run().ok()?;
+            assert_eq!(code == Some(0), lines(&report, "PROBLEM").is_empty(), "{report}");
+            is_done(&report).then_some(report)
+        })
+        .await
+    };
+    let problem = |report: &str, text: &str| lines(report, "PROBLEM").iter().any(|line| line.contains(text));
+    until("the missing backups", &|report| problem(report, "no backup has ")).await?;
+    let record = json!({"metadata": {"annotations": {
+        "waxseal.dev/backed-up-at": "2026-01-02T00:00:00Z", "waxseal.dev/backed-up-state": "Active",
+    }}});
+    let retired = json!({"metadata": {"annotations": {
+        "waxseal.dev/backed-up-at": "2026-01-02T00:00:00Z", "waxseal.dev/backed-up-state": "Retired",
+    }}});
+    let names = keys.identity_names().await?;
+    for name in &names {
+        let record = if names.len() > 1 && name == "one" { &retired } else { &record };
+        crate::sealing::patch(&keys.identities, name, record.clone()).await?;
+    }
+    let good = until("a report without problems", &|report| lines(report, "PROBLEM").is_empty()).await?;
+    assert_eq!(lines(&good, "not checked"), [""; 0], "{good}");
+    for expected in [
+        "ok: the API server answers\n",
+        "ok: the clocks of this machine and of the API server agree\n",
+        "ok: the definition sealedsecrets.waxseal.dev is the one of this waxseal\n",
+        "ok: the definition sealingkeys.waxseal.dev is the one of this waxseal\n",
+        "ok: the controller confirms the state of every key\n",
+        "ok: every key is in a backup in its present state\n",
+        "ok: there is a recovery key\n",
+        "ok: the controller has judged every SealedSecret: 1\n",
+    ] {
+        assert!(good.contains(expected), "{expected:?} is not in\n{good}");
+    }
+    let (code, json, _) =
+        outcome(waxseal(context, cluster, &["doctor", "--renew-after", "1d", "--format", "json"]).output()?)?;
+    let json: Value = serde_json::from_str(&json)?;
+    assert_eq!(json[0], json!({"verdict": "ok", "text": "the API server answers"}));
+    assert_eq!(code, Some(0), "{json}");
+
+    // Without a controller, a planted key stays, and a changed object is not judged.
+    drop(controller);
+    let planted = sealing_key(&new_identity(), KeyState::Active);
+    keys.published.create(&PostParams::default(), &planted).await?;
+    let patched = json!({"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}});
+    crate::sealing::patch(&Api::<SealedSecret>::namespaced(cluster.client(), namespace.name()), "db", patched).await?;
+    let (code, report, said) = run()?;
+    let id = planted.metadata.name.ok_or("no name")?;
+    assert!(problem(&report, &format!("the controller does not account for the SealingKey {id} (Cluster, Active)")));
+    let unjudged = format!("the controller has not judged 1 of 1 SealedSecret, such as {}/db: ", namespace.name());
+    assert!(problem(&report, &unjudged), "{report}");
+    assert_eq!((code, said.as_str()), (Some(4), "error: context admin: 2 problems\n"), "{report}");
+    let _controller = start("again").await?;
+    until("a healed cluster", &|report| lines(report, "PROBLEM").is_empty()).await?;
+    Ok(())
+}
+
+async fn few_rights(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let kubeconfig = cluster.folder().join("nobody.kubeconfig");
+    cluster.write_kubeconfig(&kubeconfig, "nobody", &cluster.user("nobody", "nobodies")?, "default")?;
+    let mut command = Command::new(&context.programs.waxseal);
+    command.env_clear().args(["doctor", "--kubeconfig"]).arg(&kubeconfig).args(["-n", "default"]);
+    let (code, report, said) = outcome(command.stdin(Stdio::null()).output()?)?;
+    assert_eq!(
+        lines(&report, "not checked"),
+        [
+            "whether the definition sealedsecrets.waxseal.dev is the one of this waxseal: you may not get CustomResourceDefinitions",
+            "whether the definition sealingkeys.waxseal.dev is the one of this waxseal: you may not get CustomResourceDefinitions",
+            "the keys: you may not list SealingKeys in default",
+            "the controller's work: you may not list SealedSecrets in all namespaces",
+        ],
+        "{report}"
+    );
+    let info = "your rights are too few for `waxseal keys backup`: you may not list secrets in default";
+    assert!(lines(&report, "info").contains(&info), "{report}");
+    assert_eq!((code, said.as_str()), (Some(0), ""), "{report}");
+    let keys_are_public = Command::new(&context.programs.waxseal)
+        .env_clear()
+        .args(["doctor", "--kubeconfig"])
+        .arg(&kubeconfig)
+        .args(["-n", KEY_NAMESPACE])
+        .output()?;
+    let (_, report, _) = outcome(keys_are_public)?;
+    assert!(report.contains("PROBLEM: there is no SealingKey in the namespace waxseal-system: "), "{report}");
+    Ok(())
+}
