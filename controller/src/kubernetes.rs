@@ -39,7 +39,7 @@ use crate::kubernetes::metrics::Metrics;
 use crate::kubernetes::objects::{Objects, SealedSecretParts, SecretParts, Unrecorded};
 use crate::kubernetes::reconciler::Context;
 use crate::kubernetes::restore_detection::RestoreDetection;
-use crate::kubernetes::server::Sources;
+use crate::kubernetes::server::{Port, Readiness};
 use crate::kubernetes::stopping::StopSignals;
 use crate::kubernetes::watches::Watches;
 use crate::kubernetes::work_queue::WorkQueue;
@@ -50,7 +50,8 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let recovery = args.recovery.read()?;
     let (client, last_contact, key_namespace) = cluster_choice::connect(&args).await?;
     let signals = StopSignals::handle()?;
-    let (listener, address) = server::bind(&args.listen_addresses())?;
+    let (probe_listener, address) = server::bind(&args.probe_addresses())?;
+    let (metrics_listener, metrics_address) = server::bind(&args.metrics_addresses())?;
 
     let objects = Arc::new(Objects::new());
     let queue = Arc::new(WorkQueue::new());
@@ -60,8 +61,7 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let watches = Watches::new(client.clone(), Arc::clone(&restore_detection), Arc::clone(&metrics));
     let (stop_sender, stop) = watch::channel(false);
     let keys_changed = Arc::new(Notify::new());
-    let sources =
-        Sources { objects: Arc::clone(&objects), keys: keys.clone(), last_contact, metrics: Arc::clone(&metrics) };
+    let readiness = Readiness { objects: Arc::clone(&objects), keys: keys.clone(), last_contact };
     let context = Arc::new(Context {
         client: client.clone(),
         keys: keys.clone(),
@@ -71,9 +71,10 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
         large_objects: LargeObjects::new(),
     });
 
-    tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
+    tracing::info!(%address, %metrics_address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
     let mut tasks = JoinSet::new();
-    tasks.spawn(server::serve(listener, sources));
+    tasks.spawn(server::serve(probe_listener, Port::Probes(readiness)));
+    tasks.spawn(server::serve(metrics_listener, Port::Metrics(Arc::clone(&metrics))));
     let generation = args.key_life.generation();
     let (events, waiting_events) = events::channel();
     tasks.spawn(events::write(client.clone(), key_namespace.clone(), waiting_events));

@@ -33,6 +33,7 @@ const INSTALLATION: &str = include_str!("../../deploy/waxseal.yaml");
 const ADMISSION_POLICY: &str = include_str!("../../deploy/admission-policy.yaml");
 const OWNER_REFERENCES_RIGHTS: &str = include_str!("../../deploy/owner-references-rights.yaml");
 const DEADLINE: Duration = Duration::from_secs(60);
+const ANY_PORT: &str = "127.0.0.1:0";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -108,7 +109,7 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts a controller as the ServiceAccount of `deploy/`, with an empty environment and a free port.
+    /// Starts a controller as the ServiceAccount of `deploy/`, with an empty environment and free ports.
     ///
     /// `name` must be unique in the cluster: it is a part of the file names of the controller.
     pub async fn start(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self, Error> {
@@ -142,7 +143,8 @@ impl Controller {
 
     fn start_with(cluster: &Cluster, mut command: Command, name: &str, kubeconfig: PathBuf) -> Result<Self, Error> {
         let log = cluster.folder().join(format!("{name}.log"));
-        command.args(["kubernetes", "--context", CONTEXT, "--listen", "127.0.0.1:0", "--kubeconfig"]);
+        command.args(["kubernetes", "--context", CONTEXT, "--listen", ANY_PORT, "--metrics-listen", ANY_PORT]);
+        command.arg("--kubeconfig");
         command.arg(&kubeconfig).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(&log).map_err(Error::Log)?);
         let process = cluster.spawn(&mut command)?;
@@ -158,10 +160,10 @@ impl Controller {
         ready.await.map_err(|source| Error::NotReady { source, log: last_lines(&self.log, 20) })
     }
 
-    /// Requests a path of the controller's HTTP server; `None` as long as it does not answer.
+    /// Requests a path from the port that serves it; `None` as long as the controller does not answer.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let address = self.address()?;
+        let address = if path == "/metrics" { self.metrics_address()? } else { self.address()? };
         let mut stream = tokio::net::TcpStream::connect(&address).await.ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
@@ -198,12 +200,22 @@ impl Controller {
         Ok(status.code())
     }
 
-    /// The address of its HTTP server; `None` as long as it does not listen.
+    /// The address of its probes; `None` as long as it does not listen.
     pub fn address(&self) -> Option<String> {
+        self.started_with("address")
+    }
+
+    /// The address of its metrics; `None` as long as it does not listen.
+    pub fn metrics_address(&self) -> Option<String> {
+        self.started_with("metrics_address")
+    }
+
+    /// A field of the log line that says that it has started.
+    fn started_with(&self, field: &str) -> Option<String> {
         let log = self.log_text();
         let started = log.lines().find(|line| line.contains("\"started\""))?;
         let line: serde_json::Value = serde_json::from_str(started).ok()?;
-        Some(line["address"].as_str()?.to_owned())
+        Some(line[field].as_str()?.to_owned())
     }
 }
 
