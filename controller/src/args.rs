@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use thiserror::Error;
 use waxseal_shared::key_succession::{KeyGeneration, RenewalPeriodError, parse_renewal_period};
+use waxseal_shared::names::Namespace;
 use waxseal_shared::recovery_keys::{RecoveryKeyError, RecoveryKeys};
 use waxseal_shared::template::ForbiddenPrefix;
 use waxseal_shared::visible_text::visible_path;
@@ -56,6 +57,10 @@ pub(crate) struct Kubernetes {
     /// waxseal-system outside
     #[arg(long, env = "WAXSEAL_KEY_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) key_namespace: Option<String>,
+    /// Serve only these namespaces, with Roles there instead of a ClusterRole; can be given several times or with commas;
+    /// by default all namespaces
+    #[arg(long, env = "WAXSEAL_NAMESPACES", value_name = "NAMESPACE", value_delimiter = ',', value_parser = Namespace::parse)]
+    pub(crate) namespaces: Vec<Namespace>,
     /// The address and port of the probes /livez and /readyz; by default port 8080 on every address in a cluster, and
     /// 127.0.0.1:8080 outside
     #[arg(long, env = "WAXSEAL_LISTEN", value_name = "ADDRESS")]

@@ -127,3 +127,16 @@ fn an_empty_prefix_of_metadata_is_refused() {
         assert!(output.status.code() == Some(2) && stderr.contains(expected), "{stderr}");
     }
 }
+
+#[test]
+fn a_namespace_that_cannot_exist_is_refused() {
+    for namespaces in ["", "shop,", "shop, blog", "Shop"] {
+        let output = controller(&["kubernetes", "--namespaces", namespaces]).output().expect("the program runs");
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        let expected = "for '--namespaces <NAMESPACE>': a namespace must be 1 to 63 lower-case letters";
+        assert!(output.status.code() == Some(2) && stderr.contains(expected), "{stderr}");
+    }
+    let mut with_variable = controller(&["kubernetes"]);
+    let output = with_variable.env("WAXSEAL_NAMESPACES", "").output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(2), "an empty variable does not mean all namespaces");
+}

@@ -19,6 +19,7 @@ mod key_succession;
 mod keys;
 mod kubectl;
 mod materialise;
+mod namespaced;
 mod peers;
 mod python_vectors;
 mod readme;
@@ -36,7 +37,7 @@ mod year;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Conclusion, Trial};
@@ -81,6 +82,7 @@ fn tests() -> Vec<Test> {
         keys::tests(),
         kubectl::tests(),
         materialise::tests(),
+        namespaced::tests(),
         readme::tests(),
         readme_recovery::tests(),
         readme_rotating::tests(),
@@ -132,5 +134,6 @@ fn prepare() -> Result<Context, Box<dyn Error>> {
     }
     let seconds = start.elapsed().as_secs_f32();
     eprintln!("started a cluster with Waxseal in it in {seconds:.1} s: {}", cluster.url());
-    Ok(Context { controller, keys_file, cluster, programs, assets, typage, python })
+    let namespaced_cluster = Mutex::default();
+    Ok(Context { controller, keys_file, cluster, namespaced_cluster, programs, assets, typage, python })
 }

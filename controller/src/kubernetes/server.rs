@@ -27,6 +27,8 @@ use waxseal_shared::reason::Reason;
 use super::answer_deadlines::LastContact;
 use super::metrics::Metrics;
 use super::objects::Objects;
+use super::scope;
+use super::watch_failures::Refusals;
 
 /// After this time without an answer the controller is not ready. It asks the API server something every 15 s.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
@@ -93,6 +95,7 @@ pub(super) struct Readiness {
     pub(super) objects: Arc<Objects>,
     pub(super) keys: watch::Receiver<Keys>,
     pub(super) last_contact: Arc<LastContact>,
+    pub(super) refusals: Arc<Refusals>,
 }
 
 /// Serves a port until it is dropped.
@@ -193,13 +196,21 @@ impl Port {
 }
 
 impl Readiness {
-    /// Returns why the controller is not ready: its keys, the first list of all objects, or the API server is missing.
+    /// Returns why the controller is not ready: a right, its keys, the first list of all objects, or the API server is
+    /// missing.
     fn missing(&self) -> Option<String> {
-        let silence = self.last_contact.age();
+        let (silence, refused) = (self.last_contact.age(), self.refusals.all());
+        if !refused.is_empty() {
+            let refused = refused.into_iter().collect::<Vec<_>>().join(", ");
+            return Some(format!("{}: the controller may not list and watch {refused}", Reason::Forbidden.as_str()));
+        }
+        let unlisted = self.objects.unlisted();
         match &*self.keys.borrow() {
             Keys::Loading => Some(Reason::KeysLoading.as_str().to_owned()),
             Keys::Awaiting => Some(Reason::AwaitingKeys.as_str().to_owned()),
-            Keys::Held(_) if !self.objects.are_listed() => Some("SealedSecretsLoading".to_owned()),
+            Keys::Held(_) if !unlisted.is_empty() => {
+                Some(format!("SealedSecretsLoading: not listed yet: {}", scope::listing(&unlisted)))
+            }
             Keys::Held(_) if silence > LONGEST_SILENCE => {
                 Some(format!("ApiUnavailable: the API server has sent nothing for {} s", silence.as_secs()))
             }
