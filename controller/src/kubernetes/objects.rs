@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Resource;
@@ -22,7 +23,11 @@ use super::key_use::{KeyCounts, KeyUse};
 use super::lists::{Extent, Selection};
 use super::object_key::ObjectKey;
 use super::record_cache::{Event, RecordCache, ResourceVersion, Versioned};
+use super::retry_delays;
 use super::scope::Scope;
+
+/// An overwritten status counts as the first one if the last one is this long ago.
+const OVERWRITES_PERIOD: Duration = Duration::from_mins(10);
 
 /// The record of a SealedSecret. A reconcile fetches the object itself.
 ///
@@ -41,6 +46,26 @@ pub(super) struct SealedSecretRecord {
     last_reason: Option<Reason>,
     /// How many reconciles ended with the same standing, one after another, directly before the last reconcile.
     repetitions: u32,
+    overwritten: Overwritten,
+}
+
+/// How often somebody else has overwritten the status of one generation, and when the last time was.
+#[derive(Clone, Copy, Debug, Default)]
+struct Overwritten {
+    times: u32,
+    last: Option<Instant>,
+}
+
+impl Overwritten {
+    fn again(self, now: Instant) -> Self {
+        let is_recent = self.last.is_some_and(|last| now.duration_since(last) < OVERWRITES_PERIOD);
+        Self { times: if is_recent { self.times.saturating_add(1) } else { 1 }, last: Some(now) }
+    }
+
+    /// The time until the status is put right, from the last overwrite on.
+    fn delay(self) -> Duration {
+        retry_delays::after_overwrites(self.times)
+    }
 }
 
 /// The record of a Secret that carries the mark. A clone shares its texts with the record.
@@ -116,15 +141,18 @@ impl SealedSecretRecord {
     fn keep_history(&mut self, older: Self) {
         if self.uid == older.uid && self.generation == older.generation {
             (self.last_reason, self.repetitions) = (older.last_reason, older.repetitions);
+            self.overwritten = older.overwritten;
         }
     }
 
     /// Whether the change from another record to this one can change the result of a reconcile.
     fn needs_reconcile_after(&self, older: &Self) -> bool {
-        self.uid != older.uid
-            || self.generation != older.generation
-            || self.is_being_deleted != older.is_being_deleted
-            || self.status != older.status
+        self.is_changed_after(older) || self.status != older.status
+    }
+
+    /// Whether anything but the status has changed.
+    fn is_changed_after(&self, older: &Self) -> bool {
+        self.uid != older.uid || self.generation != older.generation || self.is_being_deleted != older.is_being_deleted
     }
 }
 
@@ -137,6 +165,13 @@ impl Known {
         let object = JudgedObject { uid: &self.object.uid, generation: self.object.generation, forbidden };
         let secret = self.secret.as_ref().map(|secret| (&*secret.uid, &*secret.resource_version));
         settled.holds(&object, status, secret, ring)
+    }
+
+    /// How long the reconcile waits, because somebody overwrites the status again and again.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let Overwritten { last, .. } = self.object.overwritten;
+        let left = self.object.overwritten.delay().checked_sub(last?.elapsed())?;
+        Some(left).filter(|left| !left.is_zero())
     }
 
     /// Whether the status is about the present generation.
@@ -187,8 +222,15 @@ impl Objects {
                 let needs_reconcile = cache.get(&key).is_none_or(|known| {
                     !record.version.is_before(known.version) && record.needs_reconcile_after(known)
                 });
+                let is_overwritten = cache.get(&key).is_some_and(|known| !record.is_changed_after(known));
                 self.note_key_use(cache.get(&key), &record);
                 cache.apply(key.clone(), record, SealedSecretRecord::keep_history);
+                if needs_reconcile
+                    && is_overwritten
+                    && let Some(record) = cache.get_mut(&key)
+                {
+                    record.overwritten = record.overwritten.again(Instant::now());
+                }
                 needs_reconcile.then_some(key).into_iter().collect()
             }
             Event::Deleted(key, record) => {
@@ -392,6 +434,7 @@ impl From<SealedSecretParts> for SealedSecretRecord {
             key_use: KeyUse::default(),
             last_reason: None,
             repetitions: 0,
+            overwritten: Overwritten::default(),
         };
         // A status that does not decode counts as absent: then a reconcile judges the object and replaces the status.
         let status = object.status.and_then(|text| serde_json::from_str::<SealedSecretStatus>(text.get()).ok());

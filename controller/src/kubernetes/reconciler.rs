@@ -107,6 +107,9 @@ impl Judged {
 pub(super) async fn reconcile(key: &ObjectKey, context: &Context) -> Option<Duration> {
     let keys = context.keys.borrow().clone();
     let known = context.objects.known(key)?;
+    if let Some(pause) = known.pause() {
+        return Some(pause);
+    }
     let result = tokio::time::timeout(DEADLINE, try_reconcile(key, &known, &keys, context)).await;
     let Outcome { reason, record } = match result.unwrap_or(Err(ReconcileError::TimedOut)) {
         Ok(outcome) => outcome?,
