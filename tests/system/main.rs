@@ -19,6 +19,7 @@ mod key_succession;
 mod keys;
 mod kubectl;
 mod materialise;
+mod missing_rights;
 mod namespaced;
 mod peers;
 mod python_vectors;
@@ -82,6 +83,7 @@ fn tests() -> Vec<Test> {
         keys::tests(),
         kubectl::tests(),
         materialise::tests(),
+        missing_rights::tests(),
         namespaced::tests(),
         readme::tests(),
         readme_recovery::tests(),
@@ -107,7 +109,9 @@ fn run(arguments: &Arguments) -> Result<Conclusion, Box<dyn Error>> {
         let prepared = prepare()?;
         context.get_or_init(|| prepared);
     }
-    Ok(libtest_mimic::run(arguments, trials))
+    let conclusion = libtest_mimic::run(arguments, trials);
+    context.get().map_or(Ok(()), Context::check_audit_logs).map_err(|error| -> Box<dyn Error> { error })?;
+    Ok(conclusion)
 }
 
 async fn install(cluster: &Cluster, programs: &programs::Programs) -> Result<Controller, installation::Error> {

@@ -12,6 +12,8 @@ use waxseal_tests::python::Python;
 use waxseal_tests::report;
 use waxseal_tests::typage::Typage;
 
+use crate::rights;
+
 /// The cluster, the controller and the programs that all tests share.
 pub(crate) struct Context {
     /// The controller of the shared cluster. It is dropped before the cluster.
@@ -40,6 +42,15 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Fails if a controller on a shared cluster asked for anything that is not among its rights.
+    pub(crate) fn check_audit_logs(&self) -> TestResult {
+        rights::nothing_else_was_asked_for(&self.cluster)?;
+        let namespaced = self.namespaced_cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        namespaced.as_ref().map_or(Ok(()), |cluster| rights::nothing_else_was_asked_for(cluster))
+    }
+}
+
 /// A test may fail with any error, also a string, or by a panic.
 pub(crate) type TestResult = Result<(), Error>;
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -56,14 +67,15 @@ impl Test {
         Self::blocking(name, |context| context.cluster.block_on(run(context)))
     }
 
-    /// A test on a cluster of its own, without a controller.
+    /// A test on a cluster of its own, without a controller. At its end it checks what the controllers asked for.
     pub(crate) fn on_own_cluster(
         name: &'static str,
         run: impl AsyncFnOnce(&Context, &Cluster) -> TestResult + Send + 'static,
     ) -> Self {
         Self::blocking(name, |context| {
             let cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
-            cluster.block_on(run(context, &cluster))
+            cluster.block_on(run(context, &cluster))?;
+            rights::nothing_else_was_asked_for(&cluster)
         })
     }
 
