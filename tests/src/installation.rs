@@ -61,8 +61,13 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, Error> {
 
 /// Applies `deploy/waxseal.yaml` and `deploy/admission-policy.yaml`.
 pub async fn apply(cluster: &Cluster) -> Result<(), Error> {
-    apply_all(cluster, INSTALLATION).await?;
+    apply_without_policy(cluster).await?;
     apply_all(cluster, ADMISSION_POLICY).await
+}
+
+/// Applies `deploy/waxseal.yaml` alone.
+pub async fn apply_without_policy(cluster: &Cluster) -> Result<(), Error> {
+    apply_all(cluster, INSTALLATION).await
 }
 
 /// Applies `deploy/owner-references-rights.yaml`.

@@ -33,6 +33,7 @@ mod rotation;
 mod sealing;
 mod startup;
 mod steadiness;
+mod stolen_token;
 mod wraps;
 mod year;
 
@@ -94,6 +95,7 @@ fn tests() -> Vec<Test> {
         python_vectors::tests(),
         startup::tests(),
         steadiness::tests(),
+        stolen_token::tests(),
         wraps::tests(),
         year::tests(),
     ];
