@@ -169,9 +169,9 @@ impl Known {
 
     /// How long the reconcile waits, because somebody overwrites the status again and again.
     pub(super) fn pause(&self) -> Option<Duration> {
-        let Overwritten { last, .. } = self.object.overwritten;
-        let left = self.object.overwritten.delay().checked_sub(last?.elapsed())?;
-        Some(left).filter(|left| !left.is_zero())
+        let overwritten = self.object.overwritten;
+        let left = overwritten.delay().checked_sub(overwritten.last?.elapsed())?;
+        (!left.is_zero()).then_some(left)
     }
 
     /// Whether the status is about the present generation.
@@ -555,6 +555,23 @@ mod tests {
     fn using(key: &KeyId) -> SealedSecretStatus {
         let keys = BTreeMap::from([("e0000000000".to_owned(), vec![key.to_string()])]);
         SealedSecretStatus { keys, ..SealedSecretStatus::default() }
+    }
+
+    #[test]
+    fn a_reconcile_waits_while_somebody_overwrites_the_status_again_and_again() {
+        let objects = Objects::new(Scope::of(&[]));
+        objects.record_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
+        let (key, mut record) = object("1");
+        let mut pause_after = |forged| {
+            record.set_status(&SealedSecretStatus { observed_generation: forged, ..SealedSecretStatus::default() });
+            objects.record_sealed_secrets(Event::Applied(key.clone(), record.clone()));
+            objects.known(&key).expect("it is there").pause()
+        };
+        let pauses: Vec<_> = (0..7).map(|forged| pause_after(Some(forged))).collect();
+        assert_eq!(pauses.iter().map(Option::is_some).collect::<Vec<_>>(), [&[false; 6][..], &[true]].concat());
+        record.generation += 1;
+        objects.record_sealed_secrets(Event::Applied(key.clone(), record.clone()));
+        assert_eq!(objects.known(&key).expect("it is there").pause(), None, "a new generation");
     }
 
     #[test]
