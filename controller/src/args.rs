@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use thiserror::Error;
 use waxseal_shared::key_succession::{KeyGeneration, RenewalPeriodError, parse_renewal_period};
+use waxseal_shared::names::Namespace;
 use waxseal_shared::recovery_keys::{RecoveryKeyError, RecoveryKeys};
 use waxseal_shared::template::ForbiddenPrefix;
 use waxseal_shared::visible_text::visible_path;
@@ -56,10 +57,18 @@ pub(crate) struct Kubernetes {
     /// waxseal-system outside
     #[arg(long, env = "WAXSEAL_KEY_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) key_namespace: Option<String>,
-    /// The address and port of probes and metrics. Default in a cluster: port 8080 on all addresses of the Pod. Default
-    /// outside a cluster: 127.0.0.1:8080
+    /// Serve only these namespaces, with Roles there instead of a ClusterRole; can be given several times or with commas;
+    /// by default all namespaces
+    #[arg(long, env = "WAXSEAL_NAMESPACES", value_name = "NAMESPACE", value_delimiter = ',', value_parser = Namespace::parse)]
+    pub(crate) namespaces: Vec<Namespace>,
+    /// The address and port of the probes /livez and /readyz. Default in a cluster: port 8080 on all addresses of the Pod.
+    /// Default outside a cluster: 127.0.0.1:8080
     #[arg(long, env = "WAXSEAL_LISTEN", value_name = "ADDRESS")]
-    pub(crate) listen: Option<SocketAddr>,
+    listen: Option<SocketAddr>,
+    /// The address and port of /metrics. Default in a cluster: port 8081 on all addresses of the Pod. Default outside a
+    /// cluster: 127.0.0.1:8081
+    #[arg(long, env = "WAXSEAL_METRICS_LISTEN", value_name = "ADDRESS")]
+    metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) key_life: KeyLife,
     #[command(flatten)]
@@ -74,15 +83,24 @@ impl Kubernetes {
         self.kubeconfig.is_none() && self.context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
     }
 
-    /// The addresses to try, in this order. `[::]` also accepts IPv4 connections, but a machine can lack IPv6.
-    pub(crate) fn listen_addresses(&self) -> Vec<SocketAddr> {
-        const PORT: u16 = 8080;
-        match self.listen {
+    /// The addresses to try for the probes, in this order.
+    pub(crate) fn probe_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses(self.listen, 8080)
+    }
+
+    /// The addresses to try for the metrics, in this order.
+    pub(crate) fn metrics_addresses(&self) -> Vec<SocketAddr> {
+        self.addresses(self.metrics_listen, 8081)
+    }
+
+    /// `[::]` also accepts IPv4 connections, but a machine can lack IPv6.
+    fn addresses(&self, chosen: Option<SocketAddr>, port: u16) -> Vec<SocketAddr> {
+        match chosen {
             Some(address) => vec![address],
             None if self.is_in_cluster() => {
-                vec![(Ipv6Addr::UNSPECIFIED, PORT).into(), (Ipv4Addr::UNSPECIFIED, PORT).into()]
+                vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]
             }
-            None => vec![(Ipv4Addr::LOCALHOST, PORT).into()],
+            None => vec![(Ipv4Addr::LOCALHOST, port).into()],
         }
     }
 }

@@ -16,6 +16,7 @@ mod reconciler;
 mod record_cache;
 mod restore_detection;
 mod retry_delays;
+mod scope;
 mod secret_object;
 mod server;
 mod status_patch;
@@ -39,8 +40,10 @@ use crate::kubernetes::metrics::Metrics;
 use crate::kubernetes::objects::{Objects, SealedSecretParts, SecretParts, Unrecorded};
 use crate::kubernetes::reconciler::Context;
 use crate::kubernetes::restore_detection::RestoreDetection;
-use crate::kubernetes::server::Sources;
+use crate::kubernetes::scope::Scope;
+use crate::kubernetes::server::{Port, Readiness};
 use crate::kubernetes::stopping::StopSignals;
+use crate::kubernetes::watch_failures::Refusals;
 use crate::kubernetes::watches::Watches;
 use crate::kubernetes::work_queue::WorkQueue;
 
@@ -50,18 +53,21 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let recovery = args.recovery.read()?;
     let (client, last_contact, key_namespace) = cluster_choice::connect(&args).await?;
     let signals = StopSignals::handle()?;
-    let (listener, address) = server::bind(&args.listen_addresses())?;
+    let (probe_listener, address) = server::bind(&args.probe_addresses())?;
+    let (metrics_listener, metrics_address) = server::bind(&args.metrics_addresses())?;
 
-    let objects = Arc::new(Objects::new());
+    let scopes = Scope::of(&args.namespaces);
+    let objects = Arc::new(Objects::new(Arc::clone(&scopes)));
     let queue = Arc::new(WorkQueue::new());
     let (keys_sender, keys) = watch::channel(Keys::Loading);
     let metrics = Arc::new(Metrics::new(Arc::clone(&objects), keys.clone(), Arc::clone(&last_contact)));
     let restore_detection = Arc::new(RestoreDetection::new(Arc::clone(&objects)));
-    let watches = Watches::new(client.clone(), Arc::clone(&restore_detection), Arc::clone(&metrics));
+    let refusals = Arc::new(Refusals::default());
+    let watches =
+        Watches::new(client.clone(), Arc::clone(&restore_detection), Arc::clone(&metrics), Arc::clone(&refusals));
     let (stop_sender, stop) = watch::channel(false);
     let keys_changed = Arc::new(Notify::new());
-    let sources =
-        Sources { objects: Arc::clone(&objects), keys: keys.clone(), last_contact, metrics: Arc::clone(&metrics) };
+    let readiness = Readiness { objects: Arc::clone(&objects), keys: keys.clone(), last_contact, refusals };
     let context = Arc::new(Context {
         client: client.clone(),
         keys: keys.clone(),
@@ -71,15 +77,19 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
         large_objects: LargeObjects::new(),
     });
 
-    tracing::info!(%address, key_namespace, version = env!("CARGO_PKG_VERSION"), "started");
+    let namespaces = scope::listing(&*scopes);
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(%address, %metrics_address, key_namespace, namespaces, version, "started");
     let mut tasks = JoinSet::new();
-    tasks.spawn(server::serve(listener, sources));
+    tasks.spawn(server::serve(probe_listener, Port::Probes(readiness)));
+    tasks.spawn(server::serve(metrics_listener, Port::Metrics(Arc::clone(&metrics))));
     let generation = args.key_life.generation();
     let (events, waiting_events) = events::channel();
     tasks.spawn(events::write(client.clone(), key_namespace.clone(), waiting_events));
     let key_context = KeyContext {
         client: client.clone(),
         namespace: key_namespace.clone(),
+        scopes: Arc::clone(&scopes),
         changed: Arc::clone(&keys_changed),
         objects: Arc::clone(&objects),
         metrics,
@@ -93,15 +103,17 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
         let keys_changed = Arc::clone(&keys_changed);
         tasks.spawn(watches.clone().follow::<Unrecorded, _>(kind, selection, move |_| keys_changed.notify_one()));
     }
-    tasks.spawn(watches.clone().follow::<SealedSecretParts, _>("SealedSecrets", objects::sealed_secrets(), {
-        let (objects, queue) = (Arc::clone(&objects), Arc::clone(&queue));
-        move |event| queue.add(objects.record_sealed_secrets(event))
-    }));
-    tasks.spawn(watches.follow::<SecretParts, _>("Secrets", objects::marked_secrets(), {
-        let (objects, queue) = (Arc::clone(&objects), Arc::clone(&queue));
-        move |event| queue.add(objects.record_secrets(event))
-    }));
-    tasks.spawn(restore_detection::check(client, restore_detection));
+    for scope in &*scopes {
+        tasks.spawn(watches.clone().follow::<SealedSecretParts, _>("SealedSecrets", objects::sealed_secrets(scope), {
+            let (objects, queue) = (Arc::clone(&objects), Arc::clone(&queue));
+            move |event| queue.add(objects.record_sealed_secrets(event))
+        }));
+        tasks.spawn(watches.clone().follow::<SecretParts, _>("Secrets", objects::marked_secrets(scope), {
+            let (objects, queue) = (Arc::clone(&objects), Arc::clone(&queue));
+            move |event| queue.add(objects.record_secrets(event))
+        }));
+    }
+    tasks.spawn(restore_detection::check(client, key_namespace, restore_detection));
     tasks.spawn(workers::requeue_on_new_keys(keys, Arc::clone(&objects), Arc::clone(&queue)));
     tasks.spawn(orphans::report(objects));
     let workers = workers::start(&context, &queue, &stop);

@@ -1,4 +1,4 @@
-//! Arguments of `waxseal-controller kubernetes`: the cluster, `--listen` and `--forbid-metadata`.
+//! Arguments of `waxseal-controller kubernetes`: the cluster, the ports, and what is refused at the start.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -39,29 +39,38 @@ fn a_port_in_use_is_an_error_with_the_address() {
     let address = taken.local_addr().expect("it is bound").to_string();
     let kubeconfig = kubeconfig.to_str().expect("a plain path");
     let message = format!("failed to listen on {address}: Address already in use (os error 98)");
-    assert_fails(&["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead", "--listen", &address], &message);
+    for (taken, free) in [("--listen", "--metrics-listen"), ("--metrics-listen", "--listen")] {
+        let ports = [taken, &address, free, "127.0.0.1:0"];
+        let cluster = ["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead"];
+        assert_fails(&[&cluster[..], &ports].concat(), &message);
+    }
 }
 
-/// Port 8080 may be in use on this machine: then the error names the address.
+/// A default port may be in use on this machine: then the error names the address.
 #[test]
 fn outside_a_cluster_it_listens_on_loopback_by_default() {
+    let is_default = |given: &[&str], field: &str, address: &str| {
+        let line = first_line(given);
+        let failure = line["message"].as_str().unwrap_or_default();
+        assert!(line[field] == address || failure.starts_with(&format!("failed to listen on {address}: ")), "{line}");
+    };
+    is_default(&["--metrics-listen", "127.0.0.1:0"], "address", "127.0.0.1:8080");
+    is_default(&["--listen", "127.0.0.1:0"], "metrics_address", "127.0.0.1:8081");
+}
+
+/// Starts a controller with these arguments outside of any cluster; returns the first line of its log.
+fn first_line(arguments: &[&str]) -> serde_json::Value {
     let folder = TempDir::new().expect("a folder");
     let kubeconfig = folder.path().join("kubeconfig");
     fs::write(&kubeconfig, KUBECONFIG).expect("written");
     let kubeconfig = kubeconfig.to_str().expect("a plain path");
-    let mut child =
-        controller(&["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead"]).spawn().expect("the program runs");
+    let cluster = ["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead"];
+    let mut child = controller(&cluster).args(arguments).spawn().expect("the program runs");
     let mut line = String::new();
     BufReader::new(child.stderr.take().expect("stderr is piped")).read_line(&mut line).expect("a log");
     child.kill().expect("it is our child");
     child.wait().expect("it is our child");
-    let line: serde_json::Value = serde_json::from_str(&line).expect("a line of JSON");
-    let address = line["address"].as_str().map(str::to_owned);
-    let failure = line["message"].as_str().unwrap_or_default();
-    assert!(
-        address.as_deref() == Some("127.0.0.1:8080") || failure.starts_with("failed to listen on 127.0.0.1:8080: "),
-        "{line}"
-    );
+    serde_json::from_str(&line).expect("a line of JSON")
 }
 
 #[test]
@@ -117,4 +126,17 @@ fn an_empty_prefix_of_metadata_is_refused() {
         let expected = "invalid value '' for '--forbid-metadata <PREFIX>': an empty prefix would forbid all labels and annotations";
         assert!(output.status.code() == Some(2) && stderr.contains(expected), "{stderr}");
     }
+}
+
+#[test]
+fn a_namespace_that_cannot_exist_is_refused() {
+    for namespaces in ["", "shop,", "shop, blog", "Shop"] {
+        let output = controller(&["kubernetes", "--namespaces", namespaces]).output().expect("the program runs");
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        let expected = "for '--namespaces <NAMESPACE>': a namespace must be 1 to 63 lower-case letters";
+        assert!(output.status.code() == Some(2) && stderr.contains(expected), "{stderr}");
+    }
+    let mut with_variable = controller(&["kubernetes"]);
+    let output = with_variable.env("WAXSEAL_NAMESPACES", "").output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(2), "an empty variable does not mean all namespaces");
 }

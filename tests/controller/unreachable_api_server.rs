@@ -18,8 +18,9 @@ fn sigterm_ends_a_controller_that_waits_for_the_api_server() {
     let kubeconfig = folder.path().join("kubeconfig");
     fs::write(&kubeconfig, KUBECONFIG).expect("written");
     let kubeconfig = kubeconfig.to_str().expect("a plain path");
-    let arguments = ["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead", "--listen", "127.0.0.1:0"];
-    let mut child = controller(&arguments).spawn().expect("the program runs");
+    let cluster = ["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead"];
+    let ports = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    let mut child = controller(&cluster).args(ports).spawn().expect("the program runs");
     let mut stderr = child.stderr.take().expect("stderr is piped");
     let mut log = String::new();
     while !log.contains("trying again") {

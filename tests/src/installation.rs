@@ -30,9 +30,13 @@ pub const CONTEXT: &str = "waxseal-test";
 
 const DEFINITIONS: &str = include_str!("../../deploy/crds.yaml");
 const INSTALLATION: &str = include_str!("../../deploy/waxseal.yaml");
+const NAMESPACED_RIGHTS: &str = include_str!("../../deploy/namespaced-rights.yaml");
+/// The namespaces of `deploy/namespaced-rights.yaml`.
+const EXAMPLES: [&str; 2] = ["shop", "blog"];
 const ADMISSION_POLICY: &str = include_str!("../../deploy/admission-policy.yaml");
 const OWNER_REFERENCES_RIGHTS: &str = include_str!("../../deploy/owner-references-rights.yaml");
 const DEADLINE: Duration = Duration::from_secs(60);
+const ANY_PORT: &str = "127.0.0.1:0";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -61,8 +65,13 @@ pub fn definitions() -> Result<Vec<CustomResourceDefinition>, Error> {
 
 /// Applies `deploy/waxseal.yaml` and `deploy/admission-policy.yaml`.
 pub async fn apply(cluster: &Cluster) -> Result<(), Error> {
-    apply_all(cluster, INSTALLATION).await?;
+    apply_without_policy(cluster).await?;
     apply_all(cluster, ADMISSION_POLICY).await
+}
+
+/// Applies `deploy/waxseal.yaml` alone.
+pub async fn apply_without_policy(cluster: &Cluster) -> Result<(), Error> {
+    apply_all(cluster, INSTALLATION).await
 }
 
 /// Applies `deploy/owner-references-rights.yaml`.
@@ -70,21 +79,59 @@ pub async fn apply_owner_references_rights(cluster: &Cluster) -> Result<(), Erro
     apply_all(cluster, OWNER_REFERENCES_RIGHTS).await
 }
 
-async fn apply_all(cluster: &Cluster, manifests: &str) -> Result<(), Error> {
-    for object in objects::<DynamicObject>(manifests)? {
-        let types = object.types.clone().unwrap_or_default();
-        let failed =
-            |source| Error::Apply { kind: types.kind.clone(), name: object.name_any(), source: Box::new(source) };
-        let invalid = |_| Error::InvalidVersion { kind: types.kind.clone(), name: object.name_any() };
-        let kind = GroupVersionKind::try_from(&types).map_err(invalid)?;
-        let resource = ApiResource::from_gvk(&kind);
-        let api = match object.namespace() {
-            Some(namespace) => Api::<DynamicObject>::namespaced_with(cluster.client(), &namespace, &resource),
-            None => Api::all_with(cluster.client(), &resource),
-        };
-        let params = PatchParams::apply("test-installation");
-        api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.map_err(failed)?;
+/// Installs a controller that serves some namespaces: applies `deploy/waxseal.yaml` without its ClusterRole, and
+/// `deploy/namespaced-rights.yaml`, with these names in place of the names in the files.
+pub async fn apply_namespaced(cluster: &Cluster, key_namespace: &str, namespaces: &[&str]) -> Result<(), Error> {
+    for object in objects(&INSTALLATION.replace(KEY_NAMESPACE, key_namespace))? {
+        if !matches!(kind_of(&object), "ClusterRole" | "ClusterRoleBinding") {
+            apply_one(cluster, object).await?;
+        }
     }
+    for object in namespaced_rights(key_namespace, namespaces)? {
+        apply_one(cluster, object).await?;
+    }
+    Ok(())
+}
+
+/// The objects of `deploy/namespaced-rights.yaml`: each namespace gets the objects of one of the examples.
+fn namespaced_rights(key_namespace: &str, namespaces: &[&str]) -> Result<Vec<DynamicObject>, Error> {
+    let all = objects::<DynamicObject>(&NAMESPACED_RIGHTS.replace(KEY_NAMESPACE, key_namespace))?;
+    let of =
+        |namespace: &'static str| all.iter().filter(move |object| object.namespace().as_deref() == Some(namespace));
+    let of_keys = all.iter().filter(|object| object.namespace().as_deref() == Some(key_namespace));
+    let mut rights: Vec<_> = of_keys.cloned().collect();
+    for (namespace, example) in namespaces.iter().zip(EXAMPLES.into_iter().cycle()) {
+        rights.extend(of(example).cloned().map(|mut object| {
+            object.metadata.namespace = Some((*namespace).to_owned());
+            object
+        }));
+    }
+    Ok(rights)
+}
+
+fn kind_of(object: &DynamicObject) -> &str {
+    object.types.as_ref().map_or("", |types| &types.kind)
+}
+
+async fn apply_all(cluster: &Cluster, manifests: &str) -> Result<(), Error> {
+    for object in objects(manifests)? {
+        apply_one(cluster, object).await?;
+    }
+    Ok(())
+}
+
+async fn apply_one(cluster: &Cluster, object: DynamicObject) -> Result<(), Error> {
+    let types = object.types.clone().unwrap_or_default();
+    let failed = |source| Error::Apply { kind: types.kind.clone(), name: object.name_any(), source: Box::new(source) };
+    let invalid = |_| Error::InvalidVersion { kind: types.kind.clone(), name: object.name_any() };
+    let kind = GroupVersionKind::try_from(&types).map_err(invalid)?;
+    let resource = ApiResource::from_gvk(&kind);
+    let api = match object.namespace() {
+        Some(namespace) => Api::<DynamicObject>::namespaced_with(cluster.client(), &namespace, &resource),
+        None => Api::all_with(cluster.client(), &resource),
+    };
+    let params = PatchParams::apply("test-installation").force();
+    api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await.map_err(failed)?;
     Ok(())
 }
 
@@ -109,7 +156,7 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Starts a controller as the ServiceAccount of `deploy/`, with an empty environment and a free port.
+    /// Starts a controller as the ServiceAccount of `deploy/`, with an empty environment and free ports.
     ///
     /// `name` must be unique in the cluster: it is a part of the file names of the controller.
     pub async fn start(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self, Error> {
@@ -135,15 +182,21 @@ impl Controller {
 
     /// Like [`start`](Self::start), with a command that runs the program in another way.
     pub async fn start_command(cluster: &Cluster, command: Command, name: &str) -> Result<Self, Error> {
+        Self::start_in(cluster, command, name, KEY_NAMESPACE).await
+    }
+
+    /// Like [`start_command`](Self::start_command), as the ServiceAccount of another namespace.
+    pub async fn start_in(cluster: &Cluster, command: Command, name: &str, namespace: &str) -> Result<Self, Error> {
         let kubeconfig = cluster.folder().join(format!("{name}.kubeconfig"));
-        let credential = cluster.service_account_token(KEY_NAMESPACE, SERVICE_ACCOUNT).await?;
+        let credential = cluster.service_account_token(namespace, SERVICE_ACCOUNT).await?;
         cluster.write_kubeconfig(&kubeconfig, CONTEXT, &credential, "default")?;
         Self::start_with(cluster, command, name, kubeconfig)
     }
 
     fn start_with(cluster: &Cluster, mut command: Command, name: &str, kubeconfig: PathBuf) -> Result<Self, Error> {
         let log = cluster.folder().join(format!("{name}.log"));
-        command.args(["kubernetes", "--context", CONTEXT, "--listen", "127.0.0.1:0", "--kubeconfig"]);
+        command.args(["kubernetes", "--context", CONTEXT, "--listen", ANY_PORT, "--metrics-listen", ANY_PORT]);
+        command.arg("--kubeconfig");
         command.arg(&kubeconfig).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(&log).map_err(Error::Log)?);
         let process = cluster.spawn(&mut command)?;
@@ -159,10 +212,10 @@ impl Controller {
         ready.await.map_err(|source| Error::NotReady { source, log: last_lines(&self.log, 20) })
     }
 
-    /// Requests a path of the controller's HTTP server; `None` as long as it does not answer.
+    /// Requests a path from the port that serves it; `None` as long as the controller does not answer.
     pub async fn get(&self, path: &str) -> Option<(u16, String)> {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let address = self.address()?;
+        let address = if path == "/metrics" { self.metrics_address()? } else { self.address()? };
         let mut stream = tokio::net::TcpStream::connect(&address).await.ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
@@ -199,21 +252,41 @@ impl Controller {
         Ok(status.code())
     }
 
-    /// The address of its HTTP server; `None` as long as it does not listen.
+    /// The address of its probes; `None` as long as it does not listen.
     pub fn address(&self) -> Option<String> {
+        self.started_with("address")
+    }
+
+    /// The address of its metrics; `None` as long as it does not listen.
+    pub fn metrics_address(&self) -> Option<String> {
+        self.started_with("metrics_address")
+    }
+
+    /// A field of the log line that says that it has started.
+    fn started_with(&self, field: &str) -> Option<String> {
         let log = self.log_text();
         let started = log.lines().find(|line| line.contains("\"started\""))?;
         let line: serde_json::Value = serde_json::from_str(started).ok()?;
-        Some(line["address"].as_str()?.to_owned())
+        Some(line[field].as_str()?.to_owned())
     }
 }
 
 /// Writes the public keys of a cluster to a file, with `waxseal keys fetch`.
 pub fn fetch_keys(programs: &Programs, kubeconfig: &Path, output: &Path) -> std::io::Result<std::process::Output> {
+    fetch_keys_of(programs, kubeconfig, KEY_NAMESPACE, output)
+}
+
+/// Like [`fetch_keys`], for the keys in another namespace.
+pub fn fetch_keys_of(
+    programs: &Programs,
+    kubeconfig: &Path,
+    namespace: &str,
+    output: &Path,
+) -> std::io::Result<std::process::Output> {
     let mut fetch = Command::new(&programs.waxseal);
     fetch
         .env_clear()
-        .args(["keys", "fetch", "--context", CONTEXT, "--kubeconfig"])
+        .args(["keys", "fetch", "-n", namespace, "--context", CONTEXT, "--kubeconfig"])
         .arg(kubeconfig)
         .arg("-o")
         .arg(output);

@@ -1,4 +1,4 @@
-//! Attacks of a Pod on the controller's port for probes and metrics.
+//! The controller's ports for probes and for metrics, and attacks of a Pod on them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -6,13 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Probe;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::Api;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use waxseal_tests::cluster::Cluster;
-use waxseal_tests::installation::{self, Controller};
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
@@ -47,7 +52,8 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_own_cluster("http::probes_answer_while_file_descriptors_are_short", few_descriptors),
         Test::on_own_cluster("http::a_peer_with_many_connections_displaces_only_its_own", displacement),
         Test::new("http::every_connection_ends_even_with_a_slow_client", dawdling),
-        Test::new("http::only_three_paths_and_two_methods_are_answered", answers),
+        Test::new("http::each_port_answers_its_own_paths_and_two_methods", answers),
+        Test::new("http::probes_and_metrics_have_ports_in_the_deployment_and_only_metrics_are_let_in", ports),
     ]
 }
 
@@ -92,14 +98,19 @@ async fn few_descriptors(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// A slow client gets its answer while another peer opens twice as many connections as the server allows.
+/// On each port, a slow client gets its answer while another peer opens more connections than the server allows.
 async fn displacement(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let mut command = Command::new("sh");
     command.env_clear().args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(&context.programs.waxseal_controller);
     let controller = Controller::start_command(cluster, command, "displacement").await?;
     controller.ready().await?;
-    let address: SocketAddr = controller.address().ok_or("no address")?.parse()?;
+    let (probes, metrics) = addresses(&controller)?;
+    displaced(probes, "200 OK").await?;
+    displaced(metrics, "404 Not Found").await
+}
+
+async fn displaced(address: SocketAddr, status: &str) -> TestResult {
     let mut slow = TcpStream::connect(address).await?;
     slow.write_all(HALF_A_REQUEST).await?;
     let mut held = Vec::new();
@@ -115,48 +126,85 @@ async fn displacement(context: &Context, cluster: &Cluster) -> TestResult {
     slow.write_all(b"\r\n").await?;
     let mut answer = String::new();
     timeout(CLOSED_BY_THEN, slow.read_to_string(&mut answer)).await??;
-    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
     Ok(())
+}
+
+/// The addresses of the probes and of the metrics.
+fn addresses(controller: &Controller) -> Result<(SocketAddr, SocketAddr), Error> {
+    let probes = controller.address().ok_or("no address")?.parse()?;
+    Ok((probes, controller.metrics_address().ok_or("no address")?.parse()?))
 }
 
 /// One client sends nothing, one never ends its request, and one never ends its body.
 async fn dawdling(context: &Context) -> TestResult {
-    let address = context.controller.address().ok_or("no address")?;
     let body = b"GET /livez HTTP/1.1\r\nHost: waxseal\r\nContent-Length: 1000000\r\n\r\n";
-    for sent in [&b""[..], HALF_A_REQUEST, body] {
-        let mut stream = TcpStream::connect(&address).await?;
-        stream.write_all(sent).await?;
-        let ended = timeout(CLOSED_BY_THEN, stream.read_to_end(&mut Vec::new())).await;
-        assert!(ended.is_ok(), "the connection stays open after {:?}", String::from_utf8_lossy(sent));
+    let (probes, metrics) = addresses(&context.controller)?;
+    for address in [probes, metrics] {
+        for sent in [&b""[..], HALF_A_REQUEST, body] {
+            let mut stream = TcpStream::connect(address).await?;
+            stream.write_all(sent).await?;
+            let ended = timeout(CLOSED_BY_THEN, stream.read_to_end(&mut Vec::new())).await;
+            assert!(ended.is_ok(), "{address} stays open after {:?}", String::from_utf8_lossy(sent));
+        }
     }
     Ok(())
 }
 
 async fn answers(context: &Context) -> TestResult {
-    let address = context.controller.address().ok_or("no address")?;
-    for (request, status, body) in [
-        ("GET /livez", "200 OK", "ok"),
-        ("GET /livez?verbose", "200 OK", "ok"),
-        ("HEAD /livez", "200 OK", ""),
-        ("GET /readyz", "200 OK", "ok"),
-        ("GET /secrets", "404 Not Found", "not found"),
-        ("POST /livez", "405 Method Not Allowed", ""),
+    let (probes, metrics) = addresses(&context.controller)?;
+    for (address, request, status, body) in [
+        (probes, "GET /livez", "200 OK", "ok"),
+        (probes, "GET /livez?verbose", "200 OK", "ok"),
+        (probes, "HEAD /livez", "200 OK", ""),
+        (probes, "GET /readyz", "200 OK", "ok"),
+        (probes, "GET /metrics", "404 Not Found", "not found"),
+        (probes, "GET /secrets", "404 Not Found", "not found"),
+        (probes, "POST /livez", "405 Method Not Allowed", ""),
+        (metrics, "GET /livez", "404 Not Found", "not found"),
+        (metrics, "GET /readyz", "404 Not Found", "not found"),
+        (metrics, "HEAD /metrics", "200 OK", ""),
+        (metrics, "POST /metrics", "405 Method Not Allowed", ""),
     ] {
-        let answer = exchange(&address, request).await?;
+        let answer = exchange(address, request).await?;
         let (head, said) = answer.split_once("\r\n\r\n").ok_or("no head")?;
         assert!(head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {head}");
         assert!(head.contains("connection: close"), "{request}: {head}");
         assert_eq!(said, body, "{request}");
     }
-    let metrics = exchange(&address, "GET /metrics").await?;
-    assert!(metrics.contains("content-type: application/openmetrics-text; version=1.0.0"), "{metrics}");
-    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
-    let long = exchange(&address, &format!("GET /{}", "x".repeat(20_000))).await?;
-    assert!(long.starts_with("HTTP/1.1 4"), "{long}");
+    let text = exchange(metrics, "GET /metrics").await?;
+    assert!(text.contains("content-type: application/openmetrics-text; version=1.0.0"), "{text}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    for address in [probes, metrics] {
+        let long = exchange(address, &format!("GET /{}", "x".repeat(20_000))).await?;
+        assert!(long.starts_with("HTTP/1.1 4"), "{long}");
+    }
     Ok(())
 }
 
-async fn exchange(address: &str, request: &str) -> Result<String, Error> {
+async fn ports(context: &Context) -> TestResult {
+    let client = context.cluster.client();
+    let deployment = Api::<Deployment>::namespaced(client.clone(), KEY_NAMESPACE).get(SERVICE_ACCOUNT).await?;
+    let pod = deployment.spec.template.spec.ok_or("no Pod")?;
+    let container = &pod.containers[0];
+    let ports = container.ports.iter().flatten();
+    let ports: Vec<_> = ports.map(|port| (port.name.as_deref(), port.container_port)).collect();
+    assert_eq!(ports, [(Some("http"), 8080), (Some("metrics"), 8081)]);
+    let probe =
+        |probe: &Option<Probe>| probe.as_ref()?.http_get.as_ref().map(|get| (get.path.clone(), get.port.clone()));
+    let at_http = |path: &str| Some((Some(path.to_owned()), IntOrString::String("http".to_owned())));
+    assert_eq!(probe(&container.liveness_probe), at_http("/livez"));
+    assert_eq!(probe(&container.readiness_probe), at_http("/readyz"));
+
+    let policy = Api::<NetworkPolicy>::namespaced(client, KEY_NAMESPACE).get(SERVICE_ACCOUNT).await?;
+    let ingress = policy.spec.and_then(|spec| spec.ingress).unwrap_or_default();
+    let let_in: Vec<_> = ingress.iter().flat_map(|rule| rule.ports.iter().flatten()).collect();
+    assert_eq!(let_in.len(), 1);
+    assert_eq!(let_in[0].port, Some(IntOrString::String("metrics".to_owned())));
+    Ok(())
+}
+
+async fn exchange(address: SocketAddr, request: &str) -> Result<String, Error> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(format!("{request} HTTP/1.1\r\nHost: waxseal\r\n\r\n").as_bytes()).await?;
     let mut answer = String::new();
@@ -164,11 +212,11 @@ async fn exchange(address: &str, request: &str) -> Result<String, Error> {
     Ok(answer)
 }
 
-/// Clients that each hold an unfinished request, and count their connections. They end on drop.
+/// Clients that each hold an unfinished request on one of the two ports, and count their connections. They end on drop.
 fn hostile_clients(controller: &Controller, count: usize, opened: &Arc<AtomicUsize>) -> Result<JoinSet<()>, Error> {
-    let address: SocketAddr = controller.address().ok_or("no address")?.parse()?;
+    let (probes, metrics) = addresses(controller)?;
     let mut clients = JoinSet::new();
-    for _ in 0..count {
+    for address in [probes, metrics].into_iter().cycle().take(count) {
         let opened = Arc::clone(opened);
         clients.spawn(async move {
             loop {

@@ -19,6 +19,8 @@ mod key_succession;
 mod keys;
 mod kubectl;
 mod materialise;
+mod missing_rights;
+mod namespaced;
 mod peers;
 mod python_vectors;
 mod readme;
@@ -32,12 +34,13 @@ mod sealing;
 mod startup;
 mod status;
 mod steadiness;
+mod stolen_token;
 mod wraps;
 mod year;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Conclusion, Trial};
@@ -82,6 +85,8 @@ fn tests() -> Vec<Test> {
         keys::tests(),
         kubectl::tests(),
         materialise::tests(),
+        missing_rights::tests(),
+        namespaced::tests(),
         readme::tests(),
         readme_recovery::tests(),
         readme_rotating::tests(),
@@ -92,6 +97,7 @@ fn tests() -> Vec<Test> {
         startup::tests(),
         status::tests(),
         steadiness::tests(),
+        stolen_token::tests(),
         wraps::tests(),
         year::tests(),
     ];
@@ -107,7 +113,9 @@ fn run(arguments: &Arguments) -> Result<Conclusion, Box<dyn Error>> {
         let prepared = prepare()?;
         context.get_or_init(|| prepared);
     }
-    Ok(libtest_mimic::run(arguments, trials))
+    let conclusion = libtest_mimic::run(arguments, trials);
+    context.get().map_or(Ok(()), Context::check_audit_logs).map_err(|error| -> Box<dyn Error> { error })?;
+    Ok(conclusion)
 }
 
 async fn install(cluster: &Cluster, programs: &programs::Programs) -> Result<Controller, installation::Error> {
@@ -134,5 +142,6 @@ fn prepare() -> Result<Context, Box<dyn Error>> {
     }
     let seconds = start.elapsed().as_secs_f32();
     eprintln!("started a cluster with Waxseal in it in {seconds:.1} s: {}", cluster.url());
-    Ok(Context { controller, keys_file, cluster, programs, assets, typage, python })
+    let namespaced_cluster = Mutex::default();
+    Ok(Context { controller, keys_file, cluster, namespaced_cluster, programs, assets, typage, python })
 }

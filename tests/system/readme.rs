@@ -86,7 +86,7 @@ impl Person {
     fn prepare(&self, command: &mut Command) {
         command.env_clear().current_dir(self.folder()).env("PATH", &self.path).env("HOME", self.folder());
         // Several controllers run on this machine at once.
-        command.env("WAXSEAL_LISTEN", "127.0.0.1:0");
+        command.env("WAXSEAL_LISTEN", "127.0.0.1:0").env("WAXSEAL_METRICS_LISTEN", "127.0.0.1:0");
         if let Some(kubeconfig) = &self.kubeconfig {
             command.env("KUBECONFIG", kubeconfig);
         }

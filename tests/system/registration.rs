@@ -1,7 +1,7 @@
 //! The form of a test: a name and an async function from the context to a result.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use libtest_mimic::{Failed, Trial};
 use waxseal_tests::assets::Assets;
@@ -12,6 +12,8 @@ use waxseal_tests::python::Python;
 use waxseal_tests::report;
 use waxseal_tests::typage::Typage;
 
+use crate::rights;
+
 /// The cluster, the controller and the programs that all tests share.
 pub(crate) struct Context {
     /// The controller of the shared cluster. It is dropped before the cluster.
@@ -19,10 +21,34 @@ pub(crate) struct Context {
     /// The cluster's public keys, as `waxseal keys fetch` wrote them.
     pub(crate) keys_file: PathBuf,
     pub(crate) cluster: Cluster,
+    /// Started by the first test that needs it.
+    pub(crate) namespaced_cluster: Mutex<Option<Arc<Cluster>>>,
     pub(crate) programs: Programs,
     pub(crate) assets: Assets,
     pub(crate) typage: Typage,
     pub(crate) python: Python,
+}
+
+impl Context {
+    /// The cluster without a controller that serves all namespaces. All tests of controllers that serve only some
+    /// namespaces share it.
+    fn namespaced_cluster(&self) -> Result<Arc<Cluster>, Error> {
+        let mut started = self.namespaced_cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cluster) = &*started {
+            return Ok(Arc::clone(cluster));
+        }
+        let cluster = Cluster::start(&self.assets.kubernetes, &installation::definitions()?)?;
+        Ok(Arc::clone(started.insert(Arc::new(cluster))))
+    }
+}
+
+impl Context {
+    /// Fails if a controller on a shared cluster asked for anything that is not among its rights.
+    pub(crate) fn check_audit_logs(&self) -> TestResult {
+        rights::nothing_else_was_asked_for(&self.cluster)?;
+        let namespaced = self.namespaced_cluster.lock().unwrap_or_else(PoisonError::into_inner);
+        namespaced.as_ref().map_or(Ok(()), |cluster| rights::nothing_else_was_asked_for(cluster))
+    }
 }
 
 /// A test may fail with any error, also a string, or by a panic.
@@ -41,13 +67,25 @@ impl Test {
         Self::blocking(name, |context| context.cluster.block_on(run(context)))
     }
 
-    /// A test on a cluster of its own, without a controller.
+    /// A test on a cluster of its own, without a controller. At its end it checks what the controllers asked for.
     pub(crate) fn on_own_cluster(
         name: &'static str,
         run: impl AsyncFnOnce(&Context, &Cluster) -> TestResult + Send + 'static,
     ) -> Self {
         Self::blocking(name, |context| {
             let cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
+            cluster.block_on(run(context, &cluster))?;
+            rights::nothing_else_was_asked_for(&cluster)
+        })
+    }
+
+    /// A test of controllers that serve only some namespaces, on a cluster that it shares with others of its kind.
+    pub(crate) fn on_namespaced_cluster(
+        name: &'static str,
+        run: impl AsyncFnOnce(&Context, &Cluster) -> TestResult + Send + 'static,
+    ) -> Self {
+        Self::blocking(name, |context| {
+            let cluster = context.namespaced_cluster()?;
             cluster.block_on(run(context, &cluster))
         })
     }

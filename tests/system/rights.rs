@@ -16,7 +16,8 @@ use waxseal_tests::waiting;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, create, create_plain, opaque, patch, replace_spec, with_reason};
 
-/// The rights that `deploy/waxseal.yaml` gives the controller everywhere: resource and verbs.
+/// The rights that `deploy/waxseal.yaml` gives the controller everywhere, and `deploy/namespaced-rights.yaml` in each
+/// namespace that it serves: resource and verbs.
 const EVERYWHERE: [(&str, &[&str]); 3] = [
     ("sealedsecrets", &["get", "list", "watch"]),
     ("sealedsecrets/status", &["patch"]),
@@ -28,6 +29,8 @@ const IN_ITS_NAMESPACE: [(&str, &[&str]); 3] = [
     ("sealingkeys", &["create", "delete", "get", "list", "patch", "watch"]),
     ("sealingkeys/status", &["patch"]),
 ];
+/// The rights that `deploy/namespaced-rights.yaml` gives in addition in the controller's own namespace.
+const IDENTITIES: (&str, &[&str]) = ("secrets", &["create", "list", "patch", "watch"]);
 /// The controller patches a SealingKey only to make it as strict as its identity.
 const SELDOM_USED: (&str, &str) = ("sealingkeys", "patch");
 
@@ -36,6 +39,10 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("rights::one_object_needs_one_secret_write_and_one_status_write", cost),
         Test::new("rights::the_controller_asks_for_nothing_it_has_no_right_to", nothing_refused),
         Test::new("rights::the_controller_has_these_rights_and_no_others", golden),
+        Test::on_namespaced_cluster(
+            "rights::a_controller_of_some_namespaces_has_these_rights_and_no_others",
+            golden_namespaced,
+        ),
         Test::on_own_cluster("rights::the_controller_uses_all_rights_that_it_has", used),
         Test::on_cluster_as_in_openshift(
             "rights::an_owner_reference_is_restored_where_that_needs_another_right",
@@ -111,6 +118,35 @@ async fn nothing_refused(context: &Context) -> TestResult {
     Ok(())
 }
 
+/// Fails if a controller has asked for anything that is not among its rights, whether it got it or not.
+pub(crate) fn nothing_else_was_asked_for(cluster: &Cluster) -> TestResult {
+    let log = std::fs::read_to_string(cluster.audit_log())?;
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut of_controllers = events
+        .filter(|event| event["userAgent"].as_str().is_some_and(|agent| agent.starts_with("waxseal-controller/")));
+    let (everywhere, in_its_namespace) = (rights(&EVERYWHERE), rights(&IN_ITS_NAMESPACE));
+    let is_right = |event: &Value| {
+        let user = event["user"]["username"].as_str().unwrap_or_default();
+        // The controllers of the README's readers run as administrators, with the keys in the default namespace.
+        let key_namespace = user
+            .strip_prefix("system:serviceaccount:")
+            .map_or(KEY_NAMESPACE, |account| account.split(':').next().unwrap_or_default());
+        right_of(event).is_some_and(|right| {
+            let is_in_its_namespace = event["objectRef"]["namespace"] == key_namespace;
+            everywhere.contains(&right) || (is_in_its_namespace && in_its_namespace.contains(&right))
+        })
+    };
+    of_controllers.find(|event| !is_right(event)).map_or(Ok(()), |event| Err(format!("not a right: {event}").into()))
+}
+
+/// The resource and the verb of a request for an object.
+fn right_of(event: &Value) -> Option<(String, String)> {
+    let (object, verb) = (&event["objectRef"], event["verb"].as_str()?);
+    let resource = object["resource"].as_str()?;
+    let subresource = object["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
+    Some((format!("{resource}{subresource}"), verb.to_owned()))
+}
+
 type Rights = BTreeSet<(String, String)>;
 
 fn rights(listed: &[(&str, &[&str])]) -> Rights {
@@ -119,8 +155,8 @@ fn rights(listed: &[(&str, &[&str])]) -> Rights {
 }
 
 /// The rights of the controller's account on Secrets and on Waxseal's kinds, as the API server reports them.
-async fn granted(cluster: &Cluster, namespace: &str) -> Result<Rights, Error> {
-    let token = cluster.service_account_token(KEY_NAMESPACE, SERVICE_ACCOUNT).await?;
+async fn granted(cluster: &Cluster, key_namespace: &str, namespace: &str) -> Result<Rights, Error> {
+    let token = cluster.service_account_token(key_namespace, SERVICE_ACCOUNT).await?;
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
     let reviews = Api::<SelfSubjectRulesReview>::all(cluster.client_as(&token)?);
@@ -139,10 +175,24 @@ async fn granted(cluster: &Cluster, namespace: &str) -> Result<Rights, Error> {
 }
 
 async fn golden(context: &Context) -> TestResult {
-    assert_eq!(granted(&context.cluster, "default").await?, rights(&EVERYWHERE));
+    assert_eq!(granted(&context.cluster, KEY_NAMESPACE, "default").await?, rights(&EVERYWHERE));
     let mut in_its_namespace = rights(&EVERYWHERE);
     in_its_namespace.extend(rights(&IN_ITS_NAMESPACE));
-    assert_eq!(granted(&context.cluster, KEY_NAMESPACE).await?, in_its_namespace);
+    assert_eq!(granted(&context.cluster, KEY_NAMESPACE, KEY_NAMESPACE).await?, in_its_namespace);
+    Ok(())
+}
+
+async fn golden_namespaced(_: &Context, cluster: &Cluster) -> TestResult {
+    let (shop, blog) = (cluster.namespace("shop").await?, cluster.namespace("blog").await?);
+    let keys = cluster.namespace("keys").await?;
+    installation::apply_namespaced(cluster, keys.name(), &[shop.name(), blog.name()]).await?;
+    for namespace in [&shop, &blog] {
+        assert_eq!(granted(cluster, keys.name(), namespace.name()).await?, rights(&EVERYWHERE));
+    }
+    let mut in_its_namespace = rights(&[IDENTITIES]);
+    in_its_namespace.extend(rights(&IN_ITS_NAMESPACE));
+    assert_eq!(granted(cluster, keys.name(), keys.name()).await?, in_its_namespace);
+    assert_eq!(granted(cluster, keys.name(), "default").await?, Rights::new());
     Ok(())
 }
 
@@ -170,13 +220,7 @@ async fn used(context: &Context, cluster: &Cluster) -> TestResult {
     with_reason(&namespace, "web", "ForeignOwner").await?;
     plant_sealing_key(cluster).await?;
 
-    let of_a_resource = |event: &Value| -> Option<(String, String)> {
-        let (object, verb) = (&event["objectRef"], event["verb"].as_str()?);
-        let resource = object["resource"].as_str()?;
-        let subresource = object["subresource"].as_str().map(|name| format!("/{name}")).unwrap_or_default();
-        Some((format!("{resource}{subresource}"), verb.to_owned()))
-    };
-    let used: Rights = requests(cluster)?.iter().filter_map(of_a_resource).collect();
+    let used: Rights = requests(cluster)?.iter().filter_map(right_of).collect();
     let mut given = rights(&EVERYWHERE);
     given.extend(rights(&IN_ITS_NAMESPACE));
     let unused: Vec<_> =

@@ -1,5 +1,6 @@
 //! The controller while the API server is silent, restored or flooded, and while other users change what it wrote.
 
+use std::process::Command;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -11,7 +12,7 @@ use waxseal_shared::api_group::MARK_LABEL;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::freezing_proxy::FreezingProxy;
-use waxseal_tests::installation::{self, Controller};
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
@@ -30,7 +31,23 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("steadiness::frozen_connections_are_replaced", frozen),
         Test::on_own_cluster("steadiness::a_server_that_is_silent_from_the_start_is_reported", silent),
-        Test::blocking("steadiness::a_restored_store_is_detected", restored),
+        Test::blocking("steadiness::a_restored_store_is_detected", |context| {
+            restored(context, async |cluster, _| {
+                installation::apply(cluster).await?;
+                Ok(Controller::start(cluster, &context.programs, "restored").await?)
+            })
+        }),
+        Test::blocking("steadiness::a_restored_store_is_detected_by_a_controller_of_some_namespaces", |context| {
+            restored(context, async |cluster, namespace| {
+                installation::apply_namespaced(cluster, KEY_NAMESPACE, &[namespace.name()]).await?;
+                let mut command = Command::new(&context.programs.waxseal_controller);
+                command
+                    .env_clear()
+                    .env("WAXSEAL_NAMESPACES", namespace.name())
+                    .env("WAXSEAL_KEY_NAMESPACE", KEY_NAMESPACE);
+                Ok(Controller::start_command(cluster, command, "restored").await?)
+            })
+        }),
         Test::new("steadiness::a_removed_or_forged_status_is_corrected", forged),
         Test::new("steadiness::a_deleted_foreign_secret_is_replaced", foreign),
         Test::new("steadiness::a_foreign_secret_that_gets_the_mark_is_materialised", handed_over),
@@ -94,7 +111,7 @@ async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
     proxy.freeze_everything();
     let controller = Controller::start_through(cluster, &context.programs, "silent", proxy.address()).await?;
     waiting::until("a line about the silence", HEALED_AFTER_A_FREEZE, async || {
-        controller.log_text().contains("watching SealedSecrets failed").then_some(())
+        controller.log_text().contains("watching SealedSecrets in all namespaces failed").then_some(())
     })
     .await?;
     assert_eq!(controller.get("/readyz").await.map(|(code, _)| code), Some(503));
@@ -117,15 +134,17 @@ async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
 
 /// etcd is restored from a backup while the controller runs. In the backup one Secret has another value, and another
 /// object does not exist yet.
-fn restored(context: &Context) -> TestResult {
+fn restored(
+    context: &Context,
+    start: impl AsyncFnOnce(&Cluster, &Namespace) -> Result<Controller, Error>,
+) -> TestResult {
     let mut cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
     let backup = cluster.folder().join("backup");
     let (controller, namespace, installation) = cluster.block_on(async {
-        installation::apply(&cluster).await?;
-        let controller = Controller::start(&cluster, &context.programs, "restored").await?;
+        let namespace = cluster.namespace("restored").await?;
+        let controller = start(&cluster, &namespace).await?;
         controller.ready().await?;
         let installation = Installation::new(context, &cluster, &controller)?;
-        let namespace = cluster.namespace("restored").await?;
         create(&namespace, &installation.seal(&namespace, "db", "old")?).await?;
         with_reason(&namespace, "db", "Materialised").await?;
         Ok::<_, Error>((controller, namespace, installation))

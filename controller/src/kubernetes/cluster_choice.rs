@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::header::USER_AGENT;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use thiserror::Error;
@@ -12,6 +14,8 @@ use crate::args;
 
 const DEFAULT_KEY_NAMESPACE: &str = "waxseal-system";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The name of the program in the audit log of the API server.
+const PROGRAM: HeaderValue = HeaderValue::from_static(concat!("waxseal-controller/", env!("CARGO_PKG_VERSION")));
 
 #[derive(Debug, Error)]
 pub(super) enum ConnectError {
@@ -33,6 +37,7 @@ pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, Arc<Last
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // The library's retries make a call last for minutes. The controller's own retries have a deadline.
     config.default_retry = false;
+    config.headers.push((USER_AGENT, PROGRAM));
     let pod_namespace = args.is_in_cluster().then(|| config.default_namespace.clone());
     let key_namespace =
         args.key_namespace.clone().or(pod_namespace).unwrap_or_else(|| DEFAULT_KEY_NAMESPACE.to_owned());

@@ -36,6 +36,7 @@ use self::publication::{Publication, Requests};
 use super::lists::{self, Extent, Selection};
 use super::metrics::Metrics;
 use super::objects::{self, Objects};
+use super::scope::Scope;
 use crate::log::{self, Complaints};
 
 /// The time between two looks at the keys without a change of an identity Secret or SealingKey.
@@ -53,6 +54,8 @@ const NO_FIRST_KEY: &str = "there is no sealing key, because key generation is o
 pub(super) struct KeyContext {
     pub(super) client: Client,
     pub(super) namespace: String,
+    /// The scopes whose SealedSecrets can forbid a first key.
+    pub(super) scopes: Arc<[Scope]>,
     /// Notified at every change of an identity Secret or SealingKey.
     pub(super) changed: Arc<Notify>,
     pub(super) objects: Arc<Objects>,
@@ -63,6 +66,7 @@ pub(super) struct KeyContext {
 /// The identity Secrets and SealingKeys of one namespace.
 pub(super) struct KeySource {
     client: Client,
+    scopes: Arc<[Scope]>,
     changed: Arc<Notify>,
     counts: ObjectCounts,
     metrics: Arc<Metrics>,
@@ -87,11 +91,12 @@ struct KeyProblems {
 
 impl KeySource {
     pub(super) fn new(context: KeyContext, generation: KeyGeneration, recovery: RecoveryKeys) -> Self {
-        let KeyContext { client, namespace, changed, objects, metrics, events } = context;
+        let KeyContext { client, namespace, scopes, changed, objects, metrics, events } = context;
         Self {
             identities: IdentitySecrets::new(client.clone(), &namespace, events.clone()),
             publication: Publication::new(client.clone(), &namespace, events),
             client,
+            scopes,
             changed,
             counts: ObjectCounts::new(objects),
             metrics,
@@ -283,8 +288,18 @@ impl KeySource {
         Ok(made)
     }
 
+    /// Fails if the SealedSecrets of one scope cannot be listed: they may be sealed to a key that is lost.
     async fn has_first_key_obstacle(&self) -> Result<bool, KeyError> {
-        let selection = objects::sealed_secrets();
+        for scope in &*self.scopes {
+            if self.has_first_key_obstacle_in(scope).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn has_first_key_obstacle_in(&self, scope: &Scope) -> Result<bool, KeyError> {
+        let selection = objects::sealed_secrets(scope);
         let found = Notify::new();
         let listed = lists::list(&self.client, &selection, |object: DeserializeGuard<SealedSecret>| {
             let object = object.0.as_ref();
@@ -292,7 +307,7 @@ impl KeySource {
                 found.notify_one();
             }
         });
-        let failed = |error| KeyError::Api { operation: "list the SealedSecrets".to_owned(), error };
+        let failed = |error| KeyError::Api { operation: format!("list the SealedSecrets in {scope}"), error };
         tokio::select! {
             // Leaves the following pages unread.
             () = found.notified() => return Ok(true),
@@ -314,13 +329,19 @@ impl KeySource {
 /// The identity Secrets of the key namespace.
 pub(super) fn identity_secrets(namespace: &str) -> Selection {
     let path = Secret::url_path(&(), Some(namespace));
-    Selection { path, labels: None, fields: Some(OF_OUR_TYPE), extent: Extent::Metadata }
+    Selection {
+        scope: Scope::Namespace(namespace.into()),
+        path,
+        labels: None,
+        fields: Some(OF_OUR_TYPE),
+        extent: Extent::Metadata,
+    }
 }
 
 /// The SealingKeys of the key namespace.
 pub(super) fn sealing_keys(namespace: &str) -> Selection {
     let path = SealingKey::url_path(&(), Some(namespace));
-    Selection { path, labels: None, fields: None, extent: Extent::Metadata }
+    Selection { scope: Scope::Namespace(namespace.into()), path, labels: None, fields: None, extent: Extent::Metadata }
 }
 
 /// Gives the reconcilers the keys, which wakes them only if the keys differ from those before.

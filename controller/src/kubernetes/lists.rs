@@ -8,6 +8,8 @@ use kube::core::params::ListParams;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::scope::Scope;
+
 /// The largest number of objects in a page.
 const LARGEST_PAGE: usize = 500;
 /// The number of objects in the first page: their size is not known yet.
@@ -18,7 +20,8 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The objects of a list or watch, and the parts of them that the API server sends.
 #[derive(Clone)]
 pub(super) struct Selection {
-    /// The path of the collection, such as `/api/v1/secrets`.
+    pub(super) scope: Scope,
+    /// The path of the collection in this scope, such as `/api/v1/secrets`.
     pub(super) path: String,
     /// Only objects that this label selector selects.
     pub(super) labels: Option<&'static str>,

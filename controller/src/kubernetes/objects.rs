@@ -1,8 +1,9 @@
 //! The records of SealedSecrets and of the Secrets that carry the mark: all that the controller remembers of an object
 //! between two reconciles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Resource;
@@ -22,6 +23,11 @@ use super::key_use::{KeyCounts, KeyUse};
 use super::lists::{Extent, Selection};
 use super::object_key::ObjectKey;
 use super::record_cache::{Event, RecordCache, ResourceVersion, Versioned};
+use super::retry_delays;
+use super::scope::Scope;
+
+/// An overwritten status counts as the first one if the last one is this long ago.
+const OVERWRITES_PERIOD: Duration = Duration::from_mins(10);
 
 /// The record of a SealedSecret. A reconcile fetches the object itself.
 ///
@@ -40,6 +46,26 @@ pub(super) struct SealedSecretRecord {
     last_reason: Option<Reason>,
     /// How many reconciles ended with the same standing, one after another, directly before the last reconcile.
     repetitions: u32,
+    overwritten: Overwritten,
+}
+
+/// How often somebody else has overwritten the status of one generation, and when the last time was.
+#[derive(Clone, Copy, Debug, Default)]
+struct Overwritten {
+    times: u32,
+    last: Option<Instant>,
+}
+
+impl Overwritten {
+    fn again(self, now: Instant) -> Self {
+        let is_recent = self.last.is_some_and(|last| now.duration_since(last) < OVERWRITES_PERIOD);
+        Self { times: if is_recent { self.times.saturating_add(1) } else { 1 }, last: Some(now) }
+    }
+
+    /// The time until the status is put right, from the last overwrite on.
+    fn delay(self) -> Duration {
+        retry_delays::after_overwrites(self.times)
+    }
 }
 
 /// The record of a Secret that carries the mark. A clone shares its texts with the record.
@@ -62,7 +88,6 @@ pub(super) struct Known {
 /// The records of both kinds.
 pub(super) struct Objects {
     state: Mutex<State>,
-    listed: Notify,
     /// Notified whenever the counts of a key can have changed.
     key_use_changed: Notify,
 }
@@ -72,16 +97,16 @@ struct State {
     secrets: RecordCache<SecretRecord>,
 }
 
-/// All SealedSecrets, with their status.
-pub(super) fn sealed_secrets() -> Selection {
-    let path = SealedSecret::url_path(&(), None);
-    Selection { path, labels: None, fields: None, extent: Extent::Whole }
+/// The SealedSecrets of a scope, with their status.
+pub(super) fn sealed_secrets(scope: &Scope) -> Selection {
+    let path = SealedSecret::url_path(&(), scope.namespace());
+    Selection { scope: scope.clone(), path, labels: None, fields: None, extent: Extent::Whole }
 }
 
-/// The metadata of all Secrets that carry the mark.
-pub(super) fn marked_secrets() -> Selection {
-    let path = Secret::url_path(&(), None);
-    Selection { path, labels: Some(MARK_LABEL), fields: None, extent: Extent::Metadata }
+/// The metadata of the Secrets of a scope that carry the mark.
+pub(super) fn marked_secrets(scope: &Scope) -> Selection {
+    let path = Secret::url_path(&(), scope.namespace());
+    Selection { scope: scope.clone(), path, labels: Some(MARK_LABEL), fields: None, extent: Extent::Metadata }
 }
 
 impl Versioned for SealedSecretRecord {
@@ -116,15 +141,18 @@ impl SealedSecretRecord {
     fn keep_history(&mut self, older: Self) {
         if self.uid == older.uid && self.generation == older.generation {
             (self.last_reason, self.repetitions) = (older.last_reason, older.repetitions);
+            self.overwritten = older.overwritten;
         }
     }
 
     /// Whether the change from another record to this one can change the result of a reconcile.
     fn needs_reconcile_after(&self, older: &Self) -> bool {
-        self.uid != older.uid
-            || self.generation != older.generation
-            || self.is_being_deleted != older.is_being_deleted
-            || self.status != older.status
+        self.is_changed_after(older) || self.status != older.status
+    }
+
+    /// Whether anything but the status has changed.
+    fn is_changed_after(&self, older: &Self) -> bool {
+        self.uid != older.uid || self.generation != older.generation || self.is_being_deleted != older.is_being_deleted
     }
 }
 
@@ -137,6 +165,13 @@ impl Known {
         let object = JudgedObject { uid: &self.object.uid, generation: self.object.generation, forbidden };
         let secret = self.secret.as_ref().map(|secret| (&*secret.uid, &*secret.resource_version));
         settled.holds(&object, status, secret, ring)
+    }
+
+    /// How long the reconcile waits, because somebody overwrites the status again and again.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let overwritten = self.object.overwritten;
+        let left = overwritten.delay().checked_sub(overwritten.last?.elapsed())?;
+        (!left.is_zero()).then_some(left)
     }
 
     /// Whether the status is about the present generation.
@@ -156,28 +191,17 @@ impl Known {
 }
 
 impl Objects {
-    pub(super) fn new() -> Self {
-        let state = State { sealed_secrets: RecordCache::new(), secrets: RecordCache::new() };
-        Self { state: Mutex::new(state), listed: Notify::new(), key_use_changed: Notify::new() }
+    /// No records yet of the objects in these scopes.
+    pub(super) fn new(scopes: Arc<[Scope]>) -> Self {
+        let state = State { sealed_secrets: RecordCache::new(Arc::clone(&scopes)), secrets: RecordCache::new(scopes) };
+        Self { state: Mutex::new(state), key_use_changed: Notify::new() }
     }
 
-    /// Whether all SealedSecrets and all marked Secrets were listed since the start, or since the API server was restored.
-    pub(super) fn are_listed(&self) -> bool {
+    /// The scopes whose SealedSecrets or marked Secrets were not listed since the start, or since the API server was
+    /// restored.
+    pub(super) fn unlisted(&self) -> BTreeSet<Scope> {
         let state = self.lock();
-        state.sealed_secrets.is_complete() && state.secrets.is_complete()
-    }
-
-    /// Waits until all SealedSecrets and all marked Secrets are listed.
-    pub(super) async fn listed(&self) {
-        loop {
-            let mut listed = std::pin::pin!(self.listed.notified());
-            // Before the check: a list that ends between the check and the wait must wake this task.
-            listed.as_mut().enable();
-            if self.are_listed() {
-                return;
-            }
-            listed.await;
-        }
+        state.sealed_secrets.unlisted().iter().chain(state.secrets.unlisted()).cloned().collect()
     }
 
     /// Waits until the counts of a key can have changed since the last wait. Only one task may wait.
@@ -189,18 +213,24 @@ impl Objects {
     pub(super) fn record_sealed_secrets(&self, event: Event<SealedSecretRecord>) -> Vec<ObjectKey> {
         let cache = &mut self.lock().sealed_secrets;
         match event {
-            Event::Listed(listed, version) => {
-                cache.replace(listed, version, SealedSecretRecord::keep_history);
-                self.listed.notify_waiters();
+            Event::Listed(scope, listed, version) => {
+                cache.replace(&scope, listed, version, SealedSecretRecord::keep_history);
                 self.key_use_changed.notify_one();
-                cache.iter().map(|(key, _)| key.clone()).collect()
+                keys_in(&scope, cache)
             }
             Event::Applied(key, record) => {
                 let needs_reconcile = cache.get(&key).is_none_or(|known| {
                     !record.version.is_before(known.version) && record.needs_reconcile_after(known)
                 });
+                let is_overwritten = cache.get(&key).is_some_and(|known| !record.is_changed_after(known));
                 self.note_key_use(cache.get(&key), &record);
                 cache.apply(key.clone(), record, SealedSecretRecord::keep_history);
+                if needs_reconcile
+                    && is_overwritten
+                    && let Some(record) = cache.get_mut(&key)
+                {
+                    record.overwritten = record.overwritten.again(Instant::now());
+                }
                 needs_reconcile.then_some(key).into_iter().collect()
             }
             Event::Deleted(key, record) => {
@@ -215,11 +245,10 @@ impl Objects {
     pub(super) fn record_secrets(&self, event: Event<SecretRecord>) -> Vec<ObjectKey> {
         let state = &mut *self.lock();
         let changed = match event {
-            Event::Listed(listed, version) => {
-                state.secrets.replace(listed, version, |_, _| {});
-                self.listed.notify_waiters();
+            Event::Listed(scope, listed, version) => {
+                state.secrets.replace(&scope, listed, version, |_, _| {});
                 // Reconciles all objects, because the list does not say which Secrets were deleted.
-                state.sealed_secrets.iter().map(|(key, _)| key.clone()).collect()
+                keys_in(&scope, &state.sealed_secrets)
             }
             Event::Applied(key, record) => {
                 state.secrets.apply(key.clone(), record, |_, _| {});
@@ -233,9 +262,13 @@ impl Objects {
         changed.into_iter().filter(|key| state.sealed_secrets.get(key).is_some()).collect()
     }
 
-    /// Returns what is known of an object; `None` if it is gone or is being deleted.
+    /// Returns what is known of an object; `None` if it is gone, is being deleted, or if it is not known yet whether
+    /// there is a marked Secret of its name. In this case the list of the marked Secrets causes the reconcile.
     pub(super) fn known(&self, key: &ObjectKey) -> Option<Known> {
         let state = self.lock();
+        if !state.secrets.is_listed(key) {
+            return None;
+        }
         let object = state.sealed_secrets.get(key).filter(|object| !object.is_being_deleted)?.clone();
         Some(Known { object, secret: state.secrets.get(key).cloned() })
     }
@@ -289,7 +322,7 @@ impl Objects {
         let cache = &self.lock().sealed_secrets;
         let mut counts = KeyCounts::default();
         cache.iter().for_each(|(_, record)| record.key_use.count(key, &mut counts));
-        cache.is_complete().then_some(counts)
+        cache.unlisted().is_empty().then_some(counts)
     }
 
     fn note_key_use(&self, before: Option<&SealedSecretRecord>, now: &SealedSecretRecord) {
@@ -302,12 +335,10 @@ impl Objects {
     /// search and the one before. Nothing deletes such a Secret. Returns each orphan once.
     pub(super) fn new_orphans(&self) -> Vec<ObjectKey> {
         let state = &mut *self.lock();
-        if !state.sealed_secrets.is_complete() {
-            return Vec::new();
-        }
         let mut orphans = Vec::new();
         for (key, secret) in state.secrets.iter_mut() {
-            if !secret.is_marked_owned || secret.has_owner_reference || state.sealed_secrets.get(key).is_some() {
+            let may_have_object = !state.sealed_secrets.is_listed(key) || state.sealed_secrets.get(key).is_some();
+            if !secret.is_marked_owned || secret.has_owner_reference || may_have_object {
                 secret.searches = 0;
                 continue;
             }
@@ -329,6 +360,10 @@ impl Objects {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn keys_in(scope: &Scope, cache: &RecordCache<SealedSecretRecord>) -> Vec<ObjectKey> {
+    cache.iter().filter(|(key, _)| scope.contains(key)).map(|(key, _)| key.clone()).collect()
 }
 
 /// The parts of a SealedSecret that its record is made of. Deserialising drops the rest.
@@ -400,6 +435,7 @@ impl From<SealedSecretParts> for SealedSecretRecord {
             key_use: KeyUse::default(),
             last_reason: None,
             repetitions: 0,
+            overwritten: Overwritten::default(),
         };
         // A status that does not decode counts as absent: then a reconcile judges the object and replaces the status.
         let status = object.status.and_then(|text| serde_json::from_str::<SealedSecretStatus>(text.get()).ok());
@@ -446,9 +482,11 @@ mod tests {
 
     #[test]
     fn an_object_that_was_deleted_during_its_reconcile_gets_no_record() {
-        let objects = Objects::new();
+        let objects = Objects::new(Scope::of(&[]));
+        objects.record_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
         let (key, record) = object("1");
         objects.record_sealed_secrets(Event::Applied(key.clone(), record));
+        assert!(objects.known(&key).is_some());
         let (_, deleted) = object("2");
         objects.record_sealed_secrets(Event::Deleted(key.clone(), deleted));
         assert_eq!(objects.record_end(&key, Reason::Materialised, Some(object("2").1)), 0);
@@ -456,15 +494,37 @@ mod tests {
         assert!(objects.counts_by_reason().is_empty());
     }
 
+    /// Otherwise every reconcile would try to create its Secret.
+    #[test]
+    fn an_object_waits_for_the_list_of_the_secrets_of_its_namespace_alone() {
+        let [shop, blog] = ["shop", "blog"].map(|name| Scope::Namespace(name.into()));
+        let objects = Objects::new([shop.clone(), blog.clone()].into());
+        let (key, record) = object("1");
+        let listed = |scope: &Scope| Event::Listed(scope.clone(), Vec::new(), ResourceVersion::parse("1"));
+        let with_object = Event::Listed(shop.clone(), vec![(key.clone(), record)], ResourceVersion::parse("1"));
+        objects.record_sealed_secrets(with_object);
+        assert_eq!(objects.record_secrets(listed(&blog)), []);
+        assert!(objects.known(&key).is_none());
+        assert_eq!(objects.unlisted(), [blog.clone(), shop.clone()].into());
+        assert_eq!(objects.record_secrets(listed(&shop)), std::slice::from_ref(&key));
+        assert!(objects.known(&key).is_some());
+        assert_eq!(objects.unlisted(), [blog].into());
+        objects.clear();
+        assert!(objects.known(&key).is_none() && objects.unlisted().contains(&shop));
+    }
+
     #[test]
     fn counts_are_unknown_until_all_objects_are_listed() {
-        let objects = Objects::new();
+        let objects = Objects::new(Scope::of(&[]));
         let key = KeyId::parse("k0123456789abcdef").expect("a key id");
         let (name, mut record) = object("1");
         record.set_status(&using(&key));
         objects.record_sealed_secrets(Event::Applied(name.clone(), record.clone()));
         assert_eq!(objects.counts_of_key(&key), None);
-        let listed = || Event::Listed(vec![(name.clone(), record.clone())], ResourceVersion::parse("1"));
+        let listed = || {
+            let (scope, version) = (Scope::AllNamespaces, ResourceVersion::parse("1"));
+            Event::Listed(scope, vec![(name.clone(), record.clone())], version)
+        };
         objects.record_sealed_secrets(listed());
         assert_eq!(objects.counts_of_key(&key), Some(KeyCounts { objects: 1, only_objects: 1 }));
         objects.clear();
@@ -473,10 +533,10 @@ mod tests {
 
     #[test]
     fn each_change_of_the_counts_is_noticed_and_no_other() {
-        let objects = Objects::new();
+        let objects = Objects::new(Scope::of(&[]));
         let is_noticed = || objects.key_use_changed().now_or_never().is_some();
         let (name, plain) = object("1");
-        objects.record_sealed_secrets(Event::Listed(Vec::new(), ResourceVersion::parse("1")));
+        objects.record_sealed_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
         assert!(is_noticed() && !is_noticed(), "a list");
         objects.record_sealed_secrets(Event::Applied(name.clone(), plain));
         assert!(is_noticed(), "a new object");
@@ -499,8 +559,25 @@ mod tests {
     }
 
     #[test]
+    fn a_reconcile_waits_while_somebody_overwrites_the_status_again_and_again() {
+        let objects = Objects::new(Scope::of(&[]));
+        objects.record_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
+        let (key, mut record) = object("1");
+        let mut pause_after = |forged| {
+            record.set_status(&SealedSecretStatus { observed_generation: forged, ..SealedSecretStatus::default() });
+            objects.record_sealed_secrets(Event::Applied(key.clone(), record.clone()));
+            objects.known(&key).expect("it is there").pause()
+        };
+        let pauses: Vec<_> = (0..7).map(|forged| pause_after(Some(forged))).collect();
+        assert_eq!(pauses.iter().map(Option::is_some).collect::<Vec<_>>(), [&[false; 6][..], &[true]].concat());
+        record.generation += 1;
+        objects.record_sealed_secrets(Event::Applied(key.clone(), record.clone()));
+        assert_eq!(objects.known(&key).expect("it is there").pause(), None, "a new generation");
+    }
+
+    #[test]
     fn an_event_that_changes_nothing_or_is_late_causes_no_reconcile() {
-        let objects = Objects::new();
+        let objects = Objects::new(Scope::of(&[]));
         let record = |version| {
             let (key, record) = object(version);
             objects.record_sealed_secrets(Event::Applied(key, record)).len()

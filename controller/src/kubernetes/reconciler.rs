@@ -107,6 +107,9 @@ impl Judged {
 pub(super) async fn reconcile(key: &ObjectKey, context: &Context) -> Option<Duration> {
     let keys = context.keys.borrow().clone();
     let known = context.objects.known(key)?;
+    if let Some(pause) = known.pause() {
+        return Some(pause);
+    }
     let result = tokio::time::timeout(DEADLINE, try_reconcile(key, &known, &keys, context)).await;
     let Outcome { reason, record } = match result.unwrap_or(Err(ReconcileError::TimedOut)) {
         Ok(outcome) => outcome?,
@@ -324,12 +327,14 @@ mod tests {
 
     use super::*;
     use crate::kubernetes::answer_deadlines;
+    use crate::kubernetes::scope::Scope;
 
     #[tokio::test]
     async fn timeouts_and_failed_status_writes_are_counted() {
         let url = "http://127.0.0.1:1".parse().expect("a URL");
         let (_, last_contact) = answer_deadlines::connect(Config::new(url)).expect("a client");
-        let metrics = Metrics::new(Arc::new(Objects::new()), watch::channel(Keys::Loading).1, last_contact);
+        let objects = Arc::new(Objects::new(Scope::of(&[])));
+        let metrics = Metrics::new(objects, watch::channel(Keys::Loading).1, last_contact);
         let key = ObjectKey::new("shop", "db");
         for error in
             [ReconcileError::TimedOut, ReconcileError::PatchStatus(kube::Error::LinesCodecMaxLineLengthExceeded)]

@@ -1,8 +1,10 @@
 //! The cache of all objects of one kind: one small record for each, however large the object is.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::object_key::ObjectKey;
+use super::scope::Scope;
 
 /// A resourceVersion as a number. Kubernetes promises that a later version is a greater number.
 ///
@@ -29,8 +31,8 @@ pub(super) trait Versioned {
 /// What a list or a watch event reports.
 #[derive(Debug)]
 pub(super) enum Event<R> {
-    /// All objects of the kind, and the version of the list.
-    Listed(Vec<(ObjectKey, R)>, ResourceVersion),
+    /// All objects of the kind in this place, and the version of the list.
+    Listed(Scope, Vec<(ObjectKey, R)>, ResourceVersion),
     /// One object that was added or changed.
     Applied(ObjectKey, R),
     /// One object that was deleted, with its last state.
@@ -42,17 +44,25 @@ pub(super) enum Event<R> {
 /// An event can be older than a record that a write has left here: of two states of an object the later one is kept.
 pub(super) struct RecordCache<R> {
     records: HashMap<ObjectKey, R>,
-    is_complete: bool,
+    scopes: Arc<[Scope]>,
+    /// The scopes that were not listed since the start, or since the records were removed.
+    unlisted: Vec<Scope>,
 }
 
 impl<R: Versioned> RecordCache<R> {
-    pub(super) fn new() -> Self {
-        Self { records: HashMap::new(), is_complete: false }
+    /// An empty cache of the objects in these scopes.
+    pub(super) fn new(scopes: Arc<[Scope]>) -> Self {
+        Self { records: HashMap::new(), unlisted: scopes.to_vec(), scopes }
     }
 
-    /// Whether all objects were listed since the start, or since the records were removed.
-    pub(super) fn is_complete(&self) -> bool {
-        self.is_complete
+    /// The scopes whose objects were not listed since the start, or since the records were removed.
+    pub(super) fn unlisted(&self) -> &[Scope] {
+        &self.unlisted
+    }
+
+    /// Whether the objects in the scope of this object were listed.
+    pub(super) fn is_listed(&self, key: &ObjectKey) -> bool {
+        !self.unlisted.iter().any(|scope| scope.contains(key))
     }
 
     pub(super) fn get(&self, key: &ObjectKey) -> Option<&R> {
@@ -88,9 +98,15 @@ impl<R: Versioned> RecordCache<R> {
         }
     }
 
-    /// Replaces all records with a complete list, but keeps records that are later than the list.
-    pub(super) fn replace(&mut self, listed: Vec<(ObjectKey, R)>, version: ResourceVersion, merge: impl Fn(&mut R, R)) {
-        let mut known = std::mem::take(&mut self.records);
+    /// Replaces all records of a scope with a complete list, but keeps records that are later than the list.
+    pub(super) fn replace(
+        &mut self,
+        scope: &Scope,
+        listed: Vec<(ObjectKey, R)>,
+        version: ResourceVersion,
+        merge: impl Fn(&mut R, R),
+    ) {
+        let mut known: HashMap<_, _> = self.records.extract_if(|key, _| scope.contains(key)).collect();
         for (key, mut record) in listed {
             match known.remove(&key) {
                 Some(later) if version.is_before(later.version()) => record = later,
@@ -100,14 +116,14 @@ impl<R: Versioned> RecordCache<R> {
             self.records.insert(key, record);
         }
         self.records.extend(known.into_iter().filter(|(_, known)| version.is_before(known.version())));
-        self.is_complete = true;
+        self.unlisted.retain(|unlisted| unlisted != scope);
     }
 
     /// Removes all records: the API server was restored to an earlier state, and versions from before do not compare
     /// with those from now on.
     pub(super) fn clear(&mut self) {
         self.records.clear();
-        self.is_complete = false;
+        self.unlisted = self.scopes.to_vec();
     }
 }
 
@@ -129,7 +145,7 @@ mod tests {
     }
 
     fn cache(records: &[(&str, Record)]) -> RecordCache<Record> {
-        let mut cache = RecordCache::new();
+        let mut cache = RecordCache::new(Scope::of(&[]));
         for (name, record) in records {
             cache.apply(key(name), record.clone(), |_, _| {});
         }
@@ -157,8 +173,8 @@ mod tests {
     #[test]
     fn a_list_removes_absent_objects_but_keeps_later_ones() {
         let mut cache = cache(&[("gone", Record(1, "")), ("later", Record(9, "")), ("stays", Record(2, "old"))]);
-        cache.replace(vec![(key("stays"), Record(3, "new"))], ResourceVersion(5), |_, _| {});
-        assert!(cache.is_complete());
+        cache.replace(&Scope::AllNamespaces, vec![(key("stays"), Record(3, "new"))], ResourceVersion(5), |_, _| {});
+        assert_eq!(cache.unlisted(), []);
         assert!(cache.get(&key("gone")).is_none());
         assert_eq!(cache.get(&key("stays")), Some(&Record(3, "new")));
         assert!(cache.get(&key("later")).is_some());
@@ -168,16 +184,30 @@ mod tests {
     #[test]
     fn a_list_replaces_records_that_are_older_than_it() {
         let mut cache = cache(&[("db", Record(7, "before the restore"))]);
-        cache.replace(vec![(key("db"), Record(3, "restored"))], ResourceVersion(9), |_, _| {});
+        cache.replace(&Scope::AllNamespaces, vec![(key("db"), Record(3, "restored"))], ResourceVersion(9), |_, _| {});
         assert_eq!(cache.get(&key("db")), Some(&Record(3, "restored")));
     }
 
     #[test]
     fn a_cache_without_its_records_is_not_complete() {
         let mut cache = cache(&[]);
-        cache.replace(vec![(key("db"), Record(1, ""))], ResourceVersion(5), |_, _| {});
+        cache.replace(&Scope::AllNamespaces, vec![(key("db"), Record(1, ""))], ResourceVersion(5), |_, _| {});
         cache.clear();
-        assert!(!cache.is_complete());
+        assert_eq!(cache.unlisted(), [Scope::AllNamespaces]);
+    }
+
+    #[test]
+    fn a_list_of_one_namespace_says_nothing_about_another() {
+        let [shop, blog] = ["shop", "blog"].map(|name| Scope::Namespace(name.into()));
+        let mut cache = RecordCache::new([shop.clone(), blog.clone()].into());
+        let post = ObjectKey::new("blog", "post");
+        cache.replace(&blog, vec![(post.clone(), Record(1, ""))], ResourceVersion(1), |_, _| {});
+        assert!(cache.is_listed(&post) && !cache.is_listed(&key("db")));
+        assert_eq!(cache.unlisted(), std::slice::from_ref(&shop));
+        cache.replace(&shop, vec![(key("db"), Record(2, ""))], ResourceVersion(5), |_, _| {});
+        assert!(cache.get(&post).is_some() && cache.is_listed(&key("db")));
+        cache.replace(&shop, Vec::new(), ResourceVersion(6), |_, _| {});
+        assert!(cache.get(&post).is_some() && cache.get(&key("db")).is_none());
     }
 
     #[test]

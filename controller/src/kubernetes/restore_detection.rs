@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kube::{Client, Resource};
 use tokio::sync::watch;
-use waxseal_shared::sealed_secret::SealedSecret;
+use waxseal_shared::sealing_key::SealingKey;
 
 use super::lists;
 use super::objects::Objects;
@@ -63,8 +63,10 @@ impl RestoreDetection {
 }
 
 /// Asks the API server for its version again and again. Ignores failures: the watches report them.
-pub(super) async fn check(client: Client, restore_detection: Arc<RestoreDetection>) {
-    let path = SealedSecret::url_path(&(), None);
+///
+/// Asks for SealingKeys, because the controller may list them whatever namespaces it serves.
+pub(super) async fn check(client: Client, key_namespace: String, restore_detection: Arc<RestoreDetection>) {
+    let path = SealingKey::url_path(&(), Some(&key_namespace));
     loop {
         tokio::time::sleep(INTERVAL).await;
         let before = restore_detection.latest();
@@ -76,11 +78,12 @@ pub(super) async fn check(client: Client, restore_detection: Arc<RestoreDetectio
 
 #[cfg(test)]
 mod tests {
+    use super::super::scope::Scope;
     use super::*;
 
     #[test]
     fn an_older_version_is_a_restore_and_is_reported_once() {
-        let version = RestoreDetection::new(Arc::new(Objects::new()));
+        let version = RestoreDetection::new(Arc::new(Objects::new(Scope::of(&[]))));
         for seen in ["7", "9", "8", "not a number"] {
             version.record(seen);
         }

@@ -1,8 +1,8 @@
-//! Probes and metrics over HTTP. The server decrypts nothing and reads no body.
+//! Probes and metrics over HTTP, each on a port of its own. The server decrypts nothing and reads no body.
 //!
-//! Every Pod that reaches the port can be hostile. So a connection answers one request and has a deadline. If too many
-//! connections are open, a new one closes the oldest connection of the peer that has the most connections: the kubelet
-//! always gets its answer, however many connections another peer opens.
+//! Every Pod that reaches a port can be hostile. So a connection answers one request and has a deadline. If too many
+//! connections of a port are open, a new one closes the oldest connection of the peer that has the most connections:
+//! the kubelet always gets its answer, however many connections another peer opens.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -27,16 +27,18 @@ use waxseal_shared::reason::Reason;
 use super::answer_deadlines::LastContact;
 use super::metrics::Metrics;
 use super::objects::Objects;
+use super::scope;
+use super::watch_failures::Refusals;
 
 /// After this time without an answer the controller is not ready. It asks the API server something every 15 s.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
-/// The largest number of open connections. Each needs about 10 KiB of memory.
+/// The largest number of open connections of a port. Each needs about 10 KiB of memory.
 const MAX_CONNECTIONS: u64 = 256;
-/// Connections use at most a quarter of the file descriptors that the process may open.
-const SHARE_OF_DESCRIPTORS: u64 = 4;
+/// The connections of a port use at most an eighth of the file descriptors that the process may open.
+const SHARE_OF_DESCRIPTORS: u64 = 8;
 /// The largest number of connections that wait to be accepted; Linux allows no more by default.
 const BACKLOG: u32 = 4096;
 /// A connection ends after this time. By default the kubelet waits for 1 s, and Prometheus for 10 s.
@@ -80,23 +82,31 @@ fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, bound))
 }
 
-/// The sources of the answers.
-pub(super) struct Sources {
+/// What a port answers.
+pub(super) enum Port {
+    /// `/livez` and `/readyz`.
+    Probes(Readiness),
+    /// `/metrics`.
+    Metrics(Arc<Metrics>),
+}
+
+/// What the readiness of the controller depends on.
+pub(super) struct Readiness {
     pub(super) objects: Arc<Objects>,
     pub(super) keys: watch::Receiver<Keys>,
     pub(super) last_contact: Arc<LastContact>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) refusals: Arc<Refusals>,
 }
 
-/// Serves `/livez`, `/readyz` and `/metrics` until it is dropped.
-pub(super) async fn serve(listener: TcpListener, sources: Sources) {
-    let sources = Arc::new(sources);
+/// Serves a port until it is dropped.
+pub(super) async fn serve(listener: TcpListener, port: Port) {
+    let port = Arc::new(port);
     let mut open = OpenConnections::new();
     let mut logged_at: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                open.add(stream, peer.ip(), &sources);
+                open.add(stream, peer.ip(), &port);
                 // Lets the connection start before the next connection can close it.
                 tokio::task::yield_now().await;
             }
@@ -111,7 +121,7 @@ pub(super) async fn serve(listener: TcpListener, sources: Sources) {
     }
 }
 
-/// The open connections.
+/// The open connections of a port.
 struct OpenConnections {
     most: usize,
     oldest_first: VecDeque<OpenConnection>,
@@ -132,12 +142,12 @@ impl OpenConnections {
     /// Serves a connection; closes another connection if too many are open.
     ///
     /// A panic ends only its connection: a hostile request must not end the controller.
-    fn add(&mut self, stream: TcpStream, peer: IpAddr, sources: &Arc<Sources>) {
+    fn add(&mut self, stream: TcpStream, peer: IpAddr, port: &Arc<Port>) {
         self.oldest_first.retain(|connection| !connection.task.is_finished());
         if self.oldest_first.len() >= self.most {
             self.close_one();
         }
-        let task = tokio::spawn(serve_connection(stream, Arc::clone(sources))).abort_handle();
+        let task = tokio::spawn(serve_connection(stream, Arc::clone(port))).abort_handle();
         self.oldest_first.push_back(OpenConnection { peer, task });
     }
 
@@ -156,8 +166,8 @@ impl OpenConnections {
 }
 
 /// Answers one request. Logs no failure: hostile clients could fill the log.
-async fn serve_connection(stream: TcpStream, sources: Arc<Sources>) {
-    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(sources.answer(&request))));
+async fn serve_connection(stream: TcpStream, port: Arc<Port>) {
+    let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(port.answer(&request))));
     let connection = http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(MAX_REQUEST_HEAD)
@@ -165,30 +175,42 @@ async fn serve_connection(stream: TcpStream, sources: Arc<Sources>) {
     let _ = tokio::time::timeout(CONNECTION_DEADLINE, connection).await;
 }
 
-impl Sources {
+impl Port {
     fn answer(&self, request: &Request<Incoming>) -> Response<String> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return response(StatusCode::METHOD_NOT_ALLOWED, (ALLOW, "GET, HEAD"), String::new());
         }
         let text = |code, body: &str| response(code, (CONTENT_TYPE, PLAIN_TEXT), body.to_owned());
-        match request.uri().path() {
-            "/livez" => text(StatusCode::OK, "ok"),
-            "/readyz" => match self.missing_for_readiness() {
+        match (self, request.uri().path()) {
+            (Self::Probes(_), "/livez") => text(StatusCode::OK, "ok"),
+            (Self::Probes(readiness), "/readyz") => match readiness.missing() {
                 None => text(StatusCode::OK, "ok"),
                 Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &reason),
             },
-            "/metrics" => response(StatusCode::OK, (CONTENT_TYPE, OPEN_METRICS), self.metrics.to_text()),
+            (Self::Metrics(metrics), "/metrics") => {
+                response(StatusCode::OK, (CONTENT_TYPE, OPEN_METRICS), metrics.to_text())
+            }
             _ => text(StatusCode::NOT_FOUND, "not found"),
         }
     }
+}
 
-    /// Returns why the controller is not ready: its keys, the first list of all objects, or the API server is missing.
-    fn missing_for_readiness(&self) -> Option<String> {
-        let silence = self.last_contact.age();
+impl Readiness {
+    /// Returns why the controller is not ready: a right, its keys, the first list of all objects, or the API server is
+    /// missing.
+    fn missing(&self) -> Option<String> {
+        let (silence, refused) = (self.last_contact.age(), self.refusals.all());
+        if !refused.is_empty() {
+            let refused = refused.into_iter().collect::<Vec<_>>().join(", ");
+            return Some(format!("{}: the controller may not list and watch {refused}", Reason::Forbidden.as_str()));
+        }
+        let unlisted = self.objects.unlisted();
         match &*self.keys.borrow() {
             Keys::Loading => Some(Reason::KeysLoading.as_str().to_owned()),
             Keys::Awaiting => Some(Reason::AwaitingKeys.as_str().to_owned()),
-            Keys::Held(_) if !self.objects.are_listed() => Some("SealedSecretsLoading".to_owned()),
+            Keys::Held(_) if !unlisted.is_empty() => {
+                Some(format!("SealedSecretsLoading: not listed yet: {}", scope::listing(&unlisted)))
+            }
             Keys::Held(_) if silence > LONGEST_SILENCE => {
                 Some(format!("ApiUnavailable: the API server has sent nothing for {} s", silence.as_secs()))
             }

@@ -1,10 +1,12 @@
 //! The failures of one watch: how they are logged and counted, and the time until the next attempt.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::api_failure;
 use super::metrics::Metrics;
+use super::scope::Scope;
 
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest time until the next attempt: after an outage every watch continues within seconds, and one request in
@@ -16,25 +18,48 @@ const REPETITION: Duration = Duration::from_mins(1);
 /// definitions, answers with them for a moment.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The failures of the watch of one kind, since its last success.
+/// The lists and watches that the API server refuses because the controller has no right to them.
+#[derive(Default)]
+pub(super) struct Refusals(Mutex<BTreeSet<String>>);
+
+impl Refusals {
+    /// What is refused, such as "SealedSecrets in shop".
+    pub(super) fn all(&self) -> BTreeSet<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Adds or removes an entry.
+    fn change(&self, change: impl FnOnce(&mut BTreeSet<String>) -> bool) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// The failures of the watch of one kind in one scope, since its last success.
 pub(super) struct WatchFailures {
     kind: &'static str,
+    /// Kind and scope, such as "SealedSecrets in shop".
+    subject: String,
     metrics: Arc<Metrics>,
+    refusals: Arc<Refusals>,
     delay: Duration,
     started: Instant,
     last: Option<(Instant, String)>,
 }
 
 impl WatchFailures {
-    pub(super) fn new(kind: &'static str, metrics: Arc<Metrics>) -> Self {
-        Self { kind, metrics, delay: FIRST_DELAY, started: Instant::now(), last: None }
+    pub(super) fn new(kind: &'static str, scope: &Scope, metrics: Arc<Metrics>, refusals: Arc<Refusals>) -> Self {
+        let subject = format!("{kind} in {scope}");
+        Self { kind, subject, metrics, refusals, delay: FIRST_DELAY, started: Instant::now(), last: None }
     }
 
-    /// Forgets the failures after a list or watch that succeeded.
+    /// Forgets the failures after the API server has accepted a watch.
+    ///
+    /// A list alone is no success: without the right to watch, the controller lists again and again.
     pub(super) fn clear(&mut self) {
         self.delay = FIRST_DELAY;
+        self.refusals.change(|all| all.remove(&self.subject));
         if self.last.take().is_some() {
-            tracing::info!("watching {} again", self.kind);
+            tracing::info!("watching {} again", self.subject);
         }
     }
 
@@ -42,10 +67,13 @@ impl WatchFailures {
     /// time until the next attempt.
     pub(super) fn record(&mut self, error: &kube::Error) -> Duration {
         self.metrics.count_watch_failure(self.kind);
+        if matches!(error, kube::Error::Api(status) if status.code == 403) {
+            self.refusals.change(|all| all.insert(self.subject.clone()));
+        }
         let failure = self.describe(error);
         let is_logged = self.last.as_ref().is_some_and(|(at, last)| *last == failure && at.elapsed() < REPETITION);
         if !is_logged && !self.is_expected(error) {
-            tracing::warn!("watching {} failed, trying again: {failure}", self.kind);
+            tracing::warn!("watching {} failed, trying again: {failure}", self.subject);
             self.last = Some((Instant::now(), failure));
         }
         let delay = self.delay;

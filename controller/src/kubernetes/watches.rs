@@ -11,6 +11,7 @@ use kube::core::{Request, Status};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::answer_deadlines::WATCH_SECONDS;
@@ -19,7 +20,7 @@ use super::metrics::Metrics;
 use super::object_key::ObjectKey;
 use super::record_cache::{Event, ResourceVersion};
 use super::restore_detection::RestoreDetection;
-use super::watch_failures::WatchFailures;
+use super::watch_failures::{Refusals, WatchFailures};
 
 /// The next complete list follows after this time, or up to a tenth later: it repairs what a watch has missed.
 const LIST_INTERVAL: Duration = Duration::from_mins(10);
@@ -27,6 +28,10 @@ const LIST_INTERVAL: Duration = Duration::from_mins(10);
 const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 /// The longest line of a watch in bytes: etcd stores no object of more than 1.5 MiB.
 const LONGEST_EVENT: u64 = 4 * 1024 * 1024;
+/// The memory for lines that a watch keeps: there can be two watches for each namespace.
+const KEPT_FOR_LINES: usize = 64 * 1024;
+/// The number of lists that run at the same time, each with a page in memory.
+const LISTS_AT_ONCE: usize = 4;
 
 /// One line of a watch.
 #[derive(Deserialize)]
@@ -77,11 +82,18 @@ pub(super) struct Watches {
     client: Client,
     restore_detection: Arc<RestoreDetection>,
     metrics: Arc<Metrics>,
+    refusals: Arc<Refusals>,
+    lists: Arc<Semaphore>,
 }
 
 impl Watches {
-    pub(super) fn new(client: Client, restore_detection: Arc<RestoreDetection>, metrics: Arc<Metrics>) -> Self {
-        Self { client, restore_detection, metrics }
+    pub(super) fn new(
+        client: Client,
+        restore_detection: Arc<RestoreDetection>,
+        metrics: Arc<Metrics>,
+        refusals: Arc<Refusals>,
+    ) -> Self {
+        Self { client, restore_detection, metrics, refusals, lists: Arc::new(Semaphore::new(LISTS_AT_ONCE)) }
     }
 
     /// Calls `on` with every event of the objects that are selected. Never ends.
@@ -92,8 +104,8 @@ impl Watches {
     where
         N: DeserializeOwned + Into<(ObjectKey, R)>,
     {
-        let Self { client, restore_detection, metrics } = self;
-        let mut failures = WatchFailures::new(kind, metrics);
+        let Self { client, restore_detection, metrics, refusals, lists } = self;
+        let mut failures = WatchFailures::new(kind, &selection.scope, metrics, refusals);
         let mut position: Option<String> = None;
         let mut list_at = Instant::now();
         let mut restores = restore_detection.restores();
@@ -101,7 +113,7 @@ impl Watches {
             let started = Instant::now();
             let outcome = match &mut position {
                 Some(version) if Instant::now() < list_at => {
-                    let watch = watch::<N, R>(&client, &selection, version, &restore_detection, &mut on);
+                    let watch = watch::<N, R>(&client, &selection, version, &restore_detection, &mut failures, &mut on);
                     tokio::select! {
                         outcome = watch => outcome,
                         Ok(()) = restores.changed() => Ok(End::ListAgain),
@@ -109,6 +121,8 @@ impl Watches {
                     }
                 }
                 _ => {
+                    // `acquire` fails only on a closed semaphore, and nothing closes this one.
+                    let _permit = lists.acquire().await.ok();
                     restores.mark_unchanged();
                     let listed = list::<N, R>(&client, &selection, &restore_detection, &mut on).await;
                     listed.map(|version| {
@@ -119,12 +133,9 @@ impl Watches {
                 }
             };
             match outcome {
-                Ok(End::TimeIsUp) => {
-                    failures.clear();
-                    // An API server or a proxy may end each watch at once.
-                    tokio::time::sleep_until(started + SHORTEST_WATCH).await;
-                }
-                Ok(End::Listed) => failures.clear(),
+                // An API server or a proxy may end each watch at once.
+                Ok(End::TimeIsUp) => tokio::time::sleep_until(started + SHORTEST_WATCH).await,
+                Ok(End::Listed) => {}
                 Ok(End::ListAgain) => position = None,
                 Err(error) => {
                     // List next: the API server may have been restored to an earlier state during the failure.
@@ -149,7 +160,7 @@ where
     let before = restore_detection.latest();
     let version = lists::list(client, selection, |object: N| listed.push(object.into())).await?;
     restore_detection.record_list(before, &version);
-    on(Event::Listed(listed, ResourceVersion::parse(&version)));
+    on(Event::Listed(selection.scope.clone(), listed, ResourceVersion::parse(&version)));
     Ok(version)
 }
 
@@ -159,6 +170,7 @@ async fn watch<N, R>(
     selection: &Selection,
     version: &mut String,
     restore_detection: &RestoreDetection,
+    failures: &mut WatchFailures,
     on: &mut impl FnMut(Event<R>),
 ) -> kube::Result<End>
 where
@@ -177,6 +189,7 @@ where
         Extent::Metadata => request.watch_metadata(&params, version),
     };
     let mut lines = Box::pin(client.request_stream(request.map_err(kube::Error::BuildRequest)?).await?);
+    failures.clear();
     let mut text = Vec::new();
     while next_line(&mut lines, &mut text).await? {
         let line: Line<'_> = serde_json::from_slice(&text).map_err(kube::Error::SerdeError)?;
@@ -208,6 +221,7 @@ fn read<T: DeserializeOwned>(object: &RawValue) -> kube::Result<T> {
 /// Reads the next line; returns false at the end.
 async fn next_line(lines: &mut (impl AsyncBufRead + Unpin), text: &mut Vec<u8>) -> kube::Result<bool> {
     text.clear();
+    text.shrink_to(KEPT_FOR_LINES);
     lines.take(LONGEST_EVENT).read_until(b'\n', text).await.map_err(kube::Error::ReadEvents)?;
     // A line without its end comes from a connection that broke off: the next watch repeats it.
     Ok(text.last() == Some(&b'\n'))

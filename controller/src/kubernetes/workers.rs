@@ -32,11 +32,6 @@ pub(super) async fn requeue_on_new_keys(mut keys: watch::Receiver<Keys>, objects
 }
 
 async fn work(context: Arc<Context>, queue: Arc<WorkQueue>, mut stop: watch::Receiver<bool>) {
-    // Before all marked Secrets are listed, every reconcile would try to create its Secret.
-    tokio::select! {
-        () = context.objects.listed() => {}
-        () = stopped(&mut stop) => return,
-    }
     loop {
         let key = tokio::select! {
             key = queue.next() => key,
