@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::PodSpec;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -21,17 +23,22 @@ use crate::processes::{self, Process, last_lines};
 use crate::programs::Programs;
 use crate::waiting;
 
-/// The namespace of `deploy/waxseal.yaml`.
+/// The namespace of the installation.
 pub const KEY_NAMESPACE: &str = "waxseal-system";
-/// The ServiceAccount of `deploy/waxseal.yaml`, which is also the field manager's user name.
+/// The ServiceAccount of the installation, which is also the field manager's user name.
 pub const SERVICE_ACCOUNT: &str = "waxseal-controller";
 /// The context in the controller's kubeconfig.
 pub const CONTEXT: &str = "waxseal-test";
 
-const DEFINITIONS: &str = include_str!("../../deploy/crds.yaml");
-const INSTALLATION: &str = include_str!("../../deploy/waxseal.yaml");
-const ADMISSION_POLICY: &str = include_str!("../../deploy/admission-policy.yaml");
-const OWNER_REFERENCES_RIGHTS: &str = include_str!("../../deploy/owner-references-rights.yaml");
+const DEFINITIONS: &str = include_str!("../../deploy/kustomize/base/crds.yaml");
+const BASE: [&str; 4] = [
+    include_str!("../../deploy/kustomize/base/namespace.yaml"),
+    include_str!("../../deploy/kustomize/base/rights.yaml"),
+    include_str!("../../deploy/kustomize/base/deployment.yaml"),
+    include_str!("../../deploy/kustomize/base/network-policy.yaml"),
+];
+const ADMISSION_POLICY: &str = include_str!("../../deploy/kustomize/components/admission-policy/admission-policy.yaml");
+const OWNER_REFERENCES_RIGHTS: &str = include_str!("../../deploy/kustomize/components/owner-references/rights.yaml");
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +47,8 @@ pub enum Error {
     Manifest(#[from] ManifestError),
     #[error("failed to apply {kind} {name}")]
     Apply { kind: String, name: String, source: Box<kube::Error> },
+    #[error("failed to read the Deployment {SERVICE_ACCOUNT}")]
+    Deployment(#[source] Box<kube::Error>),
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
     #[error("failed to write the controller's log file")]
@@ -50,18 +59,20 @@ pub enum Error {
     Process(#[from] processes::Error),
 }
 
-/// Reads the definitions of `deploy/crds.yaml`, for [`Cluster::start`].
+/// Reads the definitions of the base, for [`Cluster::start`].
 pub fn definitions() -> Result<Vec<CustomResourceDefinition>, Error> {
     objects(DEFINITIONS)
 }
 
-/// Applies `deploy/waxseal.yaml` and `deploy/admission-policy.yaml`.
+/// Applies the base and the component `admission-policy`, except for the definitions: the cluster has them.
 pub async fn apply(cluster: &Cluster) -> Result<(), Error> {
-    apply_all(cluster, INSTALLATION).await?;
+    for manifests in BASE {
+        apply_all(cluster, manifests).await?;
+    }
     apply_all(cluster, ADMISSION_POLICY).await
 }
 
-/// Applies `deploy/owner-references-rights.yaml`.
+/// Applies the component `owner-references`.
 pub async fn apply_owner_references_rights(cluster: &Cluster) -> Result<(), Error> {
     apply_all(cluster, OWNER_REFERENCES_RIGHTS).await
 }
@@ -140,10 +151,35 @@ impl Controller {
         Self::start_with(cluster, command, name, kubeconfig)
     }
 
+    /// Starts a controller with the ServiceAccount, the arguments and the environment of the Deployment in the cluster.
+    pub async fn start_deployed(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self, Error> {
+        let pod = deployed_pod(cluster).await?;
+        let account = pod.service_account_name.as_deref().unwrap_or("default");
+        let credential = cluster.service_account_token(KEY_NAMESPACE, account).await?;
+        let kubeconfig = cluster.folder().join(format!("{name}.kubeconfig"));
+        cluster.write_kubeconfig(&kubeconfig, CONTEXT, &credential, "default")?;
+        let mut command = Command::new(&programs.waxseal_controller);
+        command.env_clear();
+        for container in pod.containers {
+            command.args(container.args.unwrap_or_default());
+            let variables = container.env.unwrap_or_default().into_iter();
+            command.envs(variables.filter_map(|variable| Some((variable.name, variable.value?))));
+        }
+        // The process is not in a Pod, and several run on this machine.
+        command.env("WAXSEAL_CONTEXT", CONTEXT).env("WAXSEAL_KUBECONFIG", &kubeconfig);
+        command.env("WAXSEAL_LISTEN", "127.0.0.1:0").env("WAXSEAL_METRICS_LISTEN", "127.0.0.1:0");
+        Self::spawn(cluster, command, name, kubeconfig)
+    }
+
     fn start_with(cluster: &Cluster, mut command: Command, name: &str, kubeconfig: PathBuf) -> Result<Self, Error> {
-        let log = cluster.folder().join(format!("{name}.log"));
         command.args(["kubernetes", "--context", CONTEXT, "--listen", "127.0.0.1:0", "--kubeconfig"]);
-        command.arg(&kubeconfig).stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg(&kubeconfig);
+        Self::spawn(cluster, command, name, kubeconfig)
+    }
+
+    fn spawn(cluster: &Cluster, mut command: Command, name: &str, kubeconfig: PathBuf) -> Result<Self, Error> {
+        let log = cluster.folder().join(format!("{name}.log"));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(&log).map_err(Error::Log)?);
         let process = cluster.spawn(&mut command)?;
         Ok(Self { process, log, kubeconfig })
@@ -205,6 +241,14 @@ impl Controller {
         let line: serde_json::Value = serde_json::from_str(started).ok()?;
         Some(line["address"].as_str()?.to_owned())
     }
+}
+
+/// The Pod of the Deployment in the cluster.
+pub async fn deployed_pod(cluster: &Cluster) -> Result<PodSpec, Error> {
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
+    let failed = |source| Error::Deployment(Box::new(source));
+    let deployment = deployments.get(SERVICE_ACCOUNT).await.map_err(failed)?;
+    Ok(deployment.spec.template.spec.unwrap_or_default())
 }
 
 /// Writes the public keys of a cluster to a file, with `waxseal keys fetch`.

@@ -18,6 +18,7 @@ mod key_status;
 mod key_succession;
 mod keys;
 mod kubectl;
+mod kustomize;
 mod materialise;
 mod peers;
 mod python_vectors;
@@ -80,6 +81,7 @@ fn tests() -> Vec<Test> {
         key_succession::tests(),
         keys::tests(),
         kubectl::tests(),
+        kustomize::tests(),
         materialise::tests(),
         readme::tests(),
         readme_recovery::tests(),

@@ -16,7 +16,7 @@ use waxseal_tests::waiting;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, create, create_plain, opaque, patch, replace_spec, with_reason};
 
-/// The rights that `deploy/waxseal.yaml` gives the controller everywhere: resource and verbs.
+/// The rights that `deploy/kustomize/base` gives the controller everywhere: resource and verbs.
 const EVERYWHERE: [(&str, &[&str]); 3] = [
     ("sealedsecrets", &["get", "list", "watch"]),
     ("sealedsecrets/status", &["patch"]),
