@@ -5,6 +5,7 @@
 
 mod admission;
 mod backup;
+mod chart;
 mod clock;
 mod git_revert;
 mod harness;
@@ -68,6 +69,7 @@ fn tests() -> Vec<Test> {
     let modules = [
         admission::tests(),
         backup::tests(),
+        chart::tests(),
         clock::tests(),
         git_revert::tests(),
         harness::tests(),
