@@ -1,4 +1,5 @@
-//! The programs of other projects that the tests run: Kubernetes' control plane and kubectl, etcd and age.
+//! The programs of other projects that the tests run: Kubernetes' control plane and kubectl, etcd and age; helm,
+//! kustomize and kubeconform.
 //!
 //! `kube-apiserver`, `kube-controller-manager` and `etcd` come from the first of
 //!
@@ -6,13 +7,15 @@
 //! 2. the project's own cache, `test-assets` in Cargo's target folder;
 //! 3. `go build` from the modules pinned below `tests/go`, into that cache.
 //!
-//! `kubectl`, `age`, `age-keygen` and `age-plugin-batchpass` come from 2 or 3. The official envtest archive is not a
+//! The others come from 2 or 3: [`helm`], [`kustomize`] and [`kubeconform`] when a test asks for them. The official envtest archive is not a
 //! source: it lacks `kube-controller-manager`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::go_build::{self, AGE, Cache, ETCD, KUBECTL, KUBERNETES, MODULES, Module};
+use crate::go_build::{
+    self, AGE, Cache, ETCD, HELM, INSTALLERS, KUBECONFORM, KUBECTL, KUBERNETES, KUSTOMIZE, MODULES, Module,
+};
 use crate::target_folder;
 
 const GIVEN: &str = "KUBEBUILDER_ASSETS";
@@ -63,9 +66,29 @@ pub fn prepare() -> Result<Assets, Error> {
     Sources::find()?.prepare()
 }
 
+/// Finds helm, or builds it as [`prepare`] does.
+pub fn helm() -> Result<PathBuf, Error> {
+    Sources::find()?.program(&HELM, "helm")
+}
+
+/// Finds kustomize, or builds it as [`prepare`] does.
+pub fn kustomize() -> Result<PathBuf, Error> {
+    Sources::find()?.program(&KUSTOMIZE, "kustomize")
+}
+
+/// Finds kubeconform, or builds it as [`prepare`] does.
+pub fn kubeconform() -> Result<PathBuf, Error> {
+    Sources::find()?.program(&KUBECONFORM, "kubeconform")
+}
+
 /// The programs that [`prepare`] would build.
 pub(crate) fn to_build() -> Result<Vec<&'static Module>, Error> {
-    Ok(Sources::find()?.to_build())
+    Ok(Sources::find()?.to_build(&MODULES))
+}
+
+/// The programs that all tests together would build.
+pub(crate) fn to_build_for_tests() -> Result<Vec<&'static Module>, Error> {
+    Ok(Sources::find()?.to_build(&[&MODULES[..], &INSTALLERS].concat()))
 }
 
 struct Sources {
@@ -83,8 +106,8 @@ impl Sources {
         Self { given: given.filter(|path| !path.is_empty()).map(PathBuf::from), cache: Cache::new(target) }
     }
 
-    fn to_build(&self) -> Vec<&'static Module> {
-        let mut modules = MODULES.to_vec();
+    fn to_build(&self, modules: &[&'static Module]) -> Vec<&'static Module> {
+        let mut modules = modules.to_vec();
         modules.retain(|module| !self.is_given(module) && !self.cache.holds(module));
         modules
     }
@@ -185,7 +208,7 @@ mod tests {
         let target = tempfile::tempdir().expect("a folder");
         let titles = |given: Option<&str>| {
             let sources = Sources::new(given.map(OsString::from), target.path());
-            let modules = sources.to_build();
+            let modules = sources.to_build(&MODULES);
             modules.iter().map(|module| module.title()).collect::<Vec<_>>()
         };
         assert_eq!(titles(Some("/given")), ["kubectl v1.36.3", "age and age-keygen and age-plugin-batchpass v1.3.2"]);

@@ -84,7 +84,41 @@ pub(crate) const AGE: Module = Module {
     duration: "about 20 seconds",
 };
 
+pub(crate) const HELM: Module = Module {
+    name: "helm",
+    go_mod: include_str!("../go/helm/go.mod"),
+    go_sum: include_str!("../go/helm/go.sum"),
+    origin: "helm.sh/helm/v4",
+    programs: &[Program { name: "helm", package: "helm.sh/helm/v4/cmd/helm" }],
+    is_kubernetes: false,
+    duration: "about 3 minutes on two cores",
+};
+
+/// The pinned version has the same library as the pinned kubectl, for `kubectl apply -k`.
+pub(crate) const KUSTOMIZE: Module = Module {
+    name: "kustomize",
+    go_mod: include_str!("../go/kustomize/go.mod"),
+    go_sum: include_str!("../go/kustomize/go.sum"),
+    origin: "sigs.k8s.io/kustomize/kustomize/v5",
+    programs: &[Program { name: "kustomize", package: "sigs.k8s.io/kustomize/kustomize/v5" }],
+    is_kubernetes: false,
+    duration: "about 40 seconds",
+};
+
+pub(crate) const KUBECONFORM: Module = Module {
+    name: "kubeconform",
+    go_mod: include_str!("../go/kubeconform/go.mod"),
+    go_sum: include_str!("../go/kubeconform/go.sum"),
+    origin: "github.com/yannh/kubeconform",
+    programs: &[Program { name: "kubeconform", package: "github.com/yannh/kubeconform/cmd/kubeconform" }],
+    is_kubernetes: false,
+    duration: "about 30 seconds",
+};
+
+/// What a cluster, the demo and most tests need.
 pub(crate) const MODULES: [&Module; 4] = [&KUBERNETES, &KUBECTL, &ETCD, &AGE];
+/// What only the tests of `deploy/` need.
+pub(crate) const INSTALLERS: [&Module; 3] = [&HELM, &KUSTOMIZE, &KUBECONFORM];
 
 impl Module {
     /// The version of the programs, such as `v1.36.3`.
@@ -271,6 +305,7 @@ mod tests {
     fn versions_come_from_go_mod() {
         let versions = MODULES.map(Module::version);
         assert_eq!(versions, ["v1.36.3", "v1.36.3", "v3.6.16", "v1.3.2"]);
+        assert_eq!(INSTALLERS.map(Module::version), ["v4.3.1", "v5.8.1", "v0.8.0"]);
         assert_eq!(KUBERNETES.go_version(), "1.26.0");
     }
 

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::PodSpec;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -21,20 +23,24 @@ use crate::processes::{self, Process, last_lines};
 use crate::programs::Programs;
 use crate::waiting;
 
-/// The namespace of `deploy/waxseal.yaml`.
+/// The namespace of the installation.
 pub const KEY_NAMESPACE: &str = "waxseal-system";
-/// The name of the ServiceAccount in `deploy/waxseal.yaml`.
+/// The name of the ServiceAccount of the installation.
 pub const SERVICE_ACCOUNT: &str = "waxseal-controller";
 /// The context in the controller's kubeconfig.
 pub const CONTEXT: &str = "waxseal-test";
 
-const DEFINITIONS: &str = include_str!("../../deploy/crds.yaml");
-const INSTALLATION: &str = include_str!("../../deploy/waxseal.yaml");
-const NAMESPACED_RIGHTS: &str = include_str!("../../deploy/namespaced-rights.yaml");
-/// The namespaces of `deploy/namespaced-rights.yaml`.
-const EXAMPLES: [&str; 2] = ["shop", "blog"];
-const ADMISSION_POLICY: &str = include_str!("../../deploy/admission-policy.yaml");
-const OWNER_REFERENCES_RIGHTS: &str = include_str!("../../deploy/owner-references-rights.yaml");
+const DEFINITIONS: &str = include_str!("../../deploy/kustomize/base/crds.yaml");
+const BASE: [&str; 4] = [
+    include_str!("../../deploy/kustomize/base/namespace.yaml"),
+    include_str!("../../deploy/kustomize/base/rights.yaml"),
+    include_str!("../../deploy/kustomize/base/deployment.yaml"),
+    include_str!("../../deploy/kustomize/base/network-policy.yaml"),
+];
+const RIGHTS_IN_A_NAMESPACE: &str = include_str!("../../deploy/kustomize/components/namespaced/rights/rights.yaml");
+const IDENTITIES_RIGHTS: &str = include_str!("../../deploy/kustomize/components/namespaced/identities-rights.yaml");
+const ADMISSION_POLICY: &str = include_str!("../../deploy/kustomize/components/admission-policy/admission-policy.yaml");
+const OWNER_REFERENCES_RIGHTS: &str = include_str!("../../deploy/kustomize/components/owner-references/rights.yaml");
 const DEADLINE: Duration = Duration::from_secs(60);
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -46,6 +52,8 @@ pub enum Error {
     Apply { kind: String, name: String, source: Box<kube::Error> },
     #[error("failed to apply {kind} {name}: its apiVersion is not valid")]
     InvalidVersion { kind: String, name: String },
+    #[error("failed to read the Deployment {SERVICE_ACCOUNT}")]
+    Deployment(#[source] Box<kube::Error>),
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
     #[error("failed to write the controller's log file")]
@@ -58,55 +66,46 @@ pub enum Error {
     Process(#[from] processes::Error),
 }
 
-/// Reads the definitions of `deploy/crds.yaml`, for [`Cluster::start`].
+/// Reads the definitions of the base, for [`Cluster::start`].
 pub fn definitions() -> Result<Vec<CustomResourceDefinition>, Error> {
     objects(DEFINITIONS)
 }
 
-/// Applies `deploy/waxseal.yaml` and `deploy/admission-policy.yaml`.
+/// Applies the base and the component `admission-policy`, except for the definitions: the cluster has them.
 pub async fn apply(cluster: &Cluster) -> Result<(), Error> {
     apply_without_policy(cluster).await?;
     apply_all(cluster, ADMISSION_POLICY).await
 }
 
-/// Applies `deploy/waxseal.yaml` alone.
+/// Applies the base alone, except for the definitions.
 pub async fn apply_without_policy(cluster: &Cluster) -> Result<(), Error> {
-    apply_all(cluster, INSTALLATION).await
-}
-
-/// Applies `deploy/owner-references-rights.yaml`.
-pub async fn apply_owner_references_rights(cluster: &Cluster) -> Result<(), Error> {
-    apply_all(cluster, OWNER_REFERENCES_RIGHTS).await
-}
-
-/// Installs a controller that serves some namespaces: applies `deploy/waxseal.yaml` without its ClusterRole, and
-/// `deploy/namespaced-rights.yaml`, with these names in place of the names in the files.
-pub async fn apply_namespaced(cluster: &Cluster, key_namespace: &str, namespaces: &[&str]) -> Result<(), Error> {
-    for object in objects(&INSTALLATION.replace(KEY_NAMESPACE, key_namespace))? {
-        if !matches!(kind_of(&object), "ClusterRole" | "ClusterRoleBinding") {
-            apply_one(cluster, object).await?;
-        }
-    }
-    for object in namespaced_rights(key_namespace, namespaces)? {
-        apply_one(cluster, object).await?;
+    for manifests in BASE {
+        apply_all(cluster, manifests).await?;
     }
     Ok(())
 }
 
-/// The objects of `deploy/namespaced-rights.yaml`: each namespace gets the objects of one of the examples.
-fn namespaced_rights(key_namespace: &str, namespaces: &[&str]) -> Result<Vec<DynamicObject>, Error> {
-    let all = objects::<DynamicObject>(&NAMESPACED_RIGHTS.replace(KEY_NAMESPACE, key_namespace))?;
-    let of =
-        |namespace: &'static str| all.iter().filter(move |object| object.namespace().as_deref() == Some(namespace));
-    let of_keys = all.iter().filter(|object| object.namespace().as_deref() == Some(key_namespace));
-    let mut rights: Vec<_> = of_keys.cloned().collect();
-    for (namespace, example) in namespaces.iter().zip(EXAMPLES.into_iter().cycle()) {
-        rights.extend(of(example).cloned().map(|mut object| {
-            object.metadata.namespace = Some((*namespace).to_owned());
-            object
-        }));
+/// Applies the component `owner-references`.
+pub async fn apply_owner_references_rights(cluster: &Cluster) -> Result<(), Error> {
+    apply_all(cluster, OWNER_REFERENCES_RIGHTS).await
+}
+
+/// Installs a controller that serves some namespaces: applies the base without its ClusterRole, and the component
+/// `namespaced`, with these names in place of the names in the files.
+pub async fn apply_namespaced(cluster: &Cluster, key_namespace: &str, namespaces: &[&str]) -> Result<(), Error> {
+    for object in objects(&BASE.join("---\n").replace(KEY_NAMESPACE, key_namespace))? {
+        if !matches!(kind_of(&object), "ClusterRole" | "ClusterRoleBinding") {
+            apply_one(cluster, object).await?;
+        }
     }
-    Ok(rights)
+    apply_all(cluster, &IDENTITIES_RIGHTS.replace(KEY_NAMESPACE, key_namespace)).await?;
+    for namespace in namespaces {
+        for mut object in objects::<DynamicObject>(&RIGHTS_IN_A_NAMESPACE.replace(KEY_NAMESPACE, key_namespace))? {
+            object.metadata.namespace = Some((*namespace).to_owned());
+            apply_one(cluster, object).await?;
+        }
+    }
+    Ok(())
 }
 
 fn kind_of(object: &DynamicObject) -> &str {
@@ -193,11 +192,35 @@ impl Controller {
         Self::start_with(cluster, command, name, kubeconfig)
     }
 
+    /// Starts a controller with the ServiceAccount, the arguments and the environment of the Deployment in the cluster.
+    pub async fn start_deployed(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self, Error> {
+        let pod = deployed_pod(cluster).await?;
+        let account = pod.service_account_name.as_deref().unwrap_or("default");
+        let credential = cluster.service_account_token(KEY_NAMESPACE, account).await?;
+        let kubeconfig = cluster.folder().join(format!("{name}.kubeconfig"));
+        cluster.write_kubeconfig(&kubeconfig, CONTEXT, &credential, "default")?;
+        let mut command = Command::new(&programs.waxseal_controller);
+        command.env_clear();
+        for container in pod.containers {
+            command.args(container.args.unwrap_or_default());
+            let variables = container.env.unwrap_or_default().into_iter();
+            command.envs(variables.filter_map(|variable| Some((variable.name, variable.value?))));
+        }
+        // The process is not in a Pod, and several run on this machine.
+        command.env("WAXSEAL_CONTEXT", CONTEXT).env("WAXSEAL_KUBECONFIG", &kubeconfig);
+        command.env("WAXSEAL_LISTEN", ANY_PORT).env("WAXSEAL_METRICS_LISTEN", ANY_PORT);
+        Self::spawn(cluster, command, name, kubeconfig)
+    }
+
     fn start_with(cluster: &Cluster, mut command: Command, name: &str, kubeconfig: PathBuf) -> Result<Self, Error> {
-        let log = cluster.folder().join(format!("{name}.log"));
         command.args(["kubernetes", "--context", CONTEXT, "--listen", ANY_PORT, "--metrics-listen", ANY_PORT]);
-        command.arg("--kubeconfig");
-        command.arg(&kubeconfig).stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg("--kubeconfig").arg(&kubeconfig);
+        Self::spawn(cluster, command, name, kubeconfig)
+    }
+
+    fn spawn(cluster: &Cluster, mut command: Command, name: &str, kubeconfig: PathBuf) -> Result<Self, Error> {
+        let log = cluster.folder().join(format!("{name}.log"));
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(&log).map_err(Error::Log)?);
         let process = cluster.spawn(&mut command)?;
         Ok(Self { process, log, kubeconfig })
@@ -269,6 +292,14 @@ impl Controller {
         let line: serde_json::Value = serde_json::from_str(started).ok()?;
         Some(line[field].as_str()?.to_owned())
     }
+}
+
+/// The Pod of the Deployment in the cluster.
+pub async fn deployed_pod(cluster: &Cluster) -> Result<PodSpec, Error> {
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
+    let failed = |source| Error::Deployment(Box::new(source));
+    let deployment = deployments.get(SERVICE_ACCOUNT).await.map_err(failed)?;
+    Ok(deployment.spec.template.spec.unwrap_or_default())
 }
 
 /// Writes the public keys of a cluster to a file, with `waxseal keys fetch`.

@@ -21,7 +21,7 @@
 //! | [`programs`] | builds the programs under test in the profile of the test |
 //! | [`cluster`] | a Kubernetes API server: start and stop, clients, kubeconfigs, namespaces, the audit log |
 //! | [`installation`] | applies `deploy/` to a cluster, and starts controllers on it as processes |
-//! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age |
+//! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age, helm, kustomize, kubeconform |
 //! | [`typage`], [`python`] | install age in TypeScript, and the second reader of the format |
 //! | [`prerequisites`] | checks what the machine must have, before anything is built |
 //! | [`processes`] | process groups that end with the test, however it ends |
@@ -33,6 +33,7 @@
 //! | [`clock`] | moves the wall clock of the real programs while they run |
 //! | [`waiting`] | waits for a condition with a deadline, instead of sleeping |
 //! | [`fixtures`] | Secret manifests for tests of sealing |
+//! | [`chart`] | the generated files of `deploy/chart` |
 //! | [`vectors`], [`fuzz`] | make the vectors of the format, and the inputs of the fuzz targets |
 //!
 //! # How a system test gets what it needs
@@ -77,6 +78,7 @@ pub mod assets;
 pub mod bounds;
 pub mod canaries;
 mod certificates;
+pub mod chart;
 pub mod clock;
 pub mod cluster;
 pub mod fixtures;

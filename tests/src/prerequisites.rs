@@ -44,7 +44,7 @@ pub fn check() -> Result<(), Error> {
 /// Like [`check`], and also fails without the other projects' programs that the tests run in addition to a cluster.
 pub fn check_for_tests() -> Result<(), Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let environment = Environment::probe(&path, target_folder::find()?, &assets::to_build()?);
+    let environment = Environment::probe(&path, target_folder::find()?, &assets::to_build_for_tests()?);
     let peers = Some(Peers::probe(&path, typage::is_installed()?, python::is_installed()?));
     Ok(Environment { peers, ..environment }.check()?)
 }

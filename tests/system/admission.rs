@@ -247,7 +247,7 @@ fn marked() -> Value {
     json!({MARK_LABEL: "owned"})
 }
 
-/// Installs Waxseal with the rights of `owner-references-rights.yaml`, too. Returns a client with the controller's
+/// Installs Waxseal with the rights of the component `owner-references`, too. Returns a client with the controller's
 /// rights when the policy is enforced.
 async fn as_controller(cluster: &Cluster) -> Result<Client, Error> {
     installation::apply(cluster).await?;

@@ -5,6 +5,7 @@
 
 mod admission;
 mod backup;
+mod chart;
 mod clock;
 mod git_revert;
 mod harness;
@@ -18,6 +19,7 @@ mod key_status;
 mod key_succession;
 mod keys;
 mod kubectl;
+mod kustomize;
 mod materialise;
 mod missing_rights;
 mod namespaced;
@@ -71,6 +73,7 @@ fn tests() -> Vec<Test> {
     let modules = [
         admission::tests(),
         backup::tests(),
+        chart::tests(),
         clock::tests(),
         git_revert::tests(),
         harness::tests(),
@@ -84,6 +87,7 @@ fn tests() -> Vec<Test> {
         key_succession::tests(),
         keys::tests(),
         kubectl::tests(),
+        kustomize::tests(),
         materialise::tests(),
         missing_rights::tests(),
         namespaced::tests(),

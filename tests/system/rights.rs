@@ -16,7 +16,7 @@ use waxseal_tests::waiting;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, create, create_plain, opaque, patch, replace_spec, with_reason};
 
-/// The rights that `deploy/waxseal.yaml` gives the controller everywhere, and `deploy/namespaced-rights.yaml` in each
+/// The rights that `deploy/kustomize/base` gives the controller everywhere, and the component `namespaced` in each
 /// namespace that it serves: resource and verbs.
 const EVERYWHERE: [(&str, &[&str]); 3] = [
     ("sealedsecrets", &["get", "list", "watch"]),
@@ -29,7 +29,7 @@ const IN_ITS_NAMESPACE: [(&str, &[&str]); 3] = [
     ("sealingkeys", &["create", "delete", "get", "list", "patch", "watch"]),
     ("sealingkeys/status", &["patch"]),
 ];
-/// The rights that `deploy/namespaced-rights.yaml` gives in addition in the controller's own namespace.
+/// The rights that the component `namespaced` gives in addition in the controller's own namespace.
 const IDENTITIES: (&str, &[&str]) = ("secrets", &["create", "list", "patch", "watch"]);
 /// The controller patches a SealingKey only to make it as strict as its identity.
 const SELDOM_USED: (&str, &str) = ("sealingkeys", "patch");

@@ -6,10 +6,11 @@ use crate::architecture::{dependencies, root};
 
 #[test]
 fn the_definitions_in_deploy_match_the_code() {
-    let shipped = std::fs::read_to_string(root().join("deploy/crds.yaml")).expect("deploy/crds.yaml");
+    const PATH: &str = "deploy/kustomize/base/crds.yaml";
+    let shipped = std::fs::read_to_string(root().join(PATH)).expect(PATH);
     assert!(
         shipped == waxseal_shared::crds::to_yaml(),
-        "deploy/crds.yaml is stale: cargo run -p waxseal-controller -- manifests > deploy/crds.yaml"
+        "{PATH} is stale: cargo run -p waxseal-controller -- manifests > {PATH}"
     );
 }
 

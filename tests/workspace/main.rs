@@ -2,6 +2,7 @@
 //! the seeds of the fuzz targets.
 
 mod architecture;
+mod chart;
 mod fuzz;
 mod generated_files;
 mod mutations;

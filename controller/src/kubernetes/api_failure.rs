@@ -48,7 +48,7 @@ pub(super) fn judgement(error: &kube::Error, verb: Verb) -> Judgement {
         403 if is_without_right(status) => Judgement::new(
             Reason::Forbidden,
             format!(
-                "the controller may not {} Secrets in this namespace: apply the rights in deploy/waxseal.yaml",
+                "the controller may not {} Secrets in this namespace: apply the rights in deploy/kustomize/base",
                 verb.as_str()
             ),
         ),
@@ -137,7 +137,9 @@ mod tests {
                     namespace \"shop\"";
         let text = |message, verb| judgement(&failure(403, "Forbidden", message), verb).message;
         let right = |verbs| {
-            format!("the controller may not {verbs} Secrets in this namespace: apply the rights in deploy/waxseal.yaml")
+            format!(
+                "the controller may not {verbs} Secrets in this namespace: apply the rights in deploy/kustomize/base"
+            )
         };
         assert_eq!(text(rbac, Verb::Patch), right("create and patch"));
         assert_eq!(text(rbac, Verb::Get), right("get"));

@@ -85,7 +85,9 @@ impl WatchFailures {
         let failure = api_failure::describe(error);
         match error {
             kube::Error::Api(status) if status.code == 404 => {
-                format!("{failure}: the definition is missing; run `kubectl apply --server-side -f deploy/crds.yaml`")
+                format!(
+                    "{failure}: the definition is missing; run `kubectl apply --server-side -f deploy/kustomize/base/crds.yaml`"
+                )
             }
             _ => failure,
         }
