@@ -266,11 +266,15 @@ fn a_cluster_that_cannot_be_asked_is_an_error() {
             answer(stream, "403 Forbidden", &failure);
         }),
     );
-    let refused =
-        |place| format!("error: context test: the API server does not let you list SealedSecrets {place} (403)\n");
-    folder.waxseal(&arguments(&["-A"])).fails(5, &refused("in all namespaces"));
-    folder.waxseal(&arguments(&["-n", "shop"])).fails(5, &refused("in shop"));
-    folder.waxseal(&arguments(&["--watch"])).fails(5, &refused("in default"));
+    let refused = |role, place| {
+        format!(
+            "error: context test: the API server does not let you list SealedSecrets {place} (403)\n\
+             hint: ask for a {role} with the verb list on sealedsecrets.waxseal.dev {place}\n"
+        )
+    };
+    folder.waxseal(&arguments(&["-A"])).fails(5, &refused("ClusterRole", "in all namespaces"));
+    folder.waxseal(&arguments(&["-n", "shop"])).fails(5, &refused("Role", "in shop"));
+    folder.waxseal(&arguments(&["--watch"])).fails(5, &refused("Role", "in default"));
     point_at(&folder, 1);
     let stderr = "error: context test: connection refused by 127.0.0.1:1\n";
     folder.waxseal(&arguments(&["-A"])).fails(5, stderr);

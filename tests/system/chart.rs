@@ -7,6 +7,7 @@ use std::process::Command;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -59,6 +60,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::blocking("chart::it_is_equal_to_kustomize_for_the_whole_cluster", whole_cluster),
         Test::blocking("chart::it_is_equal_to_kustomize_for_some_namespaces", some_namespaces),
         Test::new("chart::kubeconform_accepts_chart_and_kustomize", conform),
+        on_empty_cluster("chart::a_namespaced_release_does_the_whole_job_without_a_cluster_role", namespaced_release),
         on_empty_cluster("chart::it_installs_upgrades_and_leaves_everything_of_value", life),
     ]
 }
@@ -316,6 +318,17 @@ async fn life(context: &Context, cluster: &Cluster) -> TestResult {
     release(&["install", "waxseal", &chart], &[])?;
     assert_eq!(Kept::of(cluster, namespace.api()).await?, before);
     Ok(())
+}
+
+async fn namespaced_release(context: &Context, cluster: &Cluster) -> TestResult {
+    let namespace = cluster.namespace("shop").await?;
+    let kubeconfig = cluster.admin_kubeconfig().to_str().ok_or("a path")?;
+    let values = format!("namespaces={{{}}}", namespace.name());
+    let place = ["-n", KEY_NAMESPACE, "--create-namespace", "--kubeconfig", kubeconfig];
+    helm(cluster.folder(), &[&["install", "waxseal", &chart(), "--set", &values][..], &place].concat())?;
+    let roles = Api::<ClusterRole>::all(cluster.client()).list(&ListParams::default()).await?;
+    assert!(roles.iter().all(|role| !role.name_any().contains("waxseal")));
+    does_the_job(context, cluster, &namespace).await
 }
 
 /// What no upgrade and no removal changes.

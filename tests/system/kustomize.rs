@@ -29,10 +29,20 @@ configMapGenerator:
     literals: ["recipients=RECIPIENT"]
 "#;
 
+/// An overlay for a controller of one namespace.
+const NAMESPACED: &str = r#"
+resources: [../deploy/kustomize/base, NAMESPACE]
+components: [../deploy/kustomize/components/namespaced]
+configMapGenerator:
+  - name: waxseal-namespaces
+    literals: ["namespaces=NAMESPACE"]
+"#;
+
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         on_empty_cluster("kustomize::the_base_does_the_whole_job", base),
         on_empty_cluster("kustomize::the_base_with_components_does_the_whole_job", components),
+        on_empty_cluster("kustomize::a_namespaced_overlay_does_the_whole_job_without_a_cluster_role", namespaced),
         on_empty_cluster("kustomize::the_namespace_admits_only_restricted_pods", pod_security),
     ]
 }
@@ -106,6 +116,20 @@ async fn components(context: &Context, cluster: &Cluster) -> TestResult {
     let keys = fs::read_to_string(cluster.folder().join("keys.yaml"))?;
     assert!(keys.contains(&recipient), "{keys}");
     Ok(())
+}
+
+async fn namespaced(context: &Context, cluster: &Cluster) -> TestResult {
+    let namespace = cluster.namespace("shop").await?;
+    let name = namespace.name();
+    let kustomization = NAMESPACED.replace("NAMESPACE", name);
+    let overlay = overlay(cluster.folder(), &kustomization)?;
+    fs::create_dir_all(overlay.join(name))?;
+    let rights = "../../deploy/kustomize/components/namespaced/rights";
+    let of_namespace = format!("namespace: {name}\nresources: [{rights}]\n");
+    fs::write(overlay.join(name).join("kustomization.yaml"), of_namespace)?;
+    let said = apply(context, cluster, &overlay)?;
+    assert!(!said.contains("clusterrole"), "{said}");
+    does_the_job(context, cluster, &namespace).await
 }
 
 async fn pod_security(context: &Context, cluster: &Cluster) -> TestResult {

@@ -71,6 +71,9 @@ fn main() -> ExitCode {
 /// Returns all tests. Every module of tests has a line here.
 fn tests() -> Vec<Test> {
     let modules = [
+        // The longest come first, so that the run does not wait for them alone in the end.
+        year::tests(),
+        steadiness::tests(),
         admission::tests(),
         backup::tests(),
         chart::tests(),
@@ -100,10 +103,8 @@ fn tests() -> Vec<Test> {
         python_vectors::tests(),
         startup::tests(),
         status::tests(),
-        steadiness::tests(),
         stolen_token::tests(),
         wraps::tests(),
-        year::tests(),
     ];
     modules.into_iter().flatten().collect()
 }
