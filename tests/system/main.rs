@@ -24,6 +24,7 @@ mod materialise;
 mod missing_rights;
 mod namespaced;
 mod peers;
+mod planted_keys;
 mod python_vectors;
 mod readme;
 mod readme_recovery;
@@ -94,6 +95,7 @@ fn tests() -> Vec<Test> {
         materialise::tests(),
         missing_rights::tests(),
         namespaced::tests(),
+        planted_keys::tests(),
         readme::tests(),
         readme_recovery::tests(),
         readme_rotating::tests(),
