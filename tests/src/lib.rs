@@ -31,6 +31,7 @@
 //! | [`canaries`], [`memory`] | search files, logs and the memory of a process for secrets |
 //! | [`bounds`] | runs a program with limits on memory and processor time |
 //! | [`clock`] | moves the wall clock of the real programs while they run |
+//! | [`tampering`] | sealed text with one wrong character |
 //! | [`waiting`] | waits for a condition with a deadline, instead of sleeping |
 //! | [`fixtures`] | Secret manifests for tests of sealing |
 //! | [`chart`] | the generated files of `deploy/chart` |
@@ -93,6 +94,7 @@ pub mod prerequisites;
 pub mod processes;
 pub mod programs;
 pub mod python;
+pub mod tampering;
 pub mod target_folder;
 pub mod terminal;
 pub mod typage;
