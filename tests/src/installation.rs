@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::api::core::v1::{ConfigMap, PodSpec};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -18,7 +18,8 @@ use kube::{Api, ResourceExt};
 use serde::de::DeserializeOwned;
 use waxseal_shared::manifest::{self, DocumentKind, ManifestError};
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Credential};
+use crate::image::{self, Image};
 use crate::processes::{self, Process, last_lines};
 use crate::programs::Programs;
 use crate::waiting;
@@ -56,6 +57,10 @@ pub enum Error {
     Deployment(#[source] Box<kube::Error>),
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    #[error("failed to read the ConfigMap {name}")]
+    ConfigMap { name: String, source: Box<kube::Error> },
+    #[error(transparent)]
+    Image(#[from] image::Error),
     #[error("failed to write the controller's log file")]
     Log(#[source] std::io::Error),
     #[error("failed to send SIGTERM to the controller")]
@@ -192,22 +197,36 @@ impl Controller {
         Self::start_with(cluster, command, name, kubeconfig)
     }
 
-    /// Starts a controller with the ServiceAccount, the arguments and the environment of the Deployment in the cluster.
-    pub async fn start_deployed(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self, Error> {
-        let pod = deployed_pod(cluster).await?;
+    /// Starts the image with the ServiceAccount, the arguments, the environment and the volumes of the Deployment in the
+    /// cluster.
+    pub async fn start_deployed(cluster: &Cluster, image: &Image, name: &str) -> Result<Self, Error> {
+        Self::start_deployed_in(cluster, image, name, KEY_NAMESPACE).await
+    }
+
+    /// Like [`start_deployed`](Self::start_deployed), for the Deployment in another namespace.
+    pub async fn start_deployed_in(
+        cluster: &Cluster,
+        image: &Image,
+        name: &str,
+        namespace: &str,
+    ) -> Result<Self, Error> {
+        let pod = deployed_pod_in(cluster, namespace).await?;
         let account = pod.service_account_name.as_deref().unwrap_or("default");
-        let credential = cluster.service_account_token(KEY_NAMESPACE, account).await?;
+        let credential = cluster.service_account_token(namespace, account).await?;
         let kubeconfig = cluster.folder().join(format!("{name}.kubeconfig"));
         cluster.write_kubeconfig(&kubeconfig, CONTEXT, &credential, "default")?;
-        let mut command = Command::new(&programs.waxseal_controller);
-        command.env_clear();
+        let volumes =
+            [service_account_files(cluster, &credential, namespace), volumes(cluster, namespace, &pod).await?];
+        let mut command = image.pod_command(&cluster.folder().join(format!("{name}.root")), &volumes.concat())?;
         for container in pod.containers {
             command.args(container.args.unwrap_or_default());
             let variables = container.env.unwrap_or_default().into_iter();
             command.envs(variables.filter_map(|variable| Some((variable.name, variable.value?))));
         }
-        // The process is not in a Pod, and several run on this machine.
-        command.env("WAXSEAL_CONTEXT", CONTEXT).env("WAXSEAL_KUBECONFIG", &kubeconfig);
+        let api_server = cluster.address();
+        command.env("KUBERNETES_SERVICE_HOST", api_server.ip().to_string());
+        command.env("KUBERNETES_SERVICE_PORT", api_server.port().to_string());
+        // A Pod has ports of its own. Here several controllers share those of the machine.
         command.env("WAXSEAL_LISTEN", ANY_PORT).env("WAXSEAL_METRICS_LISTEN", ANY_PORT);
         Self::spawn(cluster, command, name, kubeconfig)
     }
@@ -294,9 +313,37 @@ impl Controller {
     }
 }
 
+/// The files of the ServiceAccount in a Pod.
+fn service_account_files(cluster: &Cluster, credential: &Credential, namespace: &str) -> Vec<(String, String)> {
+    let Credential::Token(token) = credential else { return Vec::new() };
+    let files = [("token", token.as_str()), ("ca.crt", cluster.ca_pem()), ("namespace", namespace)];
+    files.map(|(name, text)| (format!("/var/run/secrets/kubernetes.io/serviceaccount/{name}"), text.to_owned())).into()
+}
+
+/// The files of the ConfigMaps that the Pod mounts.
+async fn volumes(cluster: &Cluster, namespace: &str, pod: &PodSpec) -> Result<Vec<(String, String)>, Error> {
+    let config_maps: Api<ConfigMap> = Api::namespaced(cluster.client(), namespace);
+    let mounts: Vec<_> = pod.containers.iter().flat_map(|container| container.volume_mounts.iter().flatten()).collect();
+    let mut files = Vec::new();
+    for volume in pod.volumes.iter().flatten() {
+        let Some(name) = volume.config_map.as_ref().map(|source| source.name.clone()) else { continue };
+        let failed = |source| Error::ConfigMap { name: name.clone(), source: Box::new(source) };
+        let data = config_maps.get(&name).await.map_err(failed)?.data.unwrap_or_default();
+        for mount in mounts.iter().filter(|mount| mount.name == volume.name) {
+            files.extend(data.iter().map(|(key, text)| (format!("{}/{key}", mount.mount_path), text.clone())));
+        }
+    }
+    Ok(files)
+}
+
 /// The Pod of the Deployment in the cluster.
 pub async fn deployed_pod(cluster: &Cluster) -> Result<PodSpec, Error> {
-    let deployments: Api<Deployment> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
+    deployed_pod_in(cluster, KEY_NAMESPACE).await
+}
+
+/// The Pod of the Deployment in a namespace.
+pub async fn deployed_pod_in(cluster: &Cluster, namespace: &str) -> Result<PodSpec, Error> {
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client(), namespace);
     let failed = |source| Error::Deployment(Box::new(source));
     let deployment = deployments.get(SERVICE_ACCOUNT).await.map_err(failed)?;
     Ok(deployment.spec.template.spec.unwrap_or_default())

@@ -21,7 +21,8 @@
 //! | [`programs`] | builds the programs under test in the profile of the test |
 //! | [`cluster`] | a Kubernetes API server: start and stop, clients, kubeconfigs, namespaces, the audit log |
 //! | [`installation`] | applies `deploy/` to a cluster, and starts controllers on it as processes |
-//! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age, helm, kustomize, kubeconform |
+//! | [`image`] | builds the image of `deploy/image`, and runs its program as a Pod does |
+//! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age, helm, kustomize, kubeconform; builds the builder of images |
 //! | [`typage`], [`python`] | install age in TypeScript, and the second reader of the format |
 //! | [`prerequisites`] | checks what the machine must have, before anything is built |
 //! | [`processes`] | process groups that end with the test, however it ends |
@@ -87,6 +88,7 @@ pub mod freezing_proxy;
 #[path = "../fuzz/src/lib.rs"]
 pub mod fuzz;
 mod go_build;
+pub mod image;
 pub mod installation;
 pub mod many_objects;
 pub mod memory;

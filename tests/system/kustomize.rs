@@ -87,7 +87,7 @@ pub(crate) fn recovery_recipient(context: &Context, folder: &Path) -> Result<Str
 
 /// The controller of the Deployment in the cluster makes a Secret from a SealedSecret.
 pub(crate) async fn does_the_job(context: &Context, cluster: &Cluster, namespace: &Namespace) -> TestResult {
-    let controller = Controller::start_deployed(cluster, &context.programs, "deployed").await?;
+    let controller = Controller::start_deployed(cluster, &context.image()?, "deployed").await?;
     controller.ready().await?;
     create(namespace, &sealed(context, cluster, &controller, namespace)?).await?;
     with_reason(namespace, "db", "Materialised").await?;

@@ -11,6 +11,7 @@ mod git_revert;
 mod harness;
 mod http;
 mod hygiene;
+mod image;
 mod key_commands;
 mod key_delete;
 mod key_deletion;
@@ -43,7 +44,7 @@ mod year;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Conclusion, Trial};
@@ -83,6 +84,7 @@ fn tests() -> Vec<Test> {
         harness::tests(),
         http::tests(),
         hygiene::tests(),
+        image::tests(),
         key_commands::tests(),
         key_deletion::tests(),
         key_delete::tests(),
@@ -118,6 +120,10 @@ fn run(arguments: &Arguments) -> Result<Conclusion, Box<dyn Error>> {
     let is_selected = |trial| !arguments.is_filtered_out(trial);
     if !arguments.list && trials.iter().any(is_selected) {
         let prepared = prepare()?;
+        if arguments.filter.is_none() {
+            // While other tests run, the build would take their processor time and delay them.
+            prepared.image().map_err(|error| -> Box<dyn Error> { error })?;
+        }
         context.get_or_init(|| prepared);
     }
     let conclusion = libtest_mimic::run(arguments, trials);
@@ -149,6 +155,6 @@ fn prepare() -> Result<Context, Box<dyn Error>> {
     }
     let seconds = start.elapsed().as_secs_f32();
     eprintln!("started a cluster with Waxseal in it in {seconds:.1} s: {}", cluster.url());
-    let namespaced_cluster = Mutex::default();
-    Ok(Context { controller, keys_file, cluster, namespaced_cluster, programs, assets, typage, python })
+    let (namespaced_cluster, image) = Default::default();
+    Ok(Context { controller, keys_file, cluster, namespaced_cluster, image, programs, assets, typage, python })
 }
