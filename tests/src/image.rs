@@ -84,6 +84,11 @@ fn run(program: &'static str, command: &mut Command) -> Result<(), Error> {
 }
 
 impl Image {
+    /// The program that the image contains.
+    pub fn program(&self) -> PathBuf {
+        self.context.join(ARCHITECTURE).join("waxseal-controller")
+    }
+
     /// The digest of the image's manifest, `sha256:…`.
     pub fn digest(&self) -> Result<String, Error> {
         let index = self.json(&self.layout.join("index.json"))?;

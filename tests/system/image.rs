@@ -59,7 +59,7 @@ fn digest(context: &Context) -> TestResult {
 }
 
 fn paths(context: &Context) -> TestResult {
-    let program = std::fs::read(context.image()?.context.join(ARCHITECTURE).join("waxseal-controller"))?;
+    let program = std::fs::read(context.image()?.program())?;
     let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let repository = std::fs::canonicalize(repository)?;
     let home = std::env::var("HOME")?;
