@@ -31,9 +31,10 @@ pub const SERVICE_ACCOUNT: &str = "waxseal-controller";
 pub const CONTEXT: &str = "waxseal-test";
 
 const DEFINITIONS: &str = include_str!("../../deploy/kustomize/base/crds.yaml");
-const BASE: [&str; 4] = [
+const BASE: [&str; 5] = [
     include_str!("../../deploy/kustomize/base/namespace.yaml"),
     include_str!("../../deploy/kustomize/base/rights.yaml"),
+    include_str!("../../deploy/kustomize/base/user-roles.yaml"),
     include_str!("../../deploy/kustomize/base/deployment.yaml"),
     include_str!("../../deploy/kustomize/base/network-policy.yaml"),
 ];
@@ -90,7 +91,7 @@ pub async fn apply_owner_references_rights(cluster: &Cluster) -> Result<(), Erro
     apply_all(cluster, OWNER_REFERENCES_RIGHTS).await
 }
 
-/// Installs a controller that serves some namespaces: applies the base without its ClusterRole, and the component
+/// Installs a controller that serves some namespaces: applies the base without its ClusterRoles, and the component
 /// `namespaced`, with these names in place of the names in the files.
 pub async fn apply_namespaced(cluster: &Cluster, key_namespace: &str, namespaces: &[&str]) -> Result<(), Error> {
     for object in objects(&BASE.join("---\n").replace(KEY_NAMESPACE, key_namespace))? {

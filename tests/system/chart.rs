@@ -180,6 +180,9 @@ fn namespaces(_: &Context) -> TestResult {
     for kind in ["ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
         assert!(objects.contains_key(&format!("\"{kind}\" null \"waxseal-controller-other\"")), "{kind}");
     }
+    for role in ["view", "edit"] {
+        assert!(objects.contains_key(&format!("\"ClusterRole\" null \"waxseal-{role}-other\"")), "{role}");
+    }
     let policy = &objects["\"ValidatingAdmissionPolicy\" null \"waxseal-controller-other\""]["spec"];
     let account = "request.userInfo.username == 'system:serviceaccount:other:waxseal-controller'";
     assert_eq!(policy["matchConditions"][0]["expression"], account);

@@ -38,6 +38,7 @@ mod startup;
 mod status;
 mod steadiness;
 mod stolen_token;
+mod user_roles;
 mod wraps;
 mod year;
 
@@ -106,6 +107,7 @@ fn tests() -> Vec<Test> {
         startup::tests(),
         status::tests(),
         stolen_token::tests(),
+        user_roles::tests(),
         wraps::tests(),
     ];
     modules.into_iter().flatten().collect()

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::SealingKey;
@@ -147,19 +147,26 @@ fn right_of(event: &Value) -> Option<(String, String)> {
     Some((format!("{resource}{subresource}"), verb.to_owned()))
 }
 
-type Rights = BTreeSet<(String, String)>;
+/// Resources with their verbs.
+pub(crate) type Rights = BTreeSet<(String, String)>;
 
-fn rights(listed: &[(&str, &[&str])]) -> Rights {
+pub(crate) fn rights(listed: &[(&str, &[&str])]) -> Rights {
     let pairs = listed.iter().flat_map(|(resource, verbs)| verbs.iter().map(move |verb| (resource, verb)));
     pairs.map(|(resource, verb)| ((*resource).to_owned(), (*verb).to_owned())).collect()
 }
 
-/// The rights of the controller's account on Secrets and on Waxseal's kinds, as the API server reports them.
+/// The rights of the controller's account, as the API server reports them.
 async fn granted(cluster: &Cluster, key_namespace: &str, namespace: &str) -> Result<Rights, Error> {
     let token = cluster.service_account_token(key_namespace, SERVICE_ACCOUNT).await?;
+    rights_of(cluster.client_as(&token)?, namespace).await
+}
+
+/// The rights of a user in a namespace, as the API server reports them, without those that every user has on reviews of
+/// rights and tokens.
+pub(crate) async fn rights_of(user: Client, namespace: &str) -> Result<Rights, Error> {
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
-    let reviews = Api::<SelfSubjectRulesReview>::all(cluster.client_as(&token)?);
+    let reviews = Api::<SelfSubjectRulesReview>::all(user);
     let status = reviews.create(&PostParams::default(), &review).await?.status.ok_or("no status")?;
     let of_everybody = ["authentication.k8s.io", "authorization.k8s.io", "certificates.k8s.io"];
     let mut rights = Rights::new();
@@ -283,7 +290,12 @@ async fn readers(context: &Context) -> TestResult {
     let somebody = context.cluster.client_as(&context.cluster.user("somebody", "developers")?)?;
     let keys = Api::<SealingKey>::namespaced(somebody.clone(), KEY_NAMESPACE).list(&ListParams::default()).await?;
     assert_eq!(keys.items.iter().filter(|key| key.spec.recipient.starts_with("age1pq1")).count(), 1);
-    let identities = Api::<Secret>::namespaced(somebody, KEY_NAMESPACE).list(&ListParams::default()).await;
-    assert!(matches!(identities, Err(kube::Error::Api(status)) if status.code == 403));
+    assert_forbidden(Api::<Secret>::namespaced(somebody, KEY_NAMESPACE).list(&ListParams::default()).await);
     Ok(())
+}
+
+/// Fails unless the API server refused a request because the user lacks the right to it.
+#[track_caller]
+pub(crate) fn assert_forbidden<T>(answer: kube::Result<T>) {
+    assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 403));
 }
