@@ -1,7 +1,7 @@
 //! The controller while the API server is silent, restored or flooded, and while other users change what it wrote.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -234,6 +234,7 @@ async fn overwritten(context: &Context) -> TestResult {
         forge(generation).await?;
         until_right().await?;
     }
+    let start = Instant::now();
     forge(1011).await?;
     patch(&secrets, "db", json!({"stringData": {"PASSWORD": "theirs"}})).await?;
     waiting::until("the good Secret", DEADLINE, async || {
@@ -242,6 +243,7 @@ async fn overwritten(context: &Context) -> TestResult {
     })
     .await?;
     assert_eq!(is_right().await, Some(false), "the status did not wait");
+    assert!(start.elapsed() < Duration::from_secs(6), "the Secret waited");
     until_right().await?;
     // The API server shows a new status before it logs the end of the request that wrote it.
     let status_writes = async || {
