@@ -3,14 +3,14 @@
 //! No Pod runs in the test cluster. So the controller is a process of the test, with a token of the ServiceAccount of
 //! `deploy/` and the rights of that account.
 
+mod deployed;
+
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::PodSpec;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -22,6 +22,8 @@ use crate::cluster::{self, Cluster};
 use crate::processes::{self, Process, last_lines};
 use crate::programs::Programs;
 use crate::waiting;
+
+pub use deployed::deployed_pod;
 
 /// The namespace of the installation.
 pub const KEY_NAMESPACE: &str = "waxseal-system";
@@ -57,6 +59,10 @@ pub enum Error {
     Deployment(#[source] Box<kube::Error>),
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    #[error("failed to read the ConfigMap {name}")]
+    ConfigMap { name: String, source: Box<kube::Error> },
+    #[error("failed to write the files of the ConfigMap {name}")]
+    Mount { name: String, source: std::io::Error },
     #[error("failed to write the controller's log file")]
     Log(#[source] std::io::Error),
     #[error("failed to send SIGTERM to the controller")]
@@ -193,26 +199,6 @@ impl Controller {
         Self::start_with(cluster, command, name, kubeconfig)
     }
 
-    /// Starts a controller with the ServiceAccount, the arguments and the environment of the Deployment in the cluster.
-    pub async fn start_deployed(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self, Error> {
-        let pod = deployed_pod(cluster).await?;
-        let account = pod.service_account_name.as_deref().unwrap_or("default");
-        let credential = cluster.service_account_token(KEY_NAMESPACE, account).await?;
-        let kubeconfig = cluster.folder().join(format!("{name}.kubeconfig"));
-        cluster.write_kubeconfig(&kubeconfig, CONTEXT, &credential, "default")?;
-        let mut command = Command::new(&programs.waxseal_controller);
-        command.env_clear();
-        for container in pod.containers {
-            command.args(container.args.unwrap_or_default());
-            let variables = container.env.unwrap_or_default().into_iter();
-            command.envs(variables.filter_map(|variable| Some((variable.name, variable.value?))));
-        }
-        // The process is not in a Pod, and several run on this machine.
-        command.env("WAXSEAL_CONTEXT", CONTEXT).env("WAXSEAL_KUBECONFIG", &kubeconfig);
-        command.env("WAXSEAL_LISTEN", ANY_PORT).env("WAXSEAL_METRICS_LISTEN", ANY_PORT);
-        Self::spawn(cluster, command, name, kubeconfig)
-    }
-
     fn start_with(cluster: &Cluster, mut command: Command, name: &str, kubeconfig: PathBuf) -> Result<Self, Error> {
         command.args(["kubernetes", "--context", CONTEXT, "--listen", ANY_PORT, "--metrics-listen", ANY_PORT]);
         command.arg("--kubeconfig").arg(&kubeconfig);
@@ -293,14 +279,6 @@ impl Controller {
         let line: serde_json::Value = serde_json::from_str(started).ok()?;
         Some(line[field].as_str()?.to_owned())
     }
-}
-
-/// The Pod of the Deployment in the cluster.
-pub async fn deployed_pod(cluster: &Cluster) -> Result<PodSpec, Error> {
-    let deployments: Api<Deployment> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
-    let failed = |source| Error::Deployment(Box::new(source));
-    let deployment = deployments.get(SERVICE_ACCOUNT).await.map_err(failed)?;
-    Ok(deployment.spec.template.spec.unwrap_or_default())
 }
 
 /// Writes the public keys of a cluster to a file, with `waxseal keys fetch`.

@@ -1,6 +1,7 @@
 //! Support for the tests: sealing with the real program, and reading Secrets and statuses from the cluster.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -41,6 +42,18 @@ impl Context {
         create(namespace, &sealed).await?;
         judged(namespace, name).await
     }
+}
+
+/// Seals one Secret manifest for a namespace with the keys in a file.
+pub(crate) fn seal_with(
+    context: &Context,
+    keys_file: &Path,
+    manifest: &str,
+    namespace: &Namespace,
+) -> Result<SealedSecret, Error> {
+    let mut command = Command::new(&context.programs.waxseal);
+    command.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(keys_file).arg("-");
+    Ok(serde_json::from_str(&run(&mut command, manifest)?)?)
 }
 
 /// A Secret manifest with these string values.
