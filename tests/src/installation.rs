@@ -71,6 +71,10 @@ pub enum Error {
     NotReady { source: waiting::TimedOut, log: String },
     #[error(transparent)]
     Process(#[from] processes::Error),
+    #[error("failed to run waxseal")]
+    Run(#[source] std::io::Error),
+    #[error("failed to fetch the keys of the cluster: waxseal says\n{0}")]
+    FetchKeys(String),
 }
 
 /// Reads the definitions of the base, for [`Cluster::start`].
@@ -282,17 +286,12 @@ impl Controller {
 }
 
 /// Writes the public keys of a cluster to a file, with `waxseal keys fetch`.
-pub fn fetch_keys(programs: &Programs, kubeconfig: &Path, output: &Path) -> std::io::Result<std::process::Output> {
+pub fn fetch_keys(programs: &Programs, kubeconfig: &Path, output: &Path) -> Result<(), Error> {
     fetch_keys_of(programs, kubeconfig, KEY_NAMESPACE, output)
 }
 
 /// Like [`fetch_keys`], for the keys in another namespace.
-pub fn fetch_keys_of(
-    programs: &Programs,
-    kubeconfig: &Path,
-    namespace: &str,
-    output: &Path,
-) -> std::io::Result<std::process::Output> {
+pub fn fetch_keys_of(programs: &Programs, kubeconfig: &Path, namespace: &str, output: &Path) -> Result<(), Error> {
     let mut fetch = Command::new(&programs.waxseal);
     fetch
         .env_clear()
@@ -300,11 +299,15 @@ pub fn fetch_keys_of(
         .arg(kubeconfig)
         .arg("-o")
         .arg(output);
-    let first = fetch.output()?;
+    let first = fetch.output().map_err(Error::Run)?;
     let text = String::from_utf8_lossy(&first.stderr);
     let fingerprints = text.split_whitespace().filter(|word| word.starts_with("sha256:"));
     for fingerprint in fingerprints {
         fetch.arg("--accept").arg(fingerprint);
     }
-    fetch.output()
+    let second = fetch.output().map_err(Error::Run)?;
+    match second.status.success() {
+        true => Ok(()),
+        false => Err(Error::FetchKeys(String::from_utf8_lossy(&second.stderr).into_owned())),
+    }
 }

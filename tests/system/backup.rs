@@ -23,12 +23,13 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, TYPE, identity_secret, new_identity, sealed, secret, started};
+use crate::controllers::started;
+use crate::key_namespace::{Keys, TYPE, identity_secret, new_identity, secret};
 use crate::missing_rights::take_from;
 use crate::peers::{Peer, filter};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights::{rights, rights_of};
-use crate::sealing::{DEADLINE, create, values, with_reason};
+use crate::sealing::{DEADLINE, create, sealed, values, with_reason};
 
 /// The Role of backup operators, and all that it lets them do.
 const ROLE: &str = "waxseal-backup-operator";

@@ -352,7 +352,8 @@ async fn namespaced_releases(context: &Context, cluster: &Cluster) -> TestResult
     }
     // What is sealed to the keys of one release does not open in the namespace of the other.
     let keys_of_one = cluster.folder().join(format!("{}.yaml", one.name()));
-    create(&blog, &seal_with(context, &keys_of_one, &opaque("of-one", &[("PASSWORD", "hunter2")]), &blog)?).await?;
+    create(&blog, &seal_with(context, &keys_of_one, &opaque("of-one", &[("PASSWORD", "hunter2")]), blog.name())?)
+        .await?;
     with_reason(&blog, "of-one", "KeyMissing").await?;
     Ok(())
 }

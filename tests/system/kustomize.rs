@@ -100,10 +100,9 @@ pub(crate) async fn does_the_job_of(
     let controller = Controller::start_deployed(cluster, &context.programs, key_namespace).await?;
     controller.ready().await?;
     let keys_file = cluster.folder().join(format!("{key_namespace}.yaml"));
-    let fetched = installation::fetch_keys_of(&context.programs, &controller.kubeconfig, key_namespace, &keys_file)?;
-    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
+    installation::fetch_keys_of(&context.programs, &controller.kubeconfig, key_namespace, &keys_file)?;
     let manifest = opaque("db", &[("PASSWORD", "hunter2")]);
-    create(namespace, &seal_with(context, &keys_file, &manifest, namespace)?).await?;
+    create(namespace, &seal_with(context, &keys_file, &manifest, namespace.name())?).await?;
     with_reason(namespace, "db", "Materialised").await?;
     let secret = namespace.api::<Secret>().get("db").await?;
     assert_eq!(values(&secret), [("PASSWORD".to_owned(), "hunter2".to_owned())]);

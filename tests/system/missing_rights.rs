@@ -12,7 +12,7 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation;
 use waxseal_tests::waiting;
 
-use crate::keys::{new_identity, sealing_key};
+use crate::key_namespace::{new_identity, sealing_key};
 use crate::namespaced::Install;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, condition, create_plain, patch, with_reason};

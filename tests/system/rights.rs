@@ -7,14 +7,13 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::SealingKey;
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, create, create_plain, opaque, patch, replace_spec, with_reason};
+use crate::sealing::{DEADLINE, create, create_plain, opaque, patch, replace_spec, seal_with, sealed, with_reason};
 
 /// The rights that `deploy/kustomize/base` gives the controller everywhere, and the component `namespaced` in each
 /// namespace that it serves: resource and verbs.
@@ -211,11 +210,7 @@ async fn used(context: &Context, cluster: &Cluster) -> TestResult {
     let keys_file = cluster.folder().join("keys.yaml");
     installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
     let namespace = cluster.namespace("used").await?;
-    let seal = |name: &str| -> Result<SealedSecret, Error> {
-        let mut seal = std::process::Command::new(&context.programs.waxseal);
-        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
-        Ok(serde_json::from_str(&crate::sealing::run(&mut seal, &opaque(name, &[("PASSWORD", "x")]))?)?)
-    };
+    let seal = |name| seal_with(context, &keys_file, &opaque(name, &[("PASSWORD", "x")]), namespace.name());
     create(&namespace, &seal("db")?).await?;
     with_reason(&namespace, "db", "Materialised").await?;
     // The deletion of a Secret causes a reconcile, and the reconcile of a foreign Secret reads it.
@@ -253,13 +248,8 @@ async fn openshift(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let controller = Controller::start(cluster, &context.programs, "openshift").await?;
     controller.ready().await?;
-    let keys_file = cluster.folder().join("keys.yaml");
-    installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
     let namespace = cluster.namespace("openshift").await?;
-    let mut seal = std::process::Command::new(&context.programs.waxseal);
-    seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
-    let sealed = crate::sealing::run(&mut seal, &opaque("db", &[("PASSWORD", "hunter2")]))?;
-    create(&namespace, &serde_json::from_str(&sealed)?).await?;
+    create(&namespace, &sealed(context, cluster, &controller, &namespace)?).await?;
     let object = with_reason(&namespace, "db", "Materialised").await?;
 
     let secrets = namespace.api::<Secret>();

@@ -15,10 +15,10 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, new_identity, sealed, sealing_key, secret};
+use crate::key_namespace::{Keys, new_identity, sealing_key, secret};
 use crate::namespaced::Install;
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, condition, create, create_plain, judged, opaque, with_reason};
+use crate::sealing::{DEADLINE, condition, create, create_plain, judged, opaque, sealed, with_reason};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![

@@ -18,7 +18,7 @@ use waxseal_tests::waiting;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights;
 use crate::sealing::{
-    DEADLINE, condition, create, create_plain, opaque, patch, replace_spec, run, values, with_reason,
+    DEADLINE, condition, create, create_plain, opaque, patch, replace_spec, seal_with, values, with_reason,
 };
 
 /// The controller detects a frozen watch after 35 s, and lists the objects within seconds then.
@@ -73,9 +73,7 @@ impl<'a> Installation<'a> {
     }
 
     fn seal(&self, namespace: &Namespace, name: &str, value: &str) -> Result<SealedSecret, Error> {
-        let mut seal = std::process::Command::new(&self.context.programs.waxseal);
-        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&self.keys_file).arg("-");
-        Ok(serde_json::from_str(&run(&mut seal, &opaque(name, &[("PASSWORD", value)]))?)?)
+        seal_with(self.context, &self.keys_file, &opaque(name, &[("PASSWORD", value)]), namespace.name())
     }
 }
 

@@ -11,7 +11,7 @@ use waxseal_tests::cluster::{Cluster, Credential, Namespace};
 use waxseal_tests::installation::{self, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
-use crate::keys::{new_identity, sealing_key, secret as identity};
+use crate::key_namespace::{new_identity, sealing_key, secret as identity};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights::assert_forbidden;
 use crate::sealing::{DEADLINE, create_plain};

@@ -10,7 +10,7 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::KEY_NAMESPACE;
 use waxseal_tests::waiting;
 
-use crate::keys::{new_identity, sealing_key};
+use crate::key_namespace::{new_identity, sealing_key};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights::{Rights, assert_forbidden, rights, rights_of};
 use crate::sealing::{DEADLINE, opaque, patch, with_reason};
