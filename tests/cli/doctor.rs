@@ -55,12 +55,18 @@ impl Cluster {
                 Some(json!({"metadata": {}, "spec": {}, "status": {"allowed": self.allowed}}))
             }
             "/apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys" => self.keys.clone(),
-            "/apis/waxseal.dev/v1alpha1/sealedsecrets" => self.objects.as_ref().map(|items| {
-                json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": {}, "items": items})
+            "/apis/waxseal.dev/v1alpha1/sealedsecrets" => self.objects.as_deref().map(list_of),
+            "/apis/waxseal.dev/v1alpha1/namespaces/shop/sealedsecrets" => self.objects.as_ref().map(|objects| {
+                let in_shop = objects.iter().filter(|object| object["metadata"]["namespace"] == "shop");
+                list_of(&in_shop.cloned().collect::<Vec<_>>())
             }),
-            path => self.definitions.iter().find(|found| {
-                found["metadata"]["name"].as_str().is_some_and(|name| path.ends_with(&format!("/{name}")))
-            }).cloned(),
+            path => self
+                .definitions
+                .iter()
+                .find(|found| {
+                    found["metadata"]["name"].as_str().is_some_and(|name| path.ends_with(&format!("/{name}")))
+                })
+                .cloned(),
         };
         match found {
             Some(found) => ("200 OK", found),
@@ -105,6 +111,10 @@ impl Cluster {
     fn key(&mut self, at: usize) -> &mut Value {
         &mut self.keys.as_mut().expect("keys")["items"][at]
     }
+}
+
+fn list_of(items: &[Value]) -> Value {
+    json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": {}, "items": items})
 }
 
 /// A SealedSecret of generation 1 whose status is about this generation.
@@ -186,11 +196,30 @@ fn each_fault_is_a_problem_with_what_to_do() {
 
     let mut cluster = good();
     cluster.objects = Some(vec![object("db", 1), object("new", -1)]);
-    cluster.has_problem(&folder, "the controller has not judged 1 of 2 SealedSecrets, such as shop/new: see if the controller runs, and read its log");
+    cluster.has_problem(&folder, "the controller has not judged 1 of 2 SealedSecrets, such as shop/new: see if the controller runs, and read its log. If it serves only some namespaces, name them with `--namespaces`");
 
     let mut cluster = good();
     cluster.keys = Some(list(&folder, &[]));
     cluster.has_problem(&folder, "there is no SealingKey in the namespace waxseal-system: see if the controller runs, or name its namespace with `--namespace`");
+}
+
+#[test]
+fn only_the_named_namespaces_count() {
+    let folder = folder();
+    let examined = |namespaces| {
+        let mut cluster = Cluster::good(&folder);
+        let mut elsewhere = object("new", -1);
+        elsewhere["metadata"]["namespace"] = json!("elsewhere");
+        cluster.objects = Some(vec![object("db", 1), elsewhere]);
+        cluster.examined(&folder, &["--namespaces", namespaces])
+    };
+    let outcome = examined("shop,shop");
+    assert!(outcome.stdout.ends_with("ok: the controller has judged every SealedSecret: 1\n"), "{}", outcome.stdout);
+    assert_eq!(outcome.status.code(), Some(0));
+    let outcome = examined("shop,forbidden");
+    let unchecked = "not checked: the controller's work: you may not list SealedSecrets in forbidden\n";
+    assert!(outcome.stdout.ends_with(unchecked), "{}", outcome.stdout);
+    assert_eq!(outcome.status.code(), Some(0));
 }
 
 #[test]

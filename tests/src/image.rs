@@ -24,7 +24,7 @@ const RUN_IN: &str = r#"
 set -e
 root=$1 user=$2 group=$3
 shift 3
-mkdir "$root/dev"
+mkdir -p "$root/dev"
 mount --bind "$root" "$root"
 for device in random urandom; do
     touch "$root/dev/$device"

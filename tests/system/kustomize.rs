@@ -10,11 +10,10 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 use waxseal_tests::cluster::{Cluster, Namespace};
-use waxseal_tests::installation::{Controller, KEY_NAMESPACE, deployed_pod};
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, deployed_pod};
 
-use crate::keys::sealed;
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{create, run, values, with_reason};
+use crate::sealing::{create, opaque, run, seal_with, values, with_reason};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// An overlay with all components for a controller of the whole cluster.
@@ -87,13 +86,27 @@ pub(crate) fn recovery_recipient(context: &Context, folder: &Path) -> Result<Str
 
 /// The controller of the Deployment in the cluster makes a Secret from a SealedSecret.
 pub(crate) async fn does_the_job(context: &Context, cluster: &Cluster, namespace: &Namespace) -> TestResult {
-    let controller = Controller::start_deployed(cluster, &context.image()?, "deployed").await?;
+    does_the_job_of(context, cluster, KEY_NAMESPACE, namespace).await.map(drop)
+}
+
+/// The controller of the Deployment in a namespace makes a Secret from a SealedSecret in another one. Returns the running
+/// controller. Its keys are in the file `NAMESPACE.yaml` of the cluster.
+pub(crate) async fn does_the_job_of(
+    context: &Context,
+    cluster: &Cluster,
+    key_namespace: &str,
+    namespace: &Namespace,
+) -> Result<Controller, Error> {
+    let controller = Controller::start_deployed(cluster, &context.image()?, key_namespace).await?;
     controller.ready().await?;
-    create(namespace, &sealed(context, cluster, &controller, namespace)?).await?;
+    let keys_file = cluster.folder().join(format!("{key_namespace}.yaml"));
+    installation::fetch_keys_of(&context.programs, &controller.kubeconfig, key_namespace, &keys_file)?;
+    let manifest = opaque("db", &[("PASSWORD", "hunter2")]);
+    create(namespace, &seal_with(context, &keys_file, &manifest, namespace.name())?).await?;
     with_reason(namespace, "db", "Materialised").await?;
     let secret = namespace.api::<Secret>().get("db").await?;
     assert_eq!(values(&secret), [("PASSWORD".to_owned(), "hunter2".to_owned())]);
-    Ok(())
+    Ok(controller)
 }
 
 async fn base(context: &Context, cluster: &Cluster) -> TestResult {
@@ -113,7 +126,7 @@ async fn components(context: &Context, cluster: &Cluster) -> TestResult {
     assert!(!said.contains("configmap"), "{said}");
     let namespace = cluster.namespace("components").await?;
     does_the_job(context, cluster, &namespace).await?;
-    let keys = fs::read_to_string(cluster.folder().join("keys.yaml"))?;
+    let keys = fs::read_to_string(cluster.folder().join("waxseal-system.yaml"))?;
     assert!(keys.contains(&recipient), "{keys}");
     Ok(())
 }
@@ -139,7 +152,7 @@ async fn pod_security(context: &Context, cluster: &Cluster) -> TestResult {
 
 /// The API server admits a Pod of the Deployment, and refuses the same Pod with more rights.
 pub(crate) async fn only_restricted_pods(cluster: &Cluster) -> TestResult {
-    let spec = deployed_pod(cluster).await?;
+    let spec = deployed_pod(cluster, KEY_NAMESPACE).await?;
     let mut privileged = spec.clone();
     for container in &mut privileged.containers {
         container.security_context = None;

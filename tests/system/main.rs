@@ -7,6 +7,7 @@ mod admission;
 mod backup;
 mod chart;
 mod clock;
+mod controllers;
 mod git_revert;
 mod harness;
 mod http;
@@ -16,6 +17,7 @@ mod key_commands;
 mod key_delete;
 mod key_deletion;
 mod key_events;
+mod key_namespace;
 mod key_status;
 mod key_succession;
 mod keys;
@@ -39,6 +41,7 @@ mod startup;
 mod status;
 mod steadiness;
 mod stolen_token;
+mod user_roles;
 mod wraps;
 mod year;
 
@@ -108,6 +111,7 @@ fn tests() -> Vec<Test> {
         startup::tests(),
         status::tests(),
         stolen_token::tests(),
+        user_roles::tests(),
         wraps::tests(),
     ];
     modules.into_iter().flatten().collect()
@@ -149,10 +153,7 @@ fn prepare() -> Result<Context, Box<dyn Error>> {
     let cluster = Cluster::start(&assets.kubernetes, &installation::definitions()?)?;
     let controller = cluster.block_on(install(&cluster, &programs))?;
     let keys_file = cluster.folder().join("keys.yaml");
-    let fetched = installation::fetch_keys(&programs, &controller.kubeconfig, &keys_file)?;
-    if !fetched.status.success() {
-        return Err(String::from_utf8_lossy(&fetched.stderr).into());
-    }
+    installation::fetch_keys(&programs, &controller.kubeconfig, &keys_file)?;
     let seconds = start.elapsed().as_secs_f32();
     eprintln!("started a cluster with Waxseal in it in {seconds:.1} s: {}", cluster.url());
     let (namespaced_cluster, image) = Default::default();

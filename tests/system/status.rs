@@ -15,9 +15,10 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, new_identity, sealed, sealing_key, secret};
+use crate::key_namespace::{Keys, new_identity, sealing_key, secret};
+use crate::namespaced::Install;
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, condition, create, create_plain, judged, opaque, with_reason};
+use crate::sealing::{DEADLINE, condition, create, create_plain, judged, opaque, sealed, with_reason};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -25,6 +26,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("status::watch_shows_changes_as_they_come", watch),
         Test::new("status::kubectl_runs_it_as_a_plugin", plugin),
         Test::on_own_cluster("doctor::a_good_installation_has_no_problem_and_each_fault_is_named", doctor),
+        Test::on_namespaced_cluster("doctor::of_a_controller_of_some_namespaces_only_these_count", some_namespaces),
         Test::on_own_cluster("doctor::with_few_rights_it_says_what_it_did_not_check", few_rights),
     ]
 }
@@ -209,6 +211,25 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
     assert_eq!((code, said.as_str()), (Some(4), "error: context admin: 2 problems\n"), "{report}");
     let _controller = start("again").await?;
     until("a healed cluster", &|report| lines(report, "PROBLEM").is_empty()).await?;
+    Ok(())
+}
+
+async fn some_namespaces(context: &Context, cluster: &Cluster) -> TestResult {
+    let (served, other) = (cluster.namespace("served").await?, cluster.namespace("other").await?);
+    let keys = cluster.namespace("keys").await?;
+    let install = Install::start(context, cluster, keys.name(), &[served.name()]).await?;
+    install.create(&other, "unserved").await?;
+    install.create(&served, "db").await?;
+    with_reason(&served, "db", "Materialised").await?;
+    let report = |options: &[&str]| {
+        let arguments = [&["doctor", "-n", keys.name()], options].concat();
+        outcome(waxseal(context, cluster, &arguments).output()?).map(|(_, report, _)| report)
+    };
+    let all = report(&[])?;
+    let unjudged = |line: &&str| line.starts_with("the controller has not judged ");
+    assert!(lines(&all, "PROBLEM").iter().any(unjudged), "{all}");
+    let of_served = report(&["--namespaces", served.name()])?;
+    assert!(of_served.ends_with("ok: the controller has judged every SealedSecret: 1\n"), "{of_served}");
     Ok(())
 }
 

@@ -11,8 +11,9 @@ use waxseal_tests::cluster::{Cluster, Credential, Namespace};
 use waxseal_tests::installation::{self, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
-use crate::keys::{new_identity, sealing_key, secret as identity};
+use crate::key_namespace::{new_identity, sealing_key, secret as identity};
 use crate::registration::{Context, Error, Test, TestResult};
+use crate::rights::assert_forbidden;
 use crate::sealing::{DEADLINE, create_plain};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -58,21 +59,16 @@ impl Attacker {
         assert!(self.secrets(namespace).delete(secret, &params).await.is_err(), "deletes a Secret");
         let objects: Api<SealedSecret> = Api::namespaced(self.0.clone(), namespace);
         let object: SealedSecret = serde_json::from_value(json!({"metadata": {"name": "db"}, "spec": {}}))?;
-        assert_refused(objects.create(&dry_run(), &object).await);
+        assert_forbidden(objects.create(&dry_run(), &object).await);
         let all = ListParams::default();
-        assert_refused(Api::<ConfigMap>::namespaced(self.0.clone(), namespace).list(&all).await);
+        assert_forbidden(Api::<ConfigMap>::namespaced(self.0.clone(), namespace).list(&all).await);
         let pods: Api<Pod> = Api::namespaced(self.0.clone(), namespace);
-        assert_refused(pods.list(&all).await);
-        assert_refused(pods.create(&dry_run(), &pod()?).await);
+        assert_forbidden(pods.list(&all).await);
+        assert_forbidden(pods.create(&dry_run(), &pod()?).await);
         let accounts: Api<ServiceAccount> = Api::namespaced(self.0.clone(), namespace);
-        assert_refused(accounts.create_token_request("default", &PostParams::default(), &Default::default()).await);
+        assert_forbidden(accounts.create_token_request("default", &PostParams::default(), &Default::default()).await);
         Ok(())
     }
-}
-
-#[track_caller]
-fn assert_refused<T>(answer: kube::Result<T>) {
-    assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 403));
 }
 
 fn dry_run() -> PostParams {

@@ -69,9 +69,13 @@ impl Session {
         self.look(keys, "list", "SealingKeys")
     }
 
-    /// Calls `each` with every SealedSecret of the cluster.
-    pub(crate) fn look_at_sealed_secrets(&self, each: impl FnMut(SealedSecretState)) -> Result<Look<()>, CliError> {
-        let listed = self.try_list_sealed_secrets(&Selection::default(), each)?;
+    /// Calls `each` with every selected SealedSecret.
+    pub(crate) fn look_at_sealed_secrets(
+        &self,
+        selection: &Selection,
+        each: impl FnMut(SealedSecretState),
+    ) -> Result<Look<()>, CliError> {
+        let listed = self.try_list_sealed_secrets(selection, each)?;
         self.look(listed.map(drop), "list", "SealedSecrets")
     }
 

@@ -4,6 +4,8 @@ mod keys;
 mod objects;
 mod rights;
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use waxseal_shared::key_succession::parse_renewal_period;
@@ -13,7 +15,7 @@ use self::findings::Findings;
 use self::keys::RenewalPeriod;
 use super::inspect::{ReportFormat, to_json};
 use super::seal::counted;
-use crate::cluster::{ClusterArguments, Look, Session};
+use crate::cluster::{ClusterArguments, Look, Selection, Session};
 use crate::error::{CliError, Failures, Kind};
 use crate::streams::Streams;
 
@@ -36,12 +38,17 @@ pub(crate) struct DoctorArguments {
     /// The namespace of the SealingKeys
     #[arg(short, long, value_parser = Namespace::parse, default_value = "waxseal-system", help_heading = "Cluster")]
     namespace: Namespace,
+    /// The namespaces that the controller serves (its option `--namespaces`), if it does not serve all. Repeatable, or
+    /// with commas
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',', value_parser = Namespace::parse, help_heading = "Cluster")]
+    namespaces: Vec<Namespace>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   waxseal doctor --context prod
-  waxseal doctor --context prod --renew-after 90d --format json";
+  waxseal doctor --context prod --renew-after 90d --format json
+  waxseal doctor -n shop-keys --namespaces shop,blog";
 
 /// What to do if this program cannot connect, and kubectl can.
 const INSTEAD: &str = "run waxseal where the API server can be reached without a proxy";
@@ -83,7 +90,16 @@ fn examine(arguments: &DoctorArguments, session: &Session, findings: &mut Findin
             findings.not_checked(format!("the keys: you may not list SealingKeys in {}", arguments.namespace))
         }
     }
-    objects::check(session, findings)
+    objects::check(session, &served(&arguments.namespaces), findings)
+}
+
+/// The SealedSecrets of the controller: in these namespaces, or in all if there are none.
+fn served(namespaces: &[Namespace]) -> Vec<Selection> {
+    if namespaces.is_empty() {
+        return vec![Selection::default()];
+    }
+    let each_once: BTreeSet<_> = namespaces.iter().cloned().collect();
+    each_once.into_iter().map(|namespace| Selection { namespace: Some(namespace), name: None }).collect()
 }
 
 fn check_clock(server: Option<Timestamp>, now: Timestamp, findings: &mut Findings) {

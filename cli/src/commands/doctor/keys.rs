@@ -14,7 +14,7 @@ pub(super) struct RenewalPeriod(pub(super) Option<SignedDuration>);
 
 /// How much later than its renewal period a key may get its successor.
 const GRACE: SignedDuration = SignedDuration::from_hours(1);
-const SEE_LOG: &str = "see if the controller runs, and read its log";
+pub(super) const SEE_LOG: &str = "see if the controller runs, and read its log";
 
 /// A key, and what the controller says of it.
 struct Known {
