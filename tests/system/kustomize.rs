@@ -11,9 +11,10 @@ use kube::api::PostParams;
 use serde_json::json;
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, deployed_pod};
+use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{create, opaque, run, seal_with, values, with_reason};
+use crate::sealing::{DEADLINE, create, opaque, run, seal_with, values, with_reason};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// An overlay with all components for a controller of the whole cluster.
@@ -27,6 +28,14 @@ configMapGenerator:
   - name: waxseal-recovery-keys
     literals: ["recipients=RECIPIENT"]
 "#;
+
+/// An overlay that changes the names of the base.
+const OTHER_NAMES: &str = "
+resources: [../deploy/kustomize/base]
+components: [../deploy/kustomize/components/admission-policy]
+namespace: sealing
+namePrefix: prod-
+";
 
 /// An overlay for a controller of one namespace.
 const NAMESPACED: &str = r#"
@@ -42,6 +51,7 @@ pub(crate) fn tests() -> Vec<Test> {
         on_empty_cluster("kustomize::the_base_does_the_whole_job", base),
         on_empty_cluster("kustomize::the_base_with_components_does_the_whole_job", components),
         on_empty_cluster("kustomize::a_namespaced_overlay_does_the_whole_job_without_a_cluster_role", namespaced),
+        on_empty_cluster("kustomize::the_admission_policy_follows_namespace_and_prefix", other_names),
         on_empty_cluster("kustomize::the_namespace_admits_only_restricted_pods", pod_security),
     ]
 }
@@ -128,6 +138,21 @@ async fn components(context: &Context, cluster: &Cluster) -> TestResult {
     does_the_job(context, cluster, &namespace).await?;
     let keys = fs::read_to_string(cluster.folder().join("waxseal-system.yaml"))?;
     assert!(keys.contains(&recipient), "{keys}");
+    Ok(())
+}
+
+/// The policy must not be off in silence when a kustomization changes the names.
+async fn other_names(context: &Context, cluster: &Cluster) -> TestResult {
+    let overlay = overlay(cluster.folder(), OTHER_NAMES)?;
+    apply(context, cluster, &overlay)?;
+    let token = cluster.service_account_token("sealing", "prod-waxseal-controller").await?;
+    let secrets: Api<Secret> = Api::namespaced(cluster.client_as(&token)?, "kube-system");
+    let unmarked: Secret = serde_json::from_value(json!({"metadata": {"name": "new"}}))?;
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    // A policy is in force a moment after it was made.
+    let refused = async || secrets.create(&params, &unmarked).await.err();
+    let error = waiting::until("the policy", DEADLINE, refused).await?.to_string();
+    assert!(error.contains("writes only Secrets that carry the label waxseal.dev/secret"), "{error}");
     Ok(())
 }
 

@@ -4,15 +4,16 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output, Stdio};
 
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use waxseal_shared::key::{Identity, KeyKind};
 use waxseal_shared::randomness;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::KeyState;
 use waxseal_tests::cluster::Cluster;
-use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
 use crate::key_namespace::{Keys, new_identity, sealing_key, secret};
@@ -135,10 +136,19 @@ fn lines<'a>(report: &'a str, verdict: &str) -> Vec<&'a str> {
     report.lines().filter_map(|line| line.strip_prefix(verdict)?.strip_prefix(": ")).collect()
 }
 
+/// Reports Pods of the controller as the controllers of a cluster with nodes do.
+async fn has_available_pods(cluster: &Cluster, count: i32) -> TestResult {
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
+    let status = json!({"status": {"replicas": count, "readyReplicas": count, "availableReplicas": count}});
+    deployments.patch_status(SERVICE_ACCOUNT, &PatchParams::default(), &Patch::Merge(status)).await?;
+    Ok(())
+}
+
 async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let run = || outcome(waxseal(context, cluster, &["doctor"]).output()?);
     let keys = Keys::of(cluster);
+    has_available_pods(cluster, 1).await?;
     let (code, report, _) = run()?;
     assert_eq!((code, lines(&report, "PROBLEM").len()), (Some(4), 1), "{report}");
     assert!(report.contains("PROBLEM: there is no SealingKey in the namespace waxseal-system: "), "{report}");
@@ -184,6 +194,7 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
         "ok: the clocks of this machine and of the API server agree\n",
         "ok: the definition sealedsecrets.waxseal.dev is the one of this waxseal\n",
         "ok: the definition sealingkeys.waxseal.dev is the one of this waxseal\n",
+        "ok: the Deployment waxseal-controller in waxseal-system has an available Pod\n",
         "ok: the controller confirms the state of every key\n",
         "ok: every key is in a backup in its present state\n",
         "ok: there is a recovery key\n",
@@ -199,6 +210,7 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
 
     // Without a controller, a planted key stays, and a changed object is not judged.
     drop(controller);
+    has_available_pods(cluster, 0).await?;
     let planted = sealing_key(&new_identity(), KeyState::Active);
     keys.published.create(&PostParams::default(), &planted).await?;
     let patched = json!({"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}});
@@ -208,8 +220,10 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
     assert!(problem(&report, &format!("the controller does not account for the SealingKey {id} (Cluster, Active)")));
     let unjudged = format!("the controller has not judged 1 of 1 SealedSecret, such as {}/db: ", namespace.name());
     assert!(problem(&report, &unjudged), "{report}");
-    assert_eq!((code, said.as_str()), (Some(4), "error: context admin: 2 problems\n"), "{report}");
+    assert!(problem(&report, "the Deployment waxseal-controller in waxseal-system has no available Pod"), "{report}");
+    assert_eq!((code, said.as_str()), (Some(4), "error: context admin: 3 problems\n"), "{report}");
     let _controller = start("again").await?;
+    has_available_pods(cluster, 1).await?;
     until("a healed cluster", &|report| lines(report, "PROBLEM").is_empty()).await?;
     Ok(())
 }
@@ -245,6 +259,7 @@ async fn few_rights(context: &Context, cluster: &Cluster) -> TestResult {
         [
             "whether the definition sealedsecrets.waxseal.dev is the one of this waxseal: you may not get CustomResourceDefinitions",
             "whether the definition sealingkeys.waxseal.dev is the one of this waxseal: you may not get CustomResourceDefinitions",
+            "whether the controller runs: you may not get Deployments in default",
             "the keys: you may not list SealingKeys in default",
             "the controller's work: you may not list SealedSecrets in all namespaces",
         ],
@@ -252,7 +267,8 @@ async fn few_rights(context: &Context, cluster: &Cluster) -> TestResult {
     );
     let info = "your rights are too few for `waxseal keys backup`: you may not list secrets in default";
     assert!(lines(&report, "info").contains(&info), "{report}");
-    assert_eq!((code, said.as_str()), (Some(0), ""), "{report}");
+    let few = "error: context nobody: your rights are too few for 5 checks\n";
+    assert_eq!((code, said.as_str()), (Some(4), few), "{report}");
     let keys_are_public = Command::new(&context.programs.waxseal)
         .env_clear()
         .args(["doctor", "--kubeconfig"])

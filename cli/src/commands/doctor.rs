@@ -1,4 +1,5 @@
 mod definitions;
+mod deployment;
 mod findings;
 mod keys;
 mod objects;
@@ -19,10 +20,10 @@ use crate::cluster::{ClusterArguments, Look, Selection, Session};
 use crate::error::{CliError, Failures, Kind};
 use crate::streams::Streams;
 
-/// Check an installation: the definitions, the keys, the controller's work and the clock.
+/// Check an installation: the definitions, the controller and its work, the keys and the clock.
 ///
-/// Prints a line for each check: `ok`, `PROBLEM` with what to do, `not checked` if your rights are too few, or `info`.
-/// Exits with 4 if there is a problem. Changes nothing, and reads no Secret.
+/// Prints a line for each check: `ok`, `PROBLEM` with what to do, `not checked` with the reason, or `info`. Exits with 4
+/// if there is a problem, or if your rights are too few for a check. Changes nothing, and reads no Secret.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArguments {
@@ -65,9 +66,9 @@ pub(crate) fn run(arguments: DoctorArguments, streams: &mut Streams) -> Result<(
         ReportFormat::Json => to_json(&findings),
     })?;
     examined?;
-    match findings.problems() {
-        0 => Ok(()),
-        count => Err(CliError::new(Kind::Found, counted(count, "problem")).at(session.place()).into()),
+    match findings.failure() {
+        None => Ok(()),
+        Some(failure) => Err(CliError::new(Kind::Found, failure).at(session.place()).into()),
     }
 }
 
@@ -78,16 +79,18 @@ fn renewal_period(text: &str) -> Result<RenewalPeriod, waxseal_shared::key_succe
 fn examine(arguments: &DoctorArguments, session: &Session, findings: &mut Findings) -> Result<(), CliError> {
     let server_time = session.server_time()?;
     let now = Timestamp::now();
+    session.is_api_server()?;
     findings.ok("the API server answers");
     check_clock(server_time, now, findings);
     definitions::check(session, findings)?;
+    deployment::check(session, &arguments.namespace, findings)?;
     rights::check(session, &arguments.namespace, findings)?;
     match session.look_at_sealing_keys(&arguments.namespace)? {
         Look::Found(keys) => keys::check(&keys, &arguments.namespace, arguments.renew_after, now, findings),
         // The check of the definitions says it.
         Look::Absent => {}
         Look::Forbidden => {
-            findings.not_checked(format!("the keys: you may not list SealingKeys in {}", arguments.namespace))
+            findings.no_right(format!("the keys: you may not list SealingKeys in {}", arguments.namespace))
         }
     }
     objects::check(session, &served(&arguments.namespaces), findings)

@@ -31,7 +31,11 @@ pub(super) fn check(
 ) {
     if objects.is_empty() {
         let text = format!("there is no SealingKey in the namespace {namespace}");
-        return findings.problem(text, "see if the controller runs, or name its namespace with `--namespace`");
+        return findings.problem(
+            text,
+            "see if the controller runs, or name its namespace with `--namespace`. If `waxseal status -A` shows \
+             AwaitingKeys, put the lost keys back",
+        );
     }
     let keys: Vec<_> = objects.iter().filter_map(|object| known(object, findings)).collect();
     check_primary(&keys, renew_after, now, findings);

@@ -50,7 +50,7 @@ fn look(session: &Session, served: &[Selection], findings: &mut Findings) -> Res
             Look::Absent => return Ok(None),
             Look::Forbidden => {
                 let place = selection.place();
-                findings.not_checked(format!("the controller's work: you may not list SealedSecrets {place}"));
+                findings.no_right(format!("the controller's work: you may not list SealedSecrets {place}"));
                 return Ok(None);
             }
         }
