@@ -38,8 +38,9 @@ pub fn for_ready(reason: Reason) -> Advice {
         ),
         Reason::AwaitingKeys => (
             "the controller holds no key, and makes none while SealedSecrets are sealed to keys that it does not hold",
-            "put the lost keys back with `waxseal keys restore`, or delete the SealedSecrets, so that the controller \
-             makes a key: see \"Disaster\"",
+            "put the lost keys back with `waxseal keys restore`. If the controller's namespace for keys was changed, \
+             change it back. Only if the keys are lost for good, delete the SealedSecrets, and with them their Secrets, \
+             so that the controller makes a key: see \"Disaster\" in the README",
         ),
         Reason::Malformed => {
             ("it breaks a rule of the format, which the message names", "seal the Secret again with `waxseal seal`")
@@ -59,11 +60,11 @@ pub fn for_ready(reason: Reason) -> Advice {
         ),
         Reason::KeyRevoked => (
             "of the keys that it was sealed to, the cluster holds only revoked ones, which it no longer uses",
-            "change the values at their source, and seal the new ones: see \"Compromise\"",
+            "change the values at their source, and seal the new ones: see \"Compromise\" in the README",
         ),
         Reason::ForeignOwner => (
             "a Secret of that name exists and does not belong to Waxseal, which never touches it",
-            "to hand the Secret over, run `kubectl label secret NAME waxseal.dev/secret=owned`: the controller then \
+            "to hand the Secret over, run `kubectl label secret NAME -n NAMESPACE waxseal.dev/secret=owned`: the controller then \
              replaces its content. Or give one of the two another name",
         ),
         Reason::TypeForbidden => (
@@ -84,7 +85,8 @@ pub fn for_ready(reason: Reason) -> Advice {
         ),
         Reason::Forbidden => (
             "the API server refuses the Secret",
-            "see the message: the controller lacks a right, or an admission policy or webhook must let it write the Secret",
+            "see the message: the controller lacks a right, or an admission policy or webhook must let it write the \
+             Secret. The controller tries again by itself, at the latest after five minutes",
         ),
     };
     Advice { meaning, remedy }
@@ -95,7 +97,7 @@ pub fn for_key_current(reason: KeyReason) -> Advice {
     let (meaning, remedy) = match reason {
         KeyReason::Exposed => (
             "it is sealed to a revoked key too: the holder of that key can read the values",
-            "change the values at their source, and seal them again: see \"Compromise\"",
+            "change the values at their source, and seal them again: see \"Compromise\" in the README",
         ),
         KeyReason::WrapBroken => (
             "the wrap for a key, which the message names, is broken: the holder of that key may be unable to open the \
@@ -109,7 +111,7 @@ pub fn for_key_current(reason: KeyReason) -> Advice {
         ),
         KeyReason::Behind => (
             "it is not sealed to the newest key or to a recovery key, which the message names",
-            "add what is missing with `waxseal rotate`, and apply the files: see \"Rotating keys\"",
+            "add what is missing with `waxseal rotate`, and apply the files: see \"Rotating keys\" in the README",
         ),
         KeyReason::OffersTruncated => {
             ("the status has no room for all missing wraps", "run `waxseal rotate`, apply the files, and run it again")

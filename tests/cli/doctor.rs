@@ -5,7 +5,9 @@ use std::io::Write;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::version::Info;
 use serde_json::{Value, json};
+use waxseal_shared::advice::{Advice, for_ready};
 use waxseal_shared::crds;
+use waxseal_shared::reason::Reason;
 
 use crate::api_server::{head, list, point_at, request, serve_with};
 use crate::folder::{Folder, Outcome};
@@ -186,7 +188,7 @@ fn each_fault_is_a_problem_with_what_to_do() {
     let id = folder.key_id("one");
     cluster.key(0)["status"].as_object_mut().expect("a status").remove("lastBackupTime");
     cluster
-        .has_problem(&folder, &format!("no backup has {id} in its present state, Active: run `waxseal keys backup`"));
+        .has_problem(&folder, &format!("no backup has {id} in its present state, Active: make a backup with `waxseal keys backup`, as its `--help` shows"));
 
     let mut cluster = good();
     let id = folder.key_id("one");
@@ -208,6 +210,14 @@ fn each_fault_is_a_problem_with_what_to_do() {
     let mut cluster = good();
     cluster.objects = Some(vec![object("db", 1), object("new", -1)]);
     cluster.has_problem(&folder, "the controller has not judged 1 of 2 SealedSecrets, such as shop/new: see if the controller runs, and read its log. If it serves only some namespaces, name them with `--namespaces`");
+
+    let mut cluster = good();
+    let mut awaiting = object("db", 1);
+    awaiting["status"]["conditions"][0]["status"] = json!("False");
+    awaiting["status"]["conditions"][0]["reason"] = json!("AwaitingKeys");
+    cluster.objects = Some(vec![awaiting, object("other", 1)]);
+    let Advice { meaning, remedy } = for_ready(Reason::AwaitingKeys);
+    cluster.has_problem(&folder, &format!("1 of 2 SealedSecrets: AwaitingKeys: {meaning}: {remedy}"));
 
     let mut cluster = good();
     cluster.keys = Some(list(&folder, &[]));
@@ -271,7 +281,7 @@ fn json_has_verdict_text_and_remedy() {
     assert_eq!(lines[0], json!({"verdict": "ok", "text": "the API server answers"}));
     let lines = lines.as_array().expect("lines");
     let problem = lines.iter().find(|line| line["verdict"] == "problem").expect("a problem");
-    assert_eq!(problem["remedy"], "run `waxseal keys backup`");
+    assert_eq!(problem["remedy"], "make a backup with `waxseal keys backup`, as its `--help` shows");
     assert_eq!(lines.last().expect("a line")["text"], "the controller's work: there is no SealedSecret");
     assert_eq!(outcome.status.code(), Some(4));
 }

@@ -38,7 +38,10 @@ fn a_port_in_use_is_an_error_with_the_address() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
     let kubeconfig = kubeconfig.to_str().expect("a plain path");
-    let message = format!("failed to listen on {address}: Address already in use (os error 98)");
+    let message = format!(
+        "failed to listen on {address} (--listen and --metrics-listen choose other addresses): Address already in use (os \
+         error 98)"
+    );
     for (taken, free) in [("--listen", "--metrics-listen"), ("--metrics-listen", "--listen")] {
         let ports = [taken, &address, free, "127.0.0.1:0"];
         let cluster = ["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead"];
@@ -52,7 +55,7 @@ fn outside_a_cluster_it_listens_on_loopback_by_default() {
     let is_default = |given: &[&str], field: &str, address: &str| {
         let line = first_line(given);
         let failure = line["message"].as_str().unwrap_or_default();
-        assert!(line[field] == address || failure.starts_with(&format!("failed to listen on {address}: ")), "{line}");
+        assert!(line[field] == address || failure.starts_with(&format!("failed to listen on {address} (")), "{line}");
     };
     is_default(&["--metrics-listen", "127.0.0.1:0"], "address", "127.0.0.1:8080");
     is_default(&["--listen", "127.0.0.1:0"], "metrics_address", "127.0.0.1:8081");

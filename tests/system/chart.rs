@@ -52,6 +52,14 @@ configMapGenerator:
     literals: ["recipients=age1pq1first,age1pq1second"]
 "#;
 
+const AMBIGUOUS: &str = r#"
+namespaces: ["no", "123", "null", "1e3"]
+keyNamespace: "true"
+priorityClassName: "yes"
+recoveryRecipientsConfigMap: "off"
+image: {pullSecrets: ["1"]}
+"#;
+
 /// How the policy of Kustomize finds the ServiceAccount of the controller.
 const ANY_ACCOUNT: &str =
     "request.userInfo.username.matches('^system:serviceaccount:[^:]+:([^:]+-)?waxseal-controller(-[^:]+)?$')";
@@ -61,6 +69,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::blocking("chart::helm_lints_it", lint),
         Test::blocking("chart::unknown_values_are_refused", unknown_values),
         Test::blocking("chart::every_flag_of_the_controller_is_a_value", flags),
+        Test::blocking("chart::names_that_yaml_reads_as_something_else_stay_names", ambiguous_names),
         Test::blocking("chart::every_object_gets_the_labels", labels),
         Test::blocking("chart::a_release_names_its_own_namespaces", namespaces),
         Test::blocking("chart::it_is_equal_to_kustomize_for_the_whole_cluster", whole_cluster),
@@ -134,10 +143,27 @@ fn unknown_values(_: &Context) -> TestResult {
         ("colour=red", "additional properties 'colour' not allowed"),
         ("image.colour=red", "additional properties 'colour' not allowed"),
         ("renewAfter=0", "got number, want string"),
+        ("priorityClassName=a b", "does not match pattern"),
+        // It would give the rights of the controller to all users with the ClusterRole `view`.
+        (r"labels.rbac\.authorization\.k8s\.io/aggregate-to-view=true", "'not' failed"),
+        ("listen=0.0.0.0:65536", "does not match pattern"),
+        ("networkPolicy.metricsFrom[0]=null", "networkPolicy"),
         ("namespaces={shop,shop}", "items at 0 and 1 are equal"),
     ] {
         let refused = template(folder.path(), &["--set", value]).expect_err(value).to_string();
         assert!(refused.contains(said), "{value}: {refused}");
+    }
+    // Helm removes a value that is left blank: a protection must not go with it.
+    let values: Value =
+        serde_saphyr::from_str(&fs::read_to_string(waxseal_tests::chart::folder().join("values.yaml"))?)?;
+    let of = |path: &str| values.pointer(path).and_then(Value::as_object).map(|found| found.keys().cloned().collect());
+    let names: Vec<String> = of("").ok_or("no values")?;
+    let below = ["image", "networkPolicy"].map(|name| of(&format!("/{name}")).map(|found: Vec<String>| (name, found)));
+    let below =
+        below.into_iter().flatten().flat_map(|(name, found)| found.into_iter().map(move |key| format!("{name}.{key}")));
+    for name in names.into_iter().chain(below) {
+        let refused = template(folder.path(), &["--set", &format!("{name}=null")]).expect_err(&name).to_string();
+        assert!(refused.contains("missing propert"), "{name}: {refused}");
     }
     let identity = ["--set", "recoveryRecipients={AGE-SECRET-KEY-PQ-1CANARY}"];
     let refused = template(folder.path(), &identity).expect_err("a private key").to_string();
@@ -167,12 +193,36 @@ fn flags(context: &Context) -> TestResult {
 
 fn labels(_: &Context) -> TestResult {
     let folder = tempfile::tempdir()?;
-    for namespaces in ["namespaces=null", "namespaces={shop,blog}"] {
+    for namespaces in ["namespaces={}", "namespaces={shop,blog}"] {
         let set = format!("labels.team=red,ownerReferencesRights=true,{namespaces}");
         for (id, object) in objects(&template(folder.path(), &["--set", &set])?)? {
             assert_eq!(object["metadata"]["labels"]["team"], "red", "{id}");
         }
     }
+    Ok(())
+}
+
+/// Valid names that YAML would read as something else.
+fn ambiguous_names(_: &Context) -> TestResult {
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("values.yaml"), AMBIGUOUS)?;
+    let values = folder.path().join("values.yaml");
+    let chart = chart();
+    let objects = objects(&helm(
+        folder.path(),
+        &["template", "w", &chart, "-n", "0777", "-f", values.to_str().ok_or("a path")?],
+    )?)?;
+    for namespace in ["no", "123", "null", "1e3"] {
+        assert!(objects.contains_key(&format!("\"Role\" \"{namespace}\" \"waxseal-controller\"")), "{namespace}");
+    }
+    let pod = &objects["\"Deployment\" \"0777\" \"waxseal-controller\""]["spec"]["template"]["spec"];
+    let names = [
+        &pod["priorityClassName"],
+        &pod["imagePullSecrets"][0]["name"],
+        &pod["volumes"][0]["configMap"]["name"],
+        &objects["\"Role\" \"true\" \"waxseal-controller-keys\""]["metadata"]["namespace"],
+    ];
+    assert_eq!(names, [&json!("yes"), &json!("1"), &json!("off"), &json!("true")]);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use waxseal_shared::key_need::named_envelope;
+use waxseal_shared::reason::Reason;
 use waxseal_shared::status::is_about;
 
 /// A SealedSecret of a cluster. A spec or a status of a form that this program does not know counts as absent.
@@ -62,6 +63,11 @@ impl SealedSecretState {
     /// Whether the controller has judged the present generation.
     pub(crate) fn is_judged(&self) -> bool {
         is_about(self.status.observed_generation, self.metadata.generation) && self.find("Ready").is_some()
+    }
+
+    /// Why it is Ready or not; `None` if this program does not know the reason.
+    pub(crate) fn ready_reason(&self) -> Option<Reason> {
+        self.condition("Ready").and_then(|condition| Reason::parse(&condition.reason))
     }
 
     /// Whether the Secret is as the SealedSecret says.

@@ -32,7 +32,7 @@ pub(crate) struct DoctorArguments {
     #[arg(long, value_name = "PERIOD", value_parser = renewal_period)]
     renew_after: Option<RenewalPeriod>,
     /// Print the lines in this format
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(short = 'o', long, value_enum, default_value = "text")]
     format: ReportFormat,
     #[command(flatten)]
     cluster: ClusterArguments,

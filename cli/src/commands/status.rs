@@ -36,7 +36,7 @@ pub(crate) struct StatusArguments {
     #[arg(short, long)]
     watch: bool,
     /// Print the list in this format; with `--watch`, JSON is one object on each line
-    #[arg(long, value_enum, default_value = "text")]
+    #[arg(short = 'o', long, value_enum, default_value = "text")]
     format: ReportFormat,
     #[command(flatten)]
     cluster: ClusterArguments,

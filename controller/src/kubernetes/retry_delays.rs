@@ -5,8 +5,8 @@ use std::time::Duration;
 use waxseal_shared::reason::{Reason, Standing};
 
 const FIRST: Duration = Duration::from_millis(250);
-/// The first delay for a Secret without the mark: no watch reports that such a Secret is deleted.
-const FIRST_FOREIGN: Duration = Duration::from_secs(1);
+/// The first delay for what no watch reports: that a Secret without the mark is deleted, or that a right is given back.
+const FIRST_UNSEEN: Duration = Duration::from_secs(1);
 /// The number of corrections of a status that do not wait.
 const CORRECTIONS_AT_ONCE: u32 = 5;
 /// The longest time between two reconciles of an object that is not ready.
@@ -20,7 +20,7 @@ pub(super) fn delay(reason: Reason, repetitions: u32) -> Option<Duration> {
     match (reason.standing(), reason) {
         (Standing::Ready, _) => None,
         (Standing::Waiting, _) => Some(doubled(FIRST, repetitions)),
-        (Standing::Stalled, Reason::ForeignOwner) => Some(doubled(FIRST_FOREIGN, repetitions)),
+        (Standing::Stalled, Reason::ForeignOwner | Reason::Forbidden) => Some(doubled(FIRST_UNSEEN, repetitions)),
         (Standing::Stalled, _) => Some(LAST),
     }
 }
@@ -58,9 +58,11 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_secret_is_retried_after_a_second_and_then_less_often() {
-        let seconds = [0, 1, 3, 100].map(|repetitions| delay(Reason::ForeignOwner, repetitions));
-        assert_eq!(seconds.map(|delay| delay.map(|delay| delay.as_secs())), [Some(1), Some(2), Some(8), Some(300)]);
+    fn what_no_watch_reports_is_retried_after_a_second_and_then_less_often() {
+        for reason in [Reason::ForeignOwner, Reason::Forbidden] {
+            let seconds = [0, 1, 3, 100].map(|repetitions| delay(reason, repetitions));
+            assert_eq!(seconds.map(|delay| delay.map(|delay| delay.as_secs())), [Some(1), Some(2), Some(8), Some(300)]);
+        }
     }
 
     #[test]

@@ -52,7 +52,7 @@ const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Why probes and metrics cannot be served.
 #[derive(Debug, Error)]
-#[error("failed to listen on {addresses}")]
+#[error("failed to listen on {addresses} (--listen and --metrics-listen choose other addresses)")]
 pub(super) struct BindError {
     addresses: String,
     source: Option<std::io::Error>,

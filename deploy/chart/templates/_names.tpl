@@ -26,5 +26,5 @@ waxseal-controller{{ include "waxseal.suffix" . }}
 subjects:
   - kind: ServiceAccount
     name: waxseal-controller
-    namespace: {{ .Release.Namespace }}
+    namespace: {{ .Release.Namespace | quote }}
 {{- end }}

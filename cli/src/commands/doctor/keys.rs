@@ -111,7 +111,7 @@ fn check_backups(keys: &[Known], findings: &mut Findings) {
     for Known { key, .. } in &missing {
         let (id, state) = (key.recipient.key_id(), key.state.as_str());
         let text = format!("no backup has {id} in its present state, {state}");
-        findings.problem(text, "run `waxseal keys backup`");
+        findings.problem(text, "make a backup with `waxseal keys backup`, as its `--help` shows");
     }
     if missing.is_empty() && !own.is_empty() {
         findings.ok("every key is in a backup in its present state");

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use waxseal_shared::advice::for_ready;
+use waxseal_shared::reason::Reason;
+
 use super::findings::Findings;
 use super::keys::SEE_LOG;
 use crate::cluster::{Look, SealedSecretState, Selection, Session};
@@ -16,11 +19,16 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const SEE_LOG_OR_NAME_NAMESPACES: &str = "see if the controller runs, and read its log. If it serves only some \
                                           namespaces, name them with `--namespaces`";
 
+/// Reasons that no SealedSecret can cause by itself.
+const HELD_UP_BY: [Reason; 2] = [Reason::AwaitingKeys, Reason::KeysLoading];
+
 /// What one list shows.
 #[derive(Default)]
 struct Seen {
     total: usize,
     unready: usize,
+    /// How many SealedSecrets wait for the installation.
+    held_up: BTreeMap<Reason, usize>,
     /// The generation of each object that is not judged, by `NAMESPACE/NAME`.
     unjudged: BTreeMap<String, Option<i64>>,
 }
@@ -74,6 +82,10 @@ fn report(seen: &Seen, served: &[Selection], findings: &mut Findings) {
             remedy,
         ),
     }
+    for (reason, count) in &seen.held_up {
+        let text = format!("{count} of {total}: {}: {}", reason.as_str(), for_ready(*reason).meaning);
+        findings.problem(text, for_ready(*reason).remedy);
+    }
     if seen.unready > 0 {
         findings.info(format!("{} of {total} not Ready: `{command}` lists them", seen.unready));
     }
@@ -87,6 +99,9 @@ impl Seen {
         }
         self.total += 1;
         self.unready += usize::from(!object.is_ready());
+        if let Some(reason) = object.ready_reason().filter(|reason| HELD_UP_BY.contains(reason)) {
+            *self.held_up.entry(reason).or_default() += 1;
+        }
         if !object.is_judged() {
             let title = format!("{}/{}", object.namespace(), object.name());
             self.unjudged.insert(title, object.metadata.generation);
