@@ -147,9 +147,14 @@ impl SealedSecretRecord {
     fn keep_history(&mut self, older: Self) {
         if self.is_same_generation(&older) {
             (self.last_reason, self.repetitions) = (older.last_reason, older.repetitions);
-            if self.own_status.is_none() {
-                (self.own_status, self.corrections) = (older.own_status, older.corrections);
-            }
+            self.keep_own_status(&older);
+        }
+    }
+
+    /// Keeps which status of this generation the controller wrote, and how often it put the status right.
+    fn keep_own_status(&mut self, other: &Self) {
+        if self.is_same_generation(other) {
+            (self.own_status, self.corrections) = (other.own_status, other.corrections);
         }
     }
 
@@ -178,17 +183,16 @@ impl Known {
 
     /// How long the status of the fetched object stays as it is, because somebody overwrites it again and again.
     pub(super) fn pause(&self, fetched: &SealedSecretRecord) -> Option<Duration> {
-        self.is_overwritten(fetched).then(|| self.object.corrections.pause(Instant::now())).flatten()
+        self.object.corrections.pause(Instant::now()).filter(|_| self.is_overwritten(fetched))
     }
 
     /// Stores in the record of the fetched object how often its status was put right: once more if somebody had
     /// overwritten the status, which the controller now writes.
     pub(super) fn count_correction(&self, fetched: &mut SealedSecretRecord) {
-        if self.object.is_same_generation(fetched) {
-            fetched.corrections = self.object.corrections;
-        }
-        if self.is_overwritten(fetched) {
-            fetched.corrections = self.object.corrections.and_one(Instant::now());
+        let is_overwritten = self.is_overwritten(fetched);
+        fetched.keep_own_status(&self.object);
+        if is_overwritten {
+            fetched.corrections = fetched.corrections.and_one(Instant::now());
         }
     }
 
@@ -314,7 +318,9 @@ impl Objects {
         }
         if let Some(written) = written {
             self.note_key_use(cache.get(key), &written);
-            cache.apply(key.clone(), written, SealedSecretRecord::keep_history);
+            cache.apply(key.clone(), written.clone(), SealedSecretRecord::keep_history);
+            // The record in the cache is a later one if somebody has overwritten the status again.
+            cache.get_mut(key).into_iter().for_each(|record| record.keep_own_status(&written));
         }
         let Some(record) = cache.get_mut(key) else {
             return 0;
@@ -576,52 +582,55 @@ mod tests {
         SealedSecretStatus { keys, ..SealedSecretStatus::default() }
     }
 
-    /// A record whose status is about this generation.
-    fn observed(generation: i64) -> (ObjectKey, SealedSecretRecord) {
-        let (key, mut record) = object("1");
-        let observed_generation = Some(generation);
-        record.set_status(&SealedSecretStatus { observed_generation, ..SealedSecretStatus::default() });
+    /// A record of a version whose status is about this generation.
+    fn observed(version: u32, generation: i64) -> (ObjectKey, SealedSecretRecord) {
+        let (key, mut record) = object(&version.to_string());
+        record.set_status(&about(generation));
         (key, record)
     }
 
-    /// Somebody overwrites the status of an object, and the controller puts it right. Returns how long it waits.
-    fn correct(objects: &Objects, forged: i64) -> Option<Duration> {
-        let (key, mut record) = observed(forged);
-        assert_eq!(objects.record_sealed_secrets(Event::Applied(key.clone(), record.clone())).len(), 1);
-        let known = objects.known(&key).expect("it is there");
-        let pause = known.pause(&record);
-        known.count_correction(&mut record);
-        let status = SealedSecretStatus { observed_generation: Some(1), ..SealedSecretStatus::default() };
-        record.set_written_status(Some("1"), &status);
-        // The event of the write can come before the answer.
-        objects.record_sealed_secrets(Event::Applied(key.clone(), observed(1).1));
-        objects.record_end(&key, Reason::Materialised, Some(record));
-        pause
+    fn about(generation: i64) -> SealedSecretStatus {
+        SealedSecretStatus { observed_generation: Some(generation), ..SealedSecretStatus::default() }
     }
+
+    /// In eight rounds somebody overwrites the status of a new object, and the controller puts it right. `meanwhile` is
+    /// an event between the controller's write and its answer. Returns whether the controller had to wait.
+    fn correct_again_and_again(meanwhile: impl Fn(u32) -> SealedSecretRecord) -> (Objects, Vec<bool>) {
+        let objects = Objects::new(Scope::of(&[]));
+        objects.record_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
+        let mut waits = Vec::new();
+        for version in (10..90).step_by(10) {
+            let (key, mut forged) = observed(version, version.into());
+            objects.record_sealed_secrets(Event::Applied(key.clone(), forged.clone()));
+            let known = objects.known(&key).expect("it is there");
+            waits.push(known.pause(&forged).is_some());
+            known.count_correction(&mut forged);
+            forged.set_written_status(Some(&(version + 1).to_string()), &about(1));
+            objects.record_sealed_secrets(Event::Applied(key.clone(), meanwhile(version)));
+            objects.record_end(&key, Reason::Materialised, Some(forged));
+        }
+        (objects, waits)
+    }
+
+    /// The first status belongs to a new object, so nobody has overwritten it. The next five do not wait.
+    const WAITS: [bool; 8] = [false, false, false, false, false, false, true, true];
 
     #[test]
     fn a_status_that_is_overwritten_again_and_again_waits() {
-        let objects = Objects::new(Scope::of(&[]));
-        objects.record_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
-        // The first one is the status of a new object, which nobody has overwritten.
-        let waits: Vec<_> = (2..9).map(|forged| correct(&objects, forged).is_some()).collect();
-        assert_eq!(waits, [false, false, false, false, false, false, true]);
-        let (key, mut record) = object("1");
+        let (objects, waits) = correct_again_and_again(|version| observed(version + 1, 1).1);
+        assert_eq!(waits, WAITS);
+        let (key, mut record) = observed(100, 100);
         let known = objects.known(&key).expect("it is there");
         assert!(known.pause(&record).is_some());
+        assert_eq!(known.pause(&observed(100, 1).1), None, "the status of the controller itself");
         record.generation += 1;
         assert_eq!(known.pause(&record), None, "a new generation");
     }
 
     #[test]
-    fn the_status_of_the_controller_itself_waits_for_nothing() {
-        let objects = Objects::new(Scope::of(&[]));
-        objects.record_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
-        (2..9).for_each(|forged| {
-            correct(&objects, forged);
-        });
-        let (key, record) = observed(1);
-        assert_eq!(objects.known(&key).expect("it is there").pause(&record), None);
+    fn a_status_waits_although_it_is_overwritten_before_the_answer_to_its_write() {
+        let (_, waits) = correct_again_and_again(|version| observed(version + 2, 0).1);
+        assert_eq!(waits, WAITS);
     }
 
     #[test]

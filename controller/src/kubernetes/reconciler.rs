@@ -158,7 +158,7 @@ async fn try_reconcile(
     let reason = judged.judgement.reason;
     let pause = known.pause(&record);
     if pause.is_some() {
-        // The Secret is right already: only its status waits.
+        // Only the status waits, never the Secret.
         return Ok(Some(Outcome { reason, pause, record: None }));
     }
     log_new_facts(key, &object, &judged.judgement);
