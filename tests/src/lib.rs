@@ -21,8 +21,8 @@
 //! | [`programs`] | builds the programs under test in the profile of the test |
 //! | [`cluster`] | a Kubernetes API server: start and stop, clients, kubeconfigs, namespaces, the audit log |
 //! | [`installation`] | applies `deploy/` to a cluster, and starts controllers on it as processes |
-//! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age, helm, kustomize, kubeconform |
-//! | [`typage`], [`python`] | install age in TypeScript, and the second reader of the format |
+//! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age, helm, kustomize, kubeconform, actionlint |
+//! | [`typage`], [`python`] | install age in TypeScript; the second reader of the format, and the CycloneDX library |
 //! | [`prerequisites`] | checks what the machine must have, before anything is built |
 //! | [`processes`] | process groups that end with the test, however it ends |
 //! | [`freezing_proxy`] | a proxy between controller and API server whose connections can fall silent |

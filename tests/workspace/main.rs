@@ -9,3 +9,4 @@ mod mutations;
 mod release;
 mod sbom;
 mod vectors;
+mod workflows;
