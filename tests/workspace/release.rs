@@ -97,6 +97,8 @@ fn sha256sum_accepts_the_checksums_of_all_files() {
     let checked: BTreeSet<_> = said.lines().filter_map(|line| line.strip_suffix(": OK")).collect();
     let files: BTreeSet<_> = FILES.keys().map(String::as_str).filter(|name| *name != CHECKSUMS).collect();
     assert_eq!(checked, files);
+    // The programs of macOS want two spaces.
+    assert!(text(CHECKSUMS).lines().all(|line| line.get(64..66) == Some("  ")));
 }
 
 #[test]
