@@ -129,9 +129,9 @@ fn a_missing_program_is_named() {
     assert_eq!(refused, format!("failed to read {}", missing.display()));
 }
 
-/// The rules are those of `krew install` (ValidatePlugin) and of the plugins that krew's index accepts.
+/// What krew asks of a plugin (`ValidatePlugin`), and of one in its index.
 #[test]
-fn the_manifest_for_krew_names_the_archives() {
+fn the_manifest_for_krew_has_the_form_of_a_plugin() {
     let plugin: Value = serde_saphyr::from_str(text("waxseal.yaml")).expect("YAML");
     assert_eq!(plugin["apiVersion"], "krew.googlecontainertools.github.com/v1alpha2");
     assert_eq!(plugin["kind"], "Plugin");
@@ -141,23 +141,24 @@ fn the_manifest_for_krew_names_the_archives() {
     assert!(spec["shortDescription"].as_str().is_some_and(|words| words.len() <= 50 && !words.contains('\n')));
     let known = ["description", "homepage", "platforms", "shortDescription", "version"];
     assert!(spec.keys().all(|key| known.contains(&key.as_str())), "{spec:?}");
-    let expected = SYSTEMS.map(|[triple, system, processor, ..]| {
-        let from = |name| json!({"from": format!("waxseal-{VERSION}-{triple}/{name}"), "to": "."});
-        json!({
+}
+
+#[test]
+fn the_manifest_for_krew_names_the_archives_and_files_in_them() {
+    let plugin: Value = serde_saphyr::from_str(text("waxseal.yaml")).expect("YAML");
+    let platforms = plugin["spec"]["platforms"].as_array().expect("a list");
+    assert_eq!(platforms.len(), SYSTEMS.len());
+    for [triple, system, processor, ..] in SYSTEMS {
+        let names = ["waxseal", "LICENSE"].map(|name| format!("waxseal-{VERSION}-{triple}/{name}"));
+        let platform = json!({
             "selector": {"matchLabels": {"os": system, "arch": processor}},
             "uri": address(triple),
             "sha256": digest(&archive(triple)),
-            "files": [from("waxseal"), from("LICENSE")],
+            "files": names.each_ref().map(|name| json!({"from": name, "to": "."})),
             "bin": "waxseal",
-        })
-    });
-    let platforms = spec["platforms"].as_array().expect("a list");
-    assert_eq!(platforms.len(), expected.len());
-    assert!(expected.iter().all(|platform| platforms.contains(platform)), "{platforms:#?}");
-    for ([triple, ..], platform) in SYSTEMS.iter().zip(&expected) {
-        let files = platform["files"].as_array().expect("a list");
-        let copied: BTreeSet<_> = files.iter().filter_map(|file| file["from"].as_str().map(str::to_owned)).collect();
-        assert!(paths(triple).is_superset(&copied), "{copied:?}");
+        });
+        assert!(platforms.contains(&platform), "{platforms:#?}");
+        assert!(paths(triple).is_superset(&BTreeSet::from(names)));
     }
 }
 
@@ -189,14 +190,13 @@ fn binstall_finds_the_programs_in_the_archives() {
     for program in PROGRAMS {
         let packages = metadata().packages;
         let package = packages.iter().find(|package| package.name == program).expect("a package");
-        let repository = package.repository.as_deref().unwrap_or_default();
+        let (repository, version) = (package.repository.as_deref().unwrap_or_default(), package.version.to_string());
         let settings = package.metadata["binstall"].as_object().expect("settings of binstall");
         assert_eq!(settings.keys().collect::<BTreeSet<_>>().len(), 3);
         assert_eq!(settings["pkg-fmt"], "tgz");
         for [triple, ..] in SYSTEMS {
             let expand = |setting: &str| {
                 let template = settings[setting].as_str().expect("a template").to_owned();
-                let version = package.version.to_string();
                 let values = [("repo", repository), ("version", &version), ("target", triple), ("bin", program)];
                 values.iter().fold(template, |text, (name, value)| text.replace(&format!("{{ {name} }}"), value))
             };
