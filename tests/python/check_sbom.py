@@ -12,6 +12,9 @@ from cyclonedx.validation.json import JsonStrictValidator
 from license_expression import get_spdx_licensing
 from packageurl import PackageURL
 
+# It reads the list of all licences, which takes a while.
+LICENCES = get_spdx_licensing()
+
 
 def check(text):
     fault = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
@@ -21,7 +24,7 @@ def check(text):
     for component in [bill["metadata"]["component"], *bill["components"]]:
         PackageURL.from_string(component["purl"])
         for licence in component["licenses"]:
-            faults = get_spdx_licensing().validate(licence["expression"]).errors
+            faults = LICENCES.validate(licence["expression"]).errors
             if faults:
                 sys.exit(f"{component['name']}: {faults}")
 

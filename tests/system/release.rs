@@ -69,17 +69,17 @@ fn bills(_: &Context) -> TestResult {
         fs::write(&file, text)?;
         run(python.command("check_sbom.py").arg(&file), "")
     };
-    for program in PROGRAMS {
-        check(&release::sbom(program)?)?;
+    let bills = PROGRAMS.into_iter().map(release::sbom).collect::<Result<Vec<_>, _>>()?;
+    for bill in &bills {
+        check(bill)?;
     }
-    let bill = release::sbom("waxseal")?;
     for (right, wrong) in [
         ("\"type\": \"library\"", "\"type\": \"libary\""),
         ("\"alg\": \"SHA-256\"", "\"alg\": \"SHA256\""),
         ("\"pkg:cargo/aead@", "\"cargo/aead@"),
         ("\"MIT OR Apache-2.0\"", "\"MIT/Apache 2\""),
     ] {
-        assert!(check(&bill.replacen(right, wrong, 1)).is_err(), "{wrong}");
+        assert!(check(&bills[0].replacen(right, wrong, 1)).is_err(), "{wrong}");
     }
     Ok(())
 }

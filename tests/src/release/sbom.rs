@@ -19,19 +19,19 @@ const FORMAT: &str = "|{p}|{l}|";
 
 pub(super) fn text(program: &str) -> Result<String, Error> {
     let mut graph = Graph::default();
-    for target in &TARGETS {
-        graph.add(&tree(program, target.triple)?)?;
-    }
+    graph.add(&tree(program)?)?;
     let root = format!("{program}@{VERSION}");
     let bill = bill(&graph, &root, &lock_file::packages("Cargo.lock").map_err(Error::Lock)?);
     Ok(format!("{bill:#}\n"))
 }
 
-fn tree(program: &str, triple: &str) -> Result<String, Error> {
+/// Asks Cargo for the trees of all targets, with an empty line between two.
+fn tree(program: &str) -> Result<String, Error> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let output = Command::new(cargo)
         .current_dir(FOLDER)
-        .args(["tree", "--locked", "--package", program, "--target", triple, "--edges", "normal,build"])
+        .args(["tree", "--locked", "--package", program, "--edges", "normal,build"])
+        .args(TARGETS.iter().flat_map(|target| ["--target", target.triple]))
         .args(["--prefix", "depth", "--format", FORMAT])
         .output()
         .map_err(Error::Cargo)?;
@@ -69,10 +69,10 @@ struct Graph {
 }
 
 impl Graph {
-    /// Adds a tree. Cargo prints the needs of a package once: where the package comes again, they are left out.
-    fn add(&mut self, tree: &str) -> Result<(), Error> {
+    /// Adds trees. Cargo prints the needs of a package once: where the package comes again, they are left out.
+    fn add(&mut self, trees: &str) -> Result<(), Error> {
         let mut above: Vec<String> = Vec::new();
-        for line in tree.lines() {
+        for line in trees.lines().filter(|line| !line.is_empty()) {
             let (depth, package) = Package::parse(line).ok_or_else(|| Error::TreeLine { line: line.to_owned() })?;
             let id = format!("{}@{}", package.name, package.version);
             above.truncate(depth);
@@ -143,15 +143,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_becomes_packages_and_what_they_need() {
-        let tree = "0|a v1.0.0 (/home/a b/cli)|MIT|\n1|b v2.0.0+c (proc-macro)|MIT/ISC|\n2|c v3.0.0|MIT|\n\
-                    1|d v4.0.0|MIT|\n2|b v2.0.0+c (proc-macro)|MIT/ISC| (*)\n";
+    fn trees_become_packages_and_what_they_need() {
+        let trees = "0|a v1.0.0 (/home/a b/cli)|MIT|\n1|b v2.0.0+c (proc-macro)|MIT/ISC|\n2|c v3.0.0|MIT|\n\
+                    1|d v4.0.0|MIT|\n2|b v2.0.0+c (proc-macro)|MIT/ISC| (*)\n\n\
+                    0|a v1.0.0 (/home/a b/cli)|MIT|\n1|c v3.0.0|MIT|\n";
         let mut graph = Graph::default();
-        graph.add(tree).expect("a tree");
+        graph.add(trees).expect("two trees");
         let needs: Vec<_> = graph.needs.iter().map(|(id, needs)| (id.as_str(), Vec::from_iter(needs))).collect();
         assert_eq!(
             format!("{needs:?}"),
-            r#"[("a@1.0.0", ["b@2.0.0+c", "d@4.0.0"]), ("b@2.0.0+c", ["c@3.0.0"]), ("c@3.0.0", []), ("d@4.0.0", ["b@2.0.0+c"])]"#
+            r#"[("a@1.0.0", ["b@2.0.0+c", "c@3.0.0", "d@4.0.0"]), ("b@2.0.0+c", ["c@3.0.0"]), ("c@3.0.0", []), ("d@4.0.0", ["b@2.0.0+c"])]"#
         );
         let [a, b] = ["a@1.0.0", "b@2.0.0+c"].map(|id| &graph.packages[id]);
         assert_eq!([a.address(), b.address()], ["pkg:github/waxseal/waxseal@v1.0.0#cli", "pkg:cargo/b@2.0.0%2Bc"]);
