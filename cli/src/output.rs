@@ -10,9 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstat, fsync, mkdirat, openat, renameat, statat, unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use waxseal_shared::visible_text::visible_path;
 
@@ -214,16 +212,17 @@ pub(crate) struct ChangedFolders(Mutex<BTreeMap<(u64, u64), (File, String)>>);
 impl ChangedFolders {
     /// Adds a folder, with the file that an error would name. Syncs the folder at once if too many are open.
     fn add(&self, folder: &OwnedFd, place: &str) -> io::Result<()> {
-        let file = fstat(folder)?;
+        let folder = File::from(folder.try_clone()?);
+        let metadata = folder.metadata()?;
         let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let has_room = folders.len() < MAX_OPEN_FOLDERS;
-        match folders.entry((file.st_dev, file.st_ino)) {
+        match folders.entry((metadata.dev(), metadata.ino())) {
             Entry::Occupied(_) => Ok(()),
             Entry::Vacant(entry) if has_room => {
-                entry.insert((folder.try_clone()?.into(), place.to_owned()));
+                entry.insert((folder, place.to_owned()));
                 Ok(())
             }
-            Entry::Vacant(_) => Ok(fsync(folder)?),
+            Entry::Vacant(_) => folder.sync_all(),
         }
     }
 

@@ -1,5 +1,5 @@
 //! The programs of other projects that the tests run: Kubernetes' control plane and kubectl, etcd and age; helm,
-//! kustomize and kubeconform.
+//! kustomize, kubeconform and actionlint.
 //!
 //! `kube-apiserver`, `kube-controller-manager` and `etcd` come from the first of
 //!
@@ -7,15 +7,15 @@
 //! 2. the project's own cache, `test-assets` in Cargo's target folder;
 //! 3. `go build` from the modules pinned below `tests/go`, into that cache.
 //!
-//! The others come from 2 or 3: [`helm`], [`kustomize`], [`kubeconform`] and the builder of images when a test asks for
-//! them. The official envtest archive is not a source: it lacks `kube-controller-manager`.
+//! The others come from 2 or 3: [`helm`], [`kustomize`], [`kubeconform`], [`actionlint`] and the builder of images when a
+//! test asks for them. The official envtest archive is not a source: it lacks `kube-controller-manager`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::go_build::{
-    self, AGE, Cache, ETCD, HELM, IMAGE_BUILDER, INSTALLERS, KUBECONFORM, KUBECTL, KUBERNETES, KUSTOMIZE, MODULES,
-    Module,
+    self, ACTIONLINT, AGE, Cache, ETCD, HELM, IMAGE_BUILDER, KUBECONFORM, KUBECTL, KUBERNETES, KUSTOMIZE, MODULES,
+    Module, ON_DEMAND,
 };
 use crate::target_folder;
 
@@ -87,6 +87,11 @@ pub(crate) fn image_builder() -> Result<PathBuf, Error> {
     Sources::find()?.program(&IMAGE_BUILDER, "image-builder")
 }
 
+/// Finds actionlint, or builds it as [`prepare`] does.
+pub fn actionlint() -> Result<PathBuf, Error> {
+    Sources::find()?.program(&ACTIONLINT, "actionlint")
+}
+
 /// The programs that [`prepare`] would build.
 pub(crate) fn to_build() -> Result<Vec<&'static Module>, Error> {
     Ok(Sources::find()?.to_build(&MODULES))
@@ -94,7 +99,7 @@ pub(crate) fn to_build() -> Result<Vec<&'static Module>, Error> {
 
 /// The programs that all tests together would build.
 pub(crate) fn to_build_for_tests() -> Result<Vec<&'static Module>, Error> {
-    Ok(Sources::find()?.to_build(&[&MODULES[..], &INSTALLERS].concat()))
+    Ok(Sources::find()?.to_build(&[&MODULES[..], &ON_DEMAND].concat()))
 }
 
 struct Sources {

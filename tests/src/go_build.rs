@@ -136,10 +136,21 @@ pub(crate) const IMAGE_BUILDER: Module = Module {
     duration: "about 20 seconds",
 };
 
+pub(crate) const ACTIONLINT: Module = Module {
+    name: "actionlint",
+    go_mod: include_str!("../go/actionlint/go.mod"),
+    go_sum: include_str!("../go/actionlint/go.sum"),
+    source: "",
+    origin: "github.com/rhysd/actionlint",
+    programs: &[Program { name: "actionlint", package: "github.com/rhysd/actionlint/cmd/actionlint" }],
+    is_kubernetes: false,
+    duration: "about 20 seconds",
+};
+
 /// What a cluster, the demo and most tests need.
 pub(crate) const MODULES: [&Module; 4] = [&KUBERNETES, &KUBECTL, &ETCD, &AGE];
-/// What only the tests of `deploy/` need.
-pub(crate) const INSTALLERS: [&Module; 4] = [&HELM, &KUSTOMIZE, &KUBECONFORM, &IMAGE_BUILDER];
+/// What only some tests need: those of `deploy/`, of the image and of the workflows.
+pub(crate) const ON_DEMAND: [&Module; 5] = [&HELM, &KUSTOMIZE, &KUBECONFORM, &ACTIONLINT, &IMAGE_BUILDER];
 
 impl Module {
     /// The version of the programs, such as `v1.36.3`.
@@ -326,7 +337,7 @@ mod tests {
     fn versions_come_from_go_mod() {
         let versions = MODULES.map(Module::version);
         assert_eq!(versions, ["v1.36.3", "v1.36.3", "v3.6.16", "v1.3.2"]);
-        assert_eq!(INSTALLERS.map(Module::version), ["v4.3.1", "v5.8.1", "v0.8.0", "v1.2.22"]);
+        assert_eq!(ON_DEMAND.map(Module::version), ["v4.3.1", "v5.8.1", "v0.8.0", "v1.7.12", "v1.2.22"]);
         assert_eq!(KUBERNETES.go_version(), "1.26.0");
     }
 

@@ -8,7 +8,7 @@
 //! | `tests/directory` | `waxseal-controller directory`, as a process on folders | the programs |
 //! | `tests/system` | both programs on a real API server | the cluster, age, Node.js, Python |
 //! | `tests/controller` | `waxseal-controller kubernetes`, as a process without an API server | the programs |
-//! | `tests/workspace` | the architecture of the crates, generated files, the vectors, the seeds of the fuzz targets | nothing else |
+//! | `tests/workspace` | the architecture of the crates, generated files, the vectors, the seeds of the fuzz targets, the files of a release | nothing else |
 //! | `tests/allocator` | the allocator that wipes freed memory | nothing else |
 //! | `tests/clock` | no tests: the library that replaces the wall clock of a program | nothing else |
 //! | `tests/fuzz` | the fuzz targets; `cargo test` runs their seeds | nothing else |
@@ -22,8 +22,8 @@
 //! | [`cluster`] | a Kubernetes API server: start and stop, clients, kubeconfigs, namespaces, the audit log |
 //! | [`installation`] | applies `deploy/` to a cluster, and starts controllers on it as processes |
 //! | [`image`] | builds the image of `deploy/image`, and runs its program as a Pod does |
-//! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age, helm, kustomize, kubeconform; builds the builder of images |
-//! | [`typage`], [`python`] | install age in TypeScript, and the second reader of the format |
+//! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age, helm, kustomize, kubeconform, actionlint; builds the builder of images |
+//! | [`typage`], [`python`] | install age in TypeScript; the second reader of the format, and the CycloneDX library |
 //! | [`prerequisites`] | checks what the machine must have, before anything is built |
 //! | [`processes`] | process groups that end with the test, however it ends |
 //! | [`freezing_proxy`] | a proxy between controller and API server whose connections can fall silent |
@@ -36,6 +36,7 @@
 //! | [`waiting`] | waits for a condition with a deadline, instead of sleeping |
 //! | [`fixtures`] | Secret manifests for tests of sealing |
 //! | [`chart`] | the generated files of `deploy/chart` |
+//! | [`release`], [`lock_file`] | makes the files of a release; the packages in `Cargo.lock` |
 //! | [`vectors`], [`fuzz`] | make the vectors of the format, and the inputs of the fuzz targets |
 //!
 //! # How a system test gets what it needs
@@ -90,12 +91,14 @@ pub mod fuzz;
 mod go_build;
 pub mod image;
 pub mod installation;
+pub mod lock_file;
 pub mod many_objects;
 pub mod memory;
 pub mod prerequisites;
 pub mod processes;
 pub mod programs;
 pub mod python;
+pub mod release;
 pub mod tampering;
 pub mod target_folder;
 pub mod terminal;

@@ -1,4 +1,5 @@
-//! The second reader of the format, in Python (`tests/python`), and the virtual environment with its packages.
+//! The project's Python programs (`tests/python`), and the virtual environments with their packages: the second reader of
+//! the format, and the check of the bills of materials.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,15 +13,27 @@ use crate::processes::{self, ProcessGroup};
 use crate::target_folder;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
-const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
-/// The name of the packages in messages for people.
+/// The name of the reader's packages in messages for people.
 pub(crate) const TITLE: &str = "the packages of the Python reader";
+const READER: Packages = Packages { title: TITLE, requirements: include_str!("../python/requirements.txt") };
+const CYCLONEDX: Packages = Packages {
+    title: "the CycloneDX library for Python",
+    requirements: include_str!("../python/sbom-requirements.txt"),
+};
 /// The Python versions that all pinned packages have wheels for.
 pub(crate) const VERSIONS: [&str; 2] = ["3.10", "3.14"];
 /// The arguments of pip that install the packages. The README has the same words.
 const INSTALL: &str = "install --require-hashes --only-binary :all: -r requirements.txt";
 
-/// A virtual environment with the packages of the second reader.
+/// The pinned packages of an environment.
+#[derive(Clone, Copy, Debug)]
+struct Packages {
+    /// Their name in messages for people.
+    title: &'static str,
+    requirements: &'static str,
+}
+
+/// A virtual environment with pinned packages.
 #[derive(Clone, Debug)]
 pub struct Python {
     environment: PathBuf,
@@ -36,21 +49,28 @@ pub enum Error {
     Files { path: PathBuf, source: io::Error },
     #[error("failed to start python3")]
     Processes(#[from] processes::Error),
-    #[error("`python3 -m {module}` failed to install {TITLE}:\n{log}")]
-    Failed { module: &'static str, log: String },
+    #[error("`python3 -m {module}` failed to install {title}:\n{log}")]
+    Failed { module: &'static str, title: &'static str, log: String },
 }
 
-/// Finds the environment in the cache of the tests, or creates it there with its progress on stderr.
+/// Finds the reader's environment in the cache of the tests, or creates it there with its progress on stderr.
 ///
 /// A second call, also in another process, runs no `pip` and needs no network.
 pub fn prepare() -> Result<Python, Error> {
-    Installation::below(&target_folder::find()?)?.prepare()
+    Installation::below(&target_folder::find()?, READER)?.prepare()
 }
 
-/// Whether [`prepare`] would find the environment in the cache; false without `python3`.
+/// Finds or creates the environment with the CycloneDX library, as [`prepare`] does.
+pub fn prepare_cyclonedx() -> Result<Python, Error> {
+    Installation::below(&target_folder::find()?, CYCLONEDX)?.prepare()
+}
+
+/// Whether both environments are in the cache; false without `python3`.
 pub(crate) fn is_installed() -> Result<bool, target_folder::Error> {
     let target = target_folder::find()?;
-    Ok(Installation::below(&target).is_ok_and(|installation| installation.is_complete()))
+    let is_complete =
+        |packages| Installation::below(&target, packages).is_ok_and(|installation| installation.is_complete());
+    Ok([READER, CYCLONEDX].into_iter().all(is_complete))
 }
 
 /// The folder of the project's Python files.
@@ -75,18 +95,19 @@ impl Python {
 
 struct Installation {
     assets: AssetCache,
+    packages: Packages,
     /// The Python that creates the environment. It is a part of the entry's name: an environment links to its Python.
     interpreter: String,
 }
 
 impl Installation {
-    fn below(target: &Path) -> Result<Self, Error> {
+    fn below(target: &Path, packages: Packages) -> Result<Self, Error> {
         let interpreter = interpreter().map_err(Error::Interpreter)?;
-        Ok(Self { assets: AssetCache::new(target), interpreter })
+        Ok(Self { assets: AssetCache::new(target), packages, interpreter })
     }
 
     fn entry(&self) -> String {
-        format!("python-{}", asset_cache::digest(&[REQUIREMENTS, &self.interpreter]))
+        format!("python-{}", asset_cache::digest(&[self.packages.requirements, &self.interpreter]))
     }
 
     fn environment(&self) -> PathBuf {
@@ -115,13 +136,14 @@ impl Installation {
     }
 
     fn make(&self, environment: &Path, group: &ProcessGroup) -> Result<(), Error> {
+        let Packages { title, requirements: text } = self.packages;
         let start = Instant::now();
-        say(&format!("installing {TITLE} with pip, a few seconds"));
+        say(&format!("installing {title} with pip, a few seconds"));
         let requirements = group.folder().join("requirements.txt");
-        fs::write(&requirements, REQUIREMENTS).map_err(|source| self.error(source))?;
+        fs::write(&requirements, text).map_err(|source| self.error(source))?;
         self.run("venv", python("python3").args(["-m", "venv"]).arg(environment), group, start)?;
         self.run("pip", pip(environment).current_dir(group.folder()), group, start)?;
-        say(&format!("installed {TITLE} in {} s", start.elapsed().as_secs()));
+        say(&format!("installed {title} in {} s", start.elapsed().as_secs()));
         Ok(())
     }
 
@@ -132,16 +154,17 @@ impl Installation {
         group: &ProcessGroup,
         start: Instant,
     ) -> Result<(), Error> {
+        let title = self.packages.title;
         let log = group.folder().join("python.log");
         let output = File::create(&log).map_err(|source| self.error(source))?;
         // `venv` writes its errors to stdout.
         let stdout = output.try_clone().map_err(|source| self.error(source))?;
         let mut process = group.spawn(command.stdin(Stdio::null()).stdout(stdout).stderr(output))?;
-        let status = wait_visibly(&mut process, &format!("installing {TITLE}"), start);
+        let status = wait_visibly(&mut process, &format!("installing {title}"), start);
         if status.map_err(|source| self.error(source))?.success() {
             return Ok(());
         }
-        Err(Error::Failed { module, log: processes::last_lines(&log, 15) })
+        Err(Error::Failed { module, title, log: processes::last_lines(&log, 15) })
     }
 
     fn error(&self, source: io::Error) -> Error {
@@ -241,13 +264,15 @@ with zipfile.ZipFile("probe-1.0-py3-none-any.whl", "w") as wheel:
 
     #[test]
     fn every_requirement_is_pinned_with_digests_and_none_names_a_registry() {
-        let lines = REQUIREMENTS.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
-        let (digests, packages): (Vec<_>, Vec<_>) = lines.partition(|line| line.starts_with("--hash=sha256:"));
-        assert!(packages.len() >= 2 && digests.len() > packages.len());
-        for package in packages {
-            assert!(package.contains("==") && package.ends_with('\\'), "{package}");
+        for text in [READER, CYCLONEDX].map(|packages| packages.requirements) {
+            let lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
+            let (digests, packages): (Vec<_>, Vec<_>) = lines.partition(|line| line.starts_with("--hash=sha256:"));
+            assert!(packages.len() >= 2 && digests.len() > packages.len());
+            for package in packages {
+                assert!(package.contains("==") && package.ends_with('\\'), "{package}");
+            }
+            assert!(!text.contains("://"));
         }
-        assert!(!REQUIREMENTS.contains("://"));
     }
 
     #[test]
@@ -260,6 +285,7 @@ with zipfile.ZipFile("probe-1.0-py3-none-any.whl", "w") as wheel:
         let target = tempfile::tempdir().expect("a folder");
         let made_by = |interpreter: &str| Installation {
             assets: AssetCache::new(target.path()),
+            packages: READER,
             interpreter: interpreter.to_owned(),
         };
         let installation = made_by("3.11.2 /usr");

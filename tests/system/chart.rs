@@ -193,8 +193,8 @@ fn flags(context: &Context) -> TestResult {
 
 fn labels(_: &Context) -> TestResult {
     let folder = tempfile::tempdir()?;
-    for namespaces in ["namespaces={}", "namespaces={shop,blog}"] {
-        let set = format!("labels.team=red,ownerReferencesRights=true,{namespaces}");
+    for namespaces in ["", ",namespaces={shop,blog}"] {
+        let set = format!("labels.team=red,ownerReferencesRights=true{namespaces}");
         for (id, object) in objects(&template(folder.path(), &["--set", &set])?)? {
             assert_eq!(object["metadata"]["labels"]["team"], "red", "{id}");
         }

@@ -32,7 +32,7 @@ fn contents(context: &Context) -> TestResult {
         "org.opencontainers.image.title": "waxseal-controller",
         "org.opencontainers.image.description": "Makes Kubernetes Secrets from the SealedSecrets of Waxseal",
         "org.opencontainers.image.licenses": "Apache-2.0",
-        "org.opencontainers.image.source": "https://github.com/waxseal/waxseal",
+        "org.opencontainers.image.source": env!("CARGO_PKG_REPOSITORY"),
         "org.opencontainers.image.version": version,
     });
     // Builders set the usual PATH when the image has none.

@@ -34,6 +34,7 @@ mod readme_recovery;
 mod readme_rotating;
 mod refusals;
 mod registration;
+mod release;
 mod rights;
 mod rotation;
 mod sealing;
@@ -105,6 +106,7 @@ fn tests() -> Vec<Test> {
         readme_recovery::tests(),
         readme_rotating::tests(),
         refusals::tests(),
+        release::tests(),
         rights::tests(),
         rotation::tests(),
         python_vectors::tests(),

@@ -1,6 +1,6 @@
 //! Generated files are up to date: the resource definitions and the lock file of the fuzz targets.
 
-use std::collections::BTreeSet;
+use waxseal_tests::lock_file;
 
 use crate::architecture::{dependencies, root};
 
@@ -14,22 +14,12 @@ fn the_definitions_in_deploy_match_the_code() {
     );
 }
 
-/// The packages of a lock file: name, version and checksum. The checksum of a package of this repository is empty.
-fn locked(path: &str) -> BTreeSet<[String; 3]> {
-    let text = std::fs::read_to_string(root().join(path)).expect("a lock file");
-    let field = |package: &str, name: &str| {
-        let value = package.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
-        value.unwrap_or_default().trim_matches('"').to_owned()
-    };
-    let packages = text.split("[[package]]").skip(1);
-    packages.map(|package| ["name", "version", "checksum"].map(|name| field(package, name))).collect()
-}
-
 #[test]
 fn the_fuzz_targets_use_the_same_dependencies_as_the_programs() {
     const OWN: [&str; 3] = ["arbitrary", "libfuzzer-sys", "waxseal-fuzz"];
     const REMEDY: &str = "cp Cargo.lock tests/fuzz/ && cargo metadata --manifest-path tests/fuzz/Cargo.toml";
-    let (workspace, fuzz) = (locked("Cargo.lock"), locked("tests/fuzz/Cargo.lock"));
+    let packages = |path| lock_file::packages(path).expect("a lock file");
+    let (workspace, fuzz) = (packages("Cargo.lock"), packages("tests/fuzz/Cargo.lock"));
     let others: Vec<_> = fuzz.difference(&workspace).filter(|[name, ..]| !OWN.contains(&name.as_str())).collect();
     assert!(others.is_empty(), "tests/fuzz/Cargo.lock has {others:?}: {REMEDY}");
     for needed in dependencies("waxseal-shared") {

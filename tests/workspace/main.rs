@@ -1,9 +1,12 @@
-//! Tests of the repository as a whole: the architecture of the crates, generated files, the vectors of the format, and
-//! the seeds of the fuzz targets.
+//! Tests of the repository as a whole: the architecture of the crates, generated files, the vectors of the format,
+//! the seeds of the fuzz targets, and the files of a release.
 
 mod architecture;
 mod chart;
 mod fuzz;
 mod generated_files;
 mod mutations;
+mod release;
+mod sbom;
 mod vectors;
+mod workflows;
