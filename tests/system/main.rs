@@ -31,6 +31,7 @@ mod readme_recovery;
 mod readme_rotating;
 mod refusals;
 mod registration;
+mod removal;
 mod rights;
 mod rotation;
 mod sealing;
@@ -100,6 +101,7 @@ fn tests() -> Vec<Test> {
         readme_recovery::tests(),
         readme_rotating::tests(),
         refusals::tests(),
+        removal::tests(),
         rights::tests(),
         rotation::tests(),
         python_vectors::tests(),
