@@ -39,6 +39,7 @@ mod startup;
 mod status;
 mod steadiness;
 mod stolen_token;
+mod upgrade;
 mod wraps;
 mod year;
 
@@ -108,6 +109,7 @@ fn tests() -> Vec<Test> {
         startup::tests(),
         status::tests(),
         stolen_token::tests(),
+        upgrade::tests(),
         wraps::tests(),
     ];
     modules.into_iter().flatten().collect()
