@@ -23,6 +23,7 @@ mod kustomize;
 mod materialise;
 mod missing_rights;
 mod namespaced;
+mod newer_versions;
 mod peers;
 mod planted_keys;
 mod python_vectors;
@@ -97,6 +98,7 @@ fn tests() -> Vec<Test> {
         materialise::tests(),
         missing_rights::tests(),
         namespaced::tests(),
+        newer_versions::tests(),
         planted_keys::tests(),
         readme::tests(),
         readme_recovery::tests(),

@@ -38,6 +38,11 @@ pub(super) enum KeyError {
     )]
     SuccessorNameTaken { of: KeyId },
     #[error(
+        "failed to carry out the state that the SealingKey {0} requests: it must be Active, Retired or Revoked; update \
+         Waxseal, if a newer version wrote it"
+    )]
+    UnknownState(KeyId),
+    #[error(
         "failed to write the state {state} to the identity Secret {name}: the Secret is immutable; \
          replace it by a Secret that is not immutable and has \"{state}\" under the data key \"state\""
     )]
