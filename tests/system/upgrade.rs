@@ -34,12 +34,14 @@ const OBJECTS: &str = include_str!("../fixtures/upgrade/objects.json");
 const NAMESPACES: [&str; 2] = ["blog", "shop"];
 /// The creation time of the recorded primary.
 const RECORDED: &str = "2026-11-22T09:45:56Z";
+/// The number of recorded SealedSecrets that are Ready. One more was renamed.
+const MATERIALISED: usize = 6;
 const FIRST_DEFINITIONS: &str = "tests/fixtures/upgrade/crds.yaml";
 const FIRST_MANIFESTS: &str = "tests/fixtures/upgrade/waxseal.yaml";
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        on_empty_cluster("upgrade::by_kustomize_it_rewrites_nothing", by_kustomize),
+        on_empty_cluster("upgrade::by_kustomize_it_rewrites_nothing_the_first_and_the_second_time", by_kustomize),
         on_empty_cluster("upgrade::by_kustomize_after_a_server_side_apply_it_rewrites_nothing", server_side),
         on_empty_cluster("upgrade::by_helm_it_rewrites_nothing", by_helm),
     ]
@@ -56,7 +58,43 @@ fn apply(context: &Context, cluster: &Cluster, arguments: &[&str], in_repository
 async fn by_kustomize(context: &Context, cluster: &Cluster) -> TestResult {
     let before = first_version(context, cluster, &["-f"]).await?;
     apply_base(context, cluster)?;
-    takes_over(context, cluster, &before).await
+    takes_over(context, cluster, &before).await?;
+    same_version(context, cluster).await
+}
+
+/// Applying the same version again, and starting another controller, writes no object of the namespaces, not even a
+/// status.
+async fn same_version(context: &Context, cluster: &Cluster) -> TestResult {
+    let before = versions(cluster).await?;
+    apply_base(context, cluster)?;
+    let controller = Controller::start_deployed(cluster, &context.programs, "again").await?;
+    controller.ready().await?;
+    waiting::until("the judgement of every object", DEADLINE, async || {
+        let (_, metrics) = controller.get("/metrics").await?;
+        let count = |reason: &str| {
+            let name = format!("waxseal_reconciles_total{{reason=\"{reason}\"}} ");
+            metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse::<usize>().ok())
+        };
+        (count("Materialised")? >= MATERIALISED && count("Moved")? >= 1).then_some(())
+    })
+    .await?;
+    assert_eq!(versions(cluster).await?, before);
+    Ok(())
+}
+
+/// The resourceVersions of all SealedSecrets and Secrets in the namespaces.
+async fn versions(cluster: &Cluster) -> Result<Vec<(String, Option<String>)>, Error> {
+    let mut versions = Vec::new();
+    for namespace in NAMESPACES {
+        let (objects, secrets) = (
+            Api::<SealedSecret>::namespaced(cluster.client(), namespace),
+            Api::<Secret>::namespaced(cluster.client(), namespace),
+        );
+        let all = ListParams::default();
+        versions.extend(objects.list(&all).await?.iter().map(|object| (place(object), object.resource_version())));
+        versions.extend(secrets.list(&all).await?.iter().map(|secret| (place(secret), secret.resource_version())));
+    }
+    Ok(versions)
 }
 
 async fn server_side(context: &Context, cluster: &Cluster) -> TestResult {
@@ -202,7 +240,7 @@ async fn takes_over(context: &Context, cluster: &Cluster, before: &Kept) -> Test
         let (_, metrics) = controller.get("/metrics").await?;
         let is_settled = |object: &SealedSecret| object.status.as_ref().is_some_and(|status| status.settled.is_some());
         let settled = sealed_secrets(cluster).await.ok()?.into_iter().filter(is_settled).count();
-        (settled == 6 && metrics.contains("waxseal_reconciles_total{reason=\"Moved\"}")).then_some(())
+        (settled == MATERIALISED && metrics.contains("waxseal_reconciles_total{reason=\"Moved\"}")).then_some(())
     })
     .await?;
     assert_eq!(&Kept::of(cluster).await?, before);
