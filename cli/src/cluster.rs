@@ -25,7 +25,7 @@ use waxseal_shared::sealing_key::{PublishedKey, SealingKeyStatus};
 use waxseal_shared::visible_text::escaped;
 
 pub(crate) use self::identity_secrets::IdentitySecret;
-pub(crate) use self::probes::{Look, Right};
+pub(crate) use self::probes::{DEPLOYMENT, Look, Right};
 pub(crate) use self::sealed_secrets::Selection;
 pub(crate) use self::session::{RequestOutcome, Session};
 pub(crate) use self::states::SealedSecretState;

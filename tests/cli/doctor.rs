@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::version::Info;
 use serde_json::{Value, json};
 use waxseal_shared::crds;
 
@@ -24,6 +25,7 @@ struct Cluster {
     definitions: [Value; 2],
     /// `None`: the user may not list them.
     keys: Option<Value>,
+    available_pods: Option<i32>,
     objects: Option<Vec<Value>>,
     allowed: bool,
 }
@@ -41,6 +43,7 @@ impl Cluster {
             resources: vec!["sealedsecrets", "sealedsecrets/status", "sealingkeys", "sealingkeys/status"],
             definitions: crds::all().map(|definition| serde_json::to_value(definition).expect("JSON")),
             keys: Some(keys),
+            available_pods: Some(1),
             objects: Some(vec![object("db", 1)]),
             allowed: true,
         }
@@ -49,18 +52,27 @@ impl Cluster {
     fn answer(&self, line: &str) -> (&'static str, Value) {
         let path = line.split([' ', '?']).nth(1).unwrap_or_default();
         let found = match path {
-            "/version" => Some(json!({})),
+            "/version" => Some(serde_json::to_value(Info::default()).expect("JSON")),
+            "/apis/apps/v1/namespaces/waxseal-system/deployments/waxseal-controller" => {
+                self.available_pods.map(|pods| json!({"metadata": {}, "status": {"availableReplicas": pods}}))
+            }
             "/apis/waxseal.dev/v1alpha1" => Some(self.resource_list()),
             "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => {
                 Some(json!({"metadata": {}, "spec": {}, "status": {"allowed": self.allowed}}))
             }
             "/apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys" => self.keys.clone(),
-            "/apis/waxseal.dev/v1alpha1/sealedsecrets" => self.objects.as_ref().map(|items| {
-                json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": {}, "items": items})
+            "/apis/waxseal.dev/v1alpha1/sealedsecrets" => self.objects.as_deref().map(list_of),
+            "/apis/waxseal.dev/v1alpha1/namespaces/shop/sealedsecrets" => self.objects.as_ref().map(|objects| {
+                let in_shop = objects.iter().filter(|object| object["metadata"]["namespace"] == "shop");
+                list_of(&in_shop.cloned().collect::<Vec<_>>())
             }),
-            path => self.definitions.iter().find(|found| {
-                found["metadata"]["name"].as_str().is_some_and(|name| path.ends_with(&format!("/{name}")))
-            }).cloned(),
+            path => self
+                .definitions
+                .iter()
+                .find(|found| {
+                    found["metadata"]["name"].as_str().is_some_and(|name| path.ends_with(&format!("/{name}")))
+                })
+                .cloned(),
         };
         match found {
             Some(found) => ("200 OK", found),
@@ -107,6 +119,10 @@ impl Cluster {
     }
 }
 
+fn list_of(items: &[Value]) -> Value {
+    json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": {}, "items": items})
+}
+
 /// A SealedSecret of generation 1 whose status is about this generation.
 fn object(name: &str, observed: i64) -> Value {
     let ready = json!({"type": "Ready", "status": "True", "reason": "Materialised", "message": "",
@@ -129,6 +145,7 @@ ok: the cluster serves sealedsecrets of waxseal.dev/v1alpha1 with their status
 ok: the definition sealedsecrets.waxseal.dev is the one of this waxseal
 ok: the cluster serves sealingkeys of waxseal.dev/v1alpha1 with their status
 ok: the definition sealingkeys.waxseal.dev is the one of this waxseal
+ok: the Deployment waxseal-controller in waxseal-system has an available Pod
 info: your rights are enough for `waxseal status -A`, `waxseal rotate`, `waxseal keys fetch`, `waxseal keys rotate`, \
 `waxseal keys delete`, `waxseal keys backup`, `waxseal keys restore`
 ok: the primary is {}, made 0s ago
@@ -162,6 +179,10 @@ fn each_fault_is_a_problem_with_what_to_do() {
     cluster.has_problem(&folder, "the definition sealedsecrets.waxseal.dev differs from the one of this waxseal: install definitions, controller and waxseal of the same version");
 
     let mut cluster = good();
+    cluster.available_pods = Some(0);
+    cluster.has_problem(&folder, "the Deployment waxseal-controller in waxseal-system has no available Pod: see what `kubectl describe` says about the Deployment and its Pods, and read the controller's log");
+
+    let mut cluster = good();
     let id = folder.key_id("one");
     cluster.key(0)["status"].as_object_mut().expect("a status").remove("lastBackupTime");
     cluster
@@ -186,11 +207,31 @@ fn each_fault_is_a_problem_with_what_to_do() {
 
     let mut cluster = good();
     cluster.objects = Some(vec![object("db", 1), object("new", -1)]);
-    cluster.has_problem(&folder, "the controller has not judged 1 of 2 SealedSecrets, such as shop/new: see if the controller runs, and read its log");
+    cluster.has_problem(&folder, "the controller has not judged 1 of 2 SealedSecrets, such as shop/new: see if the controller runs, and read its log. If it serves only some namespaces, name them with `--namespaces`");
 
     let mut cluster = good();
     cluster.keys = Some(list(&folder, &[]));
-    cluster.has_problem(&folder, "there is no SealingKey in the namespace waxseal-system: see if the controller runs, or name its namespace with `--namespace`");
+    cluster.has_problem(&folder, "there is no SealingKey in the namespace waxseal-system: see if the controller runs, or name its namespace with `--namespace`. If `waxseal status -A` shows AwaitingKeys, put the lost keys back");
+}
+
+#[test]
+fn only_the_named_namespaces_count() {
+    let folder = folder();
+    let examined = |namespaces| {
+        let mut cluster = Cluster::good(&folder);
+        let mut elsewhere = object("new", -1);
+        elsewhere["metadata"]["namespace"] = json!("elsewhere");
+        cluster.objects = Some(vec![object("db", 1), elsewhere]);
+        cluster.examined(&folder, &["--namespaces", namespaces])
+    };
+    let outcome = examined("shop,shop");
+    assert!(outcome.stdout.ends_with("ok: the controller has judged every SealedSecret: 1\n"), "{}", outcome.stdout);
+    assert_eq!(outcome.status.code(), Some(0));
+    let outcome = examined("shop,forbidden");
+    let unchecked = "not checked: the controller's work: you may not list SealedSecrets in forbidden\n";
+    assert!(outcome.stdout.ends_with(unchecked), "{}", outcome.stdout);
+    let said = "error: context test: your rights are too few for 1 check\n";
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (said, Some(4)));
 }
 
 #[test]
@@ -211,11 +252,12 @@ fn what_the_user_may_not_see_is_not_checked() {
     let folder = folder();
     let mut cluster = Cluster::good(&folder);
     cluster.definitions = [json!({}), json!({})];
-    (cluster.keys, cluster.objects, cluster.allowed) = (None, None, false);
+    (cluster.keys, cluster.available_pods, cluster.objects, cluster.allowed) = (None, None, None, false);
     let outcome = cluster.examined(&folder, &[]);
     let unchecked = outcome.stdout.lines().filter(|line| line.starts_with("not checked: ")).count();
     let info = outcome.stdout.lines().filter(|line| line.starts_with("info: your rights are too few for ")).count();
-    assert_eq!((unchecked, info, outcome.status.code()), (4, 7, Some(0)), "{}", outcome.stdout);
+    assert_eq!((unchecked, info, outcome.status.code()), (5, 7, Some(4)), "{}", outcome.stdout);
+    assert_eq!(outcome.stderr, "error: context test: your rights are too few for 5 checks\n");
 }
 
 #[test]
@@ -232,6 +274,24 @@ fn json_has_verdict_text_and_remedy() {
     assert_eq!(problem["remedy"], "run `waxseal keys backup`");
     assert_eq!(lines.last().expect("a line")["text"], "the controller's work: there is no SealedSecret");
     assert_eq!(outcome.status.code(), Some(4));
+}
+
+#[test]
+fn what_is_not_an_api_server_does_not_answer_as_one() {
+    let folder = folder();
+    for (status, body) in [("200 OK", "<html>Log in</html>"), ("302 Found", ""), ("500 Internal Server Error", "{}")] {
+        point_at(
+            &folder,
+            serve_with(move |mut stream| {
+                let _request = request(&stream);
+                let head = head(status, &format!("content-length: {}", body.len()));
+                let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+            }),
+        );
+        let outcome = folder.waxseal(&["doctor", "--kubeconfig", "kubeconfig"]).finish();
+        assert!(!outcome.stdout.contains("the API server answers"), "{status}: {}", outcome.stdout);
+        assert_eq!(outcome.status.code(), Some(5), "{status}: {}", outcome.stderr);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use waxseal_tests::tampering::with_broken_wrap;
 
 use crate::folder::{Folder, SECRET, data_of};
 
@@ -157,10 +158,7 @@ fn a_broken_wrap_of_another_key_is_warned_of() {
     let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml", "--keys", "recovery.yaml"]);
     let sealed = seal.stdin(SECRET).succeeds();
     let id = folder.key_id("recovery");
-    let wrap = sealed.lines().find(|line| line.contains(&id)).expect("its wrap");
-    let (whole, proof) = wrap.rsplit_once('.').expect("a proof");
-    let first = if proof.starts_with('A') { "B" } else { "A" };
-    let broken = sealed.replace(wrap, &format!("{whole}.{first}{}", &proof[1..]));
+    let broken = with_broken_wrap(&sealed, &id);
     let envelope = sealed.lines().find_map(|line| line.strip_prefix("    e")?.strip_suffix(':')).expect("an envelope");
     let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(broken).warns(&format!(
         "warning: <stdin>:1: shop/db: WrapBroken: envelope e{envelope}: the wrap for {id} is broken\n"

@@ -4,6 +4,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
+use waxseal_tests::tampering::with_other_start;
+
 use crate::folder::{Folder, HEAD, Run, SECRET, changed_lines, data_of, program};
 use crate::input_files::as_ordinary_user;
 use crate::terminal::Terminal;
@@ -69,14 +71,6 @@ pub(crate) fn envelope(text: &str) -> String {
 pub(crate) fn wrap<'a>(text: &'a str, key: &str) -> &'a str {
     let line = text.split_inclusive('\n').find(|line| line.trim_start().starts_with(&format!("{key}: ")));
     line.expect("its wrap")
-}
-
-/// The text with a wrong proof in the wrap for a key.
-pub(crate) fn with_broken_wrap(text: &str, key: &str) -> String {
-    let wrap = wrap(text, key);
-    let (file, proof) = wrap.split_once('.').expect("a proof");
-    let first = if proof.starts_with('A') { "B" } else { "A" };
-    text.replace(wrap, &format!("{file}.{first}{}", &proof[1..]))
 }
 
 #[track_caller]
@@ -310,7 +304,7 @@ fn offers_are_taken_for_the_same_envelope_and_the_keys_of_the_keys_files() {
     let rewrapped = folder.read("db.yaml");
     let good = wrap(&rewrapped, &new);
     let renamed = before.replace("name: db", "name: web").replace("namespace: shop", "namespace: other");
-    let another = format!("A{}", &commitment[1..]);
+    let another = with_other_start(commitment);
     let take = |offers: &str| {
         folder.write("db.yaml", &before);
         folder.waxseal(&["rotate", "db.yaml", "--keys", "keys.yaml", "--offers", "-"]).stdin(offers)

@@ -1,9 +1,10 @@
 //! `waxseal rotate --reseal`, `--replace-broken` and `--prune`.
 
+use waxseal_tests::tampering::with_broken_wrap;
+
 use crate::folder::{Folder, changed_lines, data_of};
 use crate::rotate::{
-    NOTHING, ONE, OTHER, assert_opens, behind, check, ends, envelope, rotate, rotated, says, seal, with_broken_wrap,
-    wrap, write_keys,
+    NOTHING, ONE, OTHER, assert_opens, behind, check, ends, envelope, rotate, rotated, says, seal, wrap, write_keys,
 };
 
 #[test]

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
+use waxseal_tests::tampering::with_other_start;
 
 use crate::api_server::{head, point_at, request_line, serve_with};
 use crate::folder::{Folder, Run, SECRET};
@@ -120,7 +121,7 @@ fn forged_offers_change_nothing_or_do_no_harm() {
     let folder = behind();
     let (envelope, commitment, wrap) = good_offer(&folder);
     let (new, stranger) = (folder.key_id("new"), folder.key_id("stranger"));
-    let other_commitment = format!("{}{}", if commitment.starts_with('A') { "B" } else { "A" }, &commitment[1..]);
+    let other_commitment = with_other_start(&commitment);
     let nothing = format!("{SAID}changed 0 of 1 SealedSecret in 0 files\n1 of 1 SealedSecret is not up to date\n");
     for forged in [
         json!("garbage"),

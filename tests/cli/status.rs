@@ -214,7 +214,7 @@ fn one_that_is_not_judged_or_has_a_reason_of_the_future_is_explained_too() {
     serve_list(&folder, "GET ", &[object("db", status(1, &[ready()]))]);
     let outcome = folder.waxseal(&arguments(&["db"])).finish();
     let expected = "Ready: Unknown\n  meaning: the controller has not judged this version of the SealedSecret yet\n  \
-                    to do: wait some seconds. If this stays, see if the controller runs\nSealed to:\n";
+                    to do: wait some seconds. If this stays, see if the controller runs and serves the namespace\nSealed to:\n";
     assert!(outcome.stdout.contains(expected), "{}", outcome.stdout);
     assert_eq!(outcome.status.code(), Some(4));
     let newer = condition("Ready", "False", "Eclipsed", "the moon is in front");

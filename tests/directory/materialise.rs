@@ -14,6 +14,7 @@ use waxseal_shared::randomness;
 use waxseal_shared::seal::seal;
 use waxseal_shared::sealed_secret::Scope;
 use waxseal_tests::fixtures;
+use waxseal_tests::tampering::with_broken_wrap;
 
 use crate::machine::{Machine, mode, names, secret};
 
@@ -89,14 +90,6 @@ fn type_and_metadata_of_the_secret_lie_beside_its_data() {
     machine.once().fails();
     machine.assert_reason("db", "TypeImmutable");
     assert_eq!(machine.value("shop/db/password").as_deref(), Some("hunter2"));
-}
-
-/// The text with a wrong proof in the wrap for a key.
-fn with_broken_wrap(sealed: &str, key: &str) -> String {
-    let wrap = sealed.lines().find(|line| line.trim().starts_with(key)).expect("its wrap");
-    let (file, proof) = wrap.split_once('.').expect("a proof");
-    let first = if proof.starts_with('A') { "B" } else { "A" };
-    sealed.replace(wrap, &format!("{file}.{first}{}", &proof[1..]))
 }
 
 #[test]

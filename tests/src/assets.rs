@@ -7,14 +7,15 @@
 //! 2. the project's own cache, `test-assets` in Cargo's target folder;
 //! 3. `go build` from the modules pinned below `tests/go`, into that cache.
 //!
-//! The others come from 2 or 3: [`helm`], [`kustomize`] and [`kubeconform`] when a test asks for them. The official envtest archive is not a
-//! source: it lacks `kube-controller-manager`.
+//! The others come from 2 or 3: [`helm`], [`kustomize`], [`kubeconform`] and the builder of images when a test asks for
+//! them. The official envtest archive is not a source: it lacks `kube-controller-manager`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::go_build::{
-    self, AGE, Cache, ETCD, HELM, INSTALLERS, KUBECONFORM, KUBECTL, KUBERNETES, KUSTOMIZE, MODULES, Module,
+    self, AGE, Cache, ETCD, HELM, IMAGE_BUILDER, INSTALLERS, KUBECONFORM, KUBECTL, KUBERNETES, KUSTOMIZE, MODULES,
+    Module,
 };
 use crate::target_folder;
 
@@ -79,6 +80,11 @@ pub fn kustomize() -> Result<PathBuf, Error> {
 /// Finds kubeconform, or builds it as [`prepare`] does.
 pub fn kubeconform() -> Result<PathBuf, Error> {
     Sources::find()?.program(&KUBECONFORM, "kubeconform")
+}
+
+/// Finds the builder of images, or builds it as [`prepare`] does.
+pub(crate) fn image_builder() -> Result<PathBuf, Error> {
+    Sources::find()?.program(&IMAGE_BUILDER, "image-builder")
 }
 
 /// The programs that [`prepare`] would build.

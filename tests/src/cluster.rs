@@ -69,8 +69,8 @@ impl Error {
 
 /// A running cluster: etcd, kube-apiserver and kube-controller-manager.
 ///
-/// Authorization is RBAC, and every response is in the audit log. The controllers for garbage collection, namespaces
-/// and ServiceAccounts run. There are no nodes, so Pods never run.
+/// Authorization is RBAC, and every response is in the audit log. The controllers for garbage collection, namespaces,
+/// ServiceAccounts and aggregated ClusterRoles run. There are no nodes, so Pods never run.
 ///
 /// Its processes end and its files are removed on drop, and when this process ends for any reason (see
 /// [`crate::processes`]).

@@ -20,6 +20,8 @@ pub(crate) struct Module {
     name: &'static str,
     go_mod: &'static str,
     go_sum: &'static str,
+    /// The source code of the programs that are this project's own.
+    source: &'static str,
     /// The dependency whose version is the programs' version.
     origin: &'static str,
     programs: &'static [Program],
@@ -39,6 +41,7 @@ pub(crate) const KUBERNETES: Module = Module {
     name: "kubernetes",
     go_mod: include_str!("../go/kubernetes/go.mod"),
     go_sum: include_str!("../go/kubernetes/go.sum"),
+    source: "",
     origin: "k8s.io/kubernetes",
     programs: &[
         Program { name: "kube-apiserver", package: "k8s.io/kubernetes/cmd/kube-apiserver" },
@@ -53,6 +56,7 @@ pub(crate) const KUBECTL: Module = Module {
     name: "kubectl",
     go_mod: include_str!("../go/kubectl/go.mod"),
     go_sum: include_str!("../go/kubectl/go.sum"),
+    source: "",
     origin: "k8s.io/kubernetes",
     programs: &[Program { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl" }],
     is_kubernetes: false,
@@ -63,6 +67,7 @@ pub(crate) const ETCD: Module = Module {
     name: "etcd",
     go_mod: include_str!("../go/etcd/go.mod"),
     go_sum: include_str!("../go/etcd/go.sum"),
+    source: "",
     origin: "go.etcd.io/etcd/server/v3",
     programs: &[Program { name: "etcd", package: "go.etcd.io/etcd/server/v3" }],
     is_kubernetes: true,
@@ -73,6 +78,7 @@ pub(crate) const AGE: Module = Module {
     name: "age",
     go_mod: include_str!("../go/age/go.mod"),
     go_sum: include_str!("../go/age/go.sum"),
+    source: "",
     origin: "filippo.io/age",
     programs: &[
         Program { name: "age", package: "filippo.io/age/cmd/age" },
@@ -88,6 +94,7 @@ pub(crate) const HELM: Module = Module {
     name: "helm",
     go_mod: include_str!("../go/helm/go.mod"),
     go_sum: include_str!("../go/helm/go.sum"),
+    source: "",
     origin: "helm.sh/helm/v4",
     programs: &[Program { name: "helm", package: "helm.sh/helm/v4/cmd/helm" }],
     is_kubernetes: false,
@@ -99,6 +106,7 @@ pub(crate) const KUSTOMIZE: Module = Module {
     name: "kustomize",
     go_mod: include_str!("../go/kustomize/go.mod"),
     go_sum: include_str!("../go/kustomize/go.sum"),
+    source: "",
     origin: "sigs.k8s.io/kustomize/kustomize/v5",
     programs: &[Program { name: "kustomize", package: "sigs.k8s.io/kustomize/kustomize/v5" }],
     is_kubernetes: false,
@@ -109,16 +117,29 @@ pub(crate) const KUBECONFORM: Module = Module {
     name: "kubeconform",
     go_mod: include_str!("../go/kubeconform/go.mod"),
     go_sum: include_str!("../go/kubeconform/go.sum"),
+    source: "",
     origin: "github.com/yannh/kubeconform",
     programs: &[Program { name: "kubeconform", package: "github.com/yannh/kubeconform/cmd/kubeconform" }],
     is_kubernetes: false,
     duration: "about 30 seconds",
 };
 
+/// A program of this project around the parser of buildah, which needs no container engine.
+pub(crate) const IMAGE_BUILDER: Module = Module {
+    name: "image-builder",
+    go_mod: include_str!("../go/image-builder/go.mod"),
+    go_sum: include_str!("../go/image-builder/go.sum"),
+    source: include_str!("../go/image-builder/main.go"),
+    origin: "github.com/openshift/imagebuilder",
+    programs: &[Program { name: "image-builder", package: "." }],
+    is_kubernetes: false,
+    duration: "about 20 seconds",
+};
+
 /// What a cluster, the demo and most tests need.
 pub(crate) const MODULES: [&Module; 4] = [&KUBERNETES, &KUBECTL, &ETCD, &AGE];
 /// What only the tests of `deploy/` need.
-pub(crate) const INSTALLERS: [&Module; 3] = [&HELM, &KUSTOMIZE, &KUBECONFORM];
+pub(crate) const INSTALLERS: [&Module; 4] = [&HELM, &KUSTOMIZE, &KUBECONFORM, &IMAGE_BUILDER];
 
 impl Module {
     /// The version of the programs, such as `v1.36.3`.
@@ -157,7 +178,7 @@ impl Module {
 
     /// Returns a digest of everything that decides what is built: an outdated cache entry is never used.
     fn cache_key(&self) -> String {
-        let digest = asset_cache::digest(&[self.go_mod, self.go_sum, &self.linker_flags()]);
+        let digest = asset_cache::digest(&[self.go_mod, self.go_sum, self.source, &self.linker_flags()]);
         format!("{}-{}-{digest}", self.name, self.version())
     }
 }
@@ -305,7 +326,7 @@ mod tests {
     fn versions_come_from_go_mod() {
         let versions = MODULES.map(Module::version);
         assert_eq!(versions, ["v1.36.3", "v1.36.3", "v3.6.16", "v1.3.2"]);
-        assert_eq!(INSTALLERS.map(Module::version), ["v4.3.1", "v5.8.1", "v0.8.0"]);
+        assert_eq!(INSTALLERS.map(Module::version), ["v4.3.1", "v5.8.1", "v0.8.0", "v1.2.22"]);
         assert_eq!(KUBERNETES.go_version(), "1.26.0");
     }
 

@@ -3,14 +3,14 @@
 //! No Pod runs in the test cluster. So the controller is a process of the test, with a token of the ServiceAccount of
 //! `deploy/` and the rights of that account.
 
+mod deployed;
+
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::PodSpec;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -19,9 +19,12 @@ use serde::de::DeserializeOwned;
 use waxseal_shared::manifest::{self, DocumentKind, ManifestError};
 
 use crate::cluster::{self, Cluster};
+use crate::image;
 use crate::processes::{self, Process, last_lines};
 use crate::programs::Programs;
 use crate::waiting;
+
+pub use deployed::deployed_pod;
 
 /// The namespace of the installation.
 pub const KEY_NAMESPACE: &str = "waxseal-system";
@@ -31,9 +34,10 @@ pub const SERVICE_ACCOUNT: &str = "waxseal-controller";
 pub const CONTEXT: &str = "waxseal-test";
 
 const DEFINITIONS: &str = include_str!("../../deploy/kustomize/definitions/crds.yaml");
-const BASE: [&str; 4] = [
+const BASE: [&str; 5] = [
     include_str!("../../deploy/kustomize/definitions/namespace.yaml"),
     include_str!("../../deploy/kustomize/base/rights.yaml"),
+    include_str!("../../deploy/kustomize/base/user-roles.yaml"),
     include_str!("../../deploy/kustomize/base/deployment.yaml"),
     include_str!("../../deploy/kustomize/base/network-policy.yaml"),
 ];
@@ -56,6 +60,10 @@ pub enum Error {
     Deployment(#[source] Box<kube::Error>),
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    #[error("failed to read the ConfigMap {name}")]
+    ConfigMap { name: String, source: Box<kube::Error> },
+    #[error(transparent)]
+    Image(#[from] image::Error),
     #[error("failed to write the controller's log file")]
     Log(#[source] std::io::Error),
     #[error("failed to send SIGTERM to the controller")]
@@ -64,6 +72,10 @@ pub enum Error {
     NotReady { source: waiting::TimedOut, log: String },
     #[error(transparent)]
     Process(#[from] processes::Error),
+    #[error("failed to run waxseal")]
+    Run(#[source] std::io::Error),
+    #[error("failed to fetch the keys of the cluster: waxseal says\n{0}")]
+    FetchKeys(String),
 }
 
 /// Reads the definitions of the base, for [`Cluster::start`].
@@ -90,7 +102,7 @@ pub async fn apply_owner_references_rights(cluster: &Cluster) -> Result<(), Erro
     apply_all(cluster, OWNER_REFERENCES_RIGHTS).await
 }
 
-/// Installs a controller that serves some namespaces: applies the base without its ClusterRole, and the component
+/// Installs a controller that serves some namespaces: applies the base without its ClusterRoles, and the component
 /// `namespaced`, with these names in place of the names in the files.
 pub async fn apply_namespaced(cluster: &Cluster, key_namespace: &str, namespaces: &[&str]) -> Result<(), Error> {
     for object in objects(&BASE.join("---\n").replace(KEY_NAMESPACE, key_namespace))? {
@@ -192,26 +204,6 @@ impl Controller {
         Self::start_with(cluster, command, name, kubeconfig)
     }
 
-    /// Starts a controller with the ServiceAccount, the arguments and the environment of the Deployment in the cluster.
-    pub async fn start_deployed(cluster: &Cluster, programs: &Programs, name: &str) -> Result<Self, Error> {
-        let pod = deployed_pod(cluster).await?;
-        let account = pod.service_account_name.as_deref().unwrap_or("default");
-        let credential = cluster.service_account_token(KEY_NAMESPACE, account).await?;
-        let kubeconfig = cluster.folder().join(format!("{name}.kubeconfig"));
-        cluster.write_kubeconfig(&kubeconfig, CONTEXT, &credential, "default")?;
-        let mut command = Command::new(&programs.waxseal_controller);
-        command.env_clear();
-        for container in pod.containers {
-            command.args(container.args.unwrap_or_default());
-            let variables = container.env.unwrap_or_default().into_iter();
-            command.envs(variables.filter_map(|variable| Some((variable.name, variable.value?))));
-        }
-        // The process is not in a Pod, and several run on this machine.
-        command.env("WAXSEAL_CONTEXT", CONTEXT).env("WAXSEAL_KUBECONFIG", &kubeconfig);
-        command.env("WAXSEAL_LISTEN", ANY_PORT).env("WAXSEAL_METRICS_LISTEN", ANY_PORT);
-        Self::spawn(cluster, command, name, kubeconfig)
-    }
-
     fn start_with(cluster: &Cluster, mut command: Command, name: &str, kubeconfig: PathBuf) -> Result<Self, Error> {
         command.args(["kubernetes", "--context", CONTEXT, "--listen", ANY_PORT, "--metrics-listen", ANY_PORT]);
         command.arg("--kubeconfig").arg(&kubeconfig);
@@ -294,26 +286,13 @@ impl Controller {
     }
 }
 
-/// The Pod of the Deployment in the cluster.
-pub async fn deployed_pod(cluster: &Cluster) -> Result<PodSpec, Error> {
-    let deployments: Api<Deployment> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
-    let failed = |source| Error::Deployment(Box::new(source));
-    let deployment = deployments.get(SERVICE_ACCOUNT).await.map_err(failed)?;
-    Ok(deployment.spec.template.spec.unwrap_or_default())
-}
-
 /// Writes the public keys of a cluster to a file, with `waxseal keys fetch`.
-pub fn fetch_keys(programs: &Programs, kubeconfig: &Path, output: &Path) -> std::io::Result<std::process::Output> {
+pub fn fetch_keys(programs: &Programs, kubeconfig: &Path, output: &Path) -> Result<(), Error> {
     fetch_keys_of(programs, kubeconfig, KEY_NAMESPACE, output)
 }
 
 /// Like [`fetch_keys`], for the keys in another namespace.
-pub fn fetch_keys_of(
-    programs: &Programs,
-    kubeconfig: &Path,
-    namespace: &str,
-    output: &Path,
-) -> std::io::Result<std::process::Output> {
+pub fn fetch_keys_of(programs: &Programs, kubeconfig: &Path, namespace: &str, output: &Path) -> Result<(), Error> {
     let mut fetch = Command::new(&programs.waxseal);
     fetch
         .env_clear()
@@ -321,11 +300,15 @@ pub fn fetch_keys_of(
         .arg(kubeconfig)
         .arg("-o")
         .arg(output);
-    let first = fetch.output()?;
+    let first = fetch.output().map_err(Error::Run)?;
     let text = String::from_utf8_lossy(&first.stderr);
     let fingerprints = text.split_whitespace().filter(|word| word.starts_with("sha256:"));
     for fingerprint in fingerprints {
         fetch.arg("--accept").arg(fingerprint);
     }
-    fetch.output()
+    let second = fetch.output().map_err(Error::Run)?;
+    match second.status.success() {
+        true => Ok(()),
+        false => Err(Error::FetchKeys(String::from_utf8_lossy(&second.stderr).into_owned())),
+    }
 }

@@ -21,7 +21,8 @@
 //! | [`programs`] | builds the programs under test in the profile of the test |
 //! | [`cluster`] | a Kubernetes API server: start and stop, clients, kubeconfigs, namespaces, the audit log |
 //! | [`installation`] | applies `deploy/` to a cluster, and starts controllers on it as processes |
-//! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age, helm, kustomize, kubeconform |
+//! | [`image`] | builds the image of `deploy/image`, and runs its program as a Pod does |
+//! | [`assets`] | finds or builds the programs of other projects: Kubernetes, kubectl, etcd, age, helm, kustomize, kubeconform; builds the builder of images |
 //! | [`typage`], [`python`] | install age in TypeScript, and the second reader of the format |
 //! | [`prerequisites`] | checks what the machine must have, before anything is built |
 //! | [`processes`] | process groups that end with the test, however it ends |
@@ -31,6 +32,7 @@
 //! | [`canaries`], [`memory`] | search files, logs and the memory of a process for secrets |
 //! | [`bounds`] | runs a program with limits on memory and processor time |
 //! | [`clock`] | moves the wall clock of the real programs while they run |
+//! | [`tampering`] | sealed text with one wrong character |
 //! | [`waiting`] | waits for a condition with a deadline, instead of sleeping |
 //! | [`fixtures`] | Secret manifests for tests of sealing |
 //! | [`chart`] | the generated files of `deploy/chart` |
@@ -86,6 +88,7 @@ pub mod freezing_proxy;
 #[path = "../fuzz/src/lib.rs"]
 pub mod fuzz;
 mod go_build;
+pub mod image;
 pub mod installation;
 pub mod many_objects;
 pub mod memory;
@@ -93,6 +96,7 @@ pub mod prerequisites;
 pub mod processes;
 pub mod programs;
 pub mod python;
+pub mod tampering;
 pub mod target_folder;
 pub mod terminal;
 pub mod typage;

@@ -12,8 +12,10 @@ use std::process::{Command, Output, Stdio};
 use crate::go_build::Module;
 use crate::{assets, python, target_folder, typage};
 
+mod image;
 mod peers;
 
+use image::ImageNeeds;
 use peers::Peers;
 
 const GIB: u64 = 1 << 30;
@@ -46,7 +48,8 @@ pub fn check_for_tests() -> Result<(), Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let environment = Environment::probe(&path, target_folder::find()?, &assets::to_build_for_tests()?);
     let peers = Some(Peers::probe(&path, typage::is_installed()?, python::is_installed()?));
-    Ok(Environment { peers, ..environment }.check()?)
+    let image = Some(ImageNeeds::probe(&path, &environment.target));
+    Ok(Environment { peers, image, ..environment }.check()?)
 }
 
 /// The programs and the disk space of a machine.
@@ -62,13 +65,15 @@ struct Environment {
     go_needed: Version,
     /// `None` if the tests do not need them.
     peers: Option<Peers>,
+    /// `None` if the tests do not need them.
+    image: Option<ImageNeeds>,
 }
 
 impl Environment {
     fn probe(path: &OsStr, target: PathBuf, to_build: &[&Module]) -> Self {
         let needed = to_build.iter().map(|module| module.go_version());
         Self {
-            c_toolchain: links_a_program(path, &target),
+            c_toolchain: links_a_program(path, &target, &[]),
             git: run(path, "git", &["--version"]).is_some(),
             go: go_version(path),
             free_disk: free_disk(&target),
@@ -76,13 +81,15 @@ impl Environment {
             to_build: to_build.iter().map(|module| module.title()).collect(),
             go_needed: needed.filter_map(Version::parse).max().unwrap_or_default(),
             peers: None,
+            image: None,
         }
     }
 
     fn check(&self) -> Result<(), Missing> {
         let own = [self.missing_c_toolchain(), self.missing_git(), self.missing_go(), self.missing_disk()];
         let peers = self.peers.iter().flat_map(Peers::missing);
-        let missing: Vec<_> = own.into_iter().chain(peers).flatten().collect();
+        let image = self.image.iter().flat_map(ImageNeeds::missing);
+        let missing: Vec<_> = own.into_iter().chain(peers).chain(image).flatten().collect();
         match missing.is_empty() {
             true => Ok(()),
             false => Err(Missing(missing.concat())),
@@ -192,7 +199,7 @@ fn go_version(path: &OsStr) -> Option<Version> {
 }
 
 /// Links an empty program: a compiler without a linker or the C library would fail only minutes later.
-fn links_a_program(path: &OsStr, folder: &Path) -> bool {
+fn links_a_program(path: &OsStr, folder: &Path, options: &[&str]) -> bool {
     let Ok(folder) = tempfile::tempdir_in(folder) else {
         return false;
     };
@@ -202,6 +209,7 @@ fn links_a_program(path: &OsStr, folder: &Path) -> bool {
     let arguments = [source.as_os_str(), OsStr::new("-o"), &program];
     written.is_ok()
         && Command::new("cc")
+            .args(options)
             .args(arguments)
             .env("PATH", path)
             .stdin(Stdio::null())
@@ -244,6 +252,7 @@ mod tests {
             to_build: vec![ETCD.title(), AGE.title()],
             go_needed: Version([1, 26, 0]),
             peers: None,
+            image: None,
         }
     }
 
@@ -328,10 +337,18 @@ mod tests {
             venv: false,
             python_is_installed: false,
         });
-        let environment = Environment { c_toolchain: false, git: false, go: None, free_disk: 0, peers, ..complete() };
+        let image = Some(ImageNeeds { static_c_library: false, user_namespaces: false });
+        let environment =
+            Environment { c_toolchain: false, git: false, go: None, free_disk: 0, peers, image, ..complete() };
         let message = message(&environment);
         let own = ["\n  a C compiler", "\n  git:", "\n  Go 1.26.0", "\n  6 GiB"];
-        for name in own.into_iter().chain(["\n  openssl:", "\n  Node.js", "\n  Python"]) {
+        for name in own.into_iter().chain([
+            "\n  openssl:",
+            "\n  Node.js",
+            "\n  Python",
+            "\n  the static C library",
+            "\n  user namespaces",
+        ]) {
             assert!(message.contains(name), "{name} in {message}");
         }
     }

@@ -23,11 +23,17 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, TYPE, identity_secret, new_identity, sealed, secret, started};
+use crate::controllers::started;
+use crate::key_namespace::{Keys, TYPE, identity_secret, new_identity, secret};
+use crate::missing_rights::take_from;
 use crate::peers::{Peer, filter};
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, create, values, with_reason};
+use crate::rights::{rights, rights_of};
+use crate::sealing::{DEADLINE, create, sealed, values, with_reason};
 
+/// The Role of backup operators, and all that it lets them do.
+const ROLE: &str = "waxseal-backup-operator";
+const ROLE_RIGHTS: [(&str, &[&str]); 2] = [("sealingkeys", &["list"]), ("secrets", &["get", "list", "patch"])];
 const BACKED_UP: &str = "waxseal.dev/backed-up-at";
 const MADE: &str = "2026-01-01T00:00:00Z";
 /// The number of runs that are killed.
@@ -37,7 +43,8 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("backup::a_cluster_that_lost_its_keys_is_restored_and_no_secret_moves", life),
         Test::on_own_cluster("backup::stock_age_and_kubectl_restore_a_backup", stock),
-        Test::on_own_cluster("backup::missing_rights_are_named", rights),
+        Test::on_own_cluster("backup::missing_rights_are_named", missing_rights),
+        Test::on_own_cluster("backup::the_role_of_backup_operators_is_enough_and_no_verb_is_too_many", role),
         Test::on_own_cluster("backup::what_is_in_the_way_stays_as_it_is", in_the_way),
         Test::on_own_cluster("backup::a_forged_backup_plants_no_key", forged),
         Test::on_own_cluster("backup::a_killed_restore_is_finished_by_the_next_one", killed),
@@ -271,16 +278,58 @@ pub(crate) async fn give(cluster: &Cluster, verbs: &[&str]) -> TestResult {
         "metadata": {"name": name}, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": verbs}],
     }))?;
     Api::namespaced(cluster.client(), KEY_NAMESPACE).create(&PostParams::default(), &role).await?;
+    bind(cluster, &name).await
+}
+
+/// Binds the operator to a Role in the key namespace.
+async fn bind(cluster: &Cluster, role: &str) -> TestResult {
     let binding: RoleBinding = serde_json::from_value(json!({
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+        "metadata": {"name": role},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "operators"}],
     }))?;
     Api::namespaced(cluster.client(), KEY_NAMESPACE).create(&PostParams::default(), &binding).await?;
     Ok(())
 }
 
-async fn rights(context: &Context, cluster: &Cluster) -> TestResult {
+async fn role(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let (keys, operator) = (Keys::of(cluster), Operator::without_rights(context, cluster)?);
+    keys.add("one").await?;
+    // Everybody who is logged in may list SealingKeys, so this goes.
+    let bindings: Api<RoleBinding> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
+    bindings.delete("waxseal-sealing-keys-reader", &DeleteParams::default()).await?;
+    bind(cluster, ROLE).await?;
+    let until_said = async |code: i32, text: &str| {
+        let outcome = waiting::until(text, DEADLINE, async || {
+            let _none = fs::remove_file(operator.folder.join("keys.age"));
+            let (ended, said) = operator.says(&["backup", "-o", "keys.age", "--keys", "recovery.yaml"]).ok()?;
+            (ended == Some(code) && said.contains(text)).then_some(())
+        });
+        outcome.await
+    };
+    until_said(0, "keys.age has 1 key of context admin").await?;
+    assert!(keys.identities.get("one").await?.annotations().contains_key(BACKED_UP));
+    let user = cluster.client_as(&cluster.user("operator", "operators")?)?;
+    assert_eq!(rights_of(user, KEY_NAMESPACE).await?, rights(&ROLE_RIGHTS));
+
+    let roles: Api<Role> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
+    for ((resource, verbs), kind) in ROLE_RIGHTS.iter().zip(["SealingKeys", "Secrets"]) {
+        for verb in *verbs {
+            let mut role = roles.get(ROLE).await?;
+            let whole = role.rules.clone();
+            assert_eq!(take_from(&mut role, verb, resource), 1);
+            let mut lacking = roles.replace(ROLE, &PostParams::default(), &role).await?;
+            until_said(5, &format!("the API server does not let you {verb} {kind} in {KEY_NAMESPACE} (403)")).await?;
+            lacking.rules = whole;
+            roles.replace(ROLE, &PostParams::default(), &lacking).await?;
+            until_said(0, "keys.age has 1 key of context admin").await?;
+        }
+    }
+    Ok(())
+}
+
+async fn missing_rights(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let (keys, operator) = (Keys::of(cluster), Operator::without_rights(context, cluster)?);
     let id = keys.add("one").await?;

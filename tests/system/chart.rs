@@ -6,23 +6,25 @@ use std::path::Path;
 use std::process::Command;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::ListParams;
+use kube::api::{ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::SealingKey;
 use waxseal_tests::assets;
-use waxseal_tests::cluster::Cluster;
+use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{KEY_NAMESPACE, SERVICE_ACCOUNT, deployed_pod};
 use waxseal_tests::waiting;
 
-use crate::kustomize::{does_the_job, kubectl, on_empty_cluster, only_restricted_pods, overlay, recovery_recipient};
+use crate::kustomize::{
+    does_the_job, does_the_job_of, kubectl, on_empty_cluster, only_restricted_pods, overlay, recovery_recipient,
+};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::removal::COLLECTED;
-use crate::sealing::run;
+use crate::sealing::{create, opaque, run, seal_with, with_reason};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// All values that become flags of the controller, none of them at its default.
@@ -52,6 +54,10 @@ configMapGenerator:
     literals: ["recipients=age1pq1first,age1pq1second"]
 "#;
 
+/// How the policy of Kustomize finds the ServiceAccount of the controller.
+const ANY_ACCOUNT: &str =
+    "request.userInfo.username.matches('^system:serviceaccount:[^:]+:([^:]+-)?waxseal-controller(-[^:]+)?$')";
+
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::blocking("chart::helm_lints_it", lint),
@@ -62,7 +68,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::blocking("chart::it_is_equal_to_kustomize_for_the_whole_cluster", whole_cluster),
         Test::blocking("chart::it_is_equal_to_kustomize_for_some_namespaces", some_namespaces),
         Test::new("chart::kubeconform_accepts_chart_and_kustomize", conform),
-        on_empty_cluster("chart::a_namespaced_release_does_the_whole_job_without_a_cluster_role", namespaced_release),
+        on_empty_cluster("chart::two_namespaced_releases_do_the_whole_job_without_a_cluster_role", namespaced_releases),
         on_empty_cluster("chart::it_installs_upgrades_and_leaves_everything_of_value", life),
     ]
 }
@@ -185,6 +191,9 @@ fn namespaces(_: &Context) -> TestResult {
     for kind in ["ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"] {
         assert!(objects.contains_key(&format!("\"{kind}\" null \"waxseal-controller-other\"")), "{kind}");
     }
+    for role in ["view", "edit"] {
+        assert!(objects.contains_key(&format!("\"ClusterRole\" null \"waxseal-{role}-other\"")), "{role}");
+    }
     let policy = &objects["\"ValidatingAdmissionPolicy\" null \"waxseal-controller-other\""]["spec"];
     let account = "request.userInfo.username == 'system:serviceaccount:other:waxseal-controller'";
     assert_eq!(policy["matchConditions"][0]["expression"], account);
@@ -198,8 +207,12 @@ fn whole_cluster(_: &Context) -> TestResult {
     assert_equal(&template(folder.path(), &["--set", "admissionPolicy=false"])?, &build(&base)?)?;
     let kustomization = "resources: [../deploy/kustomize/base]\n\
                          components: [../deploy/kustomize/components/admission-policy]\n";
-    let secure = overlay(folder.path(), kustomization)?;
-    assert_equal(&template(folder.path(), &[])?, &build(&secure)?)?;
+    // Only the chart knows the namespace of the ServiceAccount.
+    let account = "request.userInfo.username == 'system:serviceaccount:waxseal-system:waxseal-controller'";
+    let with_policy = template(folder.path(), &[])?;
+    assert!(with_policy.contains(account), "{with_policy}");
+    let secure = build(&overlay(folder.path(), kustomization)?)?;
+    assert_equal(&with_policy.replace(account, ANY_ACCOUNT), &secure)?;
     let more = overlay(folder.path(), &kustomization.replace("admission-policy", "owner-references"))?;
     let values = "admissionPolicy=false,ownerReferencesRights=true";
     assert_equal(&template(folder.path(), &["--set", values])?, &build(&more)?)
@@ -300,13 +313,13 @@ async fn life(context: &Context, cluster: &Cluster) -> TestResult {
     only_restricted_pods(cluster).await?;
     let namespace = cluster.namespace("chart").await?;
     does_the_job(context, cluster, &namespace).await?;
-    let keys_file = fs::read_to_string(folder.join("keys.yaml"))?;
+    let keys_file = fs::read_to_string(folder.join("waxseal-system.yaml"))?;
     assert!(keys_file.contains("role: Recovery"), "{keys_file}");
 
     let before = Kept::of(cluster, namespace.api()).await?;
     assert!(!before.identities.is_empty() && before.sealing_keys.len() == 2);
     release(&["upgrade", "waxseal", &chart], &["--set", &recovery, "--set", "renewAfter=30d"])?;
-    let pod = deployed_pod(cluster).await?;
+    let pod = deployed_pod(cluster, KEY_NAMESPACE).await?;
     let variables = pod.containers.iter().flat_map(|container| container.env.iter().flatten());
     assert!(variables.into_iter().any(|set| set.value.as_deref() == Some("30d")), "{pod:?}");
     assert_eq!(Kept::of(cluster, namespace.api()).await?, before);
@@ -334,15 +347,37 @@ async fn life(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(waiting::until("the end of the Secret", COLLECTED, is_collected).await?)
 }
 
-async fn namespaced_release(context: &Context, cluster: &Cluster) -> TestResult {
-    let namespace = cluster.namespace("shop").await?;
+/// Neither release is in the namespace waxseal-system. The first brings the definitions.
+async fn namespaced_releases(context: &Context, cluster: &Cluster) -> TestResult {
+    let (shop, blog) = (cluster.namespace("shop").await?, cluster.namespace("blog").await?);
+    let (one, two) = (cluster.namespace("keys").await?, cluster.namespace("keys").await?);
     let kubeconfig = cluster.admin_kubeconfig().to_str().ok_or("a path")?;
-    let values = format!("namespaces={{{}}}", namespace.name());
-    let place = ["-n", KEY_NAMESPACE, "--create-namespace", "--kubeconfig", kubeconfig];
-    helm(cluster.folder(), &[&["install", "waxseal", &chart(), "--set", &values][..], &place].concat())?;
+    let install = |release: &Namespace, values: &str| {
+        let place = ["-n", release.name(), "--kubeconfig", kubeconfig, "--set", values];
+        helm(cluster.folder(), &[&["install", "waxseal", &chart()][..], &place].concat())
+    };
+    let recipient = recovery_recipient(context, cluster.folder())?;
+    let recipients =
+        json!({"metadata": {"name": "recovery"}, "data": {"recipients": format!("# Ours\n{recipient}\n")}});
+    one.api::<ConfigMap>().create(&PostParams::default(), &serde_json::from_value(recipients)?).await?;
+    install(&one, &format!("namespaces={{{}}},recoveryRecipientsConfigMap=recovery", shop.name()))?;
+    install(&two, &format!("namespaces={{{}}},installCRDs=false", blog.name()))?;
     let roles = Api::<ClusterRole>::all(cluster.client()).list(&ListParams::default()).await?;
     assert!(roles.iter().all(|role| !role.name_any().contains("waxseal")));
-    does_the_job(context, cluster, &namespace).await
+
+    let _one = does_the_job_of(context, cluster, one.name(), &shop).await?;
+    let _two = does_the_job_of(context, cluster, two.name(), &blog).await?;
+    for (release, recovers) in [(&one, true), (&two, false)] {
+        let keys = fs::read_to_string(cluster.folder().join(format!("{}.yaml", release.name())))?;
+        assert_eq!(keys.contains(&recipient), recovers, "{keys}");
+        assert_eq!(keys.matches("role: Cluster").count(), 1, "{keys}");
+    }
+    // What is sealed to the keys of one release does not open in the namespace of the other.
+    let keys_of_one = cluster.folder().join(format!("{}.yaml", one.name()));
+    create(&blog, &seal_with(context, &keys_of_one, &opaque("of-one", &[("PASSWORD", "hunter2")]), blog.name())?)
+        .await?;
+    with_reason(&blog, "of-one", "KeyMissing").await?;
+    Ok(())
 }
 
 /// What no upgrade and no removal changes.

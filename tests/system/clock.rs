@@ -9,7 +9,7 @@ use waxseal_tests::clock::Clock;
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, CONTEXT, Controller};
 
-use crate::keys::Keys;
+use crate::key_namespace::Keys;
 use crate::registration::{Context, Test, TestResult};
 use crate::sealing::{patch, run};
 

@@ -9,7 +9,7 @@ use waxseal_shared::sealing_key::KeyState;
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, CONTEXT, Controller};
 
-use crate::keys::Keys;
+use crate::key_namespace::Keys;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{condition, run, values, with_reason};
 
@@ -70,9 +70,7 @@ impl<'a> Repository<'a> {
 
     fn fetch_keys(&self) -> TestResult {
         let file = self.folder.join("prod.yaml");
-        let fetched = installation::fetch_keys(&self.context.programs, &self.controller.kubeconfig, &file)?;
-        let text = String::from_utf8_lossy(&fetched.stderr);
-        if fetched.status.success() { Ok(()) } else { Err(text.into()) }
+        Ok(installation::fetch_keys(&self.context.programs, &self.controller.kubeconfig, &file)?)
     }
 
     /// Runs `waxseal` with this input. It must succeed.

@@ -19,7 +19,7 @@ use waxseal_tests::vectors::KnownObject;
 use waxseal_tests::{memory, waiting};
 
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, create, create_plain, opaque, with_reason};
+use crate::sealing::{DEADLINE, create, create_plain, opaque, seal_with, with_reason};
 
 /// The number of places in memory that may hold a text of an answer in base64: each connection keeps its last read
 /// buffer. One to three places were measured, with several connections.
@@ -193,11 +193,7 @@ fn failing_objects(
 ) -> Result<Vec<(SealedSecret, &'static str)>, Error> {
     let keys_file = cluster.folder().join("keys.yaml");
     installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
-    let seal = |manifest: String| -> Result<SealedSecret, Error> {
-        let mut seal = std::process::Command::new(&context.programs.waxseal);
-        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
-        Ok(serde_json::from_str(&crate::sealing::run(&mut seal, &manifest)?)?)
-    };
+    let seal = |manifest: String| seal_with(context, &keys_file, &manifest, namespace.name());
     let changed = |name: &str, from: &str, to: &str| -> Result<SealedSecret, Error> {
         let text = known.manifest.to_string().replace("\"db\"", &format!("\"{name}\"")).replace(from, to);
         Ok(serde_json::from_str(&text)?)

@@ -12,9 +12,9 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, sealed};
+use crate::key_namespace::Keys;
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, create, with_reason};
+use crate::sealing::{DEADLINE, create, sealed, with_reason};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![

@@ -18,8 +18,9 @@ use waxseal_tests::installation::KEY_NAMESPACE;
 use waxseal_tests::waiting;
 
 use crate::backup::give;
+use crate::controllers::started;
 use crate::key_commands::{Operator, give_rights};
-use crate::keys::{new_identity, secret, started};
+use crate::key_namespace::{new_identity, secret};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rotation::{Fleet, is_current, offers_one_key, secrets};
 use crate::sealing::{DEADLINE, patch, run, values, with_reason};

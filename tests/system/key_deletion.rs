@@ -14,7 +14,7 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, Seen, TYPE, new_identity, secret};
+use crate::key_namespace::{Keys, Seen, TYPE, new_identity, secret};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, create, opaque, run, with_reason};
 

@@ -13,7 +13,8 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, identity_secret, new_identity, sealing_key, secret, started, until_warned, warnings};
+use crate::controllers::{started, until_warned, warnings};
+use crate::key_namespace::{Keys, identity_secret, new_identity, sealing_key, secret};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, patch, run};
 

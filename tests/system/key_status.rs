@@ -14,12 +14,13 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
+use crate::controllers::{started, until_warned};
 use crate::key_commands::give_rights;
-use crate::keys::{Keys, new_identity, sealed, secret, started, until_warned};
+use crate::key_namespace::{Keys, new_identity, secret};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights::{requests, writes};
 use crate::rotation::{Fleet, is_current, offers_one_key, secrets};
-use crate::sealing::{DEADLINE, create, patch, run, with_reason};
+use crate::sealing::{DEADLINE, create, patch, run, sealed, with_reason};
 
 const MADE: &str = "2026-01-01T00:00:00Z";
 const BACKED_UP: &str = "waxseal.dev/backed-up-at";

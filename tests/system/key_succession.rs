@@ -18,7 +18,8 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, identity_secret, until_warned, warnings};
+use crate::controllers::{until_warned, warnings};
+use crate::key_namespace::{Keys, identity_secret};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::DEADLINE;
 

@@ -1,33 +1,23 @@
 //! The life of the controller's keys: states never become less strict.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
-use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::runtime::watcher;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
-use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
-use waxseal_shared::key_life::primary;
-use waxseal_shared::randomness;
-use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey, SealingKeySpec};
-use waxseal_tests::cluster::{Cluster, Namespace};
+use waxseal_shared::sealing_key::{KeyState, SealingKey};
+use waxseal_tests::cluster::Cluster;
 use waxseal_tests::freezing_proxy::FreezingProxy;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
+use crate::controllers::{start_without_generation, started, started_with_generation, until_warned, warnings};
+use crate::key_namespace::{Keys, MADE, Seen, TYPE, new_identity, secret};
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, create, opaque, patch, with_reason};
+use crate::sealing::{DEADLINE, create, patch, sealed, with_reason};
 
-pub(crate) const TYPE: &str = "waxseal.dev/sealing-key";
-pub(crate) const MADE: &str = "2026-01-01T00:00:00Z";
 /// The number of rounds that kill the controller.
 const KILLS: u64 = 30;
 /// The number of times that a SealingKey is deleted while two controllers run.
@@ -44,171 +34,6 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_own_cluster("keys::a_silent_api_server_is_logged_once", silent),
         Test::blocking("keys::missing_definitions_are_named", undefined),
     ]
-}
-
-/// The key namespace as an administrator sees it.
-pub(crate) struct Keys {
-    pub(crate) identities: Api<Secret>,
-    pub(crate) published: Api<SealingKey>,
-}
-
-impl Keys {
-    pub(crate) fn of(cluster: &Cluster) -> Self {
-        Self {
-            identities: Api::namespaced(cluster.client(), KEY_NAMESPACE),
-            published: Api::namespaced(cluster.client(), KEY_NAMESPACE),
-        }
-    }
-
-    /// Creates an identity Secret for a new identity. Returns the key id.
-    pub(crate) async fn add(&self, name: &str) -> Result<String, Error> {
-        let identity = new_identity();
-        self.identities.create(&PostParams::default(), &secret(name, &identity, MADE)).await?;
-        Ok(identity.recipient().key_id().to_string())
-    }
-
-    /// Changes the state in a SealingKey, as a person does who retires or revokes a key.
-    pub(crate) async fn ask_for(&self, key: &str, state: &str) -> Result<SealingKey, Error> {
-        patch(&self.published, key, json!({"spec": {"state": state}})).await
-    }
-
-    async fn delete(&self, key: &str) -> TestResult {
-        self.published.delete(key, &DeleteParams::default()).await?;
-        Ok(())
-    }
-
-    /// The names of the identity Secrets, in order.
-    pub(crate) async fn identity_names(&self) -> Result<Vec<String>, Error> {
-        let found = self.identities.list(&ListParams::default().fields(&format!("type={TYPE}"))).await?;
-        let mut names: Vec<_> = found.items.iter().map(ResourceExt::name_any).collect();
-        names.sort();
-        Ok(names)
-    }
-
-    /// The state in an identity Secret.
-    pub(crate) async fn durable(&self, secret: &str) -> Option<String> {
-        let data = self.identities.get_opt(secret).await.ok()??.data?;
-        String::from_utf8(data.get("state")?.0.clone()).ok()
-    }
-
-    pub(crate) async fn until_durable(&self, secret: &str, state: &str) -> TestResult {
-        let what = format!("the state {state} of the identity Secret {secret}");
-        let is_durable = async || (self.durable(secret).await? == state).then_some(());
-        Ok(waiting::until(&what, DEADLINE, is_durable).await?)
-    }
-
-    pub(crate) async fn until_published(&self, key: &str, state: KeyState) -> Result<SealingKey, Error> {
-        let what = format!("the state {state:?} of the SealingKey {key}");
-        let published = async || {
-            let found = self.published.get_opt(key).await.ok()??;
-            (found.spec.state == state && found.metadata.deletion_timestamp.is_none()).then_some(found)
-        };
-        Ok(waiting::until(&what, DEADLINE, published).await?)
-    }
-
-    pub(crate) async fn until_gone(&self, key: &str) -> TestResult {
-        let what = format!("the end of the SealingKey {key}");
-        let gone = async || self.published.get_opt(key).await.ok()?.is_none().then_some(());
-        Ok(waiting::until(&what, DEADLINE, gone).await?)
-    }
-
-    /// The published keys.
-    pub(crate) async fn decoded(&self) -> Result<Vec<PublishedKey>, Error> {
-        let list = self.published.list(&ListParams::default()).await?;
-        Ok(list.items.iter().map(PublishedKey::decode).collect::<Result<_, _>>()?)
-    }
-
-    /// The id of the primary.
-    pub(crate) async fn primary(&self) -> Result<String, Error> {
-        let keys = self.decoded().await?;
-        Ok(primary(&keys).ok_or("no primary")?.recipient.key_id().to_string())
-    }
-
-    /// Waits until the first key is published; returns its name.
-    pub(crate) async fn first(&self) -> Result<String, Error> {
-        let published =
-            async || Some(self.published.list(&ListParams::default()).await.ok()?.items.first()?.name_any());
-        Ok(waiting::until("the first key", DEADLINE, published).await?)
-    }
-}
-
-pub(crate) fn new_identity() -> Identity {
-    Identity::generate(KeyKind::Hybrid, &mut randomness::system())
-}
-
-/// An identity Secret that an operator writes.
-pub(crate) fn secret(name: &str, identity: &Identity, made: &str) -> Secret {
-    let text = IdentityFile::write(identity, made.parse().expect("a time"));
-    identity_secret(name, text.as_bytes())
-}
-
-pub(crate) fn identity_secret(name: &str, identity: &[u8]) -> Secret {
-    let mut secret = Secret { type_: Some(TYPE.to_owned()), ..Secret::default() };
-    secret.metadata.name = Some(name.to_owned());
-    secret.data = Some([("identity".to_owned(), ByteString(identity.to_vec()))].into());
-    secret
-}
-
-/// The SealingKey of an identity.
-pub(crate) fn sealing_key(identity: &Identity, state: KeyState) -> SealingKey {
-    let recipient = identity.recipient();
-    let spec =
-        SealingKeySpec { recipient: recipient.to_string(), role: KeyRole::Cluster, created_at: MADE.to_owned(), state };
-    SealingKey::new(recipient.key_id().as_str(), spec)
-}
-
-/// The warnings of a controller, from its log.
-pub(crate) fn warnings(controller: &Controller) -> Vec<String> {
-    let log = controller.log_text();
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let warnings = lines.filter(|line| line["level"] == "WARN");
-    warnings.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
-}
-
-pub(crate) async fn until_warned(controller: &Controller, text: &str) -> TestResult {
-    let said = async || warnings(controller).iter().any(|warning| warning == text).then_some(());
-    let outcome = waiting::until(&format!("the warning {text:?}"), DEADLINE, said).await;
-    outcome.map_err(|error| format!("{error}; there are {:?}", warnings(controller)).into())
-}
-
-/// Starts a controller that makes no keys.
-async fn start_without_generation(context: &Context, cluster: &Cluster, name: &str) -> Result<Controller, Error> {
-    let mut command = std::process::Command::new(&context.programs.waxseal_controller);
-    command.env_clear().env("WAXSEAL_NO_KEY_GENERATION", "true");
-    Ok(Controller::start_command(cluster, command, name).await?)
-}
-
-/// A controller that makes no keys and is ready.
-pub(crate) async fn started(context: &Context, cluster: &Cluster, name: &str) -> Result<Controller, Error> {
-    let controller = start_without_generation(context, cluster, name).await?;
-    controller.ready().await?;
-    Ok(controller)
-}
-
-/// A controller that makes keys and is ready.
-pub(crate) async fn started_with_generation(
-    context: &Context,
-    cluster: &Cluster,
-    name: &str,
-) -> Result<Controller, Error> {
-    let controller = Controller::start(cluster, &context.programs, name).await?;
-    controller.ready().await?;
-    Ok(controller)
-}
-
-/// A SealedSecret for the primary key of a cluster.
-pub(crate) fn sealed(
-    context: &Context,
-    cluster: &Cluster,
-    controller: &Controller,
-    namespace: &Namespace,
-) -> Result<SealedSecret, Error> {
-    let keys_file = cluster.folder().join("keys.yaml");
-    let fetched = installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
-    assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
-    let mut seal = std::process::Command::new(&context.programs.waxseal);
-    seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
-    Ok(serde_json::from_str(&crate::sealing::run(&mut seal, &opaque("db", &[("PASSWORD", "hunter2")]))?)?)
 }
 
 /// The log line about a held key has the fingerprint that people compare.
@@ -424,56 +249,6 @@ pub(crate) async fn refuse(cluster: &Cluster, name: &str, operation: Value, cond
     Api::all(cluster.client()).create(&PostParams::default(), &policy).await?;
     Api::all(cluster.client()).create(&PostParams::default(), &binding).await?;
     Ok(())
-}
-
-/// The states of SealingKeys that a watch has seen.
-#[derive(Default)]
-pub(crate) struct Seen {
-    strictest: BTreeMap<String, KeyState>,
-    /// The keys that became less strict.
-    relaxed: BTreeSet<String>,
-}
-
-impl Seen {
-    /// Follows all SealingKeys of the key namespace as long as the watch does not fail.
-    pub(crate) async fn follow(published: Api<SealingKey>) -> Result<Arc<Mutex<Self>>, Error> {
-        let seen = Arc::new(Mutex::new(Self::default()));
-        let writing = Arc::clone(&seen);
-        let mut events = watcher(published, watcher::Config::default()).boxed();
-        // The watch has started when its first list ends.
-        while !matches!(events.try_next().await?, Some(watcher::Event::InitDone)) {}
-        tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                let mut seen = writing.lock().unwrap_or_else(PoisonError::into_inner);
-                match event {
-                    Ok(watcher::Event::Apply(key) | watcher::Event::InitApply(key)) => seen.note(&key),
-                    Ok(_) => {}
-                    // Events after an error are not recorded.
-                    Err(error) => {
-                        seen.relaxed.insert(error.to_string());
-                        return;
-                    }
-                }
-            }
-        });
-        Ok(seen)
-    }
-
-    fn note(&mut self, key: &SealingKey) {
-        let strictest = self.strictest.entry(key.name_any()).or_insert(key.spec.state);
-        if key.spec.state < *strictest {
-            self.relaxed.insert(key.name_any());
-        }
-        *strictest = key.spec.state.stricter(*strictest);
-    }
-
-    /// Fails if a key became less strict; returns the number of keys that were Revoked.
-    #[track_caller]
-    pub(crate) fn assert_none_relaxed(seen: &Mutex<Self>) -> usize {
-        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        assert_eq!(seen.relaxed, BTreeSet::new());
-        seen.strictest.values().filter(|state| **state == KeyState::Revoked).count()
-    }
 }
 
 /// Each round revokes a key and kills the controller: as soon as the identity is Revoked, or a little later than in the

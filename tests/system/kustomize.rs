@@ -10,11 +10,11 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 use waxseal_tests::cluster::{Cluster, Namespace};
-use waxseal_tests::installation::{Controller, KEY_NAMESPACE, deployed_pod};
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, deployed_pod};
+use waxseal_tests::waiting;
 
-use crate::keys::sealed;
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{create, run, values, with_reason};
+use crate::sealing::{DEADLINE, create, opaque, run, seal_with, values, with_reason};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// An overlay with all components for a controller of the whole cluster.
@@ -28,6 +28,14 @@ configMapGenerator:
   - name: waxseal-recovery-keys
     literals: ["recipients=RECIPIENT"]
 "#;
+
+/// An overlay that changes the names of the base.
+const OTHER_NAMES: &str = "
+resources: [../deploy/kustomize/definitions, ../deploy/kustomize/base]
+components: [../deploy/kustomize/components/admission-policy]
+namespace: sealing
+namePrefix: prod-
+";
 
 /// An overlay for a controller of one namespace.
 const NAMESPACED: &str = r#"
@@ -43,6 +51,7 @@ pub(crate) fn tests() -> Vec<Test> {
         on_empty_cluster("kustomize::the_base_does_the_whole_job", base),
         on_empty_cluster("kustomize::the_base_with_components_does_the_whole_job", components),
         on_empty_cluster("kustomize::a_namespaced_overlay_does_the_whole_job_without_a_cluster_role", namespaced),
+        on_empty_cluster("kustomize::the_admission_policy_follows_namespace_and_prefix", other_names),
         on_empty_cluster("kustomize::the_namespace_admits_only_restricted_pods", pod_security),
     ]
 }
@@ -94,13 +103,27 @@ pub(crate) fn recovery_recipient(context: &Context, folder: &Path) -> Result<Str
 
 /// The controller of the Deployment in the cluster makes a Secret from a SealedSecret.
 pub(crate) async fn does_the_job(context: &Context, cluster: &Cluster, namespace: &Namespace) -> TestResult {
-    let controller = Controller::start_deployed(cluster, &context.programs, "deployed").await?;
+    does_the_job_of(context, cluster, KEY_NAMESPACE, namespace).await.map(drop)
+}
+
+/// The controller of the Deployment in a namespace makes a Secret from a SealedSecret in another one. Returns the running
+/// controller. Its keys are in the file `NAMESPACE.yaml` of the cluster.
+pub(crate) async fn does_the_job_of(
+    context: &Context,
+    cluster: &Cluster,
+    key_namespace: &str,
+    namespace: &Namespace,
+) -> Result<Controller, Error> {
+    let controller = Controller::start_deployed(cluster, &context.image()?, key_namespace).await?;
     controller.ready().await?;
-    create(namespace, &sealed(context, cluster, &controller, namespace)?).await?;
+    let keys_file = cluster.folder().join(format!("{key_namespace}.yaml"));
+    installation::fetch_keys_of(&context.programs, &controller.kubeconfig, key_namespace, &keys_file)?;
+    let manifest = opaque("db", &[("PASSWORD", "hunter2")]);
+    create(namespace, &seal_with(context, &keys_file, &manifest, namespace.name())?).await?;
     with_reason(namespace, "db", "Materialised").await?;
     let secret = namespace.api::<Secret>().get("db").await?;
     assert_eq!(values(&secret), [("PASSWORD".to_owned(), "hunter2".to_owned())]);
-    Ok(())
+    Ok(controller)
 }
 
 async fn base(context: &Context, cluster: &Cluster) -> TestResult {
@@ -120,8 +143,23 @@ async fn components(context: &Context, cluster: &Cluster) -> TestResult {
     assert!(!said.contains("configmap"), "{said}");
     let namespace = cluster.namespace("components").await?;
     does_the_job(context, cluster, &namespace).await?;
-    let keys = fs::read_to_string(cluster.folder().join("keys.yaml"))?;
+    let keys = fs::read_to_string(cluster.folder().join("waxseal-system.yaml"))?;
     assert!(keys.contains(&recipient), "{keys}");
+    Ok(())
+}
+
+/// The policy must not be off in silence when a kustomization changes the names.
+async fn other_names(context: &Context, cluster: &Cluster) -> TestResult {
+    let overlay = overlay(cluster.folder(), OTHER_NAMES)?;
+    apply(context, cluster, &overlay)?;
+    let token = cluster.service_account_token("sealing", "prod-waxseal-controller").await?;
+    let secrets: Api<Secret> = Api::namespaced(cluster.client_as(&token)?, "kube-system");
+    let unmarked: Secret = serde_json::from_value(json!({"metadata": {"name": "new"}}))?;
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    // A policy is in force a moment after it was made.
+    let refused = async || secrets.create(&params, &unmarked).await.err();
+    let error = waiting::until("the policy", DEADLINE, refused).await?.to_string();
+    assert!(error.contains("writes only Secrets that carry the label waxseal.dev/secret"), "{error}");
     Ok(())
 }
 
@@ -146,7 +184,7 @@ async fn pod_security(context: &Context, cluster: &Cluster) -> TestResult {
 
 /// The API server admits a Pod of the Deployment, and refuses the same Pod with more rights.
 pub(crate) async fn only_restricted_pods(cluster: &Cluster) -> TestResult {
-    let spec = deployed_pod(cluster).await?;
+    let spec = deployed_pod(cluster, KEY_NAMESPACE).await?;
     let mut privileged = spec.clone();
     for container in &mut privileged.containers {
         container.security_context = None;

@@ -7,14 +7,17 @@ mod admission;
 mod backup;
 mod chart;
 mod clock;
+mod controllers;
 mod git_revert;
 mod harness;
 mod http;
 mod hygiene;
+mod image;
 mod key_commands;
 mod key_delete;
 mod key_deletion;
 mod key_events;
+mod key_namespace;
 mod key_status;
 mod key_succession;
 mod keys;
@@ -41,12 +44,13 @@ mod status;
 mod steadiness;
 mod stolen_token;
 mod upgrade;
+mod user_roles;
 mod wraps;
 mod year;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Conclusion, Trial};
@@ -86,6 +90,7 @@ fn tests() -> Vec<Test> {
         harness::tests(),
         http::tests(),
         hygiene::tests(),
+        image::tests(),
         key_commands::tests(),
         key_deletion::tests(),
         key_delete::tests(),
@@ -112,6 +117,7 @@ fn tests() -> Vec<Test> {
         status::tests(),
         stolen_token::tests(),
         upgrade::tests(),
+        user_roles::tests(),
         wraps::tests(),
     ];
     modules.into_iter().flatten().collect()
@@ -124,6 +130,10 @@ fn run(arguments: &Arguments) -> Result<Conclusion, Box<dyn Error>> {
     let is_selected = |trial| !arguments.is_filtered_out(trial);
     if !arguments.list && trials.iter().any(is_selected) {
         let prepared = prepare()?;
+        if arguments.filter.is_none() {
+            // While other tests run, the build would take their processor time and delay them.
+            prepared.image().map_err(|error| -> Box<dyn Error> { error })?;
+        }
         context.get_or_init(|| prepared);
     }
     let conclusion = libtest_mimic::run(arguments, trials);
@@ -149,12 +159,9 @@ fn prepare() -> Result<Context, Box<dyn Error>> {
     let cluster = Cluster::start(&assets.kubernetes, &installation::definitions()?)?;
     let controller = cluster.block_on(install(&cluster, &programs))?;
     let keys_file = cluster.folder().join("keys.yaml");
-    let fetched = installation::fetch_keys(&programs, &controller.kubeconfig, &keys_file)?;
-    if !fetched.status.success() {
-        return Err(String::from_utf8_lossy(&fetched.stderr).into());
-    }
+    installation::fetch_keys(&programs, &controller.kubeconfig, &keys_file)?;
     let seconds = start.elapsed().as_secs_f32();
     eprintln!("started a cluster with Waxseal in it in {seconds:.1} s: {}", cluster.url());
-    let namespaced_cluster = Mutex::default();
-    Ok(Context { controller, keys_file, cluster, namespaced_cluster, programs, assets, typage, python })
+    let (namespaced_cluster, image) = Default::default();
+    Ok(Context { controller, keys_file, cluster, namespaced_cluster, image, programs, assets, typage, python })
 }

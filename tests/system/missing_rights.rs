@@ -12,7 +12,7 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation;
 use waxseal_tests::waiting;
 
-use crate::keys::{new_identity, sealing_key};
+use crate::key_namespace::{new_identity, sealing_key};
 use crate::namespaced::Install;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, condition, create_plain, patch, with_reason};
@@ -234,15 +234,22 @@ async fn take_away(namespace: &Namespace, verb: &str, resource: &str) -> TestRes
     let mut taken = 0;
     let of_the_controller = |role: &Role| role.name_any().starts_with("waxseal-controller");
     for mut role in roles.list(&ListParams::default()).await?.into_iter().filter(of_the_controller) {
-        for rule in role.rules.iter_mut().flatten() {
-            let is_of_resource = rule.resources.iter().flatten().any(|name| name == resource);
-            let before = rule.verbs.len();
-            rule.verbs.retain(|granted| !is_of_resource || granted != verb);
-            taken += before - rule.verbs.len();
-        }
-        role.rules.iter_mut().for_each(|rules| rules.retain(|rule| !rule.verbs.is_empty()));
+        taken += take_from(&mut role, verb, resource);
         roles.replace(&role.name_any(), &PostParams::default(), &role).await?;
     }
     assert!(taken > 0, "the controller has no right to {verb} {resource}");
     Ok(())
+}
+
+/// Takes a verb out of the rules of a Role; returns how many rules had it.
+pub(crate) fn take_from(role: &mut Role, verb: &str, resource: &str) -> usize {
+    let mut taken = 0;
+    for rule in role.rules.iter_mut().flatten() {
+        let is_of_resource = rule.resources.iter().flatten().any(|name| name == resource);
+        let before = rule.verbs.len();
+        rule.verbs.retain(|granted| !is_of_resource || granted != verb);
+        taken += before - rule.verbs.len();
+    }
+    role.rules.iter_mut().for_each(|rules| rules.retain(|rule| !rule.verbs.is_empty()));
+    taken
 }

@@ -17,7 +17,7 @@ use waxseal_tests::installation::{self, Controller, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, condition, create, opaque, run, values, with_reason};
+use crate::sealing::{DEADLINE, condition, create, opaque, seal_with, values, with_reason};
 
 /// A watch that was refused is tried again after 5 s at the latest.
 const SERVED_AGAIN: Duration = Duration::from_secs(60);
@@ -82,15 +82,11 @@ impl<'a> Install<'a> {
     fn fetch_keys(&self) -> TestResult {
         let programs = &self.context.programs;
         let kubeconfig = &self.controller.kubeconfig;
-        let fetched = installation::fetch_keys_of(programs, kubeconfig, &self.key_namespace, &self.keys_file)?;
-        assert!(fetched.status.success(), "{}", String::from_utf8_lossy(&fetched.stderr));
-        Ok(())
+        Ok(installation::fetch_keys_of(programs, kubeconfig, &self.key_namespace, &self.keys_file)?)
     }
 
     fn seal(&self, namespace: &str, name: &str, value: &str) -> Result<SealedSecret, Error> {
-        let mut seal = Command::new(&self.context.programs.waxseal);
-        seal.env_clear().args(["seal", "-n", namespace, "--keys"]).arg(&self.keys_file).arg("-");
-        Ok(serde_json::from_str(&run(&mut seal, &opaque(name, &[("PASSWORD", value)]))?)?)
+        seal_with(self.context, &self.keys_file, &opaque(name, &[("PASSWORD", value)]), namespace)
     }
 
     /// Creates a SealedSecret that is sealed to the keys of this install.

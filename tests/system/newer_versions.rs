@@ -10,9 +10,10 @@ use waxseal_shared::sealing_key::{KeyState, SealingKey};
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::{installation, waiting};
 
-use crate::keys::{Keys, new_identity, sealed, secret, started, until_warned};
+use crate::controllers::{started, until_warned};
+use crate::key_namespace::{Keys, new_identity, secret};
 use crate::registration::{Context, Test, TestResult};
-use crate::sealing::{DEADLINE, condition, create, patch, with_reason};
+use crate::sealing::{DEADLINE, condition, create, patch, sealed, with_reason};
 
 const MADE: &str = "2026-01-01T00:00:00Z";
 

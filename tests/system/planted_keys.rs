@@ -12,10 +12,9 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
-use crate::keys::{
-    Keys, MADE, identity_secret, new_identity, refuse, sealing_key, secret, started, started_with_generation,
-    until_warned, warnings,
-};
+use crate::controllers::{started, started_with_generation, until_warned, warnings};
+use crate::key_namespace::{Keys, MADE, identity_secret, new_identity, sealing_key, secret};
+use crate::keys::refuse;
 use crate::registration::{Context, Test, TestResult};
 use crate::sealing::{DEADLINE, patch};
 

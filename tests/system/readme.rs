@@ -15,7 +15,7 @@ use waxseal_tests::terminal::{self, Shown, Terminal};
 use waxseal_tests::{target_folder, waiting};
 
 use crate::backup::delete_all;
-use crate::keys::Keys;
+use crate::key_namespace::Keys;
 use crate::registration::{Context, Error, Test, TestResult};
 
 const README: &str = include_str!("../../README.md");

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use tempfile::TempDir;
 use waxseal_tests::python;
+use waxseal_tests::tampering::with_other_start;
 
 use crate::peers::commitment;
 use crate::registration::{Context, Error, Test, TestResult};
@@ -83,8 +84,7 @@ fn wrong_dek(context: &Context) -> TestResult {
     let file = folder.path().join("db.sealed.yaml");
     let text = std::fs::read_to_string(&file)?;
     let (before, after) = text.split_once("commitment: ").ok_or("no commitment")?;
-    let first = if after.starts_with('A') { "B" } else { "A" };
-    std::fs::write(&file, format!("{before}commitment: {first}{}", &after[1..]))?;
+    std::fs::write(&file, format!("{before}commitment: {}", with_other_start(after)))?;
     let found = find_dek(context, folder.path())?;
     assert_eq!((found.status.code(), found.stdout.as_slice()), (Some(1), &b""[..]));
     assert_eq!(std::fs::metadata(folder.path().join("dek"))?.len(), 32);

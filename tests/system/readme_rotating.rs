@@ -15,7 +15,7 @@ use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
 use crate::backup::delete_all;
-use crate::keys::Keys;
+use crate::key_namespace::Keys;
 use crate::readme::{COPY_THE_CONTEXT, PATIENCE, Person, blocks};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rotation::is_current;

@@ -12,7 +12,7 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller};
 
 use crate::registration::{Context, Test, TestResult};
-use crate::sealing::{condition, create, create_plain, opaque, patch, replace_spec, values, with_reason};
+use crate::sealing::{condition, create, create_plain, opaque, patch, replace_spec, seal_with, values, with_reason};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -146,10 +146,7 @@ async fn missing(context: &Context) -> TestResult {
     let generated = generate.env_clear().args(["keys", "generate", "-o"]).arg(&identity).output()?;
     let keys = context.cluster.folder().join("stranger.yaml");
     std::fs::write(&keys, generated.stdout)?;
-    let mut seal = std::process::Command::new(&context.programs.waxseal);
-    seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys).arg("-");
-    let sealed: SealedSecret =
-        serde_json::from_str(&crate::sealing::run(&mut seal, &opaque("db", &[("PASSWORD", "x")]))?)?;
+    let sealed = seal_with(context, &keys, &opaque("db", &[("PASSWORD", "x")]), namespace.name())?;
     create(&namespace, &sealed).await?;
     let object = with_reason(&namespace, "db", "KeyMissing").await?;
     let key_id = sealed.spec.envelopes.values().flat_map(|envelope| envelope.wraps.keys()).next().ok_or("no wrap")?;
@@ -250,9 +247,7 @@ async fn forbidden_metadata(context: &Context, cluster: &Cluster) -> TestResult 
             "apiVersion": "v1", "kind": "Secret", "stringData": {"PASSWORD": "hunter2"},
             "metadata": {"name": reason.to_lowercase(), "annotations": {name: "all"}},
         });
-        let mut seal = Command::new(&context.programs.waxseal);
-        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
-        let sealed: SealedSecret = serde_json::from_str(&crate::sealing::run(&mut seal, &manifest.to_string())?)?;
+        let sealed = seal_with(context, &keys_file, &manifest.to_string(), namespace.name())?;
         create(&namespace, &sealed).await?;
         with_reason(&namespace, &sealed.name_any(), reason).await?;
     }

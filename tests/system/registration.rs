@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use libtest_mimic::{Failed, Trial};
 use waxseal_tests::assets::Assets;
 use waxseal_tests::cluster::Cluster;
+use waxseal_tests::image::{self, Image};
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::programs::Programs;
 use waxseal_tests::python::Python;
@@ -23,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) cluster: Cluster,
     /// Started by the first test that needs it.
     pub(crate) namespaced_cluster: Mutex<Option<Arc<Cluster>>>,
+    /// Built by the first test that needs it.
+    pub(crate) image: Mutex<Option<Image>>,
     pub(crate) programs: Programs,
     pub(crate) assets: Assets,
     pub(crate) typage: Typage,
@@ -39,6 +42,15 @@ impl Context {
         }
         let cluster = Cluster::start(&self.assets.kubernetes, &installation::definitions()?)?;
         Ok(Arc::clone(started.insert(Arc::new(cluster))))
+    }
+
+    /// The image of `deploy/image`.
+    pub(crate) fn image(&self) -> Result<Image, Error> {
+        let mut built = self.image.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(image) = &*built {
+            return Ok(image.clone());
+        }
+        Ok(built.insert(image::build(&self.cluster.folder().join("image"))?).clone())
     }
 }
 

@@ -13,7 +13,7 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
-use crate::keys::Keys;
+use crate::key_namespace::Keys;
 use crate::kustomize::{does_the_job, on_empty_cluster};
 use crate::readme::{Person, blocks};
 use crate::registration::{Context, Error, Test, TestResult};
@@ -79,7 +79,7 @@ async fn controller(context: &Context, cluster: &Cluster) -> TestResult {
     assert_eq!(Keys::of(cluster).identity_names().await?, ["first-sealing-key"]);
     let object = namespace.api::<SealedSecret>().get("db").await?;
     commands.run(commands.install)?;
-    let again = Controller::start_deployed(cluster, &context.programs, "again").await?;
+    let again = Controller::start_deployed(cluster, &context.image()?, "again").await?;
     again.ready().await?;
     let (_, metrics) = again.get("/metrics").await.ok_or("no metrics")?;
     assert!(metrics.contains("waxseal_sealed_secrets{reason=\"Materialised\"} 1\n"), "{metrics}");

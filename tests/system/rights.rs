@@ -5,16 +5,15 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::authorization::v1::{SelfSubjectRulesReview, SelfSubjectRulesReviewSpec};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ListParams, PostParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::SealingKey;
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, create, create_plain, opaque, patch, replace_spec, with_reason};
+use crate::sealing::{DEADLINE, create, create_plain, opaque, patch, replace_spec, seal_with, sealed, with_reason};
 
 /// The rights that `deploy/kustomize/base` gives the controller everywhere, and the component `namespaced` in each
 /// namespace that it serves: resource and verbs.
@@ -147,19 +146,26 @@ fn right_of(event: &Value) -> Option<(String, String)> {
     Some((format!("{resource}{subresource}"), verb.to_owned()))
 }
 
-type Rights = BTreeSet<(String, String)>;
+/// Resources with their verbs.
+pub(crate) type Rights = BTreeSet<(String, String)>;
 
-fn rights(listed: &[(&str, &[&str])]) -> Rights {
+pub(crate) fn rights(listed: &[(&str, &[&str])]) -> Rights {
     let pairs = listed.iter().flat_map(|(resource, verbs)| verbs.iter().map(move |verb| (resource, verb)));
     pairs.map(|(resource, verb)| ((*resource).to_owned(), (*verb).to_owned())).collect()
 }
 
-/// The rights of the controller's account on Secrets and on Waxseal's kinds, as the API server reports them.
+/// The rights of the controller's account, as the API server reports them.
 async fn granted(cluster: &Cluster, key_namespace: &str, namespace: &str) -> Result<Rights, Error> {
     let token = cluster.service_account_token(key_namespace, SERVICE_ACCOUNT).await?;
+    rights_of(cluster.client_as(&token)?, namespace).await
+}
+
+/// The rights of a user in a namespace, as the API server reports them, without those that every user has on reviews of
+/// rights and tokens.
+pub(crate) async fn rights_of(user: Client, namespace: &str) -> Result<Rights, Error> {
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
-    let reviews = Api::<SelfSubjectRulesReview>::all(cluster.client_as(&token)?);
+    let reviews = Api::<SelfSubjectRulesReview>::all(user);
     let status = reviews.create(&PostParams::default(), &review).await?.status.ok_or("no status")?;
     let of_everybody = ["authentication.k8s.io", "authorization.k8s.io", "certificates.k8s.io"];
     let mut rights = Rights::new();
@@ -204,11 +210,7 @@ async fn used(context: &Context, cluster: &Cluster) -> TestResult {
     let keys_file = cluster.folder().join("keys.yaml");
     installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
     let namespace = cluster.namespace("used").await?;
-    let seal = |name: &str| -> Result<SealedSecret, Error> {
-        let mut seal = std::process::Command::new(&context.programs.waxseal);
-        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
-        Ok(serde_json::from_str(&crate::sealing::run(&mut seal, &opaque(name, &[("PASSWORD", "x")]))?)?)
-    };
+    let seal = |name| seal_with(context, &keys_file, &opaque(name, &[("PASSWORD", "x")]), namespace.name());
     create(&namespace, &seal("db")?).await?;
     with_reason(&namespace, "db", "Materialised").await?;
     // The deletion of a Secret causes a reconcile, and the reconcile of a foreign Secret reads it.
@@ -246,13 +248,8 @@ async fn openshift(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let controller = Controller::start(cluster, &context.programs, "openshift").await?;
     controller.ready().await?;
-    let keys_file = cluster.folder().join("keys.yaml");
-    installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
     let namespace = cluster.namespace("openshift").await?;
-    let mut seal = std::process::Command::new(&context.programs.waxseal);
-    seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
-    let sealed = crate::sealing::run(&mut seal, &opaque("db", &[("PASSWORD", "hunter2")]))?;
-    create(&namespace, &serde_json::from_str(&sealed)?).await?;
+    create(&namespace, &sealed(context, cluster, &controller, &namespace)?).await?;
     let object = with_reason(&namespace, "db", "Materialised").await?;
 
     let secrets = namespace.api::<Secret>();
@@ -283,7 +280,12 @@ async fn readers(context: &Context) -> TestResult {
     let somebody = context.cluster.client_as(&context.cluster.user("somebody", "developers")?)?;
     let keys = Api::<SealingKey>::namespaced(somebody.clone(), KEY_NAMESPACE).list(&ListParams::default()).await?;
     assert_eq!(keys.items.iter().filter(|key| key.spec.recipient.starts_with("age1pq1")).count(), 1);
-    let identities = Api::<Secret>::namespaced(somebody, KEY_NAMESPACE).list(&ListParams::default()).await;
-    assert!(matches!(identities, Err(kube::Error::Api(status)) if status.code == 403));
+    assert_forbidden(Api::<Secret>::namespaced(somebody, KEY_NAMESPACE).list(&ListParams::default()).await);
     Ok(())
+}
+
+/// Fails unless the API server refused a request because the user lacks the right to it.
+#[track_caller]
+pub(crate) fn assert_forbidden<T>(answer: kube::Result<T>) {
+    assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 403));
 }

@@ -21,10 +21,11 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, new_identity, sealing_key, secret, started, until_warned};
+use crate::controllers::{started, until_warned};
+use crate::key_namespace::{Keys, new_identity, sealing_key, secret};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights::{requests_in, writes};
-use crate::sealing::{DEADLINE, condition, create, opaque, run, with_reason};
+use crate::sealing::{DEADLINE, condition, create, opaque, run, seal_text_with, with_reason};
 
 const FIRST: &str = "2026-01-01T00:00:00Z";
 const SECOND: &str = "2026-02-01T00:00:00Z";
@@ -87,15 +88,11 @@ impl<'a> Fleet<'a> {
     }
 
     pub(crate) fn fetch_keys(&self) -> TestResult {
-        let fetched = installation::fetch_keys(&self.context.programs, &self.controller.kubeconfig, &self.keys_file())?;
-        let text = String::from_utf8_lossy(&fetched.stderr);
-        if fetched.status.success() { Ok(()) } else { Err(text.into()) }
+        Ok(installation::fetch_keys(&self.context.programs, &self.controller.kubeconfig, &self.keys_file())?)
     }
 
     fn seal(&self, manifest: &str, namespace: &Namespace) -> Result<String, Error> {
-        let mut seal = Command::new(&self.context.programs.waxseal);
-        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(self.keys_file()).arg("-");
-        run(&mut seal, manifest)
+        seal_text_with(self.context, &self.keys_file(), manifest, namespace.name())
     }
 
     /// Runs kubectl as the administrator.

@@ -1,6 +1,7 @@
 //! Support for the tests: sealing with the real program, and reading Secrets and statuses from the cluster.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_tests::cluster::Namespace;
+use waxseal_tests::cluster::{Cluster, Namespace};
+use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error};
@@ -41,6 +43,40 @@ impl Context {
         create(namespace, &sealed).await?;
         judged(namespace, name).await
     }
+}
+
+/// Seals one Secret manifest for a namespace with the keys in a file.
+pub(crate) fn seal_with(
+    context: &Context,
+    keys_file: &Path,
+    manifest: &str,
+    namespace: &str,
+) -> Result<SealedSecret, Error> {
+    Ok(serde_json::from_str(&seal_text_with(context, keys_file, manifest, namespace)?)?)
+}
+
+/// Runs `waxseal seal` on one manifest for a namespace with the keys in a file; returns its output.
+pub(crate) fn seal_text_with(
+    context: &Context,
+    keys_file: &Path,
+    manifest: &str,
+    namespace: &str,
+) -> Result<String, Error> {
+    let mut command = Command::new(&context.programs.waxseal);
+    command.env_clear().args(["seal", "-n", namespace, "--keys"]).arg(keys_file).arg("-");
+    run(&mut command, manifest)
+}
+
+/// A SealedSecret for the primary key of a cluster.
+pub(crate) fn sealed(
+    context: &Context,
+    cluster: &Cluster,
+    controller: &Controller,
+    namespace: &Namespace,
+) -> Result<SealedSecret, Error> {
+    let keys_file = cluster.folder().join("keys.yaml");
+    installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
+    seal_with(context, &keys_file, &opaque("db", &[("PASSWORD", "hunter2")]), namespace.name())
 }
 
 /// A Secret manifest with these string values.

@@ -13,7 +13,7 @@ use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Test, TestResult};
-use crate::sealing::{DEADLINE, create, opaque, with_reason};
+use crate::sealing::{DEADLINE, create, opaque, seal_with, sealed, with_reason};
 
 const WATCH_FAILURES: &str = "waxseal_watch_failures_total{kind=\"SealedSecrets\"}";
 /// Far longer than two of the longest waits between attempts, and far shorter than the library's waits.
@@ -75,13 +75,8 @@ async fn restart(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let first = Controller::start(cluster, &context.programs, "first").await?;
     first.ready().await?;
-    let keys_file = cluster.folder().join("keys.yaml");
-    installation::fetch_keys(&context.programs, &first.kubeconfig, &keys_file)?;
     let namespace = cluster.namespace("restart").await?;
-    let mut seal = std::process::Command::new(&context.programs.waxseal);
-    seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
-    let sealed = crate::sealing::run(&mut seal, &opaque("db", &[("PASSWORD", "hunter2")]))?;
-    create(&namespace, &serde_json::from_str(&sealed)?).await?;
+    create(&namespace, &sealed(context, cluster, &first, &namespace)?).await?;
     with_reason(&namespace, "db", "Materialised").await?;
     assert_eq!(first.stop().await?, Some(0));
     let fetched = fetches(cluster)?;
@@ -131,11 +126,7 @@ fn outage(context: &Context) -> TestResult {
         Ok::<_, crate::registration::Error>((controller, cluster.namespace("outage").await?))
     })?;
     let keys_file = cluster.folder().join("keys.yaml");
-    let seal = |name: &str| -> Result<SealedSecret, crate::registration::Error> {
-        let mut seal = std::process::Command::new(&context.programs.waxseal);
-        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&keys_file).arg("-");
-        Ok(serde_json::from_str(&crate::sealing::run(&mut seal, &opaque(name, &[("PASSWORD", "hunter2")]))?)?)
-    };
+    let seal = |name| seal_with(context, &keys_file, &opaque(name, &[("PASSWORD", "hunter2")]), namespace.name());
     cluster.block_on(async {
         create(&namespace, &seal("before")?).await?;
         with_reason(&namespace, "before", "Materialised").await

@@ -4,20 +4,22 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output, Stdio};
 
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use waxseal_shared::key::{Identity, KeyKind};
 use waxseal_shared::randomness;
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::KeyState;
 use waxseal_tests::cluster::Cluster;
-use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
-use crate::keys::{Keys, new_identity, sealed, sealing_key, secret};
+use crate::key_namespace::{Keys, new_identity, sealing_key, secret};
+use crate::namespaced::Install;
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, condition, create, create_plain, judged, opaque, with_reason};
+use crate::sealing::{DEADLINE, condition, create, create_plain, judged, opaque, sealed, with_reason};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -25,6 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("status::watch_shows_changes_as_they_come", watch),
         Test::new("status::kubectl_runs_it_as_a_plugin", plugin),
         Test::on_own_cluster("doctor::a_good_installation_has_no_problem_and_each_fault_is_named", doctor),
+        Test::on_namespaced_cluster("doctor::of_a_controller_of_some_namespaces_only_these_count", some_namespaces),
         Test::on_own_cluster("doctor::with_few_rights_it_says_what_it_did_not_check", few_rights),
     ]
 }
@@ -133,10 +136,19 @@ fn lines<'a>(report: &'a str, verdict: &str) -> Vec<&'a str> {
     report.lines().filter_map(|line| line.strip_prefix(verdict)?.strip_prefix(": ")).collect()
 }
 
+/// Reports Pods of the controller as the controllers of a cluster with nodes do.
+async fn has_available_pods(cluster: &Cluster, count: i32) -> TestResult {
+    let deployments: Api<Deployment> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
+    let status = json!({"status": {"replicas": count, "readyReplicas": count, "availableReplicas": count}});
+    deployments.patch_status(SERVICE_ACCOUNT, &PatchParams::default(), &Patch::Merge(status)).await?;
+    Ok(())
+}
+
 async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let run = || outcome(waxseal(context, cluster, &["doctor"]).output()?);
     let keys = Keys::of(cluster);
+    has_available_pods(cluster, 1).await?;
     let (code, report, _) = run()?;
     assert_eq!((code, lines(&report, "PROBLEM").len()), (Some(4), 1), "{report}");
     assert!(report.contains("PROBLEM: there is no SealingKey in the namespace waxseal-system: "), "{report}");
@@ -182,6 +194,7 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
         "ok: the clocks of this machine and of the API server agree\n",
         "ok: the definition sealedsecrets.waxseal.dev is the one of this waxseal\n",
         "ok: the definition sealingkeys.waxseal.dev is the one of this waxseal\n",
+        "ok: the Deployment waxseal-controller in waxseal-system has an available Pod\n",
         "ok: the controller confirms the state of every key\n",
         "ok: every key is in a backup in its present state\n",
         "ok: there is a recovery key\n",
@@ -197,6 +210,7 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
 
     // Without a controller, a planted key stays, and a changed object is not judged.
     drop(controller);
+    has_available_pods(cluster, 0).await?;
     let planted = sealing_key(&new_identity(), KeyState::Active);
     keys.published.create(&PostParams::default(), &planted).await?;
     let patched = json!({"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}});
@@ -206,9 +220,30 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
     assert!(problem(&report, &format!("the controller does not account for the SealingKey {id} (Cluster, Active)")));
     let unjudged = format!("the controller has not judged 1 of 1 SealedSecret, such as {}/db: ", namespace.name());
     assert!(problem(&report, &unjudged), "{report}");
-    assert_eq!((code, said.as_str()), (Some(4), "error: context admin: 2 problems\n"), "{report}");
+    assert!(problem(&report, "the Deployment waxseal-controller in waxseal-system has no available Pod"), "{report}");
+    assert_eq!((code, said.as_str()), (Some(4), "error: context admin: 3 problems\n"), "{report}");
     let _controller = start("again").await?;
+    has_available_pods(cluster, 1).await?;
     until("a healed cluster", &|report| lines(report, "PROBLEM").is_empty()).await?;
+    Ok(())
+}
+
+async fn some_namespaces(context: &Context, cluster: &Cluster) -> TestResult {
+    let (served, other) = (cluster.namespace("served").await?, cluster.namespace("other").await?);
+    let keys = cluster.namespace("keys").await?;
+    let install = Install::start(context, cluster, keys.name(), &[served.name()]).await?;
+    install.create(&other, "unserved").await?;
+    install.create(&served, "db").await?;
+    with_reason(&served, "db", "Materialised").await?;
+    let report = |options: &[&str]| {
+        let arguments = [&["doctor", "-n", keys.name()], options].concat();
+        outcome(waxseal(context, cluster, &arguments).output()?).map(|(_, report, _)| report)
+    };
+    let all = report(&[])?;
+    let unjudged = |line: &&str| line.starts_with("the controller has not judged ");
+    assert!(lines(&all, "PROBLEM").iter().any(unjudged), "{all}");
+    let of_served = report(&["--namespaces", served.name()])?;
+    assert!(of_served.ends_with("ok: the controller has judged every SealedSecret: 1\n"), "{of_served}");
     Ok(())
 }
 
@@ -224,6 +259,7 @@ async fn few_rights(context: &Context, cluster: &Cluster) -> TestResult {
         [
             "whether the definition sealedsecrets.waxseal.dev is the one of this waxseal: you may not get CustomResourceDefinitions",
             "whether the definition sealingkeys.waxseal.dev is the one of this waxseal: you may not get CustomResourceDefinitions",
+            "whether the controller runs: you may not get Deployments in default",
             "the keys: you may not list SealingKeys in default",
             "the controller's work: you may not list SealedSecrets in all namespaces",
         ],
@@ -231,7 +267,8 @@ async fn few_rights(context: &Context, cluster: &Cluster) -> TestResult {
     );
     let info = "your rights are too few for `waxseal keys backup`: you may not list secrets in default";
     assert!(lines(&report, "info").contains(&info), "{report}");
-    assert_eq!((code, said.as_str()), (Some(0), ""), "{report}");
+    let few = "error: context nobody: your rights are too few for 5 checks\n";
+    assert_eq!((code, said.as_str()), (Some(4), few), "{report}");
     let keys_are_public = Command::new(&context.programs.waxseal)
         .env_clear()
         .args(["doctor", "--kubeconfig"])

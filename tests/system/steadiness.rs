@@ -1,7 +1,7 @@
 //! The controller while the API server is silent, restored or flooded, and while other users change what it wrote.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -16,8 +16,9 @@ use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
+use crate::rights;
 use crate::sealing::{
-    DEADLINE, condition, create, create_plain, opaque, patch, replace_spec, run, values, with_reason,
+    DEADLINE, condition, create, create_plain, opaque, patch, replace_spec, seal_with, values, with_reason,
 };
 
 /// The controller detects a frozen watch after 35 s, and lists the objects within seconds then.
@@ -49,6 +50,7 @@ pub(crate) fn tests() -> Vec<Test> {
             })
         }),
         Test::new("steadiness::a_removed_or_forged_status_is_corrected", forged),
+        Test::new("steadiness::a_status_that_is_overwritten_again_and_again_delays_no_secret", overwritten),
         Test::new("steadiness::a_deleted_foreign_secret_is_replaced", foreign),
         Test::new("steadiness::a_foreign_secret_that_gets_the_mark_is_materialised", handed_over),
         Test::on_own_cluster("steadiness::a_missing_right_is_named", rights),
@@ -71,9 +73,7 @@ impl<'a> Installation<'a> {
     }
 
     fn seal(&self, namespace: &Namespace, name: &str, value: &str) -> Result<SealedSecret, Error> {
-        let mut seal = std::process::Command::new(&self.context.programs.waxseal);
-        seal.env_clear().args(["seal", "-n", namespace.name(), "--keys"]).arg(&self.keys_file).arg("-");
-        Ok(serde_json::from_str(&run(&mut seal, &opaque(name, &[("PASSWORD", value)]))?)?)
+        seal_with(self.context, &self.keys_file, &opaque(name, &[("PASSWORD", value)]), namespace.name())
     }
 }
 
@@ -213,6 +213,43 @@ async fn forged(context: &Context) -> TestResult {
         })
         .await?;
     }
+    Ok(())
+}
+
+/// The controller puts the first five right at once, and the next ones after 0.25 s, 0.5 s, 1 s, 2 s, 4 s and 8 s.
+async fn overwritten(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("overwritten").await?;
+    context.create_sealed(&namespace, "db", "hunter2").await?;
+    let (objects, secrets) = (namespace.api::<SealedSecret>(), namespace.api::<Secret>());
+    let is_right = async || Some(objects.get("db").await.ok()?.status?.observed_generation == Some(1));
+    let forge = async |generation: i64| {
+        let forged = Patch::Merge(json!({"status": {"observedGeneration": generation}}));
+        objects.patch_status("db", &PatchParams::default(), &forged).await
+    };
+    let until_right =
+        async || waiting::until("the good status", DEADLINE, async || is_right().await?.then_some(())).await;
+    for generation in 1001..=1010 {
+        forge(generation).await?;
+        until_right().await?;
+    }
+    let start = Instant::now();
+    forge(1011).await?;
+    patch(&secrets, "db", json!({"stringData": {"PASSWORD": "theirs"}})).await?;
+    waiting::until("the good Secret", DEADLINE, async || {
+        let found = values(&secrets.get("db").await.ok()?);
+        (found == [("PASSWORD".to_owned(), "hunter2".to_owned())]).then_some(())
+    })
+    .await?;
+    assert_eq!(is_right().await, Some(false), "the status did not wait");
+    assert!(start.elapsed() < Duration::from_secs(6), "the Secret waited");
+    until_right().await?;
+    // The API server shows a new status before it logs the end of the request that wrote it.
+    let status_writes = async || {
+        let all = rights::writes(&rights::requests_in(&context.cluster, &namespace).ok()?);
+        let count = all.iter().filter(|write| *write == "patch sealedsecrets status").count();
+        (count >= 12).then_some(count)
+    };
+    assert_eq!(waiting::until("the audit log", DEADLINE, status_writes).await?, 12);
     Ok(())
 }
 

@@ -11,8 +11,9 @@ use waxseal_tests::cluster::{Cluster, Credential, Namespace};
 use waxseal_tests::installation::{self, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
-use crate::keys::{new_identity, sealing_key, secret as identity};
+use crate::key_namespace::{new_identity, sealing_key, secret as identity};
 use crate::registration::{Context, Error, Test, TestResult};
+use crate::rights::assert_forbidden;
 use crate::sealing::{DEADLINE, create_plain};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -52,27 +53,30 @@ impl Attacker {
         self.secrets(namespace).patch(secret, &params, &Patch::Merge(change)).await.is_ok()
     }
 
+    /// Whether the attacker can name an owner that does not exist, for which the garbage collector deletes the Secret.
+    async fn has_deleted(&self, namespace: &str, secret: &str) -> bool {
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "none"});
+        let change = json!({"metadata": {"ownerReferences": [owner]}});
+        let params = PatchParams { dry_run: true, ..PatchParams::default() };
+        self.secrets(namespace).patch(secret, &params, &Patch::Merge(change)).await.is_ok()
+    }
+
     /// Fails if the attacker can do what no right of the controller includes.
     async fn assert_without_other_rights(&self, namespace: &str, secret: &str) -> TestResult {
         let params = DeleteParams { dry_run: true, ..DeleteParams::default() };
         assert!(self.secrets(namespace).delete(secret, &params).await.is_err(), "deletes a Secret");
         let objects: Api<SealedSecret> = Api::namespaced(self.0.clone(), namespace);
         let object: SealedSecret = serde_json::from_value(json!({"metadata": {"name": "db"}, "spec": {}}))?;
-        assert_refused(objects.create(&dry_run(), &object).await);
+        assert_forbidden(objects.create(&dry_run(), &object).await);
         let all = ListParams::default();
-        assert_refused(Api::<ConfigMap>::namespaced(self.0.clone(), namespace).list(&all).await);
+        assert_forbidden(Api::<ConfigMap>::namespaced(self.0.clone(), namespace).list(&all).await);
         let pods: Api<Pod> = Api::namespaced(self.0.clone(), namespace);
-        assert_refused(pods.list(&all).await);
-        assert_refused(pods.create(&dry_run(), &pod()?).await);
+        assert_forbidden(pods.list(&all).await);
+        assert_forbidden(pods.create(&dry_run(), &pod()?).await);
         let accounts: Api<ServiceAccount> = Api::namespaced(self.0.clone(), namespace);
-        assert_refused(accounts.create_token_request("default", &PostParams::default(), &Default::default()).await);
+        assert_forbidden(accounts.create_token_request("default", &PostParams::default(), &Default::default()).await);
         Ok(())
     }
-}
-
-#[track_caller]
-fn assert_refused<T>(answer: kube::Result<T>) {
-    assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 403));
 }
 
 fn dry_run() -> PostParams {
@@ -121,6 +125,7 @@ async fn without_policy(_: &Context, cluster: &Cluster) -> TestResult {
     }
     assert!(attacker.changes(somebody.name(), "db").await);
     assert!(attacker.changes(KEY_NAMESPACE, "key").await, "the identity of a key");
+    assert!(attacker.has_deleted(somebody.name(), "db").await && attacker.has_deleted(KEY_NAMESPACE, "key").await);
     attacker.assert_without_other_rights(somebody.name(), "db").await?;
     assert_eq!(
         made_token(cluster, &attacker, &somebody).await?,
@@ -158,9 +163,17 @@ async fn with_policy(_: &Context, cluster: &Cluster) -> TestResult {
     }
     assert!(!attacker.changes(somebody.name(), "db").await);
     assert!(!attacker.changes(KEY_NAMESPACE, "key").await, "the identity of a key");
+    assert!(!attacker.has_deleted(somebody.name(), "db").await && !attacker.has_deleted(KEY_NAMESPACE, "key").await);
+    somebody.api::<Secret>().create(&PostParams::default(), &marked()?).await?;
+    assert!(attacker.has_deleted(somebody.name(), "new").await);
     assert!(attacker.creates(KEY_NAMESPACE, &identity("planted", &new_identity(), MADE)).await);
     let keys: Api<SealingKey> = Api::namespaced(attacker.0.clone(), KEY_NAMESPACE);
-    keys.create(&dry_run(), &sealing_key(&new_identity(), KeyState::Active)).await?;
+    let published = sealing_key(&new_identity(), KeyState::Active);
+    keys.create(&PostParams::default(), &published).await?;
+    let name = published.metadata.name.ok_or("no name")?;
+    let params = PatchParams { dry_run: true, ..PatchParams::default() };
+    keys.patch(&name, &params, &Patch::Merge(json!({"spec": {"state": "Revoked"}}))).await?;
+    keys.delete(&name, &DeleteParams { dry_run: true, ..DeleteParams::default() }).await?;
     attacker.assert_without_other_rights(somebody.name(), "db").await
 }
 

@@ -25,10 +25,10 @@ use waxseal_tests::installation::{Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
 use crate::chart::{chart, helm};
-use crate::keys::{Keys, sealed};
+use crate::key_namespace::Keys;
 use crate::kustomize::{kubectl, on_empty_cluster};
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, condition, create, run, values, with_reason};
+use crate::sealing::{DEADLINE, condition, create, run, sealed, values, with_reason};
 
 const OBJECTS: &str = include_str!("../fixtures/upgrade/objects.json");
 const NAMESPACES: [&str; 2] = ["blog", "shop"];
@@ -67,7 +67,7 @@ async fn by_kustomize(context: &Context, cluster: &Cluster) -> TestResult {
 async fn same_version(context: &Context, cluster: &Cluster) -> TestResult {
     let before = versions(cluster).await?;
     apply_base(context, cluster)?;
-    let controller = Controller::start_deployed(cluster, &context.programs, "again").await?;
+    let controller = Controller::start_deployed(cluster, &context.image()?, "again").await?;
     controller.ready().await?;
     waiting::until("the judgement of every object", DEADLINE, async || {
         let (_, metrics) = controller.get("/metrics").await?;
@@ -234,7 +234,7 @@ async fn sealed_secrets(cluster: &Cluster) -> Result<Vec<SealedSecret>, Error> {
 
 /// The deployed controller judges every object as the first version did, and changes nothing. It needs fewer rights.
 async fn takes_over(context: &Context, cluster: &Cluster, before: &Kept) -> TestResult {
-    let controller = Controller::start_deployed(cluster, &context.programs, "upgraded").await?;
+    let controller = Controller::start_deployed(cluster, &context.image()?, "upgraded").await?;
     controller.ready().await?;
     waiting::until("the judgement of every object", DEADLINE, async || {
         let (_, metrics) = controller.get("/metrics").await?;

@@ -4,9 +4,11 @@ use http::header::DATE;
 use http::{Request, StatusCode};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIResourceList;
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::api::PostParams;
 use kube::client::Body;
 use kube::{Api, Resource};
@@ -18,6 +20,9 @@ use waxseal_shared::sealing_key::SealingKey;
 use super::failures::{self, Asked};
 use super::{SealedSecretState, Selection, Session};
 use crate::error::CliError;
+
+/// The name of the controller's Deployment in `deploy/`.
+pub(crate) const DEPLOYMENT: &str = "waxseal-controller";
 
 /// What a request found.
 pub(crate) enum Look<T> {
@@ -51,6 +56,20 @@ impl Session {
         Ok(time.and_then(|time| rfc2822::DateTimeParser::new().parse_timestamp(time).ok()))
     }
 
+    /// Fails if the server answers something else than an API server. A user may lack the right to see its version.
+    pub(crate) fn is_api_server(&self) -> Result<(), CliError> {
+        let version: kube::Result<Info> = self.get("/version".to_owned())?;
+        self.look(version, "get", "the version").map(drop)
+    }
+
+    /// The number of available Pods of the controller's Deployment.
+    pub(crate) fn available_controllers(&self, namespace: &Namespace) -> Result<Look<i32>, CliError> {
+        let path = format!("{}/{DEPLOYMENT}", Deployment::url_path(&(), Some(namespace.as_str())));
+        let found: kube::Result<Deployment> = self.get(path)?;
+        let available = found.map(|found| found.status.and_then(|status| status.available_replicas).unwrap_or(0));
+        self.look(available, "get", "Deployments")
+    }
+
     /// The resources of Waxseal's API group and version that the API server serves, such as `sealedsecrets/status`.
     pub(crate) fn served_resources(&self) -> Result<Look<Vec<String>>, CliError> {
         let list = self.get(format!("/apis/{API_VERSION}"))?;
@@ -69,9 +88,13 @@ impl Session {
         self.look(keys, "list", "SealingKeys")
     }
 
-    /// Calls `each` with every SealedSecret of the cluster.
-    pub(crate) fn look_at_sealed_secrets(&self, each: impl FnMut(SealedSecretState)) -> Result<Look<()>, CliError> {
-        let listed = self.try_list_sealed_secrets(&Selection::default(), each)?;
+    /// Calls `each` with every selected SealedSecret.
+    pub(crate) fn look_at_sealed_secrets(
+        &self,
+        selection: &Selection,
+        each: impl FnMut(SealedSecretState),
+    ) -> Result<Look<()>, CliError> {
+        let listed = self.try_list_sealed_secrets(selection, each)?;
         self.look(listed.map(drop), "list", "SealedSecrets")
     }
 

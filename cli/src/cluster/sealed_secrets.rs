@@ -14,6 +14,8 @@ use crate::error::CliError;
 
 /// The number of SealedSecrets in a page. If none is larger than 80 KiB, the page fits into an answer.
 const PAGE: u32 = 100;
+/// How many pages without an object may follow each other. An API server may send some, and a list must end.
+const MAX_EMPTY_PAGES: u32 = 100;
 
 /// A page of SealedSecrets. Reading it drops the fields that the type of the items does not have.
 #[derive(Deserialize)]
@@ -94,7 +96,7 @@ impl Session {
         selection: &Selection,
         mut each: impl FnMut(T),
     ) -> Result<kube::Result<String>, CliError> {
-        let (mut size, mut params) = (PAGE, selection.params());
+        let (mut size, mut params, mut empty_pages) = (PAGE, selection.params(), 0);
         loop {
             params.limit = Some(size);
             let page: Page<T> = match self.list(&selection.path(), &params)? {
@@ -110,8 +112,13 @@ impl Session {
                 let asked = selection.asked(self.asked.instead);
                 return Err(failures::unknown_answer(&asked).at(self.place()));
             }
+            empty_pages = if page.items.is_empty() { empty_pages + 1 } else { 0 };
             page.items.into_iter().for_each(&mut each);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(_) if empty_pages > MAX_EMPTY_PAGES => {
+                    let asked = selection.asked(self.asked.instead);
+                    return Err(failures::unknown_answer(&asked).at(self.place()));
+                }
                 Some(token) => params.continue_token = Some(token),
                 None => return Ok(Ok(page.metadata.resource_version.unwrap_or_default())),
             }

@@ -1,8 +1,11 @@
 mod definitions;
+mod deployment;
 mod findings;
 mod keys;
 mod objects;
 mod rights;
+
+use std::collections::BTreeSet;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -13,14 +16,14 @@ use self::findings::Findings;
 use self::keys::RenewalPeriod;
 use super::inspect::{ReportFormat, to_json};
 use super::seal::counted;
-use crate::cluster::{ClusterArguments, Look, Session};
+use crate::cluster::{ClusterArguments, Look, Selection, Session};
 use crate::error::{CliError, Failures, Kind};
 use crate::streams::Streams;
 
-/// Check an installation: the definitions, the keys, the controller's work and the clock.
+/// Check an installation: the definitions, the controller and its work, the keys and the clock.
 ///
-/// Prints a line for each check: `ok`, `PROBLEM` with what to do, `not checked` if your rights are too few, or `info`.
-/// Exits with 4 if there is a problem. Changes nothing, and reads no Secret.
+/// Prints a line for each check: `ok`, `PROBLEM` with what to do, `not checked` with the reason, or `info`. Exits with 4
+/// if there is a problem, or if your rights are too few for a check. Changes nothing, and reads no Secret.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArguments {
@@ -36,12 +39,17 @@ pub(crate) struct DoctorArguments {
     /// The namespace of the SealingKeys
     #[arg(short, long, value_parser = Namespace::parse, default_value = "waxseal-system", help_heading = "Cluster")]
     namespace: Namespace,
+    /// The namespaces that the controller serves (its option `--namespaces`), if it does not serve all. Repeatable, or
+    /// with commas
+    #[arg(long, value_name = "NAMESPACE", value_delimiter = ',', value_parser = Namespace::parse, help_heading = "Cluster")]
+    namespaces: Vec<Namespace>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   waxseal doctor --context prod
-  waxseal doctor --context prod --renew-after 90d --format json";
+  waxseal doctor --context prod --renew-after 90d --format json
+  waxseal doctor -n shop-keys --namespaces shop,blog";
 
 /// What to do if this program cannot connect, and kubectl can.
 const INSTEAD: &str = "run waxseal where the API server can be reached without a proxy";
@@ -58,9 +66,9 @@ pub(crate) fn run(arguments: DoctorArguments, streams: &mut Streams) -> Result<(
         ReportFormat::Json => to_json(&findings),
     })?;
     examined?;
-    match findings.problems() {
-        0 => Ok(()),
-        count => Err(CliError::new(Kind::Found, counted(count, "problem")).at(session.place()).into()),
+    match findings.failure() {
+        None => Ok(()),
+        Some(failure) => Err(CliError::new(Kind::Found, failure).at(session.place()).into()),
     }
 }
 
@@ -71,19 +79,30 @@ fn renewal_period(text: &str) -> Result<RenewalPeriod, waxseal_shared::key_succe
 fn examine(arguments: &DoctorArguments, session: &Session, findings: &mut Findings) -> Result<(), CliError> {
     let server_time = session.server_time()?;
     let now = Timestamp::now();
+    session.is_api_server()?;
     findings.ok("the API server answers");
     check_clock(server_time, now, findings);
     definitions::check(session, findings)?;
+    deployment::check(session, &arguments.namespace, findings)?;
     rights::check(session, &arguments.namespace, findings)?;
     match session.look_at_sealing_keys(&arguments.namespace)? {
         Look::Found(keys) => keys::check(&keys, &arguments.namespace, arguments.renew_after, now, findings),
         // The check of the definitions says it.
         Look::Absent => {}
         Look::Forbidden => {
-            findings.not_checked(format!("the keys: you may not list SealingKeys in {}", arguments.namespace))
+            findings.no_right(format!("the keys: you may not list SealingKeys in {}", arguments.namespace))
         }
     }
-    objects::check(session, findings)
+    objects::check(session, &served(&arguments.namespaces), findings)
+}
+
+/// The SealedSecrets of the controller: in these namespaces, or in all if there are none.
+fn served(namespaces: &[Namespace]) -> Vec<Selection> {
+    if namespaces.is_empty() {
+        return vec![Selection::default()];
+    }
+    let each_once: BTreeSet<_> = namespaces.iter().cloned().collect();
+    each_once.into_iter().map(|namespace| Selection { namespace: Some(namespace), name: None }).collect()
 }
 
 fn check_clock(server: Option<Timestamp>, now: Timestamp, findings: &mut Findings) {

@@ -26,8 +26,8 @@ use super::record_cache::{Event, RecordCache, ResourceVersion, Versioned};
 use super::retry_delays;
 use super::scope::Scope;
 
-/// An overwritten status counts as the first one if the last one is this long ago.
-const OVERWRITES_PERIOD: Duration = Duration::from_mins(10);
+/// A correction of a status counts as the first one if the last one is this long ago.
+const CORRECTIONS_PERIOD: Duration = Duration::from_mins(10);
 
 /// The record of a SealedSecret. A reconcile fetches the object itself.
 ///
@@ -46,25 +46,30 @@ pub(super) struct SealedSecretRecord {
     last_reason: Option<Reason>,
     /// How many reconciles ended with the same standing, one after another, directly before the last reconcile.
     repetitions: u32,
-    overwritten: Overwritten,
+    /// The status that the controller wrote or found to be right last, at this generation.
+    own_status: Option<StatusDigest>,
+    corrections: Corrections,
 }
 
-/// How often somebody else has overwritten the status of one generation, and when the last time was.
+/// How often the controller has put right the status of one generation after somebody else had overwritten it, and when
+/// it did so last.
 #[derive(Clone, Copy, Debug, Default)]
-struct Overwritten {
+struct Corrections {
     times: u32,
     last: Option<Instant>,
 }
 
-impl Overwritten {
-    fn again(self, now: Instant) -> Self {
-        let is_recent = self.last.is_some_and(|last| now.duration_since(last) < OVERWRITES_PERIOD);
+impl Corrections {
+    fn and_one(self, now: Instant) -> Self {
+        let is_recent = self.last.is_some_and(|last| now.duration_since(last) < CORRECTIONS_PERIOD);
         Self { times: if is_recent { self.times.saturating_add(1) } else { 1 }, last: Some(now) }
     }
 
-    /// The time until the status is put right, from the last overwrite on.
-    fn delay(self) -> Duration {
-        retry_delays::after_overwrites(self.times)
+    /// The time until the next correction; `None` if it is due.
+    fn pause(self, now: Instant) -> Option<Duration> {
+        let since_last = now.duration_since(self.last?);
+        let left = retry_delays::after_corrections(self.times).checked_sub(since_last)?;
+        (!left.is_zero()).then_some(left)
     }
 }
 
@@ -128,6 +133,7 @@ impl SealedSecretRecord {
             self.version = ResourceVersion::parse(version);
         }
         self.set_status(status);
+        self.own_status = self.status;
     }
 
     fn set_status(&mut self, status: &SealedSecretStatus) {
@@ -139,20 +145,23 @@ impl SealedSecretRecord {
 
     /// Keeps what an older record remembers of the same generation of the same object.
     fn keep_history(&mut self, older: Self) {
-        if self.uid == older.uid && self.generation == older.generation {
+        if self.is_same_generation(&older) {
             (self.last_reason, self.repetitions) = (older.last_reason, older.repetitions);
-            self.overwritten = older.overwritten;
+            if self.own_status.is_none() {
+                (self.own_status, self.corrections) = (older.own_status, older.corrections);
+            }
         }
+    }
+
+    fn is_same_generation(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.generation == other.generation
     }
 
     /// Whether the change from another record to this one can change the result of a reconcile.
     fn needs_reconcile_after(&self, older: &Self) -> bool {
-        self.is_changed_after(older) || self.status != older.status
-    }
-
-    /// Whether anything but the status has changed.
-    fn is_changed_after(&self, older: &Self) -> bool {
-        self.uid != older.uid || self.generation != older.generation || self.is_being_deleted != older.is_being_deleted
+        !self.is_same_generation(older)
+            || self.status != older.status
+            || self.is_being_deleted != older.is_being_deleted
     }
 }
 
@@ -167,11 +176,26 @@ impl Known {
         settled.holds(&object, status, secret, ring)
     }
 
-    /// How long the reconcile waits, because somebody overwrites the status again and again.
-    pub(super) fn pause(&self) -> Option<Duration> {
-        let overwritten = self.object.overwritten;
-        let left = overwritten.delay().checked_sub(overwritten.last?.elapsed())?;
-        (!left.is_zero()).then_some(left)
+    /// How long the status of the fetched object stays as it is, because somebody overwrites it again and again.
+    pub(super) fn pause(&self, fetched: &SealedSecretRecord) -> Option<Duration> {
+        self.is_overwritten(fetched).then(|| self.object.corrections.pause(Instant::now())).flatten()
+    }
+
+    /// Stores in the record of the fetched object how often its status was put right: once more if somebody had
+    /// overwritten the status, which the controller now writes.
+    pub(super) fn count_correction(&self, fetched: &mut SealedSecretRecord) {
+        if self.object.is_same_generation(fetched) {
+            fetched.corrections = self.object.corrections;
+        }
+        if self.is_overwritten(fetched) {
+            fetched.corrections = self.object.corrections.and_one(Instant::now());
+        }
+    }
+
+    /// Whether somebody has changed the status since the controller wrote it.
+    fn is_overwritten(&self, fetched: &SealedSecretRecord) -> bool {
+        let known = &self.object;
+        known.is_same_generation(fetched) && known.own_status.is_some() && known.own_status != fetched.status
     }
 
     /// Whether the status is about the present generation.
@@ -222,15 +246,8 @@ impl Objects {
                 let needs_reconcile = cache.get(&key).is_none_or(|known| {
                     !record.version.is_before(known.version) && record.needs_reconcile_after(known)
                 });
-                let is_overwritten = cache.get(&key).is_some_and(|known| !record.is_changed_after(known));
                 self.note_key_use(cache.get(&key), &record);
                 cache.apply(key.clone(), record, SealedSecretRecord::keep_history);
-                if needs_reconcile
-                    && is_overwritten
-                    && let Some(record) = cache.get_mut(&key)
-                {
-                    record.overwritten = record.overwritten.again(Instant::now());
-                }
                 needs_reconcile.then_some(key).into_iter().collect()
             }
             Event::Deleted(key, record) => {
@@ -435,7 +452,8 @@ impl From<SealedSecretParts> for SealedSecretRecord {
             key_use: KeyUse::default(),
             last_reason: None,
             repetitions: 0,
-            overwritten: Overwritten::default(),
+            own_status: None,
+            corrections: Corrections::default(),
         };
         // A status that does not decode counts as absent: then a reconcile judges the object and replaces the status.
         let status = object.status.and_then(|text| serde_json::from_str::<SealedSecretStatus>(text.get()).ok());
@@ -558,21 +576,52 @@ mod tests {
         SealedSecretStatus { keys, ..SealedSecretStatus::default() }
     }
 
+    /// A record whose status is about this generation.
+    fn observed(generation: i64) -> (ObjectKey, SealedSecretRecord) {
+        let (key, mut record) = object("1");
+        let observed_generation = Some(generation);
+        record.set_status(&SealedSecretStatus { observed_generation, ..SealedSecretStatus::default() });
+        (key, record)
+    }
+
+    /// Somebody overwrites the status of an object, and the controller puts it right. Returns how long it waits.
+    fn correct(objects: &Objects, forged: i64) -> Option<Duration> {
+        let (key, mut record) = observed(forged);
+        assert_eq!(objects.record_sealed_secrets(Event::Applied(key.clone(), record.clone())).len(), 1);
+        let known = objects.known(&key).expect("it is there");
+        let pause = known.pause(&record);
+        known.count_correction(&mut record);
+        let status = SealedSecretStatus { observed_generation: Some(1), ..SealedSecretStatus::default() };
+        record.set_written_status(Some("1"), &status);
+        // The event of the write can come before the answer.
+        objects.record_sealed_secrets(Event::Applied(key.clone(), observed(1).1));
+        objects.record_end(&key, Reason::Materialised, Some(record));
+        pause
+    }
+
     #[test]
-    fn a_reconcile_waits_while_somebody_overwrites_the_status_again_and_again() {
+    fn a_status_that_is_overwritten_again_and_again_waits() {
         let objects = Objects::new(Scope::of(&[]));
         objects.record_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
+        // The first one is the status of a new object, which nobody has overwritten.
+        let waits: Vec<_> = (2..9).map(|forged| correct(&objects, forged).is_some()).collect();
+        assert_eq!(waits, [false, false, false, false, false, false, true]);
         let (key, mut record) = object("1");
-        let mut pause_after = |forged| {
-            record.set_status(&SealedSecretStatus { observed_generation: forged, ..SealedSecretStatus::default() });
-            objects.record_sealed_secrets(Event::Applied(key.clone(), record.clone()));
-            objects.known(&key).expect("it is there").pause()
-        };
-        let pauses: Vec<_> = (0..7).map(|forged| pause_after(Some(forged))).collect();
-        assert_eq!(pauses.iter().map(Option::is_some).collect::<Vec<_>>(), [&[false; 6][..], &[true]].concat());
+        let known = objects.known(&key).expect("it is there");
+        assert!(known.pause(&record).is_some());
         record.generation += 1;
-        objects.record_sealed_secrets(Event::Applied(key.clone(), record.clone()));
-        assert_eq!(objects.known(&key).expect("it is there").pause(), None, "a new generation");
+        assert_eq!(known.pause(&record), None, "a new generation");
+    }
+
+    #[test]
+    fn the_status_of_the_controller_itself_waits_for_nothing() {
+        let objects = Objects::new(Scope::of(&[]));
+        objects.record_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
+        (2..9).for_each(|forged| {
+            correct(&objects, forged);
+        });
+        let (key, record) = observed(1);
+        assert_eq!(objects.known(&key).expect("it is there").pause(&record), None);
     }
 
     #[test]

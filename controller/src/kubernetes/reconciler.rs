@@ -52,8 +52,17 @@ pub(super) struct Context {
 /// The result of a reconcile.
 struct Outcome {
     reason: Reason,
+    /// The time until the status is due, if somebody overwrites it again and again.
+    pause: Option<Duration>,
     /// The object with the status that this reconcile wrote or found to be right.
     record: Option<SealedSecretRecord>,
+}
+
+impl Outcome {
+    /// A reconcile that neither wrote the status nor found it to be right.
+    fn without_status(reason: Reason) -> Self {
+        Self { reason, pause: None, record: None }
+    }
 }
 
 /// Why a reconcile ends without an outcome. Never quotes the API server.
@@ -108,17 +117,14 @@ impl Judged {
 pub(super) async fn reconcile(key: &ObjectKey, context: &Context) -> Option<Duration> {
     let keys = context.keys.borrow().clone();
     let known = context.objects.known(key)?;
-    if let Some(pause) = known.pause() {
-        return Some(pause);
-    }
     let result = tokio::time::timeout(DEADLINE, try_reconcile(key, &known, &keys, context)).await;
-    let Outcome { reason, record } = match result.unwrap_or(Err(ReconcileError::TimedOut)) {
+    let Outcome { reason, pause, record } = match result.unwrap_or(Err(ReconcileError::TimedOut)) {
         Ok(outcome) => outcome?,
         Err(error) => report_failure(&error, key, known.last_reason(), &context.metrics),
     };
     context.metrics.count_reconcile(reason);
     let repetitions = context.objects.record_end(key, reason, record);
-    retry_delays::delay(reason, repetitions)
+    [retry_delays::delay(reason, repetitions), pause].into_iter().flatten().min()
 }
 
 /// Returns `None` if the object is gone or is being deleted.
@@ -129,11 +135,11 @@ async fn try_reconcile(
     context: &Context,
 ) -> Result<Option<Outcome>, ReconcileError> {
     if matches!(keys, Keys::Held(ring) if known.is_settled(ring, &context.forbidden)) {
-        return Ok(Some(Outcome { reason: Reason::Materialised, record: None }));
+        return Ok(Some(Outcome::without_status(Reason::Materialised)));
     }
     if matches!(keys, Keys::Loading) && known.has_current_status() {
         // The status of the last run stays: only the keys can tell whether it is still right.
-        return Ok(Some(Outcome { reason: Reason::KeysLoading, record: None }));
+        return Ok(Some(Outcome::without_status(Reason::KeysLoading)));
     }
     let mut fetcher = context.large_objects.fetcher();
     let Some(FetchedObject { object, mut record, has_readable_spec }) = fetch(key, context, &mut fetcher).await? else {
@@ -150,18 +156,23 @@ async fn try_reconcile(
     if let Some(version) = &judged.right_secret {
         context.objects.record_right_secret(key, &version.uid, &version.resource_version);
     }
+    let reason = judged.judgement.reason;
+    let pause = known.pause(&record);
+    if pause.is_some() {
+        // The Secret is right already: only its status waits.
+        return Ok(Some(Outcome { reason, pause, record: None }));
+    }
     log_new_facts(key, &object, &judged.judgement);
     let status = new_status(&object, &judged, keys, context);
     match status_patch::write(&context.client, &object, &status).await {
         Ok(version) => {
+            known.count_correction(&mut record);
             record.set_written_status(version.as_deref(), &status);
-            Ok(Some(Outcome { reason: judged.judgement.reason, record: Some(record) }))
+            Ok(Some(Outcome { reason, pause, record: Some(record) }))
         }
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
         // The object changed since it was fetched: the next reconcile judges the new version.
-        Err(kube::Error::Api(answer)) if answer.code == 409 => {
-            Ok(Some(Outcome { reason: Reason::Conflict, record: None }))
-        }
+        Err(kube::Error::Api(answer)) if answer.code == 409 => Ok(Some(Outcome::without_status(Reason::Conflict))),
         Err(error) => Err(ReconcileError::PatchStatus(error)),
     }
 }
@@ -181,7 +192,7 @@ fn report_failure(error: &ReconcileError, key: &ObjectKey, last_reason: Option<R
         let (namespace, name) = (&*key.namespace, &*key.name);
         tracing::warn!(namespace, name, "{error}; trying again");
     }
-    Outcome { reason: Reason::ApiUnavailable, record: None }
+    Outcome::without_status(Reason::ApiUnavailable)
 }
 
 /// The parts of an object that can be read even if its spec cannot.

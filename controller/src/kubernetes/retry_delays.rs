@@ -7,8 +7,8 @@ use waxseal_shared::reason::{Reason, Standing};
 const FIRST: Duration = Duration::from_millis(250);
 /// The first delay for a Secret without the mark: no watch reports that such a Secret is deleted.
 const FIRST_FOREIGN: Duration = Duration::from_secs(1);
-/// The number of overwrites that are put right at once.
-const OVERWRITES_AT_ONCE: u32 = 5;
+/// The number of corrections of a status that do not wait.
+const CORRECTIONS_AT_ONCE: u32 = 5;
 /// The longest time between two reconciles of an object that is not ready.
 const LAST: Duration = Duration::from_mins(5);
 
@@ -25,10 +25,10 @@ pub(super) fn delay(reason: Reason, repetitions: u32) -> Option<Duration> {
     }
 }
 
-/// Returns the time from an overwrite of a status to the reconcile that puts it right. `times` counts the overwrites so
-/// far: two controllers that judge the same object would overwrite each other's status as fast as they can.
-pub(super) fn after_overwrites(times: u32) -> Duration {
-    times.checked_sub(OVERWRITES_AT_ONCE + 1).map_or(Duration::ZERO, |more| doubled(FIRST, more))
+/// Returns the time from a correction of a status to the next one. `times` counts the corrections so far: two controllers
+/// that judge the same object would overwrite each other's status as fast as they can.
+pub(super) fn after_corrections(times: u32) -> Duration {
+    times.checked_sub(CORRECTIONS_AT_ONCE).map_or(Duration::ZERO, |more| doubled(FIRST, more))
 }
 
 fn doubled(first: Duration, times: u32) -> Duration {
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_status_that_is_overwritten_again_and_again_is_put_right_less_often() {
-        let milliseconds = [0, 1, 5, 6, 7, 100].map(|times| after_overwrites(times).as_millis());
+        let milliseconds = [0, 1, 4, 5, 6, 100].map(|times| after_corrections(times).as_millis());
         assert_eq!(milliseconds, [0, 0, 0, 250, 500, 300_000]);
     }
 

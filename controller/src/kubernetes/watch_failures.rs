@@ -1,7 +1,7 @@
 //! The failures of one watch: how they are logged and counted, and the time until the next attempt.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::api_failure;
@@ -25,12 +25,19 @@ pub(super) struct Refusals(Mutex<BTreeSet<String>>);
 impl Refusals {
     /// What is refused, such as "SealedSecrets in shop".
     pub(super) fn all(&self) -> BTreeSet<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().clone()
     }
 
-    /// Adds or removes an entry.
-    fn change(&self, change: impl FnOnce(&mut BTreeSet<String>) -> bool) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    fn insert(&self, subject: &str) {
+        self.lock().insert(subject.to_owned());
+    }
+
+    fn remove(&self, subject: &str) {
+        self.lock().remove(subject);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,7 +64,7 @@ impl WatchFailures {
     /// A list alone is no success: without the right to watch, the controller lists again and again.
     pub(super) fn clear(&mut self) {
         self.delay = FIRST_DELAY;
-        self.refusals.change(|all| all.remove(&self.subject));
+        self.refusals.remove(&self.subject);
         if self.last.take().is_some() {
             tracing::info!("watching {} again", self.subject);
         }
@@ -68,7 +75,7 @@ impl WatchFailures {
     pub(super) fn record(&mut self, error: &kube::Error) -> Duration {
         self.metrics.count_watch_failure(self.kind);
         if matches!(error, kube::Error::Api(status) if status.code == 403) {
-            self.refusals.change(|all| all.insert(self.subject.clone()));
+            self.refusals.insert(&self.subject);
         }
         let failure = self.describe(error);
         let is_logged = self.last.as_ref().is_some_and(|(at, last)| *last == failure && at.elapsed() < REPETITION);

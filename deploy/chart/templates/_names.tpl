@@ -1,6 +1,11 @@
-{{/* The name of an object that has no namespace. A release in another namespace than waxseal-system must not collide. */}}
+{{/* The end of the name of an object that has no namespace. Releases in two namespaces must not collide. */}}
+{{- define "waxseal.suffix" -}}
+{{ if ne .Release.Namespace "waxseal-system" }}-{{ .Release.Namespace }}{{ end }}
+{{- end }}
+
+{{/* The name of an object of the controller that has no namespace. */}}
 {{- define "waxseal.clusterWideName" -}}
-waxseal-controller{{ if ne .Release.Namespace "waxseal-system" }}-{{ .Release.Namespace }}{{ end }}
+waxseal-controller{{ include "waxseal.suffix" . }}
 {{- end }}
 
 {{/* The namespace of the private keys and of the SealingKeys. */}}

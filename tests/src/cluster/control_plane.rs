@@ -65,7 +65,7 @@ const API_SERVER: &[&str] = &[
 const CONTROLLER_MANAGER: &[&str] = &[
     "--kubeconfig=admin.kubeconfig",
     "--controllers=garbage-collector-controller,namespace-controller,serviceaccount-controller,\
-     serviceaccount-token-controller,root-ca-certificate-publisher-controller",
+     serviceaccount-token-controller,root-ca-certificate-publisher-controller,clusterrole-aggregation-controller",
     "--use-service-account-credentials",
     "--service-account-private-key-file=service-account.key",
     "--root-ca-file=ca.crt",

@@ -21,7 +21,7 @@ use waxseal_tests::waiting;
 use super::ledger::{Marker, Observed};
 use super::repository::Title;
 use crate::clock::wake;
-use crate::keys::Keys;
+use crate::key_namespace::Keys;
 use crate::registration::{Context, Error, TestResult};
 use crate::sealing::{run, values};
 

@@ -3,13 +3,15 @@
 use serde::Serialize;
 use waxseal_shared::visible_text::escaped;
 
+use crate::commands::seal::counted;
+
 /// The result of one check.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum Verdict {
     Ok,
     Problem,
-    /// The rights of the user are too few, or there is nothing to see.
+    /// The user's rights are too few, or there is nothing to see.
     NotChecked,
     /// Good to know, and neither good nor bad.
     Info,
@@ -24,10 +26,15 @@ struct Line {
     remedy: Option<&'static str>,
 }
 
-/// The results of all checks so far.
+/// The results of all checks so far, as JSON a list of lines.
 #[derive(Default, Serialize)]
 #[serde(transparent)]
-pub(super) struct Findings(Vec<Line>);
+pub(super) struct Findings {
+    lines: Vec<Line>,
+    /// The number of checks that the user's rights did not allow.
+    #[serde(skip)]
+    without_right: usize,
+}
 
 impl Findings {
     pub(super) fn ok(&mut self, text: impl Into<String>) {
@@ -38,8 +45,15 @@ impl Findings {
         self.add(Verdict::Problem, text, Some(remedy));
     }
 
+    /// Adds a check for which there is nothing to see.
     pub(super) fn not_checked(&mut self, text: impl Into<String>) {
         self.add(Verdict::NotChecked, text, None);
+    }
+
+    /// Adds a check that the user's rights do not allow.
+    pub(super) fn no_right(&mut self, text: impl Into<String>) {
+        self.without_right += 1;
+        self.not_checked(text);
     }
 
     pub(super) fn info(&mut self, text: impl Into<String>) {
@@ -47,16 +61,23 @@ impl Findings {
     }
 
     fn add(&mut self, verdict: Verdict, text: impl Into<String>, remedy: Option<&'static str>) {
-        self.0.push(Line { verdict, text: text.into(), remedy });
+        self.lines.push(Line { verdict, text: text.into(), remedy });
     }
 
-    /// The number of problems.
-    pub(super) fn problems(&self) -> usize {
-        self.0.iter().filter(|line| line.verdict == Verdict::Problem).count()
+    /// Why the installation is not known to be good; `None` if it is.
+    pub(super) fn failure(&self) -> Option<String> {
+        let problems = self.lines.iter().filter(|line| line.verdict == Verdict::Problem).count();
+        let unchecked = format!("your rights are too few for {}", counted(self.without_right, "check"));
+        match (problems, self.without_right) {
+            (0, 0) => None,
+            (0, _) => Some(unchecked),
+            (_, 0) => Some(counted(problems, "problem")),
+            _ => Some(format!("{}, and {unchecked}", counted(problems, "problem"))),
+        }
     }
 
     pub(super) fn text(&self) -> String {
-        self.0.iter().map(|line| escaped(&line.text()).into_owned() + "\n").collect()
+        self.lines.iter().map(|line| escaped(&line.text()).into_owned() + "\n").collect()
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) struct RenewalPeriod(pub(super) Option<SignedDuration>);
 
 /// How much later than its renewal period a key may get its successor.
 const GRACE: SignedDuration = SignedDuration::from_hours(1);
-const SEE_LOG: &str = "see if the controller runs, and read its log";
+pub(super) const SEE_LOG: &str = "see if the controller runs, and read its log";
 
 /// A key, and what the controller says of it.
 struct Known {
@@ -31,7 +31,11 @@ pub(super) fn check(
 ) {
     if objects.is_empty() {
         let text = format!("there is no SealingKey in the namespace {namespace}");
-        return findings.problem(text, "see if the controller runs, or name its namespace with `--namespace`");
+        return findings.problem(
+            text,
+            "see if the controller runs, or name its namespace with `--namespace`. If `waxseal status -A` shows \
+             AwaitingKeys, put the lost keys back",
+        );
     }
     let keys: Vec<_> = objects.iter().filter_map(|object| known(object, findings)).collect();
     check_primary(&keys, renew_after, now, findings);

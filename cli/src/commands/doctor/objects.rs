@@ -5,13 +5,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::findings::Findings;
-use crate::cluster::{Look, SealedSecretState, Session};
+use super::keys::SEE_LOG;
+use crate::cluster::{Look, SealedSecretState, Selection, Session};
 use crate::commands::seal::counted;
 use crate::error::CliError;
 
 /// How long a controller may take to judge an object that has just changed.
 const PATIENCE: Duration = Duration::from_secs(10);
 const INTERVAL: Duration = Duration::from_secs(2);
+const SEE_LOG_OR_NAME_NAMESPACES: &str = "see if the controller runs, and read its log. If it serves only some \
+                                          namespaces, name them with `--namespaces`";
 
 /// What one list shows.
 #[derive(Default)]
@@ -22,49 +25,57 @@ struct Seen {
     unjudged: BTreeMap<String, Option<i64>>,
 }
 
-pub(super) fn check(session: &Session, findings: &mut Findings) -> Result<(), CliError> {
+pub(super) fn check(session: &Session, served: &[Selection], findings: &mut Findings) -> Result<(), CliError> {
     let start = Instant::now();
-    let Some(mut seen) = look(session, findings)? else { return Ok(()) };
+    let Some(mut seen) = look(session, served, findings)? else { return Ok(()) };
     let first = seen.unjudged.clone();
     // An object that has just changed is judged a moment later.
     while seen.is_any_still_unjudged(&first) && start.elapsed() < PATIENCE {
         thread::sleep(INTERVAL);
-        let Some(again) = look(session, findings)? else { return Ok(()) };
+        let Some(again) = look(session, served, findings)? else { return Ok(()) };
         seen = again;
     }
     seen.unjudged.retain(|title, generation| first.get(title) == Some(generation));
-    report(&seen, findings);
+    report(&seen, served, findings);
     Ok(())
 }
 
 /// Lists the SealedSecrets; `None` if that is not possible.
-fn look(session: &Session, findings: &mut Findings) -> Result<Option<Seen>, CliError> {
+fn look(session: &Session, served: &[Selection], findings: &mut Findings) -> Result<Option<Seen>, CliError> {
     let mut seen = Seen::default();
-    match session.look_at_sealed_secrets(|object| seen.add(&object))? {
-        Look::Found(()) => Ok(Some(seen)),
-        // The check of the definitions says it.
-        Look::Absent => Ok(None),
-        Look::Forbidden => {
-            findings.not_checked("the controller's work: you may not list SealedSecrets in all namespaces");
-            Ok(None)
+    for selection in served {
+        match session.look_at_sealed_secrets(selection, |object| seen.add(&object))? {
+            Look::Found(()) => {}
+            // The check of the definitions says it.
+            Look::Absent => return Ok(None),
+            Look::Forbidden => {
+                let place = selection.place();
+                findings.no_right(format!("the controller's work: you may not list SealedSecrets {place}"));
+                return Ok(None);
+            }
         }
     }
+    Ok(Some(seen))
 }
 
-fn report(seen: &Seen, findings: &mut Findings) {
+fn report(seen: &Seen, served: &[Selection], findings: &mut Findings) {
     if seen.total == 0 {
         return findings.not_checked("the controller's work: there is no SealedSecret");
     }
     let total = counted(seen.total, "SealedSecret");
+    let (command, remedy) = match served {
+        [Selection { namespace: None, .. }] => ("waxseal status -A", SEE_LOG_OR_NAME_NAMESPACES),
+        _ => ("waxseal status -n NAMESPACE", SEE_LOG),
+    };
     match seen.unjudged.keys().next() {
         None => findings.ok(format!("the controller has judged every SealedSecret: {}", seen.total)),
         Some(title) => findings.problem(
             format!("the controller has not judged {} of {total}, such as {title}", seen.unjudged.len()),
-            "see if the controller runs, and read its log",
+            remedy,
         ),
     }
     if seen.unready > 0 {
-        findings.info(format!("{} of {total} not Ready: `waxseal status -A` lists them", seen.unready));
+        findings.info(format!("{} of {total} not Ready: `{command}` lists them", seen.unready));
     }
 }
 

@@ -15,7 +15,7 @@ use crate::untrusted_text::name_or_ellipsis;
 
 const NOT_JUDGED: Advice = Advice {
     meaning: "the controller has not judged this version of the SealedSecret yet",
-    remedy: "wait some seconds. If this stays, see if the controller runs",
+    remedy: "wait some seconds. If this stays, see if the controller runs and serves the namespace",
 };
 const UNKNOWN: Advice =
     Advice { meaning: "this version of waxseal does not know the reason", remedy: "update waxseal" };

@@ -1,6 +1,8 @@
 //! `waxseal status --watch`.
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,6 +14,9 @@ use crate::commands::inspect::ReportFormat;
 use crate::error::CliError;
 use crate::streams::{Streams, stdout_closed};
 use crate::table::Columns;
+
+/// The pause before a list is read again because its version has expired.
+const RELIST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Namespace and name.
 type Title = (String, String);
@@ -52,7 +57,8 @@ pub(super) fn run(
             Change::Deleted(object) => printed.deleted(&title(&object), streams),
         })?;
         match end {
-            WatchEnd::Expired => {}
+            // A server whose versions always expire must not be asked without a pause.
+            WatchEnd::Expired => thread::sleep(RELIST_PAUSE),
             WatchEnd::Enough => return Ok(()),
         }
     }
