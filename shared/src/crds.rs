@@ -10,7 +10,7 @@ use crate::sealing_key::SealingKey;
 
 /// Returns both definitions, ready to apply.
 ///
-/// Their annotations keep Helm and Argo CD from deleting them together with a release. When the definition of
+/// Their annotations keep Helm, Argo CD and Flux from deleting them together with a release. When the definition of
 /// SealedSecrets is deleted, Kubernetes deletes every SealedSecret, and then the Secret of each.
 pub fn all() -> [CustomResourceDefinition; 2] {
     let definitions = [
@@ -22,6 +22,7 @@ pub fn all() -> [CustomResourceDefinition; 2] {
         value["metadata"]["annotations"] = json!({
             "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
             "helm.sh/resource-policy": "keep",
+            "kustomize.toolkit.fluxcd.io/prune": "disabled",
         });
         let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         remove_additional_properties_false(schema);

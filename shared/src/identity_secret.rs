@@ -34,7 +34,7 @@ pub enum IdentitySecretError {
     #[error("the identity: {0}")]
     Identity(#[from] HeldKeyError),
     /// It has a state that no key can have.
-    #[error("the data key \"state\" must be Active, Retired or Revoked")]
+    #[error("the data key \"state\" must be Active, Retired or Revoked; update Waxseal, if a newer version wrote it")]
     State,
 }
 
@@ -155,7 +155,7 @@ mod tests {
             ),
             (
                 vec![("identity", good.as_str()), ("state", "hunter2")],
-                "the data key \"state\" must be Active, Retired or Revoked",
+                "the data key \"state\" must be Active, Retired or Revoked; update Waxseal, if a newer version wrote it",
             ),
         ] {
             assert_eq!(read(&data).expect_err("broken").to_string(), said);

@@ -129,7 +129,9 @@ pub enum HeldKeyError {
     #[error(transparent)]
     Future(#[from] FutureCreationTime),
     /// It has a state that no key can have.
-    #[error("its comment \"# state:\" must say Active, Retired or Revoked")]
+    #[error(
+        "its comment \"# state:\" must say Active, Retired or Revoked; update Waxseal, if a newer version wrote it"
+    )]
     State,
 }
 
@@ -373,8 +375,14 @@ mod tests {
             (format!("{file}{bare}\n"), "2 identities in it, where there must be one"),
             (bare, "it has no comment \"# created: TIME\" with an RFC 3339 time, by which keys are ordered"),
             (ahead, "its creation time, 2026-11-21T12:10:01Z, is in the future"),
-            (format!("# state: hunter2\n{file}"), "its comment \"# state:\" must say Active, Retired or Revoked"),
-            (format!("# state:\n{file}"), "its comment \"# state:\" must say Active, Retired or Revoked"),
+            (
+                format!("# state: hunter2\n{file}"),
+                "its comment \"# state:\" must say Active, Retired or Revoked; update Waxseal, if a newer version wrote it",
+            ),
+            (
+                format!("# state:\n{file}"),
+                "its comment \"# state:\" must say Active, Retired or Revoked; update Waxseal, if a newer version wrote it",
+            ),
         ] {
             let error = read_held_key(text.as_bytes(), now()).expect_err(said);
             assert_eq!(error.to_string(), said);

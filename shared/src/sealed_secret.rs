@@ -264,7 +264,7 @@ fn encrypted_data_schema(_: &mut SchemaGenerator) -> Schema {
             "maxLength": format::longest_token(),
             "x-kubernetes-validations": [rule(
                 &format!("self.size() >= {shortest} && self.startsWith('wax1.e') && self.charAt(16) == '.'"),
-                "not a sealed value: expected \"wax1.ENVELOPE.…\"; seal the plain value with `waxseal seal`",
+                "not a sealed value that this version knows: expected \"wax1.ENVELOPE.…\"; seal a plain value with `waxseal seal`",
             )],
         },
         "x-kubernetes-validations": [rule(

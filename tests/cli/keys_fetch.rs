@@ -354,7 +354,7 @@ fn a_file_that_is_not_a_keys_file_is_not_overwritten() {
             &folder.read("cluster.yaml").replace("Active", "Actve"),
             ":9:10".to_owned(),
             "spec.state: must be one of Active, Retired, Revoked",
-            "",
+            "hint: update Waxseal, if a newer version wrote this\n",
         ),
     ] {
         folder.write("prod.yaml", text);

@@ -54,6 +54,7 @@ mod keys_states;
 mod keys_usage;
 mod kill;
 mod memory;
+mod newer_versions;
 mod open;
 mod output_files;
 mod passphrases;

@@ -130,7 +130,7 @@ fn a_moved_renamed_or_edited_value_does_not_open() {
     );
     open(sealed.replace("    A: wax1", "    A: wax2")).fails(
         3,
-        "error: <stdin>:1: shop/db: Malformed: spec.encryptedData.A: not a sealed value: expected \"wax1.ENVELOPE.…\"\n",
+        "error: <stdin>:1: shop/db: Malformed: spec.encryptedData.A: not a sealed value that this version knows: expected \"wax1.ENVELOPE.…\"\n",
     );
 }
 
@@ -175,7 +175,7 @@ fn nothing_is_printed_if_any_input_is_invalid() {
     let broken = format!("{sealed}---\n{}", sealed.replace("    A: wax1", "    A: wax2"));
     let line = sealed.lines().count() + 1;
     let stderr = format!(
-        "error: <stdin>:{line}: shop/db: Malformed: spec.encryptedData.A: not a sealed value: expected \"wax1.ENVELOPE.…\"\n"
+        "error: <stdin>:{line}: shop/db: Malformed: spec.encryptedData.A: not a sealed value that this version knows: expected \"wax1.ENVELOPE.…\"\n"
     );
     for identity in ["cluster.key", "other.key"] {
         open(identity, &broken).fails(3, &stderr);

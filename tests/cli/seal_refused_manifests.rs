@@ -154,7 +154,7 @@ fn plain_values_in_a_sealed_secret_are_refused() {
         (
             "spec: {encryptedData: {A: a long value}}\n",
             27,
-            "spec.encryptedData.A: not a sealed value: expected \"wax1.ENVELOPE.…\"",
+            "spec.encryptedData.A: not a sealed value that this version knows: expected \"wax1.ENVELOPE.…\"",
         ),
     ] {
         assert_near_secret(&format!("{HEAD}{spec}"), 4, column, &format!("{message}\n{HINT}"));

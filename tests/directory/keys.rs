@@ -340,7 +340,8 @@ fn a_state_that_no_key_has_is_refused() {
     let identity = fs::read_to_string(machine.key(&file)).expect("text");
     write_private(&machine.key(&file), &format!("# state: revoked\n{identity}"));
     let log = machine.once().fails();
-    let said =
-        format!("the key keys/{file} is not used: its comment \\\"# state:\\\" must say Active, Retired or Revoked");
+    let said = format!(
+        "the key keys/{file} is not used: its comment \\\"# state:\\\" must say Active, Retired or Revoked; update Waxseal, if a newer version wrote it"
+    );
     assert!(log.contains(&said), "{log}");
 }

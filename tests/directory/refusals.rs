@@ -21,10 +21,12 @@ fn assert_last_good_stays(machine: &Machine) {
 
 #[test]
 fn the_last_good_secret_stays_whatever_happens_to_its_manifest() {
-    let breakages: [(&str, &str, &str, &str); 5] = [
+    let breakages: [(&str, &str, &str, &str); 7] = [
         ("spec:", "spec: [", "Malformed", "db.yaml:"),
         ("spec:", "spec:\n  scoep: Strict", "Malformed", "db.yaml:7:3: spec: unknown field \"scoep\" (did you mean"),
-        ("wax1.", "wax2.", "Malformed", "spec.encryptedData.password: "),
+        ("wax1.", "wax2.", "Malformed", "spec.encryptedData.password: not a sealed value that this version knows"),
+        ("v1alpha1", "v1beta1", "Malformed", "a SealedSecret of a version that is not known (update waxseal)"),
+        ("spec:", "spec:\n  colour: red", "Malformed", "unknown field \"colour\" (update Waxseal, if a newer version"),
         (
             "metadata:",
             "metadata:\n  generateName: db-",

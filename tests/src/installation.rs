@@ -33,9 +33,9 @@ pub const SERVICE_ACCOUNT: &str = "waxseal-controller";
 /// The context in the controller's kubeconfig.
 pub const CONTEXT: &str = "waxseal-test";
 
-const DEFINITIONS: &str = include_str!("../../deploy/kustomize/base/crds.yaml");
+const DEFINITIONS: &str = include_str!("../../deploy/kustomize/definitions/crds.yaml");
 const BASE: [&str; 5] = [
-    include_str!("../../deploy/kustomize/base/namespace.yaml"),
+    include_str!("../../deploy/kustomize/definitions/namespace.yaml"),
     include_str!("../../deploy/kustomize/base/rights.yaml"),
     include_str!("../../deploy/kustomize/base/user-roles.yaml"),
     include_str!("../../deploy/kustomize/base/deployment.yaml"),

@@ -17,11 +17,13 @@ use waxseal_shared::sealing_key::SealingKey;
 use waxseal_tests::assets;
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{KEY_NAMESPACE, SERVICE_ACCOUNT, deployed_pod};
+use waxseal_tests::waiting;
 
 use crate::kustomize::{
-    does_the_job, does_the_job_of, on_empty_cluster, only_restricted_pods, overlay, recovery_recipient,
+    does_the_job, does_the_job_of, kubectl, on_empty_cluster, only_restricted_pods, overlay, recovery_recipient,
 };
 use crate::registration::{Context, Error, Test, TestResult};
+use crate::removal::COLLECTED;
 use crate::sealing::{create, opaque, run, seal_with, with_reason};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -80,12 +82,12 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-fn chart() -> String {
+pub(crate) fn chart() -> String {
     format!("{REPOSITORY}/deploy/chart")
 }
 
 /// Runs helm without the settings of the user.
-fn helm(folder: &Path, arguments: &[&str]) -> Result<String, Error> {
+pub(crate) fn helm(folder: &Path, arguments: &[&str]) -> Result<String, Error> {
     let mut helm = Command::new(assets::helm()?);
     run(helm.env_clear().env("HOME", folder).args(arguments), "")
 }
@@ -95,8 +97,11 @@ fn template(folder: &Path, arguments: &[&str]) -> Result<String, Error> {
     helm(folder, &[&["template", "waxseal", &chart, "-n", KEY_NAMESPACE], arguments].concat())
 }
 
+/// Renders a kustomization and the definitions, which the chart has too.
 fn build(kustomization: &Path) -> Result<String, Error> {
-    run(Command::new(assets::kustomize()?).env_clear().arg("build").arg(kustomization), "")
+    let build = |folder: &Path| run(Command::new(assets::kustomize()?).env_clear().arg("build").arg(folder), "");
+    let definitions = build(&Path::new(REPOSITORY).join("deploy/kustomize/definitions"))?;
+    Ok(format!("{definitions}---\n{}", build(kustomization)?))
 }
 
 /// The objects of a stream by kind, namespace and name, without the Namespace, which no chart creates. The order of
@@ -343,12 +348,8 @@ async fn conform(context: &Context) -> TestResult {
 
 async fn life(context: &Context, cluster: &Cluster) -> TestResult {
     let folder = cluster.folder();
-    let mut kubectl = Command::new(&context.assets.kubectl);
-    kubectl.env_clear().env("HOME", folder).env("KUBECONFIG", cluster.admin_kubeconfig());
-    kubectl
-        .args(["apply", "--server-side", "-f"])
-        .arg(Path::new(REPOSITORY).join("deploy/kustomize/base/namespace.yaml"));
-    run(&mut kubectl, "")?;
+    let manifest = Path::new(REPOSITORY).join("deploy/kustomize/definitions/namespace.yaml");
+    run(kubectl(context, cluster).args(["apply", "--server-side", "-f"]).arg(manifest), "")?;
     let kubeconfig = cluster.admin_kubeconfig().to_str().ok_or("a path")?;
     let chart = chart();
     let release = |command: &[&str], values: &[&str]| {
@@ -380,7 +381,20 @@ async fn life(context: &Context, cluster: &Cluster) -> TestResult {
     assert!(namespace.api::<SealedSecret>().get_opt("db").await?.is_some());
     release(&["install", "waxseal", &chart], &[])?;
     assert_eq!(Kept::of(cluster, namespace.api()).await?, before);
-    Ok(())
+
+    release(&["uninstall", "waxseal"], &[])?;
+    for command in notes.lines().filter_map(|line| line.strip_prefix("  kubectl ")) {
+        run(kubectl(context, cluster).args(command.split(' ')), "")?;
+    }
+    let identities = Api::<Secret>::namespaced(cluster.client(), KEY_NAMESPACE);
+    let of_type = ListParams::default().fields("type=waxseal.dev/sealing-key");
+    assert!(identities.list(&of_type).await?.items.is_empty());
+    assert!(
+        Api::<CustomResourceDefinition>::all(cluster.client()).list(&ListParams::default()).await?.items.is_empty()
+    );
+    let secrets = namespace.api::<Secret>();
+    let is_collected = async || secrets.get_opt("db").await.ok()?.is_none().then_some(());
+    Ok(waiting::until("the end of the Secret", COLLECTED, is_collected).await?)
 }
 
 /// Neither release is in the namespace waxseal-system. The first brings the definitions.

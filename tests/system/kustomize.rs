@@ -31,7 +31,7 @@ configMapGenerator:
 
 /// An overlay that changes the names of the base.
 const OTHER_NAMES: &str = "
-resources: [../deploy/kustomize/base]
+resources: [../deploy/kustomize/definitions, ../deploy/kustomize/base]
 components: [../deploy/kustomize/components/admission-policy]
 namespace: sealing
 namePrefix: prod-
@@ -67,11 +67,18 @@ pub(crate) fn on_empty_cluster(
     })
 }
 
-/// Applies a kustomization as the README says.
-fn apply(context: &Context, cluster: &Cluster, kustomization: &Path) -> Result<String, Error> {
+/// kubectl with the rights of an administrator, and without the settings of the user.
+pub(crate) fn kubectl(context: &Context, cluster: &Cluster) -> Command {
     let mut kubectl = Command::new(&context.assets.kubectl);
     kubectl.env_clear().env("HOME", cluster.folder()).env("KUBECONFIG", cluster.admin_kubeconfig());
-    run(kubectl.args(["apply", "--server-side", "-k"]).arg(kustomization), "")
+    kubectl
+}
+
+/// Applies the definitions and a kustomization as the README says.
+fn apply(context: &Context, cluster: &Cluster, kustomization: &Path) -> Result<String, Error> {
+    let definitions = Path::new(REPOSITORY).join("deploy/kustomize/definitions");
+    let apply = |folder: &Path| run(kubectl(context, cluster).args(["apply", "--server-side", "-k"]).arg(folder), "");
+    Ok(apply(&definitions)? + &apply(kustomization)?)
 }
 
 /// Writes the kustomization of an overlay beside a link to `deploy`: kustomize follows relative paths only.

@@ -26,6 +26,7 @@ mod kustomize;
 mod materialise;
 mod missing_rights;
 mod namespaced;
+mod newer_versions;
 mod peers;
 mod planted_keys;
 mod python_vectors;
@@ -35,6 +36,7 @@ mod readme_rotating;
 mod refusals;
 mod registration;
 mod release;
+mod removal;
 mod rights;
 mod rotation;
 mod sealing;
@@ -42,6 +44,7 @@ mod startup;
 mod status;
 mod steadiness;
 mod stolen_token;
+mod upgrade;
 mod user_roles;
 mod wraps;
 mod year;
@@ -101,18 +104,21 @@ fn tests() -> Vec<Test> {
         materialise::tests(),
         missing_rights::tests(),
         namespaced::tests(),
+        newer_versions::tests(),
         planted_keys::tests(),
         readme::tests(),
         readme_recovery::tests(),
         readme_rotating::tests(),
         refusals::tests(),
         release::tests(),
+        removal::tests(),
         rights::tests(),
         rotation::tests(),
         python_vectors::tests(),
         startup::tests(),
         status::tests(),
         stolen_token::tests(),
+        upgrade::tests(),
         user_roles::tests(),
         wraps::tests(),
     ];

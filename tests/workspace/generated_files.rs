@@ -6,7 +6,7 @@ use crate::architecture::{dependencies, root};
 
 #[test]
 fn the_definitions_in_deploy_match_the_code() {
-    const PATH: &str = "deploy/kustomize/base/crds.yaml";
+    const PATH: &str = "deploy/kustomize/definitions/crds.yaml";
     let shipped = std::fs::read_to_string(root().join(PATH)).expect(PATH);
     assert!(
         shipped == waxseal_shared::crds::to_yaml(),

@@ -36,7 +36,8 @@ use crate::log;
 
 /// A reconcile ends after this time, however slowly the API server answers.
 const DEADLINE: Duration = Duration::from_secs(30);
-const MALFORMED: &str = "spec: a field is unknown, is missing or has the wrong type";
+const MALFORMED: &str =
+    "spec: a field is unknown, is missing or has the wrong type; update Waxseal, if a newer version wrote this";
 
 /// What every reconcile needs.
 pub(super) struct Context {

@@ -93,7 +93,7 @@ impl WatchFailures {
         match error {
             kube::Error::Api(status) if status.code == 404 => {
                 format!(
-                    "{failure}: the definition is missing; run `kubectl apply --server-side -f deploy/kustomize/base/crds.yaml`"
+                    "{failure}: the definition is missing; run `kubectl apply --server-side -k deploy/kustomize/definitions`"
                 )
             }
             _ => failure,

@@ -104,7 +104,7 @@ checks! {
     /// FORMAT.md §6.7: the data key is canonical.
     DataKey = "data-key" gives Malformed: "a data key must be 1 to 253 letters, digits, '-', '_' and '.', not '.' and not beginning with '..'",
     /// FORMAT.md §6.7: the token is of version 1.
-    TokenVersion = "token-version" gives Malformed: "not a sealed value: expected \"wax1.ENVELOPE.…\"",
+    TokenVersion = "token-version" gives Malformed: "not a sealed value that this version knows: expected \"wax1.ENVELOPE.…\"",
     /// FORMAT.md §6.7: the token has its three parts.
     TokenParts = "token-parts" gives Malformed: "not a sealed value: expected \"wax1.ENVELOPE.…\"",
     /// FORMAT.md §6.7: the envelope id in the token is canonical.

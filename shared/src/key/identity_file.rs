@@ -29,12 +29,29 @@ pub enum IdentityFileError {
         /// The line, counted from 1.
         line: usize,
     },
+    /// A line is an identity of another kind.
+    #[error("line {line}: an identity of a kind that is not known; update Waxseal, if a newer version made it")]
+    Kind {
+        /// The line, counted from 1.
+        line: usize,
+    },
     /// The file contains no identity.
     #[error("no identity in it")]
     Empty,
     /// It is encrypted; [`ProtectedIdentityFile`](super::ProtectedIdentityFile) reads it.
     #[error("it is encrypted, but a plain identity file is needed")]
     Encrypted,
+}
+
+impl IdentityFileError {
+    fn of_line(text: &str, line: usize) -> Self {
+        let kind = text.rsplit_once('1').and_then(|(kind, _)| kind.strip_prefix("AGE-SECRET-KEY-"));
+        match kind {
+            None | Some("" | "PQ-") => Self::Line { line },
+            Some(kind) if kind.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') => Self::Kind { line },
+            Some(_) => Self::Line { line },
+        }
+    }
 }
 
 impl IdentityFile {
@@ -50,7 +67,7 @@ impl IdentityFile {
             if line.starts_with('#') {
                 file.created_at = file.created_at.or_else(|| line.strip_prefix(CREATED)?.trim().parse().ok());
             } else if !line.is_empty() {
-                let identity = Identity::parse(line).map_err(|_| IdentityFileError::Line { line: index + 1 })?;
+                let identity = Identity::parse(line).map_err(|_| IdentityFileError::of_line(line, index + 1))?;
                 file.identities.push(identity);
             }
         }

@@ -8,6 +8,9 @@ use super::node::Node;
 use super::position::Position;
 use crate::names::DataKey;
 
+/// The hint for what a newer version may have written.
+pub(super) const UPDATE: &str = "update Waxseal, if a newer version wrote this";
+
 /// Why a manifest was refused.
 ///
 /// Its text is a lower-case fragment that begins with the path of the field, if there is one (`stringData.LEVEL: …`).
@@ -17,6 +20,8 @@ use crate::names::DataKey;
 pub struct ManifestError {
     text: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
+    /// Whether a newer version may know the name or the word that this version does not know.
+    is_unknown: bool,
     /// The offset of the fault in the document. `Tree::located` or `Document::located` computes the position from it.
     offset: Option<usize>,
     /// The bytes of the node that its path leads to.
@@ -50,15 +55,33 @@ impl fmt::Display for ManifestWarning {
 
 impl ManifestError {
     pub(super) fn new(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { text: text.into(), hint: None, offset: None, path_range: None, position: None, path: Box::default() }
+        Self {
+            text: text.into(),
+            hint: None,
+            is_unknown: false,
+            offset: None,
+            path_range: None,
+            position: None,
+            path: Box::default(),
+        }
     }
 
     pub(super) fn unknown_field(name: &str, known: &[&str]) -> Self {
-        let error = Self::new(format!("unknown field {:?}", shown(name)));
+        let error = Self { is_unknown: true, ..Self::new(format!("unknown field {:?}", shown(name))) };
         match known.iter().find(|field| is_slip_of(name, field)) {
             Some(field) => error.with_hint(format!("did you mean {field:?}?")),
             None => error,
         }
+    }
+
+    pub(super) fn unknown_word(known: &[&str]) -> Self {
+        Self { is_unknown: true, ..Self::new(format!("must be one of {}", known.join(", "))) }
+    }
+
+    /// For an object of Waxseal's own kinds: a field or a word that is not known, and is no slip of the pen, gets the hint
+    /// that a newer version may have written it.
+    pub(super) fn suggest_update(self) -> Self {
+        if self.is_unknown && self.hint.is_none() { self.with_hint(UPDATE) } else { self }
     }
 
     pub(super) fn with_hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {

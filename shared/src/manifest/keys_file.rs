@@ -4,14 +4,15 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::error::ManifestError;
+use super::error::{ManifestError, UPDATE};
 use super::node::Node;
 use super::object::Object;
 use super::position::Position;
 use super::stream::split;
 use super::writer::Format;
 use super::writer::{ListItem, write, write_list};
-use crate::api_group::API_VERSION;
+use crate::api_group::{API_VERSION, PREFIX};
+use crate::key::RecipientError;
 use crate::sealing_key::{KeyRole, PublishedKey, SealingKey, SealingKeyError, SealingKeySpec};
 
 /// The greatest number of keys in one file, far more than a cluster ever has. Each key is compared with all keys before
@@ -135,8 +136,13 @@ fn add_key(
     type_of_object: (Option<&str>, Option<&str>),
     keys: &mut Vec<PublishedKey>,
 ) -> Result<(), ManifestError> {
-    if type_of_object != (Some(API_VERSION), Some("SealingKey")) {
-        return Err(ManifestError::new("not a SealingKey").at(object).with_hint(HINT));
+    match type_of_object {
+        (Some(API_VERSION), Some("SealingKey")) => {}
+        (Some(version), Some("SealingKey" | "SealingKeyList")) if version.starts_with(PREFIX) => {
+            let error = ManifestError::new("a SealingKey of a version that is not known");
+            return Err(error.at(object).with_hint("update waxseal"));
+        }
+        _ => return Err(ManifestError::new("not a SealingKey").at(object).with_hint(HINT)),
     }
     let key = read_key(object)?;
     let id = key.recipient.key_id();
@@ -152,14 +158,16 @@ fn add_key(
 }
 
 fn read_key(object: &Node) -> Result<PublishedKey, ManifestError> {
-    let fields = SealingKeyFields::deserialize(object)?;
+    let fields = SealingKeyFields::deserialize(object).map_err(ManifestError::suggest_update)?;
     PublishedKey::decode(&SealingKey::new(fields.metadata.name, fields.spec)).map_err(|error| {
+        let is_of_unknown_kind = error == SealingKeyError::Recipient(RecipientError::Unknown);
         let (path, text) = match error {
             SealingKeyError::Recipient(error) => (["spec", "recipient"], error.to_string()),
             SealingKeyError::CreatedAt => (["spec", "createdAt"], "not an RFC 3339 time".to_owned()),
             SealingKeyError::Name(id) => (["metadata", "name"], format!("must be {id}, the key id of its recipient")),
         };
-        ManifestError::new(text).at(object.value(&path).unwrap_or(object))
+        let error = ManifestError::new(text).at(object.value(&path).unwrap_or(object));
+        if is_of_unknown_kind { error.with_hint(UPDATE) } else { error }
     })
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::MAX_OBJECT_BYTES;
-use super::error::ManifestError;
+use super::error::{ManifestError, UPDATE};
 use super::metadata::MetadataFields;
 use super::node::Node;
 use crate::format::{Check, Fault};
@@ -30,7 +30,7 @@ pub(super) fn read(root: &Node) -> Result<SealedSecret, ManifestError> {
     if root.json_bytes() > MAX_OBJECT_BYTES {
         return Err(ManifestError::new("larger than 1.5 MiB, which is the limit for an object").at(root));
     }
-    let fields = SealedSecretFields::deserialize(root)?;
+    let fields = SealedSecretFields::deserialize(root).map_err(ManifestError::suggest_update)?;
     let metadata = fields.metadata.checked(root)?;
     let not_empty = |strings: BTreeMap<_, _>| Some(strings).filter(|strings| !strings.is_empty());
     let mut sealed = SealedSecret::new(metadata.name.as_str(), fields.spec);
@@ -49,13 +49,17 @@ pub(super) fn refuse_plain_values(root: &Node) -> Result<(), ManifestError> {
         }
     }
     for (_, value) in root.value(&["spec", "encryptedData"]).into_iter().flat_map(Node::entries) {
-        if value.string().is_some_and(|text| !text.starts_with("wax1.")) {
-            return Err(ManifestError::new(Fault::from(Check::TokenVersion).to_string())
-                .at(value)
-                .with_hint(SEAL_THEM));
-        }
+        let Some(text) = value.string().filter(|text| !text.starts_with("wax1.")) else { continue };
+        let hint = if is_token_of_some_version(text) { UPDATE } else { SEAL_THEM };
+        return Err(ManifestError::new(Fault::from(Check::TokenVersion).to_string()).at(value).with_hint(hint));
     }
     Ok(())
+}
+
+/// Whether a value begins with `wax`, the number of a version and a dot, as tokens do.
+fn is_token_of_some_version(text: &str) -> bool {
+    let version = text.strip_prefix("wax").and_then(|rest| Some(rest.split_once('.')?.0));
+    version.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -169,7 +173,7 @@ status: {anything: [1]}
             };
             sealed.check_values()
         };
-        let token = "not a sealed value: expected \"wax1.ENVELOPE.…\"";
+        let token = "not a sealed value that this version knows: expected \"wax1.ENVELOPE.…\"";
         for (spec, expected, place) in [
             ("stringData: {A: b}", "stringData: these values are not sealed".to_owned(), (4, 1)),
             ("spec: {data: {A: aGk=}}", "spec.data: these values are not sealed".to_owned(), (4, 8)),
@@ -180,6 +184,12 @@ status: {anything: [1]}
             let error = check(spec).expect_err(spec);
             assert_eq!((error.to_string(), error.place()), (expected, Some(place)), "{spec}");
             assert_eq!(error.hint(), Some("put plain values into a Secret, and seal that"));
+        }
+        let newer = check("spec: {encryptedData: {A: wax2.x}}").expect_err("a newer version");
+        assert_eq!(newer.hint(), Some("update Waxseal, if a newer version wrote this"));
+        for plain in ["wax.x", "waxen.x", "wax2", "WAX2.x"] {
+            let error = check(&format!("spec: {{encryptedData: {{A: {plain}}}}}")).expect_err(plain);
+            assert_eq!(error.hint(), Some("put plain values into a Secret, and seal that"), "{plain}");
         }
         for (spec, expected) in [
             ("spec: {template: {data: {A: b}}}", "spec.template: unknown field \"data\""),

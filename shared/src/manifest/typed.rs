@@ -106,7 +106,7 @@ impl de::Error for ManifestError {
     }
 
     fn unknown_variant(_: &str, expected: &'static [&'static str]) -> Self {
-        Self::new(format!("must be one of {}", expected.join(", ")))
+        Self::unknown_word(expected)
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {

@@ -18,7 +18,7 @@ pub(super) enum KeyError {
     Api { operation: String, error: kube::Error },
     #[error("failed to {operation}: no complete answer within {} s", DEADLINE.as_secs())]
     TooSlow { operation: String },
-    #[error("failed to {operation}: the cluster does not know this kind; apply deploy/kustomize/base/crds.yaml")]
+    #[error("failed to {operation}: the cluster does not know this kind; apply deploy/kustomize/definitions/crds.yaml")]
     UnknownKind { operation: String },
     #[error(
         "failed to make the first sealing key: a Secret {} exists and is not an identity Secret; delete it, or move \
@@ -37,6 +37,11 @@ pub(super) enum KeyError {
         successor_name(of)
     )]
     SuccessorNameTaken { of: KeyId },
+    #[error(
+        "failed to carry out the state that the SealingKey {0} requests: it must be Active, Retired or Revoked; update \
+         Waxseal, if a newer version wrote it"
+    )]
+    UnknownState(KeyId),
     #[error(
         "failed to write the state {state} to the identity Secret {name}: the Secret is immutable; \
          replace it by a Secret that is not immutable and has \"{state}\" under the data key \"state\""
@@ -118,7 +123,7 @@ mod tests {
             (answer(404, "NotFound"), "failed to list the SealingKeys: HTTP 404 NotFound"),
             (
                 answer(404, "NotFound").with_404_as_unknown_kind(),
-                "failed to list the SealingKeys: the cluster does not know this kind; apply deploy/kustomize/base/crds.yaml",
+                "failed to list the SealingKeys: the cluster does not know this kind; apply deploy/kustomize/definitions/crds.yaml",
             ),
             (answer(403, "Forbidden").with_404_as_unknown_kind(), "failed to list the SealingKeys: HTTP 403 Forbidden"),
             (no_answer(), "failed to list the SealingKeys: no answer"),

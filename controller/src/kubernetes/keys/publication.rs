@@ -129,6 +129,9 @@ impl Publication {
         present: Option<&'a Published>,
     ) -> Result<Option<Cow<'a, Published>>, KeyError> {
         let Some(object) = present else { return Ok(self.create(key).await?.map(Cow::Owned)) };
+        if has_unknown_state(object, key) {
+            return Err(KeyError::UnknownState(key.recipient.key_id().clone()));
+        }
         let Some(published) = decode(object).filter(|published| is_publication_of(published, key)) else {
             self.remove(object).await?;
             return Ok(self.create(key).await?.map(Cow::Owned));
@@ -150,6 +153,8 @@ impl Publication {
         let is_planted = |published: &PublishedKey| {
             !recovery.iter().any(|key| is_publication_of(published, key)) && must_be_removed(published, held, broken)
         };
+        let own = || held.iter().map(HeldKey::published).chain(recovery);
+        let is_newer = |object: &Published| own().any(|key| has_unknown_state(object, key));
         let start = Instant::now();
         let mut failures = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
@@ -162,7 +167,7 @@ impl Publication {
                 }
             };
             for object in &page.items {
-                if decode(object).is_none_or(|published| is_planted(&published)) {
+                if decode(object).map_or_else(|| !is_newer(object), |published| is_planted(&published)) {
                     failures.extend(self.remove(object).await.err());
                 }
                 if start.elapsed() > LONGEST_REMOVAL {
@@ -279,6 +284,18 @@ impl Publication {
 
 fn patch_params() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// Whether a SealingKey shows this key, but requests a state that this program does not know. A newer version may have
+/// written the request: it must not be lost.
+fn has_unknown_state(object: &Published, key: &PublishedKey) -> bool {
+    let is_unknown = |word| KeyState::parse(word).is_none();
+    if !object.data["spec"]["state"].as_str().is_some_and(is_unknown) {
+        return false;
+    }
+    let mut known = object.clone();
+    known.data["spec"]["state"] = json!(key.state);
+    decode(&known).is_some_and(|published| is_publication_of(&published, key))
 }
 
 fn decode(object: &Published) -> Option<PublishedKey> {
