@@ -9,13 +9,14 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use waxseal_tests::cluster::Cluster;
-use waxseal_tests::installation::{self, Controller};
+use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, deployed_pod};
 use waxseal_tests::processes::{Process, ProcessGroup};
 use waxseal_tests::terminal::{self, Shown, Terminal};
-use waxseal_tests::{target_folder, waiting};
+use waxseal_tests::{assets, target_folder, waiting};
 
 use crate::backup::delete_all;
 use crate::key_namespace::Keys;
+use crate::kustomize::{does_the_job, on_empty_cluster};
 use crate::registration::{Context, Error, Test, TestResult};
 
 const README: &str = include_str!("../../README.md");
@@ -35,6 +36,8 @@ for name in prod staging; do kubectl config set-context "$name" --cluster "$(fie
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
+        on_empty_cluster("readme::installing_by_helm_works_as_written", install_by_helm),
+        on_empty_cluster("readme::installing_by_kustomize_works_as_written", install_by_kustomize),
         Test::blocking("readme::the_quick_start_works_as_written", quick_start),
         Test::blocking("readme::changing_a_value_works_as_written", changing_a_value),
         Test::blocking("readme::without_kubernetes_works_as_written", without_kubernetes),
@@ -135,6 +138,52 @@ fn logged_fingerprint(log: &Path) -> Result<String, Error> {
         Some(format!("sha256:{}", digest.get(..64)?))
     });
     Ok(fingerprint?)
+}
+
+/// The commands to install from a clone: by Helm, and by Kustomize.
+fn install_commands() -> Result<[&'static str; 2], Error> {
+    let heading = "\n### From a clone\n";
+    let [programs, helm, kustomize] = blocks(heading, "sh")?[..] else { return Err("not three blocks".into()) };
+    // Both would build for minutes. The tests build the same program and the same image.
+    assert!(programs.starts_with("cargo install --locked --path cli\n"), "{programs}");
+    let [image] = blocks(heading, "bash")?[..] else { return Err("not one block for the image".into()) };
+    for part in ["deploy/image/build-binary target/image\n", "--file deploy/image/Containerfile "] {
+        assert!(image.contains(part), "{image}");
+    }
+    Ok([helm, kustomize])
+}
+
+/// A person with a clone, and with helm in `PATH`.
+fn person_with_clone(context: &Context, cluster: &Cluster) -> Result<Person, Error> {
+    let mut person = Person::new(context, Some(cluster.admin_kubeconfig().to_owned()))?;
+    symlink(Path::new(REPOSITORY).join("deploy"), person.folder().join("deploy"))?;
+    let helm = assets::helm()?.parent().ok_or("no folder")?.to_owned();
+    person.path = std::env::join_paths([helm].into_iter().chain(std::env::split_paths(&person.path)))?;
+    Ok(person)
+}
+
+async fn install_by_helm(context: &Context, cluster: &Cluster) -> TestResult {
+    let [helm, _] = install_commands()?;
+    let said = person_with_clone(context, cluster)?.pastes(helm, &[])?;
+    assert!(said.contains("waxseal keys fetch --context"), "{said}");
+    the_installation_works(context, cluster).await
+}
+
+async fn install_by_kustomize(context: &Context, cluster: &Cluster) -> TestResult {
+    let [_, kustomize] = install_commands()?;
+    let person = person_with_clone(context, cluster)?;
+    let [kustomization] = blocks("\n### From a clone\n", "yaml")?[..] else { return Err("not one file".into()) };
+    fs::write(person.folder().join("kustomization.yaml"), kustomization)?;
+    person.pastes(kustomize, &[])?;
+    the_installation_works(context, cluster).await
+}
+
+async fn the_installation_works(context: &Context, cluster: &Cluster) -> TestResult {
+    let pod = deployed_pod(cluster, KEY_NAMESPACE).await?;
+    let image = concat!("registry.example.com/waxseal-controller:", env!("CARGO_PKG_VERSION"));
+    assert_eq!(pod.containers[0].image.as_deref(), Some(image));
+    let namespace = cluster.namespace("installed").await?;
+    does_the_job(context, cluster, &namespace).await
 }
 
 fn quick_start(context: &Context) -> TestResult {
