@@ -289,7 +289,12 @@ fn json_has_verdict_text_and_remedy() {
 #[test]
 fn what_is_not_an_api_server_does_not_answer_as_one() {
     let folder = folder();
-    for (status, body) in [("200 OK", "<html>Log in</html>"), ("302 Found", ""), ("500 Internal Server Error", "{}")] {
+    for (status, body) in [
+        ("200 OK", "<html>Log in</html>"),
+        ("302 Found", ""),
+        ("404 Not Found", ""),
+        ("500 Internal Server Error", "{}"),
+    ] {
         point_at(
             &folder,
             serve_with(move |mut stream| {

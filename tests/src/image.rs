@@ -2,7 +2,7 @@
 //!
 //! The image is built as an OCI layout, without a container engine. A Pod gives a program the files of the image and of
 //! the ServiceAccount, an environment, and a user. [`Image::pod_command`] does so with namespaces of the kernel. No node
-//! takes part, so there are no limits of resources, no seccomp profile and no network of its own.
+//! takes part: there are no limits of resources and no seccomp profile, and the program shares the network of the machine.
 
 use std::fs::{self, File};
 use std::io;
@@ -58,7 +58,7 @@ pub struct Image {
     layout: PathBuf,
 }
 
-/// Builds the static program with `deploy/image/build-binary`, and the image in a folder that must exist. Progress is on
+/// Builds the static program with `deploy/image/build-binary`, and the image, in a folder that it makes. Progress is on
 /// stderr: the first build takes minutes.
 pub fn build(folder: &Path) -> Result<Image, Error> {
     say("building the static program of the image: 5 minutes on two cores, and seconds if nothing has changed");
@@ -69,7 +69,7 @@ pub fn build(folder: &Path) -> Result<Image, Error> {
     assemble(&context, &folder.join("layout"))
 }
 
-/// Builds the image of a folder with the program of each architecture.
+/// Builds the image for this machine from a context that `build-binary` has filled.
 pub fn assemble(context: &Path, layout: &Path) -> Result<Image, Error> {
     let mut builder = Command::new(assets::image_builder()?);
     builder.arg(Path::new(SOURCES).join("Containerfile")).args([context, layout]);

@@ -6,13 +6,13 @@
 //! | --- | --- | --- |
 //! | `tests/cli` | `waxseal`, as a process | the programs |
 //! | `tests/directory` | `waxseal-controller directory`, as a process on folders | the programs |
-//! | `tests/system` | both programs on a real API server | the cluster, age, Node.js, Python |
+//! | `tests/system` | both programs on a real API server | the cluster, the image, age, Node.js, Python |
 //! | `tests/controller` | `waxseal-controller kubernetes`, as a process without an API server | the programs |
 //! | `tests/workspace` | the architecture of the crates, generated files, the vectors, the seeds of the fuzz targets, the files of a release | nothing else |
 //! | `tests/allocator` | the allocator that wipes freed memory | nothing else |
 //! | `tests/clock` | no tests: the library that replaces the wall clock of a program | nothing else |
 //! | `tests/fuzz` | the fuzz targets; `cargo test` runs their seeds | nothing else |
-//! | `tests/benches` | times and memory on a real API server | the cluster |
+//! | `tests/benches` | times and memory on a real API server | the cluster, the program of the image |
 //!
 //! # Which module serves what
 //!

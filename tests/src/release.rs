@@ -1,6 +1,6 @@
 //! The files of a release, made from the version and the repository in `Cargo.toml`.
 //!
-//! The same programs and the same `Cargo.lock` give the same bytes: no file holds a time or a random number.
+//! The same programs and the same `Cargo.lock` give the same bytes: no file holds the time of its making or a random number.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
-use crate::registration::{Context, Error, Test, TestResult};
+use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
 use crate::sealing::{DEADLINE, create, opaque, with_reason};
 
 /// A value that neither an answer of the API server nor its audit log may show.
@@ -171,6 +171,7 @@ fn upgrade(context: &Context) -> TestResult {
         }
         version.schema = serde_json::from_value(value)?;
     }
+    let _slot = own_cluster_slot()?;
     let cluster = Cluster::start(&context.assets.kubernetes, &older)?;
     cluster.block_on(async {
         installation::apply(&cluster).await?;

@@ -69,7 +69,7 @@ const ANY_ACCOUNT: &str =
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::blocking("chart::helm_lints_it", lint),
-        Test::blocking("chart::unknown_values_are_refused", unknown_values),
+        Test::blocking("chart::values_of_a_wrong_form_are_refused", unknown_values),
         Test::blocking("chart::every_flag_of_the_controller_is_a_value", flags),
         Test::blocking("chart::names_that_yaml_reads_as_something_else_stay_names", ambiguous_names),
         Test::blocking("chart::every_object_gets_the_labels", labels),

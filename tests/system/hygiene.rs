@@ -18,7 +18,7 @@ use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::vectors::KnownObject;
 use waxseal_tests::{memory, waiting};
 
-use crate::registration::{Context, Error, Test, TestResult};
+use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
 use crate::sealing::{DEADLINE, create, create_plain, opaque, seal_with, with_reason};
 
 /// The number of places in memory that may hold a text of an answer in base64: each connection keeps its last read
@@ -134,6 +134,7 @@ impl Watch {
 }
 
 fn talkative(context: &Context) -> TestResult {
+    let _slot = own_cluster_slot()?;
     let mut cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
     let temporary = cluster.folder().join("temporary");
     fs::create_dir(&temporary)?;

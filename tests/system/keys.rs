@@ -15,7 +15,7 @@ use waxseal_tests::waiting;
 
 use crate::controllers::{start_without_generation, started, started_with_generation, until_warned, warnings};
 use crate::key_namespace::{Keys, MADE, Seen, TYPE, new_identity, secret};
-use crate::registration::{Context, Error, Test, TestResult};
+use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
 use crate::sealing::{DEADLINE, create, patch, sealed, with_reason};
 
 /// The number of rounds that kill the controller.
@@ -335,6 +335,7 @@ async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
 
 /// A controller that starts before the definitions exist logs once what to apply, and continues when they exist.
 fn undefined(context: &Context) -> TestResult {
+    let _slot = own_cluster_slot()?;
     let cluster = Cluster::start(&context.assets.kubernetes, &[])?;
     cluster.block_on(async {
         installation::apply(&cluster).await?;

@@ -13,7 +13,7 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, deployed_pod};
 use waxseal_tests::waiting;
 
-use crate::registration::{Context, Error, Test, TestResult};
+use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
 use crate::sealing::{DEADLINE, create, opaque, run, seal_with, values, with_reason};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -62,6 +62,7 @@ pub(crate) fn on_empty_cluster(
     run: impl AsyncFnOnce(&Context, &Cluster) -> TestResult + Send + 'static,
 ) -> Test {
     Test::blocking(name, |context| {
+        let _slot = own_cluster_slot()?;
         let cluster = Cluster::start(&context.assets.kubernetes, &[])?;
         cluster.block_on(run(context, &cluster))
     })

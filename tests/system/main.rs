@@ -51,7 +51,7 @@ mod year;
 
 use std::error::Error;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use libtest_mimic::{Arguments, Conclusion, Trial};
@@ -164,6 +164,15 @@ fn prepare() -> Result<Context, Box<dyn Error>> {
     installation::fetch_keys(&programs, &controller.kubeconfig, &keys_file)?;
     let seconds = start.elapsed().as_secs_f32();
     eprintln!("started a cluster with Waxseal in it in {seconds:.1} s: {}", cluster.url());
-    let (namespaced_cluster, image) = Default::default();
-    Ok(Context { controller, keys_file, cluster, namespaced_cluster, image, programs, assets, typage, python })
+    Ok(Context {
+        controller,
+        keys_file,
+        cluster,
+        namespaced_cluster: Mutex::default(),
+        image: Mutex::default(),
+        programs,
+        assets,
+        typage,
+        python,
+    })
 }

@@ -17,7 +17,7 @@ use waxseal_tests::{assets, target_folder, waiting};
 use crate::backup::delete_all;
 use crate::key_namespace::Keys;
 use crate::kustomize::{does_the_job, on_empty_cluster};
-use crate::registration::{Context, Error, Test, TestResult};
+use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
 
 const README: &str = include_str!("../../README.md");
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -187,6 +187,7 @@ async fn the_installation_works(context: &Context, cluster: &Cluster) -> TestRes
 }
 
 fn quick_start(context: &Context) -> TestResult {
+    let _slot = own_cluster_slot()?;
     let cluster = Cluster::start(&context.assets.kubernetes, &[])?;
     let mut person = Person::new(context, Some(cluster.admin_kubeconfig().to_owned()))?;
     symlink(Path::new(REPOSITORY).join("deploy"), person.folder().join("deploy"))?;

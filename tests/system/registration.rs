@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use libtest_mimic::{Failed, Trial};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use waxseal_tests::assets::Assets;
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::image::{self, Image};
@@ -67,6 +68,15 @@ impl Context {
 pub(crate) type TestResult = Result<(), Error>;
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// How many tests at once may run clusters of their own. Each takes most of a processor when it starts, and deadlines of
+/// other tests would pass meanwhile.
+static OWN_CLUSTERS: Semaphore = Semaphore::const_new(4);
+
+/// Waits until the test may start a cluster of its own.
+pub(crate) fn own_cluster_slot() -> Result<SemaphorePermit<'static>, Error> {
+    Ok(futures::executor::block_on(OWN_CLUSTERS.acquire())?)
+}
+
 /// A test that runs when the context is ready.
 pub(crate) struct Test {
     name: &'static str,
@@ -85,6 +95,7 @@ impl Test {
         run: impl AsyncFnOnce(&Context, &Cluster) -> TestResult + Send + 'static,
     ) -> Self {
         Self::blocking(name, |context| {
+            let _slot = own_cluster_slot()?;
             let cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
             cluster.block_on(run(context, &cluster))?;
             rights::nothing_else_was_asked_for(&cluster)
@@ -108,6 +119,7 @@ impl Test {
         run: impl AsyncFnOnce(&Context, &Cluster) -> TestResult + Send + 'static,
     ) -> Self {
         Self::blocking(name, |context| {
+            let _slot = own_cluster_slot()?;
             let cluster = Cluster::start_as_in_openshift(&context.assets.kubernetes, &installation::definitions()?)?;
             cluster.block_on(run(context, &cluster))
         })

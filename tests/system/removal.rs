@@ -20,21 +20,21 @@ use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::values;
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// The deadline for the garbage collector, after `--cascade=foreground` has waited for it.
+/// The longest time until the garbage collector has deleted the Secret of a deleted SealedSecret.
 pub(crate) const COLLECTED: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         on_empty_cluster("removal::without_the_controller_everything_of_value_stays", controller),
-        on_empty_cluster("removal::secrets_stay_if_told_so", orphans),
-        on_empty_cluster("removal::everything_goes_if_told_so", everything),
+        on_empty_cluster("removal::cascade_orphan_keeps_the_secrets", orphans),
+        on_empty_cluster("removal::the_last_commands_remove_everything", everything),
     ]
 }
 
-/// The blocks of the README: how to install, remove the controller, keep the Secrets, and remove everything.
+/// The blocks of the README: how to apply the files, remove the controller, keep the Secrets, and remove everything.
 struct Commands {
     person: Person,
-    install: &'static str,
+    apply: &'static str,
     remove_controller: &'static str,
     keep_secrets: &'static str,
     remove_everything: &'static str,
@@ -44,11 +44,11 @@ impl Commands {
     fn new(context: &Context, cluster: &Cluster) -> Result<Self, Error> {
         let person = Person::new(context, Some(cluster.admin_kubeconfig().to_owned()))?;
         symlink(Path::new(REPOSITORY).join("deploy"), person.folder().join("deploy"))?;
-        let [install] = blocks("\n### Upgrading\n", "sh")?[..] else { return Err("not one block".into()) };
+        let [apply] = blocks("\n### Upgrading\n", "sh")?[..] else { return Err("not one block".into()) };
         let [remove_controller, keep_secrets, remove_everything] = blocks("\n### Removing\n", "sh")?[..] else {
             return Err("not three blocks".into());
         };
-        Ok(Self { person, install, remove_controller, keep_secrets, remove_everything })
+        Ok(Self { person, apply, remove_controller, keep_secrets, remove_everything })
     }
 
     fn run(&self, block: &str) -> TestResult {
@@ -63,7 +63,7 @@ async fn installed_and_stopped(
     commands: &Commands,
     namespace: &waxseal_tests::cluster::Namespace,
 ) -> Result<Secret, Error> {
-    commands.run(commands.install)?;
+    commands.run(commands.apply)?;
     does_the_job(context, cluster, namespace).await?;
     commands.run(commands.remove_controller)?;
     let deployments: Api<Deployment> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
@@ -78,8 +78,8 @@ async fn controller(context: &Context, cluster: &Cluster) -> TestResult {
     let before = installed_and_stopped(context, cluster, &commands, &namespace).await?;
     assert_eq!(Keys::of(cluster).identity_names().await?, ["first-sealing-key"]);
     let object = namespace.api::<SealedSecret>().get("db").await?;
-    commands.run(commands.install)?;
-    let again = Controller::start_deployed(cluster, &context.image()?, "again").await?;
+    commands.run(commands.apply)?;
+    let again = Controller::start_deployed(cluster, &context.image()?, KEY_NAMESPACE).await?;
     again.ready().await?;
     let (_, metrics) = again.get("/metrics").await.ok_or("no metrics")?;
     assert!(metrics.contains("waxseal_sealed_secrets{reason=\"Materialised\"} 1\n"), "{metrics}");

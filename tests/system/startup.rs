@@ -12,7 +12,7 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
-use crate::registration::{Context, Test, TestResult};
+use crate::registration::{Context, Test, TestResult, own_cluster_slot};
 use crate::sealing::{DEADLINE, create, opaque, seal_with, sealed, with_reason};
 
 const WATCH_FAILURES: &str = "waxseal_watch_failures_total{kind=\"SealedSecrets\"}";
@@ -116,6 +116,7 @@ fn fetches(cluster: &Cluster) -> Result<usize, crate::registration::Error> {
 /// Several attempts fail, so that the waits between them grow. The restarted API server no longer knows the versions of
 /// the watches. All watches continue within seconds.
 fn outage(context: &Context) -> TestResult {
+    let _slot = own_cluster_slot()?;
     let mut cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
     let (controller, namespace) = cluster.block_on(async {
         installation::apply(&cluster).await?;

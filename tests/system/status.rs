@@ -27,7 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("status::watch_shows_changes_as_they_come", watch),
         Test::new("status::kubectl_runs_it_as_a_plugin", plugin),
         Test::on_own_cluster("doctor::a_good_installation_has_no_problem_and_each_fault_is_named", doctor),
-        Test::on_namespaced_cluster("doctor::of_a_controller_of_some_namespaces_only_these_count", some_namespaces),
+        Test::on_namespaced_cluster("doctor::with_namespaces_it_judges_only_these", some_namespaces),
         Test::on_own_cluster("doctor::with_few_rights_it_says_what_it_did_not_check", few_rights),
     ]
 }
@@ -137,7 +137,7 @@ fn lines<'a>(report: &'a str, verdict: &str) -> Vec<&'a str> {
 }
 
 /// Reports Pods of the controller as the controllers of a cluster with nodes do.
-async fn has_available_pods(cluster: &Cluster, count: i32) -> TestResult {
+async fn report_available_pods(cluster: &Cluster, count: i32) -> TestResult {
     let deployments: Api<Deployment> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
     let status = json!({"status": {"replicas": count, "readyReplicas": count, "availableReplicas": count}});
     deployments.patch_status(SERVICE_ACCOUNT, &PatchParams::default(), &Patch::Merge(status)).await?;
@@ -148,7 +148,7 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let run = || outcome(waxseal(context, cluster, &["doctor"]).output()?);
     let keys = Keys::of(cluster);
-    has_available_pods(cluster, 1).await?;
+    report_available_pods(cluster, 1).await?;
     let (code, report, _) = run()?;
     assert_eq!((code, lines(&report, "PROBLEM").len()), (Some(4), 1), "{report}");
     assert!(report.contains("PROBLEM: there is no SealingKey in the namespace waxseal-system: "), "{report}");
@@ -210,7 +210,7 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
 
     // Without a controller, a planted key stays, and a changed object is not judged.
     drop(controller);
-    has_available_pods(cluster, 0).await?;
+    report_available_pods(cluster, 0).await?;
     let planted = sealing_key(&new_identity(), KeyState::Active);
     keys.published.create(&PostParams::default(), &planted).await?;
     let patched = json!({"spec": {"template": {"metadata": {"labels": {"a": "b"}}}}});
@@ -223,7 +223,7 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
     assert!(problem(&report, "the Deployment waxseal-controller in waxseal-system has no available Pod"), "{report}");
     assert_eq!((code, said.as_str()), (Some(4), "error: context admin: 3 problems\n"), "{report}");
     let _controller = start("again").await?;
-    has_available_pods(cluster, 1).await?;
+    report_available_pods(cluster, 1).await?;
     until("a healed cluster", &|report| lines(report, "PROBLEM").is_empty()).await?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use waxseal_tests::freezing_proxy::FreezingProxy;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
-use crate::registration::{Context, Error, Test, TestResult};
+use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
 use crate::rights;
 use crate::sealing::{
     DEADLINE, condition, create, create_plain, opaque, patch, replace_spec, seal_with, values, with_reason,
@@ -138,6 +138,7 @@ fn restored(
     context: &Context,
     start: impl AsyncFnOnce(&Cluster, &Namespace) -> Result<Controller, Error>,
 ) -> TestResult {
+    let _slot = own_cluster_slot()?;
     let mut cluster = Cluster::start(&context.assets.kubernetes, &installation::definitions()?)?;
     let backup = cluster.folder().join("backup");
     let (controller, namespace, installation) = cluster.block_on(async {

@@ -53,8 +53,8 @@ impl Attacker {
         self.secrets(namespace).patch(secret, &params, &Patch::Merge(change)).await.is_ok()
     }
 
-    /// Whether the attacker can name an owner that does not exist, for which the garbage collector deletes the Secret.
-    async fn has_deleted(&self, namespace: &str, secret: &str) -> bool {
+    /// Whether the attacker can make the garbage collector delete a Secret, by naming an owner that does not exist.
+    async fn can_delete(&self, namespace: &str, secret: &str) -> bool {
         let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "none"});
         let change = json!({"metadata": {"ownerReferences": [owner]}});
         let params = PatchParams { dry_run: true, ..PatchParams::default() };
@@ -125,7 +125,7 @@ async fn without_policy(_: &Context, cluster: &Cluster) -> TestResult {
     }
     assert!(attacker.changes(somebody.name(), "db").await);
     assert!(attacker.changes(KEY_NAMESPACE, "key").await, "the identity of a key");
-    assert!(attacker.has_deleted(somebody.name(), "db").await && attacker.has_deleted(KEY_NAMESPACE, "key").await);
+    assert!(attacker.can_delete(somebody.name(), "db").await && attacker.can_delete(KEY_NAMESPACE, "key").await);
     attacker.assert_without_other_rights(somebody.name(), "db").await?;
     assert_eq!(
         made_token(cluster, &attacker, &somebody).await?,
@@ -163,9 +163,9 @@ async fn with_policy(_: &Context, cluster: &Cluster) -> TestResult {
     }
     assert!(!attacker.changes(somebody.name(), "db").await);
     assert!(!attacker.changes(KEY_NAMESPACE, "key").await, "the identity of a key");
-    assert!(!attacker.has_deleted(somebody.name(), "db").await && !attacker.has_deleted(KEY_NAMESPACE, "key").await);
+    assert!(!attacker.can_delete(somebody.name(), "db").await && !attacker.can_delete(KEY_NAMESPACE, "key").await);
     somebody.api::<Secret>().create(&PostParams::default(), &marked()?).await?;
-    assert!(attacker.has_deleted(somebody.name(), "new").await);
+    assert!(attacker.can_delete(somebody.name(), "new").await);
     assert!(attacker.creates(KEY_NAMESPACE, &identity("planted", &new_identity(), MADE)).await);
     let keys: Api<SealingKey> = Api::namespaced(attacker.0.clone(), KEY_NAMESPACE);
     let published = sealing_key(&new_identity(), KeyState::Active);

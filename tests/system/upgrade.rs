@@ -234,7 +234,7 @@ async fn sealed_secrets(cluster: &Cluster) -> Result<Vec<SealedSecret>, Error> {
 
 /// The deployed controller judges every object as the first version did, and changes nothing. It needs fewer rights.
 async fn takes_over(context: &Context, cluster: &Cluster, before: &Kept) -> TestResult {
-    let controller = Controller::start_deployed(cluster, &context.image()?, "upgraded").await?;
+    let controller = Controller::start_deployed(cluster, &context.image()?, KEY_NAMESPACE).await?;
     controller.ready().await?;
     waiting::until("the judgement of every object", DEADLINE, async || {
         let (_, metrics) = controller.get("/metrics").await?;

@@ -1,4 +1,4 @@
-//! The files of a release, made from programs that only say their names, and what `cargo binstall` reads.
+//! The files of a release, made from text files in place of the programs, and what `cargo binstall` reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -97,7 +97,7 @@ fn sha256sum_accepts_the_checksums_of_all_files() {
     let checked: BTreeSet<_> = said.lines().filter_map(|line| line.strip_suffix(": OK")).collect();
     let files: BTreeSet<_> = FILES.keys().map(String::as_str).filter(|name| *name != CHECKSUMS).collect();
     assert_eq!(checked, files);
-    // The programs of macOS want two spaces.
+    // `shasum --check` of macOS wants two spaces.
     assert!(text(CHECKSUMS).lines().all(|line| line.get(64..66) == Some("  ")));
 }
 

@@ -56,10 +56,14 @@ impl Session {
         Ok(time.and_then(|time| rfc2822::DateTimeParser::new().parse_timestamp(time).ok()))
     }
 
-    /// Fails if the server answers something else than an API server. A user may lack the right to see its version.
-    pub(crate) fn is_api_server(&self) -> Result<(), CliError> {
+    /// Fails if the server is not an API server: it answers something else to `/version`, or does not know the path. A
+    /// user may lack the right to see the version.
+    pub(crate) fn check_is_api_server(&self) -> Result<(), CliError> {
         let version: kube::Result<Info> = self.get("/version".to_owned())?;
-        self.look(version, "get", "the version").map(drop)
+        match version {
+            Err(error) if is_absent(&error) => Err(self.failure(&error)),
+            version => self.look(version, "get", "the version").map(drop),
+        }
     }
 
     /// The number of available Pods of the controller's Deployment.
@@ -126,9 +130,13 @@ impl Session {
     fn look<T>(&self, answer: kube::Result<T>, verb: &'static str, kinds: &'static str) -> Result<Look<T>, CliError> {
         match answer {
             Ok(found) => Ok(Look::Found(found)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Look::Absent),
+            Err(error) if is_absent(&error) => Ok(Look::Absent),
             Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => Ok(Look::Forbidden),
             Err(error) => Err(self.failure_of(&error, &Asked { verb, kinds, ..self.asked.clone() })),
         }
     }
+}
+
+fn is_absent(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }

@@ -36,7 +36,7 @@ pub(crate) struct DoctorArguments {
     format: ReportFormat,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// The namespace of the SealingKeys
+    /// The namespace of the SealingKeys, and of the controller's Deployment
     #[arg(short, long, value_parser = Namespace::parse, default_value = "waxseal-system", help_heading = "Cluster")]
     namespace: Namespace,
     /// The namespaces that the controller serves (its option `--namespaces`), if it does not serve all. Repeatable, or
@@ -79,7 +79,7 @@ fn renewal_period(text: &str) -> Result<RenewalPeriod, waxseal_shared::key_succe
 fn examine(arguments: &DoctorArguments, session: &Session, findings: &mut Findings) -> Result<(), CliError> {
     let server_time = session.server_time()?;
     let now = Timestamp::now();
-    session.is_api_server()?;
+    session.check_is_api_server()?;
     findings.ok("the API server answers");
     check_clock(server_time, now, findings);
     definitions::check(session, findings)?;

@@ -60,7 +60,7 @@ struct Corrections {
 }
 
 impl Corrections {
-    fn and_one(self, now: Instant) -> Self {
+    fn one_more(self, now: Instant) -> Self {
         let is_recent = self.last.is_some_and(|last| now.duration_since(last) < CORRECTIONS_PERIOD);
         Self { times: if is_recent { self.times.saturating_add(1) } else { 1 }, last: Some(now) }
     }
@@ -181,18 +181,19 @@ impl Known {
         settled.holds(&object, status, secret, ring)
     }
 
-    /// How long the status of the fetched object stays as it is, because somebody overwrites it again and again.
+    /// The time until the controller may correct the status of the fetched object; `None` if nobody has overwritten it, or
+    /// if the correction is due.
     pub(super) fn pause(&self, fetched: &SealedSecretRecord) -> Option<Duration> {
         self.object.corrections.pause(Instant::now()).filter(|_| self.is_overwritten(fetched))
     }
 
-    /// Stores in the record of the fetched object how often its status was put right: once more if somebody had
-    /// overwritten the status, which the controller now writes.
+    /// Copies the count of corrections to the record of the fetched object, and adds one if the write that has just
+    /// succeeded replaced a status that somebody else wrote.
     pub(super) fn count_correction(&self, fetched: &mut SealedSecretRecord) {
         let is_overwritten = self.is_overwritten(fetched);
         fetched.keep_own_status(&self.object);
         if is_overwritten {
-            fetched.corrections = fetched.corrections.and_one(Instant::now());
+            fetched.corrections = fetched.corrections.one_more(Instant::now());
         }
     }
 

@@ -52,7 +52,7 @@ pub(super) struct Context {
 /// The result of a reconcile.
 struct Outcome {
     reason: Reason,
-    /// The time until the status is due, if somebody overwrites it again and again.
+    /// The time until the status may be written, if somebody overwrites it again and again.
     pause: Option<Duration>,
     /// The object with the status that this reconcile wrote or found to be right.
     record: Option<SealedSecretRecord>,
@@ -157,10 +157,9 @@ async fn try_reconcile(
         context.objects.record_right_secret(key, &version.uid, &version.resource_version);
     }
     let reason = judged.judgement.reason;
-    let pause = known.pause(&record);
-    if pause.is_some() {
+    if let Some(pause) = known.pause(&record) {
         // Only the status waits, never the Secret.
-        return Ok(Some(Outcome { reason, pause, record: None }));
+        return Ok(Some(Outcome { reason, pause: Some(pause), record: None }));
     }
     log_new_facts(key, &object, &judged.judgement);
     let status = new_status(&object, &judged, keys, context);
@@ -168,7 +167,7 @@ async fn try_reconcile(
         Ok(version) => {
             known.count_correction(&mut record);
             record.set_written_status(version.as_deref(), &status);
-            Ok(Some(Outcome { reason, pause, record: Some(record) }))
+            Ok(Some(Outcome { reason, pause: None, record: Some(record) }))
         }
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(None),
         // The object changed since it was fetched: the next reconcile judges the new version.

@@ -20,7 +20,7 @@ pub(super) const UPDATE: &str = "update Waxseal, if a newer version wrote this";
 pub struct ManifestError {
     text: Cow<'static, str>,
     hint: Option<Cow<'static, str>>,
-    /// Whether a newer version may know the name or the word that this version does not know.
+    /// Whether the fault is a field or a word that a newer version may know.
     is_unknown: bool,
     /// The offset of the fault in the document. `Tree::located` or `Document::located` computes the position from it.
     offset: Option<usize>,
@@ -78,8 +78,8 @@ impl ManifestError {
         Self { is_unknown: true, ..Self::new(format!("must be one of {}", known.join(", "))) }
     }
 
-    /// For an object of Waxseal's own kinds: a field or a word that is not known, and is no slip of the pen, gets the hint
-    /// that a newer version may have written it.
+    /// Adds the hint that a newer version may have written an object of Waxseal's own kinds: to the fault of an unknown
+    /// word, and of an unknown field that is not similar to a known one.
     pub(super) fn suggest_update(self) -> Self {
         if self.is_unknown && self.hint.is_none() { self.with_hint(UPDATE) } else { self }
     }

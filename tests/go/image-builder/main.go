@@ -1,7 +1,7 @@
 // Builds an image from a Containerfile as an OCI layout, without a container engine.
 //
 // It uses the parser of buildah, and covers what the image of waxseal-controller needs: FROM scratch, ARG, LABEL, COPY of
-// files, USER and ENTRYPOINT. Any other instruction that changes files is an error.
+// files, USER and ENTRYPOINT. RUN, WORKDIR and unknown instructions are errors, and other settings are left out.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -24,27 +25,27 @@ import (
 	"github.com/openshift/imagebuilder"
 )
 
-// context executes COPY: it writes files of a folder to the tar archive of the layer.
-type context struct {
+// layerWriter executes COPY: it writes files of a folder to the tar archive of the layer.
+type layerWriter struct {
 	folder string
 	layer  *tar.Writer
 }
 
-func (c context) Copy(_ []string, copies ...imagebuilder.Copy) error {
-	for _, copy := range copies {
-		plain := imagebuilder.Copy{Src: copy.Src, Dest: copy.Dest}
-		if len(copy.Src) != 1 || fmt.Sprint(copy) != fmt.Sprint(plain) {
-			return fmt.Errorf("COPY of one file, without options, is all that is supported: %v", copy)
+func (w layerWriter) Copy(_ []string, copies ...imagebuilder.Copy) error {
+	for _, c := range copies {
+		plain := imagebuilder.Copy{Src: c.Src, Dest: c.Dest}
+		if len(c.Src) != 1 || !reflect.DeepEqual(c, plain) {
+			return fmt.Errorf("COPY of one file, without options, is all that is supported: %v", c)
 		}
-		if err := c.add(copy.Src[0], copy.Dest); err != nil {
+		if err := w.add(c.Src[0], c.Dest); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c context) add(source, target string) error {
-	file, err := os.Open(filepath.Join(c.folder, source))
+func (w layerWriter) add(source, target string) error {
+	file, err := os.Open(filepath.Join(w.folder, source))
 	if err != nil {
 		return err
 	}
@@ -56,20 +57,22 @@ func (c context) add(source, target string) error {
 	header := tar.Header{
 		Name: strings.TrimPrefix(target, "/"), Mode: int64(info.Mode().Perm()), Size: info.Size(), ModTime: time.Unix(0, 0),
 	}
-	if err := c.layer.WriteHeader(&header); err != nil {
+	if err := w.layer.WriteHeader(&header); err != nil {
 		return err
 	}
-	_, err = io.Copy(c.layer, file)
+	_, err = io.Copy(w.layer, file)
 	return err
 }
 
-func (context) Preserve(string) error                                    { return nil }
-func (context) EnsureContainerPath(string) error                         { return nil }
-func (context) EnsureContainerPathAs(string, string, *os.FileMode) error { return nil }
-func (context) Run(run imagebuilder.Run, _ docker.Config) error {
+func (layerWriter) Preserve(string) error                 { return nil }
+func (layerWriter) EnsureContainerPath(path string) error { return fmt.Errorf("WORKDIR %s", path) }
+func (layerWriter) EnsureContainerPathAs(path, _ string, _ *os.FileMode) error {
+	return fmt.Errorf("WORKDIR %s", path)
+}
+func (layerWriter) Run(run imagebuilder.Run, _ docker.Config) error {
 	return fmt.Errorf("RUN %v", run.Args)
 }
-func (context) UnrecognizedInstruction(step *imagebuilder.Step) error {
+func (layerWriter) UnrecognizedInstruction(step *imagebuilder.Step) error {
 	return fmt.Errorf("unknown: %v", step)
 }
 
@@ -88,7 +91,7 @@ func build(containerfile, folder string, arguments map[string]string) (*docker.C
 		return nil, nil, err
 	}
 	var layer bytes.Buffer
-	files := context{folder, tar.NewWriter(&layer)}
+	files := layerWriter{folder, tar.NewWriter(&layer)}
 	for _, child := range node.Children {
 		step := builder.Step()
 		if err := step.Resolve(child); err != nil {

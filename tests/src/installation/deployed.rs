@@ -1,3 +1,5 @@
+//! The deployed controller: the image, started with what its Deployment says.
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PodSpec};
 use kube::Api;

@@ -13,8 +13,9 @@ pub(super) fn check(session: &Session, namespace: &Namespace, findings: &mut Fin
             "see what `kubectl describe` says about the Deployment and its Pods, and read the controller's log",
         ),
         Look::Found(_) => findings.ok(format!("the Deployment {DEPLOYMENT} in {namespace} has an available Pod")),
-        Look::Absent => findings
-            .not_checked(format!("whether the controller runs: there is no Deployment {DEPLOYMENT} in {namespace}")),
+        Look::Absent => findings.not_checked(format!(
+            "whether the controller runs: there is no Deployment {DEPLOYMENT} in {namespace}, where its keys are"
+        )),
         Look::Forbidden => {
             findings.no_right(format!("whether the controller runs: you may not get Deployments in {namespace}"));
         }

@@ -45,7 +45,7 @@ impl Findings {
         self.add(Verdict::Problem, text, Some(remedy));
     }
 
-    /// Adds a check for which there is nothing to see.
+    /// Adds a check that was not made, with the reason.
     pub(super) fn not_checked(&mut self, text: impl Into<String>) {
         self.add(Verdict::NotChecked, text, None);
     }
@@ -64,7 +64,8 @@ impl Findings {
         self.lines.push(Line { verdict, text: text.into(), remedy });
     }
 
-    /// Why the installation is not known to be good; `None` if it is.
+    /// The error at the end of the command: how many problems, and how many checks without a right; `None` if there is
+    /// neither.
     pub(super) fn failure(&self) -> Option<String> {
         let problems = self.lines.iter().filter(|line| line.verdict == Verdict::Problem).count();
         let unchecked = format!("your rights are too few for {}", counted(self.without_right, "check"));

@@ -19,16 +19,16 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const SEE_LOG_OR_NAME_NAMESPACES: &str = "see if the controller runs, and read its log. If it serves only some \
                                           namespaces, name them with `--namespaces`";
 
-/// Reasons that no SealedSecret can cause by itself.
-const HELD_UP_BY: [Reason; 2] = [Reason::AwaitingKeys, Reason::KeysLoading];
+/// Reasons that hold for every SealedSecret: the controller has no keys.
+const WITHOUT_KEYS: [Reason; 2] = [Reason::AwaitingKeys, Reason::KeysLoading];
 
 /// What one list shows.
 #[derive(Default)]
 struct Seen {
     total: usize,
     unready: usize,
-    /// How many SealedSecrets wait for the installation.
-    held_up: BTreeMap<Reason, usize>,
+    /// How many SealedSecrets wait because the controller has no keys, by reason.
+    without_keys: BTreeMap<Reason, usize>,
     /// The generation of each object that is not judged, by `NAMESPACE/NAME`.
     unjudged: BTreeMap<String, Option<i64>>,
 }
@@ -82,7 +82,7 @@ fn report(seen: &Seen, served: &[Selection], findings: &mut Findings) {
             remedy,
         ),
     }
-    for (reason, count) in &seen.held_up {
+    for (reason, count) in &seen.without_keys {
         let text = format!("{count} of {total}: {}: {}", reason.as_str(), for_ready(*reason).meaning);
         findings.problem(text, for_ready(*reason).remedy);
     }
@@ -99,8 +99,8 @@ impl Seen {
         }
         self.total += 1;
         self.unready += usize::from(!object.is_ready());
-        if let Some(reason) = object.ready_reason().filter(|reason| HELD_UP_BY.contains(reason)) {
-            *self.held_up.entry(reason).or_default() += 1;
+        if let Some(reason) = object.ready_reason().filter(|reason| WITHOUT_KEYS.contains(reason)) {
+            *self.without_keys.entry(reason).or_default() += 1;
         }
         if !object.is_judged() {
             let title = format!("{}/{}", object.namespace(), object.name());
