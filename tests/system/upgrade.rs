@@ -67,7 +67,7 @@ async fn by_kustomize(context: &Context, cluster: &Cluster) -> TestResult {
 async fn same_version(context: &Context, cluster: &Cluster) -> TestResult {
     let before = versions(cluster).await?;
     apply_base(context, cluster)?;
-    let controller = Controller::start_deployed(cluster, &context.image()?, "again").await?;
+    let controller = Controller::start_deployed(cluster, &context.image()?, KEY_NAMESPACE).await?;
     controller.ready().await?;
     waiting::until("the judgement of every object", DEADLINE, async || {
         let (_, metrics) = controller.get("/metrics").await?;
@@ -232,7 +232,7 @@ async fn sealed_secrets(cluster: &Cluster) -> Result<Vec<SealedSecret>, Error> {
     Ok(Api::<SealedSecret>::all(cluster.client()).list(&ListParams::default()).await?.items)
 }
 
-/// The deployed controller judges every object as the first version did, and changes nothing. It needs fewer rights.
+/// The deployed controller judges every object as the first version did, and changes nothing. It has no right to delete.
 async fn takes_over(context: &Context, cluster: &Cluster, before: &Kept) -> TestResult {
     let controller = Controller::start_deployed(cluster, &context.image()?, KEY_NAMESPACE).await?;
     controller.ready().await?;
