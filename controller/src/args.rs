@@ -203,6 +203,8 @@ pub(crate) enum RecoveryRecipientsError {
     Read(PathBuf, #[source] std::io::Error),
     #[error("failed to read the recovery recipients in {}: the file has more than {MAX_RECIPIENTS_FILE} bytes", visible_path(.0))]
     TooLarge(PathBuf),
+    #[error("failed to use the recovery recipients in {}: it has none; without the option there is no recovery key", visible_path(.0))]
+    NoRecipient(PathBuf),
     #[error("failed to use the recovery recipients in {}: line {line}: {error}", visible_path(.path))]
     Line { path: PathBuf, line: usize, error: RecoveryKeyError },
 }
@@ -215,16 +217,25 @@ impl RecoveryRecipients {
             keys.add(text.trim()).map_err(RecoveryRecipientsError::Flag)?;
         }
         if let Some(path) = &self.file {
-            for (number, line) in (1..).zip(read_recipients(path)?.lines()) {
-                let text = line.trim();
-                if !text.is_empty() && !text.starts_with('#') {
-                    let failed = |error| RecoveryRecipientsError::Line { path: path.clone(), line: number, error };
-                    keys.add(text).map_err(failed)?;
-                }
-            }
+            add_recipients_of(path, &mut keys)?;
         }
         Ok(keys)
     }
+}
+
+/// Adds the recipients of a file. Refuses a file without one: the controller would withdraw the recovery keys that it has
+/// published.
+fn add_recipients_of(path: &Path, keys: &mut RecoveryKeys) -> Result<(), RecoveryRecipientsError> {
+    let text = read_recipients(path)?;
+    let lines = (1..).zip(text.lines().map(str::trim));
+    let mut recipients = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')).peekable();
+    if recipients.peek().is_none() {
+        return Err(RecoveryRecipientsError::NoRecipient(path.to_owned()));
+    }
+    for (line, text) in recipients {
+        keys.add(text).map_err(|error| RecoveryRecipientsError::Line { path: path.to_owned(), line, error })?;
+    }
+    Ok(())
 }
 
 fn read_recipients(path: &Path) -> Result<String, RecoveryRecipientsError> {

@@ -112,6 +112,12 @@ fn each_recovery_recipient_that_cannot_be_used_is_refused_at_the_start() {
         &format!("{}\n", private.as_str()),
         &of_line(1, "this is an identity, a private key; a recipient begins with \"age1\""),
     );
+    // The controller would withdraw the recovery keys that it has published.
+    let none = format!(
+        "failed to use the recovery recipients in {name}: it has none; without the option there is no recovery key"
+    );
+    file("", &none);
+    file("# age1pq1…\n\n", &none);
     let too_large = format!("failed to read the recovery recipients in {name}: the file has more than 65536 bytes");
     file(&"#".repeat(65537), &too_large);
     fs::remove_file(&path).expect("it is there");

@@ -64,7 +64,7 @@ image: {pullSecrets: ["1"]}
 
 /// How the policy of Kustomize finds the ServiceAccount of the controller.
 const ANY_ACCOUNT: &str =
-    "request.userInfo.username.matches('^system:serviceaccount:[^:]+:([^:]+-)?waxseal-controller(-[^:]+)?$')";
+    "request.userInfo.username.matches('^system:serviceaccount:[^:]+:[^:]*waxseal-controller[^:]*$')";
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -149,6 +149,8 @@ fn unknown_values(_: &Context) -> TestResult {
         ("image.colour=red", "additional properties 'colour' not allowed"),
         ("renewAfter=0", "got number, want string"),
         ("priorityClassName=a b", "does not match pattern"),
+        ("image.repository=r/waxseal:1.0", "does not match pattern"),
+        ("listen=a b:80", "does not match pattern"),
         // It would give the rights of the controller to all users with the ClusterRole `view`.
         (r"labels.rbac\.authorization\.k8s\.io/aggregate-to-view=true", "'not' failed"),
         ("listen=0.0.0.0:65536", "does not match pattern"),

@@ -34,7 +34,7 @@ const OTHER_NAMES: &str = "
 resources: [../deploy/kustomize/definitions, ../deploy/kustomize/base]
 components: [../deploy/kustomize/components/admission-policy]
 namespace: sealing
-namePrefix: prod-
+namePrefix: prod
 ";
 
 /// An overlay for a controller of one namespace.
@@ -153,7 +153,7 @@ async fn components(context: &Context, cluster: &Cluster) -> TestResult {
 async fn other_names(context: &Context, cluster: &Cluster) -> TestResult {
     let overlay = overlay(cluster.folder(), OTHER_NAMES)?;
     apply(context, cluster, &overlay)?;
-    let token = cluster.service_account_token("sealing", "prod-waxseal-controller").await?;
+    let token = cluster.service_account_token("sealing", "prodwaxseal-controller").await?;
     let secrets: Api<Secret> = Api::namespaced(cluster.client_as(&token)?, "kube-system");
     let unmarked: Secret = serde_json::from_value(json!({"metadata": {"name": "new"}}))?;
     let params = PostParams { dry_run: true, ..PostParams::default() };

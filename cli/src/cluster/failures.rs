@@ -9,6 +9,7 @@ use http_body_util::LengthLimitError;
 use kube::Config;
 use kube::client::AuthError;
 use kube::config::{KubeconfigError, LoadDataError};
+use kube::core::Status;
 use rustls::pki_types::InvalidDnsNameError;
 use rustls::{AlertDescription, CertificateError};
 use waxseal_shared::visible_text::{escaped, visible_path};
@@ -108,6 +109,11 @@ pub(super) fn is_too_large(error: &kube::Error) -> bool {
     causes(error).any(|cause| cause.is::<LengthLimitError>())
 }
 
+/// Whether a refusal is not one of an API server, which sends a Status as JSON. The client then makes a Status itself.
+pub(super) fn is_foreign_refusal(status: &Status) -> bool {
+    status.code == 403 && status.reason == "Failed to parse error data"
+}
+
 impl Server {
     pub(super) fn of(config: &Config) -> Result<Self, CliError> {
         let url = &config.cluster_url;
@@ -130,6 +136,9 @@ impl Server {
         match error {
             kube::Error::Api(status) if status.code == 404 => no_cluster(format!("the cluster does not know {kinds}"))
                 .with_hint("waxseal-controller and its custom resource definitions are not installed there"),
+            kube::Error::Api(status) if is_foreign_refusal(status) => {
+                no_cluster(format!("{self} does not answer as an API server does"))
+            }
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
                 let error = format!("the API server does not let you {verb} {kinds} {place} ({})", status.code);
                 match status.code {

@@ -131,7 +131,11 @@ impl Session {
         match answer {
             Ok(found) => Ok(Look::Found(found)),
             Err(error) if is_absent(&error) => Ok(Look::Absent),
-            Err(kube::Error::Api(status)) if matches!(status.code, 401 | 403) => Ok(Look::Forbidden),
+            Err(kube::Error::Api(status))
+                if matches!(status.code, 401 | 403) && !failures::is_foreign_refusal(&status) =>
+            {
+                Ok(Look::Forbidden)
+            }
             Err(error) => Err(self.failure_of(&error, &Asked { verb, kinds, ..self.asked.clone() })),
         }
     }

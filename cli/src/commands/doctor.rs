@@ -23,7 +23,7 @@ use crate::streams::Streams;
 /// Check an installation: the definitions, the controller and its work, the keys and the clock.
 ///
 /// Prints a line for each check: `ok`, `PROBLEM` with what to do, `not checked` with the reason, or `info`. Exits with 4
-/// if there is a problem, or if your rights are too few for a check. Changes nothing, and reads no Secret.
+/// if there is a problem, or if a check could not be made. Changes nothing, and reads no Secret.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArguments {
@@ -90,7 +90,7 @@ fn examine(arguments: &DoctorArguments, session: &Session, findings: &mut Findin
         // The check of the definitions says it.
         Look::Absent => {}
         Look::Forbidden => {
-            findings.no_right(format!("the keys: you may not list SealingKeys in {}", arguments.namespace))
+            findings.could_not_check(format!("the keys: you may not list SealingKeys in {}", arguments.namespace))
         }
     }
     objects::check(session, &served(&arguments.namespaces), findings)

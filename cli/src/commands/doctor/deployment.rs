@@ -17,7 +17,8 @@ pub(super) fn check(session: &Session, namespace: &Namespace, findings: &mut Fin
             "whether the controller runs: there is no Deployment {DEPLOYMENT} in {namespace}, where its keys are"
         )),
         Look::Forbidden => {
-            findings.no_right(format!("whether the controller runs: you may not get Deployments in {namespace}"));
+            findings
+                .could_not_check(format!("whether the controller runs: you may not get Deployments in {namespace}"));
         }
     }
     Ok(())

@@ -31,9 +31,9 @@ struct Line {
 #[serde(transparent)]
 pub(super) struct Findings {
     lines: Vec<Line>,
-    /// The number of checks that the user's rights did not allow.
+    /// The number of checks that could not be made, although there is something to see.
     #[serde(skip)]
-    without_right: usize,
+    unmade: usize,
 }
 
 impl Findings {
@@ -45,14 +45,14 @@ impl Findings {
         self.add(Verdict::Problem, text, Some(remedy));
     }
 
-    /// Adds a check that was not made, with the reason.
+    /// Adds a check for which the cluster has nothing to see yet.
     pub(super) fn not_checked(&mut self, text: impl Into<String>) {
         self.add(Verdict::NotChecked, text, None);
     }
 
-    /// Adds a check that the user's rights do not allow.
-    pub(super) fn no_right(&mut self, text: impl Into<String>) {
-        self.without_right += 1;
+    /// Adds a check that could not be made, so that the installation may be bad.
+    pub(super) fn could_not_check(&mut self, text: impl Into<String>) {
+        self.unmade += 1;
         self.not_checked(text);
     }
 
@@ -64,17 +64,14 @@ impl Findings {
         self.lines.push(Line { verdict, text: text.into(), remedy });
     }
 
-    /// The error at the end of the command: how many problems, and how many checks without a right; `None` if there is
+    /// The error at the end of the command: how many problems, and how many checks could not be made; `None` if there is
     /// neither.
     pub(super) fn failure(&self) -> Option<String> {
         let problems = self.lines.iter().filter(|line| line.verdict == Verdict::Problem).count();
-        let unchecked = format!("your rights are too few for {}", counted(self.without_right, "check"));
-        match (problems, self.without_right) {
-            (0, 0) => None,
-            (0, _) => Some(unchecked),
-            (_, 0) => Some(counted(problems, "problem")),
-            _ => Some(format!("{}, and {unchecked}", counted(problems, "problem"))),
-        }
+        let found = (problems > 0).then(|| counted(problems, "problem"));
+        let unmade = (self.unmade > 0).then(|| format!("{} could not be made", counted(self.unmade, "check")));
+        let texts: Vec<_> = [found, unmade].into_iter().flatten().collect();
+        (!texts.is_empty()).then(|| texts.join(", and "))
     }
 
     pub(super) fn text(&self) -> String {

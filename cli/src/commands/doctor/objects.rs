@@ -58,7 +58,7 @@ fn look(session: &Session, served: &[Selection], findings: &mut Findings) -> Res
             Look::Absent => return Ok(None),
             Look::Forbidden => {
                 let place = selection.place();
-                findings.no_right(format!("the controller's work: you may not list SealedSecrets {place}"));
+                findings.could_not_check(format!("the controller's work: you may not list SealedSecrets {place}"));
                 return Ok(None);
             }
         }
