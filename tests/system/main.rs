@@ -133,7 +133,10 @@ fn run(arguments: &Arguments) -> Result<Conclusion, Box<dyn Error>> {
     if !arguments.list && trials.iter().any(is_selected) {
         let prepared = prepare()?;
         if arguments.filter.is_none() {
-            // While other tests run, the build would take their processor time and delay them.
+            // While other tests run, these builds would take their processor time and delay them.
+            for prepare in [assets::helm, assets::kustomize, assets::kubeconform, assets::actionlint] {
+                prepare()?;
+            }
             prepared.image().map_err(|error| -> Box<dyn Error> { error })?;
         }
         context.get_or_init(|| prepared);
