@@ -28,6 +28,7 @@ struct Cluster {
     /// `None`: the user may not list them.
     keys: Option<Value>,
     available_pods: Option<i32>,
+    has_deployment: bool,
     objects: Option<Vec<Value>>,
     allowed: bool,
 }
@@ -46,6 +47,7 @@ impl Cluster {
             definitions: crds::all().map(|definition| serde_json::to_value(definition).expect("JSON")),
             keys: Some(keys),
             available_pods: Some(1),
+            has_deployment: true,
             objects: Some(vec![object("db", 1)]),
             allowed: true,
         }
@@ -78,6 +80,9 @@ impl Cluster {
         };
         match found {
             Some(found) => ("200 OK", found),
+            None if !self.has_deployment && path.ends_with("/deployments/waxseal-controller") => {
+                ("404 Not Found", json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404}))
+            }
             None => ("403 Forbidden", json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403})),
         }
     }
@@ -255,6 +260,18 @@ fn an_old_primary_is_a_problem_if_the_renewal_period_is_known() {
         assert!(outcome.stdout.contains(", made 31d ago"), "{}", outcome.stdout);
         assert_eq!(outcome.status.code(), Some(code), "{}", outcome.stdout);
     }
+}
+
+#[test]
+fn without_a_deployment_nobody_knows_whether_the_controller_runs() {
+    let folder = folder();
+    let mut cluster = Cluster::good(&folder);
+    (cluster.available_pods, cluster.has_deployment) = (None, false);
+    let outcome = cluster.examined(&folder, &[]);
+    let unchecked = "not checked: whether the controller runs: there is no Deployment waxseal-controller in waxseal-system, where its keys are\n";
+    assert!(outcome.stdout.contains(unchecked), "{}", outcome.stdout);
+    let said = "error: context test: 1 check could not be made\n";
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (said, Some(4)));
 }
 
 #[test]

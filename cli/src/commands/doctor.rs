@@ -96,7 +96,7 @@ fn examine(arguments: &DoctorArguments, session: &Session, findings: &mut Findin
     objects::check(session, &served(&arguments.namespaces), findings)
 }
 
-/// The SealedSecrets of the controller: in these namespaces, or in all if there are none.
+/// Selects the SealedSecrets that the controller serves. Without names, it serves all namespaces.
 fn served(namespaces: &[Namespace]) -> Vec<Selection> {
     if namespaces.is_empty() {
         return vec![Selection::default()];

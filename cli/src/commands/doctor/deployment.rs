@@ -13,7 +13,7 @@ pub(super) fn check(session: &Session, namespace: &Namespace, findings: &mut Fin
             "see what `kubectl describe` says about the Deployment and its Pods, and read the controller's log",
         ),
         Look::Found(_) => findings.ok(format!("the Deployment {DEPLOYMENT} in {namespace} has an available Pod")),
-        Look::Absent => findings.not_checked(format!(
+        Look::Absent => findings.could_not_check(format!(
             "whether the controller runs: there is no Deployment {DEPLOYMENT} in {namespace}, where its keys are"
         )),
         Look::Forbidden => {
