@@ -255,6 +255,25 @@ fn a_name_that_is_not_there_is_an_error() {
 }
 
 #[test]
+fn a_list_of_empty_pages_ends() {
+    let folder = Folder::new();
+    let mut page = list_of(&[]);
+    page["metadata"]["continue"] = json!("more");
+    point_at(
+        &folder,
+        serve_with(move |stream| {
+            request_line(&stream);
+            answer(stream, "200 OK", &page);
+        }),
+    );
+    folder.waxseal(&arguments(&["-A"])).fails(
+        3,
+        "error: context test: the answer is not a list of SealedSecrets that this waxseal knows\n\
+         hint: update waxseal, or see what `kubectl get sealedsecrets.waxseal.dev -A` says\n",
+    );
+}
+
+#[test]
 fn a_cluster_that_cannot_be_asked_is_an_error() {
     let folder = Folder::new();
     let failure = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403});
