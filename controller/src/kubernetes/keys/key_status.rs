@@ -48,10 +48,11 @@ impl KeyStatus {
         difference(present, &wanted)
     }
 
-    /// The state of this status, if it is stricter than the state that the present status confirms.
-    pub(super) fn stricter_state(&self, present: &Map<String, Value>) -> Option<KeyState> {
-        let before = KeyState::parse(present.get("state")?.as_str()?)?;
-        self.state.filter(|state| *state > before)
+    /// The state of this status, if it is stricter than the state that the present status confirms. A status that
+    /// confirms no state counts as one that confirms `reported`.
+    pub(super) fn stricter_state(&self, present: &Map<String, Value>, reported: KeyState) -> Option<KeyState> {
+        let confirmed = present.get("state").and_then(Value::as_str).and_then(KeyState::parse);
+        self.state.filter(|state| *state > confirmed.unwrap_or(reported))
     }
 }
 
@@ -99,8 +100,10 @@ mod tests {
 
     #[test]
     fn only_a_stricter_state_than_before_was_carried_out_just_now() {
-        let after = |state: &str| status().stricter_state(&map(json!({ "state": state })));
-        assert_eq!([after("Active"), after("Retired"), after("Revoked")], [Some(KeyState::Retired), None, None]);
-        assert_eq!(status().stricter_state(&Map::new()), None);
+        use KeyState::{Active, Retired, Revoked};
+        let after = |state: &str| status().stricter_state(&map(json!({ "state": state })), Active);
+        assert_eq!([after("Active"), after("Retired"), after("Revoked")], [Some(Retired), None, None]);
+        let without_status = |reported| status().stricter_state(&Map::new(), reported);
+        assert_eq!([Active, Retired, Revoked].map(without_status), [Some(Retired), None, None]);
     }
 }

@@ -35,8 +35,9 @@ pub(super) struct Publication {
     events: Events,
     /// The keys that this program has made.
     made: BTreeSet<KeyId>,
-    /// The keys whose SealingKeys were there at an earlier look.
-    shown: BTreeSet<KeyId>,
+    /// The keys whose SealingKeys were there at an earlier look, each with the state at the first of these looks or at
+    /// the last creation.
+    shown: BTreeMap<KeyId, KeyState>,
 }
 
 /// SealingKeys by key id, as the API server has them: those of the held keys ([`Publication::requests`]) or those of
@@ -63,7 +64,7 @@ impl Publication {
     pub(super) fn new(client: Client, namespace: &str, events: Events) -> Self {
         let kind = ApiResource::erase::<SealingKey>(&());
         let published = Api::namespaced_with(client, namespace, &kind);
-        Self { published, kind, events, made: BTreeSet::new(), shown: BTreeSet::new() }
+        Self { published, kind, events, made: BTreeSet::new(), shown: BTreeMap::new() }
     }
 
     /// Notes that this program has made the key.
@@ -118,8 +119,8 @@ impl Publication {
     ) -> Result<(), KeyError> {
         // After a conflict or a deletion the watch makes the controller look again.
         let Some(object) = self.write_key(key, present).await? else { return Ok(()) };
-        self.shown.insert(key.recipient.key_id().clone());
-        self.write_status(&object, status).await
+        let shown = *self.shown.entry(key.recipient.key_id().clone()).or_insert(key.state);
+        self.write_status(&object, status, shown).await
     }
 
     /// Makes the spec of a SealingKey show the key. Returns the SealingKey; `None` if somebody else has changed it.
@@ -183,7 +184,7 @@ impl Publication {
     }
 
     /// Creates a SealingKey; `None` if there is one of this name.
-    async fn create(&self, key: &PublishedKey) -> Result<Option<Published>, KeyError> {
+    async fn create(&mut self, key: &PublishedKey) -> Result<Option<Published>, KeyError> {
         let id = key.recipient.key_id();
         let object = DynamicObject::new(id.as_str(), &self.kind).data(json!({"spec": key.to_object().spec}));
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
@@ -192,6 +193,7 @@ impl Publication {
         if let Some(created) = &created {
             tracing::info!(key = id.as_str(), state = key.state.as_str(), "published the sealing key");
             self.events.send(&self.event_of_creation(key), about_sealing_key(&created.metadata));
+            self.shown.insert(id.clone(), key.state);
         }
         Ok(created)
     }
@@ -199,7 +201,7 @@ impl Publication {
     fn event_of_creation(&self, key: &PublishedKey) -> KeyEvent {
         let id = key.recipient.key_id();
         match key.role {
-            _ if self.shown.contains(id) => KeyEvent::PublishedAnew,
+            _ if self.shown.contains_key(id) => KeyEvent::PublishedAnew,
             KeyRole::Recovery => KeyEvent::RecoveryKeyAdded,
             KeyRole::Cluster if self.made.contains(id) => KeyEvent::KeyMade,
             KeyRole::Cluster => KeyEvent::IdentityAdded,
@@ -218,8 +220,9 @@ impl Publication {
         Ok(written)
     }
 
-    /// Makes the status of a SealingKey say what it has to say, unless it says it already.
-    async fn write_status(&self, object: &Published, status: &KeyStatus) -> Result<(), KeyError> {
+    /// Makes the status of a SealingKey say what it has to say, unless it says it already. `shown` is the state in which
+    /// the controller first showed the key: a request can come before the first status.
+    async fn write_status(&self, object: &Published, status: &KeyStatus, shown: KeyState) -> Result<(), KeyError> {
         let nothing = Map::new();
         let present = object.data["status"].as_object().unwrap_or(&nothing);
         let changes = status.changes(present);
@@ -232,7 +235,7 @@ impl Publication {
         let operation = format!("write the status of the SealingKey {key}");
         let written = self.published.patch_status(&key, &params, &patch);
         let Some(written) = ask_unless(&[404, 409], &operation, written).await? else { return Ok(()) };
-        if let Some(state) = status.stricter_state(present) {
+        if let Some(state) = status.stricter_state(present, shown) {
             tracing::info!(key, state = state.as_str(), "confirmed the state of a sealing key");
             let event = KeyEvent::of_state(state);
             event.iter().for_each(|event| self.events.send(event, about_sealing_key(&written.metadata)));
@@ -272,7 +275,7 @@ impl Publication {
             false => KeyEvent::IdentityGone,
         };
         if was_ours {
-            self.shown.retain(|id| id.as_str() != object.name_any());
+            self.shown.retain(|id, _| id.as_str() != object.name_any());
         }
         self.events.send(&event, about_sealing_key(&object.metadata));
     }
