@@ -2,7 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube_core::CustomResourceExt;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::manifest;
 use crate::sealed_secret::SealedSecret;
@@ -25,9 +25,7 @@ pub fn all() -> [CustomResourceDefinition; 2] {
             "kustomize.toolkit.fluxcd.io/prune": "disabled",
         });
         let schema = &mut value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-        remove_additional_properties_false(schema);
-        unwrap_descriptions(schema);
-        remove_nullable(schema);
+        adapt(schema);
         if let Some(status) = schema.pointer_mut("/properties/status")
             && status.pointer("/properties/observedGeneration").is_some()
         {
@@ -51,48 +49,41 @@ pub fn to_yaml() -> String {
         .join("---\n")
 }
 
-/// Removes `additionalProperties: false`, which structural schemas may not have. The API server prunes unknown fields, or
-/// refuses them under strict validation.
-fn remove_additional_properties_false(schema: &mut Value) {
+/// Makes the three changes below in every object of a schema.
+fn adapt(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
-                fields.remove("additionalProperties");
-            }
-            fields.values_mut().for_each(remove_additional_properties_false);
+            remove_additional_properties_false(fields);
+            remove_nullable(fields);
+            unwrap_description(fields);
+            fields.values_mut().for_each(adapt);
         }
-        Value::Array(items) => items.iter_mut().for_each(remove_additional_properties_false),
+        Value::Array(items) => items.iter_mut().for_each(adapt),
         _ => {}
+    }
+}
+
+/// Removes `additionalProperties: false`, which structural schemas may not have. The API server prunes unknown fields,
+/// or refuses them under strict validation.
+fn remove_additional_properties_false(fields: &mut Map<String, Value>) {
+    if fields.get("additionalProperties") == Some(&Value::Bool(false)) {
+        fields.remove("additionalProperties");
     }
 }
 
 /// Removes `nullable: true`. The API server then drops a field that is `null`; the format, too, counts `null` as absent
 /// (FORMAT.md §4).
-fn remove_nullable(schema: &mut Value) {
-    match schema {
-        Value::Object(fields) => {
-            if fields.get("nullable") == Some(&Value::Bool(true)) {
-                fields.remove("nullable");
-            }
-            fields.values_mut().for_each(remove_nullable);
-        }
-        Value::Array(items) => items.iter_mut().for_each(remove_nullable),
-        _ => {}
+fn remove_nullable(fields: &mut Map<String, Value>) {
+    if fields.get("nullable") == Some(&Value::Bool(true)) {
+        fields.remove("nullable");
     }
 }
 
 /// Joins the lines of each paragraph, because `kubectl explain` breaks lines at the width of the terminal.
-fn unwrap_descriptions(schema: &mut Value) {
-    match schema {
-        Value::Object(fields) => {
-            if let Some(Value::String(description)) = fields.get_mut("description") {
-                let paragraphs = description.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
-                *description = paragraphs.collect::<Vec<_>>().join("\n\n");
-            }
-            fields.values_mut().for_each(unwrap_descriptions);
-        }
-        Value::Array(items) => items.iter_mut().for_each(unwrap_descriptions),
-        _ => {}
+fn unwrap_description(fields: &mut Map<String, Value>) {
+    if let Some(Value::String(description)) = fields.get_mut("description") {
+        let paragraphs = description.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+        *description = paragraphs.collect::<Vec<_>>().join("\n\n");
     }
 }
 

@@ -25,4 +25,4 @@ pub(crate) use padding::{counted_length, padded_length};
 pub use refusal::{FieldPath, Refusal};
 pub(crate) use value::{longest_token, seal_value, shortest_token};
 pub(crate) use wrap::longest_wrap;
-pub use wrap::{MAX_WRAP_BYTES, NotOpened, Wrap};
+pub use wrap::{MAX_AGE_FILE_BYTES, NotOpened, Wrap};

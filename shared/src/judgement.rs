@@ -17,7 +17,7 @@ pub struct Judgement {
     pub reason: Reason,
     /// The message of the condition `Ready`: a sentence for people, with names and never values.
     pub message: String,
-    /// The state of the wraps; `None` unless the object was opened.
+    /// The state of the wraps; `None` if the Secret is not as the SealedSecret says.
     pub wraps: Option<WrapReview>,
 }
 
@@ -36,7 +36,7 @@ pub struct Fact {
 }
 
 impl Judgement {
-    /// A judgement on an object that was not opened.
+    /// A judgement that says nothing about the wraps.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), wraps: None }
     }

@@ -55,7 +55,7 @@ pub enum KeyBackupError {
     #[error("the Secret {0}: {1}")]
     Identity(ObjectName, IdentitySecretError),
     /// An identity Secret has more than an identity and a state.
-    #[error("the Secret {0}: it has another data key than \"identity\" and \"state\"")]
+    #[error("the Secret {0}: it has a data key other than \"identity\" and \"state\"")]
     DataKey(ObjectName),
     /// A SealingKey is not valid.
     #[error("a SealingKey: {0}")]
@@ -66,7 +66,7 @@ pub enum KeyBackupError {
     /// Two Secrets have the same name.
     #[error("the Secret {0} is in it twice")]
     NameTwice(ObjectName),
-    /// An identity has no SealingKey, or another one.
+    /// An identity has no SealingKey with its recipient, role and creation time.
     #[error("{0} has no SealingKey with its role and creation time")]
     NoSealingKey(KeyId),
     /// A SealingKey has no identity.

@@ -37,7 +37,7 @@ pub fn sealing_recipients(keys: &[PublishedKey]) -> Option<Vec<Recipient>> {
 }
 
 /// The time without the fraction of its second, as Kubernetes writes times. Used for the times that Waxseal itself
-/// makes: the creation time of a new key, and the times of conditions. A time that was read keeps its fraction.
+/// makes: those of new keys, conditions and backups. A time that was read keeps its fraction.
 ///
 /// Never rounds up. A key with a creation time that is too late could become the primary instead of a newer key, and a
 /// time in the future looks like an attack ([`check_creation_time`]).

@@ -38,15 +38,16 @@ pub fn wraps_need(wraps: &BTreeMap<String, String>, key: &KeyId, staying: &BTree
 pub fn object_needs(object: &SealedSecret, key: &KeyId, staying: &BTreeSet<KeyId>) -> bool {
     let spec = &object.spec;
     let envelopes = spec.encrypted_data.values().filter_map(|token| spec.envelopes.get(named_envelope(token)?));
-    envelopes.into_iter().any(|envelope| envelope.wraps.contains_key(key.as_str())) && !was_opened(object, staying)
+    envelopes.into_iter().any(|envelope| envelope.wraps.contains_key(key.as_str()))
+        && !was_opened_only_with(object, staying)
 }
 
-fn was_opened(object: &SealedSecret, keys: &BTreeSet<KeyId>) -> bool {
+fn was_opened_only_with(object: &SealedSecret, keys: &BTreeSet<KeyId>) -> bool {
     let Some(status) = &object.status else { return false };
     let is_of_this_generation = is_about(status.observed_generation, object.metadata.generation);
     let opened_with = status.settled.as_ref().map(|settled| settled.opened_with.as_slice()).unwrap_or_default();
-    let is_with_these = opened_with.iter().all(|id| keys.iter().any(|key| key.as_str() == id));
-    is_of_this_generation && !opened_with.is_empty() && is_with_these
+    let all_are_among_keys = opened_with.iter().all(|id| keys.iter().any(|key| key.as_str() == id));
+    is_of_this_generation && !opened_with.is_empty() && all_are_among_keys
 }
 
 #[cfg(test)]

@@ -106,8 +106,10 @@ impl KeyRing {
     /// Tries the wraps for keys that the ring holds and that are not Revoked, at most four, in the order of the ring.
     /// The first whose DEK matches the commitment counts. Then checks the proofs of all wraps.
     ///
-    /// # Errors `EnvelopeKeyMissing` if the envelope has no wrap for a key of the ring, `EnvelopeKeyRevoked` if all
-    /// keys of the ring that it has wraps for are Revoked, `EnvelopeBroken` if no tried wrap opens.
+    /// # Errors
+    ///
+    /// `EnvelopeKeyMissing` if the envelope has no wrap for a key of the ring, `EnvelopeKeyRevoked` if all keys of the
+    /// ring that it has wraps for are Revoked, `EnvelopeBroken` if no tried wrap opens.
     pub fn open(&self, envelope: &Envelope) -> Result<OpenedEnvelope, Fault> {
         let held: Vec<_> = self.keys.iter().filter(|key| envelope.wraps.contains_key(key.key_id())).collect();
         if held.is_empty() {

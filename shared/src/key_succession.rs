@@ -47,8 +47,10 @@ pub struct RenewalPeriodError;
 
 /// Reads a renewal period, such as `90d` or `12h 30m`; `0` is `None`. A day has 24 hours.
 ///
-/// # Errors The text is not a duration, has months or years, or is shorter than a second and not zero. A period cannot
-/// be shorter, because the creation time of a successor is at least one second later.
+/// # Errors
+///
+/// The text is not a duration, has months or years, or is shorter than a second and not zero. A period cannot be
+/// shorter, because the creation time of a successor is at least one second later.
 pub fn parse_renewal_period(text: &str) -> Result<Option<SignedDuration>, RenewalPeriodError> {
     if text == "0" {
         return Ok(None);
@@ -91,7 +93,7 @@ pub fn first_key_obstacle<'a, E>(
     unread.map(FirstKeyObstacle::Unread)
 }
 
-/// A key that must be made, because it follows another key.
+/// A key that must be made as the successor of another key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Successor {
     /// The key that it follows.
@@ -100,7 +102,7 @@ pub struct Successor {
     pub created_at: Timestamp,
 }
 
-/// Why a successor is due, and is not made.
+/// Why a successor that is due is not made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SuccessorObstacle {
@@ -151,7 +153,9 @@ impl Succession {
     /// It is due when no key is Active, or when the primary is older than the renewal period. Without keys none is due:
     /// the first key has rules of its own ([`first_key_obstacle`]).
     ///
-    /// # Errors A successor is due, and something forbids it.
+    /// # Errors
+    ///
+    /// A successor is due, and something forbids it.
     pub fn due(&self) -> Result<Option<Successor>, SuccessorObstacle> {
         let Some(newest) = self.newest() else { return Ok(None) };
         if self.primary().is_some_and(|primary| !self.is_over_age(primary)) {
@@ -184,7 +188,8 @@ impl Succession {
         }
     }
 
-    /// When the primary reaches the renewal period; `None` if it has reached it.
+    /// When the primary reaches the renewal period; `None` if it has reached it, or if there is no primary or no
+    /// period.
     pub fn next_renewal(&self) -> Option<Timestamp> {
         let renewal = self.primary()?.created_at.checked_add(self.renewal_period()?).ok()?;
         (renewal > self.now).then_some(renewal)

@@ -13,6 +13,7 @@
 //! | seal and open | [`mod@seal`], [`mod@open`] |
 //! | follow a change of keys, and know when a key may go | [`rotation`], [`key_need`] |
 //! | make and keep keys, and draw randomness | [`key`], [`key_ring`], [`key_life`], [`key_succession`], [`randomness`] |
+//! | store keys, back them up, and add recovery keys | [`identity_secret`], [`key_backup`], [`recovery_keys`] |
 //! | decide what to do about an object, and say what came of it | [`mod@plan`], [`judgement`], [`reason`], [`advice`], [`status`], [`settled`] |
 //!
 //! # Wiping

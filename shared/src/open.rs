@@ -37,7 +37,9 @@ impl fmt::Display for BrokenWrap {
 
 /// Opens all values or none (FORMAT.md §7): first each envelope that a value names, then the values.
 ///
-/// # Errors The first check of FORMAT.md §7 that fails, with its field.
+/// # Errors
+///
+/// The first check of FORMAT.md §7 that fails, with its field.
 pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Opened, Refusal> {
     stack::wiped_after(|| open_whole(sealed, ring).map(|(opened, _)| opened))
 }
@@ -58,8 +60,9 @@ pub(crate) fn open_whole(
     }
     let broken_wraps = envelopes
         .iter()
-        .flat_map(|(id, opened)| opened.broken_wraps.iter().map(|key| (id.clone(), key.clone())))
-        .map(|(envelope, key)| BrokenWrap { envelope, key })
+        .flat_map(|(id, opened)| {
+            opened.broken_wraps.iter().map(|key| BrokenWrap { envelope: id.clone(), key: key.clone() })
+        })
         .collect();
     let opened_with = envelopes.values().map(|opened| opened.key_id.clone()).collect();
     Ok((Opened { data, opened_with, broken_wraps }, envelopes))

@@ -10,7 +10,9 @@ use zeroize::Zeroizing;
 
 /// The operating system's generator.
 ///
-/// # Panics Drawing from it panics if the operating system has no randomness, because no safe fallback exists.
+/// # Panics
+///
+/// Drawing from it panics if the operating system has no randomness, because no safe fallback exists.
 pub fn system() -> impl CryptoRng {
     UnwrapErr(SysRng)
 }

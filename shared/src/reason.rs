@@ -35,7 +35,7 @@ macro_rules! words {
 }
 
 words! {
-    /// Why a SealedSecret is as it is.
+    /// The reason of the condition `Ready`: why a SealedSecret is ready, or is not.
     #[non_exhaustive]
     pub enum Reason {
         /// The Secret is as the SealedSecret says.
@@ -51,7 +51,8 @@ words! {
         NamespaceTerminating,
         /// The controller has not read its keys yet.
         KeysLoading,
-        /// The controller holds no key, and may not make one while SealedSecrets name other keys.
+        /// The controller holds no key, and may not make one while SealedSecrets are sealed to keys that it does not
+        /// hold.
         AwaitingKeys,
         /// The object breaks a rule of the format.
         Malformed,

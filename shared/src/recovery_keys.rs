@@ -40,7 +40,9 @@ pub enum RecoveryKeyError {
 impl RecoveryKeys {
     /// Adds a recipient.
     ///
-    /// # Errors The text is not a recipient, the recipient is classic or was added before, or there are too many.
+    /// # Errors
+    ///
+    /// The text is not a recipient, the recipient is classic or was added before, or there are too many.
     pub fn add(&mut self, text: &str) -> Result<(), RecoveryKeyError> {
         let recipient = Recipient::parse(text)?;
         let id = recipient.key_id().clone();

@@ -1,4 +1,4 @@
-//! What a change of keys asks of a SealedSecret, and the new wraps that answer it.
+//! Which wraps a SealedSecret lacks after a change of keys, how they are made, and which offered wraps are accepted.
 //!
 //! The CLI decides about files with these functions, the controller about objects. A new wrap never changes a value: it
 //! only lets one more key open an envelope that exists. Only an envelope that a value names gets a new wrap, and only
@@ -28,12 +28,12 @@ use crate::stack;
 
 /// The most bytes of offers in one status: 256 KiB.
 const MAX_OFFER_BYTES: usize = 256 * 1024;
-/// The bytes of an offer beside its wrap: the ids, the commitment and the punctuation.
+/// The bytes of an offer besides its wrap: the ids, the commitment and the punctuation.
 const OFFER_OVERHEAD: usize = 128;
 /// The bytes that are reserved for the rest of the status, and for metadata that the API server writes.
 const STATUS_RESERVE: usize = 128 * 1024;
 
-/// Something that a change of keys asks of an envelope. The order is that of urgency.
+/// What is wrong with a wrap of an envelope, or that a wrap is missing. The most urgent finding comes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum KeyFinding {
@@ -72,9 +72,9 @@ pub enum KeyFinding {
 /// The state of an object's wraps, from opening it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WrapReview {
-    /// What the keys ask for.
+    /// What is wrong with the wraps, and which wraps are missing.
     pub findings: BTreeSet<KeyFinding>,
-    /// For each envelope that a value names, the keys whose wraps were opened or proven (`status.keys`).
+    /// For each envelope that a value names, the keys whose wraps are proven (`status.keys`).
     pub keys: BTreeMap<String, Vec<String>>,
     /// The wraps that envelopes lack (`status.rewrapped`).
     pub offers: BTreeMap<String, OfferedWraps>,
@@ -142,7 +142,8 @@ impl fmt::Display for KeyFinding {
     }
 }
 
-/// Finds what the keys of one cluster ask of an object, without any private key.
+/// Finds the wraps that an object lacks, and its wraps for revoked keys, given the keys of one cluster. Needs no
+/// private key.
 ///
 /// `keys` are all published keys of the cluster: its primary and its Active recovery keys must have a wrap in each
 /// envelope that a value names, and its revoked keys must not. Does not find broken wraps, which only the holder of a
@@ -166,7 +167,7 @@ pub fn findings(sealed: &Sealed, keys: &[PublishedKey]) -> Vec<KeyFinding> {
 
 fn finding_for_missing(id: &EnvelopeId, envelope: &Envelope, recipient: &Recipient) -> KeyFinding {
     let (id, key) = (id.clone(), recipient.key_id().clone());
-    if has_room(envelope, recipient) {
+    if can_have_wrap_for(envelope, recipient) {
         KeyFinding::Behind { envelope: id, key }
     } else {
         KeyFinding::NeedsReseal { envelope: id, key }
@@ -178,7 +179,7 @@ pub fn missing_wraps(sealed: &Sealed, recipients: &[Recipient]) -> Vec<WantedWra
     let wanted = sealed.used_envelopes().flat_map(|(id, envelope)| {
         let missing = recipients.iter().filter(|recipient| !envelope.wraps.contains_key(recipient.key_id()));
         let room = MAX_WRAPS.saturating_sub(envelope.wraps.len());
-        let missing = missing.filter(|recipient| has_room(envelope, recipient)).take(room);
+        let missing = missing.filter(|recipient| can_have_wrap_for(envelope, recipient)).take(room);
         missing.map(|recipient| WantedWrap { envelope: id.clone(), recipient: recipient.clone() }).collect::<Vec<_>>()
     });
     wanted.collect()
@@ -194,19 +195,23 @@ pub struct OpenedObject {
 impl OpenedObject {
     /// Opens all values or none.
     ///
-    /// # Errors The first check of FORMAT.md §7 that fails, as for [`crate::open::open`].
+    /// # Errors
+    ///
+    /// The first check of FORMAT.md §7 that fails, as for [`crate::open::open`].
     pub fn open(sealed: &Sealed, ring: &KeyRing) -> Result<Self, Refusal> {
         stack::wiped_after(|| open_whole(sealed, ring).map(|(opened, envelopes)| Self { opened, envelopes }))
     }
 
     /// Makes wraps for the object. Leaves out those for an envelope that no value names.
     pub fn make_wraps(&self, wanted: &[WantedWrap], random: &mut impl CryptoRng) -> Vec<NewWrap> {
-        let made = wanted.iter().filter_map(|WantedWrap { envelope, recipient }| {
-            let dek = &self.envelopes.get(envelope)?.dek;
-            let text = Wrap::seal(recipient, dek, random).to_text();
-            Some(NewWrap { envelope: envelope.clone(), key: recipient.key_id().clone(), text })
-        });
-        stack::wiped_after(|| made.collect())
+        stack::wiped_after(|| {
+            let made = wanted.iter().filter_map(|WantedWrap { envelope, recipient }| {
+                let dek = &self.envelopes.get(envelope)?.dek;
+                let text = Wrap::seal(recipient, dek, random).to_text();
+                Some(NewWrap { envelope: envelope.clone(), key: recipient.key_id().clone(), text })
+            });
+            made.collect()
+        })
     }
 }
 
@@ -261,7 +266,6 @@ fn offer_missing(
             Some(text) => text.clone(),
             None => Wrap::seal(&recipient, dek, random).to_text(),
         };
-        // The commitment, the quotes and the indentation of a wrap are counted too.
         match room.checked_sub(text.len() + OFFER_OVERHEAD) {
             Some(left) => {
                 room = left;
@@ -308,14 +312,14 @@ fn json_length(data: &impl Serialize) -> usize {
 /// none for this recipient and has room for it.
 ///
 /// An offer counts for the envelope of the same id and the same commitment. Anyone who may write a status can forge an
-/// offer. A forged wrap tells nobody the DEK, and its key cannot open the envelope with it. A controller that opens the
-/// envelope with another key reports the wrap as broken.
+/// offer. A forged wrap tells nobody the DEK, and the holder of its key cannot open the envelope with it. A controller
+/// that opens the envelope with another key reports the wrap as broken.
 pub fn accepted_wraps(
     sealed: &Sealed,
     offers: &BTreeMap<String, OfferedWraps>,
     recipients: &[Recipient],
 ) -> Vec<NewWrap> {
-    let is_offered = |wanted: &WantedWrap| {
+    let offered = |wanted: &WantedWrap| {
         let envelope = &sealed.envelopes()[&wanted.envelope];
         let offer = offers.get(wanted.envelope.as_str())?;
         let text = offer.wraps.get(wanted.recipient.key_id().as_str())?;
@@ -327,7 +331,7 @@ pub fn accepted_wraps(
             text: text.clone(),
         })
     };
-    missing_wraps(sealed, recipients).iter().filter_map(is_offered).collect()
+    missing_wraps(sealed, recipients).iter().filter_map(offered).collect()
 }
 
 /// Returns wraps as an offer for the status.
@@ -348,7 +352,7 @@ fn commitment_text(envelope: &Envelope) -> String {
 }
 
 /// Whether an envelope can have a wrap for this recipient: all its wraps are of one kind, and there are at most 16.
-fn has_room(envelope: &Envelope, recipient: &Recipient) -> bool {
+fn can_have_wrap_for(envelope: &Envelope, recipient: &Recipient) -> bool {
     kind_of(envelope) == Some(recipient.kind()) && envelope.wraps.len() < MAX_WRAPS
 }
 

@@ -1,6 +1,6 @@
 //! The `SealedSecret` custom resource as it stands in Git and in the API: plain strings, unchecked.
 //!
-//! [`crate::format`] decodes it; nothing uses these strings before that.
+//! [`crate::format::Sealed::decode`] checks them. Nothing is opened, and no Secret is written, before this check.
 #![expect(clippy::duplicated_attributes, reason = "each column of kubectl's table names its type")]
 
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ pub struct SealedSecretSpec {
     #[schemars(schema_with = "encrypted_data_schema")]
     #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub encrypted_data: BTreeMap<String, String>,
-    /// What the Secret has beside its sealed values, taken literally.
+    /// What the Secret has besides its sealed values. It is copied to the Secret as it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
 }
@@ -144,7 +144,7 @@ impl BoundTo {
     }
 }
 
-/// What the Secret has beside its sealed values, taken literally.
+/// What the Secret has besides its sealed values. It is copied to the Secret as it stands.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Template {
@@ -191,7 +191,7 @@ pub struct SealedSecretStatus {
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// For each envelope that a value names, the ids of the keys whose wraps were opened or proven.
+    /// For each envelope that a value names, the ids of the keys whose wraps are proven.
     #[schemars(schema_with = "proven_keys_schema")]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, Vec<String>>,
@@ -240,13 +240,13 @@ pub struct OfferedWraps {
     pub wraps: BTreeMap<String, String>,
 }
 
-/// Go writes an empty map as `null`, and the API server drops such a field.
+/// Reads `null` as an absent field. Go writes a nil map as `null`, and the API server drops such a field.
 fn absent_if_null<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// A rule of admission with a fixed text. An error of this reason does not quote the value, which
-/// may be a plain password; errors of `pattern` and `minLength` do.
+/// A rule of admission with a fixed text. An error with the reason `FieldValueForbidden` does not quote the value,
+/// which may be a plain password; errors of `pattern` and `minLength` do.
 fn rule(rule: &str, message: &str) -> Value {
     json!({"rule": rule, "message": message, "reason": "FieldValueForbidden"})
 }

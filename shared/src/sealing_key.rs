@@ -142,7 +142,7 @@ impl KeyState {
 /// A sealing key whose recipient and creation time were checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedKey {
-    /// The recipient. To trust a key is to trust the whole recipient, not its key id.
+    /// The recipient. To decide whether to trust a key, compare the whole recipient: a key id is too short.
     pub recipient: Recipient,
     /// Whose key it is.
     pub role: KeyRole,
@@ -170,8 +170,10 @@ pub enum SealingKeyError {
 impl PublishedKey {
     /// Checks an object from the API or from a keys file.
     ///
-    /// # Errors The recipient is not valid, the name is not the key id of the recipient, or the creation time is not an
-    /// RFC 3339 time. The time may be in the future: see [`crate::key_life::check_creation_time`].
+    /// # Errors
+    ///
+    /// The recipient is not valid, the name is not the key id of the recipient, or the creation time is not an RFC 3339
+    /// time. The time may be in the future: see [`crate::key_life::check_creation_time`].
     pub fn decode(object: &SealingKey) -> Result<Self, SealingKeyError> {
         let recipient = Recipient::parse(&object.spec.recipient)?;
         if object.metadata.name.as_deref() != Some(recipient.key_id().as_str()) {
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_survives_and_a_wrong_name_does_not() {
+    fn an_object_decodes_to_its_key_and_a_wrong_name_is_refused() {
         let published = key(KeyRole::Cluster, KeyState::Active, 1_700_000_000);
         let mut object = published.to_object();
         assert_eq!(PublishedKey::decode(&object), Ok(published.clone()));

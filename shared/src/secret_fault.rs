@@ -22,18 +22,18 @@ pub(crate) enum SecretFault {
     /// The value of this data key has to be a JSON object, as the type demands.
     #[error("must be a JSON object in a Secret of this type")]
     NotJson(&'static str),
-    /// The key of a label.
+    /// A label has a key that Kubernetes refuses; the key.
     #[error("the key of a label must be {KEY_FORM}")]
     LabelKey(String),
-    /// The value of the label that has this key.
+    /// A label has a value that Kubernetes refuses; the key of the label.
     #[error(
         "the value of a label must be at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
     )]
     LabelValue(String),
-    /// The key of an annotation.
+    /// An annotation has a key that Kubernetes refuses; the key.
     #[error("the key of an annotation must be {KEY_FORM}")]
     AnnotationKey(String),
-    /// All annotations together.
+    /// All annotations together are too large.
     #[error("larger than 256 KiB, which is the limit for an object's annotations")]
     AnnotationSize,
 }

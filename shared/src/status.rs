@@ -49,7 +49,7 @@ pub fn after(object: &SealedSecret, judgement: &Judgement, now: Timestamp) -> Se
     SealedSecretStatus { observed_generation: object.metadata.generation, conditions, keys, rewrapped, settled: None }
 }
 
-/// Whether a status is about the present generation of its object. No status, and the default of −1, is not.
+/// Whether a status is about the present generation of its object; `false` without a status, and for the default of −1.
 pub fn is_about(observed_generation: Option<i64>, generation: Option<i64>) -> bool {
     generation.is_some() && observed_generation == generation
 }
@@ -63,9 +63,9 @@ fn wraps_after(
         return (wraps.keys.clone(), wraps.offers.clone());
     }
     let is_waiting = judgement.reason.standing() == Standing::Waiting;
-    let is_of_this_spec =
+    let still_holds =
         |status: &&SealedSecretStatus| is_waiting && is_about(status.observed_generation, object.metadata.generation);
-    let previous = object.status.as_ref().filter(is_of_this_spec);
+    let previous = object.status.as_ref().filter(still_holds);
     previous.map(|status| (status.keys.clone(), status.rewrapped.clone())).unwrap_or_default()
 }
 

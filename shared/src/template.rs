@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn types_with_rights_of_their_own_are_refused() {
+    fn types_that_grant_rights_are_refused() {
         for type_ in ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token", "waxseal.dev/sealing-key"]
         {
             let template = Template { type_: Some(type_.to_owned()), ..Default::default() };

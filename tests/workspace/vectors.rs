@@ -44,7 +44,7 @@ const RULES: [(&str, &[&str]); 16] = [
     ("tag", &["tags other than !!str are not allowed"]),
     ("duplicate-key", &["given twice"]),
     ("ambiguous", &["YAML versions disagree on what this unquoted"]),
-    ("kind", &["a kind that waxseal.dev does not have"]),
+    ("kind", &["a kind that waxseal.dev does not have", "only one of apiVersion and kind is given"]),
     ("version", &["a SealedSecret of a version that is not known"]),
     ("unknown-field", &["unknown field"]),
     ("missing-field", &["missing"]),

@@ -9,9 +9,6 @@ const SMALLEST: usize = 256;
 
 /// The padded length for a value of `length` bytes: Padmé (PURBs, Nikitin et al. 2019, §4) over
 /// the length prefix and the value, at least 256.
-///
-/// # Panics
-/// Never for a length up to 1 MiB. Callers pass no greater length.
 pub(crate) fn padded_length(length: usize) -> usize {
     let unpadded = LENGTH_BYTES + length;
     if unpadded <= SMALLEST {

@@ -72,7 +72,7 @@ fn padded_lengths_are_as_specified() {
 }
 
 #[test]
-fn keys_have_their_names() {
+fn keys_have_the_specified_ids_and_fingerprints() {
     for vector in vectors(include_str!("../../vectors/keys.json")) {
         let identity = Identity::parse(text(&vector, "identity")).expect("an identity");
         let recipient = identity.recipient();

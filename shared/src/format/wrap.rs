@@ -1,4 +1,4 @@
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::io::{Read, Write};
 
 use base64::Engine;
@@ -14,9 +14,9 @@ use crate::names::KeyId;
 use crate::randomness::CryptoRng;
 
 /// The greatest size of a wrap's age file in bytes, checked before it is parsed.
-pub const MAX_WRAP_BYTES: usize = 4096;
+pub const MAX_AGE_FILE_BYTES: usize = 4096;
 /// The length of the longest age file in base64.
-const LONGEST_AGE_FILE: usize = MAX_WRAP_BYTES.div_ceil(3) * 4;
+const LONGEST_AGE_FILE: usize = MAX_AGE_FILE_BYTES.div_ceil(3) * 4;
 
 /// The length of the longest text that a wrap can be: an age file, a dot and a proof.
 pub(crate) fn longest_wrap() -> usize {
@@ -56,7 +56,7 @@ impl Wrap {
         }
         let proof = base64_text::decode_exact(&base64_text::URL, proof, Check::ProofEncoding, Check::ProofLength)?;
         let age_file = base64_text::STANDARD.decode(age_file).map_err(|_| Check::WrapEncoding)?;
-        if age_file.len() > MAX_WRAP_BYTES {
+        if age_file.len() > MAX_AGE_FILE_BYTES {
             return Err(Check::WrapSize);
         }
         let kind = age_file::check_shape(&age_file)?;
@@ -76,7 +76,9 @@ impl Wrap {
     /// Opens the wrap (FORMAT.md §7.3). The caller must compare the DEK with the envelope's commitment before it uses
     /// the DEK.
     ///
-    /// # Errors [`NotOpened`], whether the wrap is for another identity or was changed.
+    /// # Errors
+    ///
+    /// [`NotOpened`], whether the wrap is for another identity or was changed.
     pub fn open(&self, identity: &Identity) -> Result<Dek, NotOpened> {
         let decryptor = age::Decryptor::new_buffered(HeaderAtOnce::new(&self.age_file)).map_err(|_| NotOpened)?;
         let identity = OwnStanzaOnly(identity);
@@ -92,9 +94,13 @@ impl Wrap {
 }
 
 fn encrypt(recipient: &Recipient, dek: &Dek, random: &mut impl CryptoRng) -> Vec<u8> {
-    let (random, hybrid) = (RefCell::new(random), OnceCell::new());
+    let random = RefCell::new(random);
+    let hybrid;
     let recipient: &dyn age::Recipient = match recipient.inner() {
-        RecipientInner::Hybrid(key) => hybrid.get_or_init(|| HybridRecipient { key, random: &random }),
+        RecipientInner::Hybrid(key) => {
+            hybrid = HybridRecipient { key, random: &random };
+            &hybrid
+        }
         RecipientInner::Classic(classic) => classic,
     };
     let mut age_file = Vec::new();
@@ -149,8 +155,8 @@ mod tests {
             (format!(".{proof}"), Check::AgeVersion),
             (format!("{}.!", "AAAA".repeat(1366)), Check::ProofEncoding),
             (format!("{}.!", "AAAA".repeat(1367)), Check::WrapSize),
-            (format!("{}.{proof}", base64_text::STANDARD.encode([0; MAX_WRAP_BYTES])), Check::AgeVersion),
-            (format!("{}.{proof}", base64_text::STANDARD.encode([0; MAX_WRAP_BYTES + 1])), Check::WrapSize),
+            (format!("{}.{proof}", base64_text::STANDARD.encode([0; MAX_AGE_FILE_BYTES])), Check::AgeVersion),
+            (format!("{}.{proof}", base64_text::STANDARD.encode([0; MAX_AGE_FILE_BYTES + 1])), Check::WrapSize),
         ] {
             assert_eq!(Wrap::parse(&text).err(), Some(error));
         }

@@ -19,7 +19,8 @@ impl Checksum for LongBech32 {
     const TARGET_RESIDUE: u32 = Bech32::TARGET_RESIDUE;
 }
 
-/// Decodes exactly `N` bytes under a lower-case human-readable part; `None` for anything else.
+/// Decodes exactly `N` bytes; `None` for anything else. `human_readable` is in lower case, the text in lower or upper
+/// case.
 ///
 /// The library ignores the bits that remain when 5-bit characters are joined into bytes. BIP 173 allows at most four
 /// such bits, all zero. So this function encodes the bytes again and compares the texts.

@@ -1,4 +1,4 @@
-//! `X25519`: the opening of age's first kind of stanza (c2sp.org/age, "The X25519 recipient type").
+//! Opens age's stanzas of the type `X25519` (c2sp.org/age, "The X25519 recipient type").
 //!
 //! The age library computes the public half again for each opening; this module keeps it.
 
@@ -8,6 +8,7 @@ use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
 use super::agreement::X25519Key;
+use super::stanzas::file_key;
 
 pub(crate) const STANZA_TAG: &str = "X25519";
 const INFO: &[u8] = b"age-encryption.org/v1/X25519";
@@ -38,11 +39,6 @@ impl ClassicKey {
         let salt = [share, *self.public_bytes()].concat();
         let wrap_key = Zeroizing::new(hkdf(&salt, INFO, secret.as_ref()));
         let opened = Zeroizing::new(aead_decrypt(&wrap_key, FILE_KEY_BYTES, &stanza.body).ok()?);
-        FileKey::try_init_with_mut(|key| {
-            let bytes: &[u8; FILE_KEY_BYTES] = opened.as_slice().try_into()?;
-            key.copy_from_slice(bytes);
-            Ok::<_, std::array::TryFromSliceError>(())
-        })
-        .ok()
+        file_key(&opened)
     }
 }

@@ -59,7 +59,7 @@ pub enum EncryptedFileError {
     /// No identity opens it.
     #[error("it is encrypted to other keys, or its header was changed")]
     Identity,
-    /// It was changed or cut off after its header.
+    /// An identity opens its stanza, but the file was changed or cut off.
     #[error("it was changed or cut off: a part of it does not decrypt")]
     Damaged,
 }
@@ -114,7 +114,9 @@ impl EncryptedFile {
 
     /// Decrypts the file with the first identity that opens it.
     ///
-    /// # Errors `Identity` if no identity opens it, `Damaged` if it was changed or cut off.
+    /// # Errors
+    ///
+    /// `Identity` if no identity opens it, `Damaged` if it was changed or cut off.
     pub fn open<'a>(
         &self,
         identities: impl IntoIterator<Item = &'a Identity>,

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
+use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::ExposeSecret;
 use aws_lc_rs::kem;
 use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use super::agreement::{ML_KEM_CIPHERTEXT_BYTES, ML_KEM_PUBLIC_BYTES, MlKemKey, MlKemPublicKey, X25519Key};
 use super::is_low_order;
+use super::stanzas::file_key;
 use crate::randomness::{self, CryptoRng};
 
 pub(crate) const STANZA_TAG: &str = "mlkem768x25519";
@@ -87,12 +88,7 @@ impl ExpandedKey {
             &[],
         );
         let opened = Zeroizing::new(opened.ok()?);
-        FileKey::try_init_with_mut(|key| {
-            let bytes: &[u8; FILE_KEY_BYTES] = opened.as_slice().try_into()?;
-            key.copy_from_slice(bytes);
-            Ok::<_, std::array::TryFromSliceError>(())
-        })
-        .ok()
+        file_key(&opened)
     }
 
     fn decapsulate(&self, ciphertext: &[u8]) -> Option<SharedSecret<AwsLcXWing>> {

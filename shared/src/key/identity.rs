@@ -49,7 +49,9 @@ impl Identity {
 
     /// Parses one identity, upper case as age writes it or lower case as Bech32 allows.
     ///
-    /// # Errors [`IdentityError::Unknown`] for every other text, also for an identity of another type.
+    /// # Errors
+    ///
+    /// [`IdentityError::Unknown`] for every other text, also for an identity of another type.
     pub fn parse(text: &str) -> Result<Self, IdentityError> {
         stack::wiped_after(|| Self::decode(text)).ok_or(IdentityError::Unknown)
     }
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn generated_identities_survive_their_text() {
+    fn a_generated_identity_parses_from_its_own_text() {
         for kind in [KeyKind::Hybrid, KeyKind::Classic] {
             let identity = Identity::generate(kind, &mut randomness::system());
             assert_eq!(identity.recipient().kind(), kind);

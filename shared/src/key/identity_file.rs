@@ -44,13 +44,13 @@ pub enum IdentityFileError {
 }
 
 impl IdentityFileError {
+    /// The error for a line that is not an identity: [`Kind`](Self::Kind) if the line begins as an identity of a kind that
+    /// this version does not know.
     fn of_line(text: &str, line: usize) -> Self {
+        let is_kind = |kind: &str| kind.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
+        let is_new_kind = |kind: &str| is_kind(kind) && !["", "PQ-"].contains(&kind);
         let kind = text.rsplit_once('1').and_then(|(kind, _)| kind.strip_prefix("AGE-SECRET-KEY-"));
-        match kind {
-            None | Some("" | "PQ-") => Self::Line { line },
-            Some(kind) if kind.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') => Self::Kind { line },
-            Some(_) => Self::Line { line },
-        }
+        if kind.is_some_and(is_new_kind) { Self::Kind { line } } else { Self::Line { line } }
     }
 }
 

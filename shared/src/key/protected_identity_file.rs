@@ -70,8 +70,10 @@ impl ProtectedIdentityFile {
 
     /// Decrypts the file and reads the identities in it. Takes up to a minute and 4 GiB ([`MAX_WORK_FACTOR`]).
     ///
-    /// # Errors `Passphrase` for a wrong passphrase, `Damaged` for a file that was changed or cut off, `Content` if the
-    /// content is not an identity file.
+    /// # Errors
+    ///
+    /// `Passphrase` for a wrong passphrase, `Damaged` for a file that was changed or cut off, `Content` if the content
+    /// is not an identity file.
     pub fn open(&self, passphrase: &Passphrase) -> Result<IdentityFile, ProtectedIdentityFileError> {
         stack::wiped_after(|| self.decrypt(passphrase))
     }
@@ -110,9 +112,9 @@ fn check_header(age_file: &[u8]) -> Result<(), ProtectedIdentityFileError> {
 fn work_factor(age_file: &[u8]) -> Result<u8, ProtectedIdentityFileError> {
     check_header(age_file)?;
     let decryptor = decryptor(age_file)?;
-    let mut reader = age::scrypt::Identity::new(SecretString::default());
-    reader.set_max_work_factor(0);
-    match decryptor.decrypt(std::iter::once(&reader as &dyn age::Identity)) {
+    let mut identity = age::scrypt::Identity::new(SecretString::default());
+    identity.set_max_work_factor(0);
+    match decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)) {
         Err(DecryptError::ExcessiveWork { required, .. }) => Ok(required),
         _ => Err(ProtectedIdentityFileError::Header),
     }
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_work_factor_is_refused_before_it_is_spent() {
+    fn a_work_factor_above_the_limit_is_refused_without_work() {
         let file = protect(IDENTITY.as_bytes(), Format::Binary);
         let claiming = |factor: &str| {
             let header = file.windows(3).position(|window| window == b" 2\n").expect("the work factor");

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn recipients_with_another_writing_of_a_point_are_refused() {
+    fn points_in_another_encoding_are_refused() {
         let hybrid = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
         let hybrid = bech32::decode::<{ hybrid::PUBLIC_KEY_BYTES }>(hybrid.recipient().as_str(), HYBRID_PREFIX);
         let hybrid = hybrid.expect("a hybrid recipient");

@@ -92,7 +92,7 @@ mod tests {
         }
     }
 
-    /// Every bit of every point, the base point, and random ones.
+    /// The points of the table with one bit changed, the base point, and random points.
     #[test]
     fn no_other_point_is_of_low_order() {
         let mut random = randomness::system();

@@ -85,16 +85,11 @@ fn is_decimal(text: &str) -> bool {
 
 /// `1:30`, `190:20:30.15`: YAML 1.1 counts in sixties.
 fn is_sexagesimal(text: &str) -> bool {
-    let text = text.split_once('.').map_or(
-        text,
-        |(whole, fraction)| {
-            if split_digits(fraction).1.is_empty() { whole } else { text }
-        },
-    );
-    let mut parts = text.split(':');
-    let first = parts.next().unwrap_or_default();
-    let mut sixties = parts.peekable();
-    is_digits(first) && sixties.peek().is_some() && sixties.all(is_below_sixty)
+    let whole = match text.split_once('.') {
+        Some((whole, fraction)) if split_digits(fraction).1.is_empty() => whole,
+        _ => text,
+    };
+    whole.split_once(':').is_some_and(|(first, rest)| is_digits(first) && rest.split(':').all(is_below_sixty))
 }
 
 fn is_below_sixty(text: &str) -> bool {

@@ -1,7 +1,7 @@
 //! YAML in block style: indented by two spaces, one line for each scalar, nothing folded.
 //!
 //! The writer of serde-saphyr cannot be used. It leaves `0x` unquoted: some readers take it for a number, and our own
-//! reader refuses it. Some list items are written as they were read, and it cannot keep the digits of their numbers.
+//! reader refuses it. It also cannot keep the digits of numbers, and list items that were read must keep them.
 
 use std::io::{Result, Write};
 
@@ -93,8 +93,11 @@ macro_rules! write_numbers {
 }
 
 impl Formatter for BlockStyle {
-    // A `Value` contains numbers of these types only.
-    write_numbers! { write_u64 u64, write_i64 i64, write_f64 f64, }
+    write_numbers! {
+        write_i8 i8, write_i16 i16, write_i32 i32, write_i64 i64, write_i128 i128,
+        write_u8 u8, write_u16 u16, write_u32 u32, write_u64 u64, write_u128 u128,
+        write_f32 f32, write_f64 f64,
+    }
 
     fn write_null<W: Write + ?Sized>(&mut self, out: &mut W) -> Result<()> {
         self.write_scalar(out, "null")
@@ -250,6 +253,13 @@ url: \"postgres://db\"
         assert_eq!(written(&value), expected);
         assert_eq!(written(&json!({})), "{}\n");
         assert_eq!(written(&json!("no")), "\"no\"\n");
+    }
+
+    #[test]
+    fn numbers_of_every_type_are_written() {
+        assert_eq!(written(&(-1_i8, -2_i16, -3_i32, -4_i64, -5_i128)), "- -1\n- -2\n- -3\n- -4\n- -5\n");
+        assert_eq!(written(&(1_u8, 2_u16, 3_u32, 4_u64, 5_u128)), "- 1\n- 2\n- 3\n- 4\n- 5\n");
+        assert_eq!(written(&(0.5_f32, 0.25_f64)), "- 0.5\n- 0.25\n");
     }
 
     #[test]

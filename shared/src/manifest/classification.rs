@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::error::ManifestError;
+use super::error::{ManifestError, UPDATE};
 use super::node::{Content, Node, Tag};
 use super::object::{DocumentKind, Object, SealedSecretObject, SecretObject};
 use super::plain_data::refuse_what_is_not_plain_data;
@@ -43,7 +43,7 @@ fn classify<'a>(object: Object<'a>, list: &str) -> Result<DocumentKind<'a>, Mani
     }
     let text = |name| node.entry(&[name]).and_then(|(_, value)| value.string()).unwrap_or_default();
     let (version, kind) = (text("apiVersion"), text("kind"));
-    refuse_slips(version, kind, list).map_err(|error| error.at(node))?;
+    refuse_unknown_kinds(version, kind, list).map_err(|error| error.at(node))?;
     match (version, kind) {
         ("v1", "List") => items_of(&object, "List"),
         ("v1", "SecretList") => items_of(&object, "SecretList"),
@@ -58,15 +58,18 @@ fn classify<'a>(object: Object<'a>, list: &str) -> Result<DocumentKind<'a>, Mani
 }
 
 /// Refuses an object that looks like a SealedSecret with a typing error or of a newer version: it must not be ignored.
-fn refuse_slips(version: &str, kind: &str, list: &str) -> Result<(), ManifestError> {
+fn refuse_unknown_kinds(version: &str, kind: &str, list: &str) -> Result<(), ManifestError> {
     let is_of_group = version.starts_with(PREFIX);
-    let is_half_named = list == "SealedSecretList" && version.is_empty() != kind.is_empty();
-    if is_half_named || is_of_group && !KINDS_OF_GROUP.contains(&kind) {
+    if list == "SealedSecretList" && version.is_empty() != kind.is_empty() {
+        let error = ManifestError::new("only one of apiVersion and kind is given");
+        return Err(error.with_hint("write both or neither in an item of a SealedSecretList"));
+    }
+    if is_of_group && !KINDS_OF_GROUP.contains(&kind) {
         let error = ManifestError::new("a kind that waxseal.dev does not have");
-        return Err(error.with_hint("write `kind: SealedSecret`, or update waxseal if the kind is newer"));
+        return Err(error.with_hint("write `kind: SealedSecret`, or update Waxseal, if the kind is newer"));
     }
     if is_of_group && version != API_VERSION && kind.starts_with("SealedSecret") {
-        return Err(ManifestError::new("a SealedSecret of a version that is not known").with_hint("update waxseal"));
+        return Err(ManifestError::new("a SealedSecret of a version that is not known").with_hint(UPDATE));
     }
     Ok(())
 }
@@ -295,8 +298,9 @@ mod tests {
             ["apiVersion: waxseal.dev/v1alpha1", "apiVersion: v1", "kind: SealedSecret", "apiVersion: '', kind: Pod"]
         {
             let list = format!("apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecretList\nitems: [{{{item}}}]");
-            let error = kind_of(&list).expect_err("half a name").to_string();
-            assert_eq!(error, "items[0]: a kind that waxseal.dev does not have");
+            let error = kind_of(&list).expect_err("one field of two");
+            assert_eq!(error.to_string(), "items[0]: only one of apiVersion and kind is given", "{item}");
+            assert_eq!(error.hint(), Some("write both or neither in an item of a SealedSecretList"));
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct Document<'a> {
     pub(super) holds: Holds,
 }
 
-/// What a part of a YAML stream holds beside comments and blank lines.
+/// What a part of a YAML stream holds besides comments and blank lines.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Holds {
     pub(super) marker: bool,
@@ -68,8 +68,12 @@ impl<'a> Document<'a> {
 
     /// Reads the document, and returns its kind.
     ///
-    /// Refuses a text that is not YAML (or JSON), is nested too deeply or has more than 100,000 values, a SealedSecret
-    /// of an unknown version, and an object of ambiguous kind that could be a Secret.
+    /// Refuses:
+    /// - a text that is not YAML (or JSON), is nested too deeply or has more than 100,000 values;
+    /// - a SealedSecret of an unknown version, and an unknown kind of the group `waxseal.dev`;
+    /// - an object of ambiguous kind that could be a Secret or a kind of this group;
+    /// - an item of a SealedSecretList that has only one of apiVersion and kind;
+    /// - a list whose `items` is not a list, and more than 8 lists inside each other.
     pub fn kind(&self) -> Result<DocumentKind<'a>, ManifestError> {
         kind(self.tree(&mut Limits::of_a_stream())?)
     }

@@ -68,7 +68,7 @@ impl ManifestError {
 
     pub(super) fn unknown_field(name: &str, known: &[&str]) -> Self {
         let error = Self { is_unknown: true, ..Self::new(format!("unknown field {:?}", shown(name))) };
-        match known.iter().find(|field| is_slip_of(name, field)) {
+        match known.iter().find(|field| is_typing_error_of(name, field)) {
             Some(field) => error.with_hint(format!("did you mean {field:?}?")),
             None => error,
         }
@@ -191,7 +191,7 @@ fn shown(name: &str) -> &str {
 
 /// Whether the two names are equal, except for letter case and one typing error: a letter is missing, added or wrong,
 /// or two letters are swapped.
-pub(super) fn is_slip_of(name: &str, known: &str) -> bool {
+pub(super) fn is_typing_error_of(name: &str, known: &str) -> bool {
     let (name, known) = (name.to_ascii_lowercase(), known.to_ascii_lowercase());
     let (name, known) = (name.as_bytes(), known.as_bytes());
     let start = name.iter().zip(known).take_while(|(a, b)| a == b).count();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_pen_gets_a_hint() {
+    fn a_typing_error_gets_a_hint() {
         for name in ["stringdata", "StringData", "stringDat", "stringDaat", "strinGdata", "stirngData", "xtringData"] {
             let error = ManifestError::unknown_field(name, &["data", "stringData"]);
             assert_eq!(error.to_string(), format!("unknown field \"{name}\""));

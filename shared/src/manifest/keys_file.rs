@@ -140,7 +140,7 @@ fn add_key(
         (Some(API_VERSION), Some("SealingKey")) => {}
         (Some(version), Some("SealingKey" | "SealingKeyList")) if version.starts_with(PREFIX) => {
             let error = ManifestError::new("a SealingKey of a version that is not known");
-            return Err(error.at(object).with_hint("update waxseal"));
+            return Err(error.at(object).with_hint(UPDATE));
         }
         _ => return Err(ManifestError::new("not a SealingKey").at(object).with_hint(HINT)),
     }

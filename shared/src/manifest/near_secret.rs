@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::error::{ManifestError, is_slip_of};
+use super::error::{ManifestError, is_typing_error_of};
 use super::node::{Content, Node, Tag};
 use crate::api_group::API_VERSION;
 
@@ -97,7 +97,8 @@ impl NearSecrets {
         for (key, value) in node.entries() {
             let (key, value) = (resolved(key, anchors), resolved(value, anchors));
             match key.scalar() {
-                // go-yaml decodes `!!binary a2luZA==` to the key `kind`.
+                // A key with a tag can be any field: go-yaml decodes `!!binary a2luZA==` to `kind`. So it counts as a
+                // kind and as `data`.
                 Some(_) if key.tag == Tag::Other => own |= SECRET | sign("data", value),
                 Some("<<") => merged |= self.known(value),
                 Some(name) => own |= sign(name, value),
@@ -164,7 +165,7 @@ fn sign(name: &str, value: &Node) -> Signs {
         _ if is_filled && is("data") => DATA,
         _ if is_filled && is("items") => ITEMS,
         _ if is_filled && is("stringData") => STRING_DATA,
-        _ if is_filled && name.len().abs_diff(10) <= 1 && is_slip_of(name, "stringData") => STRING_DATA,
+        _ if is_filled && is_typing_error_of(name, "stringData") => STRING_DATA,
         _ => 0,
     }
 }
@@ -179,7 +180,7 @@ fn version_sign(value: &Node) -> Signs {
 }
 
 fn kind_sign(value: &Node) -> Signs {
-    let is_near = |text: &str, kind| is_slip_of(text.trim(), kind);
+    let is_near = |text: &str, kind| is_typing_error_of(text.trim(), kind);
     match value.scalar() {
         // go-yaml decodes `!!binary U2VjcmV0` to `Secret`.
         _ if value.tag == Tag::Other => SECRET,

@@ -61,9 +61,11 @@ impl SecretObject<'_> {
     ///
     /// Refuses YAML beyond plain data (directives, anchors, aliases, merge keys, tags other than `!!str`, line breaks
     /// that only YAML 1.1 knows), unknown fields, fields given twice, scalars that are not strings to every reader of
-    /// YAML, names that are not in canonical form, `generateName`, and more or larger data than a Secret takes. Refuses
-    /// base64 other than RFC 4648 §4 with padding; line breaks in it are ignored as in Go, and unused bits must be
-    /// zero: apart from line breaks, a value has one spelling.
+    /// YAML, names that are not in canonical form, `generateName`, more than 256 data keys, and more than 1 MiB of
+    /// data.
+    ///
+    /// Refuses base64 other than RFC 4648 §4 with padding; line breaks in it are ignored as in Go, and unused bits must
+    /// be zero: apart from line breaks, a value has one spelling.
     ///
     /// Also refuses a Secret that is encrypted with SOPS, a value that contains a Git conflict, and everything that the
     /// API server would refuse (`crate::secret_fault`).

@@ -74,7 +74,7 @@ mod tests {
         let stream = split(text)?;
         let document = stream.documents.last().expect("a document");
         let DocumentKind::SealedSecret(sealed) = document.kind()? else {
-            panic!("{text} is no SealedSecret");
+            panic!("{text} is not a SealedSecret");
         };
         sealed.read()
     }
@@ -169,7 +169,7 @@ status: {anything: [1]}
             let text = format!("apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\nmetadata: {{name: db}}\n{spec}");
             let stream = split(&text)?;
             let DocumentKind::SealedSecret(sealed) = stream.documents[0].kind()? else {
-                panic!("{text} is no SealedSecret");
+                panic!("{text} is not a SealedSecret");
             };
             sealed.check_values()
         };

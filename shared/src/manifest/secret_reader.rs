@@ -95,11 +95,11 @@ fn node_of<'a>(fault: &SecretFault, root: &'a Node) -> Option<&'a Node> {
 /// The values of `data`, and over them those of `stringData`, as in the API server.
 fn data(root: &Node) -> Result<SecretData, ManifestError> {
     let mut data = SecretData::new();
-    for (section, bytes) in [("data", decoded as fn(&str) -> _), ("stringData", plain)] {
+    for (section, to_bytes) in [("data", decoded as fn(&str) -> _), ("stringData", plain)] {
         for (key, value) in root.value(&[section]).into_iter().flat_map(Node::entries) {
             let (name, text) = (key.scalar().unwrap_or_default(), value.scalar().unwrap_or_default());
             let name = DataKey::parse(name).map_err(|error| ManifestError::new(error.to_string()).at(key))?;
-            data.insert(name, bytes(text).map_err(|error: ManifestError| error.at(value))?);
+            data.insert(name, to_bytes(text).map_err(|error: ManifestError| error.at(value))?);
         }
     }
     if data.len() > MAX_DATA_KEYS {
@@ -139,7 +139,7 @@ mod tests {
     fn read_text(text: &str) -> Result<SecretManifest, ManifestError> {
         let stream = split(text)?;
         let DocumentKind::Secret(secret) = stream.documents[0].kind()? else {
-            panic!("{text} is no Secret");
+            panic!("{text} is not a Secret");
         };
         secret.read()
     }
@@ -328,7 +328,7 @@ stringData:
             let text = format!("{HEAD}{body}");
             let stream = split(&text).expect("a stream");
             let Ok(DocumentKind::Secret(secret)) = stream.documents[0].kind() else {
-                panic!("{text} is no Secret");
+                panic!("{text} is not a Secret");
             };
             let warnings = secret.warnings(&secret.read().expect("a good Secret"));
             warnings.iter().map(|warning| (warning.to_string(), warning.place())).collect::<Vec<_>>()
@@ -338,12 +338,12 @@ stringData:
         assert_eq!(warnings("data: {}\nstringData: ~\n"), empty);
         assert_eq!(warnings("stringData: {A: ''}\n"), []);
         let unrendered = "looks like a template that was not rendered, and is sealed as it stands";
-        let rendered = "{}: not sealed: stringData has this key too, and wins, as in Kubernetes";
+        let overridden = "{}: not sealed: stringData has this key too, and wins, as in Kubernetes";
         assert_eq!(
             warnings("data:\n  A: e3sgLmEgfX0=\n  B: aGk=\nstringData:\n  B: ${B}\n  C: plain\n"),
             [
                 (format!("data.A: {unrendered}"), Some((5, 6))),
-                (rendered.replace("{}", "data.B"), Some((6, 3))),
+                (overridden.replace("{}", "data.B"), Some((6, 3))),
                 (format!("stringData.B: {unrendered}"), Some((8, 6))),
             ]
         );
@@ -395,7 +395,7 @@ stringData:
     }
 
     #[test]
-    fn data_keys_and_sizes_are_those_of_kubernetes() {
+    fn data_keys_and_the_size_of_data_have_limits() {
         let error = refusal("data: {../x: ''}\n");
         assert!(error.to_string().starts_with("data.../x: a data key must be "), "{error}");
         let keys = |count: usize| (0..count).map(|n| format!("  k{n}: ''\n")).collect::<String>();

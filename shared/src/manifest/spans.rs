@@ -36,20 +36,20 @@ impl EntrySpan {
 }
 
 impl SealedSecretObject<'_> {
-    /// Returns the whole object, with its status, as a value. Refuses what [`SealedSecretObject::read`] refuses of YAML
-    /// beyond plain data.
+    /// Returns the whole object, with its status, as a value. Refuses YAML beyond plain data, as
+    /// [`SealedSecretObject::read`] does.
     pub fn to_value(&self) -> Result<Value, ManifestError> {
         // A tree of plain data has strings as keys, and its numbers are numbers of JSON.
         let to_value = |node| serde_json::to_value(node).map_err(|_| ManifestError::new("not plain data").at(node));
         self.0.read_with(to_value)
     }
 
-    /// Returns where the entry stands that a path of names leads to.
+    /// Returns the place of the entry that a path of names leads to.
     pub fn entry_span(&self, path: &[&str]) -> Option<EntrySpan> {
         self.0.node().entry(path).map(EntrySpan::of)
     }
 
-    /// Returns where the mapping stands that a path of names leads to; the empty path leads to the object itself.
+    /// Returns the place of the mapping that a path of names leads to; the empty path leads to the object itself.
     pub fn mapping_span(&self, path: &[&str]) -> Option<MappingSpan> {
         let root = self.0.node();
         let node = if path.is_empty() { root } else { root.value(path)? };

@@ -23,19 +23,19 @@ const MAX_VALUES: usize = 2_000_000;
 /// of ordinary manifests. The parser takes up to 0.4 µs for each value, less than a second for all.
 pub(super) struct Limits {
     depth: usize,
-    values: usize,
-    left: usize,
+    values_per_document: usize,
+    values_left: usize,
     is_exceeded: bool,
 }
 
 impl Limits {
     pub(super) fn of_a_stream() -> Self {
-        Self { depth: 510, values: 100_000, left: MAX_VALUES, is_exceeded: false }
+        Self { depth: 510, values_per_document: 100_000, values_left: MAX_VALUES, is_exceeded: false }
     }
 
     #[cfg(test)]
-    pub(super) fn left(&self) -> usize {
-        self.left
+    pub(super) fn values_left(&self) -> usize {
+        self.values_left
     }
 
     /// Whether the stream has more values than are read.
@@ -98,14 +98,14 @@ impl<'l> TreeBuilder<'l> {
         let refusal = |of: &str, most: usize, hint: &'static str| {
             Err(ManifestError::new(format!("a {of} of more than {most} values is not read")).at(node).with_hint(hint))
         };
-        if self.limits.left == 0 {
+        if self.limits.values_left == 0 {
             self.limits.is_exceeded = true;
             return refusal("stream", MAX_VALUES, SPLIT_THE_STREAM);
         }
-        if self.values == self.limits.values {
-            return refusal("document", self.limits.values, SPLIT_THE_LIST);
+        if self.values == self.limits.values_per_document {
+            return refusal("document", self.limits.values_per_document, SPLIT_THE_LIST);
         }
-        self.limits.left -= 1;
+        self.limits.values_left -= 1;
         self.values += 1;
         Ok(())
     }
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_tree_does_not_outgrow_its_limits() {
         let sequence = || Node::new(0..0, Content::Sequence(Vec::new()));
-        let mut limits = Limits { depth: 2, values: 3, ..Limits::of_a_stream() };
+        let mut limits = Limits { depth: 2, values_per_document: 3, ..Limits::of_a_stream() };
         let mut builder = TreeBuilder::new(&mut limits);
         assert!(builder.open(sequence()).is_ok());
         assert!(builder.open(sequence()).is_ok());
@@ -138,13 +138,13 @@ mod tests {
 
     #[test]
     fn the_trees_of_a_stream_do_not_outgrow_their_limit() {
-        let scalar = || Node::new(0..0, Content::Sequence(Vec::new()));
-        let mut limits = Limits { left: 3, ..Limits::of_a_stream() };
+        let value = || Node::new(0..0, Content::Sequence(Vec::new()));
+        let mut limits = Limits { values_left: 3, ..Limits::of_a_stream() };
         for _ in 0..3 {
-            assert!(TreeBuilder::new(&mut limits).add(scalar()).is_ok());
+            assert!(TreeBuilder::new(&mut limits).add(value()).is_ok());
         }
         assert!(!limits.is_exceeded());
-        let error = TreeBuilder::new(&mut limits).add(scalar()).expect_err("the fourth value");
+        let error = TreeBuilder::new(&mut limits).add(value()).expect_err("the fourth value");
         assert_eq!(error.to_string(), "a stream of more than 2000000 values is not read");
         assert!(limits.is_exceeded());
     }

@@ -49,11 +49,11 @@ pub fn read_one<T: DeserializeOwned>(text: &str) -> Result<T, ManifestError> {
 pub fn error_at(text: &str, path: &[&str], message: impl Into<Cow<'static, str>>) -> ManifestError {
     let error = ManifestError::new(message);
     // The text was read before: it can be split, and has one document with content.
-    let trees = split(text).ok().and_then(|stream| {
+    let located = split(text).ok().and_then(|stream| {
         let tree = stream.trees().find_map(|(_, tree)| tree.ok().flatten().filter(|tree| !tree.root().is_null()))?;
         Some(tree.located(error.clone().at(place_of(tree.root(), path))))
     });
-    trees.unwrap_or(error)
+    located.unwrap_or(error)
 }
 
 /// The node that an error about the field at a path is shown at.

@@ -248,7 +248,7 @@ data:
     fn read_secret(text: &str) -> Result<SecretManifest, ManifestError> {
         match split(text)?.documents[0].kind()? {
             DocumentKind::Secret(secret) => secret.read(),
-            _ => panic!("no Secret"),
+            _ => panic!("not a Secret: {text}"),
         }
     }
 

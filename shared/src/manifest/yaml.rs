@@ -261,7 +261,7 @@ mod tests {
         let mut limits = Limits::of_a_stream();
         assert!(parse(&format!("a0: &a0 x\n{bomb}"), 0, &mut limits).is_ok());
         // The key, the sequence and its items for each level, and what is before them.
-        assert_eq!(limits.left(), Limits::of_a_stream().left() - (59 * 102 + 3));
+        assert_eq!(limits.values_left(), Limits::of_a_stream().values_left() - (59 * 102 + 3));
     }
 
     #[test]

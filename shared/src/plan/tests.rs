@@ -129,7 +129,7 @@ fn sealed_to_others(ring: &KeyRing, data_key: &str, others: usize) -> SealedSecr
 }
 
 #[test]
-fn broken_wraps_are_in_each_judgement_until_they_are_mended() {
+fn broken_wraps_are_in_the_judgement_of_a_write_and_of_a_keep() {
     let ring = ring();
     let (object, broken) = with_broken_wraps(sealed_to_others(&ring, "PASSWORD", 2), &ring);
     assert_eq!(broken.len(), 2);
@@ -201,7 +201,7 @@ fn every_way_of_being_foreign_is_refused() {
 }
 
 #[test]
-fn a_foreign_object_is_refused_with_the_reason_of_the_backend() {
+fn a_foreign_secret_is_refused_with_the_message_of_the_backend() {
     let ring = ring();
     let plan = super::plan(
         &sealed(&ring),
@@ -246,7 +246,7 @@ fn moving_an_object_is_seen_before_any_key_is_used() {
 }
 
 #[test]
-fn an_edit_that_bound_to_does_not_show_is_unreadable_and_names_the_data_key() {
+fn an_edit_that_leaves_bound_to_right_is_unreadable_and_names_the_data_key() {
     let ring = ring();
     let mut swapped = sealed(&ring);
     let token = swapped.spec.encrypted_data["PASSWORD"].clone();
@@ -264,7 +264,7 @@ fn an_edit_that_bound_to_does_not_show_is_unreadable_and_names_the_data_key() {
 }
 
 #[test]
-fn wider_scopes_move_as_far_as_they_say() {
+fn an_object_opens_everywhere_within_its_scope() {
     let ring = ring();
     let secret = secret(&[("PASSWORD", "hunter2")]);
     let mut object = sealed_with(&ring, &secret, Scope::Namespace);

@@ -1,4 +1,4 @@
-use waxseal_shared::format::{MAX_WRAP_BYTES, Wrap};
+use waxseal_shared::format::{MAX_AGE_FILE_BYTES, Wrap};
 
 use super::{genuine, ring, spelling};
 
@@ -27,6 +27,6 @@ pub fn wrap(data: &[u8]) {
 pub(super) fn assert_canonical(text: &str, wrap: &Wrap) {
     assert_eq!(wrap.to_text(), text, "a second spelling");
     let (age_file, proof) = spelling::wrap_parts(text).expect("the text of a wrap");
-    assert!((1..=MAX_WRAP_BYTES).contains(&age_file.len()), "an age file of {}", age_file.len());
+    assert!((1..=MAX_AGE_FILE_BYTES).contains(&age_file.len()), "an age file of {}", age_file.len());
     assert_eq!(proof.len(), 16, "the proof's length");
 }
