@@ -39,6 +39,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 /// The largest answer that is read: 8 MiB. The largest keys file, of 1,000 SealingKeys, is less than half of that.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
+/// What to do behind a proxy, if kubectl cannot do the work of the command.
+pub(crate) const RUN_WITHOUT_PROXY: &str = "run waxseal where the API server can be reached without a proxy";
+
 /// Selects the cluster, with kubectl's options.
 #[derive(Args)]
 pub(crate) struct ClusterArguments {
@@ -62,7 +65,8 @@ pub(crate) fn sealing_keys(
     cluster: &ClusterArguments,
     namespace: &Namespace,
 ) -> Result<(Vec<ClusterKey>, String), CliError> {
-    let session = Session::of_keys(cluster, namespace)?;
+    let instead = format!("write the keys file with `kubectl get sealingkeys -n {namespace} -o yaml` instead");
+    let session = Session::of_keys(cluster, namespace, &instead)?;
     let place = session.place();
     let decoded = session.sealing_keys(namespace)?.into_iter().map(|object| {
         let key = PublishedKey::decode(&object)

@@ -51,7 +51,8 @@ impl Clusters {
         Self { current_folder, nearest: HashMap::new(), configurations: BTreeMap::new(), keys_files: BTreeMap::new() }
     }
 
-    /// Returns what the nearest `.waxseal.yaml` says about a file, which need not exist; `None` without such a file.
+    /// Returns what the nearest `.waxseal.yaml` says about a file; `None` if there is no `.waxseal.yaml`. The file need
+    /// not exist.
     ///
     /// The search begins in the folder in which the file really is: a symbolic link is sealed as its target.
     pub(crate) fn of_file(&mut self, path: &Path) -> Result<Option<ConfiguredFile>, CliError> {

@@ -128,8 +128,8 @@ impl Configuration {
     ///
     /// Refuses what [`read_one`] refuses, and unknown fields. Also refuses these, and says where they are: another
     /// version, a name that no cluster can have, a keys path that leads out of the folder, two clusters with one keys
-    /// file, a rule with an empty list, an unknown or repeated cluster, a glob that can match no file, and a namespace
-    /// that is not a DNS label.
+    /// file, a rule with an empty list, an unknown or repeated cluster, too many globs, a glob that is too long or that
+    /// can match no file, and a namespace that is not a DNS label.
     pub(crate) fn parse(folder: PathBuf, place: String, text: &str) -> Result<Self, CliError> {
         let reader = Reader { place: &place, text };
         let fields = reader.fields()?;

@@ -19,7 +19,7 @@ pub(crate) enum Kind {
     Usage = 2,
     /// The input is refused.
     Refused = 3,
-    /// `--check` found a difference, or `drill` found a SealedSecret that does not open.
+    /// A check found something: `--check`, `drill`, `status` or `doctor`.
     Found = 4,
     /// The cluster cannot be reached, or refuses the request.
     NoCluster = 5,

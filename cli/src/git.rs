@@ -139,7 +139,8 @@ enum Finding {
     End(Option<Doubt>),
 }
 
-/// Returns the first symbolic link of a path that leads from inside a work tree to a place outside, or nowhere.
+/// Returns the first symbolic link of a path that leads from inside a work tree to a place outside, into `.git`, or
+/// nowhere.
 ///
 /// Callers refuse such a link: a committed link must not redirect a path that the user types.
 pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {

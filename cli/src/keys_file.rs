@@ -49,12 +49,17 @@ impl KeysFile {
             return Ok(recipients);
         }
         if self.keys.iter().any(|key| key.role == KeyRole::Cluster) {
-            let name = self.cluster.as_ref().map(|cluster| format!(" {cluster}")).unwrap_or_default();
-            let error = CliError::refused("no Active key of a cluster in it").at(&self.place);
-            return Err(error.with_hint(format!("fetch the keys again: `waxseal keys fetch{name}`")));
+            return Err(self.no_active_key());
         }
         let active = self.keys.iter().filter(|key| key.state == KeyState::Active);
         Ok(active.map(|key| key.recipient.clone()).collect())
+    }
+
+    /// The error for a file without an Active key of a cluster.
+    pub(crate) fn no_active_key(&self) -> CliError {
+        let target = self.cluster.as_ref().map_or("-o FILE", ClusterName::as_str);
+        let error = CliError::refused("no Active key of a cluster in it").at(&self.place);
+        error.with_hint(format!("fetch the keys again: `waxseal keys fetch {target}`"))
     }
 }
 

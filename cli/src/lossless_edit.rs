@@ -135,7 +135,8 @@ fn change_value(value: &mut Value, path: &[String], to: Option<&NewValue>) {
 /// Works in rounds, and reads the text again before each: a change moves the entries of the mapping that it touches.
 fn edited(document: &Document<'_>, all: &[&ObjectChanges]) -> Result<Option<String>, ManifestError> {
     let mut text = document.text().to_owned();
-    // For YAML, a carriage return alone ends a line too. Lines are counted by line feeds here.
+    // YAML also ends a line at a carriage return alone. The functions here know only line feeds, so such a text is
+    // refused.
     if !all.is_empty() && text.replace("\r\n", "").contains('\r') {
         return Ok(None);
     }

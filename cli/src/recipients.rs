@@ -112,7 +112,7 @@ impl RecipientArguments {
             }
         }
         if chosen.iter().all(|chosen| chosen.role == Some(KeyRole::Recovery)) {
-            let error = CliError::refused("all recipients are recovery keys, so no cluster could open the values");
+            let error = CliError::refused("no recipient is a key of a cluster, so no cluster could open the values");
             return Err(error.with_hint("pass the keys file of a cluster too"));
         }
         let first = chosen.first().map(|chosen| chosen.recipient.kind());

@@ -4,9 +4,9 @@
 pub(crate) struct Columns(Vec<usize>);
 
 impl Columns {
-    /// Columns as wide as the widest of their cells. All lines have the same number of cells.
+    /// Columns as wide as the widest of their cells. The first line has a cell for each column, and no line has fewer.
     pub(crate) fn of(lines: &[Vec<String>]) -> Self {
-        let width = |at: usize| lines.iter().map(|line| line[at].len()).max().unwrap_or_default();
+        let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or_default();
         Self((0..lines.first().map_or(0, Vec::len)).map(width).collect())
     }
 

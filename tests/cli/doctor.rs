@@ -22,15 +22,18 @@ fn folder() -> Folder {
 
 /// What an API server answers.
 struct Cluster {
-    clock: Timestamp,
+    /// `None`: its answers have no time.
+    clock: Option<Timestamp>,
     resources: Vec<&'static str>,
     definitions: [Value; 2],
     /// `None`: the user may not list them.
     keys: Option<Value>,
     available_pods: Option<i32>,
-    has_deployment: bool,
+    /// The namespace of the Deployment.
+    deployed_in: &'static str,
     objects: Option<Vec<Value>>,
-    allowed: bool,
+    /// Whether the user has a right; `None`: it does not tell.
+    has_right: Option<fn(&Value) -> bool>,
 }
 
 impl Cluster {
@@ -42,28 +45,33 @@ impl Cluster {
             json!({"state": "Active", "lastBackupTime": "2026-01-01T00:00:00Z", "identitySecret": identity});
         keys["items"][1]["status"] = json!({"state": "Active"});
         Self {
-            clock: Timestamp::now(),
+            clock: Some(Timestamp::now()),
             resources: vec!["sealedsecrets", "sealedsecrets/status", "sealingkeys", "sealingkeys/status"],
             definitions: crds::all().map(|definition| serde_json::to_value(definition).expect("JSON")),
             keys: Some(keys),
             available_pods: Some(1),
-            has_deployment: true,
+            deployed_in: "waxseal-system",
             objects: Some(vec![object("db", 1)]),
-            allowed: true,
+            has_right: Some(|_| true),
         }
     }
 
-    fn answer(&self, line: &str) -> (&'static str, Value) {
+    fn answer(&self, line: &str, body: &str) -> (&'static str, Value) {
         let path = line.split([' ', '?']).nth(1).unwrap_or_default();
         let found = match path {
             "/version" => Some(serde_json::to_value(Info::default()).expect("JSON")),
-            "/apis/apps/v1/namespaces/waxseal-system/deployments/waxseal-controller" => {
+            path if path.ends_with("/deployments/waxseal-controller") => {
+                if path.split('/').nth(5) != Some(self.deployed_in) {
+                    return ("404 Not Found", failure(404));
+                }
                 self.available_pods.map(|pods| json!({"metadata": {}, "status": {"availableReplicas": pods}}))
             }
             "/apis/waxseal.dev/v1alpha1" => Some(self.resource_list()),
-            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => {
-                Some(json!({"metadata": {}, "spec": {}, "status": {"allowed": self.allowed}}))
-            }
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" => self.has_right.map(|has_right| {
+                let review: Value = serde_json::from_str(body).expect("JSON");
+                let allowed = has_right(&review["spec"]["resourceAttributes"]);
+                json!({"metadata": {}, "spec": {}, "status": {"allowed": allowed}})
+            }),
             "/apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys" => self.keys.clone(),
             "/apis/waxseal.dev/v1alpha1/sealedsecrets" => self.objects.as_deref().map(list_of),
             "/apis/waxseal.dev/v1alpha1/namespaces/shop/sealedsecrets" => self.objects.as_ref().map(|objects| {
@@ -80,10 +88,7 @@ impl Cluster {
         };
         match found {
             Some(found) => ("200 OK", found),
-            None if !self.has_deployment && path.ends_with("/deployments/waxseal-controller") => {
-                ("404 Not Found", json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404}))
-            }
-            None => ("403 Forbidden", json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403})),
+            None => ("403 Forbidden", failure(403)),
         }
     }
 
@@ -96,15 +101,18 @@ impl Cluster {
 
     /// Runs `waxseal doctor` with these options.
     fn examined(self, folder: &Folder, options: &[&str]) -> Outcome {
-        let clock =
-            jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&self.clock).expect("a time");
+        let date = self.clock.map(|clock| {
+            let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+            format!("\r\ndate: {}", printer.timestamp_to_rfc9110_string(&clock).expect("a time"))
+        });
+        let date = date.unwrap_or_default();
         point_at(
             folder,
             serve_with(move |mut stream| {
-                let (line, _) = request(&stream);
-                let (status, body) = self.answer(&line);
+                let (line, body) = request(&stream);
+                let (status, body) = self.answer(&line, &body);
                 let body = body.to_string();
-                let head = head(status, &format!("content-length: {}\r\ndate: {clock}", body.len()));
+                let head = head(status, &format!("content-length: {}{date}", body.len()));
                 let _gone = stream.write_all(format!("{head}{body}").as_bytes());
             }),
         );
@@ -124,6 +132,10 @@ impl Cluster {
     fn key(&mut self, at: usize) -> &mut Value {
         &mut self.keys.as_mut().expect("keys")["items"][at]
     }
+}
+
+fn failure(code: u16) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code})
 }
 
 fn list_of(items: &[Value]) -> Value {
@@ -173,7 +185,7 @@ fn each_fault_is_a_problem_with_what_to_do() {
     let folder = folder();
     let good = || Cluster::good(&folder);
     let mut cluster = good();
-    cluster.clock = Timestamp::now() + SignedDuration::from_secs(190);
+    cluster.clock = Some(Timestamp::now() + SignedDuration::from_secs(190));
     cluster.has_problem(&folder, "the clock of this machine is 3 minutes behind that of the API server: set the clocks of both with NTP: keys are ordered by the time at which they were made");
 
     let mut cluster = good();
@@ -194,6 +206,11 @@ fn each_fault_is_a_problem_with_what_to_do() {
     cluster.key(0)["status"].as_object_mut().expect("a status").remove("lastBackupTime");
     cluster
         .has_problem(&folder, &format!("no backup has {id} in its present state, Active: make a backup with `waxseal keys backup`, as its `--help` shows"));
+
+    let mut cluster = good();
+    cluster.key(0)["spec"]["state"] = json!("Retired");
+    cluster.key(0)["status"]["state"] = json!("Retired");
+    cluster.has_problem(&folder, "no key is Active: nothing can be sealed: the controller makes a key by itself: see if it runs, and read in its log why it has not done so");
 
     let mut cluster = good();
     let id = folder.key_id("one");
@@ -265,13 +282,17 @@ fn an_old_primary_is_a_problem_if_the_renewal_period_is_known() {
 #[test]
 fn without_a_deployment_nobody_knows_whether_the_controller_runs() {
     let folder = folder();
-    let mut cluster = Cluster::good(&folder);
-    (cluster.available_pods, cluster.has_deployment) = (None, false);
-    let outcome = cluster.examined(&folder, &[]);
-    let unchecked = "not checked: whether the controller runs: there is no Deployment waxseal-controller in waxseal-system, where its keys are\n";
+    let elsewhere = || Cluster { deployed_in: "operators", ..Cluster::good(&folder) };
+    let outcome = elsewhere().examined(&folder, &[]);
+    let unchecked = "not checked: whether the controller runs: there is no Deployment waxseal-controller in \
+                     waxseal-system; if it is in another namespace, name that with `--controller-namespace`\n";
     assert!(outcome.stdout.contains(unchecked), "{}", outcome.stdout);
     let said = "error: context test: 1 check could not be made\n";
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (said, Some(4)));
+    let outcome = elsewhere().examined(&folder, &["--controller-namespace", "operators"]);
+    let checked = "ok: the Deployment waxseal-controller in operators has an available Pod\n";
+    assert!(outcome.stdout.contains(checked), "{}", outcome.stdout);
+    assert_eq!(outcome.status.code(), Some(0));
 }
 
 #[test]
@@ -279,12 +300,62 @@ fn what_the_user_may_not_see_is_not_checked() {
     let folder = folder();
     let mut cluster = Cluster::good(&folder);
     cluster.definitions = [json!({}), json!({})];
-    (cluster.keys, cluster.available_pods, cluster.objects, cluster.allowed) = (None, None, None, false);
+    (cluster.keys, cluster.available_pods, cluster.objects) = (None, None, None);
+    cluster.has_right = Some(|_| false);
     let outcome = cluster.examined(&folder, &[]);
     let unchecked = outcome.stdout.lines().filter(|line| line.starts_with("not checked: ")).count();
     let info = outcome.stdout.lines().filter(|line| line.starts_with("info: your rights are too few for ")).count();
     assert_eq!((unchecked, info, outcome.status.code()), (5, 7, Some(4)), "{}", outcome.stdout);
     assert_eq!(outcome.stderr, "error: context test: 5 checks could not be made\n");
+}
+
+#[test]
+fn an_unknown_clock_is_not_checked_and_unknown_rights_are_no_failure() {
+    let folder = folder();
+    let outcome = Cluster { clock: None, ..Cluster::good(&folder) }.examined(&folder, &[]);
+    let unchecked = "\nnot checked: the clock: the answers of the API server have no time\n";
+    assert!(outcome.stdout.contains(unchecked), "{}", outcome.stdout);
+    let said = "error: context test: 1 check could not be made\n";
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (said, Some(4)));
+
+    let outcome = Cluster { has_right: None, ..Cluster::good(&folder) }.examined(&folder, &[]);
+    assert!(outcome.stdout.contains("\ninfo: the API server does not tell your rights\n"), "{}", outcome.stdout);
+    assert!(!outcome.stdout.contains("not checked: "), "{}", outcome.stdout);
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), ("", Some(0)));
+}
+
+#[test]
+fn a_command_needs_all_of_its_rights() {
+    let folder = folder();
+    let keys = "you may not list sealingkeys in waxseal-system";
+    assert_eq!(
+        too_few_rights(&folder, |right| right["resource"] != "sealingkeys"),
+        ["keys fetch", "keys rotate", "keys delete", "keys backup", "keys restore"]
+            .map(|command| format!("`waxseal {command}`: {keys}"))
+    );
+    let objects = "you may not list sealedsecrets in all namespaces";
+    assert_eq!(
+        too_few_rights(&folder, |right| right["resource"] != "sealedsecrets" || right["namespace"].is_string()),
+        ["status -A", "rotate", "keys delete"].map(|command| format!("`waxseal {command}`: {objects}"))
+    );
+    assert_eq!(
+        too_few_rights(&folder, |right| right["verb"] == "list"),
+        [
+            ("keys rotate", "patch sealingkeys"),
+            ("keys delete", "delete secrets"),
+            ("keys backup", "get secrets"),
+            ("keys restore", "get secrets")
+        ]
+        .map(|(command, right)| format!("`waxseal {command}`: you may not {right} in waxseal-system"))
+    );
+}
+
+/// The commands for which the rights of a user are too few, each with the reason.
+fn too_few_rights(folder: &Folder, has_right: fn(&Value) -> bool) -> Vec<String> {
+    let outcome = Cluster { has_right: Some(has_right), ..Cluster::good(folder) }.examined(folder, &[]);
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), ("", Some(0)), "{}", outcome.stdout);
+    let too_few = outcome.stdout.lines().filter_map(|line| line.strip_prefix("info: your rights are too few for "));
+    too_few.map(str::to_owned).collect()
 }
 
 #[test]
@@ -299,7 +370,10 @@ fn json_has_verdict_text_and_remedy() {
     let lines = lines.as_array().expect("lines");
     let problem = lines.iter().find(|line| line["verdict"] == "problem").expect("a problem");
     assert_eq!(problem["remedy"], "make a backup with `waxseal keys backup`, as its `--help` shows");
-    assert_eq!(lines.last().expect("a line")["text"], "the controller's work: there is no SealedSecret");
+    assert_eq!(
+        lines.last().expect("a line")["text"],
+        "there is no SealedSecret: nothing shows yet that the controller works"
+    );
     assert_eq!(outcome.status.code(), Some(4));
 }
 

@@ -7,10 +7,11 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::api_server::{head, point_at, request, serve_with};
+use crate::api_server::{head, list, point_at, request, serve_with};
 use crate::folder::{Folder, Outcome};
 
 const SECRETS: &str = "/api/v1/namespaces/waxseal-system/secrets";
+const SEALING_KEYS: &str = "/apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys";
 const BACKUP: [&str; 8] = ["keys", "backup", "-o", "keys.age", "--keys", "recovery.yaml", "--kubeconfig", "kubeconfig"];
 
 fn secret(identity: &str, version: usize) -> Value {
@@ -25,9 +26,14 @@ fn status(code: u16) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "quotes a-secret"})
 }
 
-/// Backs up a cluster with one identity. The API server refuses the first `conflicts` records. From the first record
-/// on, the Secret holds `after`.
+/// Backs up a cluster that has one identity and does not know SealingKeys. The API server refuses the first `conflicts`
+/// records. From the first record on, the Secret holds `after`.
 fn back_up(folder: &Folder, conflicts: usize, after: &str) -> Outcome {
+    back_up_beside(folder, conflicts, after, ("404 Not Found", status(404)))
+}
+
+/// Like [`back_up`], but a request for the SealingKeys gets the answer `keys`: a status and JSON.
+fn back_up_beside(folder: &Folder, conflicts: usize, after: &str, keys: (&'static str, Value)) -> Outcome {
     let (before, after) = (folder.read("cluster.key"), folder.read(after));
     let records = AtomicUsize::new(0);
     point_at(
@@ -46,6 +52,8 @@ fn back_up(folder: &Folder, conflicts: usize, after: &str) -> Outcome {
                 assert_record(&body, count + 2);
                 records.fetch_add(1, Ordering::Relaxed);
                 if count < conflicts { ("409 Conflict", status(409)) } else { ("200 OK", metadata()) }
+            } else if line.starts_with(&format!("GET {SEALING_KEYS}")) {
+                keys.clone()
             } else {
                 ("404 Not Found", status(404))
             };
@@ -82,6 +90,28 @@ fn a_conflict_is_tried_again() {
         let outcome = back_up(&folder(), conflicts, "cluster.key");
         assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
         assert!(outcome.stderr.ends_with("keys.age has 1 key of context test\n"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_recovery_key_that_is_not_published_has_a_warning() {
+    let unread = "error: context test: failed to read the SealingKeys, so the backup may lack states that were \
+                  requested for them: the API server does not let you list SealingKeys in waxseal-system (403)\n";
+    for (published, has_warning, code) in
+        [(Some(&["cluster"][..]), true, 0), (Some(&["cluster", "recovery"][..]), false, 0), (None, false, 5)]
+    {
+        let folder = folder();
+        let keys = match published {
+            Some(names) => ("200 OK", list(&folder, names)),
+            None => ("403 Forbidden", status(403)),
+        };
+        let outcome = back_up_beside(&folder, 0, "cluster.key", keys);
+        let (stderr, id) = (outcome.stderr, folder.key_id("recovery"));
+        let warning =
+            format!("warning: {id}: the controller does not publish this recovery key: be sure that it is yours\n");
+        assert_eq!((stderr.contains(&warning), stderr.contains("warning: ")), (has_warning, has_warning), "{stderr}");
+        let expected = (published.is_none(), Some(code));
+        assert_eq!((stderr.contains(unread), outcome.status.code()), expected, "{stderr}");
     }
 }
 

@@ -315,7 +315,7 @@ hint: run the command again in a moment, or see if the controller runs
     let no_backup = format!(
         "error: context test: no backup has the identity of {key} in its present state\nhint: `waxseal keys backup` writes one\n"
     );
-    let only = format!("error: context test: {key} is the only key of the cluster that is not revoked\n");
+    let only = format!("error: context test: {key} stays: the cluster has no other key that is Active or Retired\n");
     type Change = fn(&mut Cluster);
     let cases: [(Change, &str); 7] = [
         (|cluster| cluster.keys[0]["spec"]["state"] = "Active".into(), &in_use),

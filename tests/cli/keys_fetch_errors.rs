@@ -347,7 +347,7 @@ fn each_invalid_context_has_its_own_error() {
         (
             with("proxy-url", "http://127.0.0.1:1"),
             "`proxy-url` or $HTTPS_PROXY names a proxy, and waxseal connects without one
-hint: write the keys file with `kubectl get sealingkeys -o yaml` instead",
+hint: write the keys file with `kubectl get sealingkeys -n waxseal-system -o yaml` instead",
         ),
         (with("proxy-url", "a b"), "the proxy's URL is not a URL"),
         (

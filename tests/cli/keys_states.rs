@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::api_server::{list, list_of, object, point_at, serve_changes};
+use crate::api_server::{kubeconfig, list, list_of, object, point_at, serve_changes};
 use crate::folder::{Folder, Run, program};
 use crate::terminal::Terminal;
 
@@ -95,6 +95,23 @@ fn rotate_without_an_active_key_is_refused() {
 hint: the controller makes a key by itself; its log says why it has not done so
 ",
     );
+}
+
+#[test]
+fn behind_a_proxy_the_hint_is_to_run_waxseal_elsewhere() {
+    let folder = Folder::with_key();
+    let cluster = json!({"server": "https://127.0.0.1:1", "proxy-url": "http://127.0.0.1:1"});
+    folder.write("kubeconfig", kubeconfig(&cluster, &json!({})).to_string());
+    let id = folder.key_id("cluster");
+    let id = id.as_str();
+    for arguments in [&["rotate"][..], &["retire", id], &["revoke", id], &["delete", id, "."]] {
+        keys(&folder, arguments).fails(
+            5,
+            "error: context test: `proxy-url` or $HTTPS_PROXY names a proxy, and waxseal connects without one
+hint: run waxseal where the API server can be reached without a proxy
+",
+        );
+    }
 }
 
 #[test]
@@ -314,7 +331,7 @@ requested: {id} becomes Retired as soon as the controller runs
     assert_eq!(folder.read("sealing-keys.yaml").matches("state: Retired").count(), 1);
     run(&["rotate"]).warns(&format!(
         "./sealing-keys.yaml: {} becomes Retired once there is a new key; it still opens
-requested: the controller makes the new key as soon as it runs, and publishes it in this file
+requested: the controller makes the new key as soon as it runs, and publishes it in ./sealing-keys.yaml
 ",
         folder.key_id("newer")
     ));

@@ -9,10 +9,7 @@ fn sealed_secrets_of_a_newer_version_are_refused_and_stay() {
     let folder = Folder::with_key();
     let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(SECRET).succeeds();
     for (newer, error) in [
-        (
-            sealed.replace("v1alpha1", "v1beta1"),
-            "1:1: a SealedSecret of a version that is not known\nhint: update waxseal\n".to_owned(),
-        ),
+        (sealed.replace("v1alpha1", "v1beta1"), format!("1:1: a SealedSecret of a version that is not known\n{HINT}")),
         (sealed.replace("spec:", "spec:\n  colour: red"), format!("7:3: spec: unknown field \"colour\"\n{HINT}")),
         (
             sealed.replace("spec:", "spec:\n  scope: Tenant"),
@@ -55,7 +52,7 @@ fn keys_of_a_newer_version_are_refused() {
     let folder = Folder::with_key();
     let keys = folder.read("cluster.yaml");
     for (from, to, error) in [
-        ("v1alpha1", "v1beta1", "1:1: a SealingKey of a version that is not known\nhint: update waxseal\n".to_owned()),
+        ("v1alpha1", "v1beta1", format!("1:1: a SealingKey of a version that is not known\n{HINT}")),
         (
             "state: Active",
             "state: Frozen",

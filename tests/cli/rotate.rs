@@ -479,13 +479,18 @@ fn keys_files_without_a_primary_are_refused() {
     let folder = behind();
     let refused = |file: &str| {
         let stderr = format!(
-            "error: {file}: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch`\n"
+            "error: {file}: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch -o FILE`\n"
         );
         folder.waxseal(&["rotate", "db.yaml", "--keys", file, "--check"]).fails(3, &stderr);
     };
     refused("recovery.yaml");
     write_keys(&folder, "revoked.yaml", &[("old", "Revoked"), ("recovery", "Active")]);
     refused("revoked.yaml");
+    folder.write(".waxseal.yaml", "version: 1\nclusters: {prod: {keys: revoked.yaml}}\n");
+    folder.waxseal(&["rotate", "db.yaml", "--check"]).fails(
+        3,
+        "error: revoked.yaml: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch prod`\n",
+    );
     folder.write("future.yaml", key(&folder, "new", "Active", 1).replace("2026", "2999"));
     let outcome = folder.waxseal(&["rotate", "db.yaml", "--keys", "future.yaml", "--check"]).finish();
     assert!(outcome.stderr.contains("is in the future") && outcome.status.code() == Some(3), "{}", outcome.stderr);

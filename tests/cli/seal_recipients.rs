@@ -4,6 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::folder::{Folder, HEAD, Run, SECRET};
 
+const NO_CLUSTER: &str = "error: no recipient is a key of a cluster, so no cluster could open the values
+hint: pass the keys file of a cluster too
+";
+
 /// Checks that the run ends with 0 and prints exactly this on stderr; returns the result.
 #[track_caller]
 fn assert_messages(run: Run<'_>, stderr: &str) -> String {
@@ -152,10 +156,7 @@ fn the_first_keys_file_decides_the_role_and_contradictions_are_refused() {
     let seal = ["seal", "--keys", "cluster.yaml", "--keys", "recovery-only.yaml"];
     assert_messages(folder.waxseal(&seal).stdin(SECRET), &said);
     let seal = ["seal", "--keys", "recovery-only.yaml", "--keys", "cluster.yaml"];
-    folder.waxseal(&seal).stdin(SECRET).fails(
-        3,
-        "error: all recipients are recovery keys, so no cluster could open the values\nhint: pass the keys file of a cluster too\n",
-    );
+    folder.waxseal(&seal).stdin(SECRET).fails(3, NO_CLUSTER);
     // A file that contradicts itself.
     folder.write("prod.yaml", format!("{key}---\n{}", key.replace("Active", "Retired")));
     let line = key.lines().count() + 2;
@@ -206,14 +207,15 @@ hint: `waxseal keys public --identity FILE` prints its SealingKey
     );
     let key = folder.read("cluster.yaml");
     folder.write("keys.yaml", key.replace("Active", "Retired"));
-    let stderr =
-        "error: keys.yaml: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch`\n";
+    let stderr = "error: keys.yaml: no Active key of a cluster in it
+hint: fetch the keys again: `waxseal keys fetch -o FILE`
+";
     seal().fails(3, stderr);
-    folder.write("keys.yaml", key.replace("role: Cluster", "role: Recovery"));
-    seal().fails(
-        3,
-        "error: all recipients are recovery keys, so no cluster could open the values\nhint: pass the keys file of a cluster too\n",
-    );
+    let recovery = key.replace("role: Cluster", "role: Recovery");
+    for keys in [recovery.clone(), recovery.replace("Active", "Retired")] {
+        folder.write("keys.yaml", keys);
+        seal().fails(3, NO_CLUSTER);
+    }
     let id = folder.key_id("cluster");
     folder.write("keys.yaml", key.replace(&format!("name: {id}"), "name: k0000000000000000"));
     let stderr = format!("error: keys.yaml:4:9: metadata.name: must be {id}, the key id of its recipient\n");

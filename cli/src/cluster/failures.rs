@@ -43,7 +43,7 @@ pub(super) struct Asked {
     /// Such as `in shop`, or [`IN_ALL_NAMESPACES`].
     pub(super) place: String,
     /// What to do if this program cannot connect, and kubectl can.
-    pub(super) instead: &'static str,
+    pub(super) instead: String,
 }
 
 impl Asked {
@@ -109,7 +109,8 @@ pub(super) fn is_too_large(error: &kube::Error) -> bool {
     causes(error).any(|cause| cause.is::<LengthLimitError>())
 }
 
-/// Whether a refusal is not one of an API server, which sends a Status as JSON. The client then makes a Status itself.
+/// Whether a 403 comes from something other than an API server, such as a proxy. An API server sends a Status as JSON;
+/// for any other body, the client makes a Status itself.
 pub(super) fn is_foreign_refusal(status: &Status) -> bool {
     status.code == 403 && status.reason == "Failed to parse error data"
 }
@@ -157,7 +158,7 @@ impl Server {
             }
             kube::Error::ProxyProtocolDisabled { .. } | kube::Error::ProxyProtocolUnsupported { .. } => {
                 no_cluster("`proxy-url` or $HTTPS_PROXY names a proxy, and waxseal connects without one")
-                    .with_hint(*instead)
+                    .with_hint(instead)
             }
             error => match causes(error).find_map(|cause| cause.downcast_ref()) {
                 Some(error) => failed_login(error),

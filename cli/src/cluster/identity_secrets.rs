@@ -20,7 +20,7 @@ use waxseal_shared::secret::SecretBytes;
 use waxseal_shared::visible_text::escaped;
 
 use super::failures::{self, Asked};
-use super::{RequestOutcome, Session, is_list_of, no_cluster};
+use super::{RUN_WITHOUT_PROXY, RequestOutcome, Session, is_list_of, no_cluster};
 use crate::error::CliError;
 
 const FIELD_MANAGER: &str = "waxseal-cli";
@@ -156,7 +156,7 @@ fn asked(verb: &'static str, namespace: &Namespace) -> Asked {
         kinds: "Secrets",
         resource: "secrets",
         place: format!("in {namespace}"),
-        instead: "run waxseal where the API server can be reached without a proxy",
+        instead: RUN_WITHOUT_PROXY.to_owned(),
     }
 }
 

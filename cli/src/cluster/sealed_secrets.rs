@@ -58,8 +58,8 @@ impl Selection {
     }
 
     /// What a list of them asks for.
-    pub(super) fn asked(&self, instead: &'static str) -> Asked {
-        let resource = "sealedsecrets.waxseal.dev";
+    pub(super) fn asked(&self, instead: &str) -> Asked {
+        let (resource, instead) = ("sealedsecrets.waxseal.dev", instead.to_owned());
         Asked { verb: "list", kinds: "SealedSecrets", resource, place: self.place(), instead }
     }
 }
@@ -67,7 +67,7 @@ impl Selection {
 impl Session {
     /// Connects to a cluster, for requests about the SealedSecrets of all namespaces. `instead` says what to do if this
     /// program cannot connect, and kubectl can.
-    pub(crate) fn of_sealed_secrets(cluster: &ClusterArguments, instead: &'static str) -> Result<Self, CliError> {
+    pub(crate) fn of_sealed_secrets(cluster: &ClusterArguments, instead: &str) -> Result<Self, CliError> {
         Self::open(cluster, Selection::default().asked(instead))
     }
 
@@ -87,7 +87,7 @@ impl Session {
         each: impl FnMut(T),
     ) -> Result<String, CliError> {
         let listed = self.try_list_sealed_secrets(selection, each)?;
-        listed.map_err(|error| self.failure_of(&error, &selection.asked(self.asked.instead)))
+        listed.map_err(|error| self.failure_of(&error, &selection.asked(&self.asked.instead)))
     }
 
     /// Like [`list_sealed_secrets`](Self::list_sealed_secrets), and leaves an error of the API server to the caller.
@@ -109,14 +109,14 @@ impl Session {
                 Err(error) => return Ok(Err(error)),
             };
             if !is_list_of::<SealedSecret>(&page.types) {
-                let asked = selection.asked(self.asked.instead);
+                let asked = selection.asked(&self.asked.instead);
                 return Err(failures::unknown_answer(&asked).at(self.place()));
             }
             empty_pages = if page.items.is_empty() { empty_pages + 1 } else { 0 };
             page.items.into_iter().for_each(&mut each);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(_) if empty_pages > MAX_EMPTY_PAGES => {
-                    let asked = selection.asked(self.asked.instead);
+                    let asked = selection.asked(&self.asked.instead);
                     return Err(failures::unknown_answer(&asked).at(self.place()));
                 }
                 Some(token) => params.continue_token = Some(token),

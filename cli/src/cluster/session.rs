@@ -33,14 +33,15 @@ pub(crate) enum RequestOutcome {
 }
 
 impl Session {
-    /// Connects to a cluster, for requests about the SealingKeys in a namespace.
-    pub(crate) fn of_keys(cluster: &ClusterArguments, namespace: &Namespace) -> Result<Self, CliError> {
+    /// Connects to a cluster, for requests about the SealingKeys in a namespace. `instead` says what to do if this
+    /// program cannot connect, and kubectl can.
+    pub(crate) fn of_keys(cluster: &ClusterArguments, namespace: &Namespace, instead: &str) -> Result<Self, CliError> {
         let asked = Asked {
             verb: "list",
             kinds: "SealingKeys",
             resource: "sealingkeys.waxseal.dev",
             place: format!("in {namespace}"),
-            instead: "write the keys file with `kubectl get sealingkeys -o yaml` instead",
+            instead: instead.to_owned(),
         };
         Self::open(cluster, asked)
     }
@@ -50,7 +51,7 @@ impl Session {
         let context = super::chosen_context(cluster, &kubeconfig)?;
         let place = format!("context {}", escaped(&context));
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(|error| CliError::io("start", &error))?;
+        let runtime = runtime.map_err(|error| CliError::io("start the Kubernetes client", &error))?;
         let opened = runtime.block_on(async {
             let config = super::config(kubeconfig, context).await?;
             let server = Server::of(&config)?;

@@ -94,8 +94,7 @@ impl SealedSecretState {
         self.spec.template.as_ref()?.type_.as_deref().filter(|type_| !type_.is_empty())
     }
 
-    /// The ids of the keys that the values are sealed to. For each: whether the controller has opened or proven all of
-    /// its wraps.
+    /// The ids of the keys that the values are sealed to. For each: whether the controller has proven all of its wraps.
     pub(crate) fn keys(&self) -> BTreeMap<&str, bool> {
         let mut keys = BTreeMap::new();
         for (id, envelope) in self.used_envelopes() {

@@ -18,7 +18,8 @@ use crate::error::CliError;
 
 /// How long the API server answers one watch request, in seconds. The next request goes on where it ended.
 const WATCH_SECONDS: u32 = 30;
-/// How long a watch request may be silent: then it has an event or its end.
+/// How long a watch request may be silent. The API server ends each request after 30 seconds, so a longer silence means
+/// that it does not answer.
 const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64).saturating_add(REQUEST_TIMEOUT);
 /// The shortest time from one watch request to the next one.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -130,7 +131,7 @@ impl Session {
     }
 
     fn asked_to_watch(&self, selection: &Selection) -> Asked {
-        Asked { verb: "watch", resource: "sealedsecrets.waxseal.dev", ..selection.asked(self.asked.instead) }
+        Asked { verb: "watch", resource: "sealedsecrets.waxseal.dev", ..selection.asked(&self.asked.instead) }
     }
 }
 

@@ -16,7 +16,7 @@ use self::findings::Findings;
 use self::keys::RenewalPeriod;
 use super::inspect::{ReportFormat, to_json};
 use super::seal::counted;
-use crate::cluster::{ClusterArguments, Look, Selection, Session};
+use crate::cluster::{ClusterArguments, Look, RUN_WITHOUT_PROXY, Selection, Session};
 use crate::error::{CliError, Failures, Kind};
 use crate::streams::Streams;
 
@@ -36,9 +36,12 @@ pub(crate) struct DoctorArguments {
     format: ReportFormat,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// The namespace of the SealingKeys, and of the controller's Deployment
+    /// The namespace of the SealingKeys
     #[arg(short, long, value_parser = Namespace::parse, default_value = "waxseal-system", help_heading = "Cluster")]
     namespace: Namespace,
+    /// The namespace of the controller's Deployment, if it is not that of the SealingKeys
+    #[arg(long, value_name = "NAMESPACE", value_parser = Namespace::parse, help_heading = "Cluster")]
+    controller_namespace: Option<Namespace>,
     /// The namespaces that the controller serves (its option `--namespaces`), if it does not serve all. Repeatable, or
     /// with commas
     #[arg(long, value_name = "NAMESPACE", value_delimiter = ',', value_parser = Namespace::parse, help_heading = "Cluster")]
@@ -51,14 +54,12 @@ Examples:
   waxseal doctor --context prod --renew-after 90d --format json
   waxseal doctor -n shop-keys --namespaces shop,blog";
 
-/// What to do if this program cannot connect, and kubectl can.
-const INSTEAD: &str = "run waxseal where the API server can be reached without a proxy";
 /// How far two clocks may be apart.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(2);
 
 pub(crate) fn run(arguments: DoctorArguments, streams: &mut Streams) -> Result<(), Failures> {
     let mut findings = Findings::default();
-    let session = Session::of_sealed_secrets(&arguments.cluster, INSTEAD)?;
+    let session = Session::of_sealed_secrets(&arguments.cluster, RUN_WITHOUT_PROXY)?;
     let examined = examine(&arguments, &session, &mut findings);
     // What was found before a failure is shown too.
     streams.result(&match arguments.format {
@@ -83,14 +84,14 @@ fn examine(arguments: &DoctorArguments, session: &Session, findings: &mut Findin
     findings.ok("the API server answers");
     check_clock(server_time, now, findings);
     definitions::check(session, findings)?;
-    deployment::check(session, &arguments.namespace, findings)?;
+    deployment::check(session, arguments.controller_namespace.as_ref().unwrap_or(&arguments.namespace), findings)?;
     rights::check(session, &arguments.namespace, findings)?;
     match session.look_at_sealing_keys(&arguments.namespace)? {
         Look::Found(keys) => keys::check(&keys, &arguments.namespace, arguments.renew_after, now, findings),
         // The check of the definitions says it.
         Look::Absent => {}
         Look::Forbidden => {
-            findings.could_not_check(format!("the keys: you may not list SealingKeys in {}", arguments.namespace))
+            findings.not_checked(format!("the keys: you may not list SealingKeys in {}", arguments.namespace))
         }
     }
     objects::check(session, &served(&arguments.namespaces), findings)

@@ -66,8 +66,8 @@ pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Fai
     }
 }
 
-/// Requests a state for a key, and waits until the controller confirms.
-fn carry_out(
+/// Requests a state for a key. In a cluster, waits until the controller confirms the state.
+fn request_and_wait(
     arguments: &OwnerArguments,
     owner: &KeyOwner,
     key: &PublishedKey,

@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: OpenArguments, streams: &mut Streams) -> Result<(),
     if let Output::File(path) = &output {
         private_file::check(path)?;
     }
-    // This wipes the keys before the writing: a slow reader of the result would keep them in memory.
+    // `open_all` wipes the keys when it returns. So they are not in memory while a slow reader takes the result.
     let text = open_all(&arguments, streams)?;
     match &output {
         Output::File(path) => private_file::create(path, &text)?,

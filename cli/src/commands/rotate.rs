@@ -32,10 +32,11 @@ use crate::wrap_changes::{self, ClusterKeys, Finding, RotationMode, WrapSource, 
 
 /// Bring SealedSecrets up to date after a change of keys.
 ///
-/// Adds wraps for the primary and the Active recovery keys of the keys files, and changes no value. The wraps are those
-/// that the controller offers in the status of its SealedSecrets: this command reads the status of all SealedSecrets in
-/// the cluster, unless `--offers` names a file. Or the wraps are made offline with an identity. Only lines of `wraps`
-/// change; every other byte of the files stays. Old wraps stay, too: history has them anyway.
+/// Adds wraps for the primary and the Active recovery keys of the keys files. The wraps are those that the controller
+/// offers in the status of its SealedSecrets: this command reads the status of all SealedSecrets in the cluster, unless
+/// `--offers` names a file. Or the wraps are made offline with an identity. Without `--replace-broken`, `--prune` and
+/// `--reseal`, only lines of `wraps` change, every other byte of the files stays, and old wraps stay, too: history has
+/// them anyway.
 ///
 /// A SealedSecret is brought up to date for the clusters that it is sealed for already.
 #[derive(Args)]
@@ -193,8 +194,7 @@ impl RotateArguments {
         let keys_of = |(index, file): (usize, Arc<KeysFile>)| {
             check_creation_times(&file.place, &file.keys)?;
             if primary(&file.keys).is_none() {
-                let error = CliError::refused("no Active key of a cluster in it").at(&file.place);
-                return Err(error.with_hint("fetch the keys again: `waxseal keys fetch`"));
+                return Err(file.no_active_key());
             }
             Ok(ClusterKeys { place: file.place.clone(), keys: file.keys.clone(), is_target: index < targets.len() })
         };
@@ -319,7 +319,7 @@ fn foreign(count: usize, objects: &str) -> String {
     )
 }
 
-/// Names each key that got a wrap, as every command does that seals.
+/// Names each key that got a wrap, like every command that seals.
 fn announce(sealed_to: &BTreeSet<KeyId>, clusters: &[ClusterKeys], streams: &mut Streams) {
     for id in sealed_to {
         let find = |cluster: &ClusterKeys| {

@@ -59,11 +59,11 @@ pub(crate) struct SealArguments {
     /// that folder. Existing files are replaced as with `--output`, and links are not followed
     #[arg(long, value_name = "DIR", value_parser = file_name::<PathBuf>(), conflicts_with = "in_place")]
     output_dir: Option<PathBuf>,
-    /// Also replace a file that holds other objects; an identity file, a keys file of this command and `.waxseal.yaml` are
-    /// never replaced
+    /// Also replace a file that holds other objects. Identity files, and the keys files and `.waxseal.yaml` files that
+    /// this command reads, are never replaced
     #[arg(long, requires = "written")]
     force: bool,
-    /// Replace each file with its result, if all of its documents can be sealed
+    /// Replace each file with its result, unless one of its documents is refused
     #[arg(long)]
     in_place: bool,
 }

@@ -113,7 +113,7 @@ fn explain(
     }
 }
 
-/// Refuses objects of which one is not Ready.
+/// Returns an error if an object is not Ready.
 fn check(objects: &[SealedSecretState], selection: &Selection) -> Result<(), CliError> {
     let unready = objects.iter().filter(|object| !object.is_ready()).count();
     if unready == 0 {

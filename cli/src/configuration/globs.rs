@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_braces_end_with_an_error_and_not_with_the_stack() {
+    fn deeply_nested_braces_are_refused_and_do_not_overflow_the_stack() {
         let nested = format!("{}a{}", "{".repeat(499), "}".repeat(499));
         let fault = Globs::parse(&[nested]).expect_err("too deep");
         assert_eq!((fault.index, &*fault.text), (None, "a glob that is too complicated"));

@@ -14,7 +14,8 @@ use super::repository::Repository;
 pub(crate) enum Reach {
     /// The commits that references point to.
     Tips,
-    /// The commits that references other than tags point to: branches of this repository and of remote ones.
+    /// The commits that references other than tags point to: branches, remote-tracking branches, the heads of work
+    /// trees, and others such as the stash.
     Branches,
     /// The commits that references point to, and all commits before them.
     History,

@@ -45,7 +45,8 @@ impl Folders {
         folders
     }
 
-    /// Returns the number of a subfolder; `None` if it is not searched.
+    /// Returns the number of a subfolder, which it adds if it is new; `None` if the subfolder is not searched. Marks a
+    /// path to search as found.
     pub(super) fn enter(&mut self, folder: usize, name: &BStr) -> Option<usize> {
         if let Some(known) = self.list[folder].folders.get(name).copied() {
             self.list[known].is_searched |= self.list[folder].is_searched;
@@ -64,8 +65,8 @@ impl Folders {
         Some(added)
     }
 
-    /// Whether a file of a folder is searched.
-    pub(super) fn search_file(&mut self, folder: usize, name: &BStr) -> bool {
+    /// Whether to search a file of a folder. If the file itself is a path to search, marks the path as found.
+    pub(super) fn wants_file(&mut self, folder: usize, name: &BStr) -> bool {
         let named = self.list[folder].folders.get(name).copied();
         let named = named.filter(|named| self.list[*named].is_searched);
         if let Some(named) = named {

@@ -34,7 +34,7 @@ pub(crate) struct Revisions<T> {
     pub(crate) is_shallow: bool,
     /// Whether the search has ended early, because there are too many folders or contents.
     pub(crate) is_too_large: bool,
-    /// The paths that no commit has, as indexes of those that were asked for.
+    /// The indexes of the paths to search that no searched commit has.
     pub(crate) absent: Vec<usize>,
 }
 
@@ -184,7 +184,7 @@ impl<'a, T, R: FnMut(&Blob<'_>) -> Option<T>> Search<'a, T, R> {
                 if entry.mode.is_tree() {
                     let inner = self.folders.enter(folder, entry.filename);
                     waiting.extend(inner.map(|inner| (entry.oid.to_owned(), inner)));
-                } else if entry.mode.is_blob() && self.folders.search_file(folder, entry.filename) {
+                } else if entry.mode.is_blob() && self.folders.wants_file(folder, entry.filename) {
                     self.search_file((commits, number), (folder, entry.filename), entry.oid);
                 }
             }

@@ -17,7 +17,7 @@ pub(super) fn check(session: &Session, findings: &mut Findings) -> Result<(), Cl
         Look::Found(served) => served,
         Look::Absent => Vec::new(),
         Look::Forbidden => {
-            findings.could_not_check(format!("the definitions: you may not see the API group of {API_VERSION}"));
+            findings.not_checked(format!("the definitions: you may not see the API group of {API_VERSION}"));
             return Ok(());
         }
     };
@@ -50,7 +50,7 @@ fn check_schema(session: &Session, known: &CustomResourceDefinition, findings: &
             "install definitions, controller and waxseal of the same version",
         ),
         Look::Absent => findings.problem(format!("the cluster has no definition {name}"), INSTALL),
-        Look::Forbidden => findings.could_not_check(format!(
+        Look::Forbidden => findings.not_checked(format!(
             "whether the definition {name} is the one of this waxseal: you may not get CustomResourceDefinitions"
         )),
     }

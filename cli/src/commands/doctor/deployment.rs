@@ -13,12 +13,12 @@ pub(super) fn check(session: &Session, namespace: &Namespace, findings: &mut Fin
             "see what `kubectl describe` says about the Deployment and its Pods, and read the controller's log",
         ),
         Look::Found(_) => findings.ok(format!("the Deployment {DEPLOYMENT} in {namespace} has an available Pod")),
-        Look::Absent => findings.could_not_check(format!(
-            "whether the controller runs: there is no Deployment {DEPLOYMENT} in {namespace}, where its keys are"
+        Look::Absent => findings.not_checked(format!(
+            "whether the controller runs: there is no Deployment {DEPLOYMENT} in {namespace}; if it is in another \
+             namespace, name that with `--controller-namespace`"
         )),
         Look::Forbidden => {
-            findings
-                .could_not_check(format!("whether the controller runs: you may not get Deployments in {namespace}"));
+            findings.not_checked(format!("whether the controller runs: you may not get Deployments in {namespace}"));
         }
     }
     Ok(())

@@ -11,9 +11,9 @@ use crate::commands::seal::counted;
 enum Verdict {
     Ok,
     Problem,
-    /// The user's rights are too few, or there is nothing to see.
+    /// The check could not be made.
     NotChecked,
-    /// Good to know, and neither good nor bad.
+    /// A fact that is neither good nor bad.
     Info,
 }
 
@@ -31,9 +31,6 @@ struct Line {
 #[serde(transparent)]
 pub(super) struct Findings {
     lines: Vec<Line>,
-    /// The number of checks that could not be made, although there is something to see.
-    #[serde(skip)]
-    unmade: usize,
 }
 
 impl Findings {
@@ -45,15 +42,9 @@ impl Findings {
         self.add(Verdict::Problem, text, Some(remedy));
     }
 
-    /// Adds a check for which the cluster has nothing to see yet.
+    /// Adds a check that could not be made. The command fails because of it: the installation may be bad.
     pub(super) fn not_checked(&mut self, text: impl Into<String>) {
         self.add(Verdict::NotChecked, text, None);
-    }
-
-    /// Adds a check that could not be made, so that the installation may be bad.
-    pub(super) fn could_not_check(&mut self, text: impl Into<String>) {
-        self.unmade += 1;
-        self.not_checked(text);
     }
 
     pub(super) fn info(&mut self, text: impl Into<String>) {
@@ -67,9 +58,10 @@ impl Findings {
     /// The error at the end of the command: how many problems, and how many checks could not be made; `None` if there is
     /// neither.
     pub(super) fn failure(&self) -> Option<String> {
-        let problems = self.lines.iter().filter(|line| line.verdict == Verdict::Problem).count();
+        let count = |verdict| self.lines.iter().filter(|line| line.verdict == verdict).count();
+        let (problems, unmade) = (count(Verdict::Problem), count(Verdict::NotChecked));
         let found = (problems > 0).then(|| counted(problems, "problem"));
-        let unmade = (self.unmade > 0).then(|| format!("{} could not be made", counted(self.unmade, "check")));
+        let unmade = (unmade > 0).then(|| format!("{} could not be made", counted(unmade, "check")));
         let texts: Vec<_> = [found, unmade].into_iter().flatten().collect();
         (!texts.is_empty()).then(|| texts.join(", and "))
     }

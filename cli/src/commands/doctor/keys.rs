@@ -74,7 +74,8 @@ fn known(object: &SealingKey, findings: &mut Findings) -> Option<Known> {
 
 fn check_primary(keys: &[Known], renew_after: Option<RenewalPeriod>, now: Timestamp, findings: &mut Findings) {
     let Some(primary) = primary(keys.iter().map(|known| &known.key)) else {
-        return findings.problem("no key is Active: nothing can be sealed", "run `waxseal keys rotate`");
+        let remedy = "the controller makes a key by itself: see if it runs, and read in its log why it has not done so";
+        return findings.problem("no key is Active: nothing can be sealed", remedy);
     };
     if let Err(error) = check_creation_time(primary.created_at, now) {
         let text = format!("the primary {}: {error}", primary.recipient.key_id());

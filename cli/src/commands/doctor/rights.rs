@@ -7,56 +7,59 @@ use super::findings::Findings;
 use crate::cluster::{Right, Session};
 use crate::error::CliError;
 
-/// What a command needs: verbs on a resource of a group, in all namespaces or only in the namespace of the keys.
+/// The rights that a command needs.
 struct Need {
     command: &'static str,
+    rights: &'static [Verbs],
+}
+
+/// Verbs on a resource of a group, in all namespaces or only in the namespace of the keys.
+struct Verbs {
     verbs: &'static [&'static str],
     group: &'static str,
     resource: &'static str,
     everywhere: bool,
 }
 
+const LIST_SEALED_SECRETS: Verbs =
+    Verbs { verbs: &["list"], group: GROUP, resource: "sealedsecrets", everywhere: true };
+const LIST_SEALING_KEYS: Verbs = on_sealing_keys(&["list"]);
+const CHANGE_SEALING_KEYS: Verbs = on_sealing_keys(&["list", "patch"]);
+const DELETE_IDENTITIES: Verbs = on_secrets(&["delete"]);
+const RECORD_BACKUPS: Verbs = on_secrets(&["list", "get", "patch"]);
+const STORE_IDENTITIES: Verbs = on_secrets(&["list", "get", "create"]);
+
 const NEEDS: [Need; 7] = [
-    Need { command: "status -A", verbs: &["list"], group: GROUP, resource: "sealedsecrets", everywhere: true },
-    Need { command: "rotate", verbs: &["list"], group: GROUP, resource: "sealedsecrets", everywhere: true },
-    Need { command: "keys fetch", verbs: &["list"], group: GROUP, resource: "sealingkeys", everywhere: false },
-    Need {
-        command: "keys rotate",
-        verbs: &["list", "patch"],
-        group: GROUP,
-        resource: "sealingkeys",
-        everywhere: false,
-    },
-    Need { command: "keys delete", verbs: &["delete"], group: "", resource: "secrets", everywhere: false },
-    Need {
-        command: "keys backup",
-        verbs: &["list", "get", "patch"],
-        group: "",
-        resource: "secrets",
-        everywhere: false,
-    },
-    Need {
-        command: "keys restore",
-        verbs: &["list", "get", "create"],
-        group: "",
-        resource: "secrets",
-        everywhere: false,
-    },
+    Need { command: "status -A", rights: &[LIST_SEALED_SECRETS] },
+    Need { command: "rotate", rights: &[LIST_SEALED_SECRETS] },
+    Need { command: "keys fetch", rights: &[LIST_SEALING_KEYS] },
+    Need { command: "keys rotate", rights: &[CHANGE_SEALING_KEYS] },
+    Need { command: "keys delete", rights: &[LIST_SEALING_KEYS, LIST_SEALED_SECRETS, DELETE_IDENTITIES] },
+    Need { command: "keys backup", rights: &[RECORD_BACKUPS, LIST_SEALING_KEYS] },
+    Need { command: "keys restore", rights: &[STORE_IDENTITIES, LIST_SEALING_KEYS] },
 ];
+
+const fn on_sealing_keys(verbs: &'static [&'static str]) -> Verbs {
+    Verbs { verbs, group: GROUP, resource: "sealingkeys", everywhere: false }
+}
+
+const fn on_secrets(verbs: &'static [&'static str]) -> Verbs {
+    Verbs { verbs, group: "", resource: "secrets", everywhere: false }
+}
 
 pub(super) fn check(session: &Session, namespace: &Namespace, findings: &mut Findings) -> Result<(), CliError> {
     let mut enough = Vec::new();
     for need in &NEEDS {
         match need.missing(session, namespace)? {
             Missing::Nothing => enough.push(format!("`waxseal {}`", need.command)),
-            Missing::Verb(verb) => findings.info(format!(
+            Missing::Verb(verb, of) => findings.info(format!(
                 "your rights are too few for `waxseal {}`: you may not {verb} {} in {}",
                 need.command,
-                need.resource,
-                if need.everywhere { "all namespaces" } else { namespace.as_str() },
+                of.resource,
+                if of.everywhere { "all namespaces" } else { namespace.as_str() },
             )),
             Missing::Unknown => {
-                findings.not_checked("your rights: the API server does not tell them");
+                findings.info("the API server does not tell your rights");
                 return Ok(());
             }
         }
@@ -69,7 +72,8 @@ pub(super) fn check(session: &Session, namespace: &Namespace, findings: &mut Fin
 
 enum Missing {
     Nothing,
-    Verb(&'static str),
+    /// The verb that the user lacks, and the needed verbs that it is one of.
+    Verb(&'static str, &'static Verbs),
     /// The API server does not tell.
     Unknown,
 }
@@ -77,12 +81,14 @@ enum Missing {
 impl Need {
     /// The first verb that the user lacks.
     fn missing(&self, session: &Session, namespace: &Namespace) -> Result<Missing, CliError> {
-        let namespace = Some(namespace).filter(|_| !self.everywhere);
-        for verb in self.verbs {
-            match session.has(&Right { verb, group: self.group, resource: self.resource, namespace })? {
-                Some(true) => {}
-                Some(false) => return Ok(Missing::Verb(verb)),
-                None => return Ok(Missing::Unknown),
+        for of in self.rights {
+            let namespace = Some(namespace).filter(|_| !of.everywhere);
+            for verb in of.verbs {
+                match session.has(&Right { verb, group: of.group, resource: of.resource, namespace })? {
+                    Some(true) => {}
+                    Some(false) => return Ok(Missing::Verb(verb, of)),
+                    None => return Ok(Missing::Unknown),
+                }
             }
         }
         Ok(Missing::Nothing)

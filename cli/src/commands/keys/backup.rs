@@ -73,16 +73,16 @@ pub(crate) fn run(arguments: BackupArguments, streams: &mut Streams) -> Result<(
     let StoredIdentities { held, broken } = stored;
     let lacking = |BrokenIdentity { place, text }| CliError::refused(format!("not in the backup: {text}")).at(place);
     let mut errors: Vec<_> = broken.into_iter().map(lacking).collect();
-    let requested = owner.published_so_far();
-    let unread = |error: CliError| errors.push(error.with_context(STATES_UNREAD));
-    let requested = requested.map_err(unread).unwrap_or_default();
+    let published = owner.published_so_far().map_err(|error| errors.push(error.with_context(STATES_UNREAD))).ok();
     if held.is_empty() {
         errors.push(CliError::refused("no identity to back up, so no file was written").at(&store));
         return Failures::none_or(errors);
     }
-    let keys = each_once(held, &requested);
+    let keys = each_once(held, published.as_deref().unwrap_or_default());
     write(&arguments, &keys, &recovery)?;
-    warn_of_unknown_recipients(&recovery, &requested, streams);
+    if let Some(published) = &published {
+        warn_of_unknown_recipients(&recovery, published, streams);
+    }
     announce(&arguments, &keys, &recovery, &store, streams);
     let file = visible_path(&arguments.output);
     let recorded = owner.record_backup(&places, time);
@@ -135,7 +135,7 @@ fn refuse_folder_of_keys(output: &Path, owner: &KeyOwner) -> Result<(), CliError
 fn warn_of_unknown_recipients(recovery: &Recipients, published: &[PublishedKey], streams: &mut Streams) {
     for chosen in recovery.iter() {
         if !published.iter().any(|key| key.recipient == chosen.recipient) {
-            let text = "the controller does not have this recovery key in its configuration: be sure that it is yours";
+            let text = "the controller does not publish this recovery key: be sure that it is yours";
             streams.warn(chosen.recipient.key_id().as_str(), text);
         }
     }

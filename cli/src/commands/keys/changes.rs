@@ -46,9 +46,9 @@ pub(super) enum ChangeKind {
     Loosened { from: KeyState },
 }
 
-/// A key whose role in the cluster is not its role in the file, or a key of the role Cluster whose creation time in the
-/// cluster is not its creation time in the file. A key never changes its role or its creation time. The creation time
-/// of a recovery key does not count: each cluster sets the time of its first publication.
+/// A key that has another role in the cluster than in the file, or a cluster key that has another creation time there.
+/// Neither ever changes. The creation time of a recovery key does not count: each cluster sets the time of its first
+/// publication.
 #[derive(Debug)]
 pub(super) struct Contradiction(pub(super) KeyId);
 

@@ -26,10 +26,10 @@ Examples:
 
 /// Delete the identity of a key that nothing needs any more.
 ///
-/// Refuses while something needs the key, and lists it. A SealedSecret of the cluster needs the key until the
-/// controller has opened its present version through another key. A sealed value in a file needs the key unless the
-/// value has a wrap for another key of the cluster. Keys that are revoked, and recovery keys, do not count as other
-/// keys.
+/// Refuses while something needs the key, and lists what needs it. A SealedSecret of the cluster that has a wrap for
+/// the key needs the key until the controller has opened the present version of the SealedSecret through another key.
+/// A sealed value in a file needs the key if the value has a wrap for the key and none for another key of the cluster.
+/// Keys that are revoked, and recovery keys, do not count as other keys.
 ///
 /// The command searches the files in the working trees, and in the commits that the branches of their Git repositories
 /// point to. It does not search tags, the index of Git, nested repositories and files that are not SealedSecrets. It
@@ -90,7 +90,8 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     Ok(())
 }
 
-/// Refuses a key that is in use, and the only one.
+/// Refuses a key that is Active, and a key whose state the controller has not confirmed. Also refuses the key if all
+/// other keys of the cluster are revoked.
 fn check_may_go(owner: &KeyOwner, found: &OwnedKey, staying: &BTreeSet<KeyId>) -> Result<(), CliError> {
     let key = &found.key;
     let id = key.recipient.key_id();
@@ -106,7 +107,7 @@ fn check_may_go(owner: &KeyOwner, found: &OwnedKey, staying: &BTreeSet<KeyId>) -
         );
     }
     if staying.is_empty() {
-        return Err(CliError::refused(format!("{id} is the only key of the cluster that is not revoked")));
+        return Err(CliError::refused(format!("{id} stays: the cluster has no other key that is Active or Retired")));
     }
     Ok(())
 }
@@ -155,7 +156,7 @@ fn announce_search(found: &FileNeeds, streams: &mut Streams) {
     streams.say(&format!("searched {values} in the working tree, and {commits}"));
 }
 
-/// Refuses paths without a sealed value: they show nothing.
+/// Refuses paths without a sealed value in the working tree: such a search does not show that nothing needs the key.
 fn check_searched(found: &FileNeeds) -> Result<(), CliError> {
     if found.searched_values > 0 || !found.errors.is_empty() {
         return Ok(());
@@ -193,7 +194,7 @@ fn needs_in_cluster(owner: &OwnerArguments, key: &KeyId, staying: &BTreeSet<KeyI
     owner.each_sealed_secret(|object: Value| {
         let title =
             ["namespace", "name"].map(|field| object["metadata"][field].as_str().unwrap_or_default().to_owned());
-        if value_needs(object, key, staying) {
+        if json_object_needs(object, key, staying) {
             let text = format!("SealedSecret {}: not opened through another key yet", title.join("/"));
             needs.push(format!("{}\n", escaped(&text)));
         }
@@ -203,7 +204,7 @@ fn needs_in_cluster(owner: &OwnerArguments, key: &KeyId, staying: &BTreeSet<KeyI
 }
 
 /// Whether an object needs the key. An object of a form that this program does not know needs each key that it names.
-fn value_needs(object: Value, key: &KeyId, staying: &BTreeSet<KeyId>) -> bool {
+fn json_object_needs(object: Value, key: &KeyId, staying: &BTreeSet<KeyId>) -> bool {
     match SealedSecret::deserialize(&object) {
         Ok(object) => object_needs(&object, key, staying),
         Err(_) => object["spec"].to_string().contains(key.as_str()),

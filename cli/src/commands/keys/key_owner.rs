@@ -15,7 +15,7 @@ use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey};
 use waxseal_shared::visible_text::{escaped, visible_path};
 
 use crate::backup_record;
-use crate::cluster::{ClusterArguments, RequestOutcome, Session};
+use crate::cluster::{ClusterArguments, RUN_WITHOUT_PROXY, RequestOutcome, Session};
 use crate::error::{CliError, Kind};
 use crate::file_names::{file_name, folder_of};
 use crate::input::Input;
@@ -34,7 +34,7 @@ const TRIES: u32 = 5;
 /// Selects the controller, and how it is asked.
 #[derive(Args)]
 pub(super) struct OwnerArguments {
-    /// Do not ask for a `yes`. Needed without a terminal
+    /// Make the change without asking for a `yes`. Needed without a terminal
     #[arg(long)]
     yes: bool,
     /// Wait this long for the controller
@@ -89,7 +89,7 @@ impl PlaceArguments {
         match &self.keys_dir {
             Some(folder) => Ok(KeyOwner::Folder(folder.join(PUBLISHED_FILE))),
             None => {
-                let session = Session::of_keys(&self.cluster, &self.namespace)?;
+                let session = Session::of_keys(&self.cluster, &self.namespace, RUN_WITHOUT_PROXY)?;
                 Ok(KeyOwner::Cluster(Box::new(session), self.namespace.clone()))
             }
         }
@@ -103,8 +103,7 @@ impl OwnerArguments {
 
     /// Calls `each` with every SealedSecret of the cluster.
     pub(super) fn each_sealed_secret(&self, each: impl FnMut(Value)) -> Result<(), CliError> {
-        let instead = "run waxseal where the API server can be reached without a proxy";
-        let session = Session::of_sealed_secrets(&self.place.cluster, instead)?;
+        let session = Session::of_sealed_secrets(&self.place.cluster, RUN_WITHOUT_PROXY)?;
         session.each_sealed_secret(each)
     }
 

@@ -31,12 +31,12 @@ Examples:
 
 /// Put the private keys of a backup back into a cluster or a folder of keys.
 ///
-/// Anybody who knows a recovery key's public half can make a file that it opens. So restore trusts only keys that the
-/// keys files list. It shows every other key with its fingerprint, and asks for a `yes` at the terminal, unless
-/// `--accept` names the fingerprint.
+/// Anybody who knows the public half of a recovery key can make a file that this recovery key decrypts. So restore
+/// trusts only keys that the keys files list. It shows every other key with its fingerprint, and asks for a `yes` at
+/// the terminal, also with `--yes`, unless `--accept` names the fingerprint.
 ///
 /// Adds the keys that are missing, in the strictest state that the backup, the keys files and the published keys know.
-/// Keys that are there stay as they are. A run that was interrupted is finished by running it again. In a cluster it
+/// Keys that are there stay as they are. If a run is interrupted, run the command again. In a cluster, the command
 /// waits until the controller has published the keys.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

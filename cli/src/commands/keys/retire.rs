@@ -41,5 +41,5 @@ pub(crate) fn run(arguments: RetireArguments, streams: &mut Streams) -> Result<(
         streams.say(&format!("{place}: nothing new will be sealed to {}; it still opens old values", arguments.key));
         arguments.owner.ask_for_consent(streams, "Retire it for ever?").map_err(|error| error.at(&place))?;
     }
-    super::carry_out(&arguments.owner, &owner, key, KeyState::Retired, streams)
+    super::request_and_wait(&arguments.owner, &owner, key, KeyState::Retired, streams)
 }

@@ -49,21 +49,21 @@ pub(crate) fn run(arguments: RevokeArguments, streams: &mut Streams) -> Result<(
         }
         arguments.owner.ask_for_consent(streams, "Revoke it?").map_err(|error| error.at(&place))?;
     }
-    super::carry_out(&arguments.owner, &owner, key, KeyState::Revoked, streams)?;
+    super::request_and_wait(&arguments.owner, &owner, key, KeyState::Revoked, streams)?;
     let written = revoke_in_keys_files(&key.recipient, streams);
     streams.say(NEXT);
     written
 }
 
-/// Writes the state Revoked into the keys files that have the key, of those that the nearest `.waxseal.yaml` names. A
-/// file that cannot be changed does not keep the others from being changed.
+/// Writes the state Revoked into the keys files that have the key, of those that the nearest `.waxseal.yaml` names. If
+/// one file cannot be changed, goes on with the others.
 fn revoke_in_keys_files(recipient: &Recipient, streams: &mut Streams) -> Result<(), Failures> {
     let (id, mut errors, mut is_known) = (recipient.key_id(), Vec::new(), false);
     for target in KeysTarget::of_nearest_configuration()? {
         match revoke_in(&target, recipient) {
-            Ok(FileWithKey::Absent) => {}
-            Ok(FileWithKey::Unchanged) => is_known = true,
-            Ok(FileWithKey::Changed) => {
+            Ok(KeysFileOutcome::WithoutKey) => {}
+            Ok(KeysFileOutcome::Unchanged) => is_known = true,
+            Ok(KeysFileOutcome::Changed) => {
                 streams.say(&format!("{}: {id} is Revoked now: commit this file", target.place()));
                 is_known = true;
             }
@@ -79,23 +79,23 @@ fn revoke_in_keys_files(recipient: &Recipient, streams: &mut Streams) -> Result<
 }
 
 /// What became of a keys file.
-enum FileWithKey {
-    /// It does not have the key.
-    Absent,
-    /// The key is Revoked in it already.
+enum KeysFileOutcome {
+    /// The file does not have the key.
+    WithoutKey,
+    /// The key is Revoked in the file already.
     Unchanged,
     Changed,
 }
 
-fn revoke_in(target: &KeysTarget, recipient: &Recipient) -> Result<FileWithKey, CliError> {
+fn revoke_in(target: &KeysTarget, recipient: &Recipient) -> Result<KeysFileOutcome, CliError> {
     let mut keys = target.keys_in(target.read()?.as_deref())?;
     let Some(key) = keys.iter_mut().find(|key| key.recipient == *recipient) else {
-        return Ok(FileWithKey::Absent);
+        return Ok(KeysFileOutcome::WithoutKey);
     };
     if key.state == KeyState::Revoked {
-        return Ok(FileWithKey::Unchanged);
+        return Ok(KeysFileOutcome::Unchanged);
     }
     key.state = KeyState::Revoked;
     target.write(&write_keys(&keys))?;
-    Ok(FileWithKey::Changed)
+    Ok(KeysFileOutcome::Changed)
 }

@@ -40,7 +40,10 @@ pub(crate) fn run(arguments: RotateKeyArguments, streams: &mut Streams) -> Resul
     arguments.owner.ask_for_consent(streams, "Make a new primary?").map_err(|error| error.at(owner.place()))?;
     request(&owner, &old)?;
     if !owner.confirms() {
-        streams.say("requested: the controller makes the new key as soon as it runs, and publishes it in this file");
+        let place = owner.place();
+        streams.say(&format!(
+            "requested: the controller makes the new key as soon as it runs, and publishes it in {place}"
+        ));
         return Ok(());
     }
     let new = arguments.owner.wait_until(&owner, "publish a new primary", |keys| {

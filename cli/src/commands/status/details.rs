@@ -49,7 +49,7 @@ struct Explained {
 #[serde(rename_all = "camelCase")]
 struct SealedTo {
     key: String,
-    /// Whether the controller has opened or proven all wraps for the key.
+    /// Whether the controller has proven all wraps for the key.
     proven: bool,
 }
 

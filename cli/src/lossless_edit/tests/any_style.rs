@@ -121,7 +121,7 @@ impl Writer {
         }
     }
 
-    fn block_scalar_value(&mut self, indent: usize, text: &str) {
+    fn scalar_in_block_style(&mut self, indent: usize, text: &str) {
         match self.choices.pick(9) {
             0..3 => self.text.push_str(&format!(" {text}")),
             3 => self.text.push_str(&format!("   {text}")),
@@ -174,7 +174,7 @@ impl Writer {
         self.block_key(indent, name);
         let is_flow = self.choices.one_in(8);
         match value {
-            Value::String(text) => self.block_scalar_value(indent, text),
+            Value::String(text) => self.scalar_in_block_style(indent, text),
             value if is_flow || value.as_object().is_some_and(Map::is_empty) => {
                 self.text.push(' ');
                 self.style = [Style::Flow, Style::JsonInFlow][self.choices.pick(2)];
@@ -320,7 +320,7 @@ impl Writer {
             self.end_object(document, objects, value);
             objects += 1;
         }
-        self.text.push_str("metadata:\n  x: &b [1, {y: *b0}] # end\n".replace("*b0", "z").as_str());
+        self.text.push_str("metadata:\n  x: &b [1, {y: z}] # end\n");
     }
 
     fn other_document(&mut self) {
@@ -461,8 +461,8 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// If `more` is `less` with one piece added, returns the piece. Several if it can begin at several positions: `ab` and
-/// `ba` in `aba`, for `a`.
+/// Returns each piece whose removal from `more` leaves `less`. There can be several: removing `ab` or `ba` from `aba`
+/// leaves `a`.
 fn additions<'a>(less: &'a str, more: &'a str) -> impl Iterator<Item = &'a str> {
     let common = less.bytes().zip(more.bytes()).take_while(|(one, other)| one == other).count();
     let length = more.len().saturating_sub(less.len());

@@ -33,7 +33,7 @@ fn changes_of_all_objects(text: &str) -> Vec<ObjectChanges> {
 }
 
 #[test]
-fn manifests_in_the_habits_of_people_and_tools_change_as_a_careful_person_would_change_them() {
+fn each_manifest_before_becomes_its_manifest_after() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/lossless_edits");
     let mut names: Vec<_> =
         fs::read_dir(&directory).expect("fixtures").map(|entry| entry.expect("a file").path()).collect();
@@ -44,7 +44,7 @@ fn manifests_in_the_habits_of_people_and_tools_change_as_a_careful_person_would_
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Returns what the changed text is, if it is not the expected one.
+/// Returns the changed text if it is not the expected text.
 fn difference(before: &Path) -> Option<String> {
     let after = before.to_string_lossy().replace(".before.", ".after.");
     let text = fs::read_to_string(before).expect("before");

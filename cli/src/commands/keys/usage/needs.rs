@@ -14,7 +14,7 @@ use crate::error::CliError;
 use crate::git::Reach;
 use crate::streams::Streams;
 
-/// What a search of files for values that need a key has found.
+/// The result of a search of files for the values that need a key.
 #[derive(Default)]
 pub(in crate::commands::keys) struct FileNeeds {
     /// A line for each value of each file.
@@ -43,7 +43,7 @@ pub(in crate::commands::keys) fn needs_in_files(
         let commits = revisions.as_ref().map(|revisions| revisions.commits.as_slice()).unwrap_or_default();
         let rows = search.rows.report(&search.finder.names, commits, Reach::Branches);
         needs.values.extend(rows.iter().map(line));
-        needs.searched_values += search.rows.values_today();
+        needs.searched_values += search.rows.values_in_working_tree();
         needs.searched_commits += commits.len();
         needs.errors.extend(search.errors.into_shown());
     }

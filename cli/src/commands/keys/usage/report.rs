@@ -88,15 +88,8 @@ fn table(rows: &[Row<'_>], reach: Reach) -> String {
     };
     let titles = ["FILE", "SECRET", "DATA KEY", "CURRENT", "WHERE"].iter().chain(commit_titles);
     let head: Vec<_> = titles.map(|title| (*title).to_owned()).collect();
-    let columns = head.len();
     let lines: Vec<_> = std::iter::once(head).chain(rows.iter().map(|row| row.table_cells())).collect();
-    let width = |at: usize| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or_default();
-    let widths: Vec<_> = (0..columns).map(width).collect();
-    let padded = |line: &Vec<String>| {
-        let cells: Vec<_> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    lines.iter().map(padded).collect()
+    crate::table::table(&lines)
 }
 
 fn csv(rows: &[Row<'_>]) -> String {
@@ -170,9 +163,12 @@ fn commit_cells(commit: Option<&CommitReport>) -> [String; 2] {
 }
 
 fn shown_places(places: &[&str]) -> String {
-    match places.len().checked_sub(SHOWN_PLACES) {
-        None | Some(0) if places.is_empty() => "history".to_owned(),
-        None | Some(0) => places.join(", "),
-        Some(hidden) => format!("{} and {hidden} more", places[..SHOWN_PLACES].join(", ")),
+    if places.is_empty() {
+        return "history".to_owned();
+    }
+    let shown = places[..places.len().min(SHOWN_PLACES)].join(", ");
+    match places.len().saturating_sub(SHOWN_PLACES) {
+        0 => shown,
+        hidden => format!("{shown} and {hidden} more"),
     }
 }

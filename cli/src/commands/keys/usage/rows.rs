@@ -16,9 +16,9 @@ const MAX_ROWS: usize = 1_000_000;
 pub(super) struct Rows {
     opened: BTreeMap<(Vec<u8>, Value), Places>,
     /// All values of the working tree, also those that the key does not open.
-    today: HashSet<Value>,
+    values_of_working_tree: HashSet<Value>,
     /// The names of these values.
-    names_today: HashSet<usize>,
+    names_of_working_tree: HashSet<usize>,
     /// Whether values were left out because of [`MAX_ROWS`].
     pub(super) are_too_many: bool,
 }
@@ -37,8 +37,8 @@ impl Rows {
     /// Adds the values of a file in the working tree.
     pub(super) fn add_file(&mut self, file: &[u8], values: Vec<FoundValue>) {
         for FoundValue { value, is_opened } in values {
-            self.today.insert(value);
-            self.names_today.insert(value.names);
+            self.values_of_working_tree.insert(value);
+            self.names_of_working_tree.insert(value.names);
             if is_opened && let Some(places) = self.places(file, value) {
                 places.in_working_tree = true;
             }
@@ -90,8 +90,8 @@ impl Rows {
     }
 
     /// The number of different values in the working tree, also of those that the key does not open.
-    pub(super) fn values_today(&self) -> usize {
-        self.today.len()
+    pub(super) fn values_in_working_tree(&self) -> usize {
+        self.values_of_working_tree.len()
     }
 
     fn places(&mut self, file: &[u8], value: Value) -> Option<&mut Places> {
@@ -104,9 +104,9 @@ impl Rows {
     }
 
     fn current(&self, value: &Value) -> Current {
-        if self.today.contains(value) {
+        if self.values_of_working_tree.contains(value) {
             Current::Same
-        } else if self.names_today.contains(&value.names) {
+        } else if self.names_of_working_tree.contains(&value.names) {
             Current::Changed
         } else {
             Current::Removed

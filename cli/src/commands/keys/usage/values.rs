@@ -72,8 +72,8 @@ impl Finder {
 
     /// Returns the sealed values of a text, and the first error in it; `place` returns the file that the error shows.
     ///
-    /// Skips a text without `wax1.` and, if only opened values are wanted, without the key id. Escapes of YAML and JSON
-    /// can hide these words. Therefore it also reads texts with a backslash, and ignores errors in them.
+    /// Skips a text that lacks `wax1.`, or, if only opened values are wanted, the key id. Escapes of YAML and JSON can
+    /// hide these words. Therefore it also reads texts with a backslash, and ignores errors in them.
     pub(super) fn values(
         &mut self,
         text: &[u8],
