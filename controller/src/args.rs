@@ -47,7 +47,7 @@ pub(crate) enum Command {
 
 #[derive(clap::Args)]
 pub(crate) struct Kubernetes {
-    /// The kubeconfig to use outside a cluster
+    /// The kubeconfig to use; in a Pod, it takes precedence over the cluster that the Pod runs in
     #[arg(long, env = "WAXSEAL_KUBECONFIG", value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig to use
@@ -178,8 +178,8 @@ pub(crate) struct ForbiddenMetadata {
 /// The recovery keys, whose identities are kept offline.
 #[derive(clap::Args, Default)]
 pub(crate) struct RecoveryRecipients {
-    /// Publish this recovery key, `age1pq1…`: everything that is sealed for this cluster is sealed to it too; can be given
-    /// several times; in the variable, separate the recipients with commas
+    /// Publish this recovery key, `age1pq1…`: everything that is sealed for this controller is sealed to it too; can be
+    /// given several times; in the variable, separate the recipients with commas
     // Not parsed by clap: its error would show the value, which may be a private key.
     #[arg(
         long = "recovery-recipient",
@@ -203,7 +203,11 @@ pub(crate) enum RecoveryRecipientsError {
     Read(PathBuf, #[source] std::io::Error),
     #[error("failed to read the recovery recipients in {}: the file has more than {MAX_RECIPIENTS_FILE} bytes", visible_path(.0))]
     TooLarge(PathBuf),
-    #[error("failed to use the recovery recipients in {}: it has none; without the option there is no recovery key", visible_path(.0))]
+    #[error(
+        "failed to use the recovery recipients in {}: the file has no recipient; if it is not needed, leave out \
+         --recovery-recipients-file",
+        visible_path(.0)
+    )]
     NoRecipient(PathBuf),
     #[error("failed to use the recovery recipients in {}: line {line}: {error}", visible_path(.path))]
     Line { path: PathBuf, line: usize, error: RecoveryKeyError },

@@ -12,6 +12,7 @@ mod metrics;
 mod object_key;
 mod objects;
 mod orphans;
+mod own_status;
 mod reconciler;
 mod record_cache;
 mod restore_detection;

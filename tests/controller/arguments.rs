@@ -114,7 +114,8 @@ fn each_recovery_recipient_that_cannot_be_used_is_refused_at_the_start() {
     );
     // The controller would withdraw the recovery keys that it has published.
     let none = format!(
-        "failed to use the recovery recipients in {name}: it has none; without the option there is no recovery key"
+        "failed to use the recovery recipients in {name}: the file has no recipient; if it is not needed, leave out \
+         --recovery-recipients-file"
     );
     file("", &none);
     file("# age1pq1…\n\n", &none);

@@ -193,7 +193,8 @@ async fn planted(context: &Context, cluster: &Cluster) -> TestResult {
     }
     let alone = async || (keys.published.list(&ListParams::default()).await.ok()?.items.len() == 1).then_some(());
     waiting::until("the end of the planted SealingKeys", DEADLINE, alone).await?;
-    until_warned(&controller, "more than 30 Events in 10 minutes: leaves out the others").await?;
+    let left_out = "more than 30 Events with this reason in 10 minutes: the controller leaves out the others";
+    until_warned(&controller, left_out).await?;
     // Events are written in order: none about a planted key follows this one.
     keys.ask_for(&key, "Revoked").await?;
     until_event(cluster, "Revoked", about_key(&key)).await?;

@@ -340,7 +340,8 @@ fn undefined(context: &Context) -> TestResult {
     cluster.block_on(async {
         installation::apply(&cluster).await?;
         let controller = Controller::start(&cluster, &context.programs, "undefined").await?;
-        let said = "failed to list the SealedSecrets in all namespaces: the cluster does not know this kind; apply deploy/kustomize/definitions/crds.yaml; trying again";
+        let said = "failed to list the SealedSecrets in all namespaces: the definition is missing; run `kubectl apply \
+                    --server-side -f deploy/kustomize/definitions/crds.yaml`; trying again";
         until_warned(&controller, said).await?;
         let definitions = Api::all(cluster.client());
         for definition in installation::definitions()? {

@@ -22,7 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_namespaced_cluster("missing_rights::get_sealedsecrets", async |context, cluster| {
             let lacking = Lacking::in_served(context, cluster, "get", "sealedsecrets").await?;
             lacking.install.create(&lacking.served, "db").await?;
-            lacking.install.until_logged("failed to get the object: HTTP 403 Forbidden; trying again").await?;
+            lacking.install.until_logged("failed to get the SealedSecret: HTTP 403 Forbidden; trying again").await?;
             lacking.assert_not_judged("db").await
         }),
         Test::on_namespaced_cluster("missing_rights::list_sealedsecrets", async |context, cluster| {

@@ -1,7 +1,7 @@
 //! Files that a crash leaves whole, and the error of a file operation.
 //!
 //! The CLI replaces files in its own way (`cli/src/output.rs`): they belong to a person, so it keeps their mode and never
-//! follows a link out of a work tree. The files here belong to the controller, which has its folders to itself.
+//! follows a link out of a work tree. The files here get a fixed mode, in folders that no other controller works on.
 
 use std::fs::{self, DirEntry, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};

@@ -183,7 +183,7 @@ impl KeyStore {
                 let added = self.add(now).map_err(|error| log::chain(&error));
                 return added.map(|key| log::made_first_key(&key));
             }
-            // The judgement on the SealedSecret says it.
+            // The status of the SealedSecret says so: its reason is `AwaitingKeys`.
             Some(FirstKeyObstacle::SealedSecret) => return Ok(()),
             Some(FirstKeyObstacle::Published) => {
                 let path = visible_path(&self.published_path);

@@ -68,7 +68,7 @@ impl<'a> Reconciler<'a> {
     pub(super) fn pass(&mut self, wakeups: &Wakeups) -> Option<Result<(), Incomplete>> {
         let mut problems = Problems::default();
         let args::Directory { manifests, secrets, keys, .. } = self.args;
-        // No write is under way, because this process holds the lock.
+        // No other controller has an unfinished file here, because this process holds the lock.
         problems.ok_or_note(durable_file::remove_unfinished(keys).map_err(failed_to("clean", keys)));
         let secrets = secret_folder::sweep_and_list(secrets, &mut problems);
         let read_manifests = || manifests_folder::read(manifests);
@@ -113,7 +113,8 @@ impl<'a> Reconciler<'a> {
                 return Ok(done.judgement);
             }
             Plan::Keep(Materialised { judgement, .. }) | Plan::Refuse(judgement) => judgement,
-            Plan::Nothing => Judgement::new(Reason::Conflict, "it is being deleted"),
+            // Does not happen: the reader of manifests ignores deletionTimestamp.
+            Plan::Nothing => Judgement::new(Reason::Conflict, "the SealedSecret is being deleted"),
         };
         if matches!(existing, Existing::Ours(_)) {
             folder.repair().map_err(failed_to("repair", &folder.path))?;

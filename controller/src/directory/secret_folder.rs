@@ -143,7 +143,10 @@ impl SecretFolder {
         let mut keys = BTreeSet::new();
         for entry in durable_file::entries(&version)? {
             restore_mode(&entry.path(), FILE_MODE)?;
-            keys.extend(Some(entry.file_name()).filter(|name| !name.as_encoded_bytes().starts_with(b"..")));
+            let name = entry.file_name();
+            if !name.as_encoded_bytes().starts_with(b"..") {
+                keys.insert(name);
+            }
         }
         remove_stale(&self.path, version.file_name().unwrap_or_default(), &keys)?;
         add_links(&self.path, &keys)

@@ -7,7 +7,11 @@ use waxseal_shared::reason::Reason;
 /// The number of fields that a message names at most.
 const MOST_FIELDS: usize = 5;
 
-/// The request for a Secret that failed.
+/// What a message adds to HTTP 404 where it can only mean that the cluster has no definition of the kind.
+pub(super) const MISSING_DEFINITION: &str =
+    "the definition is missing; run `kubectl apply --server-side -f deploy/kustomize/definitions/crds.yaml`";
+
+/// The verb of the request for a Secret that failed.
 #[derive(Clone, Copy)]
 pub(super) enum Verb {
     Get,
@@ -52,9 +56,7 @@ pub(super) fn judgement(error: &kube::Error, verb: Verb) -> Judgement {
                 verb.as_str()
             ),
         ),
-        403 => {
-            Judgement::new(Reason::Forbidden, format!("an admission rule of the cluster refuses the Secret: {failure}"))
-        }
+        403 => Judgement::new(Reason::Forbidden, format!("admission control refuses the Secret: {failure}")),
         _ => {
             Judgement::new(Reason::Forbidden, format!("the API server refuses the Secret: {failure}{}", fields(status)))
         }
@@ -71,7 +73,7 @@ impl Verb {
 }
 
 /// Whether RBAC refused the request. Its text has this form (`k8s.io/apiserver`, `handlers/responsewriters.Forbidden`);
-/// the text of an admission rule has another form.
+/// the text of an admission policy or webhook has another form.
 fn is_without_right(status: &Status) -> bool {
     status.message.contains("cannot ") && status.message.contains(" resource \"secrets\" in API group")
 }
@@ -144,12 +146,12 @@ mod tests {
         assert_eq!(text(rbac, Verb::Patch), right("create and patch"));
         assert_eq!(text(rbac, Verb::Get), right("get"));
         let policy = "secrets \"db\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: hunter2";
-        let refused = "an admission rule of the cluster refuses the Secret: HTTP 403 Forbidden";
+        let refused = "admission control refuses the Secret: HTTP 403 Forbidden";
         assert_eq!(text(policy, Verb::Patch), refused);
     }
 
     #[test]
-    fn of_the_servers_answer_a_refusal_shows_only_fields() {
+    fn a_refusal_names_fields_and_quotes_nothing_else() {
         let cause =
             |field: &str| StatusCause { field: field.to_owned(), message: "hunter2".to_owned(), reason: String::new() };
         let causes = vec![cause("data[tls.crt]"), cause("metadata.labels: hunter2 is invalid"), cause("")];

@@ -8,7 +8,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// An object whose JSON has at least this many bytes is large.
 const LARGE: u64 = 64 * 1024;
-/// A large object, its values and the Secret together take about 10 MB during a reconcile.
+/// The number of reconciles with a large object that run at the same time. Each takes about 10 MB: the object, its
+/// values and the Secret.
 const LARGE_AT_ONCE: usize = 3;
 
 /// The permits for large objects.

@@ -32,7 +32,7 @@ use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
 use self::key_error::KeyError;
 use self::key_status::{KeyStatus, StoredIdentity};
 use self::object_counts::ObjectCounts;
-use self::publication::{Publication, Requests};
+use self::publication::{Accounts, Publication, Requests};
 use super::lists::{self, Extent, Selection};
 use super::metrics::Metrics;
 use super::objects::{self, Objects};
@@ -126,11 +126,11 @@ impl KeySource {
             let pause = sleep(PAUSE);
             // Looks again at the first change, or after the wait, but not before the pause is over.
             tokio::select! {
-                // Polls `are_due` first, even if `changed` is ready: this poll records that the counts have changed.
-                // From then until they are due, `ObjectCounts::of` returns `None`, so a look does not write counts that
-                // still change.
+                // Polls `wait_until_due` first, even if `changed` is ready: this poll records that the counts have
+                // changed. From then until they are due, `ObjectCounts::of` returns `None`, so a look does not write
+                // counts that still change.
                 biased;
-                () = self.counts.are_due() => {}
+                () = self.counts.wait_until_due() => {}
                 () = self.changed.notified() => {}
                 () = sleep(wait) => {}
             }
@@ -173,7 +173,8 @@ impl KeySource {
         let of_recovery: Vec<_> = recovery.iter().map(|key| self.recovery_status(key)).collect();
         problems.failures.extend(self.publication.publish(of_recovery, &requested_recovery).await);
         give_to_reconcilers(sender, &keys);
-        problems.failures.extend(self.publication.remove_planted(keys.held(), &recovery, broken_count).await);
+        let accounts = Accounts { held: keys.held(), recovery: &recovery, broken: broken_count };
+        problems.failures.extend(self.publication.remove_unaccounted(&accounts, &mut self.identities).await);
         Ok(())
     }
 

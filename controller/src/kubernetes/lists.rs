@@ -85,7 +85,7 @@ fn next_size(length: usize, objects: usize) -> usize {
     (PAGE_BYTES / 2 / each.max(1)).clamp(1, LARGEST_PAGE)
 }
 
-/// Returns a page and its length in bytes; `None` if it is too long and has more than one object.
+/// Returns a page and its length in bytes; `None` if it is longer than [`PAGE_BYTES`] and `size` is more than one.
 async fn page<T: DeserializeOwned>(
     client: &Client,
     selection: &Selection,

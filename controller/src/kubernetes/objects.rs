@@ -22,12 +22,9 @@ use waxseal_shared::template::ForbiddenPrefix;
 use super::key_use::{KeyCounts, KeyUse};
 use super::lists::{Extent, Selection};
 use super::object_key::ObjectKey;
+use super::own_status::OwnStatus;
 use super::record_cache::{Event, RecordCache, ResourceVersion, Versioned};
-use super::retry_delays;
 use super::scope::Scope;
-
-/// A correction of a status counts as the first one if the last one is this long ago.
-const CORRECTIONS_PERIOD: Duration = Duration::from_mins(10);
 
 /// The record of a SealedSecret. A reconcile fetches the object itself.
 ///
@@ -46,31 +43,7 @@ pub(super) struct SealedSecretRecord {
     last_reason: Option<Reason>,
     /// How many reconciles ended with the same standing, one after another, directly before the last reconcile.
     repetitions: u32,
-    /// The status that the controller wrote or found to be right last, at this generation.
-    own_status: Option<StatusDigest>,
-    corrections: Corrections,
-}
-
-/// How often the controller has put right the status of one generation after somebody else had overwritten it, and when
-/// it did so last.
-#[derive(Clone, Copy, Debug, Default)]
-struct Corrections {
-    times: u32,
-    last: Option<Instant>,
-}
-
-impl Corrections {
-    fn one_more(self, now: Instant) -> Self {
-        let is_recent = self.last.is_some_and(|last| now.duration_since(last) < CORRECTIONS_PERIOD);
-        Self { times: if is_recent { self.times.saturating_add(1) } else { 1 }, last: Some(now) }
-    }
-
-    /// The time until the next correction; `None` if it is due.
-    fn pause(self, now: Instant) -> Option<Duration> {
-        let since_last = now.duration_since(self.last?);
-        let left = retry_delays::after_corrections(self.times).checked_sub(since_last)?;
-        (!left.is_zero()).then_some(left)
-    }
+    own_status: OwnStatus,
 }
 
 /// The record of a Secret that carries the mark. A clone shares its texts with the record.
@@ -133,7 +106,7 @@ impl SealedSecretRecord {
             self.version = ResourceVersion::parse(version);
         }
         self.set_status(status);
-        self.own_status = self.status;
+        self.own_status.set(self.status);
     }
 
     fn set_status(&mut self, status: &SealedSecretStatus) {
@@ -147,14 +120,14 @@ impl SealedSecretRecord {
     fn keep_history(&mut self, older: Self) {
         if self.is_same_generation(&older) {
             (self.last_reason, self.repetitions) = (older.last_reason, older.repetitions);
-            self.keep_own_status(&older);
+            self.own_status = older.own_status;
         }
     }
 
-    /// Keeps which status of this generation the controller wrote, and how often it put the status right.
-    fn keep_own_status(&mut self, other: &Self) {
+    /// Takes from another record what the controller remembers of its own status of this generation.
+    fn take_own_status(&mut self, other: &Self) {
         if self.is_same_generation(other) {
-            (self.own_status, self.corrections) = (other.own_status, other.corrections);
+            self.own_status = other.own_status;
         }
     }
 
@@ -184,23 +157,22 @@ impl Known {
     /// The time until the controller may correct the status of the fetched object; `None` if nobody has overwritten it, or
     /// if the correction is due.
     pub(super) fn pause(&self, fetched: &SealedSecretRecord) -> Option<Duration> {
-        self.object.corrections.pause(Instant::now()).filter(|_| self.is_overwritten(fetched))
+        self.object.own_status.pause(Instant::now()).filter(|_| self.is_overwritten(fetched))
     }
 
     /// Copies the count of corrections to the record of the fetched object, and adds one if the write that has just
     /// succeeded replaced a status that somebody else wrote.
     pub(super) fn count_correction(&self, fetched: &mut SealedSecretRecord) {
         let is_overwritten = self.is_overwritten(fetched);
-        fetched.keep_own_status(&self.object);
+        fetched.take_own_status(&self.object);
         if is_overwritten {
-            fetched.corrections = fetched.corrections.one_more(Instant::now());
+            fetched.own_status.count_correction(Instant::now());
         }
     }
 
     /// Whether somebody has changed the status since the controller wrote it.
     fn is_overwritten(&self, fetched: &SealedSecretRecord) -> bool {
-        let known = &self.object;
-        known.is_same_generation(fetched) && known.own_status.is_some() && known.own_status != fetched.status
+        self.object.is_same_generation(fetched) && self.object.own_status.is_overwritten(fetched.status)
     }
 
     /// Whether the status is about the present generation.
@@ -220,7 +192,7 @@ impl Known {
 }
 
 impl Objects {
-    /// No records yet of the objects in these scopes.
+    /// Creates empty caches for the objects in these scopes.
     pub(super) fn new(scopes: Arc<[Scope]>) -> Self {
         let state = State { sealed_secrets: RecordCache::new(Arc::clone(&scopes)), secrets: RecordCache::new(scopes) };
         Self { state: Mutex::new(state), key_use_changed: Notify::new() }
@@ -245,7 +217,7 @@ impl Objects {
             Event::Listed(scope, listed, version) => {
                 cache.replace(&scope, listed, version, SealedSecretRecord::keep_history);
                 self.key_use_changed.notify_one();
-                keys_in(&scope, cache)
+                object_keys_in(&scope, cache)
             }
             Event::Applied(key, record) => {
                 let needs_reconcile = cache.get(&key).is_none_or(|known| {
@@ -270,7 +242,7 @@ impl Objects {
             Event::Listed(scope, listed, version) => {
                 state.secrets.replace(&scope, listed, version, |_, _| {});
                 // Reconciles all objects, because the list does not say which Secrets were deleted.
-                keys_in(&scope, &state.sealed_secrets)
+                object_keys_in(&scope, &state.sealed_secrets)
             }
             Event::Applied(key, record) => {
                 state.secrets.apply(key.clone(), record, |_, _| {});
@@ -295,8 +267,8 @@ impl Objects {
         Some(Known { object, secret: state.secrets.get(key).cloned() })
     }
 
-    /// All SealedSecrets.
-    pub(super) fn keys(&self) -> Vec<ObjectKey> {
+    /// The namespace and name of every SealedSecret.
+    pub(super) fn object_keys(&self) -> Vec<ObjectKey> {
         self.lock().sealed_secrets.iter().map(|(key, _)| key.clone()).collect()
     }
 
@@ -305,7 +277,7 @@ impl Objects {
         let (uid, resource_version) = (uid.into(), resource_version.into());
         let record =
             SecretRecord { uid, resource_version, is_marked_owned: true, has_owner_reference: true, searches: 0 };
-        self.lock().secrets.apply(key.clone(), record, |_, _| {});
+        self.lock().secrets.apply_own(key.clone(), record, |_, _| {});
     }
 
     /// Records the end of a reconcile: its reason, and the new record of the object if its status was written. Returns
@@ -314,18 +286,19 @@ impl Objects {
     /// An object without a record stays without one: the watch has seen its deletion since the reconcile started.
     pub(super) fn record_end(&self, key: &ObjectKey, reason: Reason, written: Option<SealedSecretRecord>) -> u32 {
         let cache = &mut self.lock().sealed_secrets;
-        if cache.get(key).is_none() {
-            return 0;
-        }
-        if let Some(written) = written {
-            self.note_key_use(cache.get(key), &written);
-            cache.apply(key.clone(), written.clone(), SealedSecretRecord::keep_history);
-            // The record in the cache is a later one if somebody has overwritten the status again.
-            cache.get_mut(key).into_iter().for_each(|record| record.keep_own_status(&written));
+        if let Some(written) = &written
+            && cache.get(key).is_some()
+        {
+            self.note_key_use(cache.get(key), written);
+            cache.apply_own(key.clone(), written.clone(), SealedSecretRecord::keep_history);
         }
         let Some(record) = cache.get_mut(key) else {
             return 0;
         };
+        if let Some(written) = &written {
+            // If somebody has overwritten the status again, the cache has the record of that later version.
+            record.take_own_status(written);
+        }
         let is_same = record.last_reason.is_some_and(|last| last.standing() == reason.standing());
         record.repetitions = if is_same { record.repetitions.saturating_add(1) } else { 0 };
         record.last_reason = Some(reason);
@@ -386,7 +359,7 @@ impl Objects {
     }
 }
 
-fn keys_in(scope: &Scope, cache: &RecordCache<SealedSecretRecord>) -> Vec<ObjectKey> {
+fn object_keys_in(scope: &Scope, cache: &RecordCache<SealedSecretRecord>) -> Vec<ObjectKey> {
     cache.iter().filter(|(key, _)| scope.contains(key)).map(|(key, _)| key.clone()).collect()
 }
 
@@ -403,7 +376,7 @@ pub(super) struct SecretParts {
     metadata: Metadata,
 }
 
-/// An object that gets no record: only its name counts.
+/// An object that gets no record: its events only wake the task that reads the keys.
 #[derive(Deserialize)]
 pub(super) struct Unrecorded {
     metadata: Metadata,
@@ -459,8 +432,7 @@ impl From<SealedSecretParts> for SealedSecretRecord {
             key_use: KeyUse::default(),
             last_reason: None,
             repetitions: 0,
-            own_status: None,
-            corrections: Corrections::default(),
+            own_status: OwnStatus::default(),
         };
         // A status that does not decode counts as absent: then a reconcile judges the object and replaces the status.
         let status = object.status.and_then(|text| serde_json::from_str::<SealedSecretStatus>(text.get()).ok());
@@ -583,7 +555,7 @@ mod tests {
         SealedSecretStatus { keys, ..SealedSecretStatus::default() }
     }
 
-    /// A record of a version whose status is about this generation.
+    /// A record with this resourceVersion and with a status about this generation.
     fn observed(version: u32, generation: i64) -> (ObjectKey, SealedSecretRecord) {
         let (key, mut record) = object(&version.to_string());
         record.set_status(&about(generation));
@@ -617,7 +589,7 @@ mod tests {
     const WAITS: [bool; 8] = [false, false, false, false, false, false, true, true];
 
     #[test]
-    fn a_status_that_is_overwritten_again_and_again_waits() {
+    fn the_sixth_correction_of_a_status_waits() {
         let (objects, waits) = correct_again_and_again(|version| observed(version + 1, 1).1);
         assert_eq!(waits, WAITS);
         let (key, mut record) = observed(100, 100);
@@ -629,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_waits_although_it_is_overwritten_before_the_answer_to_its_write() {
+    fn a_correction_waits_even_if_somebody_overwrites_the_status_before_the_answer_arrives() {
         let (_, waits) = correct_again_and_again(|version| observed(version + 2, 0).1);
         assert_eq!(waits, WAITS);
     }

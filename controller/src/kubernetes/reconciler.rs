@@ -59,7 +59,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// A reconcile that neither wrote the status nor found it to be right.
+    /// The outcome of a reconcile that leaves the record of the status as it is.
     fn without_status(reason: Reason) -> Self {
         Self { reason, pause: None, record: None }
     }
@@ -68,7 +68,7 @@ impl Outcome {
 /// Why a reconcile ends without an outcome. Never quotes the API server.
 #[derive(Debug, Error)]
 enum ReconcileError {
-    #[error("failed to get the object: {}", api_failure::describe(.0))]
+    #[error("failed to get the SealedSecret: {}", api_failure::describe(.0))]
     Get(kube::Error),
     #[error("failed to patch sealedsecrets/status: {}", api_failure::describe(.0))]
     PatchStatus(kube::Error),
@@ -176,7 +176,8 @@ async fn try_reconcile(
     }
 }
 
-/// Counts a failure, and logs it unless the last reconcile of the object ended in the same way.
+/// Counts a timeout or a failed status write. Logs every failure, unless the last reconcile of the object ended with
+/// `ApiUnavailable`, too.
 fn report_failure(error: &ReconcileError, key: &ObjectKey, last_reason: Option<Reason>, metrics: &Metrics) -> Outcome {
     match error {
         ReconcileError::Get(_) => {}

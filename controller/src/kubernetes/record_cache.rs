@@ -1,6 +1,6 @@
 //! The cache of all objects of one kind: one small record for each, however large the object is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::object_key::ObjectKey;
@@ -47,12 +47,14 @@ pub(super) struct RecordCache<R> {
     scopes: Arc<[Scope]>,
     /// The scopes that were not listed since the start, or since the records were removed.
     unlisted: Vec<Scope>,
+    /// The latest version that lists and events have reported for each scope.
+    reported: BTreeMap<Scope, ResourceVersion>,
 }
 
 impl<R: Versioned> RecordCache<R> {
     /// An empty cache of the objects in these scopes.
     pub(super) fn new(scopes: Arc<[Scope]>) -> Self {
-        Self { records: HashMap::new(), unlisted: scopes.to_vec(), scopes }
+        Self { records: HashMap::new(), unlisted: scopes.to_vec(), scopes, reported: BTreeMap::new() }
     }
 
     /// The scopes whose objects were not listed since the start, or since the records were removed.
@@ -81,8 +83,25 @@ impl<R: Versioned> RecordCache<R> {
         self.records.iter_mut()
     }
 
-    /// Stores a record unless a later one is here. `merge` moves what the old record remembers into the new one.
-    pub(super) fn apply(&mut self, key: ObjectKey, mut record: R, merge: impl FnOnce(&mut R, R)) {
+    /// Stores the record of an event unless a later one is here. `merge` moves what the old record remembers into the new
+    /// one.
+    pub(super) fn apply(&mut self, key: ObjectKey, record: R, merge: impl FnOnce(&mut R, R)) {
+        self.note_report(&key, record.version());
+        self.store(key, record, merge);
+    }
+
+    /// Stores the record of an object that a reconcile has read or written, unless a later one is here or the object is
+    /// gone: events report all changes in their order, so an object of an earlier version than the latest event has a
+    /// record, or was deleted.
+    pub(super) fn apply_own(&mut self, key: ObjectKey, record: R, merge: impl FnOnce(&mut R, R)) {
+        let mut reported = self.reported.iter().filter(|(scope, _)| scope.contains(&key));
+        let is_reported = reported.any(|(_, latest)| record.version().is_before(*latest));
+        if self.records.contains_key(&key) || !is_reported {
+            self.store(key, record, merge);
+        }
+    }
+
+    fn store(&mut self, key: ObjectKey, mut record: R, merge: impl FnOnce(&mut R, R)) {
         match self.records.remove(&key) {
             Some(known) if record.version().is_before(known.version()) => record = known,
             Some(known) => merge(&mut record, known),
@@ -93,6 +112,7 @@ impl<R: Versioned> RecordCache<R> {
 
     /// Removes the record of a deleted object, unless a later object of its name is here.
     pub(super) fn delete(&mut self, key: &ObjectKey, last: &R) {
+        self.note_report(key, last.version());
         if self.records.get(key).is_some_and(|known| !last.version().is_before(known.version())) {
             self.records.remove(key);
         }
@@ -117,6 +137,13 @@ impl<R: Versioned> RecordCache<R> {
         }
         self.records.extend(known.into_iter().filter(|(_, known)| version.is_before(known.version())));
         self.unlisted.retain(|unlisted| unlisted != scope);
+        self.reported.insert(scope.clone(), version);
+    }
+
+    fn note_report(&mut self, key: &ObjectKey, version: ResourceVersion) {
+        let scopes =
+            self.reported.iter_mut().filter(|(scope, latest)| scope.contains(key) && latest.is_before(version));
+        scopes.for_each(|(_, latest)| *latest = version);
     }
 
     /// Removes all records: the API server was restored to an earlier state, and versions from before do not compare
@@ -124,6 +151,7 @@ impl<R: Versioned> RecordCache<R> {
     pub(super) fn clear(&mut self) {
         self.records.clear();
         self.unlisted = self.scopes.to_vec();
+        self.reported.clear();
     }
 }
 
@@ -168,6 +196,23 @@ mod tests {
         assert!(cache.get(&key("db")).is_some());
         cache.delete(&key("db"), &Record(8, "deleted"));
         assert!(cache.get(&key("db")).is_none());
+    }
+
+    /// Otherwise nobody would create a Secret again that was deleted directly after the controller wrote it.
+    #[test]
+    fn a_write_that_is_older_than_a_deletion_leaves_no_record() {
+        let mut cache = cache(&[]);
+        cache.replace(&Scope::AllNamespaces, Vec::new(), ResourceVersion(5), |_, _| {});
+        cache.apply_own(key("db"), Record(6, "written"), |_, _| {});
+        assert!(cache.get(&key("db")).is_some());
+        cache.delete(&key("db"), &Record(7, "deleted"));
+        cache.apply_own(key("db"), Record(6, "a late answer"), |_, _| {});
+        assert!(cache.get(&key("db")).is_none());
+        cache.apply_own(key("db"), Record(8, "written again"), |_, _| {});
+        assert!(cache.get(&key("db")).is_some());
+        cache.apply(key("other"), Record(9, "event"), |_, _| {});
+        cache.apply_own(key("db"), Record(8, "read"), |_, _| {});
+        assert!(cache.get(&key("db")).is_some());
     }
 
     #[test]

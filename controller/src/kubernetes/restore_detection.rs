@@ -25,7 +25,7 @@ pub(super) struct RestoreDetection {
 }
 
 impl RestoreDetection {
-    /// Clears the records of these objects at each restore, before the watches learn of it.
+    /// `objects`: their records are cleared at each restore, before the watches learn of it.
     pub(super) fn new(objects: Arc<Objects>) -> Self {
         Self { latest: AtomicU64::new(0), restores: watch::channel(0).0, objects }
     }
@@ -83,13 +83,13 @@ mod tests {
 
     #[test]
     fn an_older_version_is_a_restore_and_is_reported_once() {
-        let version = RestoreDetection::new(Arc::new(Objects::new(Scope::of(&[]))));
+        let detection = RestoreDetection::new(Arc::new(Objects::new(Scope::of(&[]))));
         for seen in ["7", "9", "8", "not a number"] {
-            version.record(seen);
+            detection.record(seen);
         }
-        let mut restores = version.restores();
+        let mut restores = detection.restores();
         let mut is_restored = |now| {
-            version.record_list(version.latest(), now);
+            detection.record_list(detection.latest(), now);
             let is_restored = restores.has_changed().expect("the sender is here");
             restores.mark_unchanged();
             is_restored

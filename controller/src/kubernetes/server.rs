@@ -58,7 +58,7 @@ pub(super) struct BindError {
     source: Option<std::io::Error>,
 }
 
-/// Listens on the first of these addresses that the machine has. Returns the address with its port: port 0 stands for
+/// Listens on the first of these addresses that can be bound. Returns the address with its port: port 0 stands for
 /// any free port.
 pub(super) fn bind(addresses: &[SocketAddr]) -> Result<(TcpListener, SocketAddr), BindError> {
     let mut failure = None;
@@ -98,7 +98,7 @@ pub(super) struct Readiness {
     pub(super) refusals: Arc<Refusals>,
 }
 
-/// Serves a port until it is dropped.
+/// Serves a port. Never ends.
 pub(super) async fn serve(listener: TcpListener, port: Port) {
     let port = Arc::new(port);
     let mut open = OpenConnections::new();

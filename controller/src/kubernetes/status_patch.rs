@@ -13,8 +13,8 @@ use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus};
 const METADATA_ONLY: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
-/// Writes a status to the resourceVersion that was judged; conflicts if the object has changed or was created again.
-/// Returns the new resourceVersion; `None` if the object already has this status and nothing was written.
+/// Writes the status of an object. Fails with HTTP 409 if the object has changed since it was judged, or was created
+/// again. Returns the new resourceVersion; `None` if the object already has this status and nothing was written.
 pub(super) async fn write(
     client: &Client,
     object: &SealedSecret,

@@ -10,7 +10,7 @@ use super::scope::Scope;
 
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest time until the next attempt: after an outage every watch continues within seconds, and one request in
-/// five seconds is no load for an API server that fails.
+/// five seconds is little load for an API server that fails.
 const LAST_DELAY: Duration = Duration::from_secs(5);
 /// A failure that repeats is logged again after this time.
 const REPETITION: Duration = Duration::from_mins(1);
@@ -61,7 +61,7 @@ impl WatchFailures {
 
     /// Forgets the failures after the API server has accepted a watch.
     ///
-    /// A list alone is no success: without the right to watch, the controller lists again and again.
+    /// A list alone does not count as a success: without the right to watch, the controller lists again and again.
     pub(super) fn clear(&mut self) {
         self.delay = FIRST_DELAY;
         self.refusals.remove(&self.subject);
@@ -92,9 +92,7 @@ impl WatchFailures {
         let failure = api_failure::describe(error);
         match error {
             kube::Error::Api(status) if status.code == 404 => {
-                format!(
-                    "{failure}: the definition is missing; run `kubectl apply --server-side -k deploy/kustomize/definitions`"
-                )
+                format!("{failure}: {}", api_failure::MISSING_DEFINITION)
             }
             _ => failure,
         }

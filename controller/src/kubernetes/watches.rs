@@ -69,8 +69,8 @@ struct VersionedMetadata {
 enum End {
     /// The list is complete.
     Listed,
-    /// The API server ended the watch after the time that the request named.
-    TimeIsUp,
+    /// The watch ended: its time was up, or the stream ended earlier. The next watch continues from the last version.
+    StreamEnded,
     /// A complete list is needed: the list interval is over, the version of the watch is too old, or the API server was
     /// restored to an earlier state.
     ListAgain,
@@ -98,8 +98,8 @@ impl Watches {
 
     /// Calls `on` with every event of the objects that are selected. Never ends.
     ///
-    /// `N` selects the parts of each object that are read. `kind` names the objects in log lines and metrics. A failure
-    /// is counted and logged, and the list or watch is tried again.
+    /// `N` selects the parts of each object that are read. `kind` names the objects in log lines and metrics. After a
+    /// failure it waits ([`WatchFailures`]) and lists again.
     pub(super) async fn follow<N, R>(self, kind: &'static str, selection: Selection, mut on: impl FnMut(Event<R>))
     where
         N: DeserializeOwned + Into<(ObjectKey, R)>,
@@ -134,7 +134,7 @@ impl Watches {
             };
             match outcome {
                 // An API server or a proxy may end each watch at once.
-                Ok(End::TimeIsUp) => tokio::time::sleep_until(started + SHORTEST_WATCH).await,
+                Ok(End::StreamEnded) => tokio::time::sleep_until(started + SHORTEST_WATCH).await,
                 Ok(End::Listed) => {}
                 Ok(End::ListAgain) => position = None,
                 Err(error) => {
@@ -211,7 +211,7 @@ where
             _ => Event::Applied(key, record),
         });
     }
-    Ok(End::TimeIsUp)
+    Ok(End::StreamEnded)
 }
 
 fn read<T: DeserializeOwned>(object: &RawValue) -> kube::Result<T> {

@@ -15,7 +15,7 @@ use super::work_queue::WorkQueue;
 /// The number of reconciles that run at the same time. The work queue limits the share of a namespace.
 const WORKERS: usize = 32;
 
-/// Starts the workers. Each ends after the reconcile during which the program stops.
+/// Starts the workers. When the program stops, each worker finishes its reconcile and ends.
 pub(super) fn start(context: &Arc<Context>, queue: &Arc<WorkQueue>, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     let mut workers = JoinSet::new();
     for _ in 0..WORKERS {
@@ -27,7 +27,7 @@ pub(super) fn start(context: &Arc<Context>, queue: &Arc<WorkQueue>, stop: &watch
 /// Adds all objects to the queue whenever the keys change. Ends only if the sender of the keys is gone.
 pub(super) async fn requeue_on_new_keys(mut keys: watch::Receiver<Keys>, objects: Arc<Objects>, queue: Arc<WorkQueue>) {
     while keys.changed().await.is_ok() {
-        queue.add(objects.keys());
+        queue.add(objects.object_keys());
     }
 }
 

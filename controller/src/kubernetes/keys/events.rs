@@ -59,7 +59,7 @@ impl KeyEvent {
         }
     }
 
-    /// The reason, which is API: a word never changes.
+    /// The reason. Tools select Events by it, so it never changes.
     fn reason(&self) -> &'static str {
         match self {
             Self::KeyMade => "KeyMade",
@@ -136,7 +136,7 @@ fn about<K: Resource<DynamicType = ()>>(metadata: &ObjectMeta) -> ObjectReferenc
     }
 }
 
-/// Takes Events, which [`write`] writes. A clone shares the bounds.
+/// Takes Events, which [`write`] writes. A clone shares the budgets.
 #[derive(Clone)]
 pub(in super::super) struct Events {
     sender: mpsc::Sender<Event>,
@@ -159,7 +159,7 @@ impl Events {
     /// Sends an Event, unless too many with this reason were sent.
     pub(super) fn send(&self, event: &KeyEvent, about: ObjectReference) {
         if self.is_within_budget(event.reason(), Instant::now()) {
-            // If too many Events wait, the API server does not answer, and this one is left out.
+            // The channel is full if the API server does not answer. Then this Event is left out.
             let _ = self.sender.try_send(to_object(event, about));
         }
     }
@@ -173,7 +173,10 @@ impl Events {
         budget.spent = budget.spent.saturating_add(1);
         if budget.spent == MOST + 1 {
             let minutes = PERIOD.as_secs() / 60;
-            tracing::warn!(reason, "more than {MOST} Events in {minutes} minutes: leaves out the others");
+            tracing::warn!(
+                reason,
+                "more than {MOST} Events with this reason in {minutes} minutes: the controller leaves out the others"
+            );
         }
         budget.spent <= MOST
     }
@@ -211,7 +214,7 @@ pub(in super::super) async fn write(client: Client, namespace: String, mut recei
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let mut logged = BTreeSet::new();
     while let Some(event) = receiver.recv().await {
-        // An Event of this name was written before.
+        // HTTP 409: an Event of this name exists already.
         match ask_unless(&[409], "write an Event", events.create(&params, &event)).await {
             Ok(_) => logged.clear(),
             Err(error) => {

@@ -18,7 +18,7 @@ pub(super) enum KeyError {
     Api { operation: String, error: kube::Error },
     #[error("failed to {operation}: no complete answer within {} s", DEADLINE.as_secs())]
     TooSlow { operation: String },
-    #[error("failed to {operation}: the cluster does not know this kind; apply deploy/kustomize/definitions/crds.yaml")]
+    #[error("failed to {operation}: {}", api_failure::MISSING_DEFINITION)]
     UnknownKind { operation: String },
     #[error(
         "failed to make the first sealing key: a Secret {} exists and is not an identity Secret; delete it, or move \
@@ -123,7 +123,8 @@ mod tests {
             (answer(404, "NotFound"), "failed to list the SealingKeys: HTTP 404 NotFound"),
             (
                 answer(404, "NotFound").with_404_as_unknown_kind(),
-                "failed to list the SealingKeys: the cluster does not know this kind; apply deploy/kustomize/definitions/crds.yaml",
+                "failed to list the SealingKeys: the definition is missing; run `kubectl apply --server-side -f \
+                 deploy/kustomize/definitions/crds.yaml`",
             ),
             (answer(403, "Forbidden").with_404_as_unknown_kind(), "failed to list the SealingKeys: HTTP 403 Forbidden"),
             (no_answer(), "failed to list the SealingKeys: no answer"),
@@ -145,6 +146,11 @@ mod tests {
                  survive the cluster; keep the identity offline, or take the key out of the configuration",
             ),
             (
+                KeyError::UnknownState(KeyId::parse("k0123456789abcdef").expect("a key id")),
+                "failed to carry out the state that the SealingKey k0123456789abcdef requests: it must be Active, \
+                 Retired or Revoked; update Waxseal, if a newer version wrote it",
+            ),
+            (
                 immutable,
                 "failed to write the state Revoked to the identity Secret old: the Secret is immutable; \
                  replace it by a Secret that is not immutable and has \"Revoked\" under the data key \"state\"",
@@ -155,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn conflicts_and_a_kind_that_is_not_served_yet_pass_and_others_do_not() {
+    fn only_conflicts_and_a_kind_that_is_not_served_yet_are_transient() {
         for (code, is_transient) in [(409, true), (410, true), (429, true), (403, false), (404, false), (500, false)] {
             assert_eq!(answer(code, "").is_transient(), is_transient, "{code}");
         }

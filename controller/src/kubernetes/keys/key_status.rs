@@ -49,10 +49,10 @@ impl KeyStatus {
     }
 
     /// The state of this status, if it is stricter than the state that the present status confirms. A status that
-    /// confirms no state counts as one that confirms `reported`.
-    pub(super) fn stricter_state(&self, present: &Map<String, Value>, reported: KeyState) -> Option<KeyState> {
+    /// confirms no state counts as one that confirms `shown`.
+    pub(super) fn stricter_state(&self, present: &Map<String, Value>, shown: KeyState) -> Option<KeyState> {
         let confirmed = present.get("state").and_then(Value::as_str).and_then(KeyState::parse);
-        self.state.filter(|state| *state > confirmed.unwrap_or(reported))
+        self.state.filter(|state| *state > confirmed.unwrap_or(shown))
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_stays_and_what_is_gone_goes() {
+    fn an_unknown_state_and_unknown_counts_stay_and_a_lost_identity_is_removed() {
         let unknown = KeyStatus { state: None, counts: None, ..status() };
         assert_eq!(unknown.changes(&full()), Map::new());
         let gone = KeyStatus { identity: None, ..status() };
@@ -99,11 +99,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_stricter_state_than_before_was_carried_out_just_now() {
+    fn only_a_state_stricter_than_the_confirmed_one_is_returned() {
         use KeyState::{Active, Retired, Revoked};
         let after = |state: &str| status().stricter_state(&map(json!({ "state": state })), Active);
         assert_eq!([after("Active"), after("Retired"), after("Revoked")], [Some(Retired), None, None]);
-        let without_status = |reported| status().stricter_state(&Map::new(), reported);
+        let without_status = |shown| status().stricter_state(&Map::new(), shown);
         assert_eq!([Active, Retired, Revoked].map(without_status), [Some(Retired), None, None]);
     }
 }

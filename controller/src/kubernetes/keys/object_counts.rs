@@ -40,7 +40,7 @@ impl ObjectCounts {
     }
 
     /// Waits until changed counts have to be written. If the wait is dropped, the next call continues it.
-    pub(super) async fn are_due(&mut self) {
+    pub(super) async fn wait_until_due(&mut self) {
         loop {
             let Some(changing) = self.changing else {
                 self.objects.key_use_changed().await;
@@ -85,11 +85,11 @@ mod tests {
         assert_eq!(counts.of(&key), None, "nothing is listed");
         objects.record_sealed_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
         // A wait that is dropped at once.
-        assert_eq!(counts.are_due().now_or_never(), None);
+        assert_eq!(counts.wait_until_due().now_or_never(), None);
         assert_eq!(counts.of(&key), None, "they are changing");
-        counts.are_due().await;
+        counts.wait_until_due().await;
         assert_eq!(counts.of(&key), Some(KeyCounts::default()));
-        assert_eq!(counts.are_due().now_or_never(), None);
+        assert_eq!(counts.wait_until_due().now_or_never(), None);
         assert!(counts.of(&key).is_some(), "nothing has changed since");
     }
 }

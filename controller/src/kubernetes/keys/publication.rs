@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, ResourceExt};
@@ -16,11 +17,12 @@ use waxseal_shared::recovery_keys::RecoveryKeys;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey};
 
 use super::events::{Events, KeyEvent, about_sealing_key};
+use super::identities::IdentitySecrets;
 use super::key_error::{KeyError, ask, ask_unless};
 use super::key_status::KeyStatus;
 
-/// The longest time for one removal of planted SealingKeys. Then the controller reads the requests again, however many
-/// SealingKeys somebody makes.
+/// The longest time for one removal of SealingKeys that nothing accounts for. Then the controller reads the requests
+/// again, however many SealingKeys somebody makes.
 const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
 
 /// SealingKeys are listed in pages of this size: a user who may create them can make each 1.5 MiB large.
@@ -35,8 +37,8 @@ pub(super) struct Publication {
     events: Events,
     /// The keys that this program has made.
     made: BTreeSet<KeyId>,
-    /// The keys whose SealingKeys were there at an earlier look, each with the state at the first of these looks or at
-    /// the last creation.
+    /// For each key whose SealingKey this program has found or created: the state of the key at the first look that
+    /// found the SealingKey, or at its last creation.
     shown: BTreeMap<KeyId, KeyState>,
 }
 
@@ -57,6 +59,30 @@ impl Requests {
     /// The published key of a recipient.
     pub(super) fn published(&self, recipient: &Recipient) -> Option<PublishedKey> {
         decode(self.0.get(recipient.key_id())?).filter(|published| published.recipient == *recipient)
+    }
+}
+
+/// The keys that a SealingKey can belong to.
+pub(super) struct Accounts<'a> {
+    pub(super) held: &'a [HeldKey],
+    pub(super) recovery: &'a [PublishedKey],
+    /// The number of broken identities.
+    pub(super) broken: usize,
+}
+
+impl Accounts<'_> {
+    /// Whether a SealingKey belongs to one of the keys, or may belong to a broken identity.
+    fn include(&self, object: &Published) -> bool {
+        match decode(object) {
+            Some(published) => {
+                self.recovery.iter().any(|key| is_publication_of(&published, key))
+                    || !must_be_removed(&published, self.held, self.broken)
+            }
+            None => {
+                let mut own = self.held.iter().map(HeldKey::published).chain(self.recovery);
+                own.any(|key| has_unknown_state(object, key))
+            }
+        }
     }
 }
 
@@ -145,17 +171,11 @@ impl Publication {
 
     /// Deletes the SealingKeys that neither a held key nor the configuration accounts for: people would seal to a key
     /// that an attacker planted. A failure with one of them does not stop the others.
-    pub(super) async fn remove_planted(
+    pub(super) async fn remove_unaccounted(
         &mut self,
-        held: &[HeldKey],
-        recovery: &[PublishedKey],
-        broken: usize,
+        accounts: &Accounts<'_>,
+        identities: &mut IdentitySecrets,
     ) -> Vec<KeyError> {
-        let is_planted = |published: &PublishedKey| {
-            !recovery.iter().any(|key| is_publication_of(published, key)) && must_be_removed(published, held, broken)
-        };
-        let own = || held.iter().map(HeldKey::published).chain(recovery);
-        let is_newer = |object: &Published| own().any(|key| has_unknown_state(object, key));
         let start = Instant::now();
         let mut failures = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
@@ -167,20 +187,42 @@ impl Publication {
                     return failures;
                 }
             };
-            for object in &page.items {
-                if decode(object).map_or_else(|| !is_newer(object), |published| is_planted(&published)) {
-                    failures.extend(self.remove(object).await.err());
-                }
-                if start.elapsed() > LONGEST_REMOVAL {
-                    // The watch reports the deletions, so the rest is looked at soon.
-                    return failures;
-                }
+            let unaccounted: Vec<_> = page.items.iter().filter(|object| !accounts.include(object)).collect();
+            if !unaccounted.is_empty() {
+                failures.extend(self.remove_if_still_unaccounted(unaccounted, accounts.recovery, identities).await);
+            }
+            if start.elapsed() > LONGEST_REMOVAL {
+                // The watch reports the deletions, so the rest is looked at soon.
+                return failures;
             }
             match page.metadata.continue_ {
                 Some(token) if !token.is_empty() => params = params.continue_token(&token),
                 _ => return failures,
             }
         }
+    }
+
+    /// Reads the identities once more before it deletes these SealingKeys. An identity is stored before its SealingKey is
+    /// created, so the identity of a SealingKey that was listed is there now, if it has one: another controller, or a
+    /// user who restores a backup, may have stored it after the last look.
+    async fn remove_if_still_unaccounted(
+        &mut self,
+        objects: Vec<&Published>,
+        recovery: &[PublishedKey],
+        identities: &mut IdentitySecrets,
+    ) -> Vec<KeyError> {
+        let stored = match identities.read(Timestamp::now()).await {
+            Ok(stored) => stored,
+            Err(error) => return vec![error],
+        };
+        let broken = stored.broken.len();
+        let held = stored.into_keys();
+        let accounts = Accounts { held: &held, recovery, broken };
+        let mut failures = Vec::new();
+        for object in objects.into_iter().filter(|object| !accounts.include(object)) {
+            failures.extend(self.remove(object).await.err());
+        }
+        failures
     }
 
     /// Creates a SealingKey; `None` if there is one of this name.
@@ -220,8 +262,8 @@ impl Publication {
         Ok(written)
     }
 
-    /// Makes the status of a SealingKey say what it has to say, unless it says it already. `shown` is the state in which
-    /// the controller first showed the key: a request can come before the first status.
+    /// Writes the status of a SealingKey, if it differs. `shown` is the state from [`Publication::shown`]. It counts as
+    /// the confirmed state while the status has none: a key can be revoked before its first status is written.
     async fn write_status(&self, object: &Published, status: &KeyStatus, shown: KeyState) -> Result<(), KeyError> {
         let nothing = Map::new();
         let present = object.data["status"].as_object().unwrap_or(&nothing);
@@ -248,7 +290,7 @@ impl Publication {
         let name = object.name_any();
         let mut resource_version = object.resource_version();
         if !object.finalizers().is_empty() {
-            // A finalizer would keep the planted SealingKey.
+            // A finalizer would keep the SealingKey.
             let patch = json!({"metadata": {"resourceVersion": resource_version, "finalizers": null}});
             let patched =
                 ask_unless(&[404, 409], "remove the finalizers of a SealingKey", self.patch(&name, patch)).await?;
@@ -269,10 +311,12 @@ impl Publication {
     /// there was not planted.
     fn note_removal(&mut self, object: &Published) {
         let was_ours = object.data["status"]["state"].is_string();
-        let event = match object.data["spec"]["role"] == KeyRole::Recovery.as_str() {
-            _ if !was_ours => KeyEvent::PlantedKeyDeleted,
-            true => KeyEvent::RecoveryKeyGone,
-            false => KeyEvent::IdentityGone,
+        let event = if !was_ours {
+            KeyEvent::PlantedKeyDeleted
+        } else if object.data["spec"]["role"] == KeyRole::Recovery.as_str() {
+            KeyEvent::RecoveryKeyGone
+        } else {
+            KeyEvent::IdentityGone
         };
         if was_ours {
             self.shown.retain(|id, _| id.as_str() != object.name_any());
