@@ -5,7 +5,7 @@ changes it reads the specification only. What can be learned from the programs a
 and is mended there first.
 
 It serves two ends. `check_vectors.py` runs it on the test vectors, which shows that the specification says enough.
-And with Python, two packages and an identity (or a data key that stock `age -d` gave back) it prints the values of a
+And with Python, two packages and an identity (or a DEK that stock `age -d` gave back) it prints the values of a
 SealedSecret when nothing else is left.
 
 Why not for production: Python cannot wipe keys from memory; apart from comparing digests and from what `cryptography`
@@ -1434,7 +1434,7 @@ def _unpad(plaintext: bytes) -> bytes | None:
 
 
 def open_decoded(decoded: Decoded, held: list[HeldKey], deks: list[bytes] | None = None) -> Opened:
-    """§7. `deks` are data keys from elsewhere; one is used for the envelope whose commitment is its own."""
+    """§7. `deks` are DEKs from elsewhere; each is used for the envelope that has its commitment."""
     sealed = decoded.sealed
     held = in_order_of_held_keys(held_once(held))
     opened: dict[str, bytes] = {}
@@ -1490,7 +1490,7 @@ def read_dek_file(data: bytes) -> bytes:
     except ValueError:
         dek = b""
     if len(dek) != 32:
-        raise BadKey("a data key is 32 bytes, or 64 hex digits")
+        raise BadKey("a DEK is 32 bytes, or 64 hex digits")
     return dek
 
 
@@ -1499,7 +1499,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     opening = commands.add_parser("open", help="print the values of a manifest as JSON, in base64")
     opening.add_argument("--identity", action="append", default=[], metavar="FILE", help="age's identity file")
-    opening.add_argument("--dek-file", action="append", default=[], metavar="FILE", help="a data key, from `age -d`")
+    opening.add_argument("--dek-file", action="append", default=[], metavar="FILE", help="a DEK, from `age -d`")
     opening.add_argument("--object", metavar="NAMESPACE/NAME", help="which SealedSecret, if the manifest has several")
     opening.add_argument("manifest", metavar="MANIFEST")
     options = parser.parse_args(arguments)
