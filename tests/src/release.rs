@@ -58,6 +58,8 @@ impl Target {
 pub enum Error {
     #[error("the tag is {tag}, but the version in Cargo.toml is {VERSION}")]
     Tag { tag: String },
+    #[error("the version is {version}: a tag of an image cannot hold the `+`")]
+    BuildMetadata { version: String },
     #[error("failed to read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("failed to write {}", path.display())]
@@ -89,12 +91,23 @@ fn registry() -> String {
     format!("ghcr.io/{owner}")
 }
 
-/// Returns what the workflow has to know, as lines `NAME=VALUE`. Refuses a tag that is not the one of the version.
+/// Returns what the workflow has to know, as lines `NAME=VALUE`. Refuses a tag that is not the one of the version, and a
+/// version that no image can have.
 pub fn names(tag: &str) -> Result<String, Error> {
     if tag != format!("v{VERSION}") {
         return Err(Error::Tag { tag: tag.to_owned() });
     }
-    Ok(format!("version={VERSION}\nimage={}\ncharts={}\n", image(), charts()))
+    let is_prerelease = is_prerelease(VERSION)?;
+    Ok(format!("version={VERSION}\nprerelease={is_prerelease}\nimage={}\ncharts={}\n", image(), charts()))
+}
+
+/// Whether a version comes before a release, as Semantic Versioning 2.0.0 defines it in section 9. Refuses build
+/// metadata.
+fn is_prerelease(version: &str) -> Result<bool, Error> {
+    if version.contains('+') {
+        return Err(Error::BuildMetadata { version: version.to_owned() });
+    }
+    Ok(version.contains('-'))
 }
 
 /// Returns all files of a release by name. `programs` has a folder for each target, named by its triple.
@@ -152,10 +165,19 @@ mod tests {
 
     #[test]
     fn only_the_tag_of_the_version_is_released() {
-        assert!(names(&format!("v{VERSION}")).expect("the tag").starts_with(&format!("version={VERSION}\nimage=")));
+        let found = names(&format!("v{VERSION}")).expect("the tag");
+        assert!(found.starts_with(&format!("version={VERSION}\nprerelease=false\nimage=")), "{found}");
         for tag in [VERSION, "v0.0.9", "main", ""] {
             let refused = names(tag).expect_err(tag).to_string();
             assert_eq!(refused, format!("the tag is {tag}, but the version in Cargo.toml is {VERSION}"));
         }
+    }
+
+    #[test]
+    fn a_version_with_a_hyphen_is_a_prerelease() {
+        let found = ["1.0.0", "1.0.0-rc.1"].map(|version| is_prerelease(version).expect(version));
+        assert_eq!(found, [false, true]);
+        let refused = is_prerelease("1.0.0+5").expect_err("build metadata").to_string();
+        assert_eq!(refused, "the version is 1.0.0+5: a tag of an image cannot hold the `+`");
     }
 }

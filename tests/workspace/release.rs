@@ -192,7 +192,7 @@ fn binstall_finds_the_programs_in_the_archives() {
         let package = packages.iter().find(|package| package.name == program).expect("a package");
         let (repository, version) = (package.repository.as_deref().unwrap_or_default(), package.version.to_string());
         let settings = package.metadata["binstall"].as_object().expect("settings of binstall");
-        assert_eq!(settings.keys().collect::<BTreeSet<_>>().len(), 3);
+        assert_eq!(settings.len(), 3);
         assert_eq!(settings["pkg-fmt"], "tgz");
         for [triple, ..] in SYSTEMS {
             let expand = |setting: &str| {
@@ -218,7 +218,7 @@ fn chart_and_kustomize_use_the_image_of_the_release() {
 }
 
 #[test]
-fn the_targets_are_these() {
+fn the_release_has_these_four_targets() {
     let targets: BTreeSet<_> = TARGETS.iter().map(|target| target.triple).collect();
     assert_eq!(targets, SYSTEMS.iter().map(|[triple, ..]| *triple).collect());
 }
