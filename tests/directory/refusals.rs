@@ -25,7 +25,12 @@ fn the_last_good_secret_stays_whatever_happens_to_its_manifest() {
         ("spec:", "spec: [", "Malformed", "db.yaml:"),
         ("spec:", "spec:\n  scoep: Strict", "Malformed", "db.yaml:7:3: spec: unknown field \"scoep\" (did you mean"),
         ("wax1.", "wax2.", "Malformed", "spec.encryptedData.password: not a sealed value that this version knows"),
-        ("v1alpha1", "v1beta1", "Malformed", "a SealedSecret of a version that is not known (update waxseal)"),
+        (
+            "v1alpha1",
+            "v1beta1",
+            "Malformed",
+            "a SealedSecret of a version that is not known (update Waxseal, if a newer",
+        ),
         ("spec:", "spec:\n  colour: red", "Malformed", "unknown field \"colour\" (update Waxseal, if a newer version"),
         (
             "metadata:",

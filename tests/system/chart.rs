@@ -69,7 +69,8 @@ const ANY_ACCOUNT: &str =
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::blocking("chart::helm_lints_it", lint),
-        Test::blocking("chart::values_of_a_wrong_form_are_refused", unknown_values),
+        Test::blocking("chart::values_of_a_wrong_form_are_refused", wrong_forms),
+        Test::blocking("chart::blank_values_are_refused", blank_values),
         Test::blocking("chart::every_flag_of_the_controller_is_a_value", flags),
         Test::blocking("chart::names_that_yaml_reads_as_something_else_stay_names", ambiguous_names),
         Test::blocking("chart::every_object_gets_the_labels", labels),
@@ -142,7 +143,7 @@ fn lint(_: &Context) -> TestResult {
     Ok(())
 }
 
-fn unknown_values(_: &Context) -> TestResult {
+fn wrong_forms(_: &Context) -> TestResult {
     let folder = tempfile::tempdir()?;
     for (value, said) in [
         ("colour=red", "additional properties 'colour' not allowed"),
@@ -160,22 +161,32 @@ fn unknown_values(_: &Context) -> TestResult {
         let refused = template(folder.path(), &["--set", value]).expect_err(value).to_string();
         assert!(refused.contains(said), "{value}: {refused}");
     }
-    // Helm removes a value that is left blank: a protection must not go with it.
-    let values: Value =
-        serde_saphyr::from_str(&fs::read_to_string(waxseal_tests::chart::folder().join("values.yaml"))?)?;
-    let of = |path: &str| values.pointer(path).and_then(Value::as_object).map(|found| found.keys().cloned().collect());
-    let names: Vec<String> = of("").ok_or("no values")?;
-    let below = ["image", "networkPolicy"].map(|name| of(&format!("/{name}")).map(|found: Vec<String>| (name, found)));
-    let below =
-        below.into_iter().flatten().flat_map(|(name, found)| found.into_iter().map(move |key| format!("{name}.{key}")));
-    for name in names.into_iter().chain(below) {
-        let refused = template(folder.path(), &["--set", &format!("{name}=null")]).expect_err(&name).to_string();
-        assert!(refused.contains("missing propert"), "{name}: {refused}");
-    }
     let identity = ["--set", "recoveryRecipients={AGE-SECRET-KEY-PQ-1CANARY}"];
     let refused = template(folder.path(), &identity).expect_err("a private key").to_string();
     assert!(refused.contains("'/recoveryRecipients/0': 'not' failed") && !refused.contains("CANARY"), "{refused}");
     Ok(())
+}
+
+/// Helm removes a value that is left blank: a protection must not go with it.
+fn blank_values(_: &Context) -> TestResult {
+    let folder = tempfile::tempdir()?;
+    for name in names_of_values()? {
+        let refused = template(folder.path(), &["--set", &format!("{name}=null")]).expect_err(&name).to_string();
+        assert!(refused.contains("missing propert"), "{name}: {refused}");
+    }
+    Ok(())
+}
+
+/// The names of all values, and of the values in `image` and `networkPolicy`.
+fn names_of_values() -> Result<Vec<String>, Error> {
+    let text = fs::read_to_string(waxseal_tests::chart::folder().join("values.yaml"))?;
+    let values: BTreeMap<String, Value> = serde_saphyr::from_str(&text)?;
+    let mut names: Vec<_> = values.keys().cloned().collect();
+    for group in ["image", "networkPolicy"] {
+        let inner = values[group].as_object().ok_or("not a group of values")?;
+        names.extend(inner.keys().map(|name| format!("{group}.{name}")));
+    }
+    Ok(names)
 }
 
 fn flags(context: &Context) -> TestResult {

@@ -141,10 +141,12 @@ pub(crate) struct Seen {
     strictest: BTreeMap<String, KeyState>,
     /// The keys that became less strict.
     relaxed: BTreeSet<String>,
+    /// The deletions, and the changes after which no key was Active although one was before.
+    interruptions: Vec<String>,
 }
 
 impl Seen {
-    /// Follows all SealingKeys of the key namespace as long as the watch does not fail.
+    /// Follows all SealingKeys of the key namespace from now on, as long as the watch does not fail.
     pub(crate) async fn follow(published: Api<SealingKey>) -> Result<Arc<Mutex<Self>>, Error> {
         let seen = Arc::new(Mutex::new(Self::default()));
         let writing = Arc::clone(&seen);
@@ -156,6 +158,9 @@ impl Seen {
                 let mut seen = writing.lock().unwrap_or_else(PoisonError::into_inner);
                 match event {
                     Ok(watcher::Event::Apply(key) | watcher::Event::InitApply(key)) => seen.note(&key),
+                    Ok(watcher::Event::Delete(key)) => {
+                        seen.interruptions.push(format!("{} is deleted", key.name_any()));
+                    }
                     Ok(_) => {}
                     // Events after an error are not recorded.
                     Err(error) => {
@@ -169,11 +174,26 @@ impl Seen {
     }
 
     fn note(&mut self, key: &SealingKey) {
+        let had_active = self.has_active();
         let strictest = self.strictest.entry(key.name_any()).or_insert(key.spec.state);
         if key.spec.state < *strictest {
             self.relaxed.insert(key.name_any());
         }
         *strictest = key.spec.state.stricter(*strictest);
+        if had_active && !self.has_active() {
+            self.interruptions.push(format!("no key is Active after the change of {}", key.name_any()));
+        }
+    }
+
+    fn has_active(&self) -> bool {
+        self.strictest.values().any(|state| *state == KeyState::Active)
+    }
+
+    /// Fails if a key became less strict, if a SealingKey was deleted, or if there was a time without an Active key.
+    #[track_caller]
+    pub(crate) fn assert_always_active(seen: &Mutex<Self>) {
+        Self::assert_none_relaxed(seen);
+        assert_eq!(seen.lock().unwrap_or_else(PoisonError::into_inner).interruptions, [""; 0]);
     }
 
     /// Fails if a key became less strict; returns the number of keys that were Revoked.

@@ -1,25 +1,20 @@
 //! New keys: after the renewal period, on request, and after a revocation. There is always a primary, and each key has
 //! at most one successor.
 
-use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, PostParams};
-use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
 use waxseal_shared::key_life::primary;
-use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
+use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
 use crate::controllers::{until_warned, warnings};
-use crate::key_namespace::{Keys, identity_secret};
+use crate::key_namespace::{Keys, Seen, identity_secret};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::DEADLINE;
 
@@ -70,53 +65,6 @@ fn chain_of_names(oldest_first: &[PublishedKey]) -> Vec<String> {
     names
 }
 
-/// The published states as a watch has seen them.
-#[derive(Default)]
-struct Seen {
-    states: BTreeMap<String, KeyState>,
-    /// What must never happen.
-    faults: Vec<String>,
-}
-
-impl Seen {
-    /// Follows all SealingKeys from now on: no state becomes less strict, and there is always an Active key once there
-    /// was one.
-    async fn follow(published: Api<SealingKey>) -> Result<Arc<Mutex<Self>>, Error> {
-        let seen = Arc::new(Mutex::new(Self::default()));
-        let writing = Arc::clone(&seen);
-        let mut events = watcher(published, watcher::Config::default()).boxed();
-        while !matches!(events.try_next().await?, Some(watcher::Event::InitDone)) {}
-        tokio::spawn(async move {
-            while let Some(event) = events.next().await {
-                let mut seen = writing.lock().unwrap_or_else(PoisonError::into_inner);
-                match event {
-                    Ok(watcher::Event::Apply(key) | watcher::Event::InitApply(key)) => seen.note(&key),
-                    Ok(watcher::Event::Delete(key)) => seen.faults.push(format!("{} is deleted", key.name_any())),
-                    Ok(_) => {}
-                    Err(error) => return seen.faults.push(error.to_string()),
-                }
-            }
-        });
-        Ok(seen)
-    }
-
-    fn note(&mut self, key: &SealingKey) {
-        let had_active = self.states.values().any(|state| *state == KeyState::Active);
-        let before = self.states.insert(key.name_any(), key.spec.state);
-        if before.is_some_and(|before| before > key.spec.state) {
-            self.faults.push(format!("{} is less strict", key.name_any()));
-        }
-        if had_active && !self.states.values().any(|state| *state == KeyState::Active) {
-            self.faults.push(format!("no key is Active after {}", key.name_any()));
-        }
-    }
-
-    fn assert_no_fault(seen: &Mutex<Self>) {
-        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        assert_eq!(seen.faults, [""; 0]);
-    }
-}
-
 /// Both controllers see at the same time that the period is over, several times in a row.
 async fn renewal(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
@@ -127,7 +75,7 @@ async fn renewal(context: &Context, cluster: &Cluster) -> TestResult {
     }
     let seen = Seen::follow(keys.published.clone()).await?;
     until_chain(&keys, 6, PERIOD).await?;
-    Seen::assert_no_fault(&seen);
+    Seen::assert_always_active(&seen);
     for controller in &controllers {
         assert_eq!(warnings(controller), [""; 0]);
     }
@@ -192,7 +140,7 @@ async fn killed(context: &Context, cluster: &Cluster) -> TestResult {
     for key in &chain[..chain.len() - 1] {
         assert_eq!(key.state, KeyState::Retired, "{key:?}");
     }
-    Seen::assert_no_fault(&seen);
+    Seen::assert_always_active(&seen);
     Ok(())
 }
 
