@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::ByteString;
@@ -23,6 +24,9 @@ use crate::sealing::{DEADLINE, patch};
 
 pub(crate) const TYPE: &str = "waxseal.dev/sealing-key";
 pub(crate) const MADE: &str = "2026-01-01T00:00:00Z";
+
+/// The deadline for what only the controller's next attempt brings: it waits up to 30 s between two attempts.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// The key namespace as an administrator sees it.
 pub(crate) struct Keys {
@@ -72,7 +76,7 @@ impl Keys {
     pub(crate) async fn until_durable(&self, secret: &str, state: &str) -> TestResult {
         let what = format!("the state {state} of the identity Secret {secret}");
         let is_durable = async || (self.durable(secret).await? == state).then_some(());
-        Ok(waiting::until(&what, DEADLINE, is_durable).await?)
+        Ok(waiting::until(&what, LONGEST_WAIT, is_durable).await?)
     }
 
     pub(crate) async fn until_published(&self, key: &str, state: KeyState) -> Result<SealingKey, Error> {

@@ -227,8 +227,7 @@ impl KeySource {
         now: Timestamp,
         problems: &mut KeyProblems,
     ) -> Result<(StoredKeys<IdentityVersion>, Requests), KeyError> {
-        let stored = self.identities_or_first(now, problems).await?;
-        let requests = self.publication.requests(&stored).await?;
+        let (stored, requests) = self.read_keys(now, problems).await?;
         let successor = match self.succession(&stored, &requests, now).due() {
             Ok(Some(successor)) => successor,
             Ok(None) => return Ok((stored, requests)),
@@ -251,6 +250,24 @@ impl KeySource {
         if due.is_ok_and(|due| due.is_some_and(|due| due.of == successor.of)) {
             problems.failures.push(KeyError::SuccessorNameTaken { of: successor.of });
         }
+        Ok((stored, requests))
+    }
+
+    /// Reads the identities, or makes the first one, and then reads their SealingKeys. Reads both again if a SealingKey is
+    /// absent: somebody may have deleted it after another controller wrote its stricter state to the identity Secret, and
+    /// then this controller would publish the state from before.
+    async fn read_keys(
+        &mut self,
+        now: Timestamp,
+        problems: &mut KeyProblems,
+    ) -> Result<(StoredKeys<IdentityVersion>, Requests), KeyError> {
+        let stored = self.identities_or_first(now, problems).await?;
+        let requests = self.publication.requests(&stored).await?;
+        if requests.include_all(&stored) {
+            return Ok((stored, requests));
+        }
+        let stored = self.identities.read(now).await?;
+        let requests = self.publication.requests(&stored).await?;
         Ok((stored, requests))
     }
 

@@ -48,6 +48,11 @@ pub(super) struct Publication {
 pub(super) struct Requests(BTreeMap<KeyId, Published>);
 
 impl Requests {
+    /// Whether there is a SealingKey of each stored key.
+    pub(super) fn include_all<P>(&self, stored: &StoredKeys<P>) -> bool {
+        stored.held.iter().all(|(key, _)| self.0.contains_key(key.key_id()))
+    }
+
     /// The state that the SealingKey of a held key requests. The state counts even if the SealingKey has another role
     /// or creation time, because a stricter state can only keep a key from being used.
     pub(super) fn state(&self, held: &PublishedKey) -> Option<KeyState> {
