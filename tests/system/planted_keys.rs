@@ -13,17 +13,48 @@ use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
 use crate::controllers::{started, started_with_generation, until_warned, warnings};
-use crate::key_namespace::{Keys, MADE, identity_secret, new_identity, sealing_key, secret};
+use crate::key_namespace::{Keys, MADE, Seen, identity_secret, new_identity, sealing_key, secret};
 use crate::keys::refuse;
 use crate::registration::{Context, Test, TestResult};
 use crate::sealing::{DEADLINE, patch};
+
+/// Enough for a look at all keys to take a good part of the time between two looks.
+const NEW_KEYS: usize = 100;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("planted_keys::a_sealing_key_that_no_identity_accounts_for_is_deleted", planted),
         Test::on_own_cluster("planted_keys::a_planted_sealing_key_that_stays_does_not_protect_others", kept),
+        Test::on_own_cluster("planted_keys::a_sealing_key_whose_identity_was_just_stored_stays", just_stored),
         Test::on_own_cluster("planted_keys::thousands_of_planted_sealing_keys_delay_nothing", crowd),
     ]
+}
+
+/// As another controller does it: stores an identity, and directly after it creates the SealingKey. With many keys, this
+/// often happens between the moments at which the controller reads the identities and lists the SealingKeys.
+async fn just_stored(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    keys.add("first").await?;
+    let _controller = started(context, cluster, "just-stored").await?;
+    let seen = Seen::follow(keys.published.clone()).await?;
+    for number in 0..NEW_KEYS {
+        let identity = new_identity();
+        let stored = secret(&format!("stored-{number}"), &identity, MADE);
+        keys.identities.create(&PostParams::default(), &stored).await?;
+        let published = sealing_key(&identity, KeyState::Active);
+        match keys.published.create(&PostParams::default(), &published).await {
+            // The controller was faster.
+            Err(kube::Error::Api(answer)) if answer.code == 409 => {}
+            created => drop(created?),
+        }
+    }
+    let last = keys.add("last").await?;
+    keys.until_published(&last, KeyState::Active).await?;
+    let confirmed = async || keys.published.get_opt(&last).await.ok()??.status?.state;
+    waiting::until("the look after the last key", DEADLINE, confirmed).await?;
+    Seen::assert_always_active(&seen);
+    Ok(())
 }
 
 /// Only keys of usable identities stay published, also while other identities are broken.
