@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use zeroizing_alloc::ZeroAlloc;
 
-mod backup_record;
 mod cluster;
 mod clusters;
 mod commands;
@@ -20,6 +19,7 @@ mod identities;
 mod input;
 mod keys_file;
 mod known_keys;
+mod last_backup_file;
 mod lossless_edit;
 mod offers;
 mod output;

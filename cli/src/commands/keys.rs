@@ -9,7 +9,6 @@ mod identities;
 mod key_owner;
 mod list;
 mod public;
-mod restoration;
 mod restore;
 mod retire;
 mod revoke;

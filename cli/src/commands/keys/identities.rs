@@ -18,11 +18,11 @@ use waxseal_shared::visible_text::visible_path;
 use zeroize::Zeroizing;
 
 use super::key_owner::{KEY_EXTENSION, KeyOwner};
-use crate::backup_record;
 use crate::cluster::{IdentitySecret, RequestOutcome, Session};
 use crate::error::{CliError, Kind};
 use crate::file_names::folder_of;
 use crate::input::Input;
+use crate::last_backup_file;
 use crate::private_file;
 
 /// The largest key file that the controller reads.
@@ -119,7 +119,7 @@ impl KeyOwner {
             }
             Self::Folder(published) => {
                 let ids = places.iter().map(|place| place.key.recipient.key_id());
-                backup_record::record(&folder_of(published), ids, time)
+                last_backup_file::record(&folder_of(published), ids, time)
             }
         }
     }

@@ -14,11 +14,11 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey};
 use waxseal_shared::visible_text::{escaped, visible_path};
 
-use crate::backup_record;
 use crate::cluster::{ClusterArguments, RUN_WITHOUT_PROXY, RequestOutcome, Session};
 use crate::error::{CliError, Kind};
 use crate::file_names::{file_name, folder_of};
 use crate::input::Input;
+use crate::last_backup_file;
 use crate::output;
 use crate::streams::Streams;
 
@@ -183,7 +183,7 @@ impl KeyOwner {
     /// the state writes the file anew.
     pub(super) fn backed_up_at(&self, found: &OwnedKey) -> Result<Option<Timestamp>, CliError> {
         if let Self::Folder(published) = self {
-            let recorded = backup_record::read(&folder_of(published))?.get(found.key.recipient.key_id()).copied();
+            let recorded = last_backup_file::read(&folder_of(published))?.get(found.key.recipient.key_id()).copied();
             let written = key_file(published, &found.key).metadata().and_then(|metadata| metadata.modified()).ok();
             let written = written.and_then(|time| Timestamp::try_from(time).ok());
             return Ok(recorded.filter(|time| written.is_none_or(|written| written <= *time)));

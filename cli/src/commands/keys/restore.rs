@@ -1,3 +1,5 @@
+mod plan;
+
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -9,9 +11,9 @@ use waxseal_shared::key_backup::{self, BackedUpKey};
 use waxseal_shared::key_life::{HeldKey, primary};
 use waxseal_shared::sealing_key::PublishedKey;
 
+use self::plan::{Addition, PresentKey, Restoration};
 use super::identities::BrokenIdentity;
 use super::key_owner::{KeyOwner, OwnerArguments};
-use super::restoration::{Addition, PresentKey, Restoration};
 use crate::clusters::Clusters;
 use crate::commands::seal::counted;
 use crate::error::{CliError, Failures};

@@ -7,7 +7,7 @@ use waxseal_shared::key_backup::BackedUpKey;
 use waxseal_shared::key_life::primary;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
-use super::identities::StoredIdentities;
+use super::super::identities::StoredIdentities;
 use crate::error::CliError;
 use crate::keys_file::KeysFile;
 
