@@ -175,8 +175,10 @@ ok: the controller has judged every SealedSecret: 1
 ",
         folder.key_id("one")
     );
-    let shown = outcome.stdout.replace("made 1s ago", "made 0s ago").replace("made 2s ago", "made 0s ago");
-    assert_eq!(shown, expected);
+    let (before, rest) = outcome.stdout.split_once(", made ").expect("the age of the primary");
+    let (seconds, after) = rest.split_once("s ago").expect("an age in seconds");
+    assert!(seconds.parse::<u32>().is_ok(), "{}", outcome.stdout);
+    assert_eq!(format!("{before}, made 0s ago{after}"), expected);
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), ("", Some(0)));
 }
 
@@ -185,7 +187,7 @@ fn each_fault_is_a_problem_with_what_to_do() {
     let folder = folder();
     let good = || Cluster::good(&folder);
     let mut cluster = good();
-    cluster.clock = Some(Timestamp::now() + SignedDuration::from_secs(190));
+    cluster.clock = Some(Timestamp::now() + SignedDuration::from_secs(230));
     cluster.has_problem(&folder, "the clock of this machine is 3 minutes behind that of the API server: set the clocks of both with NTP: keys are ordered by the time at which they were made");
 
     let mut cluster = good();

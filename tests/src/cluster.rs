@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -28,6 +29,10 @@ pub use access::Credential;
 pub use namespace::Namespace;
 
 const ATTEMPTS: usize = 5;
+/// The longest time until the port of a stopped API server is free again. A connection of another test can use it for
+/// seconds.
+const PORT_FREE_AGAIN: Duration = Duration::from_secs(60);
+const PORT_RETRY: Duration = Duration::from_millis(200);
 const AS_IN_OPENSHIFT: &[&str] = &["--enable-admission-plugins=OwnerReferencesPermissionEnforcement"];
 
 #[derive(Debug, thiserror::Error)]
@@ -232,16 +237,20 @@ impl Cluster {
     ///
     /// Must not be called in an async runtime.
     pub fn restart_store(&mut self, programs: &Kubernetes) -> Result<(), Error> {
-        self.control_plane.start_api_server(programs)?;
-        self.runtime.block_on(self.control_plane.api_server_is_ready(&self.client))
+        self.control_plane.start_store(programs)?;
+        self.restart_api_server(programs)
     }
 
     /// Starts the API server again, at the same address and with the data of etcd.
     ///
     /// Must not be called in an async runtime.
     pub fn restart_api_server(&mut self, programs: &Kubernetes) -> Result<(), Error> {
-        self.control_plane.start_api_server_alone(programs)?;
-        self.runtime.block_on(self.control_plane.api_server_is_ready(&self.client))
+        let Self { control_plane, client, runtime, .. } = self;
+        until_port_is_free(|| {
+            control_plane.kill_api_server();
+            control_plane.start_api_server_alone(programs)?;
+            runtime.block_on(control_plane.api_server_is_ready(client))
+        })
     }
 
     /// Creates a namespace for one test. Its name begins with `prefix` and is unique.
@@ -281,6 +290,19 @@ impl Cluster {
     }
 }
 
+/// Tries a start again for a while if another process uses the port: a cluster keeps its port.
+fn until_port_is_free(mut start: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+    let begin = Instant::now();
+    loop {
+        match start() {
+            Err(error) if error.is_port_taken() && begin.elapsed() < PORT_FREE_AGAIN => {
+                std::thread::sleep(PORT_RETRY);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 fn while_ports_are_taken<T>(mut start: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     for _ in 1..ATTEMPTS {
         match start() {
@@ -308,6 +330,19 @@ mod tests {
         });
         assert!(outcome.is_err());
         assert_eq!(attempts, ATTEMPTS);
+    }
+
+    #[test]
+    fn a_restart_waits_for_its_port() {
+        let mut attempts = 0;
+        let outcome = until_port_is_free(|| {
+            attempts += 1;
+            if attempts < 3 { Err(ended("listen tcp 127.0.0.1:1: bind: address already in use")) } else { Ok(()) }
+        });
+        assert!(outcome.is_ok());
+        assert_eq!(attempts, 3);
+        let outcome = until_port_is_free(|| Err(ended("unknown flag: --sunshine")));
+        assert!(outcome.is_err());
     }
 
     #[test]

@@ -98,6 +98,11 @@ mod tests {
 
     use super::*;
 
+    /// The longest time until a byte comes back on a slow machine.
+    const ECHO: Duration = Duration::from_secs(10);
+    /// The time in which no byte comes back through a frozen connection.
+    const SILENCE: Duration = Duration::from_millis(300);
+
     /// A server that sends back what it gets.
     async fn echo() -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
@@ -113,25 +118,26 @@ mod tests {
         address
     }
 
-    async fn is_echoed(connection: &mut TcpStream) -> bool {
+    /// Whether a byte comes back within this time.
+    async fn is_echoed(connection: &mut TcpStream, within: Duration) -> bool {
         connection.write_all(b"x").await.expect("an open connection");
         let mut answer = [0];
         let read = connection.read_exact(&mut answer);
-        tokio::time::timeout(Duration::from_millis(300), read).await.is_ok_and(|read| read.is_ok())
+        tokio::time::timeout(within, read).await.is_ok_and(|read| read.is_ok())
     }
 
     #[tokio::test]
     async fn frozen_connections_are_silent_and_new_ones_work_until_all_are_frozen() {
         let proxy = FreezingProxy::start(echo().await).await.expect("a free port");
         let mut old = TcpStream::connect(proxy.address()).await.expect("it listens");
-        assert!(is_echoed(&mut old).await);
+        assert!(is_echoed(&mut old, ECHO).await);
         proxy.freeze_open_connections();
-        assert!(!is_echoed(&mut old).await);
+        assert!(!is_echoed(&mut old, SILENCE).await);
         let mut new = TcpStream::connect(proxy.address()).await.expect("it listens");
-        assert!(is_echoed(&mut new).await);
+        assert!(is_echoed(&mut new, ECHO).await);
         proxy.freeze_everything();
         let mut last = TcpStream::connect(proxy.address()).await.expect("it listens");
-        assert!(!is_echoed(&mut new).await);
-        assert!(!is_echoed(&mut last).await);
+        assert!(!is_echoed(&mut new, SILENCE).await);
+        assert!(!is_echoed(&mut last, SILENCE).await);
     }
 }

@@ -170,6 +170,8 @@ async fn life(context: &Context, cluster: &Cluster) -> TestResult {
     keys.until_published(&first, KeyState::Retired).await?;
     keys.until_durable("first-sealing-key", "Retired").await?;
     let successor = format!("waxseal-key-after-{first}");
+    let has_successor = async || keys.primary().await.ok().filter(|primary| *primary != first);
+    waiting::until("the SealingKey of the successor", DEADLINE, has_successor).await?;
     create(&two, &sealed(context, cluster, &controller, &two)?).await?;
     let brought = keys.add("brought").await?;
     // The controller retires it, because it is old.

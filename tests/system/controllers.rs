@@ -39,6 +39,16 @@ pub(crate) async fn started_with_generation(
     Ok(controller)
 }
 
+/// The code that `/readyz` answers. If the first request gets no answer, a second one is sent: the controller closes a
+/// connection after 5 s, and on a slow machine it may not have answered by then.
+pub(crate) async fn readiness(controller: &Controller) -> Option<u16> {
+    let code = async || controller.get("/readyz").await.map(|(code, _)| code);
+    match code().await {
+        Some(code) => Some(code),
+        None => code().await,
+    }
+}
+
 /// The warnings of a controller, from its log.
 pub(crate) fn warnings(controller: &Controller) -> Vec<String> {
     let log = controller.log_text();

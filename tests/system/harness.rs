@@ -13,8 +13,11 @@ use waxseal_tests::cluster::Namespace;
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Test, TestResult};
+use crate::removal::COLLECTED;
 
 const DEADLINE: Duration = Duration::from_secs(30);
+/// The deletion of a namespace takes about 70 requests, and other tests delete theirs at the same time.
+pub(crate) const NAMESPACE_DELETED: Duration = Duration::from_secs(120);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -62,7 +65,7 @@ async fn garbage(context: &Context) -> TestResult {
     secret.metadata.owner_references = owner.controller_owner_ref(&()).map(|owner| vec![owner]);
     secrets.create(&PostParams::default(), &secret).await?;
     owners.delete("owner", &DeleteParams::default()).await?;
-    waiting::until("garbage collection", DEADLINE, async || {
+    waiting::until("garbage collection", COLLECTED, async || {
         let found = secrets.get_opt("owned").await.ok()?;
         found.is_none().then_some(())
     })
@@ -77,7 +80,9 @@ async fn token(context: &Context) -> TestResult {
     let token = context.cluster.service_account_token(namespace.name(), "reader").await?;
     let client = context.cluster.client_as(&token)?;
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace.name());
-    config_maps.get_opt("absent").await?;
+    // A new right is in force a moment after it was given.
+    let allowed = async || config_maps.get_opt("absent").await.ok().map(drop);
+    waiting::until("the right to read ConfigMaps", DEADLINE, allowed).await?;
     let secrets: Api<Secret> = Api::namespaced(client, namespace.name());
     let refusal = secrets.get_opt("absent").await;
     assert!(matches!(refusal, Err(kube::Error::Api(status)) if status.code == 403));
@@ -88,9 +93,9 @@ async fn audit(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("audit").await?;
     create(&namespace.api::<ConfigMap>(), "witness").await?;
     let log = std::fs::read_to_string(context.cluster.audit_log())?;
-    let events = log.lines().map(serde_json::from_str::<serde_json::Value>);
-    let events = events.collect::<Result<Vec<_>, _>>()?;
-    let mine = events.iter().find(|event| {
+    // The API server can be in the middle of the last line.
+    let mut events = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mine = events.find(|event| {
         let object = &event["objectRef"];
         object["namespace"] == namespace.name()
             && object["resource"] == "configmaps"
@@ -107,8 +112,8 @@ async fn deletion(context: &Context) -> TestResult {
     let name = namespace.name().to_owned();
     drop(namespace);
     let all: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(context.cluster.client());
-    waiting::until("deletion", DEADLINE, async || all.get_opt(&name).await.ok()?.is_none().then_some(())).await?;
-    Ok(())
+    let gone = async || all.get_opt(&name).await.ok()?.is_none().then_some(());
+    Ok(waiting::until("deletion", NAMESPACE_DELETED, gone).await?)
 }
 
 fn age(context: &Context) -> TestResult {

@@ -27,7 +27,7 @@ use crate::sealing::{DEADLINE, patch, run, values, with_reason};
 
 const MADE: &str = "2025-01-01T00:00:00Z";
 const BACKED_UP: &str = "2026-01-02T00:00:00Z";
-/// The number of runs that are killed.
+/// The number of runs that are killed. More follow if all were killed too early or too late.
 const KILLS: u32 = 20;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -283,12 +283,16 @@ async fn killed(context: &Context, cluster: &Cluster) -> TestResult {
     assert_eq!(deletion.run(&key, "30s")?.code, Some(0));
     let whole_run = begin.elapsed();
     let (mut untouched, mut begun) = (0, 0);
-    for round in 0..KILLS {
+    for round in 0..5 * KILLS {
+        if round >= KILLS && untouched > 0 && begun > 0 {
+            break;
+        }
         let name = format!("key-{round}");
         let key = deletion.add_retired(&name).await?;
         let before = deletion.identity(&name).await?;
         let mut child = deletion.command(&key, "30s").spawn()?;
-        thread::sleep(whole_run * round / KILLS);
+        // The machine can be slower now than it was when the whole run was measured.
+        thread::sleep(whole_run * (1 + round / KILLS) * (round % KILLS) / KILLS);
         child.kill()?;
         let was_killed = child.wait()?.code().is_none();
         let found = deletion.identity(&name).await?;

@@ -11,6 +11,7 @@ use waxseal_tests::fixtures::{self, Fixture};
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult};
+use crate::removal::COLLECTED;
 use crate::sealing::{
     DEADLINE, condition, create, create_plain, judged, opaque, patch, plain_value, replace_spec, values, with_reason,
 };
@@ -41,7 +42,7 @@ async fn fixtures(context: &Context) -> TestResult {
         namespace.api::<SealedSecret>().delete(&name, &DeleteParams::default()).await?;
         let secrets = namespace.api::<Secret>();
         let gone = async || secrets.get_opt(&name).await.ok()?.is_none().then_some(());
-        waiting::until("garbage collection", DEADLINE, gone).await?;
+        waiting::until("garbage collection", COLLECTED, gone).await?;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
+use crate::harness::NAMESPACE_DELETED;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, condition, create, opaque, seal_with, values, with_reason};
 
@@ -252,7 +253,7 @@ async fn comes_and_goes(context: &Context, cluster: &Cluster) -> TestResult {
         waiting::until("the Secret", DEADLINE, async || secrets.get_opt("db").await.ok().flatten()).await?;
         all.delete("later", &DeleteParams::default()).await?;
         let gone = async || all.get_opt("later").await.ok()?.is_none().then_some(());
-        waiting::until("the end of the namespace", SERVED_AGAIN, gone).await?;
+        waiting::until("the end of the namespace", NAMESPACE_DELETED, gone).await?;
         install.until_not_ready(refused).await?;
         install.materialise(&shop, round).await?;
     }

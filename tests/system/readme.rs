@@ -310,9 +310,12 @@ async fn back_up(context: &Context, cluster: &Cluster) -> TestResult {
     person.pastes("waxseal keys generate --recovery -o recovery.key > recovery.yaml", &[])?;
     let public = fs::read_to_string(person.folder().join("recovery.yaml"))?;
     let recipient = public.lines().find_map(|line| line.trim().strip_prefix("recipient: ")).ok_or("no recipient")?;
-    let mut command = Command::new(&context.programs.waxseal_controller);
-    command.env_clear().env("WAXSEAL_RECOVERY_RECIPIENT", recipient);
-    let controller = Controller::start_command(cluster, command, "readme").await?;
+    let configured = || {
+        let mut command = Command::new(&context.programs.waxseal_controller);
+        command.env_clear().env("WAXSEAL_RECOVERY_RECIPIENT", recipient);
+        command
+    };
+    let controller = Controller::start_command(cluster, configured(), "readme").await?;
     controller.ready().await?;
     person.pastes(COPY_THE_CONTEXT, &[])?;
     let answer = ("Take it into the file? Type yes: ", "yes\n");
@@ -322,7 +325,12 @@ async fn back_up(context: &Context, cluster: &Cluster) -> TestResult {
     };
     let said = person.pastes(back_up, &[])?;
     assert!(said.contains("(Recovery, from prod.yaml)") && said.contains("has 1 key of context prod"), "{said}");
+    // A controller that makes keys would make a new first key as soon as the old one is gone.
+    controller.stop().await?;
     delete_all(&Keys::of(cluster)).await?;
+    let mut without_generation = configured();
+    without_generation.env("WAXSEAL_NO_KEY_GENERATION", "true");
+    let _controller = Controller::start_command(cluster, without_generation, "readme-again").await?;
     let said = person.pastes(restore, &[("Restore 1 key? Type yes: ", "yes\n")])?;
     assert!(said.contains("the controller confirms: "), "{said}");
     Ok(())

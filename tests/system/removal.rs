@@ -17,7 +17,7 @@ use crate::key_namespace::Keys;
 use crate::kustomize::{does_the_job, on_empty_cluster};
 use crate::readme::{Person, blocks};
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::values;
+use crate::sealing::{DEADLINE, values};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The longest time until the garbage collector has deleted the Secret of a deleted SealedSecret.
@@ -81,8 +81,11 @@ async fn controller(context: &Context, cluster: &Cluster) -> TestResult {
     commands.run(commands.apply)?;
     let again = Controller::start_deployed(cluster, &context.image()?, KEY_NAMESPACE).await?;
     again.ready().await?;
-    let (_, metrics) = again.get("/metrics").await.ok_or("no metrics")?;
-    assert!(metrics.contains("waxseal_sealed_secrets{reason=\"Materialised\"} 1\n"), "{metrics}");
+    waiting::until("the judgement of the controller that came back", DEADLINE, async || {
+        let (_, metrics) = again.get("/metrics").await?;
+        metrics.contains("waxseal_sealed_secrets{reason=\"Materialised\"} 1\n").then_some(())
+    })
+    .await?;
     assert_eq!(namespace.api::<Secret>().get("db").await?, before);
     assert_eq!(namespace.api::<SealedSecret>().get("db").await?.resource_version(), object.resource_version());
     Ok(())

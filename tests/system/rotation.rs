@@ -21,7 +21,7 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
-use crate::controllers::{started, until_warned};
+use crate::controllers::{readiness, started, until_warned};
 use crate::key_namespace::{Keys, new_identity, sealing_key, secret};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights::{requests_in, writes};
@@ -132,7 +132,7 @@ impl<'a> Fleet<'a> {
             object.status.as_ref().filter(is_current).is_some_and(&is_as_wanted)
         };
         let done = waiting::until(what, 2 * DEADLINE, async || {
-            assert_eq!(self.controller.get("/readyz").await.map(|(code, _)| code), Some(200));
+            assert_eq!(readiness(&self.controller).await, Some(200));
             let objects = self.objects().await.ok()?;
             objects.iter().all(is_done).then_some(objects)
         });
@@ -242,6 +242,8 @@ fn opens_with_offers(object: &SealedSecret, identity: &Identity) -> TestResult {
 async fn whole(context: &Context, cluster: &Cluster) -> TestResult {
     const FLOOD: usize = 200;
     const ALL: usize = FLOOD + 3;
+    /// More requests than are repeated on a slow machine, and far fewer than one for each object.
+    const REPEATED: usize = 10;
     let mut fleet = Fleet::start(context, cluster, &[("flood", secrets(FLOOD, 1)), ("shop", secrets(3, 1))]).await?;
     let secrets_before = fleet.secret_versions().await?;
 
@@ -272,7 +274,9 @@ async fn whole(context: &Context, cluster: &Cluster) -> TestResult {
     assert_eq!(written.len(), expected.len());
     assert!(written == expected, "{written:?}");
     let gets = requests.len() - written.len();
-    assert_eq!(gets, 3 * ALL, "one of the object at first; one of the object and one of the Secret after the new key");
+    // One of the object at first; one of the object and one of the Secret after the new key. On a slow machine the
+    // controller repeats a request that got no answer within 10 s.
+    assert!((3 * ALL..3 * ALL + REPEATED).contains(&gets), "{gets} instead of {}", 3 * ALL);
     assert_eq!(fleet.secret_versions().await?, secrets_before);
 
     fleet.until_used(&fleet.first, ALL, ALL).await?;
@@ -379,8 +383,9 @@ async fn recovery(context: &Context, cluster: &Cluster) -> TestResult {
         controller.ready().await?;
         Ok::<_, Error>(controller)
     };
-    let another = configured("configured", ours.recipient().as_str()).await?;
-    std::mem::replace(&mut fleet.controller, another).stop().await?;
+    // The old controller must have ended: it deletes the SealingKey of a recovery key that it was not given.
+    fleet.controller.kill()?;
+    fleet.controller = configured("configured", ours.recipient().as_str()).await?;
 
     let published = fleet.keys.until_published(&ours_id, KeyState::Active).await?;
     assert_eq!(

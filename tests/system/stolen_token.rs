@@ -43,6 +43,13 @@ impl Attacker {
         self.secrets(namespace).list(&ListParams::default()).await.is_ok()
     }
 
+    /// Waits until the attacker reads the Secrets of a namespace: a right is in force a moment after it was given.
+    async fn until_reads(&self, namespace: &str) -> TestResult {
+        let what = format!("the right to list Secrets in {namespace}");
+        let reads = async || self.reads(namespace).await.then_some(());
+        Ok(waiting::until(&what, DEADLINE, reads).await?)
+    }
+
     async fn creates(&self, namespace: &str, secret: &Secret) -> bool {
         self.secrets(namespace).create(&dry_run(), secret).await.is_ok()
     }
@@ -120,6 +127,7 @@ async fn without_policy(_: &Context, cluster: &Cluster) -> TestResult {
     let somebody = somebodys(cluster).await?;
     has_identity(cluster, KEY_NAMESPACE).await?;
     let attacker = Attacker::of(cluster, KEY_NAMESPACE).await?;
+    attacker.until_reads(somebody.name()).await?;
     for namespace in [somebody.name(), KEY_NAMESPACE, "kube-system"] {
         assert!(attacker.reads(namespace).await && attacker.creates(namespace, &token()?).await, "{namespace}");
     }
@@ -152,6 +160,7 @@ async fn with_policy(_: &Context, cluster: &Cluster) -> TestResult {
     let somebody = somebodys(cluster).await?;
     has_identity(cluster, KEY_NAMESPACE).await?;
     let attacker = Attacker::of(cluster, KEY_NAMESPACE).await?;
+    attacker.until_reads(somebody.name()).await?;
     // A policy is in force a moment after it was made.
     let in_force = async || (!attacker.creates(somebody.name(), &token().ok()?).await).then_some(());
     waiting::until("the policy", DEADLINE, in_force).await?;
@@ -184,7 +193,7 @@ async fn of_some_namespaces(_: &Context, cluster: &Cluster) -> TestResult {
     has_identity(cluster, keys.name()).await?;
     let attacker = Attacker::of(cluster, keys.name()).await?;
     for namespace in [&served, &keys] {
-        assert!(attacker.reads(namespace.name()).await, "{}", namespace.name());
+        attacker.until_reads(namespace.name()).await?;
         assert!(attacker.creates(namespace.name(), &token()?).await, "{}", namespace.name());
     }
     assert!(attacker.changes(served.name(), "db").await && attacker.changes(keys.name(), "key").await);

@@ -135,6 +135,12 @@ impl ControlPlane {
 
     /// Starts etcd and the API server, which waits for etcd.
     pub(super) fn start_api_server(&mut self, programs: &Kubernetes) -> Result<(), Error> {
+        self.start_store(programs)?;
+        self.start_api_server_alone(programs)
+    }
+
+    /// Starts etcd.
+    pub(super) fn start_store(&mut self, programs: &Kubernetes) -> Result<(), Error> {
         let mut etcd = Command::new(&programs.etcd);
         etcd.args(ETCD)
             .arg(format!("--listen-client-urls={ETCD_CLIENTS}"))
@@ -142,8 +148,7 @@ impl ControlPlane {
             .arg(format!("--listen-peer-urls={ETCD_PEERS}"))
             .arg(format!("--initial-advertise-peer-urls={ETCD_PEERS}"))
             .arg(format!("--initial-cluster=tests={ETCD_PEERS}"));
-        self.start(ETCD_NAME, etcd)?;
-        self.start_api_server_alone(programs)
+        self.start(ETCD_NAME, etcd)
     }
 
     pub(super) fn start_api_server_alone(&mut self, programs: &Kubernetes) -> Result<(), Error> {

@@ -21,6 +21,7 @@ use waxseal_tests::waiting;
 use super::ledger::{Marker, Observed};
 use super::repository::Title;
 use crate::clock::wake;
+use crate::controllers::readiness;
 use crate::key_namespace::Keys;
 use crate::registration::{Context, Error, TestResult};
 use crate::sealing::{run, values};
@@ -51,7 +52,8 @@ impl Drop for Background {
     }
 }
 
-/// Asks a controller for its readiness all the time. Every other answer than 200 is a fault.
+/// Asks a controller for its readiness all the time. Every other answer than 200 is a fault, and so are two requests in
+/// a row without an answer.
 struct Witness {
     _polling: Background,
     answers: Arc<Mutex<Vec<Option<u16>>>>,
@@ -63,7 +65,7 @@ impl Witness {
         let writing = Arc::clone(&answers);
         let polling = tokio::spawn(async move {
             loop {
-                let answer = controller.get("/readyz").await.map(|(code, _)| code);
+                let answer = readiness(&controller).await;
                 writing.lock().unwrap_or_else(PoisonError::into_inner).push(answer);
                 tokio::time::sleep(POLL).await;
             }
