@@ -15,6 +15,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, ResourceExt};
+use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
 use waxseal_shared::manifest::{self, DocumentKind, ManifestError};
 
@@ -256,12 +257,25 @@ impl Controller {
         self.process.wait().map(drop)
     }
 
+    /// Stops the process as a slow machine does; [`resume`](Self::resume) lets it go on.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Error> {
+        let id = i32::try_from(self.process.id()).expect("process ids fit pid_t");
+        let process = Pid::from_raw(id).expect("a child's id is not zero");
+        kill_process(process, signal).map_err(|error| Error::Signal(error.into()))
+    }
+
     /// Sends SIGTERM to the controller and waits until it ends; returns its exit code.
     pub async fn stop(mut self) -> Result<Option<i32>, Error> {
-        let id = i32::try_from(self.process.id()).expect("process ids fit pid_t");
-        let process = rustix::process::Pid::from_raw(id).expect("a child's id is not zero");
-        rustix::process::kill_process(process, rustix::process::Signal::TERM)
-            .map_err(|error| Error::Signal(error.into()))?;
+        self.signal(Signal::TERM)?;
         let stopped = waiting::until("the controller's end", DEADLINE, async || self.process.try_wait().ok()?);
         let status = stopped.await.map_err(|source| Error::NotReady { source, log: last_lines(&self.log, 20) })?;
         Ok(status.code())

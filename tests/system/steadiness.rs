@@ -1,11 +1,15 @@
 //! The controller while the API server is silent, restored or flooded, and while other users change what it wrote.
 
+use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
+use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use waxseal_shared::api_group::MARK_LABEL;
@@ -27,6 +31,10 @@ const HEALED_AFTER_A_FREEZE: Duration = Duration::from_secs(60);
 const HEALED_AFTER_A_RESTORE: Duration = Duration::from_secs(60);
 /// The controller reports an orphan after two searches, 10 s apart.
 const REPORTED: Duration = Duration::from_secs(60);
+
+/// The objects and rounds of two controllers.
+const OBJECTS: usize = 12;
+const ROUNDS: u64 = 12;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -56,6 +64,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_own_cluster("steadiness::a_missing_right_is_named", rights),
         Test::new("steadiness::a_secret_that_nothing_deletes_is_reported", orphan),
         Test::on_own_cluster("steadiness::large_objects_do_not_fill_the_memory", flood),
+        Test::on_own_cluster("steadiness::a_slow_controller_writes_no_old_value_over_a_newer_one", slow),
     ]
 }
 
@@ -70,6 +79,18 @@ impl<'a> Installation<'a> {
         let keys_file = cluster.folder().join("keys.yaml");
         installation::fetch_keys(&context.programs, &controller.kubeconfig, &keys_file)?;
         Ok(Self { context, keys_file })
+    }
+
+    /// Applies SealedSecrets with this value.
+    async fn apply_all(&self, namespace: &Namespace, value: u32) -> TestResult {
+        let objects = namespace.api::<SealedSecret>();
+        let sealed = (0..OBJECTS).map(|number| self.seal(namespace, &format!("s{number}"), &value.to_string()));
+        // Sealed before the first is applied, so that all are applied at about the same moment.
+        for sealed in sealed.collect::<Result<Vec<_>, _>>()? {
+            let params = PatchParams::apply("somebody-else").force();
+            objects.patch(&sealed.name_any(), &params, &Patch::Apply(&sealed)).await?;
+        }
+        Ok(())
     }
 
     fn seal(&self, namespace: &Namespace, name: &str, value: &str) -> Result<SealedSecret, Error> {
@@ -322,6 +343,74 @@ async fn without_verb(cluster: &Cluster, namespace: &Namespace, resource: &str, 
         (!granted.contains(&right)).then_some(())
     };
     Ok(waiting::until("the loss of a right", DEADLINE, lost).await?)
+}
+
+/// One of two controllers is paused in the middle of its reconciles, and goes on when the other has written newer values.
+async fn slow(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let one = Controller::start(cluster, &context.programs, "one").await?;
+    one.ready().await?;
+    let other = Controller::start(cluster, &context.programs, "other").await?;
+    other.ready().await?;
+    let installation = Installation::new(context, cluster, &one)?;
+    let namespace = cluster.namespace("slow").await?;
+    let seen = Values::follow(namespace.api()).await?;
+    let mut value = 0;
+    for round in 0..ROUNDS {
+        value += 1;
+        installation.apply_all(&namespace, value).await?;
+        // Each round pauses it at another moment of its work.
+        tokio::time::sleep(Duration::from_millis(10 * round)).await;
+        one.pause()?;
+        value += 1;
+        installation.apply_all(&namespace, value).await?;
+        let newest = async || seen.lock().unwrap_or_else(PoisonError::into_inner).all_are(value).then_some(());
+        waiting::until("the newest values", DEADLINE, newest).await?;
+        one.resume()?;
+    }
+    let faults = &seen.lock().unwrap_or_else(PoisonError::into_inner).faults;
+    assert_eq!(*faults, [""; 0]);
+    Ok(())
+}
+
+/// The values of the Secrets of a namespace, as a watch sees them. The values are numbers that only grow.
+#[derive(Default)]
+struct Values {
+    last: BTreeMap<String, u32>,
+    faults: Vec<String>,
+}
+
+impl Values {
+    async fn follow(secrets: Api<Secret>) -> Result<Arc<Mutex<Self>>, Error> {
+        let seen = Arc::new(Mutex::new(Self::default()));
+        let writing = Arc::clone(&seen);
+        let mut events = watcher(secrets, watcher::Config::default()).boxed();
+        while !matches!(events.try_next().await?, Some(watcher::Event::InitDone)) {}
+        tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                let mut seen = writing.lock().unwrap_or_else(PoisonError::into_inner);
+                match event {
+                    Ok(watcher::Event::Apply(secret)) => seen.note(&secret),
+                    Ok(_) => {}
+                    Err(error) => return seen.faults.push(error.to_string()),
+                }
+            }
+        });
+        Ok(seen)
+    }
+
+    fn note(&mut self, secret: &Secret) {
+        let values = values(secret);
+        let [(_, value)] = &values[..] else { return self.faults.push(format!("{values:?}")) };
+        let value = value.parse().unwrap_or_default();
+        if let Some(before) = self.last.insert(secret.name_any(), value).filter(|before| *before > value) {
+            self.faults.push(format!("{}: {value} after {before}", secret.name_any()));
+        }
+    }
+
+    fn all_are(&self, value: u32) -> bool {
+        self.last.len() == OBJECTS && self.last.values().all(|last| *last == value)
+    }
 }
 
 async fn orphan(context: &Context) -> TestResult {

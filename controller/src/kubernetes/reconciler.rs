@@ -12,7 +12,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::sync::watch;
-use waxseal_shared::api_group::FIELD_MANAGER;
+use waxseal_shared::api_group::{FIELD_MANAGER, MARK_LABEL};
 use waxseal_shared::judgement::Judgement;
 use waxseal_shared::key_ring::Keys;
 use waxseal_shared::names::KeyId;
@@ -142,11 +142,15 @@ async fn try_reconcile(
         return Ok(Some(Outcome::without_status(Reason::KeysLoading)));
     }
     let mut fetcher = context.large_objects.fetcher();
+    // Reads the Secret before the SealedSecret: if another controller writes the Secret for a newer version of the
+    // SealedSecret in between, the write of this one is a conflict.
+    let marked_secret =
+        if known.has_marked_secret() { Some(fetch_secret(key, context, &mut fetcher).await) } else { None };
     let Some(FetchedObject { object, mut record, has_readable_spec }) = fetch(key, context, &mut fetcher).await? else {
         return Ok(None);
     };
     let judged = if has_readable_spec {
-        materialise(&object, keys, known, context, &mut fetcher).await
+        materialise(key, &object, keys, marked_secret, context, &mut fetcher).await
     } else {
         Some(Judged::refused(Judgement::new(Reason::Malformed, MALFORMED)))
     };
@@ -226,34 +230,46 @@ async fn fetch(
 
 /// Makes the Secret as the object says; `None` if the object is being deleted.
 ///
-/// If no Secret of this name carries the mark, it creates the Secret without reading first. If there is an unmarked
-/// Secret, the creation conflicts, and the Secret is read.
+/// If no Secret of this name carries the mark, `marked_secret` is `None`, and it creates the Secret without reading first.
+/// If there is an unmarked Secret, the creation conflicts, and the Secret is read.
 async fn materialise(
+    key: &ObjectKey,
     object: &SealedSecret,
     keys: &Keys,
-    known: &Known,
+    marked_secret: Option<kube::Result<Option<Secret>>>,
     context: &Context,
     fetcher: &mut ObjectFetcher<'_>,
 ) -> Option<Judged> {
-    if !known.has_marked_secret() {
-        let created = carry_out_plan(object, keys, None, context).await?;
-        if created.judgement.reason != Reason::Conflict {
-            return Some(created);
+    let fetched = match marked_secret {
+        Some(fetched) => fetched,
+        None => {
+            let created = carry_out_plan(object, keys, None, context).await?;
+            if created.judgement.reason != Reason::Conflict {
+                return Some(created);
+            }
+            let fetched = fetch_secret(key, context, fetcher).await;
+            // Another controller has just created it, perhaps for a newer version of the SealedSecret. The watch reports the
+            // Secret, and then a reconcile reads it before the SealedSecret.
+            if matches!(&fetched, Ok(Some(secret)) if secret.labels().contains_key(MARK_LABEL)) {
+                return Some(created);
+            }
+            fetched
         }
-    }
-    match fetch_secret(object, context, fetcher).await {
+    };
+    match fetched {
         Ok(secret) => carry_out_plan(object, keys, secret, context).await,
         Err(error) => Some(Judged::refused(api_failure::judgement(&error, Verb::Get))),
     }
 }
 
+/// Fetches the Secret with the name of an object; `None` if there is no such Secret.
 async fn fetch_secret(
-    object: &SealedSecret,
+    key: &ObjectKey,
     context: &Context,
     fetcher: &mut ObjectFetcher<'_>,
 ) -> kube::Result<Option<Secret>> {
-    let path = Secret::url_path(&(), object.namespace().as_deref());
-    let text = fetcher.fetch(&context.client, &path, &object.name_any()).await?;
+    let path = Secret::url_path(&(), Some(&key.namespace));
+    let text = fetcher.fetch(&context.client, &path, &key.name).await?;
     text.map(|text| serde_json::from_slice(&text).map_err(kube::Error::SerdeError)).transpose()
 }
 
