@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
@@ -24,6 +26,10 @@ const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlag
 
 /// How many folders stay open until they are synced. The usual limit of a process is 1,024 open files.
 const MAX_OPEN_FOLDERS: usize = 256;
+
+/// How long a write waits for another program that holds the lock of the file, and how often it tries.
+const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// The destination of a result.
 pub(crate) enum Output {
@@ -177,9 +183,35 @@ impl Destination {
         Ok(Some(ExistingFile { content, is_whole, metadata }))
     }
 
+    /// Locks the file until the result is dropped. Other runs of `waxseal` and the controller on a folder of keys wait for
+    /// the lock before they compare and replace the file. `None` if there is no file, and on a file system without locks.
+    pub(crate) fn lock(&self) -> Result<Option<File>, CliError> {
+        let Self::File { folder, name, shown } = self else {
+            return Ok(None);
+        };
+        let start = Instant::now();
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        while let Ok(file) = openat(folder, name, flags, Mode::empty()).map(File::from) {
+            match file.try_lock() {
+                // If somebody has replaced the file meanwhile, this is the lock of the old one.
+                Ok(()) if is_in_folder(&file, folder, name) => return Ok(Some(file)),
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_DEADLINE => thread::sleep(LOCK_RETRY),
+                Err(TryLockError::WouldBlock) => {
+                    let error = CliError::new(Kind::Failed, "another program holds the lock of this file");
+                    return Err(error.at(shown).with_hint("see if another waxseal hangs, and run the command again"));
+                }
+                Err(TryLockError::Error(_)) => return Ok(None),
+            }
+        }
+        // Without a file there is nothing to lock. If the file cannot be read, reading it gives the error.
+        Ok(None)
+    }
+
     /// Replaces the file like [`write`](Self::write), but only if it still has the text that was read. Otherwise the
     /// changes that somebody else made since then would be lost.
     pub(crate) fn write_over(&self, read: &str, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
+        let _lock = self.lock()?;
         if self.existing()?.is_none_or(|existing| existing.content != read.as_bytes()) {
             let error = CliError::new(Kind::Failed, "changed while waxseal worked on it, so it stays as it is");
             return Err(error.at(self.place()).with_hint("run the command again"));
@@ -295,6 +327,14 @@ fn folder_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, Cli
 fn type_and_mode(folder: &OwnedFd, name: &OsStr) -> Result<(FileType, Mode), Errno> {
     let file = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok((FileType::from_raw_mode(file.st_mode), Mode::from_raw_mode(file.st_mode)))
+}
+
+/// Whether a file is the one with this name in the folder.
+fn is_in_folder(file: &File, folder: &OwnedFd, name: &OsStr) -> bool {
+    let Ok(named) = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else {
+        return false;
+    };
+    file.metadata().is_ok_and(|file| (file.dev(), file.ino()) == (named.st_dev, named.st_ino))
 }
 
 /// The error for a link below a folder that [`Destination::below`] writes into.

@@ -2,10 +2,11 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use crate::folder::{Folder, HEAD, HOSTILE_NAME, SECRET, assert_sealed, changed_lines, communicate, data_of};
+use crate::folder::{Folder, HEAD, HOSTILE_NAME, SECRET, assert_sealed, changed_lines, communicate, data_of, program};
 use crate::input_files::as_ordinary_user;
 use crate::terminal::{Session, without_terminal};
 
@@ -247,6 +248,31 @@ fn an_edit_during_the_question_is_not_lost() {
         "error: db.yaml: changed while waxseal worked on it, so it stays as it is\nhint: run the command again\n";
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(1)));
     assert_eq!(folder.read("db.yaml"), edited);
+}
+
+#[test]
+fn of_two_runs_at_once_none_loses_the_value_of_the_other() {
+    let folder = folder_with("A: a long value");
+    let mut done = 0;
+    for round in 0..20 {
+        let names = ["x", "y"].map(|name| format!("{name}{round}"));
+        let start = |name: &String| {
+            let literal = format!("{name}=another long value");
+            let mut command = Command::new(program());
+            command.args(["set", "db.yaml", "--from-literal", &literal, "--keys", "cluster.yaml"]);
+            folder.isolated(&mut command).stderr(Stdio::piped()).spawn().expect("waxseal runs")
+        };
+        let runs = names.each_ref().map(start);
+        for (run, name) in runs.into_iter().zip(&names) {
+            let outcome = run.wait_with_output().expect("it ends");
+            let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+            let is_set = folder.read("db.yaml").contains(&format!("    {name}: wax1."));
+            assert!(is_set || said.contains("changed while waxseal worked on it"), "{said}");
+            assert_eq!(outcome.status.success(), is_set, "round {round}: {said}");
+            done += usize::from(is_set);
+        }
+    }
+    assert!(done >= 20, "{done}");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 //! The CLI replaces files in its own way (`cli/src/output.rs`): they belong to a person, so it keeps their mode and never
 //! follows a link out of a work tree. The files here get a fixed mode, in folders that no other controller works on.
 
-use std::fs::{self, DirEntry, File, OpenOptions, Permissions};
+use std::fs::{self, DirEntry, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -74,6 +74,20 @@ pub(super) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> 
 pub(super) fn update(path: &Path, content: &[u8], mode: u32) -> io::Result<bool> {
     let is_same = read_itself(path, content.len() as u64).is_ok_and(|present| present == content);
     if is_same { Ok(false) } else { replace(path, content, mode).map(|()| true) }
+}
+
+/// Locks a regular file until the result is dropped; `None` if another program holds the lock or replaces the file.
+/// `waxseal keys … --keys-dir` holds the lock while it reads and replaces the published keys.
+pub(super) fn try_lock(path: &Path) -> io::Result<Option<File>> {
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let (locked, named) = (file.metadata()?, path.symlink_metadata()?);
+    Ok(((locked.dev(), locked.ino()) == (named.dev(), named.ino())).then_some(file))
 }
 
 /// Like [`replace`], but fails if there is a file already.

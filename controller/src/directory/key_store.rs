@@ -251,6 +251,11 @@ impl KeyStore {
     /// If the file differs, writes the public half of the keys, and the requests that wait for a broken identity. Does
     /// not overwrite a request that somebody has made since the file was read: this change causes the next pass.
     fn publish(&self, ring: &KeyRing, published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
+        // An error means that there is no file yet, or a file system without locks.
+        let lock = durable_file::try_lock(&self.published_path);
+        if lock.as_ref().is_ok_and(Option::is_none) {
+            return Ok(());
+        }
         if self.read_published(&mut Problems::default()).is_none_or(|present| present != published) {
             return Ok(());
         }
@@ -264,6 +269,7 @@ impl KeyStore {
         if updated.map_err(failed_to("write", path))? {
             let primary = primary(&keys).map(|key| key.recipient.key_id().as_str());
             tracing::info!(file = visible_path(path), primary, keys = keys.len(), "published the sealing keys");
+            drop(lock);
             for key in removed.iter().map(|key| key.recipient.key_id().as_str()) {
                 let file = visible_path(path);
                 tracing::warn!(file, key, "removed a published key that belongs to no identity of this controller");
@@ -310,6 +316,7 @@ fn warning_about_mode(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use jiff::SignedDuration;
@@ -378,6 +385,25 @@ mod tests {
 
     fn states(keys: &Keys) -> Vec<KeyState> {
         keys.held().iter().map(|key| key.published().state).collect()
+    }
+
+    /// `waxseal keys revoke --keys-dir` holds the lock from reading the file to replacing it.
+    #[test]
+    fn the_published_file_is_not_replaced_while_somebody_holds_its_lock() {
+        let folder = folder();
+        add_key(&folder);
+        let mut store = store(&folder);
+        refresh(&mut store);
+        let published = folder.path().join(PUBLISHED_FILE);
+        let before = fs::read_to_string(&published).expect("published");
+        let lock = File::open(&published).expect("published");
+        lock.lock().expect("the lock");
+        add_key(&folder);
+        refresh(&mut store);
+        assert_eq!(fs::read_to_string(&published).expect("published"), before);
+        drop(lock);
+        refresh(&mut store);
+        assert_eq!(fs::read_to_string(&published).expect("published").matches("kind: SealingKey").count(), 2);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::error::{CliError, Kind};
 use crate::file_names::{file_name, folder_of};
 use crate::input::Input;
 use crate::last_backup_file;
-use crate::output;
+use crate::output::{self, Destination};
 use crate::streams::Streams;
 
 /// The file in a folder of keys that shows the public halves.
@@ -218,6 +218,11 @@ impl KeyOwner {
 
     /// Requests a state for a key, unless its state is as strict already.
     pub(super) fn request(&self, key: &PublishedKey, state: KeyState) -> Result<(), CliError> {
+        // Nobody else requests a state in a folder between reading and writing.
+        let _lock = match self {
+            Self::Folder(path) => Destination::at(path)?.lock()?,
+            Self::Cluster(..) => None,
+        };
         for _ in 0..TRIES {
             let mut keys = self.keys()?;
             let Some(found) = keys.iter_mut().find(|found| found.key.recipient == key.recipient) else {
