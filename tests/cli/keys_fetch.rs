@@ -122,6 +122,25 @@ hint: run `waxseal keys fetch` without `--check`, and commit the file
     );
 }
 
+/// Whoever adds a recovery key to the file reads everything that is sealed from then on.
+#[test]
+fn a_recovery_key_that_only_the_file_has_stays_and_is_named() {
+    let folder = Folder::with_key();
+    folder.generate("planted", &["--recovery"]);
+    write_keys_file(&folder, &["cluster", "planted"]);
+    let file = folder.read("prod.yaml");
+    point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
+    let id = folder.key_id("planted");
+    let warning =
+        format!("warning: {id}: is a recovery key that the cluster does not publish; everything is sealed to it too\n");
+    fetch(&folder, &[]).warns(&warning);
+    assert_eq!(folder.read("prod.yaml"), file);
+    let error = format!("error: prod.yaml: has a recovery key that the cluster does not publish: {id}\n");
+    let hint = "hint: remove the key from the file, unless it is yours; then name it in the configuration of the \
+                controller\n";
+    fetch(&folder, &["--check"]).fails(4, &format!("{warning}{error}{hint}"));
+}
+
 #[test]
 fn a_revoked_key_stays_revoked_in_the_file() {
     let folder = Folder::with_key();
@@ -221,8 +240,7 @@ fn recovery_keys_and_revoked_keys_stay_in_the_file() {
     let file = folder.read("prod.yaml");
 
     point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
-    fetch(&folder, &["--check"]).prints("");
-    fetch(&folder, &[]).prints("");
+    assert_eq!(fetch(&folder, &[]).finish().status.code(), Some(0));
     assert_eq!(folder.read("prod.yaml"), file);
     let shown = folder.waxseal(&["keys", "list", "prod.yaml"]).succeeds();
     assert_eq!(shown.matches("Recovery  Active").count(), 1, "{shown}");

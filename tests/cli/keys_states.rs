@@ -1,10 +1,12 @@
 //! `waxseal keys rotate`, `retire` and `revoke`: the requests, the questions, and what the user reads.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::api_server::{kubeconfig, list, list_of, object, point_at, serve_changes};
+use crate::api_server::{head, kubeconfig, list, list_of, object, point_at, request, serve_changes, serve_with};
 use crate::folder::{Folder, Run, program};
 use crate::terminal::Terminal;
 
@@ -112,6 +114,38 @@ hint: run waxseal where the API server can be reached without a proxy
 ",
         );
     }
+}
+
+/// Somebody deletes the SealingKey, and the controller, which has not read the request, publishes the key as it was.
+#[test]
+fn a_request_that_is_lost_is_made_again() {
+    let folder = folder();
+    let newer = key(&folder, "newer", "Active", "Active");
+    let with = |state: &str| list_of(&[key(&folder, "cluster", state, state), newer.clone()]);
+    let (active, revoked, changed) = (with("Active"), with("Revoked"), newer.clone());
+    let changes = AtomicUsize::new(0);
+    point_at(
+        &folder,
+        serve_with(move |mut stream| {
+            let (line, _) = request(&stream);
+            let body = if line.starts_with("PATCH ") {
+                changes.fetch_add(1, Ordering::SeqCst);
+                &changed
+            } else if changes.load(Ordering::SeqCst) < 2 {
+                &active
+            } else {
+                &revoked
+            };
+            let body = body.to_string();
+            let head = head("200 OK", &format!("content-length: {}", body.len()));
+            let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+        }),
+    );
+    let id = folder.key_id("cluster");
+    let outcome =
+        folder.waxseal(&["keys", "revoke", &id, "--kubeconfig", "kubeconfig", "--yes", "--timeout", "20s"]).finish();
+    let confirmed = format!("the controller confirms: {id} is Revoked\n");
+    assert!(outcome.stderr.contains(&confirmed), "{}", outcome.stderr);
 }
 
 #[test]
@@ -314,6 +348,25 @@ fn ask(folder: &Folder, command: &[&str], question: &str, answer: &str) -> Strin
 /// Runs a command on the keys in the folder `.` without questions.
 fn on_folder<'a>(folder: &'a Folder, arguments: &[&str]) -> Run<'a> {
     folder.waxseal(&[&["keys"], arguments, &["--keys-dir", ".", "--yes"]].concat())
+}
+
+#[test]
+fn on_a_folder_two_requests_at_once_are_both_written() {
+    let folder = folder();
+    let keys = ["cluster", "newer"].map(|name| folder.key_id(name));
+    for round in 0..20 {
+        folder.write("sealing-keys.yaml", format!("{}---\n{}", folder.read("cluster.yaml"), folder.read("newer.yaml")));
+        let runs = keys.each_ref().map(|key| {
+            let mut command = Command::new(program());
+            command.args(["keys", "revoke", key, "--keys-dir", ".", "--yes"]);
+            folder.isolated(&mut command).stderr(Stdio::piped()).spawn().expect("waxseal runs")
+        });
+        for run in runs {
+            let outcome = run.wait_with_output().expect("it ends");
+            assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
+        }
+        assert_eq!(folder.read("sealing-keys.yaml").matches("state: Revoked").count(), 2, "round {round}");
+    }
 }
 
 #[test]

@@ -247,6 +247,22 @@ fn a_file_whose_wrap_for_a_cluster_is_broken_is_resealed_as_the_hint_says() {
     }
 }
 
+/// A pull request can take the wraps for a cluster out of a file.
+#[test]
+fn a_file_that_no_cluster_of_the_configuration_opens_is_found_by_check() {
+    let folder = behind();
+    folder.generate("staging", &[]);
+    folder.write(".waxseal.yaml", "version: 1\nclusters: {staging: {keys: staging.yaml}}\n");
+    let foreign = "1 of 1 SealedSecret has no wrap for a cluster of the keys files";
+    let hint = "hint: to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_FILE`\n";
+    folder.waxseal(&["rotate", "db.yaml", "--check"]).fails(4, &format!("error: {foreign}\n{hint}"));
+    says(
+        folder.waxseal(&["rotate", "db.yaml", "--identity", "recovery.key"]),
+        "",
+        &format!("{NOTHING}{foreign}, and stays unchanged\n{hint}"),
+    );
+}
+
 #[test]
 fn an_object_that_the_identity_does_not_open_waits_and_the_others_are_done() {
     let folder = behind();

@@ -65,7 +65,8 @@ pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Fai
     }
 }
 
-/// Requests a state for a key. In a cluster, waits until the controller confirms the state.
+/// Requests a state for a key. In a cluster, waits until the controller confirms the state, and requests it again if
+/// somebody deletes the SealingKey before the controller has read the request.
 fn request_and_wait(
     arguments: &OwnerArguments,
     owner: &KeyOwner,
@@ -85,6 +86,10 @@ fn request_and_wait(
     }
     let confirmed = arguments.wait_until(owner, &format!("confirm that {id} is {word}"), |keys| {
         let found = keys.iter().find(|found| found.key.recipient == key.recipient)?;
+        if found.key.state < state {
+            // After an error, the next look tries again.
+            let _failed = owner.request(key, state);
+        }
         found.confirmed().filter(|confirmed| *confirmed >= state)
     })?;
     streams.say(&format!("the controller confirms: {id} is {}", confirmed.as_str()));

@@ -102,6 +102,10 @@ Examples:
   waxseal rotate apps/ --identity recovery.key --to new-cluster
   waxseal rotate apps/ --keys prod.yaml --check";
 
+const ADD_CLUSTER: &str = "to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_FILE`";
+
+const NEEDS_IDENTITIES: &str = "`--reseal` needs identities that open every value: the lines above say what is missing";
+
 /// One SealedSecret that is not up to date after the run.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -287,12 +291,18 @@ impl RotateArguments {
         if !self.check {
             streams.say(&format!("changed {} of {objects} in {}", total.changed, counted(files, "file")));
         }
-        if total.foreign > 0 {
-            streams.say(&foreign(total.foreign, &objects));
-        }
         let mut errors = total.errors;
         if self.check {
             errors = errors.into_iter().map(|error| error.with_kind(Kind::Found)).collect();
+        }
+        if total.foreign > 0 {
+            let text = foreign(total.foreign, &objects);
+            // With `--keys`, the other SealedSecrets may be for clusters that the user did not name.
+            if self.check && self.keys.is_empty() {
+                errors.push(CliError::new(Kind::Found, text).with_hint(ADD_CLUSTER));
+            } else {
+                streams.say(&format!("{text}, and {}\nhint: {ADD_CLUSTER}", stay(total.foreign)));
+            }
         }
         if waiting > 0 {
             let verb = if waiting == 1 { "is" } else { "are" };
@@ -301,6 +311,8 @@ impl RotateArguments {
             if self.check {
                 let hint = advice.unwrap_or("run `waxseal rotate` without `--check`");
                 errors.push(CliError::new(Kind::Found, text).with_hint(hint));
+            } else if self.reseal {
+                errors.push(CliError::refused(text).with_hint(NEEDS_IDENTITIES));
             } else {
                 streams.say(&text);
                 advice.into_iter().for_each(|hint| streams.say(&format!("hint: {hint}")));
@@ -310,13 +322,15 @@ impl RotateArguments {
     }
 }
 
-/// Tells of SealedSecrets that stay as they are because nothing shows that they are meant for a cluster of the run.
+/// Tells of SealedSecrets without a wrap for a cluster of the run. They stay as they are, because nothing shows that they
+/// are meant for one of them.
 fn foreign(count: usize, objects: &str) -> String {
-    let [has, stays] = if count == 1 { ["has", "stays"] } else { ["have", "stay"] };
-    format!(
-        "{count} of {objects} {has} no wrap for a cluster of the keys files, and {stays} unchanged\n\
-         hint: to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_FILE`"
-    )
+    let has = if count == 1 { "has" } else { "have" };
+    format!("{count} of {objects} {has} no wrap for a cluster of the keys files")
+}
+
+fn stay(count: usize) -> &'static str {
+    if count == 1 { "stays unchanged" } else { "stay unchanged" }
 }
 
 /// Names each key that got a wrap, like every command that seals.

@@ -84,26 +84,26 @@ fn work_tree_of(folder: &Path) -> Option<&Path> {
     folder.ancestors().find(|folder| git::is_work_tree(folder))
 }
 
-/// Outside of a Git work tree, refuses a `.waxseal.yaml` that another user has put into a folder above `start`, such as
-/// `/tmp`. The caller adds the place.
+/// Refuses a `.waxseal.yaml` that another user has put into a folder above `start`, such as `/tmp`, unless it is in a Git
+/// work tree of yours. The caller adds the place.
 pub(crate) fn check_owner(folder: &Path, start: &Path) -> Result<(), CliError> {
-    if work_tree_of(folder).is_some() {
-        return Ok(());
-    }
     let owner = |path: &Path| path.symlink_metadata().map(|file| file.uid());
     let (Ok(file), Ok(start)) = (owner(&folder.join(FILE_NAME)), owner(start)) else {
         // Reading the file gives the error.
         return Ok(());
     };
-    check_owners(file, geteuid().as_raw(), start)
+    let repository = work_tree_of(folder).and_then(|tree| owner(&tree.join(".git")).ok());
+    check_owners(file, repository, geteuid().as_raw(), start)
 }
 
-fn check_owners(file: u32, user: u32, start: u32) -> Result<(), CliError> {
+/// Everybody can make a `.git` beside their file. So the owner of the repository counts, as it does for Git.
+fn check_owners(file: u32, repository: Option<u32>, user: u32, start: u32) -> Result<(), CliError> {
     // In a container the user often owns nothing, and all files have the same owner.
-    if [user, 0, start].contains(&file) {
+    let is_trusted = |owner| [user, 0, start].contains(&owner);
+    if is_trusted(file) || repository.is_some_and(is_trusted) {
         return Ok(());
     }
-    let error = CliError::refused("belongs to another user, and is in no Git work tree");
+    let error = CliError::refused("belongs to another user, and is in no Git work tree of yours");
     Err(error.with_hint("a file of another user does not decide to whom you seal: copy it into your folder"))
 }
 
@@ -135,18 +135,26 @@ mod tests {
 
     #[test]
     fn files_of_other_users_are_not_trusted() {
-        for (owner, user, start, expected) in
-            [(7, 7, 9, true), (0, 7, 9, true), (9, 7, 9, true), (8, 7, 9, false), (8, 0, 0, false)]
-        {
-            assert_eq!(check_owners(owner, user, start).is_ok(), expected, "{owner} {user} {start}");
+        for (owner, repository, user, start, expected) in [
+            (7, None, 7, 9, true),
+            (0, None, 7, 9, true),
+            (9, None, 7, 9, true),
+            (8, None, 7, 9, false),
+            (8, None, 0, 0, false),
+            (8, Some(7), 7, 9, true),
+            (8, Some(9), 7, 9, true),
+            (8, Some(8), 7, 9, false),
+        ] {
+            let checked = check_owners(owner, repository, user, start);
+            assert_eq!(checked.is_ok(), expected, "{owner} {repository:?} {user} {start}");
         }
     }
 
     #[test]
     fn the_refusal_of_a_file_of_another_user_says_what_to_do() {
-        let expected = "error: belongs to another user, and is in no Git work tree
+        let expected = "error: belongs to another user, and is in no Git work tree of yours
 hint: a file of another user does not decide to whom you seal: copy it into your folder";
-        assert_eq!(check_owners(8, 7, 9).expect_err("another user").to_string(), expected);
+        assert_eq!(check_owners(8, None, 7, 9).expect_err("another user").to_string(), expected);
     }
 
     #[test]

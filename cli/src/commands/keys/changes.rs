@@ -15,6 +15,9 @@ pub(super) struct Fetched {
     pub(super) changes: Vec<KeyChange>,
     /// The keys that are Revoked in the file, and that the cluster publishes in another state. They stay Revoked.
     pub(super) still_revoked: Vec<KeyId>,
+    /// The Active recovery keys of the file that the cluster does not publish. They stay Active, and everything is sealed
+    /// to them.
+    pub(super) only_in_file: Vec<KeyId>,
     /// The new primary; `None` if the primary stays or if the file is new.
     pub(super) new_primary: Option<NewPrimary>,
 }
@@ -82,16 +85,21 @@ impl Fetched {
             changes.extend(change_of_state(before, &key).map(|kind| KeyChange { key: key.clone(), kind }));
             keys.push(key);
         }
-        let only_in_file: Vec<_> = file.iter().filter(|key| find(&keys, &key.recipient).is_none()).cloned().collect();
-        for mut key in only_in_file {
-            if key.role == KeyRole::Cluster && key.state == KeyState::Active {
-                key.state = KeyState::Retired;
-                changes.push(KeyChange { key: key.clone(), kind: ChangeKind::Gone });
+        let unpublished: Vec<_> = file.iter().filter(|key| find(&keys, &key.recipient).is_none()).cloned().collect();
+        let mut only_in_file = Vec::new();
+        for mut key in unpublished {
+            match (key.role, key.state) {
+                (KeyRole::Cluster, KeyState::Active) => {
+                    key.state = KeyState::Retired;
+                    changes.push(KeyChange { key: key.clone(), kind: ChangeKind::Gone });
+                }
+                (KeyRole::Recovery, KeyState::Active) => only_in_file.push(key.recipient.key_id().clone()),
+                _ => {}
             }
             keys.push(key);
         }
         let new_primary = new_primary(file, &keys);
-        Ok(Self { keys, changes, still_revoked, new_primary })
+        Ok(Self { keys, changes, still_revoked, only_in_file, new_primary })
     }
 }
 
@@ -158,15 +166,17 @@ mod tests {
             (KeyRole::Cluster, KeyState::Active),
         ] {
             let gone = key(role, state, 0);
-            let Fetched { keys, changes, .. } =
+            let Fetched { keys, changes, only_in_file, .. } =
                 fetched(&[published.clone(), gone.clone()], std::slice::from_ref(&published));
             if (role, state) == (KeyRole::Cluster, KeyState::Active) {
                 let retired = with_state(&gone, KeyState::Retired);
                 let change = KeyChange { key: retired.clone(), kind: ChangeKind::Gone };
                 assert_eq!((keys, changes), (vec![published.clone(), retired], vec![change]));
             } else {
-                assert_eq!((keys, changes), (vec![published.clone(), gone], Vec::new()));
+                assert_eq!((keys, changes), (vec![published.clone(), gone.clone()], Vec::new()));
             }
+            let is_active_recovery_key = (role, state) == (KeyRole::Recovery, KeyState::Active);
+            assert_eq!(only_in_file.contains(gone.recipient.key_id()), is_active_recovery_key);
         }
     }
 

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use waxseal_shared::manifest::{read_keys, write_keys};
-use waxseal_shared::names::Namespace;
+use waxseal_shared::names::{KeyId, Namespace};
 use waxseal_shared::sealing_key::PublishedKey;
 
 use super::changes::{ChangeKind, Contradiction, Fetched, KeyChange, NewPrimary};
@@ -13,6 +13,9 @@ use crate::file_names::{cluster_name, file_name};
 use crate::keys_file::check_creation_times;
 use crate::streams::Streams;
 
+const ONLY_IN_FILE: &str = "is a recovery key that the cluster does not publish; everything is sealed to it too";
+const REMOVE_OR_CONFIGURE: &str =
+    "remove the key from the file, unless it is yours; then name it in the configuration of the controller";
 const EXAMPLES: &str = "\
 Examples:
   waxseal keys fetch prod --context admin@prod
@@ -57,6 +60,9 @@ pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<()
     let fetched = fetch(&arguments, &target, current.as_deref())?;
     for id in &fetched.still_revoked {
         streams.warn(id.as_str(), "is less strict in the cluster than in the file; it stays Revoked in the file");
+    }
+    for id in &fetched.only_in_file {
+        streams.warn(id.as_str(), ONLY_IN_FILE);
     }
     if arguments.check {
         return Ok(check_unchanged(&fetched).map_err(|error| error.at(target.place()))?);
@@ -105,7 +111,12 @@ fn check_unchanged(fetched: &Fetched) -> Result<(), CliError> {
     };
     let differences: Vec<_> = fetched.changes.iter().map(difference).collect();
     if differences.is_empty() {
-        return Ok(());
+        let only_in_file: Vec<_> = fetched.only_in_file.iter().map(KeyId::as_str).collect();
+        if only_in_file.is_empty() {
+            return Ok(());
+        }
+        let text = format!("has a recovery key that the cluster does not publish: {}", only_in_file.join(", "));
+        return Err(CliError::new(Kind::Found, text).with_hint(REMOVE_OR_CONFIGURE));
     }
     let error = CliError::new(Kind::Found, format!("differs from the cluster: {}", differences.join(", ")));
     Err(error.with_hint("run `waxseal keys fetch` without `--check`, and commit the file"))

@@ -22,7 +22,8 @@ use crate::table::{age, table};
 /// List the keys of keys files, without asking a cluster, or the keys of a cluster.
 ///
 /// For a cluster, OBJECTS counts the SealedSecrets with a wrap for the key, ONLY counts those that no other key opens,
-/// and BACKUP is the time of the last backup.
+/// and BACKUP is the time of the last backup. The controller counts wraps that it has proven: a SealedSecret that it
+/// cannot open counts for no key.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListArguments {
