@@ -153,7 +153,7 @@ pub(crate) struct Found<'a> {
 
 /// Finds a cluster in the nearest configuration.
 pub(crate) fn find<'a>(name: &str, configuration: Option<&'a Configuration>) -> Result<Found<'a>, CliError> {
-    // The line to copy shows the user's name only if a cluster can have this name.
+    // The line to copy shows the name that the user typed only if a cluster can have this name.
     let example = if ClusterName::parse(name).is_some() { name } else { "NAME" };
     let line = format!("{example}: {{keys: .waxseal/{example}.yaml}}");
     let Some(configuration) = configuration else {

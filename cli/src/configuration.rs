@@ -105,8 +105,8 @@ struct RuleFields {
     scope: Option<Scope>,
 }
 
-/// The files that a later command, `waxseal scan`, leaves out. They are checked already now, so that a file that this
-/// version accepts stays valid.
+/// The fields for `waxseal scan`, a command of a later version: the files that it leaves out. This version checks the
+/// fields already, so that a configuration that it accepts stays valid.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct ScanFields {

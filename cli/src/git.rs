@@ -25,7 +25,7 @@ pub(crate) use revisions::{Blob, Revisions, search};
 use crate::file_names::folder_of;
 use repository::{PathState, Repository};
 
-/// How long reading repositories may take: a history can be long, and a damaged repository can block.
+/// How long [`exposure`] and [`held`] may read repositories: a history can be long, and a damaged repository can block.
 const READ_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Whether `git add` would add a file at a path.

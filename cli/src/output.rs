@@ -183,8 +183,9 @@ impl Destination {
         Ok(Some(ExistingFile { content, is_whole, metadata }))
     }
 
-    /// Locks the file until the result is dropped. Other runs of `waxseal` and the controller on a folder of keys wait for
-    /// the lock before they compare and replace the file. `None` if there is no file, and on a file system without locks.
+    /// Locks the file until the result is dropped. Other runs of `waxseal` wait for the lock before they compare and
+    /// replace the file. The controller on a folder of keys leaves a locked file alone until its next pass. `None` if
+    /// there is no file, and on a file system without locks.
     pub(crate) fn lock(&self) -> Result<Option<File>, CliError> {
         let Self::File { folder, name, shown } = self else {
             return Ok(None);

@@ -148,9 +148,10 @@ fn spellings(value: &[u8]) -> Vec<Vec<u8>> {
         }
     };
     if let Ok(text) = str::from_utf8(value) {
-        let by_go = |character| matches!(character, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
+        // `encoding/json` of Go escapes these characters, too.
+        let escaped_by_go = |character| matches!(character, '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
         add(packed(json(text, |_| false).as_bytes()));
-        add(packed(json(text, by_go).as_bytes()));
+        add(packed(json(text, escaped_by_go).as_bytes()));
         add(packed(json(text, |character| !character.is_ascii()).as_bytes()));
         // YAML in single quotes; in double quotes it is mostly JSON.
         add(packed(text.replace('\'', "''").as_bytes()));

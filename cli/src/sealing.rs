@@ -172,7 +172,8 @@ impl Sealing {
             let left = room.checked_sub(prepared.weight() * document.text().len());
             room = left.unwrap_or(room);
             let prepared = left.map(|_| prepared);
-            // `hidden_secret` builds a second tree of the document. So it is called after the first tree is dropped.
+            // `hidden_secret` builds a second tree of the document. Here, the first tree is dropped already, or belongs
+            // to a prepared list, whose size is taken from `room`.
             document.hidden_secret().map_or(Ok(prepared), |error| Err(manifest(error)))
         }))?;
         if counts.secrets > 0 {

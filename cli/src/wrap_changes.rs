@@ -360,8 +360,8 @@ impl Rotation<'_> {
              key's cluster"
         );
         let hint = format!(
-            "if they are, run this first with `{option}` instead of `--reseal`, for this file alone; if not, remove \
-             this wrap"
+            "if the values are meant for this key's cluster, first run `waxseal rotate` on this file alone, with \
+             `{option}` instead of `--reseal`; if they are not, remove this wrap"
         );
         Some(self.error(&text).with_hint(hint))
     }

@@ -63,9 +63,10 @@ pub fn for_ready(reason: Reason) -> Advice {
             "change the values at their source, and seal the new ones: see \"Compromise\" in the README",
         ),
         Reason::ForeignOwner => (
-            "a Secret of that name exists and does not belong to Waxseal, which never touches it",
-            "to hand the Secret over, run `kubectl label secret NAME -n NAMESPACE waxseal.dev/secret=owned`: the controller then \
-             replaces its content. Or give one of the two another name",
+            "a Secret of that name exists and does not belong to this SealedSecret, so the controller never touches it",
+            "to hand the Secret over, run `kubectl label secret NAME -n NAMESPACE waxseal.dev/secret=owned`: the \
+             controller then replaces its content. If the message says that another controller or SealedSecret owns \
+             the Secret, delete this owner with `--cascade=orphan` first. Or give one of the two another name",
         ),
         Reason::TypeForbidden => (
             "the template has a type, a label or an annotation that Waxseal gives to no Secret",
@@ -80,13 +81,14 @@ pub fn for_ready(reason: Reason) -> Advice {
             "delete the Secret: the controller makes it again",
         ),
         Reason::TooLarge => (
-            "the data is larger than a Secret can be. Each value counts as long as its padding allows",
+            "the data is larger than a Secret can be. Each value counts with the greatest length that its \
+             padding allows",
             "divide the values among several SealedSecrets",
         ),
         Reason::Forbidden => (
             "the API server refuses the Secret",
-            "see the message: the controller lacks a right, or an admission policy or webhook must let it write the \
-             Secret. The controller tries again by itself, at the latest after five minutes",
+            "see the message: give the controller the right that it lacks, or change the admission policy or webhook \
+             that refuses the Secret. The controller tries again by itself, at the latest after five minutes",
         ),
     };
     Advice { meaning, remedy }
@@ -105,8 +107,8 @@ pub fn for_key_current(reason: KeyReason) -> Advice {
             "make the wrap anew with `waxseal rotate --replace-broken`, which needs an identity",
         ),
         KeyReason::NeedsReseal => (
-            "it cannot be sealed to a key, which the message names, as it is: it has 16 wraps already, or wraps of the \
-             classic kind",
+            "as it is, it cannot be sealed to the key that the message names: an envelope has 16 wraps already, or \
+             wraps of the other kind (hybrid or classic)",
             "seal it again with `waxseal rotate --reseal`, which needs an identity",
         ),
         KeyReason::Behind => (

@@ -39,8 +39,8 @@ pub fn sealing_recipients(keys: &[PublishedKey]) -> Option<Vec<Recipient>> {
 /// The time without the fraction of its second, as Kubernetes writes times. Used for the times that Waxseal itself
 /// makes: those of new keys, conditions and backups. A time that was read keeps its fraction.
 ///
-/// Never rounds up. A key with a creation time that is too late could become the primary instead of a newer key, and a
-/// time in the future looks like an attack ([`check_creation_time`]).
+/// Never rounds up a time after 1970. A key with a creation time that is too late could become the primary instead of a
+/// newer key, and a time in the future looks like an attack ([`check_creation_time`]).
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     // The fallback is never used: a time without its fraction is a valid time.
     Timestamp::from_second(time.as_second()).unwrap_or(time)
@@ -60,8 +60,8 @@ pub fn check_creation_time(created_at: Timestamp, now: Timestamp) -> Result<(), 
     if created_at.duration_since(now) > CLOCK_TOLERANCE { Err(FutureCreationTime(created_at)) } else { Ok(()) }
 }
 
-/// The time of a backup, from the annotation [`crate::api_group::BACKED_UP_ANNOTATION`]; `None` if the text is not an
-/// RFC 3339 time, and for a time before 1970 or more than 10 minutes after `now`.
+/// The time of a backup, from the annotation [`crate::api_group::BACKED_UP_ANNOTATION`]; `None` if the text cannot
+/// be read as a time, and for a time before 1970 or more than 10 minutes after `now`.
 pub fn backup_time(annotation: &str, now: Timestamp) -> Option<Timestamp> {
     let time: Timestamp = annotation.parse().ok()?;
     (time >= Timestamp::UNIX_EPOCH && time.duration_since(now) <= CLOCK_TOLERANCE).then_some(time)
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_file_is_held_with_what_it_says() {
+    fn a_held_key_has_the_recipient_and_the_time_of_its_file() {
         let identity = identity();
         let held = read_held_key(IdentityFile::write(&identity, now()).as_bytes(), now()).expect("an identity file");
         let PublishedKey { recipient, role, created_at, state } = held.published();

@@ -15,8 +15,8 @@ pub fn keys_that_stay<'a>(published: impl IntoIterator<Item = &'a PublishedKey>,
     own.map(|key| key.recipient.key_id()).filter(|id| *id != gone).cloned().collect()
 }
 
-/// The id of the envelope that a sealed value names; `None` for a text that does not begin with `wax1.` and an id.
-/// Checks neither the id nor the rest.
+/// The id of the envelope that a sealed value names: the text between `wax1.` and the next dot. `None` for a text
+/// without this beginning or without this dot. Checks neither the id nor the rest.
 pub fn named_envelope(token: &str) -> Option<&str> {
     Some(token.strip_prefix("wax1.")?.split_once('.')?.0)
 }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn wraps_need_a_key_if_no_other_that_stays_has_one() {
+    fn wraps_need_a_key_if_no_key_that_stays_has_a_wrap() {
         let staying = BTreeSet::from([id(2)]);
         for (keys, needed) in [(&[1][..], true), (&[1, 3], true), (&[1, 2], false), (&[2], false), (&[], false)] {
             assert_eq!(wraps_need(&wraps(keys), &id(1), &staying), needed, "{keys:?}");

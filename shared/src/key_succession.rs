@@ -150,7 +150,7 @@ impl Succession {
 
     /// The successor that must be made now, if any.
     ///
-    /// It is due when no key is Active, or when the primary is older than the renewal period. Without keys none is due:
+    /// It is due when no key is Active, or when the primary is as old as the renewal period. Without keys none is due:
     /// the first key has rules of its own ([`first_key_obstacle`]).
     ///
     /// # Errors
@@ -176,7 +176,7 @@ impl Succession {
     }
 
     /// The state that a held key gets now: the state that is asked for. But no key becomes Retired before another key is
-    /// Active, and a key older than the renewal period becomes Retired as soon as a newer key is Active. `None` if the
+    /// Active, and a key as old as the renewal period becomes Retired as soon as a newer key is Active. `None` if the
     /// key keeps its state for now.
     pub fn state(&self, held: &PublishedKey) -> Option<KeyState> {
         let key = self.asked.iter().find(|key| key.recipient == held.recipient)?;

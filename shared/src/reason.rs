@@ -73,7 +73,7 @@ words! {
         TypeImmutable,
         /// The existing Secret is immutable and differs.
         SecretImmutable,
-        /// The data, each value counted as long as its padding allows, is larger than a Secret can be.
+        /// The data is larger than a Secret can be. Each value counts with the greatest length that its padding allows.
         TooLarge,
         /// The API server refuses the Secret.
         Forbidden,

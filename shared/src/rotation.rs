@@ -303,7 +303,7 @@ fn json_length(data: &impl Serialize) -> usize {
     let mut length = Length(0);
     match serde_json::to_writer(&mut length, data) {
         Ok(()) => length.0,
-        // Only maps whose keys are not strings cannot be written.
+        // Writing fails only for a map with a key that is not a string.
         Err(_) => MAX_OBJECT_BYTES,
     }
 }

@@ -42,7 +42,7 @@ pub enum SealError {
     /// More data keys than a SealedSecret may have.
     #[error("more than {MAX_DATA_KEYS} data keys")]
     TooManyDataKeys,
-    /// More than 1 MiB of data, each value counted as long as its padding allows (FORMAT.md §6.7).
+    /// More than 1 MiB of data. Each value counts with the greatest length that its padding allows (FORMAT.md §6.7).
     #[error("the values, padded to hide their lengths, come to more than 1 MiB: divide them among several Secrets")]
     TooLarge,
     /// The Secret has a type, a label or an annotation that a SealedSecret must not have.

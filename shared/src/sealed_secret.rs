@@ -191,7 +191,7 @@ pub struct SealedSecretStatus {
     #[schemars(extend("maxItems" = 16, "x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-    /// For each envelope that a value names, the ids of the keys whose wraps are proven.
+    /// For each envelope that a value names, the ids of the keys whose wraps have a correct proof.
     #[schemars(schema_with = "proven_keys_schema")]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, Vec<String>>,
@@ -231,7 +231,7 @@ pub struct Settled {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct OfferedWraps {
-    /// The commitment of the envelope. An offer is only for an envelope with the same commitment, byte for byte.
+    /// The commitment of the envelope. These wraps are only for an envelope with the same commitment, byte for byte.
     #[schemars(length(max = 44))]
     pub commitment: String,
     /// The wraps by key id, as they stand in an envelope.

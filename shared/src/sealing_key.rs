@@ -52,7 +52,8 @@ pub struct SealingKeySpec {
     pub state: KeyState,
 }
 
-/// What the controller says of a key. Only the controller writes it: the right to request a state does not cover it.
+/// What the controller says of a key. Only the controller writes the status: a user who may change `spec.state` may not
+/// write the status.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SealingKeyStatus {
@@ -162,7 +163,7 @@ pub enum SealingKeyError {
     /// The object's name is not the key id of its recipient.
     #[error("metadata.name: must be {0}, the key id of its recipient")]
     Name(KeyId),
-    /// The creation time is not an RFC 3339 time.
+    /// The creation time cannot be read as a time.
     #[error("spec.createdAt: not an RFC 3339 time")]
     CreatedAt,
 }
@@ -172,8 +173,8 @@ impl PublishedKey {
     ///
     /// # Errors
     ///
-    /// The recipient is not valid, the name is not the key id of the recipient, or the creation time is not an RFC 3339
-    /// time. The time may be in the future: see [`crate::key_life::check_creation_time`].
+    /// The recipient is not valid, the name is not the key id of the recipient, or the creation time cannot be read
+    /// as a time. The time may be in the future: see [`crate::key_life::check_creation_time`].
     pub fn decode(object: &SealingKey) -> Result<Self, SealingKeyError> {
         let recipient = Recipient::parse(&object.spec.recipient)?;
         if object.metadata.name.as_deref() != Some(recipient.key_id().as_str()) {

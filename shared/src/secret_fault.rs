@@ -22,15 +22,15 @@ pub(crate) enum SecretFault {
     /// The value of this data key has to be a JSON object, as the type demands.
     #[error("must be a JSON object in a Secret of this type")]
     NotJson(&'static str),
-    /// A label has a key that Kubernetes refuses; the key.
+    /// A label has a key that Kubernetes refuses. Holds this key.
     #[error("the key of a label must be {KEY_FORM}")]
     LabelKey(String),
-    /// A label has a value that Kubernetes refuses; the key of the label.
+    /// A label has a value that Kubernetes refuses. Holds the key of the label.
     #[error(
         "the value of a label must be at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
     )]
     LabelValue(String),
-    /// An annotation has a key that Kubernetes refuses; the key.
+    /// An annotation has a key that Kubernetes refuses. Holds this key.
     #[error("the key of an annotation must be {KEY_FORM}")]
     AnnotationKey(String),
     /// All annotations together are too large.

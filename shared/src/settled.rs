@@ -1,5 +1,5 @@
-//! The record in a status that the Secret of an object is right. While it holds, the controller reads, opens and
-//! writes nothing for the object, also after a restart.
+//! The record in the status of a SealedSecret: it says that the Secret is right. While it holds, the controller reads,
+//! opens and writes nothing for the SealedSecret, also after a restart.
 //!
 //! Everybody who may write a status could forge such a record. So it has a proof over the whole status under an
 //! identity of the controller. A record with a wrong proof counts as absent.

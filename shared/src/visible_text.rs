@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_that_shows_stays() {
+    fn visible_text_is_not_changed() {
         for text in ["", "apps/shop/db.yaml:3:1: a b", "\\u{202e}", "é ü ß 中文 עברית العربية 🦭", "\u{fffd}…"]
         {
             assert_eq!(escaped(text), text);

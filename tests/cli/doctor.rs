@@ -382,12 +382,13 @@ fn json_has_verdict_text_and_remedy() {
 #[test]
 fn what_is_not_an_api_server_does_not_answer_as_one() {
     let folder = folder();
-    for (status, body) in [
-        ("200 OK", "<html>Log in</html>"),
-        ("302 Found", ""),
-        ("404 Not Found", ""),
-        ("403 Forbidden", "<html>No</html>"),
-        ("500 Internal Server Error", "{}"),
+    let no_api_server = " does not answer as an API server does\n";
+    for (status, body, said) in [
+        ("200 OK", "<html>Log in</html>", no_api_server),
+        ("302 Found", "", no_api_server),
+        ("404 Not Found", "", no_api_server),
+        ("403 Forbidden", "<html>No</html>", no_api_server),
+        ("500 Internal Server Error", "{}", "error: context test: the API server answers with an error ("),
     ] {
         point_at(
             &folder,
@@ -399,8 +400,28 @@ fn what_is_not_an_api_server_does_not_answer_as_one() {
         );
         let outcome = folder.waxseal(&["doctor", "--kubeconfig", "kubeconfig"]).finish();
         assert!(!outcome.stdout.contains("the API server answers"), "{status}: {}", outcome.stdout);
+        assert!(outcome.stderr.contains(said), "{status}: {}", outcome.stderr);
         assert_eq!(outcome.status.code(), Some(5), "{status}: {}", outcome.stderr);
     }
+}
+
+#[test]
+fn an_answer_in_an_unknown_form_is_refused() {
+    let folder = folder();
+    let version = serde_json::to_string(&Info::default()).expect("JSON");
+    point_at(
+        &folder,
+        serve_with(move |mut stream| {
+            let (line, _) = request(&stream);
+            let body = if line.contains("/version") { version.as_str() } else { "[1]" };
+            let head = head("200 OK", &format!("content-length: {}", body.len()));
+            let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+        }),
+    );
+    let outcome = folder.waxseal(&["doctor", "--kubeconfig", "kubeconfig"]).finish();
+    let said = "error: context test: the answer about the API group waxseal.dev has a form that this waxseal does not \
+                know\nhint: update waxseal\n";
+    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (said, Some(3)));
 }
 
 #[test]

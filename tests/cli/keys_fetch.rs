@@ -136,8 +136,8 @@ fn a_recovery_key_that_only_the_file_has_stays_and_is_named() {
     fetch(&folder, &[]).warns(&warning);
     assert_eq!(folder.read("prod.yaml"), file);
     let error = format!("error: prod.yaml: has a recovery key that the cluster does not publish: {id}\n");
-    let hint = "hint: remove the key from the file, unless it is yours; then name it in the configuration of the \
-                controller\n";
+    let hint = "hint: if the key is yours, name it in the configuration of the controller; if it is not, remove it \
+                from the file\n";
     fetch(&folder, &["--check"]).fails(4, &format!("{warning}{error}{hint}"));
 }
 

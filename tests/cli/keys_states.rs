@@ -224,6 +224,20 @@ fn revoke_writes_the_keys_files_of_the_repository_that_have_the_key() {
 }
 
 #[test]
+fn revoke_does_not_say_that_an_unreadable_keys_file_is_without_the_key() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let revoked = [key(&folder, "cluster", "Revoked", "Revoked"), key(&folder, "newer", "Active", "Active")];
+    serve(&folder, &revoked, &revoked);
+    folder.write(".waxseal.yaml", "version: 1\nclusters: {prod: {keys: prod.yaml}}\n");
+    folder.write("prod.yaml", "not: keys\n");
+    let outcome = keys(&folder, &["revoke", &id]).finish();
+    assert_eq!(outcome.status.code(), Some(3));
+    let said = format!("the controller confirms: {id} is Revoked\n{NEXT}error: prod.yaml:1:1: this file is not");
+    assert!(outcome.stderr.starts_with(&said), "{}", outcome.stderr);
+}
+
+#[test]
 fn the_only_active_key_is_not_retired_and_can_be_revoked() {
     let folder = folder();
     let id = folder.key_id("cluster");

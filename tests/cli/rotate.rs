@@ -212,8 +212,9 @@ fn a_broken_wrap_does_not_make_an_envelope_meant_for_its_cluster() {
 fn no_intact_wrap(envelope: &str, key: &str, option: &str) -> String {
     format!(
         "{NOTHING}error: db.yaml:1: shop/db: envelope {envelope}: the wrap for {key} is broken, and no other wrap \
-         shows that the values are meant for this key's cluster\nhint: if they are, run this first with `{option}` \
-         instead of `--reseal`, for this file alone; if not, remove this wrap\n"
+         shows that the values are meant for this key's cluster\nhint: if the values are meant for this key's \
+         cluster, first run `waxseal rotate` on this file alone, with `{option}` instead of `--reseal`; if they are \
+         not, remove this wrap\n"
     )
 }
 

@@ -321,11 +321,11 @@ async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
     proxy.freeze_everything();
     let controller = Controller::start_through(cluster, &context.programs, "silent", proxy.address()).await?;
     let said = "failed to list the identity Secrets: no answer; trying again";
-    waiting::until("three silent connections", 3 * DEADLINE, async || {
+    let three = waiting::until("three silent connections", 3 * DEADLINE, async || {
         let silences = warnings(&controller).iter().filter(|warning| warning.contains("fell silent")).count();
         (silences >= 3).then_some(())
-    })
-    .await?;
+    });
+    three.await.map_err(|error| format!("{error}; the controller says:\n{}", controller.log_text()))?;
     let warned = warnings(&controller);
     assert_eq!(warned.iter().filter(|warning| *warning == said).count(), 1, "{warned:?}");
     proxy.thaw_new_connections();

@@ -18,7 +18,7 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::SealingKey;
 
 use super::failures::{self, Asked};
-use super::{SealedSecretState, Selection, Session};
+use super::{SealedSecretState, Selection, Session, no_cluster};
 use crate::error::CliError;
 
 /// The name of the controller's Deployment in `deploy/`.
@@ -61,7 +61,10 @@ impl Session {
     pub(crate) fn check_is_api_server(&self) -> Result<(), CliError> {
         let version: kube::Result<Info> = self.get("/version".to_owned())?;
         match version {
-            Err(error) if is_absent(&error) => Err(self.failure(&error)),
+            Err(error) if is_absent(&error) => {
+                let text = format!("{} does not answer as an API server does", self.server);
+                Err(no_cluster(text).at(self.place()))
+            }
             version => self.look(version, "get", "the version").map(drop),
         }
     }
@@ -135,6 +138,10 @@ impl Session {
                 if matches!(status.code, 401 | 403) && !failures::is_foreign_refusal(&status) =>
             {
                 Ok(Look::Forbidden)
+            }
+            Err(kube::Error::SerdeError(error)) if error.is_data() => {
+                let text = format!("the answer about {kinds} has a form that this waxseal does not know");
+                Err(CliError::refused(text).at(self.place()).with_hint("update waxseal"))
             }
             Err(error) => Err(self.failure_of(&error, &Asked { verb, kinds, ..self.asked.clone() })),
         }

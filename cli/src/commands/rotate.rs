@@ -44,8 +44,8 @@ use crate::wrap_changes::{self, ClusterKeys, Finding, RotationMode, WrapSource, 
     after_help = EXAMPLES,
     group = ArgGroup::new("source").args(["identity", "offers", "check"]).conflicts_with("cluster"),
     group = ArgGroup::new("cluster").args(["context", "kubeconfig"]).multiple(true),
-    // clap does not enforce `requires("identity")` if a given option conflicts with `--identity`. So these options
-    // conflict with such an option, too.
+    // clap does not enforce `requires("identity")` if an option is given that conflicts with `--identity`. So the modes
+    // conflict with these options, too: `--offers`, `--check` and the options of the cluster.
     group = ArgGroup::new("mode")
         .args(["replace_broken", "prune", "reseal"])
         .requires("identity")
@@ -322,8 +322,8 @@ impl RotateArguments {
     }
 }
 
-/// Tells of SealedSecrets without a wrap for a cluster of the run. They stay as they are, because nothing shows that they
-/// are meant for one of them.
+/// Tells of SealedSecrets without a wrap for a cluster of the run. They stay as they are, because nothing shows that
+/// they are meant for one of these clusters.
 fn foreign(count: usize, objects: &str) -> String {
     let has = if count == 1 { "has" } else { "have" };
     format!("{count} of {objects} {has} no wrap for a cluster of the keys files")

@@ -84,8 +84,8 @@ fn work_tree_of(folder: &Path) -> Option<&Path> {
     folder.ancestors().find(|folder| git::is_work_tree(folder))
 }
 
-/// Refuses a `.waxseal.yaml` that another user has put into a folder above `start`, such as `/tmp`, unless it is in a Git
-/// work tree of yours. The caller adds the place.
+/// Refuses a `.waxseal.yaml`, such as one in `/tmp`, if neither the file nor the `.git` of its work tree belongs to the
+/// user, to root or to the owner of `start`. The caller adds the place.
 pub(crate) fn check_owner(folder: &Path, start: &Path) -> Result<(), CliError> {
     let owner = |path: &Path| path.symlink_metadata().map(|file| file.uid());
     let (Ok(file), Ok(start)) = (owner(&folder.join(FILE_NAME)), owner(start)) else {

@@ -81,7 +81,8 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Reads the newest commits first, because a file is most likely in them.
+    /// Reads first what references point to, then the parents of these commits, and so on: a file is most likely in a
+    /// commit near a reference.
     fn walk(mut self, mut waiting: VecDeque<ObjectId>) -> Option<Doubt> {
         let mut seen: HashSet<ObjectId> = waiting.iter().copied().collect();
         let mut is_complete = true;

@@ -235,7 +235,7 @@ impl<'a, T, R: FnMut(&Blob<'_>) -> Option<T>> Search<'a, T, R> {
         let objects = &self.repository.git.objects;
         let content = match objects.find(id, &mut self.blob) {
             Ok(object) => Some(object.data).filter(|data| data.len() <= MAX_INPUT_BYTES),
-            // An object above the limit of the repository cannot be read, but its size can.
+            // `gix` refuses to read an object above `ALLOCATION_LIMIT` (`repository.rs`), but tells its size.
             Err(_) if objects.try_header(id).is_ok_and(|header| header.is_some_and(is_large)) => None,
             Err(_) => {
                 self.missing.insert(id.to_owned());

@@ -25,7 +25,8 @@ pub(super) enum FoldersError {
 }
 
 /// Makes the folders for Secrets and keys if they are absent, and locks them: no other controller works on them until
-/// the returned files are closed. `waxseal keys … --keys-dir` takes no lock. The folder of manifests must exist.
+/// the returned files are closed. `waxseal keys … --keys-dir` does not take these locks. It locks only the file of the
+/// published keys, while it changes that file. The folder of manifests must exist.
 pub(super) fn open(args: &args::Directory) -> Result<[File; 2], FoldersError> {
     let args::Directory { manifests, secrets, keys, .. } = args;
     fs::read_dir(manifests).map_err(failed_to("read", manifests))?;

@@ -291,8 +291,8 @@ impl KeyFile {
     }
 }
 
-/// Returns the key. If the request is for this key and asks for a stricter state, the key has this state: a request to
-/// retire a key waits in the file until another key is Active.
+/// Returns the key. If the request is for this key, the key gets the stricter of its own state and the requested state.
+/// So the file keeps a request to retire a key until another key is Active and the request can be carried out.
 fn with_stricter_state(key: PublishedKey, request: &PublishedKey) -> PublishedKey {
     let is_for_key = key.recipient == request.recipient;
     if is_for_key { PublishedKey { state: key.state.stricter(request.state), ..key } } else { key }

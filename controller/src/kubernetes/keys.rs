@@ -32,7 +32,7 @@ use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
 use self::key_error::KeyError;
 use self::key_status::{KeyStatus, StoredIdentity};
 use self::object_counts::ObjectCounts;
-use self::publication::{Accounts, Publication, Requests};
+use self::publication::{KnownKeys, Publication, Requests};
 use super::lists::{self, Extent, Selection};
 use super::metrics::Metrics;
 use super::objects::{self, Objects};
@@ -173,8 +173,8 @@ impl KeySource {
         let of_recovery: Vec<_> = recovery.iter().map(|key| self.recovery_status(key)).collect();
         problems.failures.extend(self.publication.publish(of_recovery, &requested_recovery).await);
         give_to_reconcilers(sender, &keys);
-        let accounts = Accounts { held: keys.held(), recovery: &recovery, broken: broken_count };
-        problems.failures.extend(self.publication.remove_unaccounted(&accounts, &mut self.identities).await);
+        let known_keys = KnownKeys { held: keys.held(), recovery: &recovery, broken: broken_count };
+        problems.failures.extend(self.publication.remove_unaccounted(&known_keys, &mut self.identities).await);
         Ok(())
     }
 
@@ -254,8 +254,9 @@ impl KeySource {
     }
 
     /// Reads the identities, or makes the first one, and then reads their SealingKeys. Reads both again if a SealingKey is
-    /// absent: somebody may have deleted it after another controller wrote its stricter state to the identity Secret, and
-    /// then this controller would publish the state from before.
+    /// absent. Between these two steps, another controller may have written the state that the SealingKey requested to the
+    /// identity Secret, and then somebody may have deleted the SealingKey. If it read nothing again, this controller would
+    /// publish the key in its old state.
     async fn read_keys(
         &mut self,
         now: Timestamp,

@@ -40,7 +40,7 @@ pub(super) enum Extent {
 #[derive(Deserialize)]
 struct Page<T> {
     metadata: ListMeta,
-    /// An empty list of metadata has `null` here.
+    /// `null` if the list is empty and only the metadata of objects was requested.
     items: Option<Vec<T>>,
 }
 

@@ -90,9 +90,9 @@ impl<R: Versioned> RecordCache<R> {
         self.store(key, record, merge);
     }
 
-    /// Stores the record of an object that a reconcile has read or written, unless a later one is here or the object is
-    /// gone: events report all changes in their order, so an object of an earlier version than the latest event has a
-    /// record, or was deleted.
+    /// Stores the record of an object that a reconcile has read or written, unless a later record is here or the object
+    /// was deleted. Events come in the order of their versions. So if an event of the scope is later than this record and
+    /// the object has no record, the object was deleted.
     pub(super) fn apply_own(&mut self, key: ObjectKey, record: R, merge: impl FnOnce(&mut R, R)) {
         let mut reported = self.reported.iter().filter(|(scope, _)| scope.contains(&key));
         let is_reported = reported.any(|(_, latest)| record.version().is_before(*latest));

@@ -25,8 +25,8 @@ pub(super) fn delay(reason: Reason, repetitions: u32) -> Option<Duration> {
     }
 }
 
-/// Returns the time from a correction of a status to the next one. `times` counts the corrections so far: two controllers
-/// that judge the same object would overwrite each other's status as fast as they can.
+/// Returns the time from a correction of a status to the next one. `times` counts the corrections so far. Without this
+/// delay, two controllers that judge the same object would overwrite each other's status as fast as they can.
 pub(super) fn after_corrections(times: u32) -> Duration {
     times.checked_sub(CORRECTIONS_AT_ONCE).map_or(Duration::ZERO, |more| doubled(FIRST, more))
 }

@@ -71,6 +71,14 @@ impl EncryptedFile {
         recipients: &[Recipient],
         random: &mut impl CryptoRng,
     ) -> Result<Self, EncryptionError> {
+        stack::wiped_after(|| Self::encrypt(plaintext, recipients, random))
+    }
+
+    fn encrypt(
+        plaintext: &[u8],
+        recipients: &[Recipient],
+        random: &mut impl CryptoRng,
+    ) -> Result<Self, EncryptionError> {
         if recipients.is_empty() || recipients.len() > MAX_RECIPIENTS {
             return Err(EncryptionError::Count);
         }
@@ -201,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_recipients_make_a_header_that_is_read() {
+    fn a_header_with_the_greatest_number_of_recipients_is_read() {
         let own = identity();
         let sealed = seal(b"keys", &[&own; MAX_RECIPIENTS]);
         let read = EncryptedFile::parse(&sealed.age_file).expect("our own file");
@@ -228,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn each_other_file_has_its_error() {
+    fn every_file_that_is_refused_has_its_own_error() {
         let file = seal(b"keys", &[&identity()]);
         let armour = file.to_armour();
         let grease = "-> x-grease\n\n".repeat(MAX_HEADER_LINES);

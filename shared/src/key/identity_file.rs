@@ -10,7 +10,7 @@ const CREATED: &str = "# created:";
 /// The content of an identity file as `age-keygen` writes it: comments, and each identity on a line of its own.
 #[derive(Debug)]
 pub struct IdentityFile {
-    /// The time of the first `# created:` comment that is an RFC 3339 time.
+    /// The time of the first `# created:` comment that can be read as a time.
     pub created_at: Option<Timestamp>,
     /// The identities, at least one.
     pub identities: Vec<Identity>,

@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_behind_a_marker_of_kubectl_alone_is_found() {
+    fn a_secret_behind_a_marker_that_only_kubectl_knows_is_found() {
         let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {p: x}\n";
         let json = "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"a\"}}\n";
         for text in [format!("|\n---# x\n{secret}"), format!("# x\n---#db\n{json}"), format!("x\n---y\n{json}")] {

@@ -78,8 +78,8 @@ impl ManifestError {
         Self { is_unknown: true, ..Self::new(format!("must be one of {}", known.join(", "))) }
     }
 
-    /// Adds the hint that a newer version may have written an object of Waxseal's own kinds: to the fault of an unknown
-    /// word, and of an unknown field that is not similar to a known one.
+    /// Adds the hint to update Waxseal, if the fault is an unknown word, or an unknown field that is not similar to a
+    /// known field. For objects of Waxseal's own kinds only: a newer version may have written them.
     pub(super) fn suggest_update(self) -> Self {
         if self.is_unknown && self.hint.is_none() { self.with_hint(UPDATE) } else { self }
     }

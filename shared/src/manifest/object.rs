@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn line_breaks_of_yaml_1_1_alone_are_refused() {
+    fn line_breaks_that_only_yaml_1_1_knows_are_refused() {
         for character in ['\u{85}', '\u{2028}', '\u{2029}'] {
             let error = refusal(&format!("---\napiVersion: v1\nkind: Secret # a{character}b\n"));
             assert_eq!(error.to_string(), "YAML versions disagree on whether a line ends here");

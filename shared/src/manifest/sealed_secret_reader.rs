@@ -204,7 +204,7 @@ status: {anything: [1]}
     }
 
     #[test]
-    fn an_object_is_as_large_as_etcd_takes_it_and_no_larger() {
+    fn an_object_larger_than_the_limit_of_etcd_is_refused() {
         let json = |bytes: usize| {
             let head = r#"{"apiVersion":"waxseal.dev/v1alpha1","kind":"SealedSecret","metadata":{"name":"db"},"spec":{},"status":{"x":""#;
             format!("{head}{}\"}}}}", "x".repeat(bytes - head.len() - 3))
@@ -217,7 +217,7 @@ status: {anything: [1]}
     }
 
     #[test]
-    fn a_key_in_two_spellings_is_given_twice() {
+    fn one_key_in_two_spellings_counts_as_given_twice() {
         for (section, first, second) in [
             ("encryptedData", "A", "\"\\x41\""),
             ("envelopes", "e7f3a9c21e0", "'e7f3a9c21e0'"),

@@ -408,7 +408,7 @@ stringData:
     }
 
     #[test]
-    fn one_key_in_two_spellings_is_given_twice() {
+    fn one_key_in_two_spellings_counts_as_given_twice() {
         for (first, second) in
             [("A", "\"A\""), ("A", "'A'"), ("A", "\"\\x41\""), ("A", "\"\\u0041\""), ("!!str A", "A"), ("A", "? A\n  ")]
         {
@@ -439,7 +439,7 @@ stringData:
             let secret = read_text(&format!("{HEAD}data: {{A: \"{text}\"}}\n"));
             assert_eq!(value(&secret.unwrap_or_else(|error| panic!("{text}: {error}")), "A"), b"a");
         }
-        // Of these, Go reads the one with unused bits that are not zero.
+        // Go accepts one of these: `YR==`, whose unused bits are not zero.
         for text in ["YQ", "YQ=", "YQ===", "YQ==YQ==", "YR==", "YQ== ", "Y Q==", "YQ==\\0", "YQ%3D%3D"] {
             assert_eq!(refusal(&format!("data: {{A: \"{text}\"}}\n")).to_string(), "data.A: not base64", "{text}");
         }

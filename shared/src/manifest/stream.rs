@@ -34,10 +34,11 @@ pub struct Stream<'a> {
 /// Cuts a text into its documents.
 ///
 /// A text is JSON if it consists of JSON values, one after the other, and the first is an object or an array. Every
-/// other text is YAML. YAML is cut at the lines that begin with `---` or `...`. According to YAML 1.2.2 §9.1.2
-/// (`c-forbidden`) such a line ends a document everywhere, also within quotes and block scalars, so it is enough to
-/// look at lines. Comments before the first `---` are an empty document of their own. Refuses a stream of more than
-/// [`MAX_DOCUMENTS`], and a document of more than [`MAX_DOCUMENT_BYTES`], without reading further. Takes linear time.
+/// other text is YAML. YAML is cut at its markers: lines that begin with `---` or `...`, followed by white space or by
+/// nothing. According to YAML 1.2.2 §9.1.2 (`c-forbidden`) such a line ends a document everywhere, also within quotes
+/// and block scalars, so it is enough to look at lines. Comments before the first `---` are an empty document of their
+/// own. Refuses a stream of more than [`MAX_DOCUMENTS`], and a document of more than [`MAX_DOCUMENT_BYTES`], without
+/// reading further. Takes linear time.
 pub fn split(text: &str) -> Result<Stream<'_>, ManifestError> {
     let (format, documents) = match split_json(text)? {
         Some(documents) => (Format::Json, documents),

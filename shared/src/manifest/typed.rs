@@ -56,7 +56,7 @@ pub fn error_at(text: &str, path: &[&str], message: impl Into<Cow<'static, str>>
     located.unwrap_or(error)
 }
 
-/// The node that an error about the field at a path is shown at.
+/// Returns the node whose place an error about this field shows.
 fn place_of<'a>(root: &'a Node, path: &[&str]) -> &'a Node {
     let (mut node, mut place) = (root, root);
     for step in path {

@@ -246,7 +246,7 @@ fn moving_an_object_is_seen_before_any_key_is_used() {
 }
 
 #[test]
-fn an_edit_that_leaves_bound_to_right_is_unreadable_and_names_the_data_key() {
+fn an_edit_behind_a_correct_bound_to_is_unreadable_and_names_the_data_key() {
     let ring = ring();
     let mut swapped = sealed(&ring);
     let token = swapped.spec.encrypted_data["PASSWORD"].clone();

@@ -72,7 +72,7 @@ pub(super) fn check(session: &Session, namespace: &Namespace, findings: &mut Fin
 
 enum Missing {
     Nothing,
-    /// The verb that the user lacks, and the needed verbs that it is one of.
+    /// The verb that the user lacks, and the [`Verbs`] that it belongs to.
     Verb(&'static str, &'static Verbs),
     /// The API server does not tell.
     Unknown,

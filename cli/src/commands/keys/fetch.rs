@@ -15,7 +15,7 @@ use crate::streams::Streams;
 
 const ONLY_IN_FILE: &str = "is a recovery key that the cluster does not publish; everything is sealed to it too";
 const REMOVE_OR_CONFIGURE: &str =
-    "remove the key from the file, unless it is yours; then name it in the configuration of the controller";
+    "if the key is yours, name it in the configuration of the controller; if it is not, remove it from the file";
 const EXAMPLES: &str = "\
 Examples:
   waxseal keys fetch prod --context admin@prod
@@ -44,7 +44,8 @@ pub(crate) struct FetchArguments {
     /// Accept the change of the key with this fingerprint. Repeatable
     #[arg(long, value_name = "FINGERPRINT", value_parser = super::parse_fingerprint, help_heading = "Output")]
     accept: Vec<String>,
-    /// Only compare: write nothing, and exit with 4 if the keys in the file would change
+    /// Only compare: write nothing, and exit with 4 if the keys in the file would change, or if the file has an Active
+    /// recovery key that the cluster does not publish
     #[arg(long, help_heading = "Output")]
     check: bool,
     #[command(flatten)]

@@ -218,7 +218,7 @@ impl KeyOwner {
 
     /// Requests a state for a key, unless its state is as strict already.
     pub(super) fn request(&self, key: &PublishedKey, state: KeyState) -> Result<(), CliError> {
-        // Nobody else requests a state in a folder between reading and writing.
+        // In a folder, the lock keeps others from requesting a state between reading and writing.
         let _lock = match self {
             Self::Folder(path) => Destination::at(path)?.lock()?,
             Self::Cluster(..) => None,

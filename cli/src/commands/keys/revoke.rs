@@ -70,7 +70,8 @@ fn revoke_in_keys_files(recipient: &Recipient, streams: &mut Streams) -> Result<
             Err(error) => errors.push(error),
         }
     }
-    if !is_known {
+    // A file that cannot be read or written may have the key.
+    if !is_known && errors.is_empty() {
         streams.say(&format!(
             "{id} is in no keys file that the nearest `.waxseal.yaml` names, from the current folder upwards"
         ));

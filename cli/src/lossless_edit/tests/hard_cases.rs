@@ -98,16 +98,16 @@ fn texts_that_cannot_be_edited_are_refused() {
         ("spec:\n  encryptedData: !!map\n    A: x\n", set(NAME, "new")),
         ("spec:\n  encryptedData:\n    A: x\n    A: x\n", set(NAME, "new")),
         ("spec:\n  encryptedData:\n    A: x\n  encryptedData:\n    A: x\n", remove(NAME)),
-        // Not a mapping, or not a scalar.
+        // Not a mapping, or not a string.
         ("spec:\n  encryptedData: [x]\n", set(NAME, "new")),
         ("spec:\n  encryptedData: text\n", set(NAME, "new")),
         ("spec:\n  encryptedData: \"{}\"\n", set(NAME, "new")),
         ("spec:\n  encryptedData:\n    A:\n    B: x\n", set(NAME, "new")),
-        // Explicit keys and tags in front of keys have no lines of their own.
+        // With `?` or a tag in front of a key, the line of the entry does not begin with the key.
         ("spec:\n  encryptedData:\n    ? A\n    : x\n    ? B\n    : y\n", remove(NAME)),
         ("spec:\n  encryptedData:\n    ? B\n    : x\n", set(NAME, "new")),
         ("spec:\n  encryptedData:\n    !!str A: x\n    B: y\n", remove(NAME)),
-        // A block scalar that keeps its line break is another value.
+        // With the header `|`, the new value would end with a line break.
         ("spec:\n  encryptedData:\n    A: |\n      x\n", set(NAME, "new")),
         // A comment that would become a line of the block scalar before the entry.
         ("spec:\n  encryptedData:\n    B: |-\n      x\n    A: y\n      # c\n    C: z\n", remove(NAME)),

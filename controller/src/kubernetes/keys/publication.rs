@@ -37,8 +37,8 @@ pub(super) struct Publication {
     events: Events,
     /// The keys that this program has made.
     made: BTreeSet<KeyId>,
-    /// For each key whose SealingKey this program has found or created: the state of the key at the first look that
-    /// found the SealingKey, or at its last creation.
+    /// The state that each key had when this program last created its SealingKey. If it has not created the SealingKey:
+    /// the state that the key had when this program first found the SealingKey.
     shown: BTreeMap<KeyId, KeyState>,
 }
 
@@ -68,16 +68,17 @@ impl Requests {
 }
 
 /// The keys that a SealingKey can belong to.
-pub(super) struct Accounts<'a> {
+pub(super) struct KnownKeys<'a> {
     pub(super) held: &'a [HeldKey],
     pub(super) recovery: &'a [PublishedKey],
     /// The number of broken identities.
     pub(super) broken: usize,
 }
 
-impl Accounts<'_> {
-    /// Whether a SealingKey belongs to one of the keys, or may belong to a broken identity.
-    fn include(&self, object: &Published) -> bool {
+impl KnownKeys<'_> {
+    /// Whether the SealingKey stays: it belongs to one of the keys, or it is Retired or Revoked and may belong to a broken
+    /// identity ([`must_be_removed`]).
+    fn account_for(&self, object: &Published) -> bool {
         match decode(object) {
             Some(published) => {
                 self.recovery.iter().any(|key| is_publication_of(&published, key))
@@ -178,7 +179,7 @@ impl Publication {
     /// that an attacker planted. A failure with one of them does not stop the others.
     pub(super) async fn remove_unaccounted(
         &mut self,
-        accounts: &Accounts<'_>,
+        known_keys: &KnownKeys<'_>,
         identities: &mut IdentitySecrets,
     ) -> Vec<KeyError> {
         let start = Instant::now();
@@ -192,9 +193,9 @@ impl Publication {
                     return failures;
                 }
             };
-            let unaccounted: Vec<_> = page.items.iter().filter(|object| !accounts.include(object)).collect();
+            let unaccounted: Vec<_> = page.items.iter().filter(|object| !known_keys.account_for(object)).collect();
             if !unaccounted.is_empty() {
-                failures.extend(self.remove_if_still_unaccounted(unaccounted, accounts.recovery, identities).await);
+                failures.extend(self.remove_if_still_unaccounted(unaccounted, known_keys.recovery, identities).await);
             }
             if start.elapsed() > LONGEST_REMOVAL {
                 // The watch reports the deletions, so the rest is looked at soon.
@@ -207,9 +208,10 @@ impl Publication {
         }
     }
 
-    /// Reads the identities once more before it deletes these SealingKeys. An identity is stored before its SealingKey is
-    /// created, so the identity of a SealingKey that was listed is there now, if it has one: another controller, or a
-    /// user who restores a backup, may have stored it after the last look.
+    /// Reads the identities once more before it deletes these SealingKeys. Since the last look, another controller, or a
+    /// user who restores a backup, may have stored an identity, and its SealingKey may have been created. An identity is
+    /// stored before its SealingKey is created, so this second read finds the identity of each listed SealingKey that has
+    /// one.
     async fn remove_if_still_unaccounted(
         &mut self,
         objects: Vec<&Published>,
@@ -222,9 +224,9 @@ impl Publication {
         };
         let broken = stored.broken.len();
         let held = stored.into_keys();
-        let accounts = Accounts { held: &held, recovery, broken };
+        let known_keys = KnownKeys { held: &held, recovery, broken };
         let mut failures = Vec::new();
-        for object in objects.into_iter().filter(|object| !accounts.include(object)) {
+        for object in objects.into_iter().filter(|object| !known_keys.account_for(object)) {
             failures.extend(self.remove(object).await.err());
         }
         failures

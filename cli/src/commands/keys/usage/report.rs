@@ -27,11 +27,11 @@ pub(super) enum UsageFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Current {
-    /// The value of these names has this ciphertext.
+    /// The value with the same namespace, name and data key has the same ciphertext.
     Same,
-    /// The value of these names has another ciphertext.
+    /// The value with the same namespace, name and data key has another ciphertext.
     Changed,
-    /// There is no value of these names.
+    /// There is no value with the same namespace, name and data key.
     Removed,
 }
 
