@@ -122,7 +122,7 @@ hint: run `waxseal keys fetch` without `--check`, and commit the file
     );
 }
 
-/// Whoever adds a recovery key to the file reads everything that is sealed from then on.
+/// The person who adds a recovery key to the file can read everything that is sealed from then on.
 #[test]
 fn a_recovery_key_that_only_the_file_has_stays_and_is_named() {
     let folder = Folder::with_key();

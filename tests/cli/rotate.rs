@@ -248,6 +248,19 @@ fn a_file_whose_wrap_for_a_cluster_is_broken_is_resealed_as_the_hint_says() {
     }
 }
 
+#[test]
+fn a_reseal_that_opens_nothing_fails() {
+    let folder = behind();
+    folder.write("db.yaml", seal(&folder, "db", &["--keys", "old.yaml"]));
+    let outcome = rotate(&folder, "db.yaml", &["--reseal"]).finish();
+    let error = "error: 1 of 1 SealedSecret is not up to date
+hint: `--reseal` needs identities that open every value: the lines above say what is missing
+";
+    assert!(outcome.stderr.ends_with(error), "{}", outcome.stderr);
+    assert!(outcome.stdout.ends_with("KeyMissing: the given identities do not open it\n"), "{}", outcome.stdout);
+    assert_eq!(outcome.status.code(), Some(3));
+}
+
 /// A pull request can take the wraps for a cluster out of a file.
 #[test]
 fn a_file_that_no_cluster_of_the_configuration_opens_is_found_by_check() {

@@ -276,6 +276,17 @@ fn of_two_runs_at_once_none_loses_the_value_of_the_other() {
 }
 
 #[test]
+fn a_lock_that_another_program_keeps_is_reported() {
+    let folder = folder_with("A: a long value");
+    let lock = fs::File::open(folder.path().join("db.yaml")).expect("a file");
+    lock.lock().expect("the lock");
+    let stderr = "error: db.yaml: another program holds the lock of this file
+hint: see if another waxseal hangs, and run the command again
+";
+    folder.waxseal(&SET_A).stdin("a new value").fails(1, stderr);
+}
+
+#[test]
 fn a_name_chooses_among_several_sealed_secrets() {
     let folder = folder_with("A: a long value");
     let [db, web] = ["db", "web"].map(|name| seal(&folder, &SECRET.replace("name: db", &format!("name: {name}"))));

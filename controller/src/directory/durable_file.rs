@@ -76,14 +76,17 @@ pub(super) fn update(path: &Path, content: &[u8], mode: u32) -> io::Result<bool>
     if is_same { Ok(false) } else { replace(path, content, mode).map(|()| true) }
 }
 
-/// Locks a regular file until the result is dropped; `None` if another program holds the lock or replaces the file.
-/// `waxseal keys … --keys-dir` holds the lock while it reads and replaces the published keys.
+/// Locks a regular file until the result is dropped; `None` if another program has just replaced the file. Fails with
+/// `WouldBlock` if another program holds the lock: `waxseal keys … --keys-dir` does so while it reads and replaces the
+/// published keys.
 pub(super) fn try_lock(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "another program holds its lock"));
+        }
         Err(TryLockError::Error(error)) => return Err(error),
     }
     let (locked, named) = (file.metadata()?, path.symlink_metadata()?);

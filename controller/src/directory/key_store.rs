@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -251,11 +252,15 @@ impl KeyStore {
     /// If the file differs, writes the public half of the keys, and the requests that wait for a broken identity. Does
     /// not overwrite a request that somebody has made since the file was read: this change causes the next pass.
     fn publish(&self, ring: &KeyRing, published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
-        // An error means that there is no file yet, or a file system without locks.
-        let lock = durable_file::try_lock(&self.published_path);
-        if lock.as_ref().is_ok_and(Option::is_none) {
-            return Ok(());
-        }
+        let lock = match durable_file::try_lock(&self.published_path) {
+            // The change causes the next pass.
+            Ok(None) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(failed_to("write", &self.published_path)(error));
+            }
+            // After another error there is no file yet, or the file system has no locks.
+            lock => lock,
+        };
         if self.read_published(&mut Problems::default()).is_none_or(|present| present != published) {
             return Ok(());
         }
@@ -399,7 +404,9 @@ mod tests {
         let lock = File::open(&published).expect("published");
         lock.lock().expect("the lock");
         add_key(&folder);
-        refresh(&mut store);
+        let (_, problems) = refresh(&mut store);
+        let said = format!("failed to write {}: another program holds its lock", published.display());
+        assert!(problems.failures.iter().any(|failure| failure.contains(&said)), "{:?}", problems.failures);
         assert_eq!(fs::read_to_string(&published).expect("published"), before);
         drop(lock);
         refresh(&mut store);
