@@ -2,6 +2,7 @@
 
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyRole, PublishedKey};
+use waxseal_shared::visible_text::escaped;
 
 use crate::error::CliError;
 
@@ -24,12 +25,21 @@ pub(crate) struct KnownCluster<'a> {
 /// can be in the files of several clusters, so it does not show which of them the object is for. It is enough if one of
 /// the files with this recovery key has a key among the recipients. A wrap for a key that no file has is refused,
 /// unless the key is a recipient itself.
+///
+/// Also refuses a value of `--drop-cluster` that is neither a name in `clusters` nor a key id.
 pub(crate) fn check<'k>(
     wraps: impl IntoIterator<Item = &'k KeyId>,
     clusters: &[KnownCluster<'_>],
     chosen: &[KeyId],
     dropped: &[String],
 ) -> Result<(), CliError> {
+    if let Some(unknown) = dropped.iter().find(|name| !is_known(name, clusters)) {
+        let names: Vec<_> = clusters.iter().map(|cluster| cluster.name).collect();
+        let error =
+            CliError::usage(format!("`--drop-cluster {}` names neither a cluster nor a key id", escaped(unknown)));
+        let hint = format!("the clusters are: {}", names.join(", "));
+        return Err(if names.is_empty() { error } else { error.with_hint(hint) });
+    }
     let is_dropped = |name: &str| dropped.iter().any(|dropped| dropped == name);
     let mut missing: Vec<Missing<'_>> = Vec::new();
     for id in wraps {
@@ -45,6 +55,10 @@ pub(crate) fn check<'k>(
         None => Ok(()),
         Some(first) => Err(refusal(first, &missing)),
     }
+}
+
+fn is_known(name: &str, clusters: &[KnownCluster<'_>]) -> bool {
+    clusters.iter().any(|cluster| cluster.name == name) || KeyId::parse(name).is_ok()
 }
 
 /// Somebody who can read a value now, and would not be able to read the new value.
@@ -186,10 +200,22 @@ mod tests {
         let wraps = [&keys.prod[0], &keys.staging[1], &keys.staging[0]];
         let expected = refused("staging", "seal to staging too, or pass `--drop-cluster staging`");
         assert_eq!(keys.check(&wraps, &[&keys.prod[0]], &[]), expected);
-        assert_eq!(keys.check(&wraps, &[&keys.prod[0]], &["stagin"]), expected);
+        assert_eq!(keys.check(&wraps, &[&keys.prod[0]], &["prod"]), expected);
         assert_eq!(keys.check(&wraps, &[&keys.prod[0]], &["staging"]), Ok(()));
         let expected = refused("prod, staging", "seal to prod too, or pass `--drop-cluster prod`");
         assert_eq!(keys.check(&wraps, &[&keys.stranger], &[]), expected);
+    }
+
+    #[test]
+    fn a_dropped_name_is_that_of_a_cluster_or_a_key_id() {
+        let keys = Keys::new();
+        let prod = &keys.prod[0];
+        let unknown = "error: `--drop-cluster stagin` names neither a cluster nor a key id\n\
+                       hint: the clusters are: prod, staging";
+        assert_eq!(keys.check(&[prod], &[prod], &["stagin"]), Err(unknown.to_owned()));
+        assert_eq!(keys.check(&[prod], &[prod], &["staging", "k0123456789abcdef"]), Ok(()));
+        let error = check(&[], &[], &[], &["prod".to_owned()]).expect_err("no cluster").to_string();
+        assert_eq!(error, "error: `--drop-cluster prod` names neither a cluster nor a key id");
     }
 
     #[test]

@@ -152,9 +152,12 @@ fn decode(object: SealedSecret, place: &str, index: ObjectIndex, format: Format)
     match Sealed::decode(&object) {
         Ok(sealed) => Ok(SealedObject { place: place.to_owned(), index, format, object, sealed }),
         Err(error) => {
-            let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
             let name = object.metadata.name.as_deref().unwrap_or_default();
             let reason = error.reason();
+            let Some(namespace) = &object.metadata.namespace else {
+                let refused = CliError::refused(format!("{name}: {reason}: metadata.namespace: missing")).at(place);
+                return Err(refused.with_hint("write the namespace of its values into the manifest"));
+            };
             Err(CliError::refused(format!("{namespace}/{name}: {reason}: {error}")).at(place))
         }
     }

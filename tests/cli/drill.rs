@@ -78,3 +78,13 @@ fn a_drill_needs_an_identity_and_reads_stdin_once() {
     let twice = folder.waxseal(&["drill", "-", "--identity", "-"]);
     twice.fails(2, "error: `-` names stdin twice, and stdin can be read only once\n");
 }
+
+#[test]
+fn a_drill_that_finds_no_sealed_secret_fails() {
+    let folder = folder();
+    folder.write("plain/config.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
+    let stderr = "0 of 0 SealedSecrets opened, with all values\n\
+                  error: no SealedSecret in these paths: nothing was tried\n\
+                  hint: name the folders with the sealed files\n";
+    folder.waxseal(&["drill", "plain", "--identity", "recovery.key"]).fails(4, stderr);
+}

@@ -99,6 +99,16 @@ fn a_malformed_sealed_secret_and_an_input_without_any_are_refused() {
     folder.waxseal(&["inspect", "-"]).stdin("kind: ConfigMap\n").fails(3, "error: <stdin>: no SealedSecret in it\n");
 }
 
+#[test]
+fn a_sealed_secret_without_a_namespace_is_refused() {
+    let folder = Folder::with_key();
+    let (sealed, _) = sealed_in(&folder);
+    let without = sealed.replacen("\n  namespace: shop\n", "\n", 1);
+    let stderr = "error: <stdin>:1: db: Malformed: metadata.namespace: missing\n\
+                  hint: write the namespace of its values into the manifest\n";
+    folder.waxseal(&["inspect", "-"]).stdin(without).fails(3, stderr);
+}
+
 fn secret(name: &str) -> String {
     format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: shop}}\nstringData: {{A: x}}\n")
 }

@@ -594,6 +594,13 @@ fn hostile_files_are_refused_within_bounds_and_stay_as_they_are() {
 }
 
 #[test]
+fn a_check_that_finds_no_sealed_secret_says_so() {
+    let folder = behind();
+    folder.write("plain/config.yaml", OTHER);
+    says(check(&folder, "plain"), "", "no SealedSecret in these paths: nothing was compared\n");
+}
+
+#[test]
 fn a_check_that_cannot_read_a_file_has_found_something() {
     let folder = behind();
     folder.write("apps/bad.yaml", "a: [\n");

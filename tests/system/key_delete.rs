@@ -35,6 +35,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_own_cluster("key_delete::a_key_goes_when_nothing_needs_it_any_more", life),
         Test::on_own_cluster("key_delete::a_controller_that_does_not_run_is_finished_later", absent),
         Test::on_own_cluster("key_delete::an_identity_that_was_restored_meanwhile_stays", restored),
+        Test::on_own_cluster("key_delete::a_second_secret_with_the_identity_is_named", copied),
         Test::on_own_cluster("key_delete::a_killed_delete_is_finished_by_the_next_one", killed),
     ]
 }
@@ -270,6 +271,24 @@ async fn restored(context: &Context, cluster: &Cluster) -> TestResult {
     deletion.until_retired_with_backup(&key, "old").await?;
     deletion.until(&key, 0, "").await?;
     assert!(deletion.identity("old").await?.is_none() && deletion.published(&key).await?.is_none());
+    Ok(())
+}
+
+/// Two Secrets hold the identity. The status of the SealingKey names one of them after the other.
+async fn copied(context: &Context, cluster: &Cluster) -> TestResult {
+    let deletion = Deletion::begin_with_rights(context, cluster).await?;
+    let key = deletion.add_retired("old").await?;
+    let identities = &deletion.fleet.keys.identities;
+    let mut copy = identities.get("old").await?;
+    (copy.metadata.uid, copy.metadata.resource_version) = (None, None);
+    copy.metadata.name = Some("older".to_owned());
+    identities.create(&PostParams::default(), &copy).await?;
+    let end = "error: context prod: the identity Secret older has the identity, too\n\
+               hint: run the command again: it deletes this Secret\n";
+    deletion.until(&key, 3, end).await?;
+    assert!(deletion.identity("old").await?.is_none() && deletion.identity("older").await?.is_some());
+    deletion.until(&key, 0, "").await?;
+    assert!(deletion.identity("older").await?.is_none() && deletion.published(&key).await?.is_none());
     Ok(())
 }
 

@@ -9,14 +9,16 @@ use std::process::Command;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, PostParams};
+use serde_json::{Value, json};
 use waxseal_shared::sealing_key::{KeyState, SealingKey};
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
+use crate::controllers::until_warned;
 use crate::key_namespace::{Keys, Seen, TYPE, new_identity, secret};
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{DEADLINE, create, opaque, run, with_reason};
+use crate::sealing::{DEADLINE, create, opaque, patch, run, with_reason};
 
 use Deleted::{Identity, Published};
 use Key::{Primary, Retired, Revoked};
@@ -29,6 +31,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_own_cluster("key_deletion::what_is_deleted_while_no_controller_runs", async |context, cluster| {
             all_cases(context, cluster, Running::No).await
         }),
+        Test::on_own_cluster("key_deletion::a_key_whose_identity_secret_is_being_deleted_is_replaced", finalized),
         Test::on_own_cluster("key_deletion::an_older_identity_secret_brings_no_revoked_key_back", older),
     ]
 }
@@ -202,6 +205,28 @@ async fn older(context: &Context, cluster: &Cluster) -> TestResult {
     installation.until_published(ALL, 0).await?;
     with_reason(&installation.namespace, "revoked", "KeyRevoked").await?;
     assert_eq!(Seen::assert_none_relaxed(&seen), 1);
+    Ok(())
+}
+
+/// A finalizer keeps the identity Secret of the primary. A new key becomes the primary; the old one still opens.
+async fn finalized(context: &Context, cluster: &Cluster) -> TestResult {
+    let (installation, controller) = Installation::start(context, cluster).await?;
+    let (identities, key) = (&installation.keys.identities, &installation.ids[&Primary]);
+    let name = Primary.secret();
+    patch(identities, name, json!({"metadata": {"finalizers": ["example.com/hold"]}})).await?;
+    let seen = Seen::follow(installation.keys.published.clone()).await?;
+    identities.delete(name, &DeleteParams::default()).await?;
+    installation.keys.until_published(key, KeyState::Retired).await?;
+    let said = format!(
+        "the identity Secret {name} is being deleted, and its finalizers keep it: the key {key} is not used for new \
+         values, and opens nothing any more when the Secret is gone"
+    );
+    until_warned(&controller, &said).await?;
+    Seen::assert_always_active(&seen);
+    with_reason(&installation.namespace, "primary", "Materialised").await?;
+    patch(identities, name, json!({"metadata": {"finalizers": Value::Null}})).await?;
+    installation.until_published(&[Revoked, Retired], 1).await?;
+    with_reason(&installation.namespace, "primary", "KeyMissing").await?;
     Ok(())
 }
 

@@ -18,7 +18,8 @@ use crate::workers;
 /// Try whether an identity opens every SealedSecret.
 ///
 /// For recovery keys: only opening proves that their wraps are good. Opens all values, shows none, and writes nothing.
-/// Prints each SealedSecret that does not open, and exits with 4 if there is one, or if a manifest cannot be read.
+/// Prints each SealedSecret that does not open, and exits with 4 if there is one, if a manifest cannot be read, or if
+/// there is no SealedSecret.
 #[derive(Args)]
 #[command(after_help = "Example:\n  waxseal drill apps/ --identity recovery.key")]
 pub(crate) struct DrillArguments {
@@ -94,6 +95,10 @@ fn report(format: ReportFormat, total: Tried, streams: &mut Streams) -> Result<(
     let opened = objects - unopened.len();
     streams.say(&format!("{} of {} opened, with all values", opened, counted(objects, "SealedSecret")));
     errors = errors.into_iter().map(|error| error.with_kind(Kind::Found)).collect();
+    if objects == 0 && errors.is_empty() {
+        let error = CliError::new(Kind::Found, "no SealedSecret in these paths: nothing was tried");
+        errors.push(error.with_hint("name the folders with the sealed files"));
+    }
     if !unopened.is_empty() {
         let all = counted(objects, "SealedSecret");
         let count = unopened.len();

@@ -288,10 +288,12 @@ impl RotateArguments {
         }
         let objects = counted(total.objects, "SealedSecret");
         let waiting = total.waiting.len();
+        let mut errors = total.errors;
         if !self.check {
             streams.say(&format!("changed {} of {objects} in {}", total.changed, counted(files, "file")));
+        } else if total.objects == 0 && errors.is_empty() {
+            streams.say("no SealedSecret in these paths: nothing was compared");
         }
-        let mut errors = total.errors;
         if self.check {
             errors = errors.into_iter().map(|error| error.with_kind(Kind::Found)).collect();
         }

@@ -153,6 +153,7 @@ impl KeySource {
         let identities = identities::by_key(&stored);
         self.show_in_metrics(broken_count, &identities);
         problems.obstacles.extend(stored.broken.iter().cloned());
+        problems.obstacles.extend(stored.held.iter().filter_map(|(_, version)| version.deletion()));
         let succession = self.succession(&stored, &requests, now);
         self.next_renewal = succession.next_renewal();
         let unwritten = self.write_states(&mut stored, &succession, problems).await;

@@ -75,11 +75,7 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     }
     owner.delete_identity(found_now)?;
     if owner.confirms() {
-        let gone = arguments.owner.wait_until(&owner, &format!("remove the SealingKey {}", arguments.key), |keys| {
-            keys.iter().all(|found| found.key.recipient != key.recipient).then_some(())
-        });
-        let hint = "the identity is deleted: start the controller, or see in its log why it keeps the SealingKey";
-        gone.map_err(|error| error.with_hint(hint))?;
+        wait_for_removal(&arguments.owner, &owner, found_now)?;
     }
     match owner {
         KeyOwner::Cluster(..) => {
@@ -88,6 +84,26 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
         KeyOwner::Folder(_) => streams.say(&format!("deleted {}", arguments.key)),
     }
     Ok(())
+}
+
+/// Waits until the controller has removed the SealingKey. Fails if another Secret holds the identity, too.
+fn wait_for_removal(arguments: &OwnerArguments, owner: &KeyOwner, deleted: &OwnedKey) -> Result<(), CliError> {
+    let id = deleted.key.recipient.key_id();
+    let remaining = arguments.wait_until(owner, &format!("remove the SealingKey {id}"), |keys| {
+        let Some(found) = keys.iter().find(|found| found.key.recipient == deleted.key.recipient) else {
+            return Some(None);
+        };
+        let other = found.identity_secret().filter(|secret| deleted.identity_secret() != Some(secret));
+        other.map(|secret| Some(secret.name.clone()))
+    });
+    let hint = "the identity is deleted: start the controller, or see in its log why it keeps the SealingKey";
+    match remaining.map_err(|error| error.with_hint(hint))? {
+        None => Ok(()),
+        Some(name) => {
+            let text = format!("the identity Secret {} has the identity, too", escaped(&name));
+            Err(CliError::refused(text).at(owner.place()).with_hint("run the command again: it deletes this Secret"))
+        }
+    }
 }
 
 /// Refuses a key that is Active, and a key whose state the controller has not confirmed. Also refuses the key if all

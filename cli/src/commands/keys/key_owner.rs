@@ -11,7 +11,7 @@ use serde_json::Value;
 use waxseal_shared::key_life::primary;
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::Namespace;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey};
+use waxseal_shared::sealing_key::{IdentitySecretReference, KeyRole, KeyState, PublishedKey, SealingKey};
 use waxseal_shared::visible_text::{escaped, visible_path};
 
 use crate::cluster::{ClusterArguments, RUN_WITHOUT_PROXY, RequestOutcome, Session};
@@ -196,8 +196,7 @@ impl KeyOwner {
     pub(super) fn delete_identity(&self, found: &OwnedKey) -> Result<(), CliError> {
         match self {
             Self::Cluster(session, namespace) => {
-                let status = found.object.as_ref().and_then(|object| object.status.as_ref());
-                let Some(secret) = status.and_then(|status| status.identity_secret.as_ref()) else {
+                let Some(secret) = found.identity_secret() else {
                     let text =
                         format!("{}: its status does not name its identity Secret", found.key.recipient.key_id());
                     let error = CliError::new(Kind::NoCluster, text).at(self.place());
@@ -257,6 +256,11 @@ impl OwnedKey {
     /// The state that the controller confirms: the identity Secret has this state, and the controller acts on it.
     pub(super) fn confirmed(&self) -> Option<KeyState> {
         self.object.as_ref()?.status.as_ref()?.state
+    }
+
+    /// The Secret with the identity, as the controller says.
+    pub(super) fn identity_secret(&self) -> Option<&IdentitySecretReference> {
+        self.object.as_ref()?.status.as_ref()?.identity_secret.as_ref()
     }
 }
 

@@ -39,6 +39,21 @@ pub(super) struct IdentityVersion {
     stored: StoredIdentity,
     resource_version: String,
     is_immutable: bool,
+    is_being_deleted: bool,
+}
+
+impl IdentityVersion {
+    /// What to tell the operator if the Secret is being deleted.
+    pub(super) fn deletion(&self) -> Option<String> {
+        let name = &self.stored.secret.name;
+        self.is_being_deleted.then(|| {
+            format!(
+                "the identity Secret {name} is being deleted, and its finalizers keep it: the key {} is not used for new \
+                 values, and opens nothing any more when the Secret is gone",
+                self.key
+            )
+        })
+    }
 }
 
 /// Where the identity of each key is stored. If several Secrets hold an identity, the first by name counts, and the
@@ -77,6 +92,9 @@ impl IdentitySecrets {
     }
 
     /// Reads the identities. A broken one gets an Event, and no other while it stays broken in the same way.
+    ///
+    /// A key whose Secret is being deleted is at least Retired: a deletion cannot be taken back, and what is sealed to
+    /// the key would be lost with it.
     pub(super) async fn read(&mut self, now: Timestamp) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let params = ListParams::default().fields(OF_OUR_TYPE);
         let secrets = ask("list the identity Secrets", self.secrets.list(&params)).await?;
@@ -86,13 +104,18 @@ impl IdentitySecrets {
             let (metadata, is_immutable) = (take(&mut secret.metadata), secret.immutable.unwrap_or_default());
             let mut identity = stored_identity(&metadata, now);
             match identity_secret::decode(secret, now) {
-                Ok(key) => {
+                Ok(mut key) => {
+                    let is_being_deleted = metadata.deletion_timestamp.is_some();
+                    if is_being_deleted {
+                        key.tighten(KeyState::Retired);
+                    }
                     if !is_backed_up_in(key.published().state, &metadata) {
                         identity.last_backup = None;
                     }
                     let resource_version = metadata.resource_version.unwrap_or_default();
                     let id = key.key_id().clone();
-                    let version = IdentityVersion { key: id, stored: identity, resource_version, is_immutable };
+                    let version =
+                        IdentityVersion { key: id, stored: identity, resource_version, is_immutable, is_being_deleted };
                     stored.held.push((key, version));
                 }
                 Err(error) => {
