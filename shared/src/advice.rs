@@ -64,9 +64,10 @@ pub fn for_ready(reason: Reason) -> Advice {
         ),
         Reason::ForeignOwner => (
             "a Secret of that name exists and does not belong to this SealedSecret, so the controller never touches it",
-            "to hand the Secret over, run `kubectl label secret NAME -n NAMESPACE waxseal.dev/secret=owned`: the \
-             controller then replaces its content. If the message says that another controller or SealedSecret owns \
-             the Secret, delete this owner with `--cascade=orphan` first. Or give one of the two another name",
+            "to hand the Secret over, run `kubectl label secret NAME -n NAMESPACE --overwrite \
+             waxseal.dev/secret=owned`: the controller then replaces its content. If the message says that another \
+             controller or SealedSecret owns the Secret, delete this owner with `--cascade=orphan` first. Or give one \
+             of the two another name",
         ),
         Reason::TypeForbidden => (
             "the template has a type, a label or an annotation that Waxseal gives to no Secret",

@@ -17,8 +17,8 @@ pub const IDENTITY_TYPE: &str = "waxseal.dev/sealing-key";
 /// The annotation of an identity Secret with the time at which `waxseal keys backup` last wrote the identity into a
 /// backup (RFC 3339, UTC, whole seconds).
 pub const BACKED_UP_ANNOTATION: &str = "waxseal.dev/backed-up-at";
-/// The annotation of an identity Secret with the state that the key has in its last backup. A backup in another state
-/// than the present one does not count: a restore would bring the old state back.
+/// The annotation of an identity Secret with the state that its key has in the last backup. If the key has another
+/// state now, the backup does not count: a restore would bring the old state back.
 pub const BACKED_UP_STATE_ANNOTATION: &str = "waxseal.dev/backed-up-state";
 /// The field manager of every write to the API server (Kubernetes, "Server-Side Apply").
 pub const FIELD_MANAGER: &str = "waxseal";

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn the_data_of_a_key_reads_back() {
         let mut key = key(KeyKind::Hybrid, 1);
         key.tighten(KeyState::Retired);
         let data = BTreeMap::from(data(&key));

@@ -39,10 +39,10 @@ pub struct BackedUpKey {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyBackupError {
-    /// Its first line is another one.
+    /// Its first line is not that of a backup.
     #[error("its first line is not \"{HEAD}{VERSION}\"")]
     Head,
-    /// A later waxseal wrote it.
+    /// A newer version of Waxseal wrote it.
     #[error("it has a version that this waxseal does not know")]
     Version,
     /// A document is not a valid manifest.

@@ -251,7 +251,8 @@ impl StrictestStates {
     }
 }
 
-/// Whether a published key is this held key, with its role and creation time, in any state.
+/// Whether two keys have the same recipient, role and creation time. Their states may differ: a published state is a
+/// request.
 pub fn is_publication_of(published: &PublishedKey, held: &PublishedKey) -> bool {
     published.recipient == held.recipient && published.role == held.role && published.created_at == held.created_at
 }
@@ -307,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_was_made_in_the_past() {
+    fn a_backup_time_lies_between_1970_and_ten_minutes_from_now() {
         let read = |text| backup_time(text, now());
         assert_eq!(read("2026-11-21T13:00:00+01:00"), Some(now()));
         assert_eq!(read("2026-11-21T12:10:00Z"), Some(time("2026-11-21T12:10:00Z")));

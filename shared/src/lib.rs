@@ -19,7 +19,7 @@
 //! # Wiping
 //!
 //! Types that own a secret ([`secret::SecretBytes`], [`format::Dek`], [`key::Identity`],
-//! [`key::Passphrase`]) wipe it when they are dropped, and print nothing. Work with keys ends with wiping
+//! [`key::Passphrase`]) wipe it when they are dropped, and never print it. Work with keys ends with wiping
 //! the stack that it used. All other memory that held a secret, such as the text and the tree of a
 //! manifest and what libraries copied, is wiped by the allocator when it is freed: a program that uses
 //! this crate sets such an allocator, as `waxseal` and `waxseal-controller` do.

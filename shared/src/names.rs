@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn data_keys_never_leave_their_folder() {
+    fn data_keys_are_safe_as_file_names() {
         for good in ["a", ".dockerconfigjson", "tls.crt", "A_B-c.d", "a..b", &"x".repeat(253)] {
             assert!(DataKey::parse(good).is_ok(), "{good}");
         }

@@ -115,7 +115,7 @@ impl Existing {
     pub fn of(secret: ExistingSecret, object: &SealedSecret) -> Self {
         let name = object.metadata.name.as_deref().unwrap_or_default();
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        let label = format!("kubectl label secret {name} -n {namespace} {MARK_LABEL}={MARK_OWNED}");
+        let label = format!("kubectl label secret {name} -n {namespace} --overwrite {MARK_LABEL}={MARK_OWNED}");
         match &secret.controller {
             Controller::Other => Existing::Foreign(format!(
                 "a Secret of this name exists and another controller owns it, so Waxseal does not change it. To hand \
@@ -126,8 +126,8 @@ impl Existing {
                     .to_owned(),
             ),
             _ if secret.labels.get(MARK_LABEL).is_none_or(|mark| mark != MARK_OWNED) => Existing::Foreign(format!(
-                "a Secret of this name exists without the label of Waxseal, so Waxseal does not change it. To hand the \
-                 Secret over to Waxseal, run: {label}"
+                "a Secret of this name exists without the label {MARK_LABEL}={MARK_OWNED}, so Waxseal does not change \
+                 it. To hand the Secret over to Waxseal, run: {label}"
             )),
             Controller::None | Controller::SealedSecret { .. } => Existing::Ours(Box::new(secret)),
         }
@@ -183,12 +183,13 @@ fn decide(
 fn with_remedy(refusal: &Refusal) -> String {
     let remedy = match refusal.reason() {
         Reason::KeyRevoked => {
-            "; the Secret stays as it is. Change the values and seal them again. To keep the values, run this with the \
-             identity of a recovery key: waxseal rotate --reseal --identity FILE"
+            "; the Secret stays as it is. Change the values and seal them again. To keep the values, seal them again \
+             with a recovery key: waxseal rotate PATH --reseal --identity FILE, where PATH is the sealed file and FILE \
+             the identity file of the recovery key"
         }
         Reason::KeyMissing => {
-            "; seal the values again for this cluster, or add a wrap for its key: waxseal rotate --to CLUSTER \
-             --identity FILE, where FILE is the identity of a recovery key"
+            "; seal the values again for this cluster, or add a wrap for its key: waxseal rotate PATH --to CLUSTER \
+             --identity FILE, where PATH is the sealed file and FILE the identity file of a recovery key"
         }
         _ => "",
     };

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -289,23 +288,8 @@ fn room_for_offers(object: &SealedSecret) -> usize {
 
 /// The length of plain data as JSON.
 fn json_length(data: &impl Serialize) -> usize {
-    struct Length(usize);
-    impl io::Write for Length {
-        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-            self.0 += text.len();
-            Ok(text.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut length = Length(0);
-    match serde_json::to_writer(&mut length, data) {
-        Ok(()) => length.0,
-        // Writing fails only for a map with a key that is not a string.
-        Err(_) => MAX_OBJECT_BYTES,
-    }
+    // Writing fails only for a map with a key that is not a string.
+    serde_json::to_vec(data).map_or(MAX_OBJECT_BYTES, |text| text.len())
 }
 
 /// Returns the offered wraps that can be added to an object: each is for one of these recipients, and its envelope has
@@ -351,7 +335,8 @@ fn commitment_text(envelope: &Envelope) -> String {
     BASE64_STANDARD.encode(envelope.commitment.as_bytes())
 }
 
-/// Whether an envelope can have a wrap for this recipient: all its wraps are of one kind, and there are at most 16.
+/// Whether an envelope can get a wrap for this recipient: its wraps are of the recipient's kind, and there are fewer
+/// than 16.
 fn can_have_wrap_for(envelope: &Envelope, recipient: &Recipient) -> bool {
     kind_of(envelope) == Some(recipient.kind()) && envelope.wraps.len() < MAX_WRAPS
 }

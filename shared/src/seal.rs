@@ -135,9 +135,6 @@ pub fn seal_values(
 
 fn check_recipients(recipients: &[Recipient]) -> Result<(), SealError> {
     let first = recipients.first().ok_or(SealError::NoRecipients)?;
-    if recipients.len() > MAX_WRAPS {
-        return Err(SealError::TooManyRecipients);
-    }
     if recipients.iter().any(|recipient| recipient.kind() != first.kind()) {
         return Err(SealError::MixedRecipients);
     }
@@ -146,6 +143,10 @@ fn check_recipients(recipients: &[Recipient]) -> Result<(), SealError> {
         if by_id.insert(recipient.key_id(), recipient).is_some_and(|other| other != recipient) {
             return Err(SealError::SameKeyId(recipient.key_id().clone()));
         }
+    }
+    // A recipient that is given twice counts once (FORMAT.md §8).
+    if by_id.len() > MAX_WRAPS {
+        return Err(SealError::TooManyRecipients);
     }
     Ok(())
 }
@@ -231,6 +232,8 @@ mod tests {
         assert_eq!(check(&secret, &[]), Err(SealError::NoRecipients));
         assert_eq!(check(&secret, &classic[..16]), Ok(()));
         assert_eq!(check(&secret, &classic), Err(SealError::TooManyRecipients));
+        let with_one_twice = [&classic[..16], &classic[..1]].concat();
+        assert_eq!(check(&secret, &with_one_twice), Ok(()));
         let mixed = [&classic[..1], &recipients(KeyKind::Hybrid, 1)].concat();
         assert_eq!(check(&secret, &mixed), Err(SealError::MixedRecipients));
         let sealed = seal(&secret, &namespace(), Scope::Strict, &mixed, &mut randomness::system());

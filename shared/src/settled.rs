@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_key_ends_what_it_opened_and_what_it_proved() {
+    fn a_record_does_not_hold_after_its_key_is_revoked() {
         let (mut revoked, other) = (held(KeyState::Active), held(KeyState::Active));
         let again = Identity::parse(&revoked.identity().expose()).expect("its own text");
         let active = HeldKey::new(again, KeyRole::Cluster, Timestamp::UNIX_EPOCH, KeyState::Active);

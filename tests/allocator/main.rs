@@ -12,11 +12,11 @@ use zeroizing_alloc::ZeroAlloc;
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
-/// Less than what the system's allocator gives back to the kernel at once, and no size that others
-/// ask for.
+/// Less than the size that the system's allocator gives back to the kernel at once, and a size that no other code asks
+/// for.
 const BYTES: usize = 12_345;
 const SECRET: u8 = 0xa7;
-/// More in a row than chance puts there.
+/// A run of these bytes that is too long to be there by chance.
 const TRACE: [u8; 16] = [SECRET; 16];
 
 /// A buffer full of the secret, and its address.
@@ -26,8 +26,8 @@ fn filled() -> (Vec<u8>, u64) {
     (buffer, address)
 }
 
-/// Whether the secret is at an address, in memory that may have been freed. Asks for no memory, which
-/// could be that.
+/// Whether the secret is at an address, in memory that may have been freed. Allocates nothing: an allocation could
+/// reuse this memory.
 fn shows(address: u64) -> bool {
     let memory = File::open("/proc/self/mem").expect("Linux");
     let mut bytes = [0; BYTES];

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use waxseal_shared::key::{Identity, KeyKind};
 use waxseal_shared::randomness;
 
-use crate::{KUBECONFIG, controller};
+use crate::{controller, kubeconfig};
 
 #[track_caller]
 fn assert_fails(arguments: &[&str], message: &str) {
@@ -32,19 +32,16 @@ fn outside_a_cluster_a_context_or_kubeconfig_is_required() {
 
 #[test]
 fn a_port_in_use_is_an_error_with_the_address() {
-    let folder = TempDir::new().expect("a folder");
-    let kubeconfig = folder.path().join("kubeconfig");
-    fs::write(&kubeconfig, KUBECONFIG).expect("written");
+    let (_folder, kubeconfig) = kubeconfig();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("it is bound").to_string();
-    let kubeconfig = kubeconfig.to_str().expect("a plain path");
     let message = format!(
         "failed to listen on {address} (--listen and --metrics-listen choose other addresses): Address already in use (os \
          error 98)"
     );
     for (taken, free) in [("--listen", "--metrics-listen"), ("--metrics-listen", "--listen")] {
         let ports = [taken, &address, free, "127.0.0.1:0"];
-        let cluster = ["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead"];
+        let cluster = ["kubernetes", "--kubeconfig", &kubeconfig, "--context", "dead"];
         assert_fails(&[&cluster[..], &ports].concat(), &message);
     }
 }
@@ -63,11 +60,8 @@ fn outside_a_cluster_it_listens_on_loopback_by_default() {
 
 /// Starts a controller with these arguments outside of any cluster; returns the first line of its log.
 fn first_line(arguments: &[&str]) -> serde_json::Value {
-    let folder = TempDir::new().expect("a folder");
-    let kubeconfig = folder.path().join("kubeconfig");
-    fs::write(&kubeconfig, KUBECONFIG).expect("written");
-    let kubeconfig = kubeconfig.to_str().expect("a plain path");
-    let cluster = ["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead"];
+    let (_folder, kubeconfig) = kubeconfig();
+    let cluster = ["kubernetes", "--kubeconfig", &kubeconfig, "--context", "dead"];
     let mut child = controller(&cluster).args(arguments).spawn().expect("the program runs");
     let mut line = String::new();
     BufReader::new(child.stderr.take().expect("stderr is piped")).read_line(&mut line).expect("a log");
@@ -146,7 +140,10 @@ fn a_namespace_that_cannot_exist_is_refused() {
         let expected = "for '--namespaces <NAMESPACE>': a namespace must be 1 to 63 lower-case letters";
         assert!(output.status.code() == Some(2) && stderr.contains(expected), "{stderr}");
     }
-    let mut with_variable = controller(&["kubernetes"]);
-    let output = with_variable.env("WAXSEAL_NAMESPACES", "").output().expect("the program runs");
-    assert_eq!(output.status.code(), Some(2), "an empty variable does not mean all namespaces");
+    let output = controller(&["kubernetes", "--key-namespace", "a/../b"]).output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(2));
+    for variable in ["WAXSEAL_NAMESPACES", "WAXSEAL_KEY_NAMESPACE"] {
+        let output = controller(&["kubernetes"]).env(variable, "").output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(2), "an empty variable does not mean the default");
+    }
 }

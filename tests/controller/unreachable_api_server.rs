@@ -1,24 +1,19 @@
 //! `waxseal-controller kubernetes` without an API server to reach.
 
-use std::fs;
 use std::io::Read;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 use waxseal_tests::waiting;
 
-use crate::{KUBECONFIG, controller};
+use crate::{controller, kubeconfig};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 #[test]
 fn sigterm_ends_a_controller_that_waits_for_the_api_server() {
-    let folder = TempDir::new().expect("a folder");
-    let kubeconfig = folder.path().join("kubeconfig");
-    fs::write(&kubeconfig, KUBECONFIG).expect("written");
-    let kubeconfig = kubeconfig.to_str().expect("a plain path");
-    let cluster = ["kubernetes", "--kubeconfig", kubeconfig, "--context", "dead"];
+    let (_folder, kubeconfig) = kubeconfig();
+    let cluster = ["kubernetes", "--kubeconfig", &kubeconfig, "--context", "dead"];
     let ports = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
     let mut child = controller(&cluster).args(ports).spawn().expect("the program runs");
     let mut stderr = child.stderr.take().expect("stderr is piped");

@@ -1,4 +1,4 @@
-//! Manifests at and past every limit: named in bounded time and memory, and in nobody's way.
+//! Manifests at and beyond every limit. The controller refuses them in bounded time and memory, and keeps all Secrets.
 
 use std::fs;
 
@@ -6,9 +6,10 @@ use crate::machine::{Machine, secret};
 
 const MIB: usize = 1 << 20;
 const VALUE: &str = "hunter2-hunter2";
-const SPLIT_THE_LIST: &str = " (write the items of a list as documents of their own, as `jq -c '.items[]'` does)";
+const SPLIT_THE_LIST: &str =
+    " (if this is a list, write its items as documents of their own, as `jq -c '.items[]'` does)";
 
-/// Each of these manifests is refused with exactly this, and what was materialised stays.
+/// Asserts that the controller refuses a manifest with exactly this message, and keeps the materialised Secret.
 #[track_caller]
 fn assert_refused(machine: &Machine, text: impl AsRef<[u8]>, message: &str) {
     machine.write_manifest("bad.yaml", text);
@@ -48,7 +49,7 @@ fn a_hostile_file_is_refused() {
         ("---\n".repeat(31 * MIB / 4).into(), format!(":10001:1{too_many}")),
         ("{}".repeat(31 * MIB / 2).into(), format!(":1:20001{too_many}")),
         ("[".repeat(7 * MIB).into(), ":1:256: nested too deeply".to_owned()),
-        (dense.repeat(160).into(), ":42:1: a stream of more than 2000000 values is not read (split it into several streams)".to_owned()),
+        (dense.repeat(160).into(), ":42:1: a stream of more than 2000000 keys and values is not read (split it into several streams)".to_owned()),
         ([&vec![b'x'; 31 * MIB][..], b"\xff"].concat(), ": failed to read it: not UTF-8".to_owned()),
         (format!("{other}a0: &a0 x\n{bomb}").into(), ":17:9: a0: anchors are not allowed (put a value that begins with & or * in quotes, or write the value out at each place)".to_owned()),
         (

@@ -1,4 +1,4 @@
-//! No secret shows but in the files that are made to hold it, however talkative the controller is.
+//! Secrets appear only in the files that must hold them, even when the controller logs everything.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +9,14 @@ use crate::machine::{Machine, secret, write_private};
 
 const MADE: &str = "2026-01-01T00:00:00Z";
 
-/// A machine, and what must not show on it.
+/// A machine, and an object whose secrets must not appear on it.
 struct Watch {
     machine: Machine,
     known: KnownObject,
 }
 
 impl Watch {
-    /// The known object is materialised.
+    /// Materialises the known object.
     fn new() -> Self {
         let (machine, known) = (Machine::new(), KnownObject::new("shop", "db"));
         machine.add_identity(&known.identity, MADE);
@@ -31,7 +31,7 @@ impl Watch {
         self.machine.write_manifest("db.json", self.known.manifest.to_string());
     }
 
-    /// Runs one pass and looks at everything that it said and wrote.
+    /// Runs one pass, and searches its log and its files for secrets.
     #[track_caller]
     fn assert_silent(&self, what: &str) {
         let log = self.machine.once_talkative().log();

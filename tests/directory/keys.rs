@@ -9,14 +9,9 @@ use waxseal_shared::manifest::read_keys;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 
-use crate::machine::{Machine, Once, mode, secret, write_private};
+use crate::machine::{Machine, Once, later, mode, secret, write_private};
 
 const EARLIER: &str = "2001-01-01T00:00:00Z";
-
-/// So much later than now that a key of this time is the primary, and not so much that it is refused.
-fn later() -> String {
-    (Timestamp::now() + SignedDuration::from_mins(5)).to_string()
-}
 
 /// Changes the state of the only published key, as a person does.
 fn ask_for(machine: &Machine, state: &str) {
@@ -273,7 +268,7 @@ fn a_key_is_renewed_after_the_period_and_the_older_still_opens() {
 }
 
 #[test]
-fn a_controller_that_is_killed_while_it_renews_ends_right() {
+fn a_controller_that_is_killed_while_it_renews_ends_with_one_active_key() {
     let machine = Machine::with_key();
     let period = [("WAXSEAL_RENEW_AFTER", "1s")];
     for round in 0..36 {

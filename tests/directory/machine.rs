@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use waxseal_shared::key::{Identity, IdentityFile, KeyKind};
@@ -20,7 +21,7 @@ use waxseal_tests::{target_folder, waiting};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The folders; whatever runs on them dies with this value.
+/// The folders. Their processes end when this value is dropped.
 pub(crate) struct Machine {
     group: ProcessGroup,
     programs: Programs,
@@ -34,7 +35,7 @@ pub(crate) struct Controller<'a> {
 }
 
 impl Machine {
-    /// Empty folders, no keys.
+    /// Makes empty folders, without keys.
     pub(crate) fn new() -> Self {
         let programs = programs::build().unwrap_or_else(|error| panic!("{}", waxseal_tests::report(&error)));
         let parent = target_folder::find().expect("tests have a target folder").join("waxseal-directory");
@@ -43,7 +44,7 @@ impl Machine {
         Self { group, programs }
     }
 
-    /// Folders that a run on no manifests gave their first key.
+    /// Makes folders and runs the controller once, which makes the first key.
     pub(crate) fn with_key() -> Self {
         let machine = Self::new();
         machine.once().succeeds();
@@ -99,7 +100,7 @@ impl Machine {
         self.write_manifest(file, &sealed);
     }
 
-    /// Puts a file into the folder of manifests at one go.
+    /// Puts a file into the folder of manifests in one step.
     pub(crate) fn write_manifest(&self, file: &str, text: impl AsRef<[u8]>) {
         let path = self.manifest(file);
         let aside = self.elsewhere("aside");
@@ -115,7 +116,7 @@ impl Machine {
         self.write_manifest(file, text.replace(from, to));
     }
 
-    /// What `waxseal seal -n shop` makes of manifests.
+    /// Seals manifests with `waxseal seal -n shop`. Returns the output.
     pub(crate) fn sealed(&self, manifests: &str) -> String {
         let mut command = Command::new(&self.programs.waxseal);
         command.args(["seal", "-", "-n", "shop", "--keys"]).arg(self.key("sealing-keys.yaml"));
@@ -140,38 +141,30 @@ impl Machine {
 
     /// Runs the controller until it has done its work once.
     pub(crate) fn once(&self) -> Once {
-        Once(self.command().arg("--once").output().expect("the controller starts"))
+        self.once_with(&[])
     }
 
-    /// Like [`Self::once`], and the controller says all that it can.
+    /// Like [`Self::once`], with the most verbose log.
     pub(crate) fn once_talkative(&self) -> Once {
-        let mut command = self.command();
-        command.arg("--once").env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full");
-        Once(command.output().expect("the controller starts"))
+        self.once_with(&[("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full")])
     }
 
     /// Like [`Self::once`], and the operator forbids labels and annotations that begin with one of these.
     pub(crate) fn once_forbidding(&self, prefixes: &str) -> Once {
-        let mut command = self.command();
-        command.arg("--once").env("WAXSEAL_FORBID_METADATA", prefixes);
-        Once(command.output().expect("the controller starts"))
+        self.once_with(&[("WAXSEAL_FORBID_METADATA", prefixes)])
     }
 
     /// Like [`Self::once`], and the configuration has these recovery keys, joined by commas.
     pub(crate) fn once_with_recovery_keys(&self, recipients: &str) -> Once {
-        let mut command = self.command();
-        command.arg("--once").env("WAXSEAL_RECOVERY_RECIPIENT", recipients);
-        Once(command.output().expect("the controller starts"))
+        self.once_with(&[("WAXSEAL_RECOVERY_RECIPIENT", recipients)])
     }
 
     /// Like [`Self::once`], and the log is text for people.
     pub(crate) fn once_in_text(&self) -> Once {
-        let mut command = self.command();
-        command.arg("--once").env("WAXSEAL_LOG_FORMAT", "text");
-        Once(command.output().expect("the controller starts"))
+        self.once_with(&[("WAXSEAL_LOG_FORMAT", "text")])
     }
 
-    /// Like [`Self::once`], and the run dies if it takes more than a refusal may.
+    /// Like [`Self::once`], within the bounds of [`bounded`].
     pub(crate) fn bounded_once(&self) -> Once {
         let mut command = self.with_arguments(bounded(&self.programs.waxseal_controller));
         Once(command.arg("--once").output().expect("the controller starts"))
@@ -179,7 +172,7 @@ impl Machine {
 
     /// Starts the controller.
     pub(crate) fn start(&self) -> Controller<'_> {
-        self.spawn(self.command())
+        self.start_with(&[])
     }
 
     /// Like [`Self::once`], with these environment variables.
@@ -249,7 +242,7 @@ impl Machine {
         Some(["status", "reason", "message"].map(|field| condition[field].as_str().unwrap_or_default().to_owned()))
     }
 
-    /// Asserts what the status file says, and gives the message.
+    /// Asserts that the status has this reason. Returns the message.
     #[track_caller]
     pub(crate) fn assert_reason(&self, name: &str, expected: &str) -> String {
         let Some([status, reason, message]) = self.ready(name) else { panic!("no {name} in {}", self.status()) };
@@ -259,7 +252,7 @@ impl Machine {
     }
 }
 
-/// What one pass ended with.
+/// The result of one pass.
 pub(crate) struct Once(Output);
 
 impl Once {
@@ -305,7 +298,7 @@ impl Controller<'_> {
         self.wait_until(&format!("{path} = {value}"), || self.machine.value(path).as_deref() == Some(value));
     }
 
-    /// Gives the message.
+    /// Waits until the status has this reason. Returns the message.
     #[track_caller]
     pub(crate) fn wait_for_reason(&self, name: &str, reason: &str) -> String {
         let what = format!("{name}: {reason}");
@@ -313,21 +306,21 @@ impl Controller<'_> {
         self.machine.assert_reason(name, reason)
     }
 
-    /// Sends a signal and waits for the end. Gives the exit code.
+    /// Sends a signal and waits for the end. Returns the exit code.
     #[track_caller]
     pub(crate) fn stop(self, signal: Signal) -> Option<i32> {
         kill_process(Pid::from_child(&self.process), signal).expect("it runs");
         self.ends()
     }
 
-    /// Waits for the end. Gives the exit code.
+    /// Waits for the end. Returns the exit code.
     #[track_caller]
     pub(crate) fn ends(mut self) -> Option<i32> {
         let ended = waiting::until_blocking("the end", DEADLINE, || self.process.try_wait().expect("our child"));
         ended.unwrap_or_else(|error| panic!("{error}:\n{}", last_lines(&self.log, 20))).code()
     }
 
-    /// What it can write in memory, once it has nothing to do.
+    /// Returns the writable memory of the controller when all its threads are idle.
     #[track_caller]
     pub(crate) fn idle_memory(&self) -> Vec<Mapping> {
         let id = self.process.id();
@@ -347,6 +340,12 @@ impl Controller<'_> {
 /// A Secret with one value.
 pub(crate) fn secret(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{password: {value}}}\n")
+}
+
+/// Returns the time in five minutes. A key of this time becomes the primary, and the controller does not refuse it as a
+/// key from the future.
+pub(crate) fn later() -> String {
+    (Timestamp::now() + SignedDuration::from_mins(5)).to_string()
 }
 
 /// The names in a folder, sorted.

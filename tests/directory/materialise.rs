@@ -172,7 +172,7 @@ fn a_secret_goes_with_its_sealed_secret_and_its_namespace_with_the_last() {
     fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
     let removed = Instant::now();
     controller.wait_until("the deletion", || !machine.secret("shop/db").exists());
-    // A program that writes a file in place and slowly leaves it empty for seconds.
+    // The controller waits, because a program that writes a file slowly leaves it empty for seconds.
     assert!(removed.elapsed() > Duration::from_secs(4), "after {:?}", removed.elapsed());
     controller.wait_until("its line in the status", || machine.ready("db").is_none());
     assert_eq!(machine.value("shop/web/password").as_deref(), Some("two"));

@@ -140,11 +140,13 @@ fn nothing_is_deleted_while_a_file_is_empty_or_holds_something_that_is_not_an_ob
 }
 
 #[test]
-fn a_values_file_holds_deletion_back_and_nothing_else() {
+fn a_values_file_only_holds_deletion_back_and_the_log_names_it() {
     let machine = materialised();
     machine.write_manifest("values.yaml", "replicas: 3\n");
     let log = machine.once().succeeds();
-    assert!(!log.contains("values.yaml"), "{log}");
+    let warning = "no Secret is deleted until this file is corrected or removed: values.yaml:1: not a Kubernetes";
+    let line = log.lines().find(|line| line.contains(warning)).unwrap_or_else(|| panic!("{log}"));
+    assert!(line.contains("\"level\":\"WARN\""), "{line}");
     fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
     machine.once().fails();
     machine.assert_reason("db", "Malformed");

@@ -4,20 +4,16 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use waxseal_shared::key::{Identity, KeyKind};
 use waxseal_shared::manifest::write_key;
 use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
-use crate::machine::{Machine, secret};
+use crate::machine::{Machine, later, secret};
 
 const STATUS_FILE: &str = "..waxseal-status.json";
-
-fn later() -> String {
-    (Timestamp::now() + SignedDuration::from_mins(5)).to_string()
-}
 
 /// A machine with the SealedSecret `shop/db`, which is behind a new key. Also returns the ids of the old and the new
 /// key.
@@ -39,8 +35,7 @@ fn status_text(machine: &Machine) -> String {
     fs::read_to_string(machine.secret(STATUS_FILE)).expect("a status file")
 }
 
-/// Runs `waxseal rotate` on the folder of manifests with the offers in the status file; returns what it says, except for whom it
-/// sealed to.
+/// Runs `waxseal rotate` with the offers in the status file. Returns its messages, except the lines `sealed to …`.
 fn rotate(machine: &Machine) -> String {
     let mut command = Command::new(machine.waxseal());
     command.env_clear().arg("rotate").arg(machine.manifest("")).arg("--keys").arg(machine.key("sealing-keys.yaml"));

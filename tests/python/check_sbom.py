@@ -12,7 +12,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from license_expression import get_spdx_licensing
 from packageurl import PackageURL
 
-# It reads the list of all licences, which takes a while.
+# get_spdx_licensing reads the list of all licences, which takes a while.
 LICENCES = get_spdx_licensing()
 
 

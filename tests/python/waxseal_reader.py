@@ -1,16 +1,16 @@
 """A second reader of the Waxseal format, version 1, for tests and for recovery. Not for production.
 
-It was written from `shared/FORMAT.md` and what that cites, without a look at the programs, and must stay so: whoever
-changes it reads the specification only. What can be learned from the programs alone is a fault of the specification,
-and is mended there first.
+It was written from `shared/FORMAT.md` and the documents that FORMAT.md cites, without reading the programs. Change it
+in the same way. If something can be learned only from the programs, that is a fault of FORMAT.md: correct it there
+first.
 
-It serves two ends. `check_vectors.py` runs it on the test vectors, which shows that the specification says enough.
-And with Python, two packages and an identity (or a DEK that stock `age -d` gave back) it prints the values of a
-SealedSecret when nothing else is left.
+It has two purposes. `check_vectors.py` runs it on the test vectors: this shows that the specification is complete. And
+for recovery without Waxseal's programs, it prints the values of a SealedSecret: it needs only Python, two packages and
+an identity, or a DEK that `age -d` has decrypted.
 
-Why not for production: Python cannot wipe keys from memory; apart from comparing digests and from what `cryptography`
-does inside, nothing here runs in constant time; and a hostile file may take it minutes. It never writes a value
-anywhere but to standard output, and no error holds one.
+Why not for production: Python cannot wipe keys from memory; only the comparison of digests and the code of
+`cryptography` run in constant time; and a hostile file may take it minutes. It writes values only to standard output,
+and no error message contains one.
 
 Every section sign (§) means a section of FORMAT.md.
 """
@@ -76,7 +76,7 @@ class ManifestRefused(Exception):
         super().__init__(f"Malformed manifest: rule {rule} ({what})")
 
     def with_place(self, text: str) -> ManifestRefused:
-        """§10: the same, naming line and column."""
+        """§10: returns the same error with line and column."""
         if self.at is None:
             return self
         ends = [match.end() for match in _LINE_END.finditer(text, 0, self.at)]
@@ -85,7 +85,7 @@ class ManifestRefused(Exception):
 
 
 class BadKey(ValueError):
-    """A text that is no identity or recipient of §3. Does not hold the text."""
+    """A text that is not an identity or recipient of §3. The message does not quote it."""
 
 
 # -------------------------------------------------------------------------------------------------- §2 encodings
@@ -97,7 +97,7 @@ def in_order(keys: Any) -> list[str]:
 
 
 def _canonical(text: str, altchars: bytes, padded: bool) -> bytes | None:
-    """What `text` decodes to, or None if it is not canonical: if encoding the result does not give it again."""
+    """Returns the decoded bytes, or None if encoding them again gives another text."""
     try:
         raw = text.encode("ascii")
         decoded = base64.b64decode(raw if padded else raw + b"=" * (-len(raw) % 4), altchars=altchars, validate=True)
@@ -198,7 +198,7 @@ def x25519(secret: bytes, point: bytes) -> bytes | None:
 
 
 def is_low_order(point: bytes) -> bool:
-    """§6.5: any clamped scalar sends a point of low order to zero, and no other point."""
+    """§6.5: with any clamped scalar, X25519 gives zero for the points of low order, and for no other point."""
     return x25519(b"\x09" * 32, point) is None
 
 
@@ -535,7 +535,7 @@ class Scalar:
     tagged_str: bool = False
     fault: str | None = None
     at: int | None = None
-    odd_tag: bool = False  # a tag but !!str
+    odd_tag: bool = False  # a tag other than !!str
 
     @property
     def is_string(self) -> bool:
@@ -584,7 +584,7 @@ _NUMBER_OF_JSON = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def is_string_to_every_reader(text: str) -> bool:
-    """§10: of an unquoted scalar."""
+    """§10: whether every reader reads this unquoted scalar as a string."""
     if text.lower() in _WORDS or _TIMESTAMP.fullmatch(text):
         return False
     if text[0] in "0123456789+-.":
@@ -595,7 +595,7 @@ def is_string_to_every_reader(text: str) -> bool:
 
 
 def _is_the_same_to_every_reader(text: str) -> bool:
-    """§10: of an unquoted scalar that is no string to every reader; readers dispute the others."""
+    """§10: whether all readers read this unquoted scalar, which is not a string to all, as the same value."""
     return text in _NULLS or text in _BOOLEANS or _NUMBER_OF_JSON.fullmatch(text) is not None
 
 
@@ -604,7 +604,7 @@ def _is_null(node: Node) -> bool:
 
 
 def _string(node: Node, path: str) -> str:
-    """§4, §10: wrong-type, and ambiguous where a string belongs."""
+    """§4, §10: returns the text of a string; refuses other nodes (wrong-type, ambiguous)."""
     if not isinstance(node, Scalar):
         raise ManifestRefused("wrong-type", path, node.at)
     if not node.is_string:
@@ -750,7 +750,7 @@ _TAG_STR = "tag:yaml.org,2002:str"
 
 @dataclass(frozen=True)
 class Document:
-    """One document of a stream. Where it has a directive or a line break of YAML 1.1, if it has."""
+    """One document of a stream, with the positions of its first directive and its first line break of YAML 1.1."""
 
     node: Node
     directive: int | None = None
@@ -780,7 +780,7 @@ class _Counts:
 
 @dataclass
 class _Open:
-    """A collection whose end has not come."""
+    """A collection that is not closed yet."""
 
     node: Map | Sequence
     is_flow: bool
@@ -862,7 +862,7 @@ class _NoJson(Exception):
 
 
 def _json_tokens(text: str) -> Iterator[tuple[str, str, int]]:
-    """The tokens of a stream of JSON values (RFC 8259) but colons and commas: kind, text and where.
+    """The tokens of a stream of JSON values (RFC 8259), except colons and commas: kind, text and position.
 
     The kind is `string`, `scalar` or a bracket. Only collections are counted here, so that depth costs no recursion.
     """
@@ -960,7 +960,7 @@ def _first_directive(text: str) -> int | None:
 
 
 def _pieces(text: str) -> Iterator[_Piece]:
-    """§10: a YAML stream, cut before each `---` but that behind directives, and behind each line `...`."""
+    """§10: cuts a YAML stream before each `---`, except after directives, and after each line `...`."""
     start, directive = 0, None
     for mark in _YAML_MARK.finditer(text):
         if mark[0] == "---":
@@ -981,7 +981,7 @@ def _pieces(text: str) -> Iterator[_Piece]:
 
 
 def _index_of(mark: Any) -> int:
-    """Where a mark of the library stands."""
+    """The position of a mark of the library."""
     return 0 if mark is None else int(mark.index)
 
 
@@ -997,7 +997,7 @@ def _add_event(builder: _Builder, event: Any, at: int) -> None:
             raise ManifestRefused("syntax", "a byte order mark", at)
         builder.add(Scalar(text, quoted, event.tag == _TAG_STR, fault, at, odd_tag), event.anchor)
     elif isinstance(event, yaml.CollectionStartEvent):
-        # !!str is refused too: a collection is no string
+        # !!str is refused too: a collection is not a string
         fault = "anchor" if event.anchor is not None else "tag" if event.tag is not None else None
         of_event = Map if isinstance(event, yaml.MappingStartEvent) else Sequence
         node = of_event(fault=fault, at=at, odd_tag=event.tag is not None)
@@ -1092,7 +1092,7 @@ def _may_hide_a_kind(document: Node) -> bool:
 
 
 def _text_of(root: Map, name: str) -> str:
-    """§10: a field that says what an object is; one that is no string counts as absent."""
+    """§10: a field that says what an object is; empty if the field is absent or not a string."""
     for key, value in root.entries:
         if _has_text(key, name) and isinstance(value, Scalar) and value.is_string:
             return value.text
@@ -1110,7 +1110,7 @@ def _items_of(root: Map) -> list[Node]:
 
 
 def _sealed_secrets(node: Node, document: Node, lists: int = 0, of_sealed_secrets: bool = False) -> Iterator[Map]:
-    """§10: the SealedSecrets of a document, or of an item of so many lists, one in the other."""
+    """§10: the SealedSecrets of a document, or of an item at this depth of lists."""
     if not isinstance(node, Map):
         return
     if not _is_told_plainly(node):
@@ -1194,7 +1194,7 @@ def _check_metadata(node: Node) -> dict[str, Node]:
 
 
 def _read_sealed_secret(node: Map) -> SealedSecret:
-    """§10: an object of a document. Of several broken rules any may be the answer."""
+    """Reads an object of a document (§10). If several rules are broken, the error may name any of them."""
     _check_plain(node)
     if sum(map(_length_as_json, _nodes(node))) > MAX_OBJECT:
         raise ManifestRefused("size", "an object", node.at)
@@ -1213,7 +1213,7 @@ def _read_document(document: Document) -> Iterator[SealedSecret]:
 
 
 def read_manifest(data: bytes) -> list[SealedSecret]:
-    """§10: the SealedSecrets of a file. All else is passed over."""
+    """§10: the SealedSecrets of a file. Other objects are ignored."""
     if len(data) > MAX_STREAM:
         raise ManifestRefused("size", "the stream")
     try:
@@ -1401,7 +1401,7 @@ MAX_CANDIDATES = 4
 
 @dataclass(frozen=True)
 class Opened:
-    """The data of a Secret, all of it."""
+    """All data of a Secret."""
 
     data: dict[str, bytes] = field(repr=False)
     opened_with: list[str]
@@ -1508,8 +1508,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         held: list[HeldKey] = []
         for path in options.identity:
-            with open(path, encoding="utf-8", newline="") as file:  # no other line ends than §3.3 has
-                held += read_identity_file(file.read())
+            try:
+                with open(path, encoding="utf-8", newline="") as file:  # only the line ends of §3.3
+                    held += read_identity_file(file.read())
+            except (BadKey, UnicodeDecodeError) as error:
+                fault = error if isinstance(error, BadKey) else "not UTF-8"  # a UnicodeDecodeError would quote the file
+                advice = "if the file has a passphrase, decrypt it first with `age -d`"
+                raise BadKey(f"{path}: {fault} ({advice})") from None
         deks = []
         for path in options.dek_file:
             with open(path, "rb") as raw:
@@ -1519,12 +1524,12 @@ def main(arguments: list[str] | None = None) -> int:
         if options.object is not None:
             objects = [sealed for sealed in objects if f"{sealed.namespace}/{sealed.name}" == options.object]
         if len(objects) != 1:
-            print(f"error: {len(objects)} SealedSecrets, where one was to be; see --object", file=sys.stderr)
+            advice = "choose one with --object NAMESPACE/NAME"
+            print(f"error: found {len(objects)} SealedSecrets instead of one: {advice}", file=sys.stderr)
             return 2
         opened = open_decoded(decode(objects[0]), held, deks)
-    except (Refused, ManifestRefused, BadKey, OSError, UnicodeDecodeError) as error:
-        # A UnicodeDecodeError would show bytes of the file that it was about, perhaps of an identity.
-        print(f"error: {'not UTF-8' if isinstance(error, UnicodeDecodeError) else error}", file=sys.stderr)
+    except (Refused, ManifestRefused, BadKey, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
         return 1
     for name, key_ids in opened.broken_wraps.items():
         print(f"warning: wrong proofs in envelope {name}, wraps {', '.join(key_ids)}", file=sys.stderr)

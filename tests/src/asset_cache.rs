@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::processes::Process;
+use crate::processes::{self, Process, ProcessGroup};
 
 const HEARTBEAT: Duration = Duration::from_secs(20);
 
@@ -27,6 +27,28 @@ impl AssetCache {
         &self.folder
     }
 
+    /// Makes an entry unless it is complete. Runs that need the entry at the same time share one build.
+    ///
+    /// `make` returns a folder of the process group, which becomes the entry. `files` makes an error of this folder.
+    pub(crate) fn fill<E: From<processes::Error>>(
+        &self,
+        entry: &str,
+        is_complete: impl Fn() -> bool,
+        files: impl Fn(io::Error) -> E,
+        make: impl FnOnce(&ProcessGroup) -> Result<PathBuf, E>,
+    ) -> Result<(), E> {
+        if is_complete() {
+            return Ok(());
+        }
+        let _lock = self.lock().map_err(&files)?;
+        if is_complete() {
+            return Ok(());
+        }
+        let group = ProcessGroup::start(&self.folder)?;
+        let made = make(&group)?;
+        self.keep(&made, entry).map_err(files)
+    }
+
     /// Locks the folder until the lock is dropped: other runs cannot add entries. Waits for a run that holds the lock.
     pub(crate) fn lock(&self) -> io::Result<File> {
         fs::create_dir_all(&self.folder)?;
@@ -40,7 +62,7 @@ impl AssetCache {
         Ok(file)
     }
 
-    /// Makes a complete folder an entry. It is renamed, so that other runs never see a part of it.
+    /// Adds a complete folder as an entry, by a rename: other runs never see a part of an entry.
     pub(crate) fn keep(&self, made: &Path, entry: &str) -> io::Result<()> {
         let place = self.folder.join(entry);
         if place.exists() {

@@ -7,8 +7,9 @@
 //! 2. the project's own cache, `test-assets` in Cargo's target folder;
 //! 3. `go build` from the modules pinned below `tests/go`, into that cache.
 //!
-//! The others come from 2 or 3: [`helm`], [`kustomize`], [`kubeconform`], [`actionlint`] and the builder of images when a
-//! test asks for them. The official envtest archive is not a source: it lacks `kube-controller-manager`.
+//! The others come from 2 or 3. [`helm`], [`kustomize`], [`kubeconform`], [`actionlint`] and the builder of images are
+//! built only when a test asks for them. The official envtest archive is not a source: it lacks
+//! `kube-controller-manager`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

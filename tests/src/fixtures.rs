@@ -57,19 +57,20 @@ impl Fixture {
 
     /// Fails if a value shows in a sealed manifest, plain or in base64.
     pub fn assert_holds_no_value(&self, sealed: &str) {
-        for (key, value) in self.values().expect("the fixture was read before") {
-            let is_there = |trace: &[u8]| {
-                trace.len() >= SHORTEST_TRACE && sealed.as_bytes().windows(trace.len()).any(|window| window == trace)
-            };
-            let packed = BASE64_STANDARD.encode(&value);
-            assert!(!is_there(&value), "{}: {key} shows in the sealed manifest", self.name);
-            assert!(
-                value.len() < SHORTEST_TRACE || !is_there(packed.trim_end_matches('=').as_bytes()),
-                "{}: {key} shows in base64 in the sealed manifest",
-                self.name
-            );
-        }
+        let values = self.values().expect("the fixture was read before");
+        assert_eq!(shown_value(sealed, &values), None, "{}: a value shows in the sealed manifest", self.name);
     }
+}
+
+/// Returns the data key of the first value that shows in a sealed manifest, plain or in base64.
+pub fn shown_value<'a>(sealed: &str, values: &'a BTreeMap<String, Vec<u8>>) -> Option<&'a str> {
+    let shows = |value: &[u8]| {
+        // The base64 of the last one or two bytes depends on the bytes after them.
+        let packed = BASE64_STANDARD.encode(&value[..value.len() / 3 * 3]);
+        sealed.as_bytes().windows(value.len()).any(|window| window == value) || sealed.contains(&packed)
+    };
+    let mut values = values.iter().filter(|(_, value)| value.len() >= SHORTEST_TRACE);
+    values.find(|(_, value)| shows(value)).map(|(key, _)| key.as_str())
 }
 
 fn by_hand() -> Vec<Fixture> {

@@ -13,7 +13,7 @@ use crate::processes::{self, ProcessGroup};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/go");
 
-/// A Go module of this project whose `tool` lines name the programs to build.
+/// A Go module below `tests/go`: its programs are those of its `tool` lines, or its own source code.
 #[derive(Debug)]
 pub(crate) struct Module {
     /// Its folder below `tests/go`.
@@ -200,8 +200,7 @@ fn word_after<'a>(go_mod: &'a str, name: &str) -> Option<&'a str> {
         let line = line.trim_start();
         let line = line.strip_prefix("require ").unwrap_or(line);
         let mut words = line.split_whitespace();
-        words.find(|word| *word == name)?;
-        line.starts_with(name).then(|| words.next()).flatten()
+        (words.next()? == name).then(|| words.next()).flatten()
     })
 }
 
@@ -244,17 +243,11 @@ impl Cache {
     ///
     /// Test runs that need the module at the same time share one build: the others wait for it.
     pub(crate) fn fill(&self, module: &Module) -> Result<(), Error> {
-        if self.holds(module) {
-            return Ok(());
-        }
-        let _lock = self.assets.lock().map_err(|source| self.error(source))?;
-        if self.holds(module) {
-            return Ok(());
-        }
-        let group = ProcessGroup::start(self.folder())?;
-        self.build(module, &group)?;
-        let built = group.folder().join("programs");
-        self.assets.keep(&built, &module.cache_key()).map_err(|source| self.error(source))
+        let build = |group: &ProcessGroup| -> Result<PathBuf, Error> {
+            self.build(module, group)?;
+            Ok(group.folder().join("programs"))
+        };
+        self.assets.fill(&module.cache_key(), || self.holds(module), |source| self.error(source), build)
     }
 
     fn build(&self, module: &Module, group: &ProcessGroup) -> Result<(), Error> {
@@ -302,15 +295,15 @@ impl Cache {
 
 /// Returns a `go` command without the settings of the user that change what is built.
 ///
-/// `GOFLAGS` must not be empty: Go would then use the value that `go env -w` has stored.
+/// These variables must not be absent or empty: Go would then use the values that `go env -w` has stored.
 fn go(target: &Path) -> Command {
     let mut go = Command::new("go");
     go.env("GOFLAGS", "-mod=readonly")
         .env("GOTOOLCHAIN", "local")
         .env("GOWORK", "off")
         .env("CGO_ENABLED", "0")
-        .env_remove("GOOS")
-        .env_remove("GOARCH");
+        .env("GOOS", go_system())
+        .env("GOARCH", go_processor());
     if !home_is_usable() {
         // By default Go makes its module cache read-only, and `cargo clean` cannot remove it.
         go.env("GOFLAGS", "-mod=readonly -modcacherw");
@@ -321,6 +314,23 @@ fn go(target: &Path) -> Command {
         }
     }
     go
+}
+
+/// Returns Go's name of this machine's operating system.
+pub(crate) fn go_system() -> &'static str {
+    match std::env::consts::OS {
+        "macos" => "darwin",
+        system => system,
+    }
+}
+
+/// Returns Go's name of this machine's processor architecture.
+pub(crate) fn go_processor() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        processor => processor,
+    }
 }
 
 fn home_is_usable() -> bool {

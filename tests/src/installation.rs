@@ -67,7 +67,7 @@ pub enum Error {
     Image(#[from] image::Error),
     #[error("failed to write the controller's log file")]
     Log(#[source] std::io::Error),
-    #[error("failed to send SIGTERM to the controller")]
+    #[error("failed to send a signal to the controller")]
     Signal(#[source] std::io::Error),
     #[error("{source}; the controller's log ends with:\n{log}")]
     NotReady { source: waiting::TimedOut, log: String },
@@ -163,7 +163,7 @@ pub struct Controller {
     process: Process,
     /// The path of its log, with one JSON object per line.
     pub log: PathBuf,
-    /// The path of its kubeconfig, with the context [`CONTEXT`].
+    /// The path of a kubeconfig with the controller's rights and the context [`CONTEXT`].
     pub kubeconfig: PathBuf,
 }
 

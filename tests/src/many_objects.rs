@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, Namespace};
 use crate::programs::{self, Programs};
 use crate::{assets, installation, prerequisites};
 
-/// The number of requests at the same time: the same as in the controller.
+/// The number of requests at the same time: as many as the controller makes for one namespace.
 pub const CONCURRENCY: usize = 16;
 /// The number of values of each SealedSecret.
 pub const VALUES: usize = 5;

@@ -61,7 +61,7 @@ pub fn most_resident(process: u32) -> Result<u64, Error> {
     kibibytes.ok_or(Error::Map { process })
 }
 
-/// Reads all memory that a process can write and has written: heaps, stacks, static variables.
+/// Reads all memory that a process can write: heaps, stacks, static variables.
 pub fn read(process: u32) -> Result<Vec<Mapping>, Error> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::PermissionDenied => Error::Forbidden { process, source },

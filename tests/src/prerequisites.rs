@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::go_build::Module;
+use crate::go_build::{Module, go_processor, go_system};
 use crate::{assets, python, target_folder, typage};
 
 mod image;
@@ -220,21 +220,6 @@ fn links_a_program(path: &OsStr, folder: &Path, options: &[&str]) -> bool {
 fn free_disk(folder: &Path) -> u64 {
     // A file system that does not report its free space must not stop the tests.
     rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize)
-}
-
-fn go_system() -> &'static str {
-    match std::env::consts::OS {
-        "macos" => "darwin",
-        system => system,
-    }
-}
-
-fn go_processor() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        processor => processor,
-    }
 }
 
 #[cfg(test)]

@@ -90,6 +90,8 @@ impl Programs {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -104,7 +106,18 @@ mod tests {
 
     #[test]
     fn built_files_are_read_from_cargo_messages() {
-        let output = br#"{"reason":"build-finished","success":true}"#;
-        assert!(built_files(&output[..]).expect("it is a message").is_empty());
+        let artifact = json!({
+            "reason": "compiler-artifact",
+            "package_id": "path+file:///w/cli#waxseal@0.1.0",
+            "manifest_path": "/w/cli/Cargo.toml",
+            "target": {"kind": ["bin"], "crate_types": ["bin"], "name": "waxseal", "src_path": "/w/cli/src/main.rs"},
+            "profile": {"opt_level": "0", "debug_assertions": true, "overflow_checks": true, "test": false},
+            "features": [],
+            "filenames": ["/t/debug/waxseal"],
+            "executable": "/t/debug/waxseal",
+            "fresh": true,
+        });
+        let output = format!("{artifact}\n{{\"reason\":\"build-finished\",\"success\":true}}\n");
+        assert_eq!(built_files(output.as_bytes()).expect("two messages"), [PathBuf::from("/t/debug/waxseal")]);
     }
 }

@@ -119,20 +119,14 @@ impl Installation {
     }
 
     fn prepare(&self) -> Result<Python, Error> {
-        let python = Python { environment: self.environment() };
-        if self.is_complete() {
-            return Ok(python);
-        }
-        let _lock = self.assets.lock().map_err(|source| self.error(source))?;
-        if self.is_complete() {
-            return Ok(python);
-        }
-        let group = ProcessGroup::start(self.assets.folder())?;
-        let environment = group.folder().join("python");
-        self.make(&environment, &group)?;
         // Scripts such as `bin/pip` contain the path from before the rename: only `bin/python3` works.
-        self.assets.keep(&environment, &self.entry()).map_err(|source| self.error(source))?;
-        Ok(python)
+        let make = |group: &ProcessGroup| -> Result<PathBuf, Error> {
+            let environment = group.folder().join("python");
+            self.make(&environment, group)?;
+            Ok(environment)
+        };
+        self.assets.fill(&self.entry(), || self.is_complete(), |source| self.error(source), make)?;
+        Ok(Python { environment: self.environment() })
     }
 
     fn make(&self, environment: &Path, group: &ProcessGroup) -> Result<(), Error> {
@@ -233,7 +227,7 @@ with zipfile.ZipFile("probe-1.0-py3-none-any.whl", "w") as wheel:
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// A user has settings that would change what is installed and where, and an index of their own.
+    /// Returns a pip configuration that names an index, and has settings that would change what is installed, or where.
     fn settings(folder: &Path) -> String {
         let place = folder.display();
         format!(

@@ -80,20 +80,14 @@ impl Installation {
     }
 
     fn prepare(&self) -> Result<Typage, Error> {
-        let typage = Typage { script: self.script() };
-        if self.is_complete() {
-            return Ok(typage);
-        }
-        let _lock = self.assets.lock().map_err(|source| self.error(source))?;
-        if self.is_complete() {
-            return Ok(typage);
-        }
-        let group = ProcessGroup::start(self.assets.folder())?;
-        let folder = group.folder().join("typage");
-        lay_out(&folder).map_err(|source| self.error(source))?;
-        self.install(&folder, &group)?;
-        self.assets.keep(&folder, &self.entry()).map_err(|source| self.error(source))?;
-        Ok(typage)
+        let make = |group: &ProcessGroup| -> Result<PathBuf, Error> {
+            let folder = group.folder().join("typage");
+            lay_out(&folder).map_err(|source| self.error(source))?;
+            self.install(&folder, group)?;
+            Ok(folder)
+        };
+        self.assets.fill(&self.entry(), || self.is_complete(), |source| self.error(source), make)?;
+        Ok(Typage { script: self.script() })
     }
 
     fn install(&self, folder: &Path, group: &ProcessGroup) -> Result<(), Error> {

@@ -70,7 +70,8 @@ impl BufRead for HeaderAtOnce<'_> {
     }
 }
 
-/// Splits a file after its version line into stanzas and payload; `None` if the header breaks age's grammar.
+/// Splits the part of a file that follows the version line into stanzas and payload; `None` if the header breaks age's
+/// grammar.
 fn parse_header(mut rest: &[u8]) -> Option<(Vec<AgeStanza<'_>>, &[u8])> {
     let mut stanzas = Vec::new();
     while rest.starts_with(b"-> ") {

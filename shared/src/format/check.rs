@@ -108,7 +108,7 @@ checks! {
     /// FORMAT.md §6.7: the token has its three parts.
     TokenParts = "token-parts" gives Malformed: "not a sealed value: expected \"wax1.ENVELOPE.…\"",
     /// FORMAT.md §6.7: the envelope id in the token is canonical.
-    TokenEnvelopeId = "token-envelope-id" gives Malformed: "the sealed value names its envelope in a form that is not canonical",
+    TokenEnvelopeId = "token-envelope-id" gives Malformed: "the envelope id in the sealed value must be 'e' and 10 lower-case hex digits",
     /// FORMAT.md §6.7: the token is not longer than the token of a value of 1 MiB.
     TokenSize = "token-size" gives Malformed: "the sealed value is too long: before sealing, a value has at most 1 MiB",
     /// FORMAT.md §6.7: the token is canonical base64url.

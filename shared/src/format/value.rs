@@ -31,12 +31,12 @@ impl SealedValue {
     /// Parses a token (FORMAT.md §6.7); uses no key.
     pub(crate) fn parse(text: &str) -> Result<Self, Check> {
         let rest = text.strip_prefix("wax1.").ok_or(Check::TokenVersion)?;
-        let (envelope, token) = rest.split_once('.').ok_or(Check::TokenParts)?;
+        let (envelope, last_part) = rest.split_once('.').ok_or(Check::TokenParts)?;
         let envelope = EnvelopeId::parse(envelope).map_err(|_| Check::TokenEnvelopeId)?;
-        if token.len() > last_part_length(MAX_SECRET_BYTES) {
+        if last_part.len() > last_part_length(MAX_SECRET_BYTES) {
             return Err(Check::TokenSize);
         }
-        let bytes = base64_text::URL.decode(token).map_err(|_| Check::TokenEncoding)?;
+        let bytes = base64_text::URL.decode(last_part).map_err(|_| Check::TokenEncoding)?;
         Self::from_parts(envelope, &bytes).ok_or(Check::TokenLength)
     }
 

@@ -1,4 +1,5 @@
-//! The derivations of `FORMAT.md` §5 against the vectors; whole objects are tried in `tests/`.
+//! The derivations of `FORMAT.md` §5 against the vectors. `tests/workspace/vectors.rs` at the top of the repository
+//! tests whole objects.
 
 use serde_json::Value;
 

@@ -1,4 +1,5 @@
-//! Bech32 (BIP 173) without its limit of length, as age uses it (c2sp.org/age, "Recipients and identities").
+//! Bech32 (BIP 173) without its limit of length, as age uses it (c2sp.org/age, "Conventions used in this
+//! document").
 
 use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32, Checksum, Hrp};

@@ -1,4 +1,5 @@
-//! `mlkem768x25519`: HPKE with X-Wing for age stanzas (c2sp.org/age, "The mlkem768x25519 recipient type").
+//! `mlkem768x25519`: HPKE with X-Wing for age stanzas (c2sp.org/age, "The MLKEM768-X25519 (i.e. X-Wing) hybrid
+//! post-quantum recipient type").
 //!
 //! X-Wing here is AWS-LC's ML-KEM and X25519 under X-Wing's combiner; the HPKE library does the rest (key schedule,
 //! AEAD). This is faster than the library's own X-Wing. In one run of `cargo bench`, a whole wrap was sealed in 0.30 of
@@ -245,6 +246,7 @@ pub(crate) fn has_low_order_share(encapsulation: &[u8; ENCAPSULATION_BYTES]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
     #[test]
     fn the_library_and_aws_lc_open_what_the_other_seals() {
         let mut random = randomness::system();

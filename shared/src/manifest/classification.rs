@@ -48,8 +48,8 @@ fn classify<'a>(object: Object<'a>, list: &str) -> Result<DocumentKind<'a>, Mani
         ("v1", "List") => items_of(&object, "List"),
         ("v1", "SecretList") => items_of(&object, "SecretList"),
         (API_VERSION, "SealedSecretList") => items_of(&object, "SealedSecretList"),
-        // The API server leaves apiVersion and kind out of the items of a `SecretList`.
         ("v1", "Secret") => Ok(DocumentKind::Secret(SecretObject(object))),
+        // The API server leaves apiVersion and kind out of the items of a list.
         ("", "") if list == "SecretList" => Ok(DocumentKind::Secret(SecretObject(object))),
         (API_VERSION, "SealedSecret") => Ok(DocumentKind::SealedSecret(SealedSecretObject(object))),
         ("", "") if list == "SealedSecretList" => Ok(DocumentKind::SealedSecret(SealedSecretObject(object))),
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_hold_lists_only_so_deep() {
+    fn at_most_8_lists_stand_inside_each_other() {
         let nested = |depth: usize| {
             let list = "{apiVersion: v1, kind: List, items: [".repeat(depth);
             kind_of(&format!("{list}{}", "]}".repeat(depth)))

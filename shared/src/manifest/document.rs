@@ -69,7 +69,7 @@ impl<'a> Document<'a> {
     /// Reads the document, and returns its kind.
     ///
     /// Refuses:
-    /// - a text that is not YAML (or JSON), is nested too deeply or has more than 100,000 values;
+    /// - a text that is not YAML (or JSON), is nested too deeply or has more than 100,000 keys and values;
     /// - a SealedSecret of an unknown version, and an unknown kind of the group `waxseal.dev`;
     /// - an object of ambiguous kind that could be a Secret or a kind of this group;
     /// - an item of a SealedSecretList that has only one of apiVersion and kind;
@@ -99,7 +99,8 @@ impl<'a> Document<'a> {
 
     /// The text of this document with another manifest in place of its own.
     ///
-    /// Keeps the markers, the comments above the manifest, and the kind of line break.
+    /// Keeps the byte order mark, the markers and the comments above the manifest. Ends the lines of the new manifest
+    /// with CR LF if the first line of the document ends with CR LF, otherwise with LF.
     pub fn replaced_by(&self, manifest: &str) -> String {
         match self.format {
             Format::Yaml => self.yaml_replaced_by(manifest),
@@ -193,10 +194,10 @@ impl<'a> Document<'a> {
     }
 
     fn yaml_replaced_by(&self, manifest: &str) -> String {
-        let first = lines(self.text).next().unwrap_or_default();
+        let first = lines(self.body()).next().unwrap_or_default();
         let line_break = if first.ends_with("\r\n") { "\r\n" } else { "\n" };
-        let mut text = String::new();
-        for line in lines(self.text) {
+        let mut text = self.text[..self.base()].to_owned();
+        for line in lines(self.body()) {
             if is_marker(line, "---") && !is_bare_marker(line) {
                 text.push_str("---");
                 text.push_str(line_break);
@@ -313,6 +314,10 @@ mod tests {
             ("--- {a: 1}\n", "---\nNEW\n"),
             ("a: 1\r\n...\r\n", "NEW\r\n...\r\n"),
             ("\u{feff}{\"a\": 1}\n", "\u{feff}NEW\n"),
+            ("\u{feff}a: 1\n", "\u{feff}NEW\n"),
+            ("\u{feff}# c\r\na: 1\r\n", "\u{feff}# c\r\nNEW\r\n"),
+            ("\u{feff}--- # c\na: 1\n", "\u{feff}--- # c\nNEW\n"),
+            ("\u{feff}--- {a: 1}\n", "\u{feff}---\nNEW\n"),
             ("\n{}", "\nNEW"),
         ] {
             let stream = split(text).expect("a stream");

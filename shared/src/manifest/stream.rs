@@ -50,8 +50,8 @@ pub fn split(text: &str) -> Result<Stream<'_>, ManifestError> {
 impl<'a> Stream<'a> {
     /// Reads one document after the other, as [`Document::kind`] does.
     ///
-    /// If the stream has more than two million values, also refuses the document in which this number is exceeded, and
-    /// ends there.
+    /// If the stream has more than two million keys and values, also refuses the document in which this number is
+    /// exceeded, and ends there.
     pub fn kinds(&self) -> impl Iterator<Item = (&Document<'a>, Result<DocumentKind<'a>, ManifestError>)> {
         self.trees().map(|(document, tree)| (document, tree.and_then(kind)))
     }

@@ -3,42 +3,43 @@
 use super::error::ManifestError;
 use super::node::{Content, Node};
 
-/// The hint for a document that is too large. A valid document of this size can only be a list.
+/// The hint for a document that is too large. A document of this size is nearly always a list.
 pub(super) const SPLIT_THE_LIST: &str =
-    "write the items of a list as documents of their own, as `jq -c '.items[]'` does";
+    "if this is a list, write its items as documents of their own, as `jq -c '.items[]'` does";
 
 /// The hint for a stream that is too long.
 pub(super) const SPLIT_THE_STREAM: &str = "split it into several streams";
 
 pub(super) const TOO_DEEP: &str = "nested too deeply";
 
-/// The greatest number of values in one stream.
-const MAX_VALUES: usize = 2_000_000;
+/// The greatest number of keys and values in one stream.
+const MAX_NODES: usize = 2_000_000;
 
 /// Bounds the trees of one stream, so that a hostile text costs little stack, memory and time.
 ///
-/// A depth of 510 is 255 flow collections inside 255 block collections. A document has at most 100,000 values, as in a
-/// list of some thousand Secrets. A value takes about 200 bytes while its tree is read, so all of them stay within 64
-/// MiB together with the longest stream and the largest document. A stream has at most 2,000,000 values, as in 32 MiB
-/// of ordinary manifests. The parser takes up to 0.4 µs for each value, less than a second for all.
+/// A depth of 510 is 255 flow collections inside 255 block collections. A document has at most 100,000 keys and values,
+/// as in a list of some thousand Secrets. A key or a value takes about 200 bytes while the tree is read, so all of them
+/// stay within 64 MiB together with the longest stream and the largest document. A stream has at most 2,000,000 keys
+/// and values, as in 32 MiB of ordinary manifests. The parser takes up to 0.4 µs for each of them, less than a second
+/// for all.
 pub(super) struct Limits {
     depth: usize,
-    values_per_document: usize,
-    values_left: usize,
+    nodes_per_document: usize,
+    nodes_left: usize,
     is_exceeded: bool,
 }
 
 impl Limits {
     pub(super) fn of_a_stream() -> Self {
-        Self { depth: 510, values_per_document: 100_000, values_left: MAX_VALUES, is_exceeded: false }
+        Self { depth: 510, nodes_per_document: 100_000, nodes_left: MAX_NODES, is_exceeded: false }
     }
 
     #[cfg(test)]
-    pub(super) fn values_left(&self) -> usize {
-        self.values_left
+    pub(super) fn nodes_left(&self) -> usize {
+        self.nodes_left
     }
 
-    /// Whether the stream has more values than are read.
+    /// Whether the stream has more keys and values than are read.
     pub(super) fn is_exceeded(&self) -> bool {
         self.is_exceeded
     }
@@ -47,15 +48,15 @@ impl Limits {
 /// Builds one tree from the events of a parser, without recursion.
 pub(super) struct TreeBuilder<'l> {
     limits: &'l mut Limits,
-    values: usize,
+    nodes: usize,
     open: Vec<Node>,
     root: Option<Node>,
 }
 
 impl<'l> TreeBuilder<'l> {
-    /// Begins a tree. Its values count towards the limit of the stream.
+    /// Begins a tree. Its keys and values count towards the limit of the stream.
     pub(super) fn new(limits: &'l mut Limits) -> Self {
-        Self { limits, values: 0, open: Vec::new(), root: None }
+        Self { limits, nodes: 0, open: Vec::new(), root: None }
     }
 
     /// Adds a scalar or an alias.
@@ -96,17 +97,18 @@ impl<'l> TreeBuilder<'l> {
 
     fn count(&mut self, node: &Node) -> Result<(), ManifestError> {
         let refusal = |of: &str, most: usize, hint: &'static str| {
-            Err(ManifestError::new(format!("a {of} of more than {most} values is not read")).at(node).with_hint(hint))
+            let text = format!("a {of} of more than {most} keys and values is not read");
+            Err(ManifestError::new(text).at(node).with_hint(hint))
         };
-        if self.limits.values_left == 0 {
+        if self.limits.nodes_left == 0 {
             self.limits.is_exceeded = true;
-            return refusal("stream", MAX_VALUES, SPLIT_THE_STREAM);
+            return refusal("stream", MAX_NODES, SPLIT_THE_STREAM);
         }
-        if self.values == self.limits.values_per_document {
-            return refusal("document", self.limits.values_per_document, SPLIT_THE_LIST);
+        if self.nodes == self.limits.nodes_per_document {
+            return refusal("document", self.limits.nodes_per_document, SPLIT_THE_LIST);
         }
-        self.limits.values_left -= 1;
-        self.values += 1;
+        self.limits.nodes_left -= 1;
+        self.nodes += 1;
         Ok(())
     }
 
@@ -125,27 +127,27 @@ mod tests {
     #[test]
     fn a_tree_does_not_outgrow_its_limits() {
         let sequence = || Node::new(0..0, Content::Sequence(Vec::new()));
-        let mut limits = Limits { depth: 2, values_per_document: 3, ..Limits::of_a_stream() };
+        let mut limits = Limits { depth: 2, nodes_per_document: 3, ..Limits::of_a_stream() };
         let mut builder = TreeBuilder::new(&mut limits);
         assert!(builder.open(sequence()).is_ok());
         assert!(builder.open(sequence()).is_ok());
         let error = builder.open(sequence()).expect_err("the third level");
         assert_eq!(error.to_string(), "nested too deeply");
         let error = builder.add(sequence()).expect_err("the fourth node");
-        assert_eq!(error.to_string(), "a document of more than 3 values is not read");
+        assert_eq!(error.to_string(), "a document of more than 3 keys and values is not read");
         assert!(!limits.is_exceeded());
     }
 
     #[test]
     fn the_trees_of_a_stream_do_not_outgrow_their_limit() {
         let value = || Node::new(0..0, Content::Sequence(Vec::new()));
-        let mut limits = Limits { values_left: 3, ..Limits::of_a_stream() };
+        let mut limits = Limits { nodes_left: 3, ..Limits::of_a_stream() };
         for _ in 0..3 {
             assert!(TreeBuilder::new(&mut limits).add(value()).is_ok());
         }
         assert!(!limits.is_exceeded());
         let error = TreeBuilder::new(&mut limits).add(value()).expect_err("the fourth value");
-        assert_eq!(error.to_string(), "a stream of more than 2000000 values is not read");
+        assert_eq!(error.to_string(), "a stream of more than 2000000 keys and values is not read");
         assert!(limits.is_exceeded());
     }
 }

@@ -109,7 +109,7 @@ fn refusal(error: &ScanError, text: &str, base: usize) -> ManifestError {
         ErrorKind::UnclosedFlowCollection { .. } | ErrorKind::MismatchedFlowCollectionEnd { .. } => {
             "not YAML: a bracket is never closed"
         }
-        ErrorKind::UnknownAnchor => "not YAML: an alias names no anchor before it",
+        ErrorKind::UnknownAnchor => "not YAML: no anchor before this alias has the same name",
         ErrorKind::UndeclaredTagHandle => "not YAML: a tag's handle is not declared",
         ErrorKind::MappingValueNotAllowed => SECOND_COLON,
         ErrorKind::UnknownQuotedScalarEscape => "not YAML: an escape that YAML does not have",
@@ -211,7 +211,7 @@ mod tests {
         for (text, expected) in [
             ("a: 'hunter2", "not YAML: a quote is never closed"),
             ("a: [hunter2", "not YAML: a bracket is never closed"),
-            ("a: *hunter2", "not YAML: an alias names no anchor before it"),
+            ("a: *hunter2", "not YAML: no anchor before this alias has the same name"),
             ("a: b: hunter2", "not YAML: a second \": \" on one line"),
             ("a: @hunter2", "not YAML"),
             ("a: \"\\q\"", "not YAML: an escape that YAML does not have"),
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_texts_are_refused_and_do_not_touch_the_stack() {
+    fn deep_texts_are_refused_and_do_not_overflow_the_stack() {
         for text in ["[".repeat(1 << 20), "- ".repeat(1 << 20), "{a: ".repeat(1 << 20), "? ".repeat(1 << 20)] {
             assert_eq!(refused(&text).to_string(), "nested too deeply");
         }
@@ -261,7 +261,7 @@ mod tests {
         let mut limits = Limits::of_a_stream();
         assert!(parse(&format!("a0: &a0 x\n{bomb}"), 0, &mut limits).is_ok());
         // The key, the sequence and its items for each level, and what is before them.
-        assert_eq!(limits.values_left(), Limits::of_a_stream().values_left() - (59 * 102 + 3));
+        assert_eq!(limits.nodes_left(), Limits::of_a_stream().nodes_left() - (59 * 102 + 3));
     }
 
     #[test]

@@ -201,6 +201,22 @@ fn every_way_of_being_foreign_is_refused() {
 }
 
 #[test]
+fn the_command_that_hands_over_a_secret_replaces_other_values_of_the_label() {
+    let ring = ring();
+    let object = sealed(&ring);
+    for value in [None, Some("adopt"), Some("merge")] {
+        let mut existing = as_planned(plan(&object, held(&ring), None));
+        existing.labels.remove(MARK_LABEL);
+        existing.labels.extend(value.map(|value| (MARK_LABEL.to_owned(), value.to_owned())));
+        let message = assert_not_written(plan(&object, held(&ring), Some(existing)), Reason::ForeignOwner);
+        let expected = "a Secret of this name exists without the label waxseal.dev/secret=owned, so Waxseal does not \
+                        change it. To hand the Secret over to Waxseal, run: kubectl label secret db -n shop \
+                        --overwrite waxseal.dev/secret=owned";
+        assert_eq!(message, expected, "{value:?}");
+    }
+}
+
+#[test]
 fn a_foreign_secret_is_refused_with_the_message_of_the_backend() {
     let ring = ring();
     let plan = super::plan(
@@ -302,7 +318,9 @@ fn malformed_and_forbidden_objects_are_left() {
     forbidden.spec.template = Some(Template { type_, ..Template::default() });
     assert_not_written(plan(&forbidden, held(&ring), None), Reason::TypeForbidden);
     let message = assert_not_written(plan(&sealed(&ring), held(&Arc::default()), None), Reason::KeyMissing);
-    assert!(message.contains("; seal the values again for this cluster, or add a wrap"), "{message}");
+    let remedy = "; seal the values again for this cluster, or add a wrap for its key: waxseal rotate PATH --to \
+                  CLUSTER --identity FILE, where PATH is the sealed file and FILE the identity file of a recovery key";
+    assert!(message.ends_with(remedy), "{message}");
 }
 
 #[test]
@@ -314,7 +332,10 @@ fn an_object_for_a_revoked_key_says_how_to_go_on() {
     };
     let object = sealed(&key(KeyState::Active));
     let message = assert_not_written(plan(&object, held(&Arc::new(key(KeyState::Revoked))), None), Reason::KeyRevoked);
-    assert!(message.contains("; the Secret stays as it is. Change the values and seal them again"), "{message}");
+    let remedy = "; the Secret stays as it is. Change the values and seal them again. To keep the values, seal them \
+                  again with a recovery key: waxseal rotate PATH --reseal --identity FILE, where PATH is the sealed \
+                  file and FILE the identity file of the recovery key";
+    assert!(message.ends_with(remedy), "{message}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Makes the seeds anew: seals the objects of `seeds/object` and takes the others from them.
+//! Makes the seeds anew: seals the objects of `seeds/object`, and derives the other seeds from them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +25,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// In the order in which the entry points list them.
+/// The objects in the order of `TEXTS` in `genuine.rs`.
 fn objects() -> Vec<SealedSecret> {
     let [primary, older, classic, revoked] = recipients();
     let recovery = Identity::generate(KeyKind::Hybrid, &mut randomness::system()).recipient().clone();
@@ -43,7 +43,7 @@ fn objects() -> Vec<SealedSecret> {
 
 fn recipients() -> [Recipient; 4] {
     let recipients: Vec<_> = held().into_iter().map(|key| key.published().recipient.clone()).collect();
-    recipients.try_into().expect("as many keys as the entry points hold")
+    recipients.try_into().expect("as many keys as `held` returns")
 }
 
 fn two_envelopes(recipient: &Recipient) -> SealedSecret {

@@ -5,13 +5,12 @@ use waxseal_shared::sealed_secret::SealedSecret;
 
 use super::{genuine, ring, spelling};
 
-/// The length of an input: object, part, which of several, two bytes of position, edit, byte.
+/// The bytes of an input: object, part, number of the part, position (two bytes), kind of edit, new byte.
 pub(super) const INPUT_BYTES: usize = 7;
 pub(super) const PARTS: u8 = 6;
 pub(super) const EDITS: u8 = 3;
 
-/// One edit of one byte of an object that was really sealed: it opens to the same values or not at
-/// all, and what the format authenticates does not change unseen.
+/// Edits one byte of a sealed object. The object opens to the same values or not at all.
 pub fn differential(data: &[u8]) {
     let Ok([object, part, which, high, low, edit, byte]) = <[u8; INPUT_BYTES]>::try_from(data) else {
         return;
@@ -49,8 +48,8 @@ impl Edit {
     }
 }
 
-/// Whatever the edit made of the manifest: a value that opens is the one sealed for its place, and
-/// none is new.
+/// Edits the text of a manifest. Each value that opens is the value that was sealed for its place, and no data key is
+/// new.
 fn edit_text(original: &SealedSecret, format: Format, edit: Edit) {
     let mut bytes = write_sealed_secret(original, format).into_bytes();
     edit.apply(&mut bytes);
@@ -79,7 +78,7 @@ fn edit_token(object: &SealedSecret, which: usize, edit: Edit) {
     assert_eq!(opened(&edited).is_some(), is_same && opened(object).is_some(), "a changed token opens");
 }
 
-/// A changed wrap is noticed by its proof, whether another wrap opened the envelope or not.
+/// Edits a wrap. If the object still opens, exactly a changed wrap is reported as broken.
 fn edit_wrap(object: &SealedSecret, which: usize, edit: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) {
     let mut edited = object.clone();
     let wraps = edited.spec.envelopes.iter_mut().flat_map(|(id, envelope)| {
@@ -99,7 +98,7 @@ fn edit_wrap(object: &SealedSecret, which: usize, edit: impl FnOnce(&mut Vec<u8>
     };
     let is_named =
         opened.broken_wraps.iter().any(|broken| broken.envelope.as_str() == id && broken.key.as_str() == key_id);
-    assert_eq!(is_named, !is_same, "a changed wrap that is not named");
+    assert_eq!(is_named, !is_same, "a changed wrap is not reported as broken, or an unchanged wrap is");
 }
 
 fn edit_commitment(object: &SealedSecret, which: usize, edit: Edit) {
@@ -120,7 +119,7 @@ fn nth<T>(items: impl Iterator<Item = T>, which: usize) -> Option<T> {
     (!items.is_empty()).then(|| items.swap_remove(which % items.len()))
 }
 
-/// What opens, once it is shown to be genuine.
+/// Opens an object, and asserts that its values are genuine.
 fn opened(object: &SealedSecret) -> Option<Opened> {
     let sealed = Sealed::decode(object).ok()?;
     let opened = open(&sealed, ring()).ok()?;

@@ -1,5 +1,5 @@
-//! The objects that were really sealed, and what they hold. Each value says what it is bound to, so
-//! that a value that opens anywhere else shows itself.
+//! The sealed objects of the seeds, and their values. Each value names the place that it is bound to, so a value that
+//! opens in another place is noticed.
 
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use waxseal_shared::names::DataKey;
 use waxseal_shared::open::Opened;
 use waxseal_shared::sealed_secret::{EnvelopeSpec, Scope, SealedSecret};
 
-/// What every value begins with. No message may hold it.
+/// The beginning of every value. No message may contain it.
 pub(super) const MARK: &str = "plaintext of ";
 
 const TEXTS: [&str; 6] = [
@@ -21,7 +21,7 @@ const TEXTS: [&str; 6] = [
     include_str!("../seeds/object/revoked.yaml"),
 ];
 
-/// The value that is sealed for a place: under a data key that begins with `LARGE` it is long.
+/// Returns the value that is sealed for a place. It is long if the data key begins with `LARGE`.
 pub fn value(scope: Scope, namespace: &str, name: &str, key: &str) -> Vec<u8> {
     let place = match scope {
         Scope::Strict => format!("{MARK}{namespace}/{name} {key}\n"),
@@ -32,7 +32,7 @@ pub fn value(scope: Scope, namespace: &str, name: &str, key: &str) -> Vec<u8> {
     place.repeat(times).into_bytes()
 }
 
-/// All objects that were really sealed.
+/// The sealed objects, in the order of `TEXTS`.
 pub fn objects() -> &'static [SealedSecret] {
     static OBJECTS: OnceLock<Vec<SealedSecret>> = OnceLock::new();
     OBJECTS.get_or_init(|| {
@@ -41,12 +41,12 @@ pub fn objects() -> &'static [SealedSecret] {
     })
 }
 
-/// All envelopes that were really made, with their ids.
+/// All envelopes of the sealed objects, with their ids.
 pub(super) fn envelopes() -> impl Iterator<Item = (&'static String, &'static EnvelopeSpec)> {
     objects().iter().flat_map(|object| &object.spec.envelopes)
 }
 
-/// The SealedSecrets of a text, those in lists included; nothing if it is no manifest.
+/// The SealedSecrets of a text, also those in lists; empty if the text is not a manifest.
 pub(super) fn sealed_secrets(text: &str) -> Vec<Result<SealedSecret, ManifestError>> {
     let documents = split(text).map(|stream| stream.documents).unwrap_or_default();
     let kinds = documents.iter().filter_map(|document| document.kind().ok());
@@ -61,7 +61,7 @@ fn flattened(kind: DocumentKind) -> Vec<Result<SealedSecret, ManifestError>> {
     }
 }
 
-/// Panics if a value opened that is not the one sealed for its place.
+/// Asserts that every value of the object opened, and is the value that was sealed for its place.
 pub(super) fn assert_genuine(sealed: &Sealed, opened: &Opened) {
     let keys: Vec<&DataKey> = sealed.data_keys().map(|(key, _)| key).collect();
     assert_eq!(opened.data.keys().collect::<Vec<_>>(), keys, "every value opens, or none");

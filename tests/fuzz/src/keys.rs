@@ -5,7 +5,7 @@ use waxseal_shared::key_life::HeldKey;
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::sealing_key::{KeyRole, KeyState};
 
-/// Identities that protect nothing, the time each was made and its state; the first is the primary.
+/// Identities that protect nothing, with creation time and state. The first is the primary.
 const HELD: [(&str, &str, KeyState); 4] = [
     (
         "AGE-SECRET-KEY-PQ-13485WY4GH7MQUV807HK4NE60N783P69F4URCTEHYFJ2MEL5EXAUSCMUXQ8",
@@ -29,8 +29,8 @@ const HELD: [(&str, &str, KeyState); 4] = [
     ),
 ];
 
-/// The keys that everything is opened with: the hybrid primary, an older hybrid one, a classic one
-/// and a revoked one, in this order.
+/// The keys that open the sealed objects: the hybrid primary, an older hybrid key, a classic key and a revoked key, in
+/// this order.
 pub fn held() -> Vec<HeldKey> {
     HELD.iter().map(|(identity, created_at, state)| key(identity, created_at, *state)).collect()
 }

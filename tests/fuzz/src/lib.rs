@@ -1,11 +1,11 @@
-//! What the fuzz targets call: one function a target, over bytes that anybody could have written.
+//! The fuzz targets: one function for each, which takes bytes that anybody may have written.
 //!
-//! Each asserts what holds for *every* input, so that an input is a finding exactly if the function
-//! panics. They are deterministic: keys are fixed, and nothing is sealed here. `cargo test` calls the
-//! same functions with every seed and every past finding.
+//! Each function asserts what holds for every input: if it panics, the input is a finding. The keys are fixed. Only
+//! `object` draws randomness, for new wraps. `cargo test` calls the same functions with every seed and every past
+//! finding.
 //!
-//! To fuzz a target, from the top of the tree (findings go to `tests/fuzz/artifacts`; one that was
-//! fixed moves to `tests/fuzz/crashes/TARGET`):
+//! These commands fuzz a target, from the top folder of the repository. `cargo fuzz` writes findings to
+//! `tests/fuzz/artifacts`. A finding that is fixed moves to `tests/fuzz/crashes/TARGET`.
 //!
 //! ```sh
 //! cargo install cargo-fuzz
@@ -14,12 +14,12 @@
 //!   -- -timeout=1 -rss_limit_mb=192 -max_total_time=1800
 //! ```
 //!
-//! Targets `envelope`, `object` and `manifest` take `-dict=tests/fuzz/manifest.dict`. No sanitizer: all of
-//! Waxseal is safe Rust, and without one a limit on memory means something. Integer overflows and failed debug
-//! assertions panic all the same.
+//! The targets `envelope`, `object` and `manifest` take `-dict=tests/fuzz/manifest.dict`. Without a sanitizer, the
+//! limit on memory counts only the program's own memory; Waxseal's own code is safe Rust. Integer overflows and failed
+//! debug assertions panic also without a sanitizer.
 //!
-//! `cargo run --manifest-path tests/fuzz/Cargo.toml --example seeds` makes the seeds anew: a few
-//! objects, sealed by the present code, and what is taken from them for the other targets.
+//! `cargo run --manifest-path tests/fuzz/Cargo.toml --example seeds` makes the seeds anew: it seals a few objects, and
+//! derives the seeds of the other targets from them.
 
 mod differential;
 mod envelope;

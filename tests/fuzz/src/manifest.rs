@@ -6,11 +6,11 @@ use waxseal_shared::manifest::{
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::secret::SecretManifest;
 
-/// Only Secrets among the first documents are replaced: each takes the time of the whole stream.
+/// Only Secrets among the first documents are replaced: each replacement reads the whole stream again.
 const REPLACED: usize = 4;
 
-/// A text that should be a manifest: the documents are the text, what is read is written and read
-/// again as the same, and a Secret that is replaced leaves the rest of the stream as it was.
+/// Reads a text as a manifest. The documents together are the text. An object that is written and read again is the
+/// same. Replacing a Secret leaves all other documents as they were.
 pub fn manifest(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -22,7 +22,7 @@ pub fn manifest(data: &[u8]) {
     };
     assert!(texts(&stream).concat() == text, "the documents are not the text");
     for (index, document) in stream.documents.iter().enumerate() {
-        assert!(&text[document.range()] == document.text(), "a document elsewhere");
+        assert!(&text[document.range()] == document.text(), "the range of a document is wrong");
         let _ = told(text, document.hidden_secret().map_or(Ok(()), Err));
         let Ok(kind) = told(text, document.kind()) else {
             continue;
@@ -61,7 +61,7 @@ fn judge(text: &str, kind: DocumentKind) {
     }
 }
 
-/// Passes a result on once its error is shown to be one line about a place in the text.
+/// Returns the result. Asserts that an error is one line and names a place in the text.
 fn told<T>(text: &str, result: Result<T, ManifestError>) -> Result<T, ManifestError> {
     if let Err(error) = &result {
         let message = error.to_string();
@@ -83,7 +83,7 @@ fn both_formats(assert: impl Fn(Format)) {
     assert(Format::Json);
 }
 
-/// What `seal --in-place` does to a stream, with a Secret instead of a SealedSecret.
+/// Replaces a document of a stream as `seal --in-place` does, but with a Secret instead of a SealedSecret.
 fn assert_replaceable(text: &str, stream: &Stream<'_>, index: usize, secret: &SecretManifest) {
     let document = &stream.documents[index];
     let replaced = document.replaced_by(&write_secret(secret, stream.format));
@@ -130,7 +130,7 @@ fn kinds<'a>(stream: &Stream<'a>) -> Result<Vec<DocumentKind<'a>>, ManifestError
     stream.documents.iter().map(Document::kind).collect()
 }
 
-/// Reads the text into any value, which is what serde_json says if it is JSON.
+/// Reads the text as one value. If serde_json reads it too, both values are the same.
 fn read_as_data(text: &str) {
     let Ok(value) = told(text, read_one::<Value>(text)) else {
         return;
@@ -139,14 +139,14 @@ fn read_as_data(text: &str) {
         return;
     }
     match serde_json::from_str::<Value>(text) {
-        // To serde_json `-0` is a float, and to YAML, and to Kubernetes, the integer 0.
+        // serde_json reads `-0` as a float; YAML and Kubernetes read it as the integer 0.
         Ok(expected) if !has_float(&expected) => assert_eq!(value, expected),
         _ => {}
     }
     assert_eq!(read_one::<Value>(&write(&value)).as_ref(), Ok(&value));
 }
 
-/// Whether a number is in it that not every reader rounds alike.
+/// Whether the value has a float: readers round floats differently.
 fn has_float(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.is_f64(),

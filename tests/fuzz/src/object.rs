@@ -12,8 +12,8 @@ use waxseal_shared::sealed_secret::SealedSecret;
 
 use super::{genuine, ring};
 
-/// A manifest, from its text to the plan: what opens is what was sealed for that place, the plan
-/// says what decoding and opening said, and no message holds a value.
+/// Takes a manifest from its text to the plan. Values that open are those sealed for the place, the plan agrees with
+/// decoding and opening, and no message contains a value.
 pub fn object(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -51,7 +51,7 @@ fn judge(object: &SealedSecret) {
 
 fn assert_says(judgement: &Judgement, reason: Reason, message: &str) {
     assert_eq!(judgement.reason, reason);
-    // What a person can do may follow.
+    // Advice may follow.
     assert!(judgement.message.starts_with(message), "{}", judgement.message);
     assert_holds_no_value(&judgement.message);
 }

@@ -1,5 +1,4 @@
-//! Seeds for every target, taken from objects that were sealed. Test vectors that hold an object
-//! give seeds in the same way.
+//! The seeds of all targets except `manifest`, made from sealed objects.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +8,18 @@ use waxseal_shared::sealed_secret::SealedSecret;
 use super::differential::{EDITS, PARTS};
 use super::spelling;
 
-/// Inputs by the name of their target and their own.
+/// Inputs, by target and file name.
 pub type Seeds = BTreeMap<(&'static str, String), Vec<u8>>;
 
-/// The seeds that the sealed objects give; `seeds/` holds exactly these, beside what was written by
-/// hand for the manifest reader.
+/// Derives the seeds from sealed objects. Except for `manifest`, `seeds/` has exactly these.
 pub fn derived(objects: &[SealedSecret]) -> Seeds {
     let edits = (0..objects.len()).flat_map(of_edits);
     objects.iter().flat_map(of_object).chain(edits).collect()
 }
 
-/// What one object gives: its manifest in both formats, its envelopes, and its wraps and tokens as
-/// text and raw.
-pub fn of_object(object: &SealedSecret) -> Seeds {
+/// Derives seeds from one object: its manifest in both formats, its envelopes, and its wraps and tokens in both forms
+/// of `spelling.rs`.
+fn of_object(object: &SealedSecret) -> Seeds {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let envelopes = serde_json::to_vec(&object.spec.envelopes).expect("strings as keys");
     let (yaml, json) = (write_sealed_secret(object, Format::Yaml), write_sealed_secret(object, Format::Json));

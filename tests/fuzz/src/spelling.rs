@@ -1,5 +1,5 @@
-//! Two spellings of an input: the text itself, or, behind a NUL byte, the bytes that the text is the
-//! base64 of. So the fuzzer reaches what lies behind the base64 without having to write any.
+//! Two forms of an input: the text, or a NUL byte and then the decoded bytes. With the second form the fuzzer reaches
+//! the code behind base64 without writing base64.
 
 use std::borrow::Cow;
 
@@ -11,12 +11,13 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 const PROOF_BYTES: usize = 16;
 const ENVELOPE_ID_BYTES: usize = 11;
 
-/// Takes every spelling of base64 of either alphabet's padding; what it gives re-encodes to one.
+/// Decodes base64 with or without padding, and with any unused bits. Encoding the result again gives the canonical
+/// text.
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
     .with_decode_allow_trailing_bits(true);
 
-/// The text of a wrap; raw it is the proof and then the age file.
+/// Returns the text of a wrap. The decoded bytes are the proof and then the age file.
 pub(super) fn wrap(data: &[u8]) -> Option<Cow<'_, str>> {
     text_or(data, |raw| {
         let (proof, age_file) = raw.split_at_checked(PROOF_BYTES)?;
@@ -35,7 +36,7 @@ pub(super) fn wrap_parts(text: &str) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((age_file, GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT).decode(proof).ok()?))
 }
 
-/// The text of a token; raw it is the envelope id and then the sealed value.
+/// Returns the text of a token. The decoded bytes are the envelope id and then the sealed value.
 pub(super) fn token(data: &[u8]) -> Option<Cow<'_, str>> {
     text_or(data, |raw| {
         let (envelope, sealed) = raw.split_at_checked(ENVELOPE_ID_BYTES)?;

@@ -6,8 +6,8 @@ use super::{genuine, ring, spelling};
 
 const SALT_AND_TAG_BYTES: usize = 32;
 
-/// A value token, in the place of each value of the object whose envelope it names: decodes in one
-/// spelling only, and opens only where it was really sealed.
+/// Puts a token in the place of each value of the object that has its envelope. The token decodes in one spelling only,
+/// and opens only where it was sealed.
 pub fn token(data: &[u8]) {
     let Some(text) = spelling::token(data) else {
         return;
@@ -52,8 +52,8 @@ fn assert_canonical(text: &str) {
     assert!(is_padme(padded), "a padded length of {padded}");
 }
 
-/// Padmé from its definition: a float of E bits exponent and S bits mantissa, here by arithmetic
-/// instead of masks.
+/// Whether this is a padded length, from the definition of Padmé: a number with E bits of exponent and S bits of
+/// mantissa. The product uses bit masks instead.
 fn is_padme(length: usize) -> bool {
     let exponent = length.checked_ilog2().unwrap_or_default();
     let significant = exponent.checked_ilog2().unwrap_or_default() + 1;

@@ -2,7 +2,8 @@ use waxseal_shared::format::{MAX_AGE_FILE_BYTES, Wrap};
 
 use super::{genuine, ring, spelling};
 
-/// A wrap: parses in one spelling only, and opens only if it was really made.
+/// Parses a wrap, in one spelling only. A wrap that opens has the DEK of a sealed object. Its proof is right only if it
+/// is a wrap of that object.
 pub fn wrap(data: &[u8]) {
     let Some(text) = spelling::wrap(data) else {
         return;
@@ -17,7 +18,8 @@ pub fn wrap(data: &[u8]) {
         };
         let key_id = key.key_id();
         let id = dek.commitment().envelope_id();
-        let (_, envelope) = genuine::envelopes().find(|(known, _)| *known == id.as_str()).expect("a data key we made");
+        let (_, envelope) =
+            genuine::envelopes().find(|(known, _)| *known == id.as_str()).expect("the DEK of a genuine envelope");
         assert_eq!(wrap.kind(), key.published().recipient.kind());
         let is_ours = envelope.wraps.get(key_id.as_str()).is_some_and(|genuine| *genuine == *text);
         assert_eq!(wrap.is_proven(&dek, key_id), is_ours, "a proof for another wrap than was made");

@@ -64,16 +64,18 @@ func (w layerWriter) add(source, target string) error {
 	return err
 }
 
-func (layerWriter) Preserve(string) error                 { return nil }
-func (layerWriter) EnsureContainerPath(path string) error { return fmt.Errorf("WORKDIR %s", path) }
+func (layerWriter) Preserve(string) error { return nil }
+func (layerWriter) EnsureContainerPath(path string) error {
+	return fmt.Errorf("WORKDIR is not supported: %s", path)
+}
 func (layerWriter) EnsureContainerPathAs(path, _ string, _ *os.FileMode) error {
-	return fmt.Errorf("WORKDIR %s", path)
+	return fmt.Errorf("WORKDIR is not supported: %s", path)
 }
 func (layerWriter) Run(run imagebuilder.Run, _ docker.Config) error {
-	return fmt.Errorf("RUN %v", run.Args)
+	return fmt.Errorf("RUN is not supported: %v", run.Args)
 }
 func (layerWriter) UnrecognizedInstruction(step *imagebuilder.Step) error {
-	return fmt.Errorf("unknown: %v", step)
+	return fmt.Errorf("unknown instruction: %v", step)
 }
 
 // build executes the instructions, and returns the image's settings and its only layer.

@@ -1,6 +1,8 @@
-//! Makes the files of a release, and says the names that belong to its version. `.github/workflows/release.yml` runs it.
+//! Makes the files of a release, and prints the names that belong to its version. `.github/workflows/release.yml` runs
+//! it.
 //!
-//! - `release names TAG` prints version, image and folder of charts, and refuses a tag of another version.
+//! - `release names TAG` prints the version, whether it is a prerelease, the image and the folder of charts. It refuses
+//!   a tag of another version.
 //! - `release files PROGRAMS FOLDER` writes all files into a folder. `PROGRAMS/TRIPLE` holds the programs for a target.
 
 use std::error::Error;

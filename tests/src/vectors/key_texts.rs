@@ -167,7 +167,7 @@ pub(super) fn identities() -> Vec<Value> {
     for (index, (kind, prefix, human_readable)) in IDENTITIES.into_iter().enumerate() {
         let key = key_of(kind);
         let text = key.identity.expose().to_string();
-        let bytes = key.secret().to_vec();
+        let bytes = key.secret.to_vec();
         // Identities of both kinds have the same length, so the other part is that of a recipient.
         let writing = Writing { prefix, human_readable, other: RECIPIENTS[index].2, bytes, text };
         cases.extend(bech32_cases(&writing));

@@ -63,8 +63,8 @@ fn keys(draft: &Draft, envelope: &str, key: &TestKey) -> Vec<(&'static str, Vec<
     let shared = XWing::decap(&key.hybrid_private(), None, &encapsulation).expect("it was made for this key");
     vec![
         ("the DEK", dek.to_vec()),
-        ("what HKDF extracts from the DEK for the value", hmac(&salt, dek).to_vec()),
-        ("what HKDF extracts from the DEK without a salt", hmac(&[0; 32], dek).to_vec()),
+        ("the HKDF-Extract output for the value", hmac(&salt, dek).to_vec()),
+        ("the HKDF-Extract output without a salt", hmac(&[0; 32], dek).to_vec()),
         ("the value's key", value_key.to_vec()),
         ("the age file key", file.file_key.to_vec()),
         ("the key of the age file's header", hkdf::<32>(&file.file_key, &[], &[b"header"]).to_vec()),

@@ -6,8 +6,8 @@ use waxseal_shared::format::Check;
 use super::object_vector::ObjectVector;
 use super::refusals::{At, Base, rename};
 
-/// Texts that are refused as a part of a DNS name.
-const NO_PARTS: [(&str, &str, &str); 10] = [
+/// Texts that are refused as a label: as a part of an object's name, and as a namespace.
+const REFUSED_LABELS: [(&str, &str, &str); 10] = [
     ("empty", "no letter", ""),
     ("hyphen-first", "a hyphen at the beginning", "-db"),
     ("hyphen-last", "a hyphen at the end", "db-"),
@@ -21,7 +21,7 @@ const NO_PARTS: [(&str, &str, &str); 10] = [
 ];
 
 /// Texts with several parts that are refused as the name of an object.
-const NO_NAMES: [(&str, &str, &str); 6] = [
+const REFUSED_NAMES: [(&str, &str, &str); 6] = [
     ("hyphen-before-dot", "a part that ends with a hyphen", "a-.b"),
     ("hyphen-after-dot", "a part that begins with a hyphen", "a.-b"),
     ("dot-first", "an empty part at the beginning", ".db"),
@@ -31,7 +31,7 @@ const NO_NAMES: [(&str, &str, &str); 6] = [
 ];
 
 /// Texts that are refused as a data key.
-const NO_DATA_KEYS: [(&str, &str, &str); 10] = [
+const REFUSED_DATA_KEYS: [(&str, &str, &str); 10] = [
     ("empty", "no letter", ""),
     ("dot", "a dot alone", "."),
     ("two-dots", "two dots", ".."),
@@ -62,9 +62,9 @@ pub(super) fn vectors() -> Vec<ObjectVector> {
 
 fn object_names() -> Vec<ObjectVector> {
     let long = ["n".repeat(254), "n".repeat(64)];
-    let names = NO_PARTS.into_iter().chain(NO_NAMES).chain([("too-long", "254 bytes", long[0].as_str())]);
+    let names = REFUSED_LABELS.into_iter().chain(REFUSED_NAMES).chain([("too-long", "254 bytes", long[0].as_str())]);
     let with_dot = ("with-dot", "a label has no dot", "shop.eu");
-    let namespaces = NO_PARTS.into_iter().chain([with_dot, ("too-long", "64 bytes", long[1].as_str())]);
+    let namespaces = REFUSED_LABELS.into_iter().chain([with_dot, ("too-long", "64 bytes", long[1].as_str())]);
     let refused = |field: &'static str, check| {
         move |(name, comment, text): (&str, &'static str, &str)| {
             let mut base = Base::new(&format!("{field}-{name}"));
@@ -84,7 +84,7 @@ fn object_names() -> Vec<ObjectVector> {
 
 fn data_keys() -> Vec<ObjectVector> {
     let too_long = "A".repeat(254);
-    let names = NO_DATA_KEYS.into_iter().chain([("too-long", "254 bytes", too_long.as_str())]);
+    let names = REFUSED_DATA_KEYS.into_iter().chain([("too-long", "254 bytes", too_long.as_str())]);
     let refused = |(name, comment, text): (&str, &'static str, &str)| {
         let mut base = Base::new(&format!("data-key-{name}"));
         rename(&mut base.spec()["encryptedData"], "USER", text);

@@ -12,6 +12,7 @@ use super::seed::Seed;
 pub(super) struct TestKey {
     pub(super) kind: KeyKind,
     pub(super) identity: Identity,
+    /// The bytes of the identity.
     pub(super) secret: [u8; 32],
 }
 
@@ -42,11 +43,6 @@ impl TestKey {
 
     pub(super) fn id(&self) -> &str {
         self.identity.recipient().key_id().as_str()
-    }
-
-    /// The bytes of the identity.
-    pub(super) fn secret(&self) -> &[u8; 32] {
-        &self.secret
     }
 
     /// The bytes of the recipient.
