@@ -55,8 +55,8 @@ pub(crate) struct Kubernetes {
     pub(crate) context: Option<String>,
     /// The namespace of the identities and SealingKeys; by default the namespace of the Pod in a cluster, and
     /// waxseal-system outside
-    #[arg(long, env = "WAXSEAL_KEY_NAMESPACE", value_name = "NAMESPACE")]
-    pub(crate) key_namespace: Option<String>,
+    #[arg(long, env = "WAXSEAL_KEY_NAMESPACE", value_name = "NAMESPACE", value_parser = Namespace::parse)]
+    pub(crate) key_namespace: Option<Namespace>,
     /// Serve only these namespaces, with Roles there instead of a ClusterRole; can be given several times or with commas;
     /// by default all namespaces
     #[arg(long, env = "WAXSEAL_NAMESPACES", value_name = "NAMESPACE", value_delimiter = ',', value_parser = Namespace::parse)]
@@ -93,7 +93,8 @@ impl Kubernetes {
         self.addresses(self.metrics_listen, 8081)
     }
 
-    /// `[::]` also accepts IPv4 connections, but a machine can lack IPv6.
+    /// The chosen address, or the defaults. In a cluster these are `[::]`, which also accepts IPv4 connections, and
+    /// then `0.0.0.0`, for a machine without IPv6.
     fn addresses(&self, chosen: Option<SocketAddr>, port: u16) -> Vec<SocketAddr> {
         match chosen {
             Some(address) => vec![address],
@@ -166,7 +167,8 @@ impl KeyLife {
     }
 }
 
-/// The metadata that SealedSecrets must not have, in addition to what Waxseal always forbids.
+/// The labels and annotations that the template of a SealedSecret must not have, in addition to those that Waxseal
+/// always forbids.
 #[derive(clap::Args, Default)]
 pub(crate) struct ForbiddenMetadata {
     /// Refuse SealedSecrets whose template has a label or annotation that begins with PREFIX, in addition to those of
@@ -244,8 +246,8 @@ fn add_recipients_of(path: &Path, keys: &mut RecoveryKeys) -> Result<(), Recover
 
 fn read_recipients(path: &Path) -> Result<String, RecoveryRecipientsError> {
     let mut text = String::new();
-    let file = File::open(path).and_then(|file| file.take(MAX_RECIPIENTS_FILE + 1).read_to_string(&mut text));
-    match file.map_err(|error| RecoveryRecipientsError::Read(path.to_owned(), error))? as u64 {
+    let length = File::open(path).and_then(|file| file.take(MAX_RECIPIENTS_FILE + 1).read_to_string(&mut text));
+    match length.map_err(|error| RecoveryRecipientsError::Read(path.to_owned(), error))? as u64 {
         ..=MAX_RECIPIENTS_FILE => Ok(text),
         _ => Err(RecoveryRecipientsError::TooLarge(path.to_owned())),
     }

@@ -1,6 +1,7 @@
 //! Core dumps, which would write keys and values to the disk.
 //!
-//! The CLI has a copy of this file. The only crate that both programs use is `shared`, which does no input or output.
+//! The CLI has a copy of this file. The only crate of this workspace that both programs use is `shared`, which does no
+//! input or output.
 
 use rustix::io;
 use rustix::process::{Resource, Rlimit, setrlimit};

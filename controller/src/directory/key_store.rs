@@ -42,7 +42,7 @@ pub(super) struct KeyStore {
     published_path: PathBuf,
     generation: KeyGeneration,
     strictest: StrictestStates,
-    /// The renewal that was still to come at the last look.
+    /// The time of the next renewal, as computed in the last look.
     next_renewal: Option<Timestamp>,
     recovery: RecoveryKeys,
     /// The keys that were logged last.
@@ -562,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_renewed_after_the_period_with_one_key() {
+    fn the_primary_gets_exactly_one_successor_after_the_renewal_period() {
         let folder = folder();
         add_key(&folder);
         let mut store = making_store(&folder, 1000);

@@ -1,7 +1,7 @@
 //! The folder of manifests: every SealedSecret in it, and every file that the controller does not understand.
 //!
-//! Unlike the CLI (`cli/src/input.rs`), it follows links: the mounts of the kubelet consist of them, and the owner of the
-//! folder vouches for its content.
+//! Unlike the CLI (`cli/src/input.rs`), the controller follows links: the mounts of the kubelet consist of them, and
+//! the owner of the folder vouches for its content.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -36,8 +36,8 @@ pub(super) struct FolderContents {
     pub(super) by_name: BTreeMap<SecretName, Vec<SealedManifest>>,
     /// The files and documents that could not be read, and the SealedSecrets without a namespace.
     pub(super) unreadable: Vec<UnclearFile>,
-    /// The files and documents that could be read and hold no Kubernetes object.
-    not_objects: Vec<UnclearFile>,
+    /// Of each file that could be read, the first place without a Kubernetes object where one is expected.
+    pub(super) not_objects: Vec<UnclearFile>,
     /// The places of Secrets that are not sealed: file and line.
     pub(super) plain_secrets: Vec<String>,
 }
@@ -194,7 +194,10 @@ impl Reader<'_> {
     }
 
     fn is_not_object(&mut self, path: &Path, line: usize, message: &str) {
-        self.contents.not_objects.push(self.unclear(path, Some(line), message.to_owned()));
+        let unclear = self.unclear(path, Some(line), message.to_owned());
+        if self.contents.not_objects.last().is_none_or(|last| last.file != unclear.file) {
+            self.contents.not_objects.push(unclear);
+        }
     }
 
     fn unclear(&self, path: &Path, line: Option<usize>, message: String) -> UnclearFile {
@@ -379,6 +382,15 @@ mod tests {
         assert_eq!(unclear("apiVersion: v1\nkind: List\nitems: [~]").0.as_deref(), Some(expected));
         let expected = "db.yaml:1: metadata.namespace: missing; a folder has no default namespace";
         assert_eq!(unclear(format!("{SEALED}{{name: db}}\n")), (Some(expected.to_owned()), 0));
+    }
+
+    #[test]
+    fn each_file_has_only_its_first_place_without_an_object() {
+        let folder = folder(&[("a.yaml", "replicas: 3\n---\ntext\n"), ("b.yaml", "")]);
+        let said: Vec<_> = read(folder.path()).not_objects.iter().map(UnclearFile::to_string).collect();
+        let not_an_object = "a.yaml:1: not a Kubernetes object, which has an apiVersion and a kind";
+        let empty = "b.yaml:1: no object in it (delete the file if its Secrets should be deleted)";
+        assert_eq!(said, [not_an_object, empty]);
     }
 
     #[test]

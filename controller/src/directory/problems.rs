@@ -8,7 +8,7 @@ use crate::log;
 pub(super) struct Problems {
     /// Operations that failed: `--once` ends with an error.
     pub(super) failures: BTreeSet<String>,
-    /// What a person should know: key files that are not used, Secrets that are not sealed.
+    /// What a person should know, such as key files that are not used and Secrets that are not sealed.
     pub(super) warnings: BTreeSet<String>,
 }
 

@@ -144,6 +144,9 @@ impl<'a> Reconciler<'a> {
         mut problems: Problems,
     ) -> Result<(), Incomplete> {
         problems.warnings.extend(manifests.unreadable.iter().map(|file| format!("a manifest is not read: {file}")));
+        for file in &manifests.not_objects {
+            problems.warnings.insert(format!("no Secret is deleted until this file is corrected or removed: {file}"));
+        }
         let warning = |place: &String| format!("{place}: this Secret is not sealed, and the controller ignores it");
         problems.warnings.extend(manifests.plain_secrets.iter().map(warning));
         let (objects, unreadable) = (entries.len(), manifests.unreadable.len());

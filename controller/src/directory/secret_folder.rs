@@ -7,9 +7,9 @@
 //! SECRETS/NAMESPACE/NAME/..v-RANDOM/..secret.json
 //! ```
 //!
-//! `..secret.json` is the Secret without its data: type, labels, annotations. No data key begins with `..`. If
-//! `..secret.json` has the mark of Waxseal, these entries belong to Waxseal. Every other file in the folder stays as it
-//! is.
+//! `..secret.json` is the Secret without its data: namespace, name, type, `immutable`, labels and annotations. No data
+//! key begins with `..`. If `..secret.json` has the mark of Waxseal, these entries belong to Waxseal. Every other file
+//! in the folder stays as it is.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};

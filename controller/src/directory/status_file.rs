@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_sorted_private_and_written_only_for_a_change() {
+    fn the_status_file_is_sorted_and_private_and_written_only_for_a_change() {
         let folder = tempfile::tempdir().expect("a folder");
         let report = StatusReport {
             sealed_secrets: vec![entry("shop", "b"), entry("shop", "a"), entry("blog", "z")],

@@ -8,6 +8,7 @@ use http::header::USER_AGENT;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use thiserror::Error;
+use waxseal_shared::names::Namespace;
 
 use super::answer_deadlines::{self, LastContact};
 use crate::args;
@@ -39,8 +40,8 @@ pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, Arc<Last
     config.default_retry = false;
     config.headers.push((USER_AGENT, PROGRAM));
     let pod_namespace = args.is_in_cluster().then(|| config.default_namespace.clone());
-    let key_namespace =
-        args.key_namespace.clone().or(pod_namespace).unwrap_or_else(|| DEFAULT_KEY_NAMESPACE.to_owned());
+    let chosen = args.key_namespace.as_ref().map(Namespace::to_string);
+    let key_namespace = chosen.or(pod_namespace).unwrap_or_else(|| DEFAULT_KEY_NAMESPACE.to_owned());
     let (client, last_contact) = answer_deadlines::connect(config).map_err(ConnectError::Client)?;
     Ok((client, last_contact, key_namespace))
 }

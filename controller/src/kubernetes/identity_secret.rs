@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_reads_back() {
+    fn a_written_identity_secret_reads_back() {
         let now = Timestamp::from_second(1_700_000_000).expect("a small number");
         let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now, &mut randomness::system());
         let read = decode(encode(FIRST_NAME, &key), now).expect("our own Secret");

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_the_only_one_if_one_envelope_has_no_other() {
+    fn a_key_counts_as_the_only_key_if_an_envelope_has_no_wrap_for_another_key() {
         let [both, only, absent] = [1, 2, 3].map(|number| format!("k{number:016x}"));
         let keys = BTreeMap::from([
             ("e0000000000".to_owned(), vec![both.clone(), only.clone()]),

@@ -74,7 +74,7 @@ pub(super) struct KeySource {
     publication: Publication,
     generation: KeyGeneration,
     strictest: StrictestStates,
-    /// The renewal that was still to come at the last look.
+    /// The time of the next renewal, as computed in the last look.
     next_renewal: Option<Timestamp>,
     recovery: RecoveryKeys,
     complaints: Complaints,
@@ -153,7 +153,7 @@ impl KeySource {
         let identities = identities::by_key(&stored);
         self.show_in_metrics(broken_count, &identities);
         problems.obstacles.extend(stored.broken.iter().cloned());
-        problems.obstacles.extend(stored.held.iter().filter_map(|(_, version)| version.deletion()));
+        problems.obstacles.extend(stored.held.iter().filter_map(|(_, version)| version.deletion_warning()));
         let succession = self.succession(&stored, &requests, now);
         self.next_renewal = succession.next_renewal();
         let unwritten = self.write_states(&mut stored, &succession, problems).await;

@@ -256,8 +256,9 @@ impl Objects {
         changed.into_iter().filter(|key| state.sealed_secrets.get(key).is_some()).collect()
     }
 
-    /// Returns what is known of an object; `None` if it is gone, is being deleted, or if it is not known yet whether
-    /// there is a marked Secret of its name. In this case the list of the marked Secrets causes the reconcile.
+    /// Returns what is known of an object. Returns `None` if the object is gone, if it is being deleted, or if it is
+    /// not known yet whether there is a marked Secret of its name. In the last case, the list of the marked Secrets
+    /// causes the reconcile.
     pub(super) fn known(&self, key: &ObjectKey) -> Option<Known> {
         let state = self.lock();
         if !state.secrets.is_listed(key) {
@@ -491,7 +492,7 @@ mod tests {
         assert!(objects.counts_by_reason().is_empty());
     }
 
-    /// Otherwise every reconcile would try to create its Secret.
+    /// An object that did not wait would try to create its Secret at every reconcile.
     #[test]
     fn an_object_waits_for_the_list_of_the_secrets_of_its_namespace_alone() {
         let [shop, blog] = ["shop", "blog"].map(|name| Scope::Namespace(name.into()));
@@ -529,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn each_change_of_the_counts_is_noticed_and_no_other() {
+    fn changes_of_the_counts_are_noticed_and_other_events_are_not() {
         let objects = Objects::new(Scope::of(&[]));
         let is_noticed = || objects.key_use_changed().now_or_never().is_some();
         let (name, plain) = object("1");

@@ -142,8 +142,8 @@ async fn try_reconcile(
         return Ok(Some(Outcome::without_status(Reason::KeysLoading)));
     }
     let mut fetcher = context.large_objects.fetcher();
-    // Reads the Secret before the SealedSecret: if another controller writes the Secret for a newer version of the
-    // SealedSecret in between, the write of this one is a conflict.
+    // Reads the Secret before the SealedSecret. If another controller writes the Secret for a newer version of the
+    // SealedSecret in between, this controller's write conflicts.
     let marked_secret =
         if known.has_marked_secret() { Some(fetch_secret(key, context, &mut fetcher).await) } else { None };
     let Some(FetchedObject { object, mut record, has_readable_spec }) = fetch(key, context, &mut fetcher).await? else {
@@ -230,8 +230,8 @@ async fn fetch(
 
 /// Makes the Secret as the object says; `None` if the object is being deleted.
 ///
-/// If no Secret of this name carries the mark, `marked_secret` is `None`, and it creates the Secret without reading first.
-/// If there is an unmarked Secret, the creation conflicts, and the Secret is read.
+/// `marked_secret` is `None` if no Secret of this name carries the mark. Then this function creates the Secret without
+/// reading it first. If there is an unmarked Secret, the creation conflicts, and this function reads that Secret.
 async fn materialise(
     key: &ObjectKey,
     object: &SealedSecret,

@@ -198,7 +198,8 @@ mod tests {
         assert!(cache.get(&key("db")).is_none());
     }
 
-    /// Otherwise nobody would create a Secret again that was deleted directly after the controller wrote it.
+    /// If such a record stayed, nobody would create again a Secret that was deleted directly after the controller wrote
+    /// it.
     #[test]
     fn a_write_that_is_older_than_a_deletion_leaves_no_record() {
         let mut cache = cache(&[]);
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_without_its_records_is_not_complete() {
+    fn after_the_records_are_removed_the_scope_counts_as_unlisted() {
         let mut cache = cache(&[]);
         cache.replace(&Scope::AllNamespaces, vec![(key("db"), Record(1, ""))], ResourceVersion(5), |_, _| {});
         cache.clear();

@@ -10,7 +10,7 @@ const FIRST_UNSEEN: Duration = Duration::from_secs(1);
 /// The number of corrections of a status that do not wait.
 const CORRECTIONS_AT_ONCE: u32 = 5;
 /// The longest time between two reconciles of an object that is not ready.
-const LAST: Duration = Duration::from_mins(5);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// Returns the time from a reconcile that ended with `reason` to the next reconcile. `repetitions` says how many
 /// reconciles ended with the same standing, one after another, directly before it.
@@ -21,7 +21,7 @@ pub(super) fn delay(reason: Reason, repetitions: u32) -> Option<Duration> {
         (Standing::Ready, _) => None,
         (Standing::Waiting, _) => Some(doubled(FIRST, repetitions)),
         (Standing::Stalled, Reason::ForeignOwner | Reason::Forbidden) => Some(doubled(FIRST_UNSEEN, repetitions)),
-        (Standing::Stalled, _) => Some(LAST),
+        (Standing::Stalled, _) => Some(LONGEST),
     }
 }
 
@@ -32,7 +32,7 @@ pub(super) fn after_corrections(times: u32) -> Duration {
 }
 
 fn doubled(first: Duration, times: u32) -> Duration {
-    first.saturating_mul(2u32.saturating_pow(times)).min(LAST)
+    first.saturating_mul(2u32.saturating_pow(times)).min(LONGEST)
 }
 
 #[cfg(test)]
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_watch_reports_is_retried_after_a_second_and_then_less_often() {
+    fn foreign_owner_and_forbidden_are_retried_after_a_second_and_then_less_often() {
         for reason in [Reason::ForeignOwner, Reason::Forbidden] {
             let seconds = [0, 1, 3, 100].map(|repetitions| delay(reason, repetitions));
             assert_eq!(seconds.map(|delay| delay.map(|delay| delay.as_secs())), [Some(1), Some(2), Some(8), Some(300)]);
@@ -67,6 +67,6 @@ mod tests {
 
     #[test]
     fn other_stalled_objects_are_retried_every_five_minutes() {
-        assert_eq!(delay(Reason::Moved, 0), Some(LAST));
+        assert_eq!(delay(Reason::Moved, 0), Some(LONGEST));
     }
 }

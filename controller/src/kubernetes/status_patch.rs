@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_names_what_is_new_or_changed_and_nulls_what_goes() {
+    fn a_patch_has_new_and_changed_fields_and_null_for_removed_fields() {
         let from = map(json!({"a": {"stays": 1, "goes": 2}, "b": [1], "c": 3, "d": {"e": 1}}));
         let to = map(json!({"a": {"stays": 1, "comes": {"x": 1}}, "b": [1, 2], "c": 3}));
         let patch = json!({"a": {"goes": null, "comes": {"x": 1}}, "b": [1, 2], "d": null});

@@ -58,7 +58,7 @@ pub(super) async fn supervise(
     Ok(())
 }
 
-/// Waits until the program stops.
+/// Waits until the program is told to stop.
 pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone: the program ends in this case, too.
     let _ = stop.wait_for(|is_stopping| *is_stopping).await;

@@ -11,7 +11,7 @@ use super::scope::Scope;
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest time until the next attempt: after an outage every watch continues within seconds, and one request in
 /// five seconds is little load for an API server that fails.
-const LAST_DELAY: Duration = Duration::from_secs(5);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
 /// A failure that repeats is logged again after this time.
 const REPETITION: Duration = Duration::from_mins(1);
 /// After the start, HTTP 429 and 503 are not logged for this time: an API server that starts, or that has just got the
@@ -78,20 +78,21 @@ impl WatchFailures {
             self.refusals.insert(&self.subject);
         }
         let failure = self.describe(error);
-        let is_logged = self.last.as_ref().is_some_and(|(at, last)| *last == failure && at.elapsed() < REPETITION);
-        if !is_logged && !self.is_expected(error) {
+        let was_just_logged =
+            self.last.as_ref().is_some_and(|(at, last)| *last == failure && at.elapsed() < REPETITION);
+        if !was_just_logged && !self.is_expected(error) {
             tracing::warn!("watching {} failed, trying again: {failure}", self.subject);
             self.last = Some((Instant::now(), failure));
         }
         let delay = self.delay;
-        self.delay = (self.delay * 2).min(LAST_DELAY);
+        self.delay = (self.delay * 2).min(LONGEST_DELAY);
         delay
     }
 
     fn describe(&self, error: &kube::Error) -> String {
         let failure = api_failure::describe(error);
         match error {
-            kube::Error::Api(status) if status.code == 404 => {
+            kube::Error::Api(status) if status.code == 404 && matches!(self.kind, "SealedSecrets" | "SealingKeys") => {
                 format!("{failure}: {}", api_failure::MISSING_DEFINITION)
             }
             _ => failure,

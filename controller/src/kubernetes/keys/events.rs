@@ -202,13 +202,14 @@ fn to_object(event: &KeyEvent, about: ObjectReference) -> Event {
     }
 }
 
-/// The name of the Pod, which is the name of its host.
+/// The name of the Pod, which Kubernetes makes its host name.
 fn instance() -> String {
     let name = std::env::var("HOSTNAME").ok().filter(|name| (1..=128).contains(&name.len()));
     name.unwrap_or_else(|| "waxseal-controller".to_owned())
 }
 
-/// Writes the Events. Logs a failure once, and again only after another Event was written. Ends with the last sender.
+/// Writes the Events. Logs a failure once, and again only after another Event was written. Ends when the last sender is
+/// dropped.
 pub(in super::super) async fn write(client: Client, namespace: String, mut receiver: mpsc::Receiver<Event>) {
     let events = Api::<Event>::namespaced(client, &namespace);
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };

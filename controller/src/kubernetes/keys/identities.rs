@@ -39,12 +39,13 @@ pub(super) struct IdentityVersion {
     stored: StoredIdentity,
     resource_version: String,
     is_immutable: bool,
+    /// Whether this Secret and every other Secret with the identity is being deleted.
     is_being_deleted: bool,
 }
 
 impl IdentityVersion {
-    /// What to tell the operator if the Secret is being deleted.
-    pub(super) fn deletion(&self) -> Option<String> {
+    /// The warning to the operator if the Secret is being deleted.
+    pub(super) fn deletion_warning(&self) -> Option<String> {
         let name = &self.stored.secret.name;
         self.is_being_deleted.then(|| {
             format!(
@@ -79,11 +80,23 @@ fn stored_identity(metadata: &ObjectMeta, now: Timestamp) -> StoredIdentity {
     }
 }
 
-/// Whether the last backup has the key in this state. True if nothing says in which state it has the key.
+/// Whether the last backup has the key in this state. True if no annotation records the state of the key in the backup.
 fn is_backed_up_in(state: KeyState, metadata: &ObjectMeta) -> bool {
     let annotations = metadata.annotations.as_ref();
     let recorded = annotations.and_then(|annotations| annotations.get(BACKED_UP_STATE_ANNOTATION));
     recorded.is_none_or(|recorded| recorded == state.as_str())
+}
+
+/// Retires the keys of which every Secret is being deleted.
+fn retire_deleted(stored: &mut StoredKeys<IdentityVersion>) {
+    let kept = stored.held.iter().filter(|(_, version)| !version.is_being_deleted);
+    let kept: BTreeSet<_> = kept.map(|(key, _)| key.key_id().clone()).collect();
+    for (key, version) in &mut stored.held {
+        version.is_being_deleted &= !kept.contains(&version.key);
+        if version.is_being_deleted {
+            key.tighten(KeyState::Retired);
+        }
+    }
 }
 
 impl IdentitySecrets {
@@ -91,10 +104,10 @@ impl IdentitySecrets {
         Self { secrets: Api::namespaced(client, namespace), events, broken: BTreeSet::new() }
     }
 
-    /// Reads the identities. A broken one gets an Event, and no other while it stays broken in the same way.
+    /// Reads the identities. Each broken identity gets one Event, and no second one while it stays broken in the same way.
     ///
-    /// A key whose Secret is being deleted is at least Retired: a deletion cannot be taken back, and what is sealed to
-    /// the key would be lost with it.
+    /// A key is at least Retired if every Secret that holds its identity is being deleted: a deletion cannot be taken
+    /// back, and what is sealed to the key would be lost with the key.
     pub(super) async fn read(&mut self, now: Timestamp) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let params = ListParams::default().fields(OF_OUR_TYPE);
         let secrets = ask("list the identity Secrets", self.secrets.list(&params)).await?;
@@ -104,14 +117,11 @@ impl IdentitySecrets {
             let (metadata, is_immutable) = (take(&mut secret.metadata), secret.immutable.unwrap_or_default());
             let mut identity = stored_identity(&metadata, now);
             match identity_secret::decode(secret, now) {
-                Ok(mut key) => {
-                    let is_being_deleted = metadata.deletion_timestamp.is_some();
-                    if is_being_deleted {
-                        key.tighten(KeyState::Retired);
-                    }
+                Ok(key) => {
                     if !is_backed_up_in(key.published().state, &metadata) {
                         identity.last_backup = None;
                     }
+                    let is_being_deleted = metadata.deletion_timestamp.is_some();
                     let resource_version = metadata.resource_version.unwrap_or_default();
                     let id = key.key_id().clone();
                     let version =
@@ -130,6 +140,7 @@ impl IdentitySecrets {
             }
         }
         self.broken = broken;
+        retire_deleted(&mut stored);
         Ok(stored)
     }
 

@@ -50,8 +50,9 @@ pub(super) enum KeyError {
 }
 
 impl KeyError {
-    /// Whether a failure of this kind often passes within seconds: somebody else wrote first, or the API server is not
-    /// ready to serve the kind (HTTP 429 after a definition was created).
+    /// Whether a failure of this kind often passes within seconds: somebody else wrote first (HTTP 409), the continue
+    /// token of a list expired (410), or the API server is not ready to serve the kind (429, after a definition was
+    /// created).
     pub(super) fn is_transient(&self) -> bool {
         matches!(self, KeyError::Api { error: kube::Error::Api(answer), .. } if matches!(answer.code, 409 | 410 | 429))
     }
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn only_conflicts_and_a_kind_that_is_not_served_yet_are_transient() {
+    fn only_conflicts_expired_lists_and_a_kind_that_is_not_served_yet_are_transient() {
         for (code, is_transient) in [(409, true), (410, true), (429, true), (403, false), (404, false), (500, false)] {
             assert_eq!(answer(code, "").is_transient(), is_transient, "{code}");
         }

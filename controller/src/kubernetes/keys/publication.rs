@@ -25,8 +25,9 @@ use super::key_status::KeyStatus;
 /// again, however many SealingKeys somebody makes.
 const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
 
-/// SealingKeys are listed in pages of this size: a user who may create them can make each 1.5 MiB large.
-const PAGE: u32 = 20;
+/// SealingKeys are listed in pages of this size: a user who may create them can make each 1.5 MiB large, and a page must
+/// stay within the 8 MiB that the client takes as an answer.
+const PAGE: u32 = 5;
 
 /// A SealingKey as the API server returns it: a newer definition can have fields that this program does not know.
 type Published = DynamicObject;
