@@ -39,7 +39,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 /// The largest answer that is read: 8 MiB. The largest keys file, of 1,000 SealingKeys, is less than half of that.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
-/// What to do behind a proxy, if kubectl cannot do the work of the command.
+/// The field manager of the objects that this program writes.
+const FIELD_MANAGER: &str = "waxseal-cli";
+
+/// The hint if a proxy is named, for commands whose work kubectl cannot do.
 pub(crate) const RUN_WITHOUT_PROXY: &str = "run waxseal where the API server can be reached without a proxy";
 
 /// Selects the cluster, with kubectl's options.

@@ -190,8 +190,8 @@ fn read_keys_file(
     Ok(KeysFile { cluster: Some(cluster.clone()), place, keys })
 }
 
-/// Whether a file or link is at a path. True also if the operating system refuses to tell: then reading the file gives the
-/// error.
+/// Whether a file or link is at a path. Also true if a folder of the path is a file, or if the operating system refuses
+/// to tell: then reading the file gives the error.
 pub(crate) fn exists(path: &Path) -> bool {
     !matches!(path.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }

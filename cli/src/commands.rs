@@ -1,4 +1,4 @@
-//! The subcommands, each in its own file.
+//! The subcommands. Each has a file, and a large one also has a folder.
 
 mod doctor;
 mod drill;
@@ -26,7 +26,7 @@ use crate::streams::Streams;
 ///
 /// Results go to stdout, everything else to stderr. Exit codes: 0 success; 1 failure; 2 wrong usage; 3 input refused;
 /// 4 a check found something (`--check`, `drill`, `status`, `doctor`); 5 the cluster cannot be reached or refuses the
-/// request.
+/// request, or the controller does not carry it out.
 #[derive(Parser)]
 #[command(name = "waxseal", version)]
 pub(crate) struct Arguments {

@@ -1,6 +1,7 @@
 //! Core dumps, which would write keys and values to the disk.
 //!
-//! The controller has the same file: `shared`, the only crate that both programs use, does no input or output.
+//! The controller has a copy of this file. The only crate of this workspace that both programs use is `shared`, which
+//! does no input or output.
 
 use rustix::io;
 use rustix::process::{Resource, Rlimit, setrlimit};

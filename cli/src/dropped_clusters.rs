@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_name_is_that_of_a_cluster_or_a_key_id() {
+    fn a_dropped_name_must_be_a_cluster_or_a_key_id() {
         let keys = Keys::new();
         let prod = &keys.prod[0];
         let unknown = "error: `--drop-cluster stagin` names neither a cluster nor a key id\n\

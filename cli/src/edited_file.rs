@@ -1,10 +1,11 @@
 //! A manifest file in which SealedSecrets are changed: read, edited, checked, written back.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 
-use waxseal_shared::format::Sealed;
-use waxseal_shared::names::EnvelopeId;
+use waxseal_shared::format::{Check, Sealed};
+use waxseal_shared::names::DataKey;
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use crate::error::{CliError, Failures};
@@ -13,6 +14,9 @@ use crate::lossless_edit::{self, Change, NewValue, ObjectChanges};
 use crate::output::{ChangedFolders, Destination};
 use crate::sealed_objects::{SealedObject, read_text};
 use crate::streams::Streams;
+
+/// What helps against too many envelopes.
+const ONE_ENVELOPE: &str = "`waxseal rotate FILE --reseal --identity IDENTITY_FILE` puts all values into one envelope";
 
 /// A file of manifests, with its text.
 pub(crate) struct EditedFile {
@@ -79,17 +83,31 @@ impl EditedFile {
     }
 }
 
-/// Returns the changes that remove these envelopes from an object, unless a value still names them.
-pub(crate) fn removals<'a>(
-    envelopes: impl IntoIterator<Item = &'a EnvelopeId>,
-    changed: &SealedSecret,
+/// Takes out of `changed` the envelopes that no value of the object names when the values of these data keys are gone.
+/// Returns the changes that remove these envelopes from the file.
+///
+/// # Errors
+///
+/// `changed` is not a valid SealedSecret then: it has too many envelopes, or its values are too large.
+pub(crate) fn remove_unused_envelopes(
+    object: &SealedObject,
+    is_gone: impl Fn(&DataKey) -> bool,
+    changed: &mut SealedSecret,
 ) -> Result<Vec<Change>, CliError> {
-    let refused = |error: waxseal_shared::format::Refusal| CliError::refused(format!("{}: {error}", error.reason()));
-    let sealed = Sealed::decode(changed).map_err(refused)?;
-    let is_used = |envelope: &EnvelopeId| sealed.data_keys().any(|(_, used)| used == envelope);
-    let unused = envelopes.into_iter().filter(|envelope| !is_used(envelope));
-    let removal = |envelope: &EnvelopeId| Change { path: path(&["spec", "envelopes", envelope.as_str()]), to: None };
-    Ok(unused.map(removal).collect())
+    let (gone, kept): (Vec<_>, Vec<_>) = object.sealed.data_keys().partition(|(key, _)| is_gone(key));
+    let [gone, kept] =
+        [gone, kept].map(|values| values.into_iter().map(|(_, envelope)| envelope).collect::<BTreeSet<_>>());
+    let unused: Vec<_> = gone.difference(&kept).map(|envelope| envelope.as_str()).collect();
+    changed.spec.envelopes.retain(|id, _| !unused.contains(&id.as_str()));
+    Sealed::decode(changed).map_err(|refusal| {
+        let text = format!("{}: {}: {refusal}", object.title(), refusal.reason());
+        let error = CliError::refused(text).at(&object.place);
+        match refusal.check() {
+            Check::EnvelopeCount => error.with_hint(ONE_ENVELOPE),
+            _ => error,
+        }
+    })?;
+    Ok(unused.into_iter().map(|id| Change { path: path(&["spec", "envelopes", id]), to: None }).collect())
 }
 
 /// The change that sets or replaces the token of a value.

@@ -21,7 +21,7 @@ pub(crate) enum Kind {
     Refused = 3,
     /// A check found something: `--check`, `drill`, `status` or `doctor`.
     Found = 4,
-    /// The cluster cannot be reached, or refuses the request.
+    /// The cluster cannot be reached or refuses the request, or the controller does not carry it out.
     NoCluster = 5,
 }
 

@@ -1,4 +1,5 @@
-//! File names on the command line. A private key that is passed instead of a file name is refused and never shown.
+//! Names on the command line, such as those of files and clusters. A private key that is passed instead of a name is
+//! refused and never shown.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -6,11 +7,13 @@ use std::path::{Path, PathBuf};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextValue, ErrorKind};
 use clap::{Arg, Command, Error};
-use waxseal_shared::names::ObjectName;
+use waxseal_shared::names::{DataKey, ObjectName};
 use waxseal_shared::visible_text::{escaped, is_hidden};
 
+use crate::error::CliError;
+
 const PRIVATE_KEY: &str = "AGE-SECRET-KEY-";
-const HINT: &str = "hint: the shell's history and the list of processes hold it now: make a new key";
+const HINT: &str = "the shell's history and the list of processes hold it now: make a new key";
 
 /// Parses a name. Refuses a private key, because an error about the name would show the key.
 #[derive(Clone)]
@@ -47,6 +50,20 @@ pub(crate) fn key_id() -> impl TypedValueParser<Value = String> {
     NameParser { expected: "a key id" }.try_map(|id| id.into_string().map_err(|_| "not UTF-8"))
 }
 
+/// Parses a data key; refuses a private key.
+pub(crate) fn data_key(text: &str) -> Result<DataKey, CliError> {
+    if is_private_key(OsStr::new(text)) {
+        return Err(CliError::usage("this is a private key, but a data key is expected").with_hint(HINT));
+    }
+    DataKey::parse(text).map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// Whether an argument begins as a private key, after blanks and in any case.
+fn is_private_key(argument: &OsStr) -> bool {
+    let start = argument.as_encoded_bytes().trim_ascii_start().get(..PRIVATE_KEY.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(PRIVATE_KEY.as_bytes()))
+}
+
 /// Returns the folder of a file: `.` for a name alone.
 pub(crate) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
@@ -59,11 +76,10 @@ impl TypedValueParser for NameParser {
     type Value = OsString;
 
     fn parse_ref(&self, command: &Command, argument: Option<&Arg>, value: &OsStr) -> Result<OsString, Error> {
-        let start = value.as_encoded_bytes().trim_ascii_start().get(..PRIVATE_KEY.len());
-        if start.is_some_and(|start| start.eq_ignore_ascii_case(PRIVATE_KEY.as_bytes())) {
+        if is_private_key(value) {
             let option = argument.and_then(Arg::get_long);
             let place = option.map(|name| format!("--{name}: ")).unwrap_or_default();
-            let text = format!("{place}this is a private key, but {} is expected\n{HINT}\n", self.expected);
+            let text = format!("{place}this is a private key, but {} is expected\nhint: {HINT}\n", self.expected);
             return Err(Error::raw(ErrorKind::ValueValidation, text));
         }
         OsStringValueParser::new().parse_ref(command, argument, value)
@@ -75,7 +91,7 @@ impl TypedValueParser for NameParser {
 /// Arguments can contain hidden characters: the shell expands `*` to file names that others may have chosen.
 pub(crate) fn safe_to_show(error: Error) -> Error {
     if error.to_string().to_ascii_uppercase().contains(PRIVATE_KEY) {
-        let text = format!("an argument is a private key, which does not belong on a command line\n{HINT}\n");
+        let text = format!("an argument is a private key, which does not belong on a command line\nhint: {HINT}\n");
         return Error::raw(error.kind(), text);
     }
     let with_hidden_character = error.context().find_map(|(_, value)| match value {

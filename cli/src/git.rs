@@ -14,7 +14,7 @@ mod revisions;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -97,8 +97,8 @@ fn exposure_in_work_trees(path: &Path) -> Exposure {
     Exposure::Private
 }
 
-/// Returns for each file whether Git has it. A repository whose work tree contains the file has it if it is in the
-/// index, or in a commit that a reference leads to. No file may be given twice.
+/// Returns for each file whether Git has it: whether a repository whose work tree contains the file has the file in its
+/// index or in a commit that a reference leads to. No file may be given twice.
 pub(crate) fn held(files: &[PathBuf]) -> Vec<Held> {
     let deadline = Instant::now() + READ_TIMEOUT;
     let mut by_root: BTreeMap<PathBuf, Vec<(usize, PathBuf)>> = BTreeMap::new();
@@ -153,12 +153,12 @@ pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
         let Ok(folder) = folder_of(&walked).canonicalize() else {
             return Some(walked);
         };
-        let Some(root) = folder.ancestors().find(|folder| is_work_tree(folder)) else {
+        let Some(root) = work_tree_around(&folder) else {
             continue;
         };
-        let is_inside = |target: PathBuf| {
-            target.strip_prefix(root).is_ok_and(|inside| inside.components().all(|part| part.as_os_str() != ".git"))
-        };
+        let is_git = |part: Component<'_>| part.as_os_str().eq_ignore_ascii_case(".git");
+        let is_inside =
+            |target: PathBuf| target.strip_prefix(root).is_ok_and(|inside| !inside.components().any(is_git));
         if !walked.canonicalize().is_ok_and(is_inside) {
             return Some(walked);
         }

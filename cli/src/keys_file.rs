@@ -28,7 +28,7 @@ impl KeysFile {
         Ok(Self { cluster: None, place: input.place(), keys: input.read_keys()? })
     }
 
-    /// The name by which the command line can mean it: the cluster or the file.
+    /// The name that `--drop-cluster` takes: that of the cluster, or that of the file.
     pub(crate) fn name(&self) -> &str {
         self.cluster.as_ref().map_or(&self.place, ClusterName::as_str)
     }
@@ -41,8 +41,8 @@ impl KeysFile {
         }
     }
 
-    /// Returns the recipients of the file: the primary and the Active recovery keys, or all Active keys if no key is a
-    /// cluster's. Refuses keys with a creation time in the future.
+    /// Returns the recipients of the file: the primary and the Active recovery keys, or all Active keys if no key has
+    /// the role `Cluster`. Refuses keys with a creation time in the future.
     pub(crate) fn recipients(&self) -> Result<Vec<Recipient>, CliError> {
         check_creation_times(&self.place, &self.keys)?;
         if let Some(recipients) = sealing_recipients(&self.keys) {

@@ -67,7 +67,8 @@ pub(crate) fn apply(input: &str, text: &str, all: &[ObjectChanges]) -> Result<St
 
 fn not_edited(input: &str, document: &Document<'_>) -> CliError {
     let error = CliError::refused("cannot be edited without changing other bytes, so it stays as it is");
-    let hint = "write its envelopes and encryptedData in block style, one entry a line, as `waxseal seal` does";
+    let hint = "write its envelopes and encryptedData in block style, one entry a line, as `waxseal seal` does, and end \
+                every line with a line feed";
     error.at(format!("{input}:{}", document.line())).with_hint(hint)
 }
 

@@ -98,9 +98,7 @@ impl Destination {
             Ok(metadata) if metadata.is_dir() => Err(failed(Errno::ISDIR.into())),
             Ok(metadata) if !metadata.is_file() => Ok(Self::Stream { path: path.to_owned() }),
             Ok(_) => Self::in_folder_of(&path.canonicalize().map_err(failed)?, path),
-            Err(_) if path.is_symlink() => {
-                Err(CliError::refused("is a symbolic link that leads nowhere").at(visible_path(path)))
-            }
+            Err(_) if path.is_symlink() => Err(link_to_nowhere(path)),
             Err(_) => Self::in_folder_of(path, path),
         }
     }
@@ -299,8 +297,12 @@ pub(crate) fn remove(path: &Path) -> Result<(), CliError> {
 /// Creates a folder and its parents unless they exist.
 pub(crate) fn make_folder(path: &Path) -> Result<(), CliError> {
     fs::create_dir_all(path).map_err(|error| match error.kind() {
-        // `create_dir_all` gives this only if the path is not a folder.
-        io::ErrorKind::AlreadyExists => CliError::path("make the folder", path, &Errno::NOTDIR.into()),
+        // `create_dir_all` gives this only for a file, and for a symbolic link that leads nowhere.
+        io::ErrorKind::AlreadyExists => {
+            let broken_link = path.ancestors().find(|part| part.is_symlink() && !part.exists());
+            let file = || CliError::path("make the folder", path, &Errno::NOTDIR.into());
+            broken_link.map_or_else(file, link_to_nowhere)
+        }
         _ => CliError::path("make the folder", path, &error),
     })
 }
@@ -336,6 +338,10 @@ fn is_in_folder(file: &File, folder: &OwnedFd, name: &OsStr) -> bool {
         return false;
     };
     file.metadata().is_ok_and(|file| (file.dev(), file.ino()) == (named.st_dev, named.st_ino))
+}
+
+fn link_to_nowhere(path: &Path) -> CliError {
+    CliError::refused("is a symbolic link that leads nowhere").at(visible_path(path))
 }
 
 /// The error for a link below a folder that [`Destination::below`] writes into.

@@ -96,11 +96,11 @@ impl RecipientArguments {
         given.extend(of_option(recipients));
         let chosen = each_once(given, files);
         check_states(&chosen, files)?;
-        self.check_kinds(&chosen)?;
+        self.check_roles_and_kinds(&chosen)?;
         Ok(chosen.into())
     }
 
-    fn check_kinds(&self, chosen: &[ChosenRecipient]) -> Result<(), CliError> {
+    fn check_roles_and_kinds(&self, chosen: &[ChosenRecipient]) -> Result<(), CliError> {
         for ChosenRecipient { recipient, .. } in chosen {
             if recipient.kind() == KeyKind::Classic && !self.allow_classic {
                 let id = recipient.key_id();

@@ -7,14 +7,19 @@ use serde_json::Value;
 use waxseal_shared::key::ProtectedIdentityFile;
 use waxseal_shared::manifest::{DocumentKind, split};
 
+/// `AGE-SECRET-KEY-` in base64. Base64 encodes groups of three bytes, and the text can begin at each byte of a group.
+const STARTS_IN_BASE64: [&str; 3] = ["QUdFLVNFQ1JFVC1LRVkt", "FHRS1TRUNSRVQtS0VZL", "BR0UtU0VDUkVULUtFWS"];
+
 /// Whether a file contains an identity, plain or as base64 in the `data` of a Secret, or is encrypted with age, as
 /// identity files with a passphrase are.
 pub(crate) fn holds_identity(file: &[u8]) -> bool {
     let text = String::from_utf8_lossy(file);
     let mut starts = text.match_indices("AGE-SECRET-KEY-").map(|(at, start)| &text[at + start.len()..]);
+    // In a block scalar, base64 can have several lines.
+    let on_one_line: String = text.split_whitespace().collect();
     ProtectedIdentityFile::recognise(file).is_some()
         || starts.any(|rest| rest.starts_with('1') || rest.starts_with("PQ-1"))
-        || text.contains("QUdFLVNFQ1JFVC1LRVkt")
+        || STARTS_IN_BASE64.iter().any(|start| on_one_line.contains(start))
 }
 
 /// Whether the result contains everything in a file: each document of the file byte for byte, or its objects by
@@ -97,6 +102,9 @@ impl ObjectReference {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+
     use super::*;
 
     fn sealed(name: &str) -> String {
@@ -160,6 +168,14 @@ mod tests {
             "-----BEGIN AGE ENCRYPTED FILE-----\n",
         ] {
             assert!(holds_identity(file.as_bytes()), "{file}");
+        }
+        let identity = "# created: 2026-01-01T00:00:00Z\n# public key: age1qqq\nAGE-SECRET-KEY-1QQQ\n";
+        for shift in ["", "#", "##"] {
+            let encoded = BASE64_STANDARD.encode(format!("{shift}{identity}"));
+            let wrapped = encoded.replace('U', "U\n    ");
+            for file in [format!("data: {{identity: {encoded}}}\n"), format!("data:\n  identity: |\n    {wrapped}\n")] {
+                assert!(holds_identity(file.as_bytes()), "{file}");
+            }
         }
         for file in ["", "# begins with AGE-SECRET-KEY-…\n", "age1pq1qqq\n", &sealed("db")] {
             assert!(!holds_identity(file.as_bytes()), "{file}");

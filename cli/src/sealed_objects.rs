@@ -10,7 +10,7 @@ use waxseal_shared::sealed_secret::SealedSecret;
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
 use crate::input::{self, Input};
-use crate::streams::Streams;
+use crate::streams::{Streams, counted};
 
 /// The most errors that are shown for one input. A hostile input could give millions.
 const MAX_SHOWN_ERRORS: usize = 100;
@@ -108,14 +108,17 @@ pub(crate) fn read_text(input: &Input, text: &str, mut take: impl FnMut(SealedOb
     let place = input.place();
     let stream = split(text).map_err(|error| CliError::manifest(&place, &error))?;
     let mut is_empty = true;
-    let mut errors = Vec::new();
+    let (mut errors, mut hidden) = (Vec::new(), 0);
     for object in objects(&place, &stream) {
         is_empty = false;
         match object {
             Ok(object) => take(object),
             Err(error) if errors.len() < MAX_SHOWN_ERRORS => errors.push(error),
-            Err(_) => {}
+            Err(_) => hidden += 1,
         }
+    }
+    if hidden > 0 {
+        errors.push(CliError::refused(format!("{} not shown", counted(hidden, "more error"))).at(&place));
     }
     if is_empty && !matches!(input, Input::Found(_)) {
         return Err(CliError::refused("no SealedSecret in it").at(place).into());
@@ -152,12 +155,13 @@ fn decode(object: SealedSecret, place: &str, index: ObjectIndex, format: Format)
     match Sealed::decode(&object) {
         Ok(sealed) => Ok(SealedObject { place: place.to_owned(), index, format, object, sealed }),
         Err(error) => {
-            let name = object.metadata.name.as_deref().unwrap_or_default();
+            let (namespace, name) = (object.metadata.namespace.as_deref(), object.metadata.name.as_deref());
             let reason = error.reason();
-            let Some(namespace) = &object.metadata.namespace else {
+            if let (None, Some(name)) = (namespace, name) {
                 let refused = CliError::refused(format!("{name}: {reason}: metadata.namespace: missing")).at(place);
                 return Err(refused.with_hint("write the namespace of its values into the manifest"));
-            };
+            }
+            let [namespace, name] = [namespace, name].map(Option::unwrap_or_default);
             Err(CliError::refused(format!("{namespace}/{name}: {reason}: {error}")).at(place))
         }
     }

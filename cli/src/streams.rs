@@ -16,8 +16,8 @@ pub(crate) struct Streams {
     stderr: io::Stderr,
 }
 
-/// Waits until nobody reads stdout any more. Never ends if stdout is a file. A program that prints rarely would notice a
-/// closed pipe late.
+/// Waits until nobody reads stdout any more; never ends if stdout is a file. `status --watch` prints rarely: without
+/// this, it would go on until its next line.
 pub(crate) async fn stdout_closed() {
     let stdout = io::stdout().as_fd().try_clone_to_owned();
     #[expect(deprecated, reason = "its replacement is unsafe; an owned descriptor stays open while it is registered")]
@@ -33,12 +33,18 @@ pub(crate) async fn stdout_closed() {
     }
 }
 
+/// Returns a number with a noun in the singular or the plural, for messages.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 impl Streams {
     pub(crate) fn standard() -> Self {
         Self { stderr: io::stderr() }
     }
 
-    /// Writes a result without `io::stdout`, whose buffer would keep a copy of secrets.
+    /// Writes a result directly to the file descriptor: the buffer of `io::stdout` would keep a copy of secrets.
     pub(crate) fn result(&mut self, text: &str) -> Result<(), CliError> {
         let failed = |error| CliError::io("write to stdout", &error);
         let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(failed)?;

@@ -10,7 +10,7 @@ use waxseal_shared::secret::{MAX_SECRET_BYTES, SecretBytes, SecretData};
 use waxseal_shared::visible_text::visible_path;
 
 use crate::error::CliError;
-use crate::file_names::file_name;
+use crate::file_names::{data_key, file_name};
 use crate::input::Input;
 use crate::streams::Streams;
 use crate::terminal;
@@ -33,7 +33,7 @@ pub(crate) struct ValueArguments {
 }
 
 impl ValueArguments {
-    /// Reads all values. Refuses a data key that is given twice, and a run without any.
+    /// Reads all values. Refuses a data key that is given twice, and a run without a value.
     pub(crate) fn read(&self, streams: &mut Streams) -> Result<SecretData, CliError> {
         let mut data = SecretData::new();
         let mut add = |key: DataKey, value: SecretBytes| match data.insert(key.clone(), value) {
@@ -76,7 +76,7 @@ pub(crate) fn list<'a>(keys: impl IntoIterator<Item = &'a DataKey>) -> String {
 }
 
 fn key_of(text: &str, place: &str) -> Result<DataKey, CliError> {
-    DataKey::parse(text).map_err(|error| CliError::usage(error.to_string()).at(place))
+    data_key(text).map_err(|error| error.at(place))
 }
 
 fn from_file(argument: &OsStr) -> Result<(DataKey, SecretBytes), CliError> {

@@ -95,7 +95,7 @@ impl ClusterKeys {
 /// Finds why an object is not up to date with the keys of all clusters, and makes the changes that the source of wraps
 /// allows.
 ///
-/// With identities, opens the object even if it lacks no wrap: only this finds broken wraps.
+/// With identities, opens the object even if no wrap is missing: only opening it finds broken wraps.
 ///
 /// # Errors
 ///
@@ -134,7 +134,7 @@ pub(crate) fn is_foreign(object: &SealedObject, clusters: &[ClusterKeys]) -> boo
         && envelopes.all(|(id, envelope)| !clusters.iter().any(|cluster| cluster.is_meant_to_open(id, envelope, &[])))
 }
 
-/// One object, and the keys that it is measured by.
+/// One object, and the clusters whose keys its wraps are compared with.
 struct Rotation<'a> {
     object: &'a SealedObject,
     clusters: &'a [ClusterKeys],
@@ -272,7 +272,7 @@ impl Rotation<'_> {
     /// Seals all values again for the clusters that the object is meant for. All old envelopes go.
     fn reseal(&self, opened: &Opened) -> Result<Rotated, CliError> {
         let sealed = &self.object.sealed;
-        let recipients = self.recipients_of_all(&opened.broken_wraps)?;
+        let recipients = self.reseal_recipients(&opened.broken_wraps)?;
         if recipients.is_empty() {
             return self.unchanged(&opened.broken_wraps);
         }
@@ -300,7 +300,7 @@ impl Rotation<'_> {
     /// Refuses a wrap for a key that no keys file has: its holder could not open the values any more. Refuses an object
     /// whose values are for different clusters, and an envelope whose wraps for a cluster are all broken: resealing
     /// would give values to a cluster that cannot open them now. Refuses classic recipients for values that are hybrid.
-    fn recipients_of_all(&self, broken: &[BrokenWrap]) -> Result<Vec<Recipient>, CliError> {
+    fn reseal_recipients(&self, broken: &[BrokenWrap]) -> Result<Vec<Recipient>, CliError> {
         let mut recipients: Vec<Recipient> = Vec::new();
         for cluster in self.clusters {
             if self.is_for_all(cluster, broken)? {

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use crate::folder::{Folder, Run};
 
+/// The token in the kubeconfigs.
+pub(crate) const TOKEN: &str = "a-token-nobody-shall-see";
+
 /// A kubeconfig with one context, `test`.
 pub(crate) fn kubeconfig(cluster: &Value, user: &Value) -> Value {
     json!({
@@ -24,7 +27,7 @@ pub(crate) fn kubeconfig(cluster: &Value, user: &Value) -> Value {
 /// Writes a kubeconfig for a server on this port, which speaks plain HTTP.
 pub(crate) fn point_at(folder: &Folder, port: u16) {
     let cluster = json!({"server": format!("http://127.0.0.1:{port}")});
-    let kubeconfig = kubeconfig(&cluster, &json!({"token": "a-token-nobody-shall-see"}));
+    let kubeconfig = kubeconfig(&cluster, &json!({"token": TOKEN}));
     folder.write("kubeconfig", kubeconfig.to_string());
 }
 
@@ -36,7 +39,8 @@ pub(crate) fn serve_with(answer: impl Fn(TcpStream) + Send + 'static) -> u16 {
     port
 }
 
-/// Answers every request with this status and JSON until the test process ends; returns the port.
+/// Answers each list of SealingKeys with this status and JSON, and every other request with 500, until the test process
+/// ends; returns the port.
 pub(crate) fn serve(status: &'static str, body: Value) -> u16 {
     serve_text(status, body.to_string())
 }
@@ -44,27 +48,24 @@ pub(crate) fn serve(status: &'static str, body: Value) -> u16 {
 /// Like [`serve`], but with any text as the body.
 pub(crate) fn serve_text(status: &'static str, body: impl Into<String>) -> u16 {
     let body = body.into();
-    serve_with(move |mut stream| {
+    serve_with(move |stream| {
         let wanted = "GET /apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys";
         let is_wanted = request_line(&stream).starts_with(wanted);
         let (status, body) = if is_wanted { (status, body.as_str()) } else { ("500 Unexpected", "{}") };
-        let head = head(status, &format!("content-length: {}", body.len()));
-        let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+        respond(stream, status, body);
     })
 }
 
 /// Reads a request; returns its first line.
 pub(crate) fn request_line(stream: impl Read) -> String {
-    let lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let request: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
-    request.into_iter().next().unwrap_or_default()
+    request(stream).0
 }
 
 /// Answers lists of SealingKeys and changes of them; returns the port. Until a change succeeds, lists have the keys
 /// `before`, and then the keys `after`. Every change gets the answer `change`: a status and JSON.
 pub(crate) fn serve_changes(before: Value, change: (&'static str, Value), after: Value) -> u16 {
     let is_changed = AtomicBool::new(false);
-    serve_with(move |mut stream| {
+    serve_with(move |stream| {
         let (line, body) = request(&stream);
         let (status, answer) =
             if line.starts_with("PATCH /apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys/") {
@@ -79,31 +80,37 @@ pub(crate) fn serve_changes(before: Value, change: (&'static str, Value), after:
             } else {
                 ("200 OK", before.clone())
             };
-        let answer = answer.to_string();
-        let head = head(status, &format!("content-length: {}", answer.len()));
-        let _gone = stream.write_all(format!("{head}{answer}").as_bytes());
+        respond(stream, status, &answer.to_string());
     })
 }
 
 /// Reads a request; returns its first line and its body.
 pub(crate) fn request(stream: impl Read) -> (String, String) {
     let mut reader = BufReader::new(stream);
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        let length = reader.read_line(&mut line).unwrap_or_default();
-        if length == 0 || line.trim().is_empty() {
-            break;
-        }
-        lines.push(line.to_ascii_lowercase());
-        if lines.len() == 1 {
-            lines[0] = line;
-        }
+    let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
+    if reader.read_line(&mut first).is_err() {
+        return Default::default(); // Bytes of TLS, for example.
     }
-    let length = lines.iter().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
-    let mut body = vec![0; length.unwrap_or_default()];
+    while reader.read_line(&mut line).is_ok_and(|_| !line.trim().is_empty()) {
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+            length = value.trim().parse().expect("a length");
+        }
+        line.clear();
+    }
+    let mut body = vec![0; length];
     let _gone = reader.read_exact(&mut body);
-    (lines.into_iter().next().unwrap_or_default(), String::from_utf8(body).expect("text"))
+    (first, String::from_utf8(body).expect("text"))
+}
+
+/// Answers a request. Ignores an error, because the client may be gone.
+pub(crate) fn respond(mut stream: impl Write, status: &str, body: &str) {
+    let head = head(status, &format!("content-length: {}", body.len()));
+    let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+}
+
+/// The answer to a request that fails. `waxseal` must not show its message.
+pub(crate) fn failure(code: u16) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "quotes a-secret"})
 }
 
 /// The head of a response with JSON.
@@ -119,6 +126,12 @@ pub(crate) fn list(folder: &Folder, names: &[&str]) -> Value {
 
 pub(crate) fn list_of(items: &[Value]) -> Value {
     json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealingKeyList", "metadata": {"resourceVersion": "7"}, "items": items})
+}
+
+/// SealedSecrets as the API server lists them.
+pub(crate) fn sealed_secrets(items: &[Value]) -> Value {
+    let metadata = json!({"resourceVersion": "7"});
+    json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": metadata, "items": items})
 }
 
 pub(crate) fn object(key: &str) -> Value {

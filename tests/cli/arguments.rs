@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::folder::{Folder, HEAD, HOSTILE_NAME, HOSTILE_NAME_ESCAPED, program};
+use crate::folder::{Folder, HEAD, HOSTILE_NAME, HOSTILE_NAME_ESCAPED, SECRET, program};
 
 #[test]
 fn subcommands_of_other_tools_get_a_hint() {
@@ -51,6 +51,7 @@ For more information, try '--help'.
 #[test]
 fn private_keys_on_the_command_line_are_refused_and_not_shown() {
     let folder = Folder::with_key();
+    folder.write("db.yaml", folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(SECRET).succeeds());
     let hint = "hint: the shell's history and the list of processes hold it now: make a new key\n";
     let open = ["open", "f.yaml", "--identity", "cluster.key"];
     for key in ["AGE-SECRET-KEY-1HUNTER2", "AGE-SECRET-KEY-PQ-1HUNTER2", "age-secret-key-1hunter2"] {
@@ -79,6 +80,11 @@ fn private_keys_on_the_command_line_are_refused_and_not_shown() {
             (&["keys", "fetch", "-o", "x.yaml", "--kubeconfig", key], "--kubeconfig: "),
             (&["status", "--kubeconfig", key], "--kubeconfig: "),
             (&["doctor", "--kubeconfig", key], "--kubeconfig: "),
+            (&["set", key, "A", "--keys", "cluster.yaml"], ""),
+            (&["unset", key, "A"], ""),
+            (&["rotate", key, "--keys", "cluster.yaml", "--check"], ""),
+            (&["drill", key, "--identity", "cluster.key"], ""),
+            (&["keys", "usage", "k0123456789abcdef", key], ""),
         ] {
             let stderr = format!("error: {place}this is a private key, but a file name is expected\n{hint}");
             folder.waxseal(arguments).fails(2, &stderr);
@@ -88,9 +94,22 @@ fn private_keys_on_the_command_line_are_refused_and_not_shown() {
             (&["keys", "list", "--to", key], "--to: "),
             (&["seal", "--to", key], "--to: "),
             (&["inspect", "f.yaml", "--to", key], "--to: "),
+            (&["set", "f.yaml", "A", "--drop-cluster", key], "--drop-cluster: "),
         ] {
             let stderr = format!("error: {place}this is a private key, but the name of a cluster is expected\n{hint}");
             folder.waxseal(arguments).fails(2, &stderr);
+        }
+        for (arguments, place) in [
+            (&["unset", "db.yaml", key][..], "KEY"),
+            (&["set", "db.yaml", key, "--keys", "cluster.yaml"], "KEY"),
+            (&["set", "db.yaml", "--from-literal", &format!("{key}=x"), "--keys", "cluster.yaml"], "--from-literal"),
+        ] {
+            let stderr = format!("error: {place}: this is a private key, but a data key is expected\n{hint}");
+            folder.waxseal(arguments).fails(2, &stderr);
+        }
+        for arguments in [&["retire", key][..], &["revoke", key], &["delete", key, "."]] {
+            let stderr = format!("error: this is a private key, but a key id is expected\n{hint}");
+            folder.waxseal(&[&["keys"], arguments].concat()).fails(2, &stderr);
         }
         let stderr = format!("error: this is a private key, but the name of a SealedSecret is expected\n{hint}");
         folder.waxseal(&["status", key]).fails(2, &stderr);
@@ -148,7 +167,9 @@ fn help_of_inspect_and_open_has_examples_and_placeholders() {
 
 #[test]
 fn examples_in_the_help_of_keys_use_known_options() {
-    for command in ["backup", "fetch", "generate", "list", "public", "restore", "retire", "revoke", "rotate", "usage"] {
+    for command in
+        ["backup", "delete", "fetch", "generate", "list", "public", "restore", "retire", "revoke", "rotate", "usage"]
+    {
         let output = Command::new(program()).env_clear().args(["keys", command, "--help"]).output();
         let help = String::from_utf8(output.expect("waxseal runs").stdout).expect("help is text");
         let (options, examples) = help.split_once("Examples:\n").unwrap_or_else(|| panic!("{help}"));

@@ -1,5 +1,5 @@
-//! `.waxseal.yaml`: which files its rules match, and which one counts. `configuration_refused.rs` has those
-//! that are refused, and `keys_fetch_cluster.rs` has `keys fetch CLUSTER`.
+//! `.waxseal.yaml`: which files its rules match, and which `.waxseal.yaml` counts for a file.
+//! `configuration_refused.rs` has those that are refused, and `keys_fetch_cluster.rs` has `keys fetch CLUSTER`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -40,6 +40,7 @@ pub(crate) fn sealed_to(folder: &Folder, name: &str) -> String {
     format!("sealed to {} (Cluster, from cluster {name})\n", folder.key_id(name))
 }
 
+/// Checks that the run ends with 0 and prints exactly this on stderr; returns the result.
 #[track_caller]
 pub(crate) fn assert_says(run: Run<'_>, stderr: &str) -> String {
     let outcome = run.finish();

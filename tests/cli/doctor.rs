@@ -9,7 +9,7 @@ use waxseal_shared::advice::{Advice, for_ready};
 use waxseal_shared::crds;
 use waxseal_shared::reason::Reason;
 
-use crate::api_server::{head, list, point_at, request, serve_with};
+use crate::api_server::{failure, head, list, point_at, request, respond, sealed_secrets, serve_with};
 use crate::folder::{Folder, Outcome};
 
 /// A folder with the keys of the cluster.
@@ -32,7 +32,7 @@ struct Cluster {
     /// The namespace of the Deployment.
     deployed_in: &'static str,
     objects: Option<Vec<Value>>,
-    /// Whether the user has a right; `None`: it does not tell.
+    /// Whether the user has a right; `None`: the API server does not tell.
     has_right: Option<fn(&Value) -> bool>,
 }
 
@@ -73,10 +73,10 @@ impl Cluster {
                 json!({"metadata": {}, "spec": {}, "status": {"allowed": allowed}})
             }),
             "/apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys" => self.keys.clone(),
-            "/apis/waxseal.dev/v1alpha1/sealedsecrets" => self.objects.as_deref().map(list_of),
+            "/apis/waxseal.dev/v1alpha1/sealedsecrets" => self.objects.as_deref().map(sealed_secrets),
             "/apis/waxseal.dev/v1alpha1/namespaces/shop/sealedsecrets" => self.objects.as_ref().map(|objects| {
                 let in_shop = objects.iter().filter(|object| object["metadata"]["namespace"] == "shop");
-                list_of(&in_shop.cloned().collect::<Vec<_>>())
+                sealed_secrets(&in_shop.cloned().collect::<Vec<_>>())
             }),
             path => self
                 .definitions
@@ -134,15 +134,7 @@ impl Cluster {
     }
 }
 
-fn failure(code: u16) -> Value {
-    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code})
-}
-
-fn list_of(items: &[Value]) -> Value {
-    json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": {}, "items": items})
-}
-
-/// A SealedSecret of generation 1 whose status is about this generation.
+/// A SealedSecret of generation 1. Its status is about the generation `observed`.
 fn object(name: &str, observed: i64) -> Value {
     let ready = json!({"type": "Ready", "status": "True", "reason": "Materialised", "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z"});
@@ -245,7 +237,7 @@ fn each_fault_is_a_problem_with_what_to_do() {
 
     let mut cluster = good();
     cluster.keys = Some(list(&folder, &[]));
-    cluster.has_problem(&folder, "there is no SealingKey in the namespace waxseal-system: see if the controller runs, or name its namespace with `--namespace`. If `waxseal status -A` shows AwaitingKeys, put the lost keys back");
+    cluster.has_problem(&folder, "there is no SealingKey in the namespace waxseal-system: see if the controller runs, or name the namespace of the SealingKeys with `--namespace`. If `waxseal status -A` shows AwaitingKeys, put the lost keys back");
 }
 
 #[test]
@@ -380,29 +372,43 @@ fn json_has_verdict_text_and_remedy() {
 }
 
 #[test]
-fn what_is_not_an_api_server_does_not_answer_as_one() {
+fn a_server_that_is_not_an_api_server_is_an_error() {
     let folder = folder();
-    let no_api_server = " does not answer as an API server does\n";
-    for (status, body, said) in [
-        ("200 OK", "<html>Log in</html>", no_api_server),
-        ("302 Found", "", no_api_server),
-        ("404 Not Found", "", no_api_server),
-        ("403 Forbidden", "<html>No</html>", no_api_server),
-        ("500 Internal Server Error", "{}", "error: context test: the API server answers with an error ("),
+    for (status, body) in [
+        ("200 OK", "<html>Log in</html>"),
+        ("302 Found", ""),
+        ("404 Not Found", ""),
+        ("403 Forbidden", "<html>No</html>"),
     ] {
         point_at(
             &folder,
-            serve_with(move |mut stream| {
-                let _request = request(&stream);
-                let head = head(status, &format!("content-length: {}", body.len()));
-                let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+            serve_with(move |stream| {
+                request(&stream);
+                respond(stream, status, body);
             }),
         );
         let outcome = folder.waxseal(&["doctor", "--kubeconfig", "kubeconfig"]).finish();
         assert!(!outcome.stdout.contains("the API server answers"), "{status}: {}", outcome.stdout);
-        assert!(outcome.stderr.contains(said), "{status}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(" does not answer as an API server does\n"), "{status}: {}", outcome.stderr);
         assert_eq!(outcome.status.code(), Some(5), "{status}: {}", outcome.stderr);
     }
+}
+
+#[test]
+fn an_api_server_that_answers_with_an_error_is_an_error() {
+    let folder = folder();
+    point_at(
+        &folder,
+        serve_with(|stream| {
+            request(&stream);
+            respond(stream, "500 Internal Server Error", "{}");
+        }),
+    );
+    let outcome = folder.waxseal(&["doctor", "--kubeconfig", "kubeconfig"]).finish();
+    assert!(!outcome.stdout.contains("the API server answers"), "{}", outcome.stdout);
+    let said = "error: context test: the API server answers with an error (";
+    assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+    assert_eq!(outcome.status.code(), Some(5), "{}", outcome.stderr);
 }
 
 #[test]
@@ -411,11 +417,10 @@ fn an_answer_in_an_unknown_form_is_refused() {
     let version = serde_json::to_string(&Info::default()).expect("JSON");
     point_at(
         &folder,
-        serve_with(move |mut stream| {
+        serve_with(move |stream| {
             let (line, _) = request(&stream);
             let body = if line.contains("/version") { version.as_str() } else { "[1]" };
-            let head = head("200 OK", &format!("content-length: {}", body.len()));
-            let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+            respond(stream, "200 OK", body);
         }),
     );
     let outcome = folder.waxseal(&["doctor", "--kubeconfig", "kubeconfig"]).finish();

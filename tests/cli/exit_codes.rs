@@ -11,7 +11,7 @@ fn a_closed_stdout_is_a_success() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let mut command = Command::new(program());
-    command.current_dir(folder.path()).args(["seal", "db.yaml", "--keys", "cluster.yaml"]).stdin(Stdio::null());
+    folder.isolated(&mut command).args(["seal", "db.yaml", "--keys", "cluster.yaml"]).stdin(Stdio::null());
     let output = command.stdout(writer).stderr(Stdio::piped()).output().expect("waxseal runs");
     assert_eq!((output.stderr.as_slice(), output.status.code()), (&b""[..], Some(0)));
 }

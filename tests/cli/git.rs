@@ -24,6 +24,33 @@ fn generate<'a>(folder: &'a Folder, name: &str) -> Run<'a> {
     folder.waxseal(&["keys", "generate", "-o", name])
 }
 
+/// The error for a private file that Git does not ignore.
+fn not_ignored(name: &str) -> String {
+    format!(
+        "error: {name}: is in a Git work tree, and Git does not ignore it
+hint: write it outside the work tree, or add it to .gitignore first
+"
+    )
+}
+
+/// The error for a private file in a work tree whose repository cannot be read.
+fn unreadable(name: &str) -> String {
+    format!(
+        "error: {name}: is in a Git work tree, and its repository cannot be read to see if Git ignores it
+hint: write it outside the work tree
+"
+    )
+}
+
+/// The error for a private file with the name of a file that Git tracks.
+fn tracked(name: &str) -> String {
+    format!(
+        "error: {name}: Git tracks a file of this name, so Git does not ignore it
+hint: write it outside the work tree
+"
+    )
+}
+
 #[track_caller]
 fn assert_written(folder: &Folder, name: &str) {
     generate(folder, name).writes(&[name]).succeeds();
@@ -31,12 +58,7 @@ fn assert_written(folder: &Folder, name: &str) {
 
 #[track_caller]
 fn assert_exposed(folder: &Folder, name: &str) {
-    let stderr = format!(
-        "error: {name}: is in a Git work tree, and Git does not ignore it
-hint: write it outside the work tree, or add it to .gitignore first
-"
-    );
-    generate(folder, name).fails(3, &stderr);
+    generate(folder, name).fails(3, &not_ignored(name));
 }
 
 #[track_caller]
@@ -54,12 +76,7 @@ hint: write it outside that work tree, or add it to {root}/.gitignore first
 
 #[track_caller]
 fn assert_unknown(folder: &Folder, name: &str) {
-    let stderr = format!(
-        "error: {name}: is in a Git work tree, and its repository cannot be read to see if Git ignores it
-hint: write it outside the work tree
-"
-    );
-    generate(folder, name).fails(3, &stderr);
+    generate(folder, name).fails(3, &unreadable(name));
 }
 
 #[track_caller]
@@ -101,7 +118,7 @@ fn hostile_checkout(configuration: &str, exclude: &str) -> Folder {
     let tree = folder.git(&["-C", apps, "write-tree"]);
     let commit = folder.git(&["-C", apps, "commit-tree", "-m", "x", &tree]);
     folder.git(&["-C", apps, "update-ref", "refs/heads/main", &commit]);
-    // A partial clone would fetch it.
+    // In a partial clone, Git would start `uploadpack` to fetch the missing tree.
     fs::remove_file(folder.path().join(apps).join("objects").join(&tree[..2]).join(&tree[2..])).expect("a tree");
     folder.write("origin/apps/config", configuration);
     folder.write("origin/apps/info/exclude", exclude);
@@ -148,7 +165,7 @@ hint: write it to another folder
 fn the_ignore_rules_of_a_bare_repository_in_a_checkout_have_no_effect() {
     let folder = hostile_checkout("[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tworktree = ./\n", "*\n");
     assert_inside_repository(&folder, "checkout/apps/new.key");
-    // One that lacks what makes it a repository vouches for nothing, either.
+    // Without `HEAD` the folder is not a repository, and its ignore rules have no effect, either.
     fs::remove_file(folder.path().join("checkout/apps/HEAD")).expect("a file");
     assert_exposed(&folder, "checkout/apps/new.key");
 }
@@ -188,7 +205,7 @@ fn a_committed_file_is_found_in_every_kind_of_object_storage() {
         folder.write("first.yaml", "");
         folder.git(&["add", "first.yaml"]);
         folder.git(&["commit", "--quiet", "--message", "first"]);
-        // In no commit on the line of first parents.
+        // The file is in no commit on the line of first parents.
         folder.git(&["checkout", "--quiet", "-b", "side"]);
         commit_and_remove(&folder);
         folder.git(&["checkout", "--quiet", "-"]);
@@ -230,8 +247,9 @@ fn a_committed_file_is_found_from_every_kind_of_reference() {
         folder.git(&["reset", "--quiet"]);
         assert_warned(&folder, "");
     }
-    // From the other work tree: its commits are only in its own HEAD.
+    // The plain file is only in commits of the main work tree's detached HEAD. The other work tree finds it, too.
     folder.git(&["-C", "elsewhere", "checkout", "--quiet", "--detach", &first]);
+    folder.git(&["checkout", "--quiet", "--detach"]);
     commit_and_remove(&folder);
     folder.write("elsewhere/db.yaml", SECRET);
     let seal = folder.waxseal(&["seal", "elsewhere/db.yaml", "--in-place", "--keys", "cluster.yaml"]);
@@ -332,12 +350,7 @@ fn a_private_file_is_refused_where_git_would_add_it() {
     folder.git(&["init", "--quiet"]);
     folder.write(".gitignore", "*.plain\n");
     let open = |name| folder.waxseal(&["open", "sealed.yaml", "--identity", "cluster.key", "-o", name]);
-    open("db.yaml").fails(
-        3,
-        "error: db.yaml: is in a Git work tree, and Git does not ignore it
-hint: write it outside the work tree, or add it to .gitignore first
-",
-    );
+    open("db.yaml").fails(3, &not_ignored("db.yaml"));
     open("db.plain").writes(&["db.plain"]).prints("");
     open(":(top)x.plain").writes(&[":(top)x.plain"]).prints("");
     open("*.plain").writes(&["*.plain"]).prints("");
@@ -352,10 +365,7 @@ fn ignore_rules_do_not_protect_a_tracked_file() {
     folder.git(&["add", "--force", "old.key"]);
     fs::remove_file(folder.path().join("old.key")).expect("a file");
     for name in ["old.key", "OLD.key"] {
-        let stderr = format!(
-            "error: {name}: Git tracks a file of this name, so Git does not ignore it\nhint: write it outside the work tree\n"
-        );
-        generate(&folder, name).fails(3, &stderr);
+        generate(&folder, name).fails(3, &tracked(name));
     }
     assert_written(&folder, "new.key");
 }
@@ -438,12 +448,16 @@ fn a_repository_with_another_work_tree_is_not_read() {
 }
 
 #[test]
-fn ignore_files_that_git_does_not_read_have_no_effect() {
+fn a_linked_ignore_file_has_no_effect_as_in_git() {
     let folder = work_tree();
     folder.write("rules", "*.key\n");
     symlink("rules", folder.path().join(".gitignore")).expect("a link");
     assert_exposed(&folder, "new.key");
-    fs::remove_file(folder.path().join(".gitignore")).expect("a link");
+}
+
+#[test]
+fn a_file_is_refused_if_an_ignore_file_is_larger_than_the_limit() {
+    let folder = work_tree();
     folder.write(".gitignore", format!("*.key\n{}", "#\n".repeat(1 << 20)));
     assert_unknown(&folder, "new.key");
 }
@@ -505,21 +519,14 @@ fn the_ignore_file_of_the_user_applies() {
     write(".gitconfig", "[include]\n\tpath = more\n");
     write("more", "[core]\n\texcludesFile = ~/ignored\n");
     write("ignored", "*.plain\n");
-    let refusal = |name: &str| {
-        format!(
-            "error: {name}: is in a Git work tree, and Git does not ignore it
-hint: write it outside the work tree, or add it to .gitignore first
-"
-        )
-    };
-    generate("b.key").fails(3, &refusal("b.key"));
+    generate("b.key").fails(3, &not_ignored("b.key"));
     generate("b.plain").writes(&["b.plain"]).succeeds();
     write("other", "");
-    generate("c.plain").env("GIT_CONFIG_GLOBAL", home.path().join("other")).fails(3, &refusal("c.plain"));
+    generate("c.plain").env("GIT_CONFIG_GLOBAL", home.path().join("other")).fails(3, &not_ignored("c.plain"));
 }
 
 #[test]
-fn git_variables_of_a_hook_are_ignored() {
+fn the_git_dir_of_a_hook_is_ignored() {
     let folder = work_tree();
     folder.write(".gitignore", "*.key\n");
     folder.write("old.key", "");
@@ -532,13 +539,15 @@ fn git_variables_of_a_hook_are_ignored() {
         let run = generate(&folder, name).env("GIT_DIR", other.join(".git"));
         run.env("GIT_INDEX_FILE", other.join(".git/index")).env("GIT_PREFIX", "x/")
     };
-    let stderr = "error: old.key: Git tracks a file of this name, so Git does not ignore it\nhint: write it outside the work tree\n";
-    hook("old.key").fails(3, stderr);
+    hook("old.key").fails(3, &tracked("old.key"));
     hook("new.key").writes(&["new.key"]).succeeds();
-    hook("new.yaml").env("GIT_WORK_TREE", &other).fails(
-        3,
-        "error: new.yaml: is in a Git work tree, and its repository cannot be read to see if Git ignores it
-hint: write it outside the work tree
-",
-    );
+}
+
+#[test]
+fn a_git_work_tree_variable_that_names_another_work_tree_is_refused() {
+    let folder = work_tree();
+    folder.git(&["init", "--quiet", "other"]);
+    let other = folder.path().join("other");
+    let run = generate(&folder, "new.yaml").env("GIT_DIR", other.join(".git")).env("GIT_WORK_TREE", &other);
+    run.fails(3, &unreadable("new.yaml"));
 }

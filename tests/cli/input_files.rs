@@ -1,4 +1,4 @@
-//! Input files and folders: which files of a folder are read, and files that cannot be read.
+//! Input files and folders: which files of a folder are read, files that cannot be read, and stdin that is a terminal.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -12,6 +12,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::getuid;
 
 use crate::folder::{Folder, HOSTILE_NAME, HOSTILE_NAME_ESCAPED, Run, SECRET, program};
+use crate::terminal::Terminal;
 
 fn seal_in_place<'a>(folder: &'a Folder, input: &str) -> Run<'a> {
     folder.waxseal(&["seal", input, "--in-place", "--keys", "cluster.yaml"])
@@ -218,4 +219,23 @@ fn hidden_characters_in_file_names_are_escaped() {
     }
     let seal = folder.waxseal(&["seal", "apps", "--in-place", "--keys", "cluster.yaml"]);
     seal.fails(3, &format!("sealed 0 Secrets in 0 files\n{}", refused(&format!("apps/{HOSTILE_NAME_ESCAPED}.yaml"))));
+}
+
+#[test]
+fn a_terminal_as_stdin_is_refused() {
+    let folder = Folder::with_key();
+    let terminal = Terminal::open();
+    for (arguments, what) in [
+        (&["seal", "--keys", "cluster.yaml"][..], "seal"),
+        (&["inspect"], "read"),
+        (&["open", "--identity", "cluster.key"], "read"),
+    ] {
+        let mut command = Command::new(program());
+        folder.isolated(&mut command).args(arguments).stdin(terminal.other_end());
+        let output = command.output().expect("waxseal runs");
+        let stderr =
+            format!("error: nothing to {what}: stdin is a terminal\nhint: name a file, or `-` to type a manifest\n");
+        assert_eq!((String::from_utf8_lossy(&output.stderr), output.status.code()), (stderr.into(), Some(2)));
+        assert_eq!(output.stdout, b"");
+    }
 }

@@ -18,7 +18,8 @@ const SEALED_HEAD: &str = "apiVersion: waxseal.dev/v1alpha1\nkind: SealedSecret\
 const SEAL: [&str; 4] = ["seal", "-", "--keys", "cluster.yaml"];
 const INSPECT: [&str; 2] = ["inspect", "-"];
 const OPEN: [&str; 4] = ["open", "-", "--identity", "cluster.key"];
-const SPLIT_THE_LIST: &str = "hint: write the items of a list as documents of their own, as `jq -c '.items[]'` does\n";
+const SPLIT_THE_LIST: &str =
+    "hint: if this is a list, write its items as documents of their own, as `jq -c '.items[]'` does\n";
 
 /// The error of each command for an input without objects for it.
 const NO_OBJECT: [(&[&str], &str); 3] = [
@@ -54,6 +55,7 @@ fn assert_read(text: impl AsRef<[u8]>) {
 
 #[test]
 fn inputs_above_the_size_limit_are_refused_by_every_command() {
+    assert_refused(vec![b'#'; 32 * MIB + 1], ": larger than 32 MiB, which is the limit for an input\n");
     assert_refused(vec![b'#'; 100 * MIB], ": larger than 32 MiB, which is the limit for an input\n");
     let folder = Folder::with_key();
     folder.write("db.yaml", vec![b'{'; 100 * MIB]);
@@ -121,7 +123,7 @@ fn more_documents_than_the_limit_are_refused() {
 #[test]
 fn more_values_in_a_document_than_the_limit_are_refused() {
     let list = |values: usize| format!("[{}1]\n", "1,".repeat(values - 2));
-    let refused = format!(": a document of more than 100000 values is not read\n{SPLIT_THE_LIST}");
+    let refused = format!(": a document of more than 100000 keys and values is not read\n{SPLIT_THE_LIST}");
     assert_refused(list(100_001), &format!(":1:200000{refused}"));
     assert_refused(format!("a:\n{}", "- b\n".repeat(100_000)), &format!(":99999:3{refused}"));
     assert_refused(format!("{HEAD}data:\n{}", "  \"\":\n".repeat(100_000)), &format!(":49998:5{refused}"));
@@ -138,7 +140,8 @@ fn more_values_in_a_document_than_the_limit_are_refused() {
 #[test]
 fn more_values_in_a_stream_than_the_limit_are_refused() {
     let dense = format!("---\n[{}1]\n", "1,".repeat(99_998));
-    let refused = ":42:1: a stream of more than 2000000 values is not read\nhint: split it into several streams\n";
+    let refused =
+        ":42:1: a stream of more than 2000000 keys and values is not read\nhint: split it into several streams\n";
     assert_not_sealed(dense.repeat(160), refused);
 }
 
@@ -211,6 +214,7 @@ fn secrets_above_a_limit_are_refused() {
 fn a_secret_at_the_limits_is_sealed_and_opened() {
     let folder = Folder::with_key();
     let mut text = format!("{HEAD}data:\n");
+    // The longest value that is padded to 4 KiB. 256 of them stay just below 1 MiB.
     for n in 0..256 {
         writeln!(text, "  k{n}: {}", "A".repeat(4092 / 3 * 4)).expect("a String takes everything");
     }
@@ -248,7 +252,7 @@ fn one_bad_sealed_secret_after_many_good_ones_is_refused() {
 }
 
 #[test]
-fn only_the_first_hundred_errors_are_shown() {
+fn the_first_hundred_errors_are_shown_and_the_others_counted() {
     let item = "{\"apiVersion\":\"waxseal.dev/v1alpha1\",\"kind\":\"SealedSecret\"}";
     let list = format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{}]}}\n", vec![item; 15_000].join(","));
     let folder = Folder::with_key();
@@ -259,7 +263,8 @@ fn only_the_first_hundred_errors_are_shown() {
                 format!("error: <stdin>:1:{}: items[{n}]: field \"metadata\" is missing\n", 43 + n * (item.len() + 1))
             })
             .collect();
-        folder.bounded_waxseal(arguments).stdin(text).fails(3, &said);
+        let hidden = "error: <stdin>: 299900 more errors not shown\n";
+        folder.bounded_waxseal(arguments).stdin(text).fails(3, &format!("{said}{hidden}"));
     }
 }
 
@@ -324,4 +329,42 @@ fn sealed_secrets_above_a_limit_are_refused() {
     let status = format!("status: {{x: {}}}\n", "x".repeat(1536 * 1024));
     let error = ":1: larger than 1.5 MiB, which is the limit for an object";
     assert_malformed(&format!("{}{status}", write_sealed_secret(&sealed(0, 1), Format::Yaml)), error);
+}
+
+/// Files that the author of a pull request can write, for all commands that change SealedSecrets.
+#[test]
+fn hostile_files_are_refused_within_bounds_and_stay_as_they_are() {
+    let folder = crate::rotate::behind();
+    let good = folder.read("db.yaml");
+    let broken = "{\"apiVersion\":\"waxseal.dev/v1alpha1\",\"kind\":\"SealedSecret\"}";
+    let laughs = (1..30).map(|n| format!("a{n}: &a{n} [*a{0}, *a{0}]\n", n - 1)).collect::<String>();
+    for hostile in [
+        "#".repeat((32 << 20) + 1),
+        "[".repeat(8 << 20),
+        "a: {b: ".repeat(1 << 20),
+        format!("a0: &a0 x\n{laughs}{good}"),
+        format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[{}]}}\n", vec![broken; 15_000].join(",")),
+        format!("{good}---\n").repeat(10_001),
+        good.replace("name: db", "name: \"a\\e[2K\\u202Eb\""),
+        good.replace("name: db", "name: db\n  name: web"),
+        good.replace("  wraps:", "  \"wr\\u0061ps\": {}\n      wraps:"),
+        format!("{good}apiVersion: waxseal.dev/v1alpha1\n"),
+        format!("%TAG ! tag:example.com,2026:\n---\n{good}"),
+        good.replace("    A: ", "    <<: {B: hunter2}\n    A: "),
+    ] {
+        folder.write("x.yaml", &hostile);
+        for arguments in [
+            &["set", "x.yaml", "A", "--keys", "keys.yaml"][..],
+            &["unset", "x.yaml", "A"],
+            &["rotate", "x.yaml", "--keys", "keys.yaml", "--identity", "recovery.key"],
+            &["rotate", "x.yaml", "--keys", "keys.yaml", "--check"],
+        ] {
+            let outcome = folder.bounded_waxseal(arguments).stdin("hunter2").finish();
+            let start = &hostile[..hostile.len().min(60)];
+            let expected = if arguments.contains(&"--check") { 4 } else { 3 };
+            assert_eq!(outcome.status.code(), Some(expected), "{arguments:?} {start}: {}", outcome.stderr);
+            assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+            assert!(!outcome.stderr.contains(['\u{1b}', '\u{202e}']), "{}", outcome.stderr);
+        }
+    }
 }

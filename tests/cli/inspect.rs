@@ -1,6 +1,6 @@
 //! `waxseal inspect`.
 
-use crate::folder::{Folder, HOSTILE_NAME, HOSTILE_NAME_ESCAPED, SECRET};
+use crate::folder::{Folder, HOSTILE_NAME, HOSTILE_NAME_ESCAPED, SECRET, envelope};
 
 fn sealed_in(folder: &Folder) -> (String, String) {
     let secret = format!(
@@ -9,8 +9,7 @@ fn sealed_in(folder: &Folder) -> (String, String) {
     );
     let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml", "--scope", "Namespace"]);
     let sealed = seal.stdin(secret).succeeds();
-    let envelope =
-        sealed.lines().find_map(|line| line.strip_prefix("    ")?.strip_suffix(':')).expect("an envelope").to_owned();
+    let envelope = envelope(&sealed);
     (sealed, envelope)
 }
 
@@ -150,13 +149,13 @@ fn errors_do_not_hide_the_report_of_the_other_objects() {
     let moved = other.replacen("namespace: shop", "namespace: web", 1);
     folder.write("a.yaml", format!("kind: [\n---\n{moved}---\n{good}"));
     folder.write("b.yaml", &other);
-    let line = moved.lines().count() + 4;
+    let line = moved.lines().count() + 3;
     let refused = "error: a.yaml:1:7: not YAML: a bracket is never closed
 error: a.yaml:2: web/b: Moved: sealed for shop/b (scope Strict), but this object is web/b (scope Strict)
 ";
     let outcome = folder.waxseal(&["inspect", "a.yaml", "b.yaml"]).finish();
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (refused, Some(3)));
-    assert_eq!(heads(&outcome.stdout), [&format!("shop/a (a.yaml:{})", line - 1), "shop/b (b.yaml:1)"]);
+    assert_eq!(heads(&outcome.stdout), [&format!("shop/a (a.yaml:{line})"), "shop/b (b.yaml:1)"]);
 
     let outcome = folder.waxseal(&["inspect", "absent.yaml", "a.yaml", "b.yaml", "--format", "json"]).finish();
     let absent = "error: absent.yaml: no such file or folder\n";

@@ -1,13 +1,13 @@
-//! What `waxseal keys backup` does if an identity Secret changes at the same time.
+//! `waxseal keys backup` of a cluster: identity Secrets that change during the backup, and SealingKeys that are missing
+//! or cannot be read.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::api_server::{head, list, point_at, request, serve_with};
+use crate::api_server::{failure, list, point_at, request, respond, serve_with};
 use crate::folder::{Folder, Outcome};
 
 const SECRETS: &str = "/api/v1/namespaces/waxseal-system/secrets";
@@ -22,14 +22,10 @@ fn secret(identity: &str, version: usize) -> Value {
     })
 }
 
-fn status(code: u16) -> Value {
-    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "quotes a-secret"})
-}
-
 /// Backs up a cluster that has one identity and does not know SealingKeys. The API server refuses the first `conflicts`
 /// records. From the first record on, the Secret holds `after`.
 fn back_up(folder: &Folder, conflicts: usize, after: &str) -> Outcome {
-    back_up_beside(folder, conflicts, after, ("404 Not Found", status(404)))
+    back_up_beside(folder, conflicts, after, ("404 Not Found", failure(404)))
 }
 
 /// Like [`back_up`], but a request for the SealingKeys gets the answer `keys`: a status and JSON.
@@ -38,7 +34,7 @@ fn back_up_beside(folder: &Folder, conflicts: usize, after: &str, keys: (&'stati
     let records = AtomicUsize::new(0);
     point_at(
         folder,
-        serve_with(move |mut stream| {
+        serve_with(move |stream| {
             let (line, body) = request(&stream);
             let count = records.load(Ordering::Relaxed);
             let identity = if count == 0 { &before } else { &after };
@@ -51,21 +47,19 @@ fn back_up_beside(folder: &Folder, conflicts: usize, after: &str, keys: (&'stati
             } else if line.starts_with(&format!("PATCH {SECRETS}/first")) {
                 assert_record(&body, count + 2);
                 records.fetch_add(1, Ordering::Relaxed);
-                if count < conflicts { ("409 Conflict", status(409)) } else { ("200 OK", metadata()) }
+                if count < conflicts { ("409 Conflict", failure(409)) } else { ("200 OK", metadata()) }
             } else if line.starts_with(&format!("GET {SEALING_KEYS}")) {
                 keys.clone()
             } else {
-                ("404 Not Found", status(404))
+                ("404 Not Found", failure(404))
             };
-            let answer = answer.to_string();
-            let head = head(status, &format!("content-length: {}", answer.len()));
-            let _gone = stream.write_all(format!("{head}{answer}").as_bytes());
+            respond(stream, status, &answer.to_string());
         }),
     );
     folder.waxseal(&BACKUP).writes(&["keys.age"]).finish()
 }
 
-/// A record names the version that was read, and changes one annotation.
+/// Checks that a record names the version that was read, and changes two annotations: the time and the state.
 fn assert_record(body: &str, version: usize) {
     let body: Value = serde_json::from_str(body).expect("JSON");
     let time = body["metadata"]["annotations"]["waxseal.dev/backed-up-at"].as_str().expect("a time").to_owned();
@@ -103,7 +97,7 @@ fn a_recovery_key_that_is_not_published_has_a_warning() {
         let folder = folder();
         let keys = match published {
             Some(names) => ("200 OK", list(&folder, names)),
-            None => ("403 Forbidden", status(403)),
+            None => ("403 Forbidden", failure(403)),
         };
         let outcome = back_up_beside(&folder, 0, "cluster.key", keys);
         let (stderr, id) = (outcome.stderr, folder.key_id("recovery"));
@@ -118,8 +112,8 @@ fn a_recovery_key_that_is_not_published_has_a_warning() {
 #[test]
 fn a_secret_that_changes_all_the_time_is_not_recorded() {
     let outcome = back_up(&folder(), 5, "cluster.key");
-    let end = "error: context test: keys.age is a good backup, but not recorded: the identity Secret first is changed all \
-               the time by somebody else\n";
+    let end = "error: context test: keys.age is a good backup, but its time was not recorded: the identity Secret \
+               first is changed all the time by somebody else\n";
     assert!(outcome.stderr.ends_with(end), "{}", outcome.stderr);
     assert_eq!(outcome.status.code(), Some(5));
 }
@@ -127,8 +121,8 @@ fn a_secret_that_changes_all_the_time_is_not_recorded() {
 #[test]
 fn another_identity_in_the_same_secret_is_not_recorded() {
     let outcome = back_up(&folder(), 1, "other.key");
-    let end = "error: context test: keys.age is a good backup, but not recorded: the identity Secret first has been \
-               changed since it was read\nhint: make another backup\n";
+    let end = "error: context test: keys.age is a good backup, but its time was not recorded: the identity Secret \
+               first has been changed since it was read\nhint: make another backup\n";
     assert!(outcome.stderr.ends_with(end), "{}", outcome.stderr);
     assert_eq!(outcome.status.code(), Some(5));
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use crate::api_server::{list, point_at, serve};
 use crate::folder::{Folder, Run, SECRET};
-use crate::keys_fetch::{announcement, denial, fingerprint};
+use crate::keys_fetch::{announcement, denial};
 
 /// Fetches the keys of the cluster `prod` of `.waxseal.yaml`.
 fn fetch_prod<'a>(folder: &'a Folder, options: &[&str]) -> Run<'a> {
@@ -23,7 +23,7 @@ fn configured() -> Folder {
 #[test]
 fn the_keys_file_of_a_cluster_is_written_checked_and_sealed_to() {
     let folder = configured();
-    let accept = ["--accept", &fingerprint(&folder, "cluster")];
+    let accept = ["--accept", &folder.fingerprint("cluster")];
     let denied = announcement(&folder, "cluster") + &denial(&folder.key_id("cluster")).replace("prod", ".waxseal/prod");
     fetch_prod(&folder, &[]).fails(3, &denied);
     assert!(!folder.path().join(".waxseal").exists());
@@ -79,7 +79,7 @@ fn a_cluster_or_a_file_is_needed_and_not_both() {
 fn the_keys_file_of_a_cluster_is_not_written_through_a_link() {
     let outside = Folder::new();
     let folder = configured();
-    let accept = ["--accept", &fingerprint(&folder, "cluster")];
+    let accept = ["--accept", &folder.fingerprint("cluster")];
     let root = folder.path().canonicalize().expect("it is there");
     let shown = |name: &str| root.join(name).display().to_string();
     let refusal = |name: &str| {
@@ -89,7 +89,7 @@ fn the_keys_file_of_a_cluster_is_not_written_through_a_link() {
             shown(name)
         )
     };
-    // The folder, to a place outside and inside.
+    // The folder `.waxseal` is a link: to a folder outside, then to one inside.
     symlink(outside.path(), folder.path().join(".waxseal")).expect("a link");
     fetch_prod(&folder, &accept).fails(3, &refusal(".waxseal"));
     fs::remove_file(folder.path().join(".waxseal")).expect("it is there");
@@ -110,17 +110,22 @@ hint: put the file itself there: a link in a checkout must not choose a file els
     symlink("nowhere", &file).expect("a link");
     fetch_prod(&folder, &accept).fails(1, "error: .waxseal/prod.yaml: no such file or folder\n");
     fs::remove_file(&file).expect("it is there");
-    folder.write("keys/prod.yaml", "apiVersion: v1\nkind: List\nitems: []\n");
+    folder.write("keys/prod.yaml", folder.read("cluster.yaml").replace("Active", "Retired"));
     symlink("../keys/prod.yaml", &file).expect("a link");
     let run = fetch_prod(&folder, &accept).finish();
-    assert_eq!(run.status.code(), Some(3), "{}", run.stderr);
+    let error = format!(
+        "error: {}: is a symbolic link, and nothing is written through it\nhint: remove the link\n",
+        shown(".waxseal/prod.yaml")
+    );
+    assert!(run.stderr.ends_with(&error), "{}", run.stderr);
+    assert_eq!(run.status.code(), Some(3));
 }
 
 #[test]
 fn a_keys_path_of_the_configuration_never_leads_a_write_elsewhere() {
     let folder = configured();
     folder.git(&["init", "-q"]);
-    let accept = ["--accept", &fingerprint(&folder, "cluster")];
+    let accept = ["--accept", &folder.fingerprint("cluster")];
     for path in ["../prod.yaml", "/tmp/prod.yaml", ".git/hooks/pre-commit", "a/.Git/config"] {
         folder.write(".waxseal.yaml", format!("version: 1\nclusters: {{prod: {{keys: {path}}}}}\n"));
         let run = fetch_prod(&folder, &accept).finish();

@@ -13,14 +13,14 @@ use rustls::{ServerConfig, ServerConnection};
 use serde_json::{Value, json};
 
 use crate::api_server::{
-    fetch, head, kubeconfig, list, list_of, object, point_at, request_line, serve, serve_text, serve_with,
+    TOKEN, failure, fetch, head, kubeconfig, list, list_of, object, point_at, request_line, respond, serve, serve_text,
+    serve_with,
 };
 use crate::folder::{Folder, program};
 
 /// More than the timeout of the program.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 const LOCALHOST: SanType = SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST));
-const TOKEN: &str = "a-token-nobody-shall-see";
 const READ_IT: &str = "hint: name a kubeconfig with `--kubeconfig FILE`, and see what `kubectl config view` says\n";
 
 type Authority = CertifiedIssuer<'static, KeyPair>;
@@ -47,8 +47,7 @@ fn serve_tls(authority: &Authority, params: &CertificateParams, body: Value) -> 
         let mut tls = rustls::Stream::new(&mut connection, &mut stream);
         let mut request = [0; 4096];
         if tls.read(&mut request).is_ok_and(|length| length > 0) {
-            let head = head("200 OK", &format!("content-length: {}", body.len()));
-            let _gone = tls.write_all(format!("{head}{body}").as_bytes());
+            respond(&mut tls, "200 OK", &body);
             tls.conn.send_close_notify();
             let _gone = tls.flush();
         }
@@ -73,7 +72,7 @@ fn assert_fails(folder: &Folder, cause: &str) {
     fetch(folder, &[]).fails(5, &format!("error: context test: {cause}\n"));
 }
 
-/// The error for a kubeconfig with this cluster and this user.
+/// Checks that `keys fetch` fails with this cause if the kubeconfig has this cluster and this user.
 #[track_caller]
 fn assert_unusable(cluster: &Value, user: &Value, cause: &str) {
     let folder = Folder::new();
@@ -164,6 +163,32 @@ fn a_server_that_is_not_an_api_server_is_an_error() {
 }
 
 #[test]
+fn error_statuses_and_an_empty_list_have_their_own_errors() {
+    let folder = Folder::new();
+    for (head, body, stderr) in [
+        (
+            "403 Forbidden",
+            failure(403),
+            "error: context test: the API server does not let you list SealingKeys in waxseal-system (403)\nhint: ask for a Role with the verb list on sealingkeys.waxseal.dev in waxseal-system\n",
+        ),
+        (
+            "404 Not Found",
+            failure(404),
+            "error: context test: the cluster does not know SealingKeys\nhint: waxseal-controller and its custom resource definitions are not installed there\n",
+        ),
+        ("503 Unavailable", failure(503), "error: context test: the API server answers with an error (503)\n"),
+        (
+            "200 OK",
+            json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealingKeyList", "metadata": {}, "items": []}),
+            "error: context test: no SealingKey in the namespace waxseal-system\nhint: wait until waxseal-controller logs \"published the sealing key\", or name its namespace with `--namespace`\n",
+        ),
+    ] {
+        point_at(&folder, serve(head, body));
+        fetch(&folder, &[]).fails(5, stderr);
+    }
+}
+
+#[test]
 fn a_response_that_is_not_a_list_of_sealing_keys_is_refused() {
     let folder = Folder::with_key();
     let refusal = "error: context test: the answer is not a list of SealingKeys that this waxseal knows
@@ -229,7 +254,6 @@ fn write_endlessly(stream: &mut TcpStream, bytes: &[u8]) {
 #[test]
 fn an_endless_response_is_read_up_to_the_limit() {
     let folder = Folder::new();
-    program();
     let chunk = format!("{:x}\r\n{}\r\n", 1 << 16, " ".repeat(1 << 16));
     for status in ["200 OK", "403 Forbidden", "500 Internal Server Error"] {
         let chunk = chunk.clone();

@@ -10,8 +10,16 @@ fn keys_generate_never_overwrites_a_file() {
     let folder = Folder::with_key();
     let generate = folder.waxseal(&["keys", "generate", "-o", "cluster.key"]);
     generate.fails(3, "error: cluster.key: exists already, and secrets are never written over a file\n");
-    let generate = folder.waxseal(&["keys", "generate", "-o", "absent/new.key"]);
-    generate.fails(1, "error: absent: no such file or folder\n");
+}
+
+#[test]
+fn a_key_is_hybrid_and_of_a_cluster_unless_the_options_say_otherwise() {
+    let folder = Folder::with_key();
+    assert!(folder.read("cluster.yaml").contains("role: Cluster\n"));
+    assert!(folder.recipient("cluster").starts_with("age1pq1"));
+    folder.generate("classic", &["--classic", "--recovery"]);
+    assert!(folder.read("classic.yaml").contains("role: Recovery\n"));
+    assert!(!folder.recipient("classic").starts_with("age1pq1"));
 }
 
 #[test]

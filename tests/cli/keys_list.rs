@@ -11,13 +11,8 @@ fn keys_list_shows_each_key_and_the_primary() {
     folder.generate("old", &[]);
     folder.generate("new", &[]);
     folder.generate("recovery", &["--recovery", "--classic"]);
-    let at = |name: &str, time: &str| {
-        let key = folder.read(&format!("{name}.yaml"));
-        let created = key.lines().find(|line| line.contains("createdAt")).expect("a time").to_owned();
-        key.replace(&created, &format!("  createdAt: \"{time}\""))
-    };
-    let keys =
-        [at("recovery", "2026-01-03T00:00:00Z"), at("new", "2026-01-02T00:00:00Z"), at("old", "2026-01-01T00:00:00Z")];
+    let keys = [("recovery", 3), ("new", 2), ("old", 1)]
+        .map(|(name, day)| folder.made_at(name, &format!("2026-01-0{day}T00:00:00Z")));
     folder.write("keys.yaml", keys.join("---\n"));
     let [old, new, recovery] = ["old", "new", "recovery"].map(|name| folder.key_id(name));
     let text = folder.waxseal(&["keys", "list", "keys.yaml"]).succeeds();
@@ -57,11 +52,19 @@ fn keys_list_reads_files_and_stdin() {
 }
 
 #[test]
+fn a_namespace_is_refused_without_a_cluster() {
+    let folder = Folder::with_key();
+    for source in [&["cluster.yaml"][..], &["--to", "prod"]] {
+        let outcome = folder.waxseal(&[&["keys", "list", "-n", "other"], source].concat()).finish();
+        assert_eq!(outcome.status.code(), Some(2));
+        assert!(outcome.stderr.contains("cannot be used with"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
 fn keys_list_warns_of_a_creation_time_in_the_future() {
     let folder = Folder::with_key();
-    let key = folder.read("cluster.yaml");
-    let line = key.lines().find(|line| line.contains("createdAt")).expect("a time");
-    folder.write("keys.yaml", key.replace(line, "  createdAt: \"2999-01-01T00:00:00Z\""));
+    folder.write("keys.yaml", folder.made_at("cluster", "2999-01-01T00:00:00Z"));
     let id = folder.key_id("cluster");
     let list = folder.waxseal(&["keys", "list", "keys.yaml"]).warns(&format!(
         "warning: keys.yaml: {id}: its creation time, 2999-01-01T00:00:00Z, is in the future: `waxseal seal` refuses a keys file with it\n"

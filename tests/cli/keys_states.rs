@@ -1,33 +1,33 @@
 //! `waxseal keys rotate`, `retire` and `revoke`: the requests, the questions, and what the user reads.
 
-use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::api_server::{head, kubeconfig, list, list_of, object, point_at, request, serve_changes, serve_with};
+use crate::api_server::{
+    failure, kubeconfig, list, list_of, object, point_at, request, respond, serve_changes, serve_with,
+};
 use crate::folder::{Folder, Run, program};
-use crate::terminal::Terminal;
+use crate::terminal::with_answers;
 
 const NEXT: &str = "the holder of the private key can still read what was sealed to it, also in Git's history: change \
                     these values, run `waxseal keys fetch` in every other repository, and seal the new values\n";
 
 /// What `revoke` says without keys files.
 fn no_file(id: &str) -> String {
-    format!("{id} is in no keys file that the nearest `.waxseal.yaml` names, from the current folder upwards\n")
+    format!(
+        "no keys file was changed: from the current folder upwards there is no `.waxseal.yaml`, or the keys files of \
+         the nearest one do not have {id}\n"
+    )
 }
 
 /// A folder with the keys `cluster` and `newer`, and a kubeconfig.
 fn folder() -> Folder {
     let folder = Folder::with_key();
     folder.generate("newer", &[]);
-    let newer = folder.read("newer.yaml");
-    let line = newer.lines().find(|line| line.contains("createdAt")).expect("a creation time").to_owned();
-    let old = folder.read("cluster.yaml");
-    let old_line = old.lines().find(|line| line.contains("createdAt")).expect("a creation time").to_owned();
-    folder.write("cluster.yaml", old.replace(&old_line, "  createdAt: \"2020-01-01T00:00:00Z\""));
-    folder.write("newer.yaml", newer.replace(&line, "  createdAt: \"2021-01-01T00:00:00Z\""));
+    folder.write("cluster.yaml", folder.made_at("cluster", "2020-01-01T00:00:00Z"));
+    folder.write("newer.yaml", folder.made_at("newer", "2021-01-01T00:00:00Z"));
     folder
 }
 
@@ -49,12 +49,6 @@ fn keys<'a>(folder: &'a Folder, arguments: &[&str]) -> Run<'a> {
     folder.waxseal(&[&["keys"], arguments, &["--kubeconfig", "kubeconfig", "--timeout", "0s"]].concat())
 }
 
-fn fingerprint(folder: &Folder, name: &str) -> String {
-    let json = folder.waxseal(&["keys", "list", &format!("{name}.yaml"), "--format", "json"]).succeeds();
-    let rows: Value = serde_json::from_str(&json).expect("JSON");
-    rows[0]["fingerprint"].as_str().expect("a fingerprint").to_owned()
-}
-
 #[test]
 fn rotate_prints_the_new_primary_and_what_comes_next() {
     let folder = folder();
@@ -67,7 +61,7 @@ compare the fingerprint with the controller's log; then run `waxseal keys fetch`
 "
     );
     let stdout = keys(&folder, &["rotate", "--yes"]).warns(&stderr);
-    assert_eq!(stdout, format!("{} {}\n", folder.key_id("newer"), fingerprint(&folder, "newer")));
+    assert_eq!(stdout, format!("{} {}\n", folder.key_id("newer"), folder.fingerprint("newer")));
 }
 
 #[test]
@@ -126,7 +120,7 @@ fn a_request_that_is_lost_is_made_again() {
     let changes = AtomicUsize::new(0);
     point_at(
         &folder,
-        serve_with(move |mut stream| {
+        serve_with(move |stream| {
             let (line, _) = request(&stream);
             let body = if line.starts_with("PATCH ") {
                 changes.fetch_add(1, Ordering::SeqCst);
@@ -136,9 +130,7 @@ fn a_request_that_is_lost_is_made_again() {
             } else {
                 &revoked
             };
-            let body = body.to_string();
-            let head = head("200 OK", &format!("content-length: {}", body.len()));
-            let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+            respond(stream, "200 OK", &body.to_string());
         }),
     );
     let id = folder.key_id("cluster");
@@ -308,7 +300,6 @@ fn a_refusal_of_the_api_server_names_verb_and_resource() {
     let folder = folder();
     let id = folder.key_id("cluster");
     let before = list_of(&[key(&folder, "cluster", "Active", "Active")]);
-    let status = |code: u16| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "quotes a-secret"});
     let said = format!("context test: {id} becomes Retired once there is a new key; it still opens\n");
     for (head, code, stderr) in [
         (
@@ -323,7 +314,7 @@ hint: ask for a Role with the verb patch on sealingkeys.waxseal.dev in waxseal-s
         ("409 Conflict", 409, format!("error: context test: {id} is changed all the time by somebody else\n")),
         ("404 Not Found", 404, format!("error: context test: {id} is changed all the time by somebody else\n")),
     ] {
-        point_at(&folder, serve_changes(before.clone(), (head, status(code)), before.clone()));
+        point_at(&folder, serve_changes(before.clone(), (head, failure(code)), before.clone()));
         keys(&folder, &["rotate", "--yes"]).fails(5, &(said.clone() + &stderr));
     }
 }
@@ -348,13 +339,8 @@ fn a_no_at_the_terminal_changes_nothing() {
 
 /// Runs a command on the folder `.` at a terminal; returns what it says.
 fn ask(folder: &Folder, command: &[&str], question: &str, answer: &str) -> String {
-    let mut terminal = Terminal::open();
-    terminal.types(&format!("{answer}\n"));
-    let mut run = Command::new(program());
-    run.current_dir(folder.path()).arg("keys").args(command).args(["--keys-dir", "."]);
-    run.stdin(terminal.other_end()).stderr(terminal.other_end()).status().expect("waxseal runs");
-    drop(run);
-    let shown = terminal.shows().replace("\r\n", "\n");
+    let arguments = [&["keys"], command, &["--keys-dir", "."]].concat();
+    let (_, shown) = with_answers(folder, &arguments, &format!("{answer}\n"));
     assert!(shown.contains(question), "{shown}");
     shown
 }
@@ -414,7 +400,7 @@ requested: the controller makes the new key as soon as it runs, and publishes it
 }
 
 #[test]
-fn arguments_that_contradict_each_other_are_refused() {
+fn invalid_arguments_are_refused() {
     let folder = Folder::new();
     for (arguments, said) in [
         (&["rotate", "--keys-dir", ".", "--context", "prod"][..], "cannot be used with"),

@@ -37,11 +37,10 @@ fn commit(folder: &Folder, day: usize) -> String {
 
 /// Runs Git on a day of January 2026, and returns the commit at HEAD.
 fn dated_git(folder: &Folder, day: usize, arguments: &[&str]) -> String {
-    let mut git = Command::new("git");
-    git.args(["-c", "user.name=Test", "-c", "user.email=test@example.test"]).args(arguments);
-    folder.isolated(&mut git);
+    let mut git = folder.git_command();
     let date = format!("2026-01-{day:02}T00:00:00Z");
-    let output = git.envs([("GIT_COMMITTER_DATE", &date), ("GIT_AUTHOR_DATE", &date)]).output().expect("git runs");
+    git.args(arguments).envs([("GIT_COMMITTER_DATE", &date), ("GIT_AUTHOR_DATE", &date)]);
+    let output = git.output().expect("git runs");
     assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     folder.git(&["rev-parse", "HEAD"])
 }
@@ -359,10 +358,8 @@ fn a_key_is_named_by_its_id_recipient_or_fingerprint() {
     let folder = Folder::with_key();
     folder.generate("other", &[]);
     folder.write("db.yaml", seal(&folder, "db", &["A"]));
-    let list = folder.waxseal(&["keys", "list", "cluster.yaml", "--format", "json"]).succeeds();
-    let keys: serde_json::Value = serde_json::from_str(&list).expect("JSON");
-    let fingerprint = keys[0]["fingerprint"].as_str().expect("a fingerprint");
-    for key in [folder.key_id("cluster"), folder.recipient("cluster"), fingerprint.to_owned()] {
+    let fingerprint = folder.fingerprint("cluster");
+    for key in [folder.key_id("cluster"), folder.recipient("cluster"), fingerprint.clone()] {
         let usage = folder.waxseal(&["keys", "usage", &key, "db.yaml"]).finish();
         assert_eq!(usage.stdout.lines().count(), 2, "{key}: {}", usage.stderr);
     }
@@ -483,7 +480,7 @@ fn hostile_names_are_escaped() {
         format!("=1,\"{HOSTILE_NAME_ESCAPED}\".yaml  shop/db  A         same     working tree, b\\u{{202e}};\"x\"");
     assert!(text.lines().count() == 2 && text.contains(&line), "{text}");
     let line = format!(
-        "\"working tree; b\\u{{202e}};\"\"x\"\"\",\"=1,\"\"{HOSTILE_NAME_ESCAPED}\"\".yaml\",shop,db,A,same,{id},2026-01-01T00:00:00Z,,\r\n"
+        "\"working tree; b\\u{{202e}};\"\"x\"\"\",\"'=1,\"\"{HOSTILE_NAME_ESCAPED}\"\".yaml\",shop,db,A,same,{id},2026-01-01T00:00:00Z,,\r\n"
     );
     let csv = usage("csv");
     assert_eq!(csv.split_once('\n').expect("lines").1, line);

@@ -1,10 +1,17 @@
 //! Commands that change files and are killed at some moment: every file is as it was before or as it is afterwards.
 
+use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use waxseal_shared::sealing_key::KeyState;
+
 use crate::folder::{Folder, SECRET, changed_lines, data_of, program};
+use crate::keys_backup::{self, BACKUP, RESTORE, keys_in};
+
+/// At least this many runs of `keys backup` and of `keys restore` are killed, and more until each outcome has occurred.
+const KILLS: u32 = 40;
 
 /// A folder with the keys of a cluster before and after its primary changed: `before.yaml` and `keys.yaml`.
 fn rotated() -> Folder {
@@ -25,15 +32,19 @@ fn command(folder: &Folder, arguments: &[&str]) -> Command {
 }
 
 /// Runs a command as often as `rounds` says, and kills each run at another moment of its usual time. Calls `check` after
-/// each, with whether the run had ended before.
+/// each run; the argument says whether the run ended before it was killed.
 fn kill(rounds: u32, mut command: Command, usual: Duration, mut check: impl FnMut(bool)) {
     for round in 0..rounds {
-        let mut child = command.spawn().expect("the program starts");
-        thread::sleep(usual * (round * 37 % rounds) / rounds);
-        child.kill().expect("it is there");
-        let status = child.wait().expect("it ends");
-        check(status.success());
+        check(kill_after(&mut command, usual * (round * 37 % rounds) / rounds));
     }
+}
+
+/// Starts a command and kills it after this time. Returns whether it ended with success before.
+fn kill_after(command: &mut Command, time: Duration) -> bool {
+    let mut child = command.spawn().expect("the program starts");
+    thread::sleep(time);
+    child.kill().expect("it is there");
+    child.wait().expect("it ends").success()
 }
 
 fn time(mut command: Command) -> Duration {
@@ -101,7 +112,11 @@ fn set_leaves_the_old_or_the_new_value() {
         let is_new = folder.read("db.yaml") != sealed;
         assert!(is_new || !ended);
         assert_eq!(open(), if is_new { with_extra.clone() } else { without.clone() });
-        *(if is_new { &mut new } else { &mut old }) += 1;
+        if is_new {
+            new += 1;
+        } else {
+            old += 1;
+        }
         folder.write("db.yaml", &sealed);
     });
     assert!(old > 0, "{old} {new}");
@@ -132,4 +147,59 @@ fn a_revocation_is_whole_in_each_file() {
         assert!(folder.read("prod.yaml") == keys || folder.read("sealing-keys.yaml") == whole);
         write_old();
     });
+}
+
+#[test]
+fn a_killed_restore_leaves_whole_files_and_the_next_run_goes_on() {
+    let (folder, ids) = keys_backup::folder(&[KeyState::Active; 12]);
+    keys_backup::run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    let lists: Vec<_> = (0..ids.len()).map(|at| folder.read(&format!("made/{at}.yaml"))).collect();
+    folder.write("prod.yaml", lists.join("---\n"));
+    let restore = [&RESTORE[..], &["--keys", "prod.yaml"]].concat();
+    let whole_run = time(command(&folder, &restore));
+    let (mut present, mut partial) = (keys_in(&folder, "new"), 0);
+    for round in 0..10 * KILLS {
+        if round >= KILLS && partial > 0 {
+            break;
+        }
+        if present.len() == ids.len() {
+            fs::remove_dir_all(folder.path().join("new")).expect("our folder");
+            present.clear();
+        }
+        kill_after(&mut command(&folder, &restore), whole_run * (round % KILLS) / KILLS);
+        let after = keys_in(&folder, "new");
+        assert!(present.keys().all(|id| after.contains_key(id)), "a key is gone");
+        partial += u32::from(!after.is_empty() && after.len() < ids.len());
+        present = after;
+    }
+    assert!(partial > 0, "no run was killed between two keys");
+    time(command(&folder, &restore));
+    assert_eq!(keys_in(&folder, "new").len(), ids.len());
+    let files = fs::read_dir(folder.path().join("new")).expect("a folder").count();
+    assert_eq!(files, ids.len(), "a killed run left something behind");
+}
+
+#[test]
+fn a_killed_backup_leaves_a_whole_file_or_none() {
+    let (folder, ids) = keys_backup::folder(&[KeyState::Active; 12]);
+    let whole_run = time(command(&folder, &BACKUP)) * 5 / 4;
+    let (mut absent, mut whole) = (0, 0);
+    for round in 0..10 * KILLS {
+        if round >= KILLS && absent > 0 && whole > 0 {
+            break;
+        }
+        let _none = fs::remove_file(folder.path().join("keys.age"));
+        // The machine can be slower now than it was when the whole run was measured.
+        let whole_run = whole_run * (1 + round / KILLS);
+        kill_after(&mut command(&folder, &BACKUP), whole_run * (round % KILLS) / KILLS);
+        if !folder.path().join("keys.age").exists() {
+            absent += 1;
+            continue;
+        }
+        whole += 1;
+        let restore = ["keys", "restore", "keys.age", "--identity", "recovery.key", "--keys-dir", "keys"];
+        let (code, said) = keys_backup::run(&folder, &restore, &[]);
+        assert_eq!((code, said.lines().count()), (Some(0), ids.len()), "{said}");
+    }
+    assert!(absent > 0 && whole > 0, "{absent} {whole}");
 }

@@ -5,10 +5,13 @@
 //! - One command: the file with the name of the command, such as `keys_list.rs`. `seal` has several: documents of a
 //!   stream, sealing in place, recipients, refused manifests, warnings. `keys_fetch_errors.rs` has the kubeconfigs and
 //!   servers that `keys fetch` cannot use, and `keys_fetch_cluster.rs` has `keys fetch CLUSTER`. `keys_backup.rs` also
-//!   has `keys restore`; `keys_backup_cluster.rs` has Secrets that change during a backup.
+//!   has `keys restore`; `keys_backup_cluster.rs` has backups of a cluster. `keys_states.rs` has `keys rotate`,
+//!   `keys retire` and `keys revoke`. `rotate_modes.rs` has `rotate --reseal`, `--replace-broken` and `--prune`, and
+//!   `rotate_offers.rs` has the wraps that a controller offers.
 //! - `.waxseal.yaml`: `configuration.rs`, and `configuration_refused.rs` for what is refused.
 //! - Behaviour of several commands: arguments, exit codes, input files and folders, limits of the input, output files,
-//!   Git, passphrases, the terminal, memory, secrets in messages. `round_trips.rs` seals and opens again.
+//!   Git, passphrases, memory, secrets in messages, runs that are killed, files of a newer version. `round_trips.rs`
+//!   seals and opens again.
 //! - `readme.rs` checks the README.
 //! - Support without tests of their own: `folder.rs` runs the program, `api_server.rs` plays the API server, and
 //!   `terminal.rs` plays the user at a terminal.

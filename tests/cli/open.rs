@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use waxseal_tests::tampering::with_broken_wrap;
 
-use crate::folder::{Folder, SECRET, data_of};
+use crate::folder::{Folder, SECRET, data_of, envelope};
 
 fn sealed_in(folder: &Folder) -> String {
     folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(SECRET).succeeds()
@@ -48,15 +48,16 @@ fn the_error_for_a_wrong_identity_names_the_key_that_is_needed() {
     let folder = Folder::with_key();
     folder.generate("other", &[]);
     let sealed = sealed_in(&folder);
-    let envelope = sealed.lines().find_map(|line| line.strip_prefix("    e")?.strip_suffix(':')).expect("an envelope");
+    let envelope = envelope(&sealed);
     let id = folder.key_id("cluster");
     let open = folder.waxseal(&["open", "-", "--identity", "other.key"]).stdin(&sealed);
     let refused = |keys: &str| {
         format!(
-            "error: <stdin>:1: shop/db: KeyMissing: the given identities do not open the envelope e{envelope}, which needs {keys}\n"
+            "error: <stdin>:1: shop/db: KeyMissing: the given identities do not open the envelope {envelope}, which needs {keys}\n"
         )
     };
-    open.fails(3, &format!("{}hint: pass `--keys KEYS_FILE` to see whose keys these are\n", refused(&id)));
+    let hint = "hint: pass `--keys KEYS_FILE` or `--to CLUSTER` to see the roles of these keys\n";
+    open.fails(3, &(refused(&id) + hint));
     let open = folder.waxseal(&["open", "-", "--identity", "other.key", "--keys", "cluster.yaml"]).stdin(&sealed);
     open.fails(3, &refused(&format!("{id} (Cluster)")));
     let open = folder.waxseal(&["open", "-", "--identity", "other.key", "--identity", "cluster.key"]).stdin(&sealed);
@@ -92,12 +93,31 @@ fn files_folders_and_stdin_are_opened_together() {
         folder.waxseal(&[&["open", "--identity", "cluster.key"], inputs].concat()).stdin(stdin).succeeds()
     };
     let opened = open(&["apps", "b.yaml", "-"], &json);
-    let names: Vec<_> = opened.split("---\n").map(|document| document.contains("kind: Secret")).collect();
-    assert_eq!(names, [true, true, false], "{opened}");
+    let are_yaml: Vec<_> = opened.split("---\n").map(|document| document.contains("kind: Secret")).collect();
+    assert_eq!(are_yaml, [true, true, false], "{opened}");
     assert!(opened.ends_with("}\n") && opened.contains("\"name\": \"c\""), "{opened}");
     assert_eq!(open(&[], &json), open(&["-"], &json));
     folder.write("none/x.yaml", "kind: ConfigMap\n");
     folder.waxseal(&["open", "none", "--identity", "cluster.key"]).fails(3, "error: none: no SealedSecret in it\n");
+    folder.write("more/x.yaml", "kind: ConfigMap\n");
+    let several = folder.waxseal(&["open", "none", "more", "--identity", "cluster.key"]);
+    several.fails(3, "error: none, more: no SealedSecret in them\n");
+}
+
+#[test]
+fn a_name_chooses_among_several_sealed_secrets() {
+    let folder = Folder::with_key();
+    let two = format!("{SECRET}---\n{}", SECRET.replace("db", "other"));
+    let sealed = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(two).succeeds();
+    let open = |options: &[&str]| {
+        folder.waxseal(&[&["open", "-", "--identity", "cluster.key"], options].concat()).stdin(&sealed)
+    };
+    let both = open(&[]).succeeds();
+    let (_, other) = both.split_once("---\n").expect("two documents");
+    for name in ["other", "shop/other"] {
+        open(&["--name", name]).prints(other);
+    }
+    open(&["--name", "web/other"]).fails(3, "error: <stdin>: no SealedSecret of that name in it\n");
 }
 
 #[test]
@@ -143,11 +163,11 @@ fn a_wrap_in_ascii_armour_is_refused() {
     let (file, proof) = wrap.rsplit_once('.').expect("a proof");
     let (place, _) = file.rsplit_once(' ').expect("a key id");
     let armour = BASE64_STANDARD.encode("-----BEGIN AGE ENCRYPTED FILE-----\n-----END AGE ENCRYPTED FILE-----\n");
-    let envelope = sealed.lines().find_map(|line| line.strip_prefix("    e")?.strip_suffix(':')).expect("an envelope");
+    let envelope = envelope(&sealed);
     let open = folder.waxseal(&["open", "-", "--identity", "cluster.key"]);
     open.stdin(sealed.replace(wrap, &format!("{place} {armour}.{proof}"))).fails(
         3,
-        &format!("error: <stdin>:1: shop/db: Malformed: spec.envelopes.e{envelope}.wraps.{id}: the wrap is not an age v1 file in binary form\n"),
+        &format!("error: <stdin>:1: shop/db: Malformed: spec.envelopes.{envelope}.wraps.{id}: the wrap is not an age v1 file in binary form\n"),
     );
 }
 
@@ -159,10 +179,9 @@ fn a_broken_wrap_of_another_key_is_warned_of() {
     let sealed = seal.stdin(SECRET).succeeds();
     let id = folder.key_id("recovery");
     let broken = with_broken_wrap(&sealed, &id);
-    let envelope = sealed.lines().find_map(|line| line.strip_prefix("    e")?.strip_suffix(':')).expect("an envelope");
-    let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(broken).warns(&format!(
-        "warning: <stdin>:1: shop/db: WrapBroken: envelope e{envelope}: the wrap for {id} is broken\n"
-    ));
+    let envelope = envelope(&sealed);
+    let stderr = format!("warning: <stdin>:1: shop/db: WrapBroken: envelope {envelope}: the wrap for {id} is broken\n");
+    let opened = folder.waxseal(&["open", "-", "--identity", "cluster.key"]).stdin(broken).warns(&stderr);
     assert_eq!(data_of(&opened)["A"], b"a long value");
 }
 

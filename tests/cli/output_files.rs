@@ -129,7 +129,11 @@ fn a_link_that_leads_nowhere_is_not_replaced() {
         let stderr = format!("error: {name}: is a symbolic link that leads nowhere\n");
         seal(&folder, name).fails(3, &stderr);
         seal_by_force(&folder, name).fails(3, &stderr);
+        let below = folder.waxseal(&["seal", "db.yaml", "--output-dir", name, "--keys", "cluster.yaml"]);
+        below.fails(3, &format!("sealed 0 Secrets in 0 files\n{stderr}"));
     }
+    let stderr = "error: link.yaml: is a symbolic link that leads nowhere\n";
+    seal(&folder, "link.yaml/deep/db.yaml").fails(3, stderr);
 }
 
 #[test]
@@ -236,12 +240,14 @@ fn nothing_is_written_through_a_link_out_of_a_work_tree() {
     folder.write("elsewhere/empty", "");
     folder.write("elsewhere/plain.yaml", SECRET);
     folder.write("checkout/.git/HEAD", "ref: refs/heads/main\n");
+    folder.write("checkout/.GIT/HEAD", "ref: refs/heads/main\n");
     folder.write("checkout/real/db.yaml", SECRET);
     for (target, link) in [
         ("../elsewhere/empty", "file.yaml"),
         ("../elsewhere", "folder"),
         ("../elsewhere/plain.yaml", "plain.yaml"),
         (".git", "repository"),
+        (".GIT", "in_capitals"),
         ("real", "inside"),
     ] {
         symlink(target, folder.path().join("checkout").join(link)).expect("a link");
@@ -255,6 +261,7 @@ fn nothing_is_written_through_a_link_out_of_a_work_tree() {
     seal(&folder, "checkout/file.yaml").fails(3, &refused("file.yaml"));
     seal(&folder, "checkout/folder/new.yaml").fails(3, &refused("folder"));
     seal(&folder, "checkout/repository/new.yaml").fails(3, &refused("repository"));
+    seal(&folder, "checkout/in_capitals/new.yaml").fails(3, &refused("in_capitals"));
     let keys = ["--keys", "cluster.yaml"];
     let nothing = "sealed 0 Secrets in 0 files\n";
     let below = ["seal", "db.yaml", "--output-dir", "checkout/folder"];
@@ -262,11 +269,17 @@ fn nothing_is_written_through_a_link_out_of_a_work_tree() {
     let in_place = |name: &str| folder.waxseal(&[&["seal", "--in-place", name], &keys[..]].concat());
     in_place("checkout/plain.yaml").fails(3, &format!("{nothing}{}", refused("plain.yaml")));
     in_place("checkout/folder").fails(3, &refused("folder"));
+    in_place("checkout/folder/plain.yaml").fails(3, &format!("{nothing}{}", refused("folder")));
     let doubt = "warning: checkout/inside/db.yaml: Git may hold this file (its repository cannot be read): change the \
                  values if it was ever committed\nsealed 1 Secret in 1 file\n";
     in_place("checkout/inside").writes(&["checkout/real/db.yaml", "checkout/inside/db.yaml"]).warns(doubt);
     let open = ["open", "checkout/real/db.yaml", "--identity", "cluster.key", "-o", "checkout/folder/opened.yaml"];
     folder.waxseal(&open).fails(3, &refused("folder"));
+    let sealed = ["elsewhere/sealed.yaml", "checkout/folder/sealed.yaml"];
+    seal(&folder, sealed[0]).writes(&sealed).prints("");
+    let rotate = ["rotate", sealed[1], "--reseal", "--keys", "cluster.yaml", "--identity", "cluster.key"];
+    let nothing = "changed 0 of 1 SealedSecret in 0 files\n";
+    folder.waxseal(&rotate).fails(3, &format!("{nothing}{}", refused("folder")));
 }
 
 #[test]
@@ -289,8 +302,8 @@ hint: the result has the format of the input; for a file with the name {format} 
     let stderr = "error: this command writes to a file, but `--output -` means stdout\nhint: name a file; for a file called - write ./-\n";
     folder.waxseal(&["keys", "generate", "-o", "-"]).fails(2, stderr);
     folder.waxseal(&["keys", "fetch", "-o", "-"]).fails(2, stderr);
-    let several =
-        "error: several inputs cannot be written to one output\nhint: pass `--output-dir DIR` or `--in-place`\n";
+    let several = "error: the results of a folder, or of several files, cannot be written to one output\n\
+                   hint: pass `--output-dir DIR` or `--in-place`\n";
     seal(&["a.yaml", "b.yaml"]).fails(2, several);
     seal(&["apps"]).fails(2, several);
     seal(&["apps", "-o", "-"]).fails(2, several);

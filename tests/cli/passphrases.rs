@@ -194,7 +194,7 @@ fn the_passphrase_of_each_protected_file_is_asked_for() {
 }
 
 #[test]
-fn an_invalid_answer_is_refused() {
+fn an_empty_answer_is_refused() {
     let folder = folder(Format::Binary);
     for answer in ["\n", "\u{4}"] {
         let mut session = Session::start(&folder, &OPEN);

@@ -23,7 +23,7 @@ fn help(program: &std::path::Path, subcommands: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("help is text")
 }
 
-/// The words before the first option, path or argument.
+/// The words before the first option or path. The name of a cluster can be among them: with `--help` it does no harm.
 fn subcommands<'a>(words: &[&'a str]) -> Vec<&'a str> {
     let is_command = |word: &&&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
     words.iter().take_while(is_command).copied().collect()
@@ -97,7 +97,7 @@ fn the_configuration_in_the_readme_seals_as_the_readme_says() {
 }
 
 #[test]
-fn the_readme_begins_with_demo_and_test() {
+fn the_readme_names_the_demo_before_the_tests() {
     let first = README.find("cargo demo").expect("the demo is in the README");
     let second = README.find("cargo test").expect("the tests are in the README");
     assert!(first < second);

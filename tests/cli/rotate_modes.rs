@@ -2,9 +2,10 @@
 
 use waxseal_tests::tampering::with_broken_wrap;
 
-use crate::folder::{Folder, changed_lines, data_of};
+use crate::folder::{Folder, changed_lines, data_of, envelope};
 use crate::rotate::{
-    NOTHING, ONE, OTHER, assert_opens, behind, check, ends, envelope, rotate, rotated, says, seal, wrap, write_keys,
+    NOTHING, ONE, OTHER, assert_opens, behind, check, ends, no_intact_wrap, rotate, rotated, says, seal, wrap,
+    write_keys,
 };
 
 #[test]
@@ -83,6 +84,49 @@ fn resealing_folds_envelopes_and_keeps_every_value() {
     let opened = folder.waxseal(&["open", "db.yaml", "--identity", "new.key"]).succeeds();
     let data = data_of(&opened);
     assert_eq!((&data["A"][..], &data["B"][..]), (&b"a long value"[..], &b"another long value"[..]));
+}
+
+#[test]
+fn a_file_whose_wrap_for_a_cluster_is_broken_is_resealed_as_the_hint_says() {
+    let folder = behind();
+    folder.generate("staging", &[]);
+    folder.generate("staging-old", &[]);
+    write_keys(&folder, "staging2.yaml", &[("staging-old", "Retired"), ("staging", "Active"), ("recovery", "Active")]);
+    let clusters = "{prod: {keys: keys.yaml}, staging: {keys: staging2.yaml}}";
+    folder.write(".waxseal.yaml", format!("version: 1\nclusters: {clusters}\n"));
+    let sealed = folder.read("db.yaml");
+    let good = wrap(&sealed, &folder.key_id("old")).to_owned();
+    let rotate =
+        |options: &[&str]| folder.waxseal(&[&["rotate", "db.yaml", "--identity", "recovery.key"], options].concat());
+    for (broken, shown, option) in [
+        (&["staging-old"][..], "staging-old", &["--to", "staging"][..]),
+        (&["staging"], "staging", &["--replace-broken"]),
+        (&["staging-old", "staging"], "staging", &["--replace-broken"]),
+    ] {
+        let planted: String =
+            broken.iter().map(|key| good.replace(&folder.key_id("old"), &folder.key_id(key))).collect();
+        folder.write("db.yaml", sealed.replace(&good, &format!("{good}{planted}")));
+        let in_hint = option.join(" ").replace("staging", "CLUSTER");
+        rotate(&["--reseal"]).fails(3, &no_intact_wrap(&envelope(&sealed), &folder.key_id(shown), &in_hint));
+        assert_eq!(rotate(option).writes(&["db.yaml"]).finish().status.code(), Some(0));
+        says(rotate(&["--reseal"]).writes(&["db.yaml"]), "", ONE);
+        let text = folder.read("db.yaml");
+        let has = |name: &str| text.matches(&format!("{}: ", folder.key_id(name))).count();
+        assert_eq!(["new", "staging", "recovery", "old", "staging-old"].map(has), [1, 1, 1, 0, 0]);
+    }
+}
+
+#[test]
+fn a_reseal_that_opens_nothing_fails() {
+    let folder = behind();
+    folder.write("db.yaml", seal(&folder, "db", &["--keys", "old.yaml"]));
+    let outcome = rotate(&folder, "db.yaml", &["--reseal"]).finish();
+    let error = "error: 1 of 1 SealedSecret is not up to date
+hint: `--reseal` needs identities that open every value: the lines above say what is missing
+";
+    assert!(outcome.stderr.ends_with(error), "{}", outcome.stderr);
+    assert!(outcome.stdout.ends_with("KeyMissing: the given identities do not open it\n"), "{}", outcome.stdout);
+    assert_eq!(outcome.status.code(), Some(3));
 }
 
 #[test]

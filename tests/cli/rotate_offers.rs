@@ -1,13 +1,13 @@
 //! `waxseal rotate` with the wraps that a controller offers: from a cluster, and from files. Forged offers do no harm.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use waxseal_tests::tampering::with_other_start;
 
-use crate::api_server::{head, point_at, request_line, serve_with};
-use crate::folder::{Folder, Run, SECRET};
+use crate::api_server::{failure, point_at, request_line, respond, sealed_secrets, serve_with};
+use crate::folder::{Folder, Run, SECRET, envelope};
+use crate::rotate::{self, NOTHING, ONE, OTHER, says, wrap};
 
 const SAID: &str = "the wraps are those that the cluster of context test offers\n";
 
@@ -17,12 +17,7 @@ fn behind() -> Folder {
     for name in ["old", "new", "stranger"] {
         folder.generate(name, &[]);
     }
-    let created = |name: &str, time: &str| {
-        let key = folder.read(&format!("{name}.yaml"));
-        let line = key.lines().find(|line| line.trim().starts_with("createdAt:")).expect("a creation time");
-        key.replace(line, &format!("  createdAt: \"{time}\""))
-    };
-    let keys = [created("old", "2026-01-01T00:00:00Z"), created("new", "2026-02-01T00:00:00Z")];
+    let keys = [folder.made_at("old", "2026-01-01T00:00:00Z"), folder.made_at("new", "2026-02-01T00:00:00Z")];
     folder.write("keys.yaml", keys.join("---\n"));
     folder.write("db.yaml", SECRET);
     let sealed = folder.waxseal(&["seal", "db.yaml", "--keys", "old.yaml"]).succeeds();
@@ -30,7 +25,8 @@ fn behind() -> Folder {
     folder
 }
 
-/// The envelope id, its commitment, and a wrap of it for a key, made by `waxseal` itself with the old identity.
+/// Returns the id of the envelope, its commitment, and its wrap for the key `new`, which `waxseal rotate` makes with
+/// the identity `old`.
 fn good_offer(folder: &Folder) -> (String, String, String) {
     let before = folder.read("db.yaml");
     folder
@@ -43,9 +39,7 @@ fn good_offer(folder: &Folder) -> (String, String, String) {
         let line = text.lines().find_map(|line| line.trim().strip_prefix(&format!("{name}: ")).map(str::to_owned));
         line.expect("a field").trim_matches('"').to_owned()
     };
-    let envelope = before.lines().map(str::trim).find(|line| line.starts_with('e') && line.len() == 12);
-    let envelope = envelope.expect("an envelope").trim_end_matches(':').to_owned();
-    (envelope, field(&before, "commitment"), field(&after, &folder.key_id("new")))
+    (envelope(&before), field(&before, "commitment"), field(&after, &folder.key_id("new")))
 }
 
 fn object(name: &str, rewrapped: &Value) -> Value {
@@ -59,20 +53,21 @@ fn object(name: &str, rewrapped: &Value) -> Value {
 }
 
 fn page(items: &[Value], next: Option<&str>) -> Value {
-    let metadata = json!({"resourceVersion": "7", "continue": next});
-    json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": metadata, "items": items})
+    let mut page = sealed_secrets(items);
+    page["metadata"]["continue"] = json!(next);
+    page
 }
 
-/// Serves one answer for each request, whose line must contain the word.
+/// Answers the requests one after the other, each with one page. A request line must contain the first text of its
+/// page; otherwise the answer is 500.
 fn serve_pages(folder: &Folder, pages: Vec<(&'static str, &'static str, String)>) {
     let served = AtomicUsize::new(0);
-    let port = serve_with(move |mut stream| {
+    let port = serve_with(move |stream| {
         let line = request_line(&stream);
         let Some((wanted, status, body)) = pages.get(served.fetch_add(1, Ordering::Relaxed)) else { return };
         let is_wanted = line.starts_with("GET /apis/waxseal.dev/v1alpha1/sealedsecrets?") && line.contains(wanted);
         let (status, body) = if is_wanted { (*status, body.as_str()) } else { ("500 Unexpected", "{}") };
-        let head = head(status, &format!("content-length: {}", body.len()));
-        let _gone = stream.write_all(format!("{head}{body}").as_bytes());
+        respond(stream, status, body);
     });
     point_at(folder, port);
 }
@@ -138,8 +133,8 @@ fn forged_offers_change_nothing_or_do_no_harm() {
         assert_eq!(outcome.stdout, behind_line(&folder, &envelope));
     }
 
-    // A wrap of another envelope has the right form: nobody without a key can tell. The file still opens with the old
-    // key, and whoever holds it is told.
+    // A wrap of another envelope has the right form, so `rotate` takes it: without an identity it cannot see the
+    // difference. The file still opens with the old key, and `open` then warns of the broken wrap.
     folder.write("other.yaml", SECRET.replace("name: db", "name: other"));
     let sealed = folder.waxseal(&["seal", "other.yaml", "--keys", "new.yaml"]).succeeds();
     let of_other = sealed.lines().find_map(|line| line.trim().strip_prefix(&format!("{new}: ")));
@@ -167,26 +162,25 @@ fn forged_offers_change_nothing_or_do_no_harm() {
 #[test]
 fn an_error_of_the_cluster_is_named_and_the_file_stays() {
     let folder = behind();
-    let status = |code: u16| json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code});
     let secrets = json!({"apiVersion": "v1", "kind": "SecretList", "metadata": {}, "items": []});
     let update = "hint: update waxseal, or see what `kubectl get sealedsecrets.waxseal.dev -A` says\n";
     let not_known = "the answer is not a list of SealedSecrets that this waxseal knows\n";
     for (http, body, code, error) in [
         (
             "403 Forbidden",
-            status(403),
+            failure(403),
             5,
             "the API server does not let you list SealedSecrets in all namespaces (403)\nhint: ask for a ClusterRole with the verb list on sealedsecrets.waxseal.dev in all namespaces\n".to_owned(),
         ),
         (
             "404 Not Found",
-            status(404),
+            failure(404),
             5,
             "the cluster does not know SealedSecrets\nhint: waxseal-controller and its custom resource definitions are \
              not installed there\n"
                 .to_owned(),
         ),
-        ("410 Gone", status(410), 5, "the API server answers with an error (410)\n".to_owned()),
+        ("410 Gone", failure(410), 5, "the API server answers with an error (410)\n".to_owned()),
         ("200 OK", secrets, 3, format!("{not_known}{update}")),
         ("200 OK", json!({"items": [1]}), 3, format!("{not_known}{update}")),
     ] {
@@ -210,7 +204,7 @@ fn one_object_that_is_too_large_is_an_error() {
 }
 
 #[test]
-fn a_cluster_is_not_asked_when_the_wraps_come_from_elsewhere() {
+fn a_context_is_refused_if_the_wraps_come_from_elsewhere() {
     let folder = behind();
     for source in [&["--check"][..], &["--offers", "-"], &["--identity", "old.key"]] {
         let outcome = rotate(&folder, &[source, &["--context", "test"]].concat()).finish();
@@ -228,8 +222,66 @@ fn a_status_file_of_a_controller_without_kubernetes_has_offers() {
     let rewrapped = json!({envelope: {"commitment": commitment, "wraps": {folder.key_id("new"): wrap}}});
     let entry = json!({"file": "db.yaml", "namespace": "shop", "name": "db", "status": {"rewrapped": rewrapped}});
     let without = json!({"namespace": "shop", "name": "web", "status": {}});
-    let report = json!({"sealedSecrets": [without, entry], "unreadable": []});
+    let shapes = [json!("x"), json!(["x"]), json!(null), json!({"rewrapped": "x"})];
+    let others = shapes.map(|status| json!({"namespace": "shop", "name": "api", "status": status}));
+    let entries: Vec<_> = others.into_iter().chain([without, entry]).collect();
+    let report = json!({"sealedSecrets": entries, "unreadable": []});
     folder.write("status.json", report.to_string());
     rotate(&folder, &["--offers", "status.json"]).writes(&["db.yaml"]).warns("changed 1 of 1 SealedSecret in 1 file\n");
     assert!(folder.read("db.yaml").contains(&wrap));
+}
+
+/// A status with an offer for each of these envelopes: id, commitment, and the lines of the wraps.
+fn offers(sealed: &str, offers: &[(&str, &str, &str)]) -> String {
+    let mut text = format!("{sealed}status:\n  observedGeneration: 1\n  rewrapped:\n");
+    for (id, commitment, wraps) in offers {
+        text.push_str(&format!("    {id}:\n      commitment: {commitment}\n      wraps:\n{wraps}"));
+    }
+    text
+}
+
+#[test]
+fn offers_are_taken_for_the_same_envelope_and_the_keys_of_the_keys_files() {
+    let folder = rotate::behind();
+    folder.generate("foreign", &[]);
+    let before = folder.read("db.yaml");
+    let [old, new, foreign] = ["old", "new", "foreign"].map(|name| folder.key_id(name));
+    let id = envelope(&before);
+    let commitment = before.lines().find_map(|line| line.trim().strip_prefix("commitment: ")).expect("it has one");
+    says(rotate::rotate(&folder, "db.yaml", &[]).writes(&["db.yaml"]), "", ONE);
+    let rewrapped = folder.read("db.yaml");
+    let good = wrap(&rewrapped, &new);
+    let renamed = before.replace("name: db", "name: web").replace("namespace: shop", "namespace: other");
+    let another = with_other_start(commitment);
+    let take = |offers: &str| {
+        folder.write("db.yaml", &before);
+        folder.waxseal(&["rotate", "db.yaml", "--keys", "keys.yaml", "--offers", "-"]).stdin(offers)
+    };
+    // The name of an object can change on its way to the cluster.
+    for object in [&before, &renamed] {
+        says(take(&offers(object, &[(&id, commitment, good)])).writes(&["db.yaml"]), "", ONE);
+        assert_eq!(folder.read("db.yaml"), rewrapped);
+    }
+    let behind = format!("db.yaml:1: shop/db: Behind: envelope {id}: no wrap for {new}\n");
+    let stderr = format!("{NOTHING}1 of 1 SealedSecret is not up to date\n");
+    let garbage = format!("        {new}: hunter2\n");
+    let renamed_wrap = good.replace(&new, &foreign);
+    for offers in [
+        before.clone(),
+        offers(&before, &[]).replace("  rewrapped:\n", ""),
+        offers(&before, &[(&id, &another, good)]),
+        offers(&before, &[("e0123456789", commitment, good)]),
+        offers(&before, &[(&id, commitment, &renamed_wrap)]),
+        offers(&before, &[(&id, commitment, &garbage)]),
+        offers(&before, &[(&id, commitment, &garbage.replace("hunter2", "[hunter2]"))]),
+        format!("{before}status: hunter2\n"),
+    ] {
+        says(take(&offers), &behind, &stderr);
+    }
+    // A wrap that is there already stays, whatever an offer says.
+    let other_wrap = good.replace(&new, &old);
+    says(take(&offers(&before, &[(&id, commitment, &other_wrap)])), &behind, &stderr);
+    for (text, error) in [("", "no SealedSecret in it"), (OTHER, "no SealedSecret in it")] {
+        take(text).fails(3, &format!("error: <stdin>: {error}\n"));
+    }
 }

@@ -1,20 +1,13 @@
 //! Recipients of `waxseal seal`: which it selects and lists, and which recipients and keys files it refuses.
 
-use std::time::{Duration, SystemTime};
+use jiff::{SignedDuration, Timestamp};
 
-use crate::folder::{Folder, HEAD, Run, SECRET};
+use crate::configuration::assert_says;
+use crate::folder::{Folder, HEAD, SECRET};
 
 const NO_CLUSTER: &str = "error: no recipient is a key of a cluster, so no cluster could open the values
 hint: pass the keys file of a cluster too
 ";
-
-/// Checks that the run ends with 0 and prints exactly this on stderr; returns the result.
-#[track_caller]
-fn assert_messages(run: Run<'_>, stderr: &str) -> String {
-    let outcome = run.finish();
-    assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(0)));
-    outcome.stdout
-}
 
 /// A folder with the keys `cluster`, `recovery` and `stranger`.
 fn folder() -> Folder {
@@ -24,19 +17,9 @@ fn folder() -> Folder {
     folder
 }
 
-/// A SealingKey from [`Folder::generate`] with another creation time.
-fn made_at(folder: &Folder, name: &str, time: &str) -> String {
-    let key = folder.read(&format!("{name}.yaml"));
-    let line = key.lines().find(|line| line.contains("createdAt")).expect("a creation time").to_owned();
-    key.replace(&line, &format!("  createdAt: \"{time}\""))
-}
-
-/// The time in this many seconds, as date(1) prints it.
-fn in_seconds(seconds: u64) -> String {
-    let then = SystemTime::now() + Duration::from_secs(seconds);
-    let since = then.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
-    let output = std::process::Command::new("date").args(["-u", "-d", &format!("@{since}"), "+%FT%TZ"]).output();
-    String::from_utf8(output.expect("date runs").stdout).expect("ASCII").trim().to_owned()
+/// The time in this many seconds.
+fn in_seconds(seconds: i64) -> String {
+    (Timestamp::now() + SignedDuration::from_secs(seconds)).strftime("%FT%TZ").to_string()
 }
 
 #[test]
@@ -52,13 +35,13 @@ sealed to {stranger} (from --recipient)
 "
     );
     let seal = ["seal", "--keys", "prod.yaml", "--recipient", &recipient];
-    let sealed = assert_messages(folder.waxseal(&seal).stdin(SECRET), &said);
+    let sealed = assert_says(folder.waxseal(&seal).stdin(SECRET), &said);
     assert!(sealed.contains("kind: SealedSecret"), "{sealed}");
     // Once for a run, also with several files.
     folder.write("a.yaml", SECRET);
     folder.write("b.yaml", SECRET);
     let run = folder.waxseal(&[&seal[..], &["a.yaml", "b.yaml", "--in-place"]].concat());
-    assert_messages(run.writes(&["a.yaml", "b.yaml"]), &format!("{said}sealed 2 Secrets in 2 files\n"));
+    assert_says(run.writes(&["a.yaml", "b.yaml"]), &format!("{said}sealed 2 Secrets in 2 files\n"));
 }
 
 #[test]
@@ -72,7 +55,7 @@ fn a_file_name_that_looks_like_the_keys_option_shows_as_a_source() {
         "sealed to {cluster} (Cluster, from cluster.yaml)\nsealed to {stranger} (Cluster, from shop/.x.yaml)\nsealed 1 \
          Secret in 1 file\n"
     );
-    assert_messages(run.writes(&["shop/db.yaml"]), &said);
+    assert_says(run.writes(&["shop/db.yaml"]), &said);
 }
 
 #[test]
@@ -81,7 +64,7 @@ fn a_recipient_given_twice_is_listed_once() {
     let recipient = folder.recipient("cluster");
     let seal = ["seal", "--keys", "cluster.yaml", "--keys", "./cluster.yaml", "--recipient", &recipient];
     let said = format!("sealed to {} (Cluster, from cluster.yaml)\n", folder.key_id("cluster"));
-    assert_messages(folder.waxseal(&seal).stdin(SECRET), &said);
+    assert_says(folder.waxseal(&seal).stdin(SECRET), &said);
 }
 
 #[test]
@@ -89,10 +72,10 @@ fn no_recipients_are_listed_if_nothing_was_sealed() {
     let folder = folder();
     let seal = |arguments: &[&str]| folder.waxseal(&[&["seal", "--keys", "cluster.yaml"], arguments].concat());
     let sealed = seal(&[]).stdin(SECRET).succeeds();
-    assert_eq!(assert_messages(seal(&[]).stdin(&sealed), ""), sealed);
+    assert_eq!(assert_says(seal(&[]).stdin(&sealed), ""), sealed);
     folder.write("apps/sealed.yaml", &sealed);
     folder.write("apps/other.yaml", "kind: ConfigMap\n");
-    assert_messages(seal(&["apps", "--in-place"]), "sealed 0 Secrets in 0 files, 1 already sealed\n");
+    assert_says(seal(&["apps", "--in-place"]), "sealed 0 Secrets in 0 files, 1 already sealed\n");
     let outcome = seal(&[]).stdin("kind: ConfigMap\n").finish();
     assert_eq!(outcome.stderr, "error: <stdin>: no Secret in it\n");
     // Some Secrets are sealed and others are refused.
@@ -116,7 +99,7 @@ fn hidden_characters_in_the_name_of_a_keys_file_are_escaped() {
         "sealed to {} (Cluster, from a\\nsealed to k0\\u{{202e}}\\u{{1b}}[2J.yaml)\n",
         folder.key_id("cluster")
     );
-    assert_messages(folder.waxseal(&["seal", "--keys", name]).stdin(SECRET), &said);
+    assert_says(folder.waxseal(&["seal", "--keys", name]).stdin(SECRET), &said);
 }
 
 #[test]
@@ -125,7 +108,7 @@ fn a_keys_file_with_a_creation_time_in_the_future_is_refused() {
     let id = folder.key_id("stranger");
     let (far, near) = (in_seconds(3600), in_seconds(300));
     for (time, is_refused) in [("2999-01-01T00:00:00Z", true), (far.as_str(), true), (near.as_str(), false)] {
-        let stranger = made_at(&folder, "stranger", time);
+        let stranger = folder.made_at("stranger", time);
         for stranger in [stranger.clone(), stranger.replace("role: Cluster", "role: Recovery")] {
             folder.write("prod.yaml", format!("{}---\n{stranger}", folder.read("cluster.yaml")));
             let run = folder.waxseal(&["seal", "--keys", "prod.yaml"]).stdin(SECRET);
@@ -154,7 +137,7 @@ fn the_first_keys_file_decides_the_role_and_contradictions_are_refused() {
     // The first file that has the key decides its role.
     let said = format!("sealed to {id} (Cluster, from cluster.yaml)\n");
     let seal = ["seal", "--keys", "cluster.yaml", "--keys", "recovery-only.yaml"];
-    assert_messages(folder.waxseal(&seal).stdin(SECRET), &said);
+    assert_says(folder.waxseal(&seal).stdin(SECRET), &said);
     let seal = ["seal", "--keys", "recovery-only.yaml", "--keys", "cluster.yaml"];
     folder.waxseal(&seal).stdin(SECRET).fails(3, NO_CLUSTER);
     // A file that contradicts itself.
@@ -168,10 +151,10 @@ fn the_first_keys_file_decides_the_role_and_contradictions_are_refused() {
 fn a_keys_file_of_two_clusters_seals_to_the_newest_key() {
     let folder = folder();
     let (older, newer) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
-    let keys = [made_at(&folder, "cluster", newer), made_at(&folder, "stranger", older)];
+    let keys = [folder.made_at("cluster", newer), folder.made_at("stranger", older)];
     folder.write("prod.yaml", keys.join("---\n"));
     let said = format!("sealed to {} (Cluster, from prod.yaml)\n", folder.key_id("cluster"));
-    assert_messages(folder.waxseal(&["seal", "--keys", "prod.yaml"]).stdin(SECRET), &said);
+    assert_says(folder.waxseal(&["seal", "--keys", "prod.yaml"]).stdin(SECRET), &said);
 }
 
 #[test]
@@ -244,7 +227,7 @@ sealed to {recovery} (Recovery, from prod.yaml)
 sealed to {stranger} (Cluster, from staging.yaml)
 "
     );
-    assert_messages(folder.waxseal(&["seal", "--keys", "prod.yaml", "--keys", "staging.yaml"]).stdin(SECRET), &said);
+    assert_says(folder.waxseal(&["seal", "--keys", "prod.yaml", "--keys", "staging.yaml"]).stdin(SECRET), &said);
     folder.write("staging.yaml", folder.read("staging.yaml").replace("Retired", "Revoked"));
     let stderr = format!("error: {recovery} is revoked: nothing is sealed to it\n");
     folder.waxseal(&["seal", "--keys", "prod.yaml", "--keys", "staging.yaml"]).stdin(SECRET).fails(3, &stderr);

@@ -1,5 +1,4 @@
-//! Secrets are only in the result that was requested: not in messages, not in other files, and no child process runs
-//! that could get them.
+//! Secrets are only in the result that was requested: not in messages, and not in other files. Git does not run.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +15,8 @@ const VALUE: &str = "c4n4ry/in+the?c0al~mine";
 const NUMBER: &str = "07264915083726491508";
 const PASSPHRASE: &str = "c4n4ries know no pass";
 
-/// Runs the program with the most verbose settings, and searches all output and files for secrets.
+/// Runs the program with the most verbose settings, and searches what it prints for secrets. Fails if the program
+/// writes other files than expected, or starts Git.
 struct Watch {
     folder: Folder,
     /// The folder of a program called `git` that writes a file when it runs.

@@ -1,7 +1,6 @@
 //! `waxseal status`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -11,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use waxseal_tests::waiting;
 
-use crate::api_server::{head, kubeconfig, point_at, request_line, serve_with};
+use crate::api_server::{failure, head, kubeconfig, point_at, request_line, respond, sealed_secrets, serve_with};
 use crate::folder::{Folder, HOSTILE_NAME, HOSTILE_NAME_ESCAPED, program};
 
 const ALL: &str = "GET /apis/waxseal.dev/v1alpha1/sealedsecrets?";
@@ -55,27 +54,14 @@ fn ready() -> Value {
     condition("Ready", "True", "Materialised", "the Secret is as this SealedSecret says")
 }
 
-fn list_of(items: &[Value]) -> Value {
-    json!({
-        "apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": {"resourceVersion": "7"},
-        "items": items,
-    })
-}
-
-fn answer(mut stream: TcpStream, status: &str, body: &Value) {
-    let body = body.to_string();
-    let head = head(status, &format!("content-length: {}", body.len()));
-    let _gone = stream.write_all(format!("{head}{body}").as_bytes());
-}
-
-/// Answers requests that begin so with this list, and no others.
+/// Answers requests that begin with `wanted` with these items, and every other request with 500.
 fn serve_list(folder: &Folder, wanted: &'static str, items: &[Value]) {
-    let list = list_of(items);
+    let list = sealed_secrets(items);
     let port = serve_with(move |stream| {
         let line = request_line(&stream);
         let (status, body) =
             if line.starts_with(wanted) { ("200 OK", &list) } else { ("500 Unexpected", &Value::Null) };
-        answer(stream, status, body);
+        respond(stream, status, &body.to_string());
     });
     point_at(folder, port);
 }
@@ -192,7 +178,7 @@ KeyCurrent: False for 2h, WrapBroken
 Stalled: True for 2h, Moved
   message: waiting does not help
 Sealed to:
-  k0000000000000001 (the controller has checked it)
+  k0000000000000001 (the controller has checked the wraps for this key)
   k0000000000000002
 Secret: shop/db, type kubernetes.io/tls
 ";
@@ -209,7 +195,7 @@ Secret: shop/db, type kubernetes.io/tls
 }
 
 #[test]
-fn one_that_is_not_judged_or_has_a_reason_of_the_future_is_explained_too() {
+fn a_sealed_secret_without_judgement_or_with_an_unknown_reason_is_explained_too() {
     let folder = Folder::new();
     serve_list(&folder, "GET ", &[object("db", status(1, &[ready()]))]);
     let outcome = folder.waxseal(&arguments(&["db"])).finish();
@@ -257,13 +243,13 @@ fn a_name_that_is_not_there_is_an_error() {
 #[test]
 fn a_list_of_empty_pages_ends() {
     let folder = Folder::new();
-    let mut page = list_of(&[]);
+    let mut page = sealed_secrets(&[]);
     page["metadata"]["continue"] = json!("more");
     point_at(
         &folder,
         serve_with(move |stream| {
             request_line(&stream);
-            answer(stream, "200 OK", &page);
+            respond(stream, "200 OK", &page.to_string());
         }),
     );
     folder.waxseal(&arguments(&["-A"])).fails(
@@ -276,13 +262,11 @@ fn a_list_of_empty_pages_ends() {
 #[test]
 fn a_cluster_that_cannot_be_asked_is_an_error() {
     let folder = Folder::new();
-    let failure = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403});
     point_at(
         &folder,
-        serve_with(move |mut stream| {
+        serve_with(|stream| {
             request_line(&stream);
-            let _flushed = stream.flush();
-            answer(stream, "403 Forbidden", &failure);
+            respond(stream, "403 Forbidden", &failure(403).to_string());
         }),
     );
     let refused = |role, place| {
@@ -325,7 +309,7 @@ fn serve_watch(folder: &Folder, first: Value, again: Value, events: Vec<Value>) 
             let line = request_line(&stream);
             if !line.contains("watch=true") {
                 let list = if lists.fetch_add(1, Ordering::Relaxed) == 0 { &first } else { &again };
-                return answer(stream, "200 OK", list);
+                return respond(stream, "200 OK", &list.to_string());
             }
             let count = watches.fetch_add(1, Ordering::Relaxed);
             if count == 0 {
@@ -380,8 +364,8 @@ fn watch_prints_a_line_for_each_change_until_its_reader_is_gone() {
         event("ERROR", json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired"})),
     ];
     // What happened between the end of the watch and the second list.
-    let again = list_of(&[good.clone(), healed]);
-    serve_watch(&folder, list_of(&[good, behind, moved]), again, events);
+    let again = sealed_secrets(&[good.clone(), healed]);
+    serve_watch(&folder, sealed_secrets(&[good, behind, moved]), again, events);
     let table = [
         "NAME    READY  REASON        KEY      AGE",
         "behind  True   Materialised  Behind   3h",
@@ -401,8 +385,8 @@ fn watch_in_json_prints_an_object_on_each_line() {
     let [good, behind, ..] = fleet();
     serve_watch(
         &folder,
-        list_of(&[good]),
-        list_of(&[]),
+        sealed_secrets(&[good]),
+        sealed_secrets(&[]),
         vec![event("ADDED", behind.clone()), event("DELETED", behind)],
     );
     let lines = watched(&folder, &["-A", "--watch", "--format", "json"], 3);
@@ -414,13 +398,12 @@ fn watch_in_json_prints_an_object_on_each_line() {
 #[test]
 fn a_watch_that_is_refused_is_an_error() {
     let folder = Folder::new();
-    let list = list_of(&[]);
-    let failure = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403});
+    let list = sealed_secrets(&[]);
     point_at(
         &folder,
         serve_with(move |stream| match request_line(&stream).contains("watch=true") {
-            true => answer(stream, "403 Forbidden", &failure),
-            false => answer(stream, "200 OK", &list),
+            true => respond(stream, "403 Forbidden", &failure(403).to_string()),
+            false => respond(stream, "200 OK", &list.to_string()),
         }),
     );
     let outcome = folder.waxseal(&arguments(&["--watch"])).finish();

@@ -42,7 +42,7 @@ pub(super) struct Asked {
     pub(super) resource: &'static str,
     /// Such as `in shop`, or [`IN_ALL_NAMESPACES`].
     pub(super) place: String,
-    /// What to do if this program cannot connect, and kubectl can.
+    /// The hint if the kubeconfig or `$HTTPS_PROXY` names a proxy: waxseal connects without one.
     pub(super) instead: String,
 }
 

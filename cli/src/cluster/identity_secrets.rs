@@ -20,10 +20,8 @@ use waxseal_shared::secret::SecretBytes;
 use waxseal_shared::visible_text::escaped;
 
 use super::failures::{self, Asked};
-use super::{RUN_WITHOUT_PROXY, RequestOutcome, Session, is_list_of, no_cluster};
+use super::{FIELD_MANAGER, RUN_WITHOUT_PROXY, RequestOutcome, Session, is_list_of, no_cluster};
 use crate::error::CliError;
-
-const FIELD_MANAGER: &str = "waxseal-cli";
 
 /// One version of an identity Secret.
 pub(crate) struct IdentitySecret {

@@ -65,8 +65,8 @@ impl Selection {
 }
 
 impl Session {
-    /// Connects to a cluster, for requests about the SealedSecrets of all namespaces. `instead` says what to do if this
-    /// program cannot connect, and kubectl can.
+    /// Connects to a cluster, for requests about the SealedSecrets of all namespaces. `instead` is the hint if the
+    /// kubeconfig or `$HTTPS_PROXY` names a proxy.
     pub(crate) fn of_sealed_secrets(cluster: &ClusterArguments, instead: &str) -> Result<Self, CliError> {
         Self::open(cluster, Selection::default().asked(instead))
     }
@@ -96,6 +96,7 @@ impl Session {
         selection: &Selection,
         mut each: impl FnMut(T),
     ) -> Result<kube::Result<String>, CliError> {
+        let unknown = || failures::unknown_answer(&selection.asked(&self.asked.instead)).at(self.place());
         let (mut size, mut params, mut empty_pages) = (PAGE, selection.params(), 0);
         loop {
             params.limit = Some(size);
@@ -109,16 +110,12 @@ impl Session {
                 Err(error) => return Ok(Err(error)),
             };
             if !is_list_of::<SealedSecret>(&page.types) {
-                let asked = selection.asked(&self.asked.instead);
-                return Err(failures::unknown_answer(&asked).at(self.place()));
+                return Err(unknown());
             }
             empty_pages = if page.items.is_empty() { empty_pages + 1 } else { 0 };
             page.items.into_iter().for_each(&mut each);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(_) if empty_pages > MAX_EMPTY_PAGES => {
-                    let asked = selection.asked(&self.asked.instead);
-                    return Err(failures::unknown_answer(&asked).at(self.place()));
-                }
+                Some(_) if empty_pages > MAX_EMPTY_PAGES => return Err(unknown()),
                 Some(token) => params.continue_token = Some(token),
                 None => return Ok(Ok(page.metadata.resource_version.unwrap_or_default())),
             }

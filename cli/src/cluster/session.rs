@@ -12,7 +12,7 @@ use waxseal_shared::sealing_key::{KeyState, SealingKey};
 use waxseal_shared::visible_text::escaped;
 
 use super::failures::{self, Asked, Server};
-use super::{ClusterArguments, REQUEST_TIMEOUT, is_list_of, no_cluster};
+use super::{ClusterArguments, FIELD_MANAGER, REQUEST_TIMEOUT, is_list_of, no_cluster};
 use crate::error::{CliError, Kind};
 
 /// A connection to one cluster. Errors name what it was opened for, unless a request says otherwise.
@@ -33,8 +33,8 @@ pub(crate) enum RequestOutcome {
 }
 
 impl Session {
-    /// Connects to a cluster, for requests about the SealingKeys in a namespace. `instead` says what to do if this
-    /// program cannot connect, and kubectl can.
+    /// Connects to a cluster, for requests about the SealingKeys in a namespace. `instead` is the hint if the
+    /// kubeconfig or `$HTTPS_PROXY` names a proxy.
     pub(crate) fn of_keys(cluster: &ClusterArguments, namespace: &Namespace, instead: &str) -> Result<Self, CliError> {
         let asked = Asked {
             verb: "list",
@@ -111,13 +111,8 @@ impl Session {
         params: &ListParams,
     ) -> Result<kube::Result<T>, CliError> {
         let request = Request::new(path).list(params).map_err(kube::Error::BuildRequest);
-        match request {
-            Err(error) => Ok(Err(error)),
-            Ok(request) => {
-                let client = self.client.clone();
-                self.ask(async move { client.request(request).await })
-            }
-        }
+        let client = self.client.clone();
+        self.ask(async move { client.request(request?).await })
     }
 
     /// Requests a state for the key of a SealingKey, unless somebody has changed the SealingKey since it was read.
@@ -126,7 +121,7 @@ impl Session {
         let (keys, name) = (Api::<SealingKey>::namespaced(self.client.clone(), &namespace), object.name_any());
         let metadata = json!({"resourceVersion": object.resource_version(), "uid": object.uid()});
         let patch = Patch::Merge(json!({"metadata": metadata, "spec": {"state": state}}));
-        let params = PatchParams { field_manager: Some("waxseal-cli".to_owned()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         match self.ask(async move { keys.patch(&name, &params, &patch).await })? {
             Ok(_) => Ok(RequestOutcome::Written),
             Err(kube::Error::Api(status)) if status.code == StatusCode::CONFLICT.as_u16() => {

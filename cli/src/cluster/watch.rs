@@ -16,7 +16,7 @@ use super::sealed_secrets::Selection;
 use super::{REQUEST_TIMEOUT, SealedSecretState, Session, no_cluster};
 use crate::error::CliError;
 
-/// How long the API server answers one watch request, in seconds. The next request goes on where it ended.
+/// How long the API server answers one watch request, in seconds. The next request goes on where this request ended.
 const WATCH_SECONDS: u32 = 30;
 /// How long a watch request may be silent. The API server ends each request after 30 seconds, so a longer silence means
 /// that it does not answer.

@@ -15,10 +15,9 @@ use waxseal_shared::names::Namespace;
 use self::findings::Findings;
 use self::keys::RenewalPeriod;
 use super::inspect::{ReportFormat, to_json};
-use super::seal::counted;
 use crate::cluster::{ClusterArguments, Look, RUN_WITHOUT_PROXY, Selection, Session};
 use crate::error::{CliError, Failures, Kind};
-use crate::streams::Streams;
+use crate::streams::{Streams, counted};
 
 /// Check an installation: the definitions, the controller and its work, the keys and the clock.
 ///
@@ -88,7 +87,7 @@ fn examine(arguments: &DoctorArguments, session: &Session, findings: &mut Findin
     rights::check(session, &arguments.namespace, findings)?;
     match session.look_at_sealing_keys(&arguments.namespace)? {
         Look::Found(keys) => keys::check(&keys, &arguments.namespace, arguments.renew_after, now, findings),
-        // The check of the definitions says it.
+        // `definitions::check` reports the missing definition.
         Look::Absent => {}
         Look::Forbidden => {
             findings.not_checked(format!("the keys: you may not list SealingKeys in {}", arguments.namespace))

@@ -5,14 +5,13 @@ use serde::Serialize;
 use waxseal_shared::open::open;
 
 use super::inspect::{ReportFormat, to_json};
-use super::seal::counted;
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::file_name;
 use crate::identities;
 use crate::input::{Input, check_stdin_once};
 use crate::passphrases::PassphraseArguments;
 use crate::sealed_objects::{SealedObject, inputs_of, read_each};
-use crate::streams::Streams;
+use crate::streams::{Streams, counted};
 use crate::workers;
 
 /// Try whether an identity opens every SealedSecret.

@@ -29,7 +29,7 @@ fn parse_fingerprint(text: &str) -> Result<String, &'static str> {
         Some(digest) if digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) => {
             Ok(text.to_owned())
         }
-        _ => Err("not a fingerprint, which is `sha256:` and 64 digits in hex"),
+        _ => Err("not a fingerprint: write `sha256:` and 64 digits, each 0 to 9 or a to f"),
     }
 }
 

@@ -87,7 +87,8 @@ fn open_all(arguments: &OpenArguments, streams: &mut Streams) -> Result<String, 
         })?;
     }
     if opened.is_empty() {
-        let text = if wanted.is_some() { "no SealedSecret of that name in it" } else { "no SealedSecret in it" };
+        let absent = if wanted.is_some() { "no SealedSecret of that name" } else { "no SealedSecret" };
+        let text = format!("{absent} in {}", if names.len() == 1 { "it" } else { "them" });
         let places: Vec<_> = names.iter().map(|name| Input::named(name).place()).collect();
         return Err(CliError::refused(text).at(places.join(", ")).into());
     }
@@ -140,5 +141,8 @@ fn refusal_error(refusal: &Refusal, sealed: &Sealed, known_keys: Option<&KnownKe
     let keys = keys.collect::<Vec<_>>().join(" or ");
     let text = format!("{title}: the given identities do not open the envelope {envelope}, which needs {keys}");
     let error = CliError::refused(text);
-    if known_keys.is_some() { error } else { error.with_hint("pass `--keys KEYS_FILE` to see whose keys these are") }
+    match known_keys {
+        Some(_) => error,
+        None => error.with_hint("pass `--keys KEYS_FILE` or `--to CLUSTER` to see the roles of these keys"),
+    }
 }

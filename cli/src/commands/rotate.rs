@@ -12,7 +12,6 @@ use waxseal_shared::names::KeyId;
 use waxseal_shared::sealed_secret::OfferedWraps;
 
 use super::inspect::{ReportFormat, to_json};
-use super::seal::counted;
 use crate::cluster::{ClusterArguments, Session};
 use crate::clusters::Clusters;
 use crate::error::{CliError, Failures, Kind};
@@ -26,7 +25,7 @@ use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
 use crate::progress::Progress;
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
-use crate::streams::Streams;
+use crate::streams::{Streams, counted};
 use crate::workers;
 use crate::wrap_changes::{self, ClusterKeys, Finding, RotationMode, WrapSource, wanted_wraps};
 
@@ -192,7 +191,7 @@ impl RotateArguments {
             files.extend(others.filter(|file| targets.iter().all(|target| target.place != file.place)));
         }
         if files.is_empty() {
-            let error = CliError::usage("no keys file says which wraps are missing");
+            let error = CliError::usage("no keys file is given, so the missing wraps are not known");
             return Err(error.with_hint("pass `--keys KEYS_FILE`, or name your clusters in .waxseal.yaml"));
         }
         let keys_of = |(index, file): (usize, Arc<KeysFile>)| {
@@ -272,7 +271,7 @@ impl RotateArguments {
         {
             let placed = |error: CliError| error.at(input.place());
             let new = lossless_edit::apply(&input.place(), &text, &changes)?;
-            let destination = Destination::of_regular_file(file).map_err(placed)?;
+            let destination = Destination::of_regular_file(file)?;
             destination.write_over(&text, &new, folders).map_err(placed)?;
             outcome.changed = changes.len();
             outcome.sealed_to = sealed_to;
@@ -292,7 +291,8 @@ impl RotateArguments {
         if !self.check {
             streams.say(&format!("changed {} of {objects} in {}", total.changed, counted(files, "file")));
         } else if total.objects == 0 && errors.is_empty() {
-            streams.say("no SealedSecret in these paths: nothing was compared");
+            let error = CliError::refused("no SealedSecret in these paths: nothing was compared");
+            errors.push(error.with_hint("name the folders with the sealed files"));
         }
         if self.check {
             errors = errors.into_iter().map(|error| error.with_kind(Kind::Found)).collect();
@@ -400,7 +400,8 @@ fn read_offers(input: &Input, offers: &mut Offers<'_>) -> Result<(), CliError> {
     let (place, text) = (input.place(), input.read()?);
     if let Ok(StatusFile { sealed_secrets }) = serde_json::from_str(&text) {
         for StatusFileEntry { namespace, name, mut status } in sealed_secrets {
-            offers.add(&format!("{namespace}/{name}"), offers_in(status["rewrapped"].take()));
+            let rewrapped = status.get_mut("rewrapped").map(Value::take);
+            offers.add(&format!("{namespace}/{name}"), offers_in(rewrapped.unwrap_or_default()));
         }
         return Ok(());
     }

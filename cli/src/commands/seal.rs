@@ -21,15 +21,15 @@ use crate::input::{self, Input};
 use crate::output::{self, ChangedFolders, Output};
 use crate::recipients::{self, RecipientArguments, nothing_names_recipients};
 use crate::sealing::Counts;
-use crate::streams::Streams;
+use crate::streams::{Streams, counted};
 use crate::workers;
 
 /// Turn Secret manifests into SealedSecrets.
 ///
 /// Reads YAML and JSON, files with several documents, and lists. Documents without a Secret stay byte for byte. A
 /// sealed document keeps only the comments above it, and a list with a Secret is written anew with all its items. The
-/// result of one file or stdin goes to stdout; several files and folders need `--output-dir` or `--in-place`. Searches
-/// folders for .yaml, .yml and .json, and does not follow links that lead out of them.
+/// result of one file or stdin goes to stdout; several files, or a folder, need `--output-dir` or `--in-place`.
+/// Searches folders for .yaml, .yml and .json, and does not follow links that lead out of them.
 ///
 /// Without --to, --keys and --recipient, each file is sealed to the clusters of the first rule of `.waxseal.yaml` whose
 /// paths match the file, in the scope of the rule. The nearest `.waxseal.yaml` counts, from the folder of the file
@@ -95,7 +95,7 @@ struct Done {
 pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(), Failures> {
     let mut done = Done::default();
     let jobs = arguments.jobs(&mut done, streams)?;
-    let run = arguments.run(jobs)?;
+    let run = arguments.choose(jobs)?;
     workers::in_order(
         &run.jobs,
         |job| run.seal(job),
@@ -133,7 +133,7 @@ impl SealArguments {
                 }
                 Ok(vec![Job { input, target: Target::Output(output) }])
             }
-            _ => Err(CliError::usage("several inputs cannot be written to one output")
+            _ => Err(CliError::usage("the results of a folder, or of several files, cannot be written to one output")
                 .with_hint("pass `--output-dir DIR` or `--in-place`")),
         }
     }
@@ -172,7 +172,7 @@ impl SealArguments {
     }
 
     /// Chooses how each file is sealed. Reads the configurations and keys files for that.
-    fn run(&self, jobs: Vec<Job>) -> Result<Run<'_>, CliError> {
+    fn choose(&self, jobs: Vec<Job>) -> Result<Run<'_>, CliError> {
         let options = Options { recipients: &self.recipients, scope: self.scope, namespace: self.namespace.as_ref() };
         let mut choices = Choices::new(options, &self.first_input())?;
         let mut chosen = Vec::new();
@@ -239,12 +239,6 @@ impl Done {
         let before = if sealed_secrets == 0 { String::new() } else { format!(", {sealed_secrets} already sealed") };
         format!("sealed {secrets} in {files}{before}")
     }
-}
-
-/// Returns a number with a noun in the singular or the plural.
-pub(super) fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }
 
 /// Returns jobs that write each result below a folder. Refuses two results with one name.

@@ -1,4 +1,3 @@
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use clap::Args;
@@ -9,9 +8,9 @@ use waxseal_shared::secret::{SecretData, SecretManifest};
 use waxseal_shared::visible_text::visible_path;
 
 use crate::dropped_clusters::{self, KnownCluster};
-use crate::edited_file::{EditedFile, path, removals, token};
+use crate::edited_file::{EditedFile, path, remove_unused_envelopes, token};
 use crate::error::{CliError, Failures};
-use crate::file_names::file_name;
+use crate::file_names::{cluster_name, file_name};
 use crate::input::Input;
 use crate::lossless_edit::{Change, NewValue};
 use crate::recipients::{self, FileRecipients, RecipientArguments, Recipients, nothing_names_recipients};
@@ -38,7 +37,7 @@ pub(crate) struct SetArguments {
     #[command(flatten)]
     recipients: RecipientArguments,
     /// Leave out a cluster, or a key id, that the other values of the SealedSecret are sealed to. Repeatable
-    #[arg(long, value_name = "CLUSTER", help_heading = "Recipients")]
+    #[arg(long, value_name = "CLUSTER", value_parser = cluster_name(), help_heading = "Recipients")]
     drop_cluster: Vec<String>,
 }
 
@@ -62,14 +61,12 @@ pub(crate) fn run(arguments: SetArguments, streams: &mut Streams) -> Result<(), 
     changed.spec.envelopes.insert(sealed.envelope_id.to_string(), sealed.envelope.clone());
     let tokens = sealed.tokens.iter().map(|(key, token)| (key.to_string(), token.clone()));
     changed.spec.encrypted_data.extend(tokens);
-    let replaced = object.sealed.data_keys().filter(|(key, _)| data.contains_key(*key)).map(|(_, envelope)| envelope);
-    let replaced: BTreeSet<_> = replaced.collect();
     let mut changes = vec![Change {
         path: path(&["spec", "envelopes", sealed.envelope_id.as_str()]),
         to: Some(NewValue::Envelope(sealed.envelope)),
     }];
     changes.extend(sealed.tokens.into_iter().map(|(key, text)| token(key.as_str(), text)));
-    changes.extend(removals(replaced, &changed).map_err(|error| error.at(&object.place))?);
+    changes.extend(remove_unused_envelopes(&object, |key| data.contains_key(key), &mut changed)?);
     let place = file.place();
     let text = file.change(&object, changes, streams)?;
     let set = list(data.keys());

@@ -9,11 +9,10 @@ use waxseal_shared::names::{Namespace, ObjectName};
 use self::details::Details;
 use self::row::Row;
 use super::inspect::{ReportFormat, to_json};
-use super::seal::counted;
 use crate::cluster::{ClusterArguments, SealedSecretState, Selection, Session};
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::object_name;
-use crate::streams::Streams;
+use crate::streams::{Streams, counted};
 use crate::table::table;
 
 /// Show what the controller says of the SealedSecrets of a cluster.

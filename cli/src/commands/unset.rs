@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use clap::Args;
 use waxseal_shared::names::DataKey;
 
-use crate::edited_file::{EditedFile, path, removals};
+use crate::edited_file::{EditedFile, path, remove_unused_envelopes};
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
 use crate::lossless_edit::Change;
@@ -40,11 +40,9 @@ pub(crate) fn run(arguments: UnsetArguments, streams: &mut Streams) -> Result<()
             return Err(CliError::refused(text).at(&object.place).into());
         }
     }
-    let removed = object.sealed.data_keys().filter(|(key, _)| keys.contains(*key)).map(|(_, envelope)| envelope);
-    let removed: BTreeSet<_> = removed.collect();
     let value = |key: &DataKey| Change { path: path(&["spec", "encryptedData", key.as_str()]), to: None };
     let mut changes: Vec<_> = keys.iter().map(value).collect();
-    changes.extend(removals(removed, &changed).map_err(|error| error.at(&object.place))?);
+    changes.extend(remove_unused_envelopes(&object, |key| keys.contains(key), &mut changed)?);
     file.change(&object, changes, streams)?;
     streams.say(&format!("removed {} from {}", list(&keys), object.title()));
     Ok(())

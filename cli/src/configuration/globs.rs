@@ -19,7 +19,7 @@ const MAX_BYTES: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Globs(GlobSet);
 
-/// Why globs are refused. Never quotes one.
+/// Why globs are refused. Never quotes a glob.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct GlobFault {
     /// The number of the glob; `None` for all of them together.
@@ -63,7 +63,7 @@ pub(super) fn check_total<'a>(globs: impl Iterator<Item = &'a String>) -> Result
 }
 
 /// Reads a glob: `*` and `?` do not match `/`, and `**` as a whole part of a path matches any number of folders. Refuses
-/// a glob that can match no path.
+/// a glob that is empty or too long, begins with `!`, or has an empty part, `.` or `..`; does not look into braces.
 fn parse(text: &str) -> Result<Glob, GlobFault> {
     let refused = |text, hint| Err(GlobFault { index: None, text: Cow::Borrowed(text), hint: Some(hint) });
     if text.is_empty() {

@@ -10,6 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
+use waxseal_shared::visible_text::visible_path;
 
 use super::{Configuration, FILE_NAME};
 use crate::error::CliError;
@@ -45,7 +46,7 @@ pub(crate) fn nearest_folder(start: &Path) -> Option<&Path> {
 /// Reads the `.waxseal.yaml` of a folder; `place` is the name that messages show.
 pub(crate) fn read(folder: &Path, place: String) -> Result<Configuration, CliError> {
     let path = folder.join(FILE_NAME);
-    let confines = match work_tree_of(folder) {
+    let confines = match git::work_tree_around(folder) {
         Some(folder) => Confines { folder, name: "its Git work tree" },
         None => Confines { folder, name: "its folder" },
     };
@@ -56,7 +57,7 @@ pub(crate) fn read(folder: &Path, place: String) -> Result<Configuration, CliErr
 /// Reads a text file that must be inside of a folder; `path` is below the folder. Refuses a file that is outside of the
 /// folder through a symbolic link, more than `limit` bytes, and bytes that are not UTF-8. The caller adds the place.
 pub(crate) fn read_confined(path: &Path, confines: &Confines<'_>, limit: usize) -> Result<String, CliError> {
-    let target = path.canonicalize().map_err(|error| CliError::path("read it", path, &error))?;
+    let target = path.canonicalize().map_err(|error| unresolved(path, &error))?;
     if !target.starts_with(confines.folder) {
         let error = CliError::refused(format!("a symbolic link leads out of {}", confines.name));
         return Err(error.with_hint("put the file itself there: a link in a checkout must not choose a file elsewhere"));
@@ -80,8 +81,16 @@ pub(crate) fn read_confined(path: &Path, confines: &Confines<'_>, limit: usize) 
     String::from_utf8(bytes).map_err(|_| CliError::refused("not UTF-8"))
 }
 
-fn work_tree_of(folder: &Path) -> Option<&Path> {
-    folder.ancestors().find(|folder| git::is_work_tree(folder))
+/// The error for a path that cannot be resolved. The place that the caller adds is the whole path, so if a folder of
+/// the path is a file, the text names that file.
+fn unresolved(path: &Path, error: &io::Error) -> CliError {
+    let is_file = |part: &&Path| part.metadata().is_ok_and(|metadata| !metadata.is_dir());
+    match path.ancestors().find(is_file).and_then(Path::file_name) {
+        Some(name) if error.kind() == io::ErrorKind::NotADirectory => {
+            CliError::refused(format!("{} is a file, not a folder", visible_path(Path::new(name))))
+        }
+        _ => CliError::path("read it", path, error),
+    }
 }
 
 /// Refuses a `.waxseal.yaml`, such as one in `/tmp`, if neither the file nor the `.git` of its work tree belongs to the
@@ -92,7 +101,7 @@ pub(crate) fn check_owner(folder: &Path, start: &Path) -> Result<(), CliError> {
         // Reading the file gives the error.
         return Ok(());
     };
-    let repository = work_tree_of(folder).and_then(|tree| owner(&tree.join(".git")).ok());
+    let repository = git::work_tree_around(folder).and_then(|tree| owner(&tree.join(".git")).ok());
     check_owners(file, repository, geteuid().as_raw(), start)
 }
 
@@ -107,7 +116,8 @@ fn check_owners(file: u32, repository: Option<u32>, user: u32, start: u32) -> Re
     Err(error.with_hint("a file of another user does not decide to whom you seal: copy it into your folder"))
 }
 
-/// Returns a path without symbolic links. What does not exist yet counts as a plain file or folder.
+/// Returns a path without symbolic links. A part of the path that does not exist yet counts as a plain file or
+/// folder.
 pub(crate) fn real_path(current_folder: &Path, path: &Path) -> PathBuf {
     let path = current_folder.join(path);
     if let Ok(real) = path.canonicalize() {

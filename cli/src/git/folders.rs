@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use gix::bstr::{BStr, BString, ByteSlice};
 
-/// The most folders. A tree can hold another tree under many names, and that tree a third in the same way, so that a
-/// small repository has endless folders.
+/// The most folders. A small repository can have billions: a tree can hold another tree under many names, and that tree
+/// can hold a third one in the same way.
 const MAX_FOLDERS: usize = 200_000;
 
 /// The number of the work tree's root.

@@ -39,7 +39,7 @@ pub(super) fn ignores(git: &gix::Repository, index: &gix::index::State, work_tre
     let mut folder = PathBuf::new();
     for name in path.components() {
         let file = folder.join(".gitignore");
-        if let Some(text) = in_folder(git, index, work_tree, &file)? {
+        if let Some(text) = read_gitignore(git, index, work_tree, &file)? {
             add(&mut rules, text, work_tree.join(file), Some(work_tree))?;
         }
         folder.push(name);
@@ -53,7 +53,7 @@ pub(super) fn ignores(git: &gix::Repository, index: &gix::index::State, work_tre
     Some(false)
 }
 
-/// Returns the user's file of rules if the configuration names no other file.
+/// Returns the user's file of rules that Git reads if no configuration sets `core.excludesFile`.
 fn default_excludes_file() -> Option<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")))?;
@@ -69,7 +69,7 @@ fn add(rules: &mut Search, mut text: Vec<u8>, file: PathBuf, root: Option<&Path>
 /// Reads `.gitignore` of a folder in the work tree, or from the index if a sparse checkout leaves the file out.
 ///
 /// Returns `Some(None)` if there are no rules, and `None` if they cannot be read.
-fn in_folder(
+fn read_gitignore(
     git: &gix::Repository,
     index: &gix::index::State,
     work_tree: &Path,

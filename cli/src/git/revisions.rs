@@ -14,7 +14,7 @@ use super::folders::{Folders, ROOT};
 use super::repository::Repository;
 use crate::input::MAX_INPUT_BYTES;
 
-/// Objects in packs are stored as differences. This many bytes of objects are kept, because the next is often a
+/// Objects in packs are stored as differences. This many bytes of objects are kept, because the next object is often a
 /// difference to one of them.
 const PACK_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
@@ -34,7 +34,7 @@ pub(crate) struct Revisions<T> {
     pub(crate) is_shallow: bool,
     /// Whether the search has ended early, because there are too many folders or contents.
     pub(crate) is_too_large: bool,
-    /// The indexes of the paths to search that no searched commit has.
+    /// The indexes of the paths that the search found in no commit.
     pub(crate) absent: Vec<usize>,
 }
 

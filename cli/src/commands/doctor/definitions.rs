@@ -23,8 +23,8 @@ pub(super) fn check(session: &Session, findings: &mut Findings) -> Result<(), Cl
     };
     for definition in crds::all() {
         let names = &definition.spec.names;
-        let missing = [names.plural.clone(), format!("{}/status", names.plural)];
-        match missing.into_iter().find(|resource| !served.contains(resource)) {
+        let needed = [names.plural.clone(), format!("{}/status", names.plural)];
+        match needed.into_iter().find(|resource| !served.contains(resource)) {
             Some(missing) => {
                 findings.problem(format!("the cluster does not serve {missing} of {API_VERSION}"), INSTALL)
             }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use waxseal_shared::visible_text::escaped;
 
-use crate::commands::seal::counted;
+use crate::streams::counted;
 
 /// The result of one check.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]

@@ -33,8 +33,8 @@ pub(super) fn check(
         let text = format!("there is no SealingKey in the namespace {namespace}");
         return findings.problem(
             text,
-            "see if the controller runs, or name its namespace with `--namespace`. If `waxseal status -A` shows \
-             AwaitingKeys, put the lost keys back",
+            "see if the controller runs, or name the namespace of the SealingKeys with `--namespace`. If \
+             `waxseal status -A` shows AwaitingKeys, put the lost keys back",
         );
     }
     let keys: Vec<_> = objects.iter().filter_map(|object| known(object, findings)).collect();

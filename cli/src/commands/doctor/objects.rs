@@ -10,8 +10,8 @@ use waxseal_shared::reason::Reason;
 use super::findings::Findings;
 use super::keys::SEE_LOG;
 use crate::cluster::{Look, SealedSecretState, Selection, Session};
-use crate::commands::seal::counted;
 use crate::error::CliError;
+use crate::streams::counted;
 
 /// How long a controller may take to judge an object that has just changed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ fn look(session: &Session, served: &[Selection], findings: &mut Findings) -> Res
     for selection in served {
         match session.look_at_sealed_secrets(selection, |object| seen.add(&object))? {
             Look::Found(()) => {}
-            // The check of the definitions says it.
+            // `definitions::check` reports the missing definition.
             Look::Absent => return Ok(None),
             Look::Forbidden => {
                 let place = selection.place();

@@ -13,13 +13,12 @@ use waxseal_shared::visible_text::visible_path;
 use super::identities::{BrokenIdentity, StoredIdentities};
 use super::key_owner::{KeyOwner, PlaceArguments};
 use crate::clusters::Clusters;
-use crate::commands::seal::counted;
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{cluster_name, file_name, folder_of};
 use crate::input::{self, Input};
 use crate::keys_file::KeysFile;
 use crate::recipients::{self, MAKE_RECOVERY_KEY, Recipients};
-use crate::streams::Streams;
+use crate::streams::{Streams, counted};
 use crate::{output, private_file};
 
 const EXAMPLES: &str = "\
@@ -86,8 +85,8 @@ pub(crate) fn run(arguments: BackupArguments, streams: &mut Streams) -> Result<(
     announce(&arguments, &keys, &recovery, &store, streams);
     let file = visible_path(&arguments.output);
     let recorded = owner.record_backup(&places, time);
-    errors
-        .extend(recorded.err().map(|error| error.with_context(&format!("{file} is a good backup, but not recorded"))));
+    let unrecorded = format!("{file} is a good backup, but its time was not recorded");
+    errors.extend(recorded.err().map(|error| error.with_context(&unrecorded)));
     Failures::none_or(errors)
 }
 

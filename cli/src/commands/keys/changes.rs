@@ -50,8 +50,8 @@ pub(super) enum ChangeKind {
 }
 
 /// A key that has another role in the cluster than in the file, or a cluster key that has another creation time there.
-/// Neither ever changes. The creation time of a recovery key does not count: each cluster sets the time of its first
-/// publication.
+/// The role of a key never changes, nor does the creation time of a cluster key. The creation time of a recovery key
+/// does not count: each cluster sets it when the cluster first publishes the key.
 #[derive(Debug)]
 pub(super) struct Contradiction(pub(super) KeyId);
 
@@ -211,8 +211,8 @@ mod tests {
                 KeyRole::Cluster => assert!(merged.is_err()),
             }
         }
-        let (recovery, cluster) = (key(KeyRole::Recovery, KeyState::Active, 1), KeyRole::Cluster);
-        let disguised = PublishedKey { role: cluster, ..recovery.clone() };
+        let recovery = key(KeyRole::Recovery, KeyState::Active, 1);
+        let disguised = PublishedKey { role: KeyRole::Cluster, ..recovery.clone() };
         assert!(Fetched::merge(&[recovery], vec![disguised]).is_err());
     }
 

@@ -12,10 +12,9 @@ use waxseal_shared::visible_text::escaped;
 
 use super::key_owner::{self, KeyOwner, OwnedKey, OwnerArguments};
 use super::usage::{FileNeeds, needs_in_files};
-use crate::commands::seal::counted;
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{file_name, key_id};
-use crate::streams::Streams;
+use crate::streams::{Streams, counted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,8 +35,8 @@ Examples:
 /// does not open the wraps in files: only a cluster or `waxseal drill` shows whether a wrap opens.
 ///
 /// Also refuses a key that is still Active, and a key that was not backed up since its state last changed. Asks before
-/// it deletes. Does not read the identity. Values in the history of Git that only this key opens can then be opened
-/// with the backup or a recovery key only: `waxseal keys usage KEY --history` lists them.
+/// it deletes. In a cluster, does not read the identity. Values in the history of Git that only this key opens can then
+/// be opened with the backup or a recovery key only: `waxseal keys usage KEY --history` lists them.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DeleteArguments {
@@ -111,12 +110,11 @@ fn wait_for_removal(arguments: &OwnerArguments, owner: &KeyOwner, deleted: &Owne
 fn check_may_go(owner: &KeyOwner, found: &OwnedKey, staying: &BTreeSet<KeyId>) -> Result<(), CliError> {
     let key = &found.key;
     let id = key.recipient.key_id();
-    let confirmed = if owner.confirms() { found.confirmed() } else { Some(key.state) };
     if key.state == KeyState::Active {
         let error = CliError::refused(format!("{id} is still in use: its state is Active"));
         return Err(error.with_hint("`waxseal keys rotate` makes a new key and retires this one"));
     }
-    if confirmed.is_none_or(|confirmed| confirmed == KeyState::Active) {
+    if owner.carried_out(found).is_none_or(|state| state < key.state) {
         let text = format!("the controller has not confirmed yet that {id} is {}", key.state.as_str());
         return Err(
             CliError::refused(text).with_hint("run the command again in a moment, or see if the controller runs")

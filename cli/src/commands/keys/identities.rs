@@ -17,7 +17,7 @@ use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 use waxseal_shared::visible_text::visible_path;
 use zeroize::Zeroizing;
 
-use super::key_owner::{KEY_EXTENSION, KeyOwner};
+use super::key_owner::{KEY_EXTENSION, KeyOwner, OwnedKey, key_file};
 use crate::cluster::{IdentitySecret, RequestOutcome, Session};
 use crate::error::{CliError, Kind};
 use crate::file_names::folder_of;
@@ -93,6 +93,18 @@ impl KeyOwner {
         match self {
             Self::Cluster(session, namespace) => in_cluster(session, namespace, now),
             Self::Folder(published) => in_folder(&folder_of(published), now),
+        }
+    }
+
+    /// The state that the identity of a key has, so that it outlives the published key. In a cluster, the controller
+    /// confirms this state. `None` if it is not known.
+    pub(super) fn carried_out(&self, found: &OwnedKey) -> Option<KeyState> {
+        match self {
+            Self::Cluster(..) => found.confirmed(),
+            Self::Folder(published) => {
+                let identity = read_key_file(&key_file(published, &found.key), Timestamp::now());
+                Some(identity.ok()?.published().state)
+            }
         }
     }
 

@@ -265,7 +265,7 @@ impl OwnedKey {
 }
 
 /// The file of a key beside the published file.
-fn key_file(published: &Path, key: &PublishedKey) -> PathBuf {
+pub(super) fn key_file(published: &Path, key: &PublishedKey) -> PathBuf {
     published.with_file_name(format!("{}.{KEY_EXTENSION}", key.recipient.key_id()))
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct ListArguments {
     cluster: ClusterArguments,
     /// List the SealingKeys of this namespace
     #[arg(short, long, value_parser = Namespace::parse, default_value = "waxseal-system", help_heading = "Cluster")]
-    #[arg(conflicts_with = "files")]
+    #[arg(conflicts_with_all = ["files", "to"])]
     namespace: Namespace,
 }
 

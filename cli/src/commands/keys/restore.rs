@@ -9,20 +9,19 @@ use jiff::Timestamp;
 use waxseal_shared::key::EncryptedFile;
 use waxseal_shared::key_backup::{self, BackedUpKey};
 use waxseal_shared::key_life::{HeldKey, primary};
-use waxseal_shared::sealing_key::PublishedKey;
+use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 
 use self::plan::{Addition, PresentKey, Restoration};
 use super::identities::BrokenIdentity;
 use super::key_owner::{KeyOwner, OwnerArguments};
 use crate::clusters::Clusters;
-use crate::commands::seal::counted;
 use crate::error::{CliError, Failures};
 use crate::file_names::{cluster_name, file_name};
 use crate::identities;
 use crate::input::{self, Input};
 use crate::keys_file::KeysFile;
 use crate::passphrases::PassphraseArguments;
-use crate::streams::Streams;
+use crate::streams::{Streams, counted};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -119,9 +118,13 @@ fn announce(restoration: &Restoration, before: &[PublishedKey], store: &str, str
         let (id, state) = (key.recipient.key_id(), key.state.as_str());
         streams.say(&format!("{store}: {id} is there ({state}) and stays as it is"));
         if *state_in_backup > key.state {
-            let state = state_in_backup.as_str();
-            streams
-                .warn(id.as_str(), &format!("it is {state} in the backup: if it should be so here, change its state"));
+            let verb = if *state_in_backup == KeyState::Revoked { "revoke" } else { "retire" };
+            let state_in_backup = state_in_backup.as_str();
+            let text = format!(
+                "is {state_in_backup} in the backup, and {state} here: if the backup is right, run \
+                 `waxseal keys {verb}`"
+            );
+            streams.warn(id.as_str(), &text);
         }
     }
     for addition in &restoration.additions {

@@ -73,7 +73,8 @@ fn revoke_in_keys_files(recipient: &Recipient, streams: &mut Streams) -> Result<
     // A file that cannot be read or written may have the key.
     if !is_known && errors.is_empty() {
         streams.say(&format!(
-            "{id} is in no keys file that the nearest `.waxseal.yaml` names, from the current folder upwards"
+            "no keys file was changed: from the current folder upwards there is no `.waxseal.yaml`, or the keys files \
+             of the nearest one do not have {id}"
         ));
     }
     Failures::none_or(errors)

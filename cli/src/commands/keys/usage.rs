@@ -12,11 +12,10 @@ use clap::Args;
 use waxseal_shared::key::Recipient;
 use waxseal_shared::names::KeyId;
 
-use crate::commands::seal::counted;
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
 use crate::git::{Commit, Reach};
-use crate::streams::Streams;
+use crate::streams::{Streams, counted};
 pub(super) use needs::{FileNeeds, needs_in_files};
 use report::{Current, Row, UsageFormat};
 use search::Search;

@@ -145,7 +145,7 @@ fn replace_input(
         return Ok(());
     };
     let placed = |error: CliError| error.at(input.place());
-    let destination = Destination::of_regular_file(file).map_err(placed)?;
+    let destination = Destination::of_regular_file(file)?;
     let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
     destination.write_over(read, text, folders).map_err(placed)?;
     if has_second_name {

@@ -28,7 +28,7 @@ pub(super) struct Details {
     row: Row,
     conditions: Vec<Explained>,
     sealed_to: Vec<SealedTo>,
-    secret: Made,
+    secret: DescribedSecret,
 }
 
 /// A condition, and what it means for a user.
@@ -55,7 +55,7 @@ struct SealedTo {
 
 /// The Secret that the SealedSecret describes.
 #[derive(Serialize)]
-struct Made {
+struct DescribedSecret {
     namespace: String,
     name: String,
     #[serde(rename = "type")]
@@ -74,7 +74,7 @@ impl Details {
             row: Row::of(object, now),
             conditions,
             sealed_to: sealed_to.map(|(key, proven)| SealedTo { key: key.to_owned(), proven }).collect(),
-            secret: Made {
+            secret: DescribedSecret {
                 namespace: object.namespace().to_owned(),
                 name: object.name().to_owned(),
                 type_: object.secret_type().unwrap_or(DEFAULT_TYPE).to_owned(),
@@ -88,7 +88,7 @@ impl Details {
         lines.extend(self.conditions.iter().flat_map(Explained::lines));
         lines.push("Sealed to:".to_owned());
         lines.extend(self.sealed_to.iter().map(SealedTo::line));
-        let Made { namespace, name, type_ } = &self.secret;
+        let DescribedSecret { namespace, name, type_ } = &self.secret;
         lines.push(format!("Secret: {namespace}/{name}, type {}", name_or_ellipsis(type_)));
         lines.iter().map(|line| escaped(line).into_owned() + "\n").collect()
     }
@@ -142,7 +142,7 @@ impl SealedTo {
     fn line(&self) -> String {
         let key = name_or_ellipsis(&self.key);
         match self.proven {
-            true => format!("  {key} (the controller has checked it)"),
+            true => format!("  {key} (the controller has checked the wraps for this key)"),
             false => format!("  {key}"),
         }
     }

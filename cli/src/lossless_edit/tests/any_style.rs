@@ -41,7 +41,7 @@ struct Model {
     entries: Vec<Placed>,
 }
 
-/// How the SealedSecret that is being written is written.
+/// The style in which the writer writes a SealedSecret.
 #[derive(Clone, Copy, PartialEq)]
 enum Style {
     Block,

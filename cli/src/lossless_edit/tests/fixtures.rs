@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::*;
 
-const MANY: usize = 40;
+/// The least number of pairs.
+const MIN_PAIRS: usize = 40;
 
 fn envelope() -> NewValue {
     let bound_to = serde_json::from_str(r#"{"namespace": "shop", "name": "db"}"#).expect("boundTo");
@@ -39,7 +40,7 @@ fn each_manifest_before_becomes_its_manifest_after() {
         fs::read_dir(&directory).expect("fixtures").map(|entry| entry.expect("a file").path()).collect();
     names.sort();
     let pairs: Vec<_> = names.iter().filter(|path| path.to_string_lossy().contains(".before.")).collect();
-    assert!(pairs.len() >= MANY && names.len() == 2 * pairs.len(), "{} pairs", pairs.len());
+    assert!(pairs.len() >= MIN_PAIRS && names.len() == 2 * pairs.len(), "{} pairs", pairs.len());
     let failures: Vec<_> = pairs.into_iter().filter_map(|before| difference(before)).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

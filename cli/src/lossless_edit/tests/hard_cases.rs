@@ -16,7 +16,7 @@ const NAME: &str = "spec/encryptedData/A";
 #[test]
 fn unusual_texts_are_edited() {
     for (before, change, expected) in [
-        // Keys in which signs of YAML stand.
+        // Keys that contain characters with a meaning in YAML.
         (
             "spec:\n  encryptedData:\n    \"a: b #c\": x\n    'd: {': y\n",
             remove("spec/encryptedData/a: b #c"),
@@ -92,7 +92,7 @@ fn unusual_texts_are_edited() {
 #[test]
 fn texts_that_cannot_be_edited_are_refused() {
     for (before, change) in [
-        // Beyond plain data.
+        // Anchors, tags of mappings, and keys that are given twice.
         ("spec:\n  encryptedData: &a\n    A: x\n", set(NAME, "new")),
         ("spec:\n  template: {data: &a {B: x}}\n  encryptedData: {A: x}\n", set(NAME, "new")),
         ("spec:\n  encryptedData: !!map\n    A: x\n", set(NAME, "new")),
@@ -115,7 +115,7 @@ fn texts_that_cannot_be_edited_are_refused() {
         ("spec:\n  encryptedData: {\n    A: x # c\n    , B: y}\n", remove("spec/encryptedData/B")),
         // Tabs in front of the entries of YAML.
         ("spec: {\n\tencryptedData: {\n\t\tA: x,\n\t\tB: y\n\t}\n}\n", set(NAME, "new")),
-        // A line break of Mac OS 9.
+        // A carriage return alone as a line break.
         ("spec:\r  encryptedData:\r    A: x\r", set("spec/encryptedData/B", "new")),
         ("spec:\n  encryptedData:\n    A: x # c\r    # d\n", remove(NAME)),
     ] {
@@ -132,7 +132,7 @@ fn an_object_that_is_there_twice_is_changed_once() {
 }
 
 #[test]
-fn what_stands_around_the_objects_of_a_list_is_compared_too() {
+fn the_text_around_the_objects_of_a_list_is_compared_too() {
     let list = |other: &str| format!("kind: List\napiVersion: v1\nitems:\n- {{a: {other}}}\n- &x {{b: c}}\n");
     let object = "- {apiVersion: waxseal.dev/v1alpha1, kind: SealedSecret, metadata: {name: a}, spec: {}}\n";
     let (before, after) = ([&list("1"), object, object].concat(), [&list("2"), object, object].concat());

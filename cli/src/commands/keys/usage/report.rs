@@ -105,9 +105,13 @@ fn csv(rows: &[Row<'_>]) -> String {
     std::iter::once(head).chain(lines).collect()
 }
 
-/// Returns a cell in quotes if it needs them. Escapes hidden characters, so that a cell has one line.
+/// Returns a cell in quotes if it needs them. Escapes hidden characters, so that a cell has one line. Puts `'` before a
+/// text that a spreadsheet would take for a formula: others choose the names of files and data keys.
 fn csv_cell(cell: &str) -> String {
-    let cell = escaped(cell);
+    let mut cell = escaped(cell);
+    if cell.starts_with(['=', '+', '-', '@']) {
+        cell.to_mut().insert(0, '\'');
+    }
     if cell.contains([',', '"']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.into_owned() }
 }
 

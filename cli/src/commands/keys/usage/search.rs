@@ -9,10 +9,9 @@ use waxseal_shared::visible_text::visible_path;
 use super::rows::Rows;
 use super::targets::Targets;
 use super::values::{Finder, Value, Wanted};
-use crate::commands::seal::counted;
 use crate::error::{CliError, Kind};
 use crate::git::{self, Blob, Reach, Revisions};
-use crate::streams::Streams;
+use crate::streams::{Streams, counted};
 
 /// The most errors that are shown. A broken manifest can have thousands of versions.
 const MAX_SHOWN_ERRORS: usize = 100;

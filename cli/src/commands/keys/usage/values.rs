@@ -73,7 +73,8 @@ impl Finder {
     /// Returns the sealed values of a text, and the first error in it; `place` returns the file that the error shows.
     ///
     /// Skips a text that lacks `wax1.`, or, if only opened values are wanted, the key id. Escapes of YAML and JSON can
-    /// hide these words. Therefore it also reads texts with a backslash, and ignores errors in them.
+    /// hide these words. Therefore it also reads a text without them if the text has a backslash, but ignores errors in
+    /// it.
     pub(super) fn values(
         &mut self,
         text: &[u8],
@@ -119,7 +120,9 @@ impl Finder {
             for object in objects {
                 match object.read() {
                     Ok(object) => values.extend(self.values_in(object)),
-                    Err(error) => drop(first_error.get_or_insert(error)),
+                    Err(error) => {
+                        first_error.get_or_insert(error);
+                    }
                 }
             }
         }
