@@ -15,6 +15,7 @@ mod orphans;
 mod own_status;
 mod reconciler;
 mod record_cache;
+mod records;
 mod restore_detection;
 mod retry_delays;
 mod scope;
@@ -38,8 +39,9 @@ use crate::args;
 use crate::kubernetes::fetching::LargeObjects;
 use crate::kubernetes::keys::{KeyContext, KeySource, events};
 use crate::kubernetes::metrics::Metrics;
-use crate::kubernetes::objects::{Objects, SealedSecretParts, SecretParts, Unrecorded};
+use crate::kubernetes::objects::Objects;
 use crate::kubernetes::reconciler::Context;
+use crate::kubernetes::records::{SealedSecretParts, SecretParts, Unrecorded};
 use crate::kubernetes::restore_detection::RestoreDetection;
 use crate::kubernetes::scope::Scope;
 use crate::kubernetes::server::{Port, Readiness};
@@ -105,11 +107,11 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
         tasks.spawn(watches.clone().follow::<Unrecorded, _>(kind, selection, move |_| keys_changed.notify_one()));
     }
     for scope in &*scopes {
-        tasks.spawn(watches.clone().follow::<SealedSecretParts, _>("SealedSecrets", objects::sealed_secrets(scope), {
+        tasks.spawn(watches.clone().follow::<SealedSecretParts, _>("SealedSecrets", records::sealed_secrets(scope), {
             let (objects, queue) = (Arc::clone(&objects), Arc::clone(&queue));
             move |event| queue.add(objects.record_sealed_secrets(event))
         }));
-        tasks.spawn(watches.clone().follow::<SecretParts, _>("Secrets", objects::marked_secrets(scope), {
+        tasks.spawn(watches.clone().follow::<SecretParts, _>("Secrets", records::marked_secrets(scope), {
             let (objects, queue) = (Arc::clone(&objects), Arc::clone(&queue));
             move |event| queue.add(objects.record_secrets(event))
         }));

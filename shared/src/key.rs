@@ -5,6 +5,7 @@ mod agreement;
 mod bech32;
 mod classic;
 mod encrypted_file;
+mod file_key;
 mod hybrid;
 mod identity;
 mod identity_file;

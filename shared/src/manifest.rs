@@ -13,6 +13,7 @@ mod block_style;
 mod classification;
 mod document;
 mod error;
+mod hidden_secret;
 mod json;
 mod keys_file;
 mod lines;

@@ -13,6 +13,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
+use waxseal_shared::api_group::BACKED_UP_ANNOTATION;
 use waxseal_shared::key::{EncryptedFile, Recipient};
 use waxseal_shared::key_backup::{self, BackedUpKey};
 use waxseal_shared::key_life::HeldKey;
@@ -24,28 +25,26 @@ use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
 use crate::controllers::started;
-use crate::key_namespace::{Keys, TYPE, identity_secret, new_identity, secret};
+use crate::key_namespace::{Keys, MADE, TYPE, identity_secret, new_identity, secret};
 use crate::missing_rights::take_from;
 use crate::peers::{Peer, filter};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights::{rights, rights_of};
-use crate::sealing::{DEADLINE, create, sealed, values, with_reason};
+use crate::sealing::{DEADLINE, create, fingerprints, recipient_in, sealed, values, with_reason};
 
 /// The Role of backup operators, and all that it lets them do.
 const ROLE: &str = "waxseal-backup-operator";
 const ROLE_RIGHTS: [(&str, &[&str]); 2] = [("sealingkeys", &["list"]), ("secrets", &["get", "list", "patch"])];
-const BACKED_UP: &str = "waxseal.dev/backed-up-at";
-const MADE: &str = "2026-01-01T00:00:00Z";
 /// The number of runs that are killed.
 const KILLS: u32 = 40;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::on_own_cluster("backup::a_cluster_that_lost_its_keys_is_restored_and_no_secret_moves", life),
+        Test::on_own_cluster("backup::a_cluster_that_lost_its_keys_is_restored_and_no_secret_changes", life),
         Test::on_own_cluster("backup::stock_age_and_kubectl_restore_a_backup", stock),
         Test::on_own_cluster("backup::missing_rights_are_named", missing_rights),
         Test::on_own_cluster("backup::the_role_of_backup_operators_is_enough_and_no_verb_is_too_many", role),
-        Test::on_own_cluster("backup::what_is_in_the_way_stays_as_it_is", in_the_way),
+        Test::on_own_cluster("backup::broken_identities_and_foreign_secrets_stay_as_they_are", in_the_way),
         Test::on_own_cluster("backup::a_forged_backup_plants_no_key", forged),
         Test::on_own_cluster("backup::a_killed_restore_is_finished_by_the_next_one", killed),
     ]
@@ -120,8 +119,7 @@ impl<'a> Operator<'a> {
     fn fetches(&self) -> TestResult {
         let fetch = ["fetch", "-o", "prod.yaml"];
         let (_, said) = self.says(&fetch)?;
-        let fingerprints = said.split_whitespace().filter(|word| word.starts_with("sha256:"));
-        let accept: Vec<_> = fingerprints.flat_map(|fingerprint| ["--accept", fingerprint]).collect();
+        let accept: Vec<_> = fingerprints(&said).flat_map(|fingerprint| ["--accept", fingerprint]).collect();
         self.does(&[&fetch[..], &accept].concat())?;
         Ok(())
     }
@@ -129,16 +127,15 @@ impl<'a> Operator<'a> {
 
 /// The resourceVersion of every identity Secret.
 async fn versions(keys: &Keys) -> Result<BTreeMap<String, String>, Error> {
-    let found = keys.identities.list(&ListParams::default().fields(&format!("type={TYPE}"))).await?;
     let version = |secret: &Secret| (secret.name_any(), secret.resource_version().unwrap_or_default());
-    Ok(found.items.iter().map(version).collect())
+    Ok(keys.identity_secrets().await?.iter().map(version).collect())
 }
 
 /// The identity in every identity Secret.
 async fn contents(keys: &Keys) -> Result<BTreeMap<String, String>, Error> {
-    let found = keys.identities.list(&ListParams::default().fields(&format!("type={TYPE}"))).await?;
+    let secrets = keys.identity_secrets().await?;
     let identity = |secret: &Secret| values(secret).into_iter().find(|(key, _)| key == "identity");
-    Ok(found.items.iter().filter_map(|secret| Some((secret.name_any(), identity(secret)?.1))).collect())
+    Ok(secrets.iter().filter_map(|secret| Some((secret.name_any(), identity(secret)?.1))).collect())
 }
 
 /// Deletes all identity Secrets and all SealingKeys.
@@ -186,11 +183,11 @@ async fn life(context: &Context, cluster: &Cluster) -> TestResult {
     assert!(said.ends_with("keys.age has 3 keys of context admin\n"), "{said}");
     for name in keys.identity_names().await? {
         let secret = keys.identities.get(&name).await?;
-        let time: Timestamp = secret.annotations()[BACKED_UP].parse()?;
+        let time: Timestamp = secret.annotations()[BACKED_UP_ANNOTATION].parse()?;
         assert!(time.subsec_nanosecond() == 0 && time <= Timestamp::now(), "{time}");
     }
     let (before, published) = (contents(&keys).await?, published(&keys).await?);
-    let moved = [version_of(&one).await?, version_of(&two).await?];
+    let secret_versions = [version_of(&one).await?, version_of(&two).await?];
 
     drop(controller);
     delete_all(&keys).await?;
@@ -203,7 +200,7 @@ async fn life(context: &Context, cluster: &Cluster) -> TestResult {
     for namespace in [&one, &two] {
         with_reason(namespace, "db", "Materialised").await?;
     }
-    assert_eq!([version_of(&one).await?, version_of(&two).await?], moved);
+    assert_eq!([version_of(&one).await?, version_of(&two).await?], secret_versions);
     for namespace in [&one, &two] {
         opens_again(namespace).await?;
     }
@@ -298,7 +295,7 @@ async fn role(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let (keys, operator) = (Keys::of(cluster), Operator::without_rights(context, cluster)?);
     keys.add("one").await?;
-    // Everybody who is logged in may list SealingKeys, so this goes.
+    // This RoleBinding lets every account list SealingKeys: without it, only the Role of the operator does.
     let bindings: Api<RoleBinding> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
     bindings.delete("waxseal-sealing-keys-reader", &DeleteParams::default()).await?;
     bind(cluster, ROLE).await?;
@@ -311,7 +308,7 @@ async fn role(context: &Context, cluster: &Cluster) -> TestResult {
         outcome.await
     };
     until_said(0, "keys.age has 1 key of context admin").await?;
-    assert!(keys.identities.get("one").await?.annotations().contains_key(BACKED_UP));
+    assert!(keys.identities.get("one").await?.annotations().contains_key(BACKED_UP_ANNOTATION));
     let user = cluster.client_as(&cluster.user("operator", "operators")?)?;
     assert_eq!(rights_of(user, KEY_NAMESPACE).await?, rights(&ROLE_RIGHTS));
 
@@ -320,7 +317,7 @@ async fn role(context: &Context, cluster: &Cluster) -> TestResult {
         for verb in *verbs {
             let mut role = roles.get(ROLE).await?;
             let whole = role.rules.clone();
-            assert_eq!(take_from(&mut role, verb, resource), 1);
+            assert_eq!(take_from(&mut role.rules, verb, resource), 1);
             let mut lacking = roles.replace(ROLE, &PostParams::default(), &role).await?;
             until_said(5, &format!("the API server does not let you {verb} {kind} in {KEY_NAMESPACE} (403)")).await?;
             lacking.rules = whole;
@@ -358,18 +355,19 @@ async fn missing_rights(context: &Context, cluster: &Cluster) -> TestResult {
     let other = ["backup", "-o", "other.age", "--keys", "recovery.yaml"];
     give(cluster, &["list"]).await?;
     let said = until("get", &other).await?;
-    assert!(said.contains("error: context admin: other.age is a good backup, but not recorded: "), "{said}");
+    let error = "error: context admin: other.age is a good backup, but its time was not recorded: ";
+    assert!(said.contains(error), "{said}");
     give(cluster, &["get"]).await?;
     until("patch", &other).await?;
     let unrecorded = keys.identities.get("one").await?;
-    assert!(!unrecorded.annotations().contains_key(BACKED_UP));
+    assert!(!unrecorded.annotations().contains_key(BACKED_UP_ANNOTATION));
     give(cluster, &["patch"]).await?;
     waiting::until("the right to patch", DEADLINE, async || {
         let _none = fs::remove_file(operator.folder.join("keys.age"));
         (operator.says(&backup).ok()?.0 == Some(0)).then_some(())
     })
     .await?;
-    assert!(keys.identities.get("one").await?.annotations().contains_key(BACKED_UP));
+    assert!(keys.identities.get("one").await?.annotations().contains_key(BACKED_UP_ANNOTATION));
 
     keys.identities.delete("one", &DeleteParams::default()).await?;
     let fingerprint = fingerprint_in(&operator)?;
@@ -396,8 +394,7 @@ async fn missing_rights(context: &Context, cluster: &Cluster) -> TestResult {
 /// The only fingerprint that a restore shows.
 fn fingerprint_in(operator: &Operator<'_>) -> Result<String, Error> {
     let (_, said) = operator.says(&["restore", "keys.age", "--identity", "recovery.key"])?;
-    let found = said.split_whitespace().find(|word| word.starts_with("sha256:"));
-    Ok(found.ok_or(said.as_str())?.to_owned())
+    Ok(fingerprints(&said).next().ok_or(said.as_str())?.to_owned())
 }
 
 /// Broken identities, Secrets that a SealedSecret made, and Secrets that have the name of a key.
@@ -416,26 +413,24 @@ async fn in_the_way(context: &Context, cluster: &Cluster) -> TestResult {
                cannot be used: the identity: line 1: neither an identity nor a comment\n";
     assert!(code == Some(3) && said.ends_with(end), "{said}");
     for (name, is_recorded) in [("one", true), ("two", true), ("broken", false), ("materialised", false)] {
-        assert_eq!(keys.identities.get(name).await?.annotations().contains_key(BACKED_UP), is_recorded, "{name}");
+        let found = keys.identities.get(name).await?;
+        assert_eq!(found.annotations().contains_key(BACKED_UP_ANNOTATION), is_recorded, "{name}");
     }
 
-    let fingerprints = |said: &str| -> Vec<String> {
-        said.split_whitespace().filter(|word| word.starts_with("sha256:")).map(str::to_owned).collect()
-    };
     for name in ["one", "two"] {
         keys.identities.delete(name, &DeleteParams::default()).await?;
     }
     let (_, said) = operator.says(&["restore", "keys.age", "--identity", "recovery.key"])?;
-    let accept: Vec<_> = fingerprints(&said).into_iter().flat_map(|found| ["--accept".to_owned(), found]).collect();
-    let accept: Vec<_> = accept.iter().map(String::as_str).collect();
+    let accept: Vec<_> = fingerprints(&said).flat_map(|fingerprint| ["--accept", fingerprint]).collect();
     let mut foreign = identity_secret("one", b"theirs");
     foreign.type_ = Some("Opaque".to_owned());
     create(foreign).await?;
     create(secret("two", &new_identity(), MADE)).await?;
-    let said = operator.restores(&[&accept[..], &["--no-wait"]].concat())?;
-    assert!(said.starts_with("warning: context admin: the identity Secret broken cannot be used: "), "{said}");
+    let restored = operator.restores(&[&accept[..], &["--no-wait"]].concat())?;
+    let warning = "warning: context admin: the identity Secret broken cannot be used: ";
+    assert!(restored.starts_with(warning), "{restored}");
     for id in [&id, &other] {
-        assert!(said.contains(&format!("restored {id} to the Secret waxseal-key-{id}\n")), "{said}");
+        assert!(restored.contains(&format!("restored {id} to the Secret waxseal-key-{id}\n")), "{restored}");
     }
     let theirs = keys.identities.get("one").await?;
     assert_eq!((values(&theirs)[0].1.as_str(), theirs.type_.as_deref()), ("theirs", Some("Opaque")));
@@ -476,8 +471,8 @@ async fn forged(context: &Context, cluster: &Cluster) -> TestResult {
         let secret_name = ObjectName::parse(&format!("waxseal-key-after-{first}"))?;
         let text = key_backup::write(&[BackedUpKey { secret_name, key }], &NamespaceName::parse(KEY_NAMESPACE)?);
         let public = fs::read_to_string(operator.folder.join("recovery.yaml"))?;
-        let recipient = public.lines().find_map(|line| line.trim().strip_prefix("recipient: ")).ok_or("none")?;
-        let file = EncryptedFile::seal(text.as_bytes(), &[Recipient::parse(recipient)?], &mut randomness::system())?;
+        let recipient = Recipient::parse(recipient_in(&public)?)?;
+        let file = EncryptedFile::seal(text.as_bytes(), &[recipient], &mut randomness::system())?;
         Ok(fs::write(operator.folder.join("keys.age"), file.to_armour())?)
     };
     let before = versions(&keys).await?;

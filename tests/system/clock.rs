@@ -56,7 +56,7 @@ async fn moved(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Makes the controller look at its keys now, and not only within a minute.
+/// Makes the controller look at its keys at once: without this, it looks only after up to a minute.
 pub(crate) async fn wake(keys: &Keys) -> TestResult {
     let names = keys.identity_names().await?;
     let name = names.first().ok_or("no identity Secret")?;

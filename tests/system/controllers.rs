@@ -39,14 +39,19 @@ pub(crate) async fn started_with_generation(
     Ok(controller)
 }
 
-/// The code that `/readyz` answers. If the first request gets no answer, a second one is sent: the controller closes a
-/// connection after 5 s, and on a slow machine it may not have answered by then.
-pub(crate) async fn readiness(controller: &Controller) -> Option<u16> {
-    let code = async || controller.get("/readyz").await.map(|(code, _)| code);
-    match code().await {
-        Some(code) => Some(code),
-        None => code().await,
+/// The answer of a controller to a GET request: the status code and the body. If the first request gets no answer, a
+/// second one is sent: the controller closes a connection after 5 s, and on a slow machine it may not have answered by
+/// then.
+pub(crate) async fn answer(controller: &Controller, path: &str) -> Option<(u16, String)> {
+    match controller.get(path).await {
+        Some(answer) => Some(answer),
+        None => controller.get(path).await,
     }
+}
+
+/// The status code that `/readyz` answers.
+pub(crate) async fn readiness(controller: &Controller) -> Option<u16> {
+    answer(controller, "/readyz").await.map(|(code, _)| code)
 }
 
 /// The warnings of a controller, from its log.

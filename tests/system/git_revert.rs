@@ -10,8 +10,9 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, CONTEXT, Controller};
 
 use crate::key_namespace::Keys;
+use crate::kustomize::kubectl;
 use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::{condition, run, values, with_reason};
+use crate::sealing::{condition, recipient_in, run, values, with_reason};
 
 const FILE: &str = "db.yaml";
 
@@ -42,9 +43,8 @@ impl<'a> Repository<'a> {
         let mut generate = Command::new(&context.programs.waxseal);
         generate.args(["keys", "generate", "--recovery", "-o", "recovery.key"]).env_clear();
         let recovery = run(generate.current_dir(cluster.folder()), "")?;
-        let recipient = recovery.lines().find_map(|line| line.trim().strip_prefix("recipient: "));
         let mut command = Command::new(&context.programs.waxseal_controller);
-        command.env_clear().env("WAXSEAL_RECOVERY_RECIPIENT", recipient.ok_or("no recipient")?);
+        command.env_clear().env("WAXSEAL_RECOVERY_RECIPIENT", recipient_in(&recovery)?);
         let controller = Controller::start_command(cluster, command, "controller").await?;
         controller.ready().await?;
         let keys = Keys::of(cluster);
@@ -102,8 +102,7 @@ impl<'a> Repository<'a> {
     }
 
     fn apply(&self) -> TestResult {
-        let mut kubectl = Command::new(&self.context.assets.kubectl);
-        kubectl.env_clear().env("HOME", self.cluster.folder()).env("KUBECONFIG", self.cluster.admin_kubeconfig());
+        let mut kubectl = kubectl(self.context, self.cluster);
         run(kubectl.args(["apply", "--server-side", "-f", FILE]).current_dir(&self.folder), "").map(drop)
     }
 
@@ -152,15 +151,16 @@ async fn revoked(context: &Context, cluster: &Cluster) -> TestResult {
     let envelope = object.spec.envelopes.keys().next().ok_or("no envelope")?;
     let said = format!(
         "spec.envelopes.{envelope}: all keys that this program holds for this envelope are revoked: {first}; the Secret stays \
-         as it is. Change the values and seal them again. To keep the values, run this with the identity of a recovery \
-         key: waxseal rotate --reseal --identity FILE"
+         as it is. Change the values and seal them again. To keep the values, seal them again with a recovery key: \
+         waxseal rotate PATH --reseal --identity FILE, where PATH is the sealed file and FILE the identity file of the \
+         recovery key"
     );
     assert_eq!(message, said);
     assert_eq!(repository.assert_secret("three").await?, version);
 
     // What the message says, both ways.
     repository.fetch_keys()?;
-    repository.waxseal(&["rotate", "--reseal", "--identity", "../recovery.key", "--keys", "prod.yaml", FILE], "")?;
+    repository.waxseal(&["rotate", FILE, "--reseal", "--identity", "../recovery.key", "--keys", "prod.yaml"], "")?;
     repository.commit_and_apply("one").await?;
     repository.waxseal(&["set", "--keys", "prod.yaml", FILE, "PASSWORD"], "four")?;
     repository.commit_and_apply("four").await

@@ -1,7 +1,6 @@
 //! Tests of the support code: the cluster, its audit log, and age.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
@@ -12,6 +11,7 @@ use serde_json::json;
 use waxseal_tests::cluster::Namespace;
 use waxseal_tests::waiting;
 
+use crate::peers::Peer;
 use crate::registration::{Context, Test, TestResult};
 use crate::removal::COLLECTED;
 
@@ -21,7 +21,6 @@ pub(crate) const NAMESPACE_DELETED: Duration = Duration::from_secs(120);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::blocking("harness::the_programs_under_test_exist", programs),
         Test::new("harness::the_api_server_has_the_pinned_version", version),
         Test::new("harness::a_namespace_gets_its_service_account", account),
         Test::new("harness::garbage_collection_deletes_an_object_after_its_owner", garbage),
@@ -30,14 +29,6 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("harness::a_dropped_namespace_is_deleted", deletion),
         Test::blocking("harness::age_decrypts_what_it_encrypted", age),
     ]
-}
-
-fn programs(context: &Context) -> TestResult {
-    let programs = &context.programs;
-    for program in [&programs.waxseal, &programs.waxseal_controller] {
-        assert!(program.is_file(), "{}", program.display());
-    }
-    Ok(())
 }
 
 async fn version(context: &Context) -> TestResult {
@@ -125,11 +116,8 @@ fn age(context: &Context) -> TestResult {
     let recipient = Command::new(age_keygen).arg("-y").arg(&identity).output()?;
     let recipient = String::from_utf8(recipient.stdout)?;
     assert!(recipient.starts_with("age1pq1"), "{recipient}");
-    let mut close = Command::new(&context.assets.age);
-    let closed = pipe(close.args(["-r", recipient.trim()]), b"a secret")?;
-    let mut open = Command::new(&context.assets.age);
-    let opened = pipe(open.arg("-d").arg("-i").arg(&identity), &closed)?;
-    assert_eq!(opened, b"a secret");
+    let closed = Peer::Age.encrypt(context, recipient.trim(), b"a secret")?;
+    assert_eq!(Peer::Age.decrypt(context, &identity, &closed)?, b"a secret");
     Ok(())
 }
 
@@ -158,13 +146,4 @@ async fn allow_to_read_config_maps(namespace: &Namespace) -> TestResult {
     namespace.api().create(&parameters, &role).await?;
     namespace.api().create(&parameters, &binding).await?;
     Ok(())
-}
-
-/// Runs a program with this input, which must fit into the buffer of a pipe.
-fn pipe(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, std::io::Error> {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-    let mut stdin = child.stdin.take().expect("stdin is piped above");
-    stdin.write_all(input)?;
-    drop(stdin);
-    Ok(child.wait_with_output()?.stdout)
 }

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
-use waxseal_tests::waiting;
+use waxseal_tests::{memory, waiting};
 
 use crate::registration::{Context, Error, Test, TestResult};
 
@@ -43,6 +43,8 @@ const LONGEST_PROBING: Duration = Duration::from_secs(60);
 /// The growth of the server's memory in KiB that a flood may cause. In a debug build a connection needs 17 KiB. So the
 /// 512 connections that the server allows need 9 MiB, and those of all hostile clients would need 17 MiB.
 const MEMORY_FOR_REQUESTS: u64 = 14 * 1024;
+/// The deadline for all connections of a flood.
+const FLOODED: Duration = Duration::from_secs(120);
 /// Longer than the server's deadline for a connection.
 const CLOSED_BY_THEN: Duration = Duration::from_secs(30);
 /// Shorter than the server's deadline for a connection, which is 5 s.
@@ -66,19 +68,17 @@ async fn flood(context: &Context, cluster: &Cluster) -> TestResult {
     let controller = Controller::start(cluster, &context.programs, "flooded").await?;
     controller.ready().await?;
     allow_file_descriptors(HOSTILE_CLIENTS + 500)?;
-    let before = peak_memory(&controller)?;
+    let before = memory::most_resident(controller.process_id())?;
 
     let opened = Arc::new(AtomicUsize::new(0));
     let clients = hostile_clients(&controller, HOSTILE_CLIENTS, &opened)?;
     let has_opened = |count| {
         let opened = Arc::clone(&opened);
-        waiting::until("the flood", CLOSED_BY_THEN, async move || {
-            (opened.load(Ordering::Relaxed) >= count).then_some(())
-        })
+        waiting::until("the flood", FLOODED, async move || (opened.load(Ordering::Relaxed) >= count).then_some(()))
     };
     has_opened(HOSTILE_CLIENTS).await?;
     assert_probes_answer(&controller).await?;
-    let after = peak_memory(&controller)?;
+    let after = memory::most_resident(controller.process_id())?;
     let grown = after.saturating_sub(before);
     assert!(grown < MEMORY_FOR_REQUESTS, "memory grew by {grown} KiB, from {before} to {after}");
     has_opened(HALF_REQUESTS).await?;
@@ -86,17 +86,22 @@ async fn flood(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// The process may open fewer file descriptors than the server allows connections.
-async fn few_descriptors(context: &Context, cluster: &Cluster) -> TestResult {
+/// Starts a controller that may open fewer file descriptors than its server allows connections. Waits until it is
+/// ready.
+async fn start_with_few_descriptors(context: &Context, cluster: &Cluster) -> Result<Controller, Error> {
     installation::apply(cluster).await?;
     let mut command = Command::new("sh");
     command.env_clear().args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(&context.programs.waxseal_controller);
     let controller = Controller::start_command(cluster, command, "few-descriptors").await?;
     controller.ready().await?;
+    Ok(controller)
+}
+
+async fn few_descriptors(context: &Context, cluster: &Cluster) -> TestResult {
+    let controller = start_with_few_descriptors(context, cluster).await?;
     let opened = Arc::new(AtomicUsize::new(0));
     let _clients = hostile_clients(&controller, 200, &opened)?;
-    waiting::until("the flood", CLOSED_BY_THEN, async || (opened.load(Ordering::Relaxed) >= 1000).then_some(()))
-        .await?;
+    waiting::until("the flood", FLOODED, async || (opened.load(Ordering::Relaxed) >= 1000).then_some(())).await?;
     assert_probes_answer(&controller).await?;
     assert!(!controller.log_text().contains("failed to accept a connection"), "{}", controller.log_text());
     Ok(())
@@ -104,11 +109,7 @@ async fn few_descriptors(context: &Context, cluster: &Cluster) -> TestResult {
 
 /// On each port, a slow client gets its answer while another peer opens more connections than the server allows.
 async fn displacement(context: &Context, cluster: &Cluster) -> TestResult {
-    installation::apply(cluster).await?;
-    let mut command = Command::new("sh");
-    command.env_clear().args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(&context.programs.waxseal_controller);
-    let controller = Controller::start_command(cluster, command, "displacement").await?;
-    controller.ready().await?;
+    let controller = start_with_few_descriptors(context, cluster).await?;
     let (probes, metrics) = addresses(&controller)?;
     displaced(probes, "200 OK").await?;
     displaced(metrics, "404 Not Found").await
@@ -293,13 +294,6 @@ async fn idle_server() -> Result<SocketAddr, Error> {
         }
     });
     Ok(address)
-}
-
-/// Returns the maximum of resident memory of a process so far, in KiB (proc_pid_status(5)).
-fn peak_memory(controller: &Controller) -> Result<u64, Error> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", controller.process_id()))?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    Ok(peak.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// Raises this process's soft limit; fails if the hard limit is lower.

@@ -184,7 +184,7 @@ async fn succeed_and_fail(
     Ok((controller, watch))
 }
 
-/// Creates objects that hold the value and fail; returns them with their reasons.
+/// Returns objects that hold the value and that the controller or the API server refuses, each with its reason.
 fn failing_objects(
     context: &Context,
     cluster: &Cluster,

@@ -23,17 +23,17 @@ use crate::key_commands::{Operator, give_rights};
 use crate::key_namespace::{new_identity, secret};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rotation::{Fleet, is_current, offers_one_key, secrets};
-use crate::sealing::{DEADLINE, patch, run, values, with_reason};
+use crate::sealing::{DEADLINE, patch, values, with_reason};
 
-const MADE: &str = "2025-01-01T00:00:00Z";
-const BACKED_UP: &str = "2026-01-02T00:00:00Z";
+const MADE_LONG_AGO: &str = "2025-01-01T00:00:00Z";
+const BACKUP_TIME: &str = "2026-01-02T00:00:00Z";
 /// The number of runs that are killed. More follow if all were killed too early or too late.
 const KILLS: u32 = 20;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("key_delete::a_key_goes_when_nothing_needs_it_any_more", life),
-        Test::on_own_cluster("key_delete::a_controller_that_does_not_run_is_finished_later", absent),
+        Test::on_own_cluster("key_delete::a_deletion_without_a_running_controller_is_finished_later", absent),
         Test::on_own_cluster("key_delete::an_identity_that_was_restored_meanwhile_stays", restored),
         Test::on_own_cluster("key_delete::a_second_secret_with_the_identity_is_named", copied),
         Test::on_own_cluster("key_delete::a_killed_delete_is_finished_by_the_next_one", killed),
@@ -125,9 +125,9 @@ impl<'a> Deletion<'a> {
     /// Adds a Retired key that nothing needs, with a backup; returns its id.
     async fn add_retired(&self, name: &str) -> Result<String, Error> {
         let identity = new_identity();
-        let mut secret = secret(name, &identity, MADE);
+        let mut secret = secret(name, &identity, MADE_LONG_AGO);
         secret.string_data = Some([("state".to_owned(), "Retired".to_owned())].into());
-        secret.metadata.annotations = Some([(BACKED_UP_ANNOTATION.to_owned(), BACKED_UP.to_owned())].into());
+        secret.metadata.annotations = Some([(BACKED_UP_ANNOTATION.to_owned(), BACKUP_TIME.to_owned())].into());
         self.fleet.keys.identities.create(&PostParams::default(), &secret).await?;
         let id = identity.recipient().key_id().to_string();
         self.until_retired_with_backup(&id, name).await?;
@@ -155,7 +155,7 @@ impl<'a> Deletion<'a> {
     }
 }
 
-/// What a run says that lacks a right.
+/// The end of stderr when the operator lacks a right.
 fn forbidden(what: &str, role: &str) -> String {
     format!("error: context prod: the API server does not let you {what} (403)\nhint: ask for a {role}\n")
 }
@@ -175,9 +175,7 @@ async fn life(context: &Context, cluster: &Cluster) -> TestResult {
 
     // The files have wraps for the second key, and the objects of the cluster do not.
     deletion.fleet.fetch_keys()?;
-    let mut rotate = Command::new(&context.programs.waxseal);
-    rotate.env_clear().arg("rotate").arg(deletion.fleet.files()).arg("--keys").arg(deletion.fleet.keys_file());
-    run(rotate.arg("--kubeconfig").arg(cluster.admin_kubeconfig()), "")?;
+    deletion.fleet.rotate()?;
     let outcome = deletion.until(&first, 3, "or pass `--even-if-it-strands 3`\n").await?;
     let [blog, shop] = [0, 1].map(|at| deletion.fleet.namespaces[at].name());
     let named = [(blog, "db-0"), (blog, "db-1"), (shop, "db-0")]
@@ -193,7 +191,7 @@ async fn life(context: &Context, cluster: &Cluster) -> TestResult {
          hint: `waxseal keys backup` writes one\n"
     );
     deletion.until(&first, 3, &end).await?;
-    let annotations = json!({"metadata": {"annotations": {BACKED_UP_ANNOTATION: BACKED_UP}}});
+    let annotations = json!({"metadata": {"annotations": {BACKED_UP_ANNOTATION: BACKUP_TIME}}});
     patch(&deletion.fleet.keys.identities, "one", annotations).await?;
     deletion.until_retired_with_backup(&first, "one").await?;
     let outcome = deletion.run(&first, "30s")?;
@@ -243,7 +241,7 @@ async fn absent(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// The end of what a run says whose request no controller answers.
+/// The end of stderr when no controller removes the SealingKey.
 fn not_removed(key: &str) -> String {
     format!(
         "error: context prod: the controller did not remove the SealingKey {key} within 1 seconds\n\

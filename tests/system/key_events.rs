@@ -13,8 +13,9 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
-use crate::controllers::{started, until_warned, warnings};
+use crate::controllers::{readiness, started, until_warned, warnings};
 use crate::key_namespace::{Keys, LONGEST_WAIT, identity_secret, new_identity, sealing_key, secret};
+use crate::kustomize::kubectl;
 use crate::missing_rights::take_from;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, patch, run};
@@ -76,7 +77,7 @@ fn about_key(key: &str) -> (&str, &str) {
 async fn take_right(cluster: &Cluster, verb: &str, resource: &str) -> Result<Role, Error> {
     let before = roles(cluster).get(KEY_ROLE).await?;
     let mut role = before.clone();
-    assert_eq!(take_from(&mut role, verb, resource), 1, "the rules to {verb} {resource}");
+    assert_eq!(take_from(&mut role.rules, verb, resource), 1, "the rules to {verb} {resource}");
     roles(cluster).replace(KEY_ROLE, &PostParams::default(), &role).await?;
     Ok(before)
 }
@@ -102,9 +103,8 @@ async fn changes(context: &Context, cluster: &Cluster) -> TestResult {
     let regarding = made.regarding.clone().ok_or("it regards nothing")?;
     assert_eq!(regarding.uid, keys.published.get(&key).await?.uid());
     assert_eq!(made.type_.as_deref(), Some("Normal"));
-    let mut kubectl = std::process::Command::new(&context.assets.kubectl);
-    kubectl.env_clear().env("HOME", cluster.folder()).env("KUBECONFIG", cluster.admin_kubeconfig());
-    let described = run(kubectl.args(["describe", "sealingkey", &key, "-n", KEY_NAMESPACE]), "")?;
+    let describe = ["describe", "sealingkey", &key, "-n", KEY_NAMESPACE];
+    let described = run(kubectl(context, cluster).args(describe), "")?;
     assert!(described.contains("KeyMade") && described.contains("the controller made this key"), "{described}");
 
     // Young enough to stay Active beside the first key.
@@ -215,7 +215,7 @@ async fn refused(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     take_right(cluster, "create", "events").await?;
     let keys = Keys::of(cluster);
-    keys.add("held").await?;
+    let held = keys.add("held").await?;
     let controller = started(context, cluster, "refused").await?;
     for name in ["one", "two", "three"] {
         let key = keys.add(name).await?;
@@ -224,9 +224,10 @@ async fn refused(context: &Context, cluster: &Cluster) -> TestResult {
     let said = "failed to write an Event: HTTP 403 Forbidden";
     until_warned(&controller, said).await?;
     let last = keys.add("last").await?;
-    keys.ask_for(&keys.first().await?, "Retired").await?;
+    keys.ask_for(&held, "Retired").await?;
+    keys.until_durable("held", "Retired").await?;
     keys.until_published(&last, KeyState::Active).await?;
     assert_eq!(warnings(&controller).iter().filter(|warning| *warning == said).count(), 1);
-    assert_eq!(controller.get("/readyz").await.map(|(code, _)| code), Some(200));
+    assert_eq!(readiness(&controller).await, Some(200));
     Ok(())
 }

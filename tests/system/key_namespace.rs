@@ -59,10 +59,13 @@ impl Keys {
         Ok(())
     }
 
+    pub(crate) async fn identity_secrets(&self) -> Result<Vec<Secret>, Error> {
+        Ok(self.identities.list(&ListParams::default().fields(&format!("type={TYPE}"))).await?.items)
+    }
+
     /// The names of the identity Secrets, in order.
     pub(crate) async fn identity_names(&self) -> Result<Vec<String>, Error> {
-        let found = self.identities.list(&ListParams::default().fields(&format!("type={TYPE}"))).await?;
-        let mut names: Vec<_> = found.items.iter().map(ResourceExt::name_any).collect();
+        let mut names: Vec<_> = self.identity_secrets().await?.iter().map(ResourceExt::name_any).collect();
         names.sort();
         Ok(names)
     }
@@ -106,11 +109,11 @@ impl Keys {
         Ok(primary(&keys).ok_or("no primary")?.recipient.key_id().to_string())
     }
 
-    /// Waits until the first key is published; returns its name.
+    /// Waits until a SealingKey is published; returns the first name in the list.
     pub(crate) async fn first(&self) -> Result<String, Error> {
         let published =
             async || Some(self.published.list(&ListParams::default()).await.ok()?.items.first()?.name_any());
-        Ok(waiting::until("the first key", DEADLINE, published).await?)
+        Ok(waiting::until("a SealingKey", DEADLINE, published).await?)
     }
 }
 
@@ -150,13 +153,20 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// Follows all SealingKeys of the key namespace from now on, as long as the watch does not fail.
+    /// Follows all SealingKeys of the key namespace, from those that exist now on, until the watch fails.
     pub(crate) async fn follow(published: Api<SealingKey>) -> Result<Arc<Mutex<Self>>, Error> {
-        let seen = Arc::new(Mutex::new(Self::default()));
-        let writing = Arc::clone(&seen);
+        let mut first = Self::default();
         let mut events = watcher(published, watcher::Config::default()).boxed();
         // The watch has started when its first list ends.
-        while !matches!(events.try_next().await?, Some(watcher::Event::InitDone)) {}
+        loop {
+            match events.try_next().await?.ok_or("the watch ended")? {
+                watcher::Event::InitApply(key) => first.note(&key),
+                watcher::Event::InitDone => break,
+                _ => {}
+            }
+        }
+        let seen = Arc::new(Mutex::new(first));
+        let writing = Arc::clone(&seen);
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
                 let mut seen = writing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,7 +14,7 @@ use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE, deployed_pod}
 use waxseal_tests::waiting;
 
 use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
-use crate::sealing::{DEADLINE, create, opaque, run, seal_with, values, with_reason};
+use crate::sealing::{DEADLINE, create, opaque, recipient_in, run, seal_with, values, with_reason};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// An overlay with all components for a controller of the whole cluster.
@@ -98,8 +98,7 @@ pub(crate) fn recovery_recipient(context: &Context, folder: &Path) -> Result<Str
     let mut generate = Command::new(&context.programs.waxseal);
     generate.env_clear().args(["keys", "generate", "--recovery", "-o", "recovery.key"]).current_dir(folder);
     let public = run(&mut generate, "")?;
-    let recipient = public.lines().find_map(|line| line.trim().strip_prefix("recipient: "));
-    Ok(recipient.ok_or("no recipient")?.to_owned())
+    Ok(recipient_in(&public)?.to_owned())
 }
 
 /// The controller of the Deployment in the cluster makes a Secret from a SealedSecret.
@@ -107,8 +106,8 @@ pub(crate) async fn does_the_job(context: &Context, cluster: &Cluster, namespace
     does_the_job_of(context, cluster, KEY_NAMESPACE, namespace).await.map(drop)
 }
 
-/// The controller of the Deployment in a namespace makes a Secret from a SealedSecret in another one. Returns the running
-/// controller. Its keys are in the file `NAMESPACE.yaml` of the cluster.
+/// The controller of the Deployment in a namespace makes a Secret from a SealedSecret in another one. Returns the
+/// running controller. Its public keys are then in `KEY_NAMESPACE.yaml` in the folder of the cluster.
 pub(crate) async fn does_the_job_of(
     context: &Context,
     cluster: &Cluster,
@@ -149,7 +148,7 @@ async fn components(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// The policy must not be off in silence when a kustomization changes the names.
+/// The policy still applies when a kustomization changes the names.
 async fn other_names(context: &Context, cluster: &Cluster) -> TestResult {
     let overlay = overlay(cluster.folder(), OTHER_NAMES)?;
     apply(context, cluster, &overlay)?;

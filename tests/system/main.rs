@@ -1,6 +1,6 @@
 //! The tests of Waxseal's programs on a real Kubernetes API server.
 //!
-//! It has a `main` of its own: the preparation can take minutes and shows its progress.
+//! This test target has a `main` of its own: the preparation can take minutes and shows its progress.
 #![expect(clippy::print_stderr, reason = "the preparation's progress is for people")]
 
 mod admission;
@@ -8,6 +8,7 @@ mod backup;
 mod chart;
 mod clock;
 mod controllers;
+mod deleted_by_hand;
 mod git_revert;
 mod harness;
 mod http;
@@ -15,7 +16,6 @@ mod hygiene;
 mod image;
 mod key_commands;
 mod key_delete;
-mod key_deletion;
 mod key_events;
 mod key_namespace;
 mod key_status;
@@ -87,13 +87,13 @@ fn tests() -> Vec<Test> {
         backup::tests(),
         chart::tests(),
         clock::tests(),
+        deleted_by_hand::tests(),
         git_revert::tests(),
         harness::tests(),
         http::tests(),
         hygiene::tests(),
         image::tests(),
         key_commands::tests(),
-        key_deletion::tests(),
         key_delete::tests(),
         key_events::tests(),
         key_status::tests(),

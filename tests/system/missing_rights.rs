@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -12,6 +12,7 @@ use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation;
 use waxseal_tests::waiting;
 
+use crate::controllers::readiness;
 use crate::key_namespace::{new_identity, sealing_key};
 use crate::namespaced::Install;
 use crate::registration::{Context, Error, Test, TestResult};
@@ -218,13 +219,13 @@ impl<'a> Lacking<'a> {
     async fn assert_no_key(&self, line: &str) -> TestResult {
         self.install.until_logged(line).await?;
         assert!(self.keys.api::<SealingKey>().list(&ListParams::default()).await?.items.is_empty());
-        assert_ne!(self.install.controller.get("/readyz").await.map(|(code, _)| code), Some(200));
+        assert_eq!(readiness(&self.install.controller).await, Some(503));
         Ok(())
     }
 }
 
-/// Takes a verb away from the controller in a namespace. Everybody who is logged in may read SealingKeys, so this goes,
-/// too.
+/// Takes a verb away from the controller in a namespace, and deletes the RoleBinding that lets every account read
+/// SealingKeys: it would give the verb back.
 async fn take_away(namespace: &Namespace, verb: &str, resource: &str) -> TestResult {
     let bindings: Api<RoleBinding> = namespace.api();
     if bindings.get_opt("waxseal-sealing-keys-reader").await?.is_some() {
@@ -234,22 +235,22 @@ async fn take_away(namespace: &Namespace, verb: &str, resource: &str) -> TestRes
     let mut taken = 0;
     let of_the_controller = |role: &Role| role.name_any().starts_with("waxseal-controller");
     for mut role in roles.list(&ListParams::default()).await?.into_iter().filter(of_the_controller) {
-        taken += take_from(&mut role, verb, resource);
+        taken += take_from(&mut role.rules, verb, resource);
         roles.replace(&role.name_any(), &PostParams::default(), &role).await?;
     }
     assert!(taken > 0, "the controller has no right to {verb} {resource}");
     Ok(())
 }
 
-/// Takes a verb out of the rules of a Role; returns how many rules had it.
-pub(crate) fn take_from(role: &mut Role, verb: &str, resource: &str) -> usize {
+/// Takes a verb out of the rules of a Role or ClusterRole; returns how many rules had it.
+pub(crate) fn take_from(rules: &mut Option<Vec<PolicyRule>>, verb: &str, resource: &str) -> usize {
     let mut taken = 0;
-    for rule in role.rules.iter_mut().flatten() {
+    for rule in rules.iter_mut().flatten() {
         let is_of_resource = rule.resources.iter().flatten().any(|name| name == resource);
         let before = rule.verbs.len();
         rule.verbs.retain(|granted| !is_of_resource || granted != verb);
         taken += before - rule.verbs.len();
     }
-    role.rules.iter_mut().for_each(|rules| rules.retain(|rule| !rule.verbs.is_empty()));
+    rules.iter_mut().for_each(|rules| rules.retain(|rule| !rule.verbs.is_empty()));
     taken
 }

@@ -11,15 +11,14 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::{installation, waiting};
 
 use crate::controllers::{started, until_warned};
-use crate::key_namespace::{Keys, new_identity, secret};
+use crate::key_namespace::{Keys, MADE, new_identity, secret};
 use crate::registration::{Context, Test, TestResult};
 use crate::sealing::{DEADLINE, condition, create, patch, sealed, with_reason};
-
-const MADE: &str = "2026-01-01T00:00:00Z";
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("newer_versions::an_unknown_state_of_a_key_stays_and_is_named", state),
+        Test::on_own_cluster("newer_versions::a_sealing_key_with_an_unknown_field_is_read", field_of_key),
         Test::on_own_cluster("newer_versions::an_object_with_an_unknown_field_is_named_and_its_secret_stays", field),
     ]
 }
@@ -71,6 +70,30 @@ async fn state(context: &Context, cluster: &Cluster) -> TestResult {
 fn published(cluster: &Cluster) -> Api<DynamicObject> {
     let resource = ApiResource::erase::<SealingKey>(&());
     Api::namespaced_with(cluster.client(), installation::KEY_NAMESPACE, &resource)
+}
+
+/// A SealingKey with a field that this controller does not know stays, and the state that it asks for counts.
+async fn field_of_key(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let key = keys.add("held").await?;
+    // The only Active key would not be retired.
+    keys.add("other").await?;
+    let _controller = started(context, cluster, "field-of-key").await?;
+    let made = keys.until_published(&key, KeyState::Active).await?;
+    change_schema(cluster, "sealingkeys.waxseal.dev", |fields| fields["note"] = json!({"type": "string"})).await?;
+    let published = published(cluster);
+    let noted = async || {
+        let noted = patch(&published, &key, json!({"spec": {"note": "new", "state": "Retired"}})).await.ok()?;
+        (noted.data["spec"]["note"] == "new").then_some(())
+    };
+    waiting::until("the new field", DEADLINE, noted).await?;
+    keys.until_durable("held", "Retired").await?;
+    patch(&published, &key, json!({"spec": {"state": "Revoked"}})).await?;
+    keys.until_durable("held", "Revoked").await?;
+    let object = published.get(&key).await?;
+    assert_eq!((object.uid(), &object.data["spec"]["note"]), (made.uid(), &json!("new")));
+    Ok(())
 }
 
 async fn field(context: &Context, cluster: &Cluster) -> TestResult {

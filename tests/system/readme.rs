@@ -18,6 +18,7 @@ use crate::backup::delete_all;
 use crate::key_namespace::Keys;
 use crate::kustomize::{does_the_job, on_empty_cluster};
 use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
+use crate::sealing::recipient_in;
 
 const README: &str = include_str!("../../README.md");
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -309,7 +310,7 @@ async fn back_up(context: &Context, cluster: &Cluster) -> TestResult {
     let person = Person::new(context, Some(cluster.admin_kubeconfig().to_owned()))?;
     person.pastes("waxseal keys generate --recovery -o recovery.key > recovery.yaml", &[])?;
     let public = fs::read_to_string(person.folder().join("recovery.yaml"))?;
-    let recipient = public.lines().find_map(|line| line.trim().strip_prefix("recipient: ")).ok_or("no recipient")?;
+    let recipient = recipient_in(&public)?;
     let configured = || {
         let mut command = Command::new(&context.programs.waxseal_controller);
         command.env_clear().env("WAXSEAL_RECOVERY_RECIPIENT", recipient);

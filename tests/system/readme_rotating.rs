@@ -19,7 +19,7 @@ use crate::key_namespace::Keys;
 use crate::readme::{COPY_THE_CONTEXT, PATIENCE, Person, blocks};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rotation::is_current;
-use crate::sealing::{condition, opaque, values};
+use crate::sealing::{condition, fingerprints, opaque, recipient_in, values};
 
 /// The key id in the commands of the README.
 const KEY: &str = "k2f41ab09c3d4e5f6";
@@ -222,7 +222,7 @@ impl<'a> Operator<'a> {
 
         let said = self.follows(rotate, &old, &[("Make a new primary? Type yes: ", "yes\n")])?;
         let new = self.primary().await?;
-        let fingerprint = said.split_whitespace().find(|word| word.starts_with("sha256:")).ok_or("no fingerprint")?;
+        let fingerprint = fingerprints(&said).next().ok_or("no fingerprint")?;
         let log = self.controller.as_ref().map(Controller::log_text).unwrap_or_default();
         assert!(new != old && said.contains(&new) && log.contains(fingerprint), "{said}");
         self.until_reason("KeyCurrent", "Behind").await?;
@@ -315,7 +315,7 @@ impl<'a> Operator<'a> {
         self.is_in_a_hurry(back_up, restore).await
     }
 
-    /// The file still has a wrap for the lost key.
+    /// Sets a value in the file, which still has a wrap for the lost key.
     async fn sets_a_value(&self) -> TestResult {
         let answer = ("Value of PASSWORD: ", "horse-battery\n");
         self.follows("waxseal set apps/shop/db.yaml PASSWORD", "", &[answer])?;
@@ -341,8 +341,8 @@ impl<'a> Operator<'a> {
     }
 }
 
-/// Makes contexts and a Git repository with the configuration of the chapter "Several clusters", the keys file of `staging`, and a
-/// plain Secret.
+/// Makes contexts and a Git repository with the configuration of the chapter "Several clusters", the keys file of
+/// `staging`, and a plain Secret.
 fn person_with_repository(context: &Context, cluster: &Cluster) -> Result<Person, Error> {
     let person = Person::new(context, Some(cluster.admin_kubeconfig().to_owned()))?;
     person.pastes(COPY_THE_CONTEXT, &[])?;
@@ -372,6 +372,5 @@ fn person_with_repository(context: &Context, cluster: &Cluster) -> Result<Person
 fn make_recovery_key(person: &Person) -> Result<String, Error> {
     person.pastes("waxseal keys generate --recovery -o recovery.key > recovery.yaml", &[])?;
     let public = fs::read_to_string(person.folder().join("recovery.yaml"))?;
-    let recipient = public.lines().find_map(|line| line.trim().strip_prefix("recipient: "));
-    Ok(recipient.ok_or("no recipient")?.to_owned())
+    Ok(recipient_in(&public)?.to_owned())
 }

@@ -1,4 +1,4 @@
-//! The form of a test: a name and an async function from the context to a result.
+//! The form of a test: a name, and a function from the context to a result.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -34,8 +34,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The cluster without a controller that serves all namespaces. All tests of controllers that serve only some
-    /// namespaces share it.
+    /// Returns the cluster in which no controller serves all namespaces; the first call starts it. All tests of
+    /// controllers that serve only some namespaces share it.
     fn namespaced_cluster(&self) -> Result<Arc<Cluster>, Error> {
         let mut started = self.namespaced_cluster.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cluster) = &*started {
@@ -68,8 +68,8 @@ impl Context {
 pub(crate) type TestResult = Result<(), Error>;
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// How many tests at once may run clusters of their own. Each takes most of a processor when it starts, and deadlines of
-/// other tests would pass meanwhile.
+/// How many tests at once may run clusters of their own. Each takes most of a processor when it starts, and deadlines
+/// of other tests would pass meanwhile.
 static OWN_CLUSTERS: Semaphore = Semaphore::const_new(4);
 
 /// Waits until the test may start a cluster of its own.
@@ -121,7 +121,8 @@ impl Test {
         Self::blocking(name, |context| {
             let _slot = own_cluster_slot()?;
             let cluster = Cluster::start_as_in_openshift(&context.assets.kubernetes, &installation::definitions()?)?;
-            cluster.block_on(run(context, &cluster))
+            cluster.block_on(run(context, &cluster))?;
+            rights::nothing_else_was_asked_for(&cluster)
         })
     }
 

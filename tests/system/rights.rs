@@ -15,14 +15,15 @@ use waxseal_tests::waiting;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, create, create_plain, opaque, patch, replace_spec, seal_with, sealed, with_reason};
 
-/// The rights that `deploy/kustomize/base` gives the controller everywhere, and the component `namespaced` in each
-/// namespace that it serves: resource and verbs.
+/// The rights that `deploy/kustomize/base` gives the controller in every namespace: resource and verbs. The component
+/// `namespaced` gives the same rights in each namespace that the controller serves.
 const EVERYWHERE: [(&str, &[&str]); 3] = [
     ("sealedsecrets", &["get", "list", "watch"]),
     ("sealedsecrets/status", &["patch"]),
     ("secrets", &["create", "get", "list", "patch", "watch"]),
 ];
-/// The rights that it also gives in the controller's own namespace. Every user may get and list SealingKeys there, too.
+/// The rights that the base also gives in the controller's own namespace. Every user may get and list SealingKeys
+/// there, too.
 const IN_ITS_NAMESPACE: [(&str, &[&str]); 3] = [
     ("events", &["create"]),
     ("sealingkeys", &["create", "delete", "get", "list", "patch", "watch"]),
@@ -94,8 +95,8 @@ async fn cost(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// Returns the writes in a namespace when there are at least this many. The API server shows a new status before it logs
-/// the end of the request that wrote it.
+/// Returns the writes in a namespace when there are at least this many. The API server shows a new status before it
+/// logs the end of the request that wrote it.
 async fn all_writes(context: &Context, namespace: &Namespace, count: usize) -> Result<Vec<String>, Error> {
     let all = waiting::until("the audit log", DEADLINE, async || {
         let all = writes(&requests_in(&context.cluster, namespace).ok()?);
@@ -126,7 +127,7 @@ pub(crate) fn nothing_else_was_asked_for(cluster: &Cluster) -> TestResult {
     let (everywhere, in_its_namespace) = (rights(&EVERYWHERE), rights(&IN_ITS_NAMESPACE));
     let is_right = |event: &Value| {
         let user = event["user"]["username"].as_str().unwrap_or_default();
-        // The controllers of the README's readers run as administrators, with the keys in the default namespace.
+        // A controller that runs with the rights of a user has its keys in waxseal-system.
         let key_namespace = user
             .strip_prefix("system:serviceaccount:")
             .map_or(KEY_NAMESPACE, |account| account.split(':').next().unwrap_or_default());
@@ -160,21 +161,21 @@ pub(crate) async fn granted(cluster: &Cluster, key_namespace: &str, namespace: &
     rights_of(cluster.client_as(&token)?, namespace).await
 }
 
-/// The rights of a user in a namespace, as the API server reports them, without those that every user has on reviews of
-/// rights and tokens.
+/// The rights of a user in a namespace, as the API server reports them, without those that Kubernetes gives to every
+/// account.
 pub(crate) async fn rights_of(user: Client, namespace: &str) -> Result<Rights, Error> {
     let spec = SelfSubjectRulesReviewSpec { namespace: Some(namespace.to_owned()) };
     let review = SelfSubjectRulesReview { spec, ..SelfSubjectRulesReview::default() };
     let reviews = Api::<SelfSubjectRulesReview>::all(user);
     let status = reviews.create(&PostParams::default(), &review).await?.status.ok_or("no status")?;
-    let of_everybody = ["authentication.k8s.io", "authorization.k8s.io", "certificates.k8s.io"];
+    let of_everybody =
+        ["clustertrustbundles", "selfsubjectaccessreviews", "selfsubjectreviews", "selfsubjectrulesreviews"];
     let mut rights = Rights::new();
     for rule in status.resource_rules {
-        let groups = rule.api_groups.unwrap_or_default();
-        if !groups.iter().all(|group| of_everybody.contains(&group.as_str())) {
-            for resource in rule.resources.unwrap_or_default() {
-                rights.extend(rule.verbs.iter().map(|verb| (resource.clone(), verb.clone())));
-            }
+        let mut resources = rule.resources.unwrap_or_default();
+        resources.retain(|resource| !of_everybody.contains(&resource.as_str()));
+        for resource in resources {
+            rights.extend(rule.verbs.iter().map(|verb| (resource.clone(), verb.clone())));
         }
     }
     Ok(rights)

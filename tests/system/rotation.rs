@@ -23,6 +23,7 @@ use waxseal_tests::waiting;
 
 use crate::controllers::{readiness, started, until_warned};
 use crate::key_namespace::{Keys, new_identity, sealing_key, secret};
+use crate::kustomize::kubectl;
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights::{requests_in, writes};
 use crate::sealing::{DEADLINE, condition, create, opaque, run, seal_text_with, with_reason};
@@ -95,11 +96,16 @@ impl<'a> Fleet<'a> {
         seal_text_with(self.context, &self.keys_file(), manifest, namespace.name())
     }
 
+    /// Takes the offers of the cluster into the files.
+    pub(crate) fn rotate(&self) -> TestResult {
+        let mut rotate = Command::new(&self.context.programs.waxseal);
+        rotate.env_clear().arg("rotate").arg(self.files()).arg("--keys").arg(self.keys_file());
+        run(rotate.arg("--kubeconfig").arg(self.cluster.admin_kubeconfig()), "").map(drop)
+    }
+
     /// Runs kubectl as the administrator.
     fn kubectl(&self, arguments: &[&str]) -> Result<String, Error> {
-        let mut kubectl = Command::new(&self.context.assets.kubectl);
-        kubectl.env_clear().env("HOME", self.cluster.folder()).env("KUBECONFIG", self.cluster.admin_kubeconfig());
-        run(kubectl.args(arguments), "")
+        run(kubectl(self.context, self.cluster).args(arguments), "")
     }
 
     /// Applies the files, as a GitOps tool does.
@@ -212,7 +218,7 @@ pub(crate) fn offers_one_key(status: &SealedSecretStatus, key: &str) -> bool {
     offered == [key] && key_current(status) == Some(("False", "Behind")) && status.settled.is_some()
 }
 
-/// Whether nothing is missing.
+/// Whether the SealedSecret lacks no wrap, and the controller has settled it.
 pub(crate) fn is_current(status: &SealedSecretStatus) -> bool {
     key_current(status).is_none() && status.settled.is_some()
 }
@@ -274,8 +280,8 @@ async fn whole(context: &Context, cluster: &Cluster) -> TestResult {
     assert_eq!(written.len(), expected.len());
     assert!(written == expected, "{written:?}");
     let gets = requests.len() - written.len();
-    // One of the object at first; one of the object and one of the Secret after the new key. On a slow machine the
-    // controller repeats a request that got no answer within 10 s.
+    // The controller gets each object once at first, and the object and its Secret once more after the new key. On a
+    // slow machine it repeats a request that got no answer within 10 s.
     assert!((3 * ALL..3 * ALL + REPEATED).contains(&gets), "{gets} instead of {}", 3 * ALL);
     assert_eq!(fleet.secret_versions().await?, secrets_before);
 
@@ -401,15 +407,13 @@ async fn recovery(context: &Context, cluster: &Cluster) -> TestResult {
     let objects = fleet.until_all("offers", |status| offers_one_key(status, &ours_id)).await?;
     objects.iter().try_for_each(|object| opens_with_offers(object, &ours))?;
 
-    // Another start, also after somebody else deleted its SealingKey, and a rotation of the files.
+    // Another start does not write the SealingKey again. Then the files are rotated.
     let another = configured("again", ours.recipient().as_str()).await?;
     std::mem::replace(&mut fleet.controller, another).stop().await?;
     let again = fleet.keys.published.get(&ours_id).await?.metadata;
     assert_eq!((again.uid, again.generation), (published.metadata.uid, published.metadata.generation));
     fleet.fetch_keys()?;
-    let mut rotate = Command::new(&context.programs.waxseal);
-    rotate.env_clear().arg("rotate").arg(fleet.files()).arg("--keys").arg(fleet.keys_file());
-    run(rotate.arg("--kubeconfig").arg(cluster.admin_kubeconfig()), "")?;
+    fleet.rotate()?;
     fleet.apply()?;
     fleet.until_all("objects that are up to date", is_current).await?;
     let sealed: SealedSecret = serde_json::from_value(crate::sealing::plain_value(
@@ -481,9 +485,7 @@ async fn reported(context: &Context, cluster: &Cluster) -> TestResult {
     let second_id = second.recipient().key_id().to_string();
     fleet.until_all("offers", |status| offers_one_key(status, &second_id)).await?;
     fleet.fetch_keys()?;
-    let mut rotate = Command::new(&context.programs.waxseal);
-    rotate.env_clear().arg("rotate").arg(fleet.files()).arg("--keys").arg(fleet.keys_file());
-    run(rotate.arg("--kubeconfig").arg(cluster.admin_kubeconfig()), "")?;
+    fleet.rotate()?;
     fleet.apply()?;
     fleet.until_all("objects that are up to date", |status| key_current(status).is_none()).await?;
 
@@ -531,8 +533,10 @@ async fn copied(context: &Context, cluster: &Cluster) -> TestResult {
         let mut object = own.clone();
         object.metadata.name = Some(name.to_owned());
         object.spec.encrypted_data = victim.spec.encrypted_data.clone();
-        for envelope in object.spec.envelopes.values_mut().filter(|_| is_disguised) {
-            envelope.bound_to = BoundTo { name: Some(name.to_owned()), ..bound_here.clone() };
+        if is_disguised {
+            for envelope in object.spec.envelopes.values_mut() {
+                envelope.bound_to = BoundTo { name: Some(name.to_owned()), ..bound_here.clone() };
+            }
         }
         create(attacker, &object).await?;
         with_reason(attacker, name, reason).await?;

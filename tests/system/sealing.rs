@@ -93,6 +93,16 @@ pub(crate) fn plain_value(manifest: &str) -> Result<serde_json::Value, Error> {
     Ok(serde_saphyr::from_str(manifest)?)
 }
 
+/// Returns the recipient in a keys file with one key.
+pub(crate) fn recipient_in(keys_file: &str) -> Result<&str, Error> {
+    Ok(keys_file.lines().find_map(|line| line.trim().strip_prefix("recipient: ")).ok_or("no recipient")?)
+}
+
+/// The fingerprints in what a program says.
+pub(crate) fn fingerprints(said: &str) -> impl Iterator<Item = &str> {
+    said.split_whitespace().filter(|word| word.starts_with("sha256:"))
+}
+
 /// Runs a program with this input; fails unless it exits with 0.
 pub(crate) fn run(command: &mut Command, input: &str) -> Result<String, Error> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

@@ -1,32 +1,30 @@
-//! The start of the controller, its first key, and its end, mostly on API servers of their own.
+//! The start of the controller, its first key, and its end, on API servers of their own.
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, SealingKey, SealingKeySpec};
+use waxseal_shared::sealing_key::SealingKey;
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
+use crate::controllers::answer;
 use crate::registration::{Context, Test, TestResult, own_cluster_slot};
 use crate::sealing::{DEADLINE, create, opaque, seal_with, sealed, with_reason};
 
 const WATCH_FAILURES: &str = "waxseal_watch_failures_total{kind=\"SealedSecrets\"}";
-/// Far longer than two of the longest waits between attempts, and far shorter than the library's waits.
+/// The controller waits at most 5 s between two attempts of a watch. The rest is for a slow machine.
 const FOLLOWED_AGAIN: Duration = Duration::from_secs(30);
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("startup::two_controllers_at_once_end_with_one_primary", two_at_once),
         Test::on_own_cluster("startup::no_key_is_made_while_objects_name_other_keys", awaiting),
-        Test::on_own_cluster("startup::a_restart_writes_nothing_and_sigterm_ends_it", restart),
+        Test::on_own_cluster("startup::a_restarted_controller_writes_nothing_and_ends_on_sigterm", restart),
         Test::blocking("startup::watches_continue_after_an_outage_of_the_api_server", outage),
-        Test::new("startup::a_planted_sealing_key_is_deleted", planted),
-        Test::new("startup::a_deleted_sealing_key_is_published_again", republished),
     ]
 }
 
@@ -54,8 +52,8 @@ async fn awaiting(context: &Context, cluster: &Cluster) -> TestResult {
     create(&namespace, &context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?).await?;
     let controller = Controller::start(cluster, &context.programs, "awaiting").await?;
     with_reason(&namespace, "db", "AwaitingKeys").await?;
-    assert_eq!(controller.get("/readyz").await, Some((503, "AwaitingKeys".to_owned())));
-    assert_eq!(controller.get("/livez").await, Some((200, "ok".to_owned())));
+    assert_eq!(answer(&controller, "/readyz").await, Some((503, "AwaitingKeys".to_owned())));
+    assert_eq!(answer(&controller, "/livez").await, Some((200, "ok".to_owned())));
     let keys = Api::<SealingKey>::namespaced(cluster.client(), KEY_NAMESPACE);
     assert!(keys.list(&ListParams::default()).await?.items.is_empty());
 
@@ -153,46 +151,4 @@ fn outage(context: &Context) -> TestResult {
         assert_eq!(controller.stop().await?, Some(0));
         Ok(())
     })
-}
-
-async fn planted(context: &Context) -> TestResult {
-    let keys = Api::<SealingKey>::namespaced(context.cluster.client(), KEY_NAMESPACE);
-    let identity = context.cluster.folder().join("planted.key");
-    let mut generate = std::process::Command::new(&context.programs.waxseal);
-    let planted = generate.env_clear().args(["keys", "generate", "-o"]).arg(&identity).output()?;
-    let recipient = String::from_utf8(planted.stdout)?;
-    let recipient = recipient.lines().find_map(|line| line.trim().strip_prefix("recipient: ")).ok_or("no recipient")?;
-    let name = waxseal_shared::key::Recipient::parse(recipient)?.key_id().to_string();
-    let spec = SealingKeySpec {
-        recipient: recipient.to_owned(),
-        role: KeyRole::Recovery,
-        created_at: "2026-01-01T00:00:00Z".to_owned(),
-        state: KeyState::Active,
-    };
-    keys.create(&PostParams::default(), &SealingKey::new(&name, spec)).await?;
-    let gone = async || keys.get_opt(&name).await.ok()?.is_none().then_some(());
-    waiting::until("the planted key's end", DEADLINE, gone).await?;
-    // The API server shows the end of an object before the controller gets the answer to its request and logs it.
-    waiting::until("a line about the planted key", DEADLINE, async || {
-        let log = context.controller.log_text();
-        let mut lines = log.lines().filter(|line| line.contains(&name));
-        lines.any(|line| line.contains("deleted a SealingKey that neither an identity")).then_some(())
-    })
-    .await?;
-    Ok(())
-}
-
-async fn republished(context: &Context) -> TestResult {
-    let keys = Api::<SealingKey>::namespaced(context.cluster.client(), KEY_NAMESPACE);
-    let own = waxseal_shared::manifest::read_keys(&std::fs::read_to_string(&context.keys_file)?)?;
-    let name = own[0].recipient.key_id().to_string();
-    let before = keys.get(&name).await?;
-    keys.delete(&name, &DeleteParams::default()).await?;
-    let after = waiting::until("the key's return", DEADLINE, async || keys.get_opt(&name).await.ok().flatten()).await?;
-    assert_ne!(before.uid(), after.uid());
-    assert_eq!(before.spec, after.spec);
-    let change = json!({"spec": {"recipient": "age1other"}});
-    let refused = keys.patch(&name, &PatchParams::default(), &Patch::Merge(change)).await;
-    assert!(matches!(refused, Err(kube::Error::Api(status)) if status.message.contains("never changes")));
-    Ok(())
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, BACKED_UP_STATE_ANNOTATION};
 use waxseal_shared::key::{Identity, KeyKind};
 use waxseal_shared::randomness;
 use waxseal_shared::sealed_secret::SealedSecret;
@@ -73,7 +74,8 @@ async fn says(context: &Context) -> TestResult {
     }
     assert_eq!(code, Some(4));
     let (code, words, _) = run(&["good"])?;
-    assert!(words.contains(&format!("{} (the controller has checked it)\n", key[0].recipient.key_id())), "{words}");
+    let checked = format!("{} (the controller has checked the wraps for this key)\n", key[0].recipient.key_id());
+    assert!(words.contains(&checked), "{words}");
     assert_eq!(code, Some(0));
     Ok(())
 }
@@ -136,7 +138,7 @@ fn lines<'a>(report: &'a str, verdict: &str) -> Vec<&'a str> {
     report.lines().filter_map(|line| line.strip_prefix(verdict)?.strip_prefix(": ")).collect()
 }
 
-/// Reports Pods of the controller as the controllers of a cluster with nodes do.
+/// Writes into the status of the Deployment how many Pods are available, as a cluster with nodes does.
 async fn report_available_pods(cluster: &Cluster, count: i32) -> TestResult {
     let deployments: Api<Deployment> = Api::namespaced(cluster.client(), KEY_NAMESPACE);
     let status = json!({"status": {"replicas": count, "readyReplicas": count, "availableReplicas": count}});
@@ -176,16 +178,12 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
     };
     let problem = |report: &str, text: &str| lines(report, "PROBLEM").iter().any(|line| line.contains(text));
     until("the missing backups", &|report| problem(report, "no backup has ")).await?;
-    let record = json!({"metadata": {"annotations": {
-        "waxseal.dev/backed-up-at": "2026-01-02T00:00:00Z", "waxseal.dev/backed-up-state": "Active",
-    }}});
-    let retired = json!({"metadata": {"annotations": {
-        "waxseal.dev/backed-up-at": "2026-01-02T00:00:00Z", "waxseal.dev/backed-up-state": "Retired",
-    }}});
     let names = keys.identity_names().await?;
     for name in &names {
-        let record = if names.len() > 1 && name == "one" { &retired } else { &record };
-        crate::sealing::patch(&keys.identities, name, record.clone()).await?;
+        let state = if names.len() > 1 && name == "one" { "Retired" } else { "Active" };
+        let annotations = json!({BACKED_UP_ANNOTATION: "2026-01-02T00:00:00Z", BACKED_UP_STATE_ANNOTATION: state});
+        let record = json!({"metadata": {"annotations": annotations}});
+        crate::sealing::patch(&keys.identities, name, record).await?;
     }
     let good = until("a report without problems", &|report| lines(report, "PROBLEM").is_empty()).await?;
     assert_eq!(lines(&good, "not checked"), [""; 0], "{good}");

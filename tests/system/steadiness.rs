@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
@@ -19,6 +19,8 @@ use waxseal_tests::freezing_proxy::FreezingProxy;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
+use crate::controllers::readiness;
+use crate::missing_rights::take_from;
 use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
 use crate::rights;
 use crate::sealing::{
@@ -135,7 +137,7 @@ async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
         controller.log_text().contains("watching SealedSecrets in all namespaces failed").then_some(())
     })
     .await?;
-    assert_eq!(controller.get("/readyz").await.map(|(code, _)| code), Some(503));
+    assert_eq!(readiness(&controller).await, Some(503));
     proxy.thaw_new_connections();
     waiting::until("readiness", HEALED_AFTER_A_FREEZE, async || {
         (controller.get("/readyz").await?.0 == 200).then_some(())
@@ -238,8 +240,8 @@ async fn forged(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// The controller puts the first five right at once, and the next ones after 0.25 s, 0.5 s, 1 s, 2 s, 4 s, 8 s and
-/// 16 s.
+/// The controller corrects the first five forged statuses at once, and the next ones after 0.25 s, 0.5 s, 1 s, 2 s,
+/// 4 s, 8 s and 16 s.
 async fn overwritten(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("overwritten").await?;
     context.create_sealed(&namespace, "db", "hunter2").await?;
@@ -255,7 +257,6 @@ async fn overwritten(context: &Context) -> TestResult {
         forge(generation).await?;
         until_right().await?;
     }
-    let start = Instant::now();
     forge(1012).await?;
     patch(&secrets, "db", json!({"stringData": {"PASSWORD": "theirs"}})).await?;
     waiting::until("the good Secret", DEADLINE, async || {
@@ -263,8 +264,7 @@ async fn overwritten(context: &Context) -> TestResult {
         (found == [("PASSWORD".to_owned(), "hunter2".to_owned())]).then_some(())
     })
     .await?;
-    assert_eq!(is_right().await, Some(false), "the status did not wait");
-    assert!(start.elapsed() < Duration::from_secs(12), "the Secret waited");
+    assert_eq!(is_right().await, Some(false), "the Secret waited for the status");
     until_right().await?;
     // The API server shows a new status before it logs the end of the request that wrote it.
     let status_writes = async || {
@@ -283,7 +283,7 @@ async fn foreign(context: &Context) -> TestResult {
     create(&namespace, &context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?).await?;
     let object = with_reason(&namespace, "db", "ForeignOwner").await?;
     let (_, _, message) = condition(&object, "Ready").ok_or("no Ready condition")?;
-    let command = format!("kubectl label secret db -n {} waxseal.dev/secret=owned", namespace.name());
+    let command = format!("kubectl label secret db -n {} --overwrite waxseal.dev/secret=owned", namespace.name());
     assert!(message.ends_with(&command), "{message}");
     namespace.api::<Secret>().delete("db", &DeleteParams::default()).await?;
     with_reason(&namespace, "db", "Materialised").await?;
@@ -323,7 +323,8 @@ async fn rights(context: &Context, cluster: &Cluster) -> TestResult {
     waiting::until("a line about the status", DEADLINE, async || controller.log_text().contains(line).then_some(()))
         .await?;
     let (_, metrics) = controller.get("/metrics").await.ok_or("no metrics")?;
-    assert!(!metrics.contains("waxseal_failed_status_writes_total 0"), "{metrics}");
+    let failed = metrics.lines().find_map(|line| line.strip_prefix("waxseal_failed_status_writes_total "));
+    assert!(failed.ok_or("no such metric")?.parse::<u64>()? > 0, "{metrics}");
     Ok(())
 }
 
@@ -331,11 +332,7 @@ async fn rights(context: &Context, cluster: &Cluster) -> TestResult {
 async fn without_verb(cluster: &Cluster, namespace: &Namespace, resource: &str, verb: &str) -> TestResult {
     let roles = Api::<ClusterRole>::all(cluster.client());
     let mut role = roles.get("waxseal-controller").await?;
-    let rules = role.rules.iter_mut().flatten();
-    for rule in rules.filter(|rule| rule.resources.iter().flatten().any(|name| name == resource)) {
-        rule.verbs.retain(|granted| granted != verb);
-    }
-    role.rules.iter_mut().for_each(|rules| rules.retain(|rule| !rule.verbs.is_empty()));
+    assert_eq!(take_from(&mut role.rules, verb, resource), 1, "the rules to {verb} {resource}");
     roles.replace("waxseal-controller", &PostParams::default(), &role).await?;
     let right = (resource.to_owned(), verb.to_owned());
     let lost = async || {
@@ -345,7 +342,8 @@ async fn without_verb(cluster: &Cluster, namespace: &Namespace, resource: &str, 
     Ok(waiting::until("the loss of a right", DEADLINE, lost).await?)
 }
 
-/// One of two controllers is paused in the middle of its reconciles, and goes on when the other has written newer values.
+/// One of two controllers is paused in the middle of its reconciles, and goes on when the other has written newer
+/// values.
 async fn slow(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let one = Controller::start(cluster, &context.programs, "one").await?;
@@ -355,6 +353,10 @@ async fn slow(context: &Context, cluster: &Cluster) -> TestResult {
     let installation = Installation::new(context, cluster, &one)?;
     let namespace = cluster.namespace("slow").await?;
     let seen = Values::follow(namespace.api()).await?;
+    let until_all_are = async |value: u32| {
+        let newest = async || seen.lock().unwrap_or_else(PoisonError::into_inner).all_are(value).then_some(());
+        waiting::until("the newest values", DEADLINE, newest).await
+    };
     let mut value = 0;
     for round in 0..ROUNDS {
         value += 1;
@@ -364,10 +366,14 @@ async fn slow(context: &Context, cluster: &Cluster) -> TestResult {
         one.pause()?;
         value += 1;
         installation.apply_all(&namespace, value).await?;
-        let newest = async || seen.lock().unwrap_or_else(PoisonError::into_inner).all_are(value).then_some(());
-        waiting::until("the newest values", DEADLINE, newest).await?;
+        until_all_are(value).await?;
         one.resume()?;
     }
+    // Both controllers run in one more round. An old value that the resumed one still writes shows in it.
+    value += 1;
+    installation.apply_all(&namespace, value).await?;
+    until_all_are(value).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     let faults = &seen.lock().unwrap_or_else(PoisonError::into_inner).faults;
     assert_eq!(*faults, [""; 0]);
     Ok(())

@@ -11,7 +11,7 @@ use waxseal_tests::cluster::{Cluster, Credential, Namespace};
 use waxseal_tests::installation::{self, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
-use crate::key_namespace::{new_identity, sealing_key, secret as identity};
+use crate::key_namespace::{MADE, new_identity, sealing_key, secret as identity};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::rights::assert_forbidden;
 use crate::sealing::{DEADLINE, create_plain};
@@ -19,14 +19,15 @@ use crate::sealing::{DEADLINE, create_plain};
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("stolen_token::without_a_policy_it_makes_tokens_for_every_account", without_policy),
-        Test::on_own_cluster("stolen_token::the_policy_leaves_it_reading_and_keys", with_policy),
-        Test::on_namespaced_cluster("stolen_token::of_some_namespaces_it_ends_there", of_some_namespaces),
+        Test::on_own_cluster(
+            "stolen_token::with_the_policy_it_reads_secrets_and_plants_keys_but_makes_no_token",
+            with_policy,
+        ),
+        Test::on_namespaced_cluster("stolen_token::of_some_namespaces_it_is_refused_in_all_others", of_some_namespaces),
     ]
 }
 
-const MADE: &str = "2026-01-01T00:00:00Z";
-
-/// An attacker who holds a token of the controller's account. All changes are tried and not made.
+/// An attacker who holds a token of the controller's account. `creates`, `changes` and `can_delete` are dry runs.
 struct Attacker(Client);
 
 impl Attacker {

@@ -232,7 +232,8 @@ async fn sealed_secrets(cluster: &Cluster) -> Result<Vec<SealedSecret>, Error> {
     Ok(Api::<SealedSecret>::all(cluster.client()).list(&ListParams::default()).await?.items)
 }
 
-/// The deployed controller judges every object as the first version did, and changes nothing. It has no right to delete.
+/// The deployed controller judges every object as the first version did, and changes nothing. It has no right to
+/// delete.
 async fn takes_over(context: &Context, cluster: &Cluster, before: &Kept) -> TestResult {
     let controller = Controller::start_deployed(cluster, &context.image()?, KEY_NAMESPACE).await?;
     controller.ready().await?;

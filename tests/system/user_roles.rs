@@ -51,7 +51,7 @@ async fn assert_has(user: &Client, namespace: &str, expected: &Rights, role: &st
         granted.retain(|(resource, _)| resource.starts_with("sealedsecrets") || resource.starts_with("sealingkeys"));
         Ok::<_, Error>(granted)
     };
-    // Kubernetes adds the rules of a role to its own one a moment after the role was made.
+    // Kubernetes adds the rules to `view`, `edit` and `admin` a moment after Waxseal's ClusterRoles are made.
     let has = async || (granted().await.ok()? == *expected).then_some(());
     let _differs = waiting::until("the rights", DEADLINE, has).await;
     assert_eq!(granted().await?, *expected, "{role} in {namespace}");
@@ -104,6 +104,8 @@ async fn edits(context: &Context) -> TestResult {
     objects.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
 
     let user = user_with(&context.cluster, "planter", "admin", KEY_NAMESPACE).await?;
+    let in_key_namespace = rights(&EDIT).union(&rights(&[OF_EVERYBODY])).cloned().collect();
+    assert_has(&user, KEY_NAMESPACE, &in_key_namespace, "admin").await?;
     let keys: Api<SealingKey> = Api::namespaced(user, KEY_NAMESPACE);
     let planted = sealing_key(&new_identity(), KeyState::Active);
     assert_forbidden(keys.create(&PostParams::default(), &planted).await);

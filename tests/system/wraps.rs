@@ -110,7 +110,7 @@ fn opens(context: &Context, peer: Peer, kind: &[&str]) -> TestResult {
     Sealed::new(context, kind)?.dek(context, peer).map(drop)
 }
 
-/// The other key is a recovery key, say: the controller does not hold its identity.
+/// The controller does not hold the identity of the other key, as with a recovery key.
 async fn broken(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("broken-wrap").await?;
     let other = Identity::generate(KeyKind::Hybrid, &mut randomness::system());

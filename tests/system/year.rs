@@ -23,8 +23,8 @@ use self::edge::Edge;
 use self::ledger::Ledger;
 use self::prod::Prod;
 use self::repository::{Repository, Title};
-use crate::registration::{Context, Error, Test, TestResult};
-use crate::sealing::condition;
+use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
+use crate::sealing::{condition, recipient_in};
 
 /// More than the renewal period.
 const MONTH: SignedDuration = SignedDuration::from_hours(31 * 24);
@@ -36,6 +36,7 @@ const IN_A_NAMESPACE: usize = OBJECTS / 3;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![Test::blocking("year::two_clusters_live_through_a_year_of_rotations", |context| {
+        let _slot = own_cluster_slot()?;
         let definitions = installation::definitions()?;
         let cluster = Cluster::start(&context.assets.kubernetes, &definitions)?;
         let spare = Cluster::start(&context.assets.kubernetes, &definitions)?;
@@ -68,7 +69,7 @@ async fn year(context: &Context, cluster: &Cluster, spare: &Cluster) -> TestResu
     year.assert_all_current().await?;
     year.prod.replace_controller("march").await?;
 
-    // One that waits for a month, while values are edited.
+    // A rotation waits for a month, while values are edited.
     year.a_month_passes().await?;
     year.merge("rotation-2").await?;
     year.rotate_on_branch("rotation-4")?;
@@ -139,8 +140,7 @@ impl<'a> Year<'a> {
         let kubeconfig = folder.join("kubeconfig");
         let mut repository = Repository::create(context, clock, &kubeconfig, &folder.join("repository"))?;
         let published = repository.waxseal(&["keys", "generate", "--recovery", "-o", "../recovery.key"])?;
-        let recipient = published.lines().find_map(|line| line.trim().strip_prefix("recipient: "));
-        let recovery_recipient = recipient.ok_or("no recipient")?.to_owned();
+        let recovery_recipient = recipient_in(&published)?.to_owned();
         std::fs::create_dir_all(folder.join("deployed/apps"))?;
         let namespaces = prod::install(cluster, &kubeconfig).await?;
         let prod = Prod::start(context, cluster, clock, &recovery_recipient, namespaces).await?;
@@ -265,7 +265,8 @@ impl<'a> Year<'a> {
         self.edge.until("up-to-date objects", &self.prod.objects(), is_current).await
     }
 
-    /// Somebody else has the private key: it is revoked, a third of the values are new, and the others are sealed again.
+    /// Somebody else has the private key: it is revoked, a third of the values are new, and the others are sealed
+    /// again.
     async fn the_key_of_prod_is_compromised(&mut self) -> TestResult {
         self.clock.advance(SHORT_MONTH)?;
         let [lost, _] = self.primaries.clone();
@@ -366,7 +367,7 @@ impl<'a> Year<'a> {
     }
 }
 
-/// The keys that have a wrap, in each envelope that a value names.
+/// The keys that have a wrap, for each envelope.
 fn wraps(object: &SealedSecret) -> BTreeMap<String, BTreeSet<&str>> {
     let envelopes = object.spec.envelopes.iter();
     envelopes.map(|(id, envelope)| (id.clone(), envelope.wraps.keys().map(String::as_str).collect())).collect()

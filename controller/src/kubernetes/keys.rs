@@ -35,7 +35,8 @@ use self::object_counts::ObjectCounts;
 use self::publication::{KnownKeys, Publication, Requests};
 use super::lists::{self, Extent, Selection};
 use super::metrics::Metrics;
-use super::objects::{self, Objects};
+use super::objects::Objects;
+use super::records;
 use super::scope::Scope;
 use crate::log::{self, Complaints};
 
@@ -319,7 +320,7 @@ impl KeySource {
     }
 
     async fn has_first_key_obstacle_in(&self, scope: &Scope) -> Result<bool, KeyError> {
-        let selection = objects::sealed_secrets(scope);
+        let selection = records::sealed_secrets(scope);
         let found = Notify::new();
         let listed = lists::list(&self.client, &selection, |object: DeserializeGuard<SealedSecret>| {
             let object = object.0.as_ref();

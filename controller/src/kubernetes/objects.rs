@@ -1,61 +1,22 @@
-//! The records of SealedSecrets and of the Secrets that carry the mark: all that the controller remembers of an object
-//! between two reconciles.
+//! All that the controller remembers of objects between two reconciles: the records of SealedSecrets and of the Secrets
+//! that carry the mark.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::Resource;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use tokio::sync::Notify;
-use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::reason::Reason;
-use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus, Settled};
-use waxseal_shared::settled::{JudgedObject, StatusDigest};
+use waxseal_shared::settled::JudgedObject;
 use waxseal_shared::template::ForbiddenPrefix;
 
-use super::key_use::{KeyCounts, KeyUse};
-use super::lists::{Extent, Selection};
+use super::key_use::KeyCounts;
 use super::object_key::ObjectKey;
-use super::own_status::OwnStatus;
-use super::record_cache::{Event, RecordCache, ResourceVersion, Versioned};
+use super::record_cache::{Event, RecordCache};
+use super::records::{SealedSecretRecord, SecretRecord};
 use super::scope::Scope;
-
-/// The record of a SealedSecret. A reconcile fetches the object itself.
-///
-/// A clone shares its texts with the record.
-#[derive(Clone, Debug)]
-pub(super) struct SealedSecretRecord {
-    uid: Arc<str>,
-    generation: i64,
-    version: ResourceVersion,
-    is_being_deleted: bool,
-    observed_generation: Option<i64>,
-    status: Option<StatusDigest>,
-    settled: Option<Arc<Settled>>,
-    key_use: KeyUse,
-    /// The reason that the last reconcile of this generation ended with.
-    last_reason: Option<Reason>,
-    /// How many reconciles ended with the same standing, one after another, directly before the last reconcile.
-    repetitions: u32,
-    own_status: OwnStatus,
-}
-
-/// The record of a Secret that carries the mark. A clone shares its texts with the record.
-#[derive(Clone, Debug)]
-pub(super) struct SecretRecord {
-    uid: Arc<str>,
-    resource_version: Arc<str>,
-    is_marked_owned: bool,
-    has_owner_reference: bool,
-    /// How many searches for orphans in a row found no SealedSecret of this name.
-    searches: u8,
-}
 
 /// What the records say of an object when its reconcile starts.
 pub(super) struct Known {
@@ -73,74 +34,6 @@ pub(super) struct Objects {
 struct State {
     sealed_secrets: RecordCache<SealedSecretRecord>,
     secrets: RecordCache<SecretRecord>,
-}
-
-/// The SealedSecrets of a scope, with their status.
-pub(super) fn sealed_secrets(scope: &Scope) -> Selection {
-    let path = SealedSecret::url_path(&(), scope.namespace());
-    Selection { scope: scope.clone(), path, labels: None, fields: None, extent: Extent::Whole }
-}
-
-/// The metadata of the Secrets of a scope that carry the mark.
-pub(super) fn marked_secrets(scope: &Scope) -> Selection {
-    let path = Secret::url_path(&(), scope.namespace());
-    Selection { scope: scope.clone(), path, labels: Some(MARK_LABEL), fields: None, extent: Extent::Metadata }
-}
-
-impl Versioned for SealedSecretRecord {
-    fn version(&self) -> ResourceVersion {
-        self.version
-    }
-}
-
-impl Versioned for SecretRecord {
-    fn version(&self) -> ResourceVersion {
-        ResourceVersion::parse(&self.resource_version)
-    }
-}
-
-impl SealedSecretRecord {
-    /// Stores in the record the status that was written to the object, and the resourceVersion that the write returned.
-    pub(super) fn set_written_status(&mut self, version: Option<&str>, status: &SealedSecretStatus) {
-        if let Some(version) = version {
-            self.version = ResourceVersion::parse(version);
-        }
-        self.set_status(status);
-        self.own_status.set(self.status);
-    }
-
-    fn set_status(&mut self, status: &SealedSecretStatus) {
-        self.observed_generation = status.observed_generation;
-        self.status = Some(StatusDigest::of(status));
-        self.settled = status.settled.clone().map(Arc::new);
-        self.key_use = KeyUse::of(status);
-    }
-
-    /// Keeps what an older record remembers of the same generation of the same object.
-    fn keep_history(&mut self, older: Self) {
-        if self.is_same_generation(&older) {
-            (self.last_reason, self.repetitions) = (older.last_reason, older.repetitions);
-            self.own_status = older.own_status;
-        }
-    }
-
-    /// Takes from another record what the controller remembers of its own status of this generation.
-    fn take_own_status(&mut self, other: &Self) {
-        if self.is_same_generation(other) {
-            self.own_status = other.own_status;
-        }
-    }
-
-    fn is_same_generation(&self, other: &Self) -> bool {
-        self.uid == other.uid && self.generation == other.generation
-    }
-
-    /// Whether the change from another record to this one can change the result of a reconcile.
-    fn needs_reconcile_after(&self, older: &Self) -> bool {
-        !self.is_same_generation(older)
-            || self.status != older.status
-            || self.is_being_deleted != older.is_being_deleted
-    }
 }
 
 impl Known {
@@ -364,111 +257,14 @@ fn object_keys_in(scope: &Scope, cache: &RecordCache<SealedSecretRecord>) -> Vec
     cache.iter().filter(|(key, _)| scope.contains(key)).map(|(key, _)| key.clone()).collect()
 }
 
-/// The parts of a SealedSecret that its record is made of. Deserialising drops the rest.
-#[derive(Deserialize)]
-pub(super) struct SealedSecretParts {
-    metadata: Metadata,
-    status: Option<Box<RawValue>>,
-}
-
-/// The parts of a Secret's metadata that its record is made of.
-#[derive(Deserialize)]
-pub(super) struct SecretParts {
-    metadata: Metadata,
-}
-
-/// An object that gets no record: its events only wake the task that reads the keys.
-#[derive(Deserialize)]
-pub(super) struct Unrecorded {
-    metadata: Metadata,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metadata {
-    name: String,
-    #[serde(default)]
-    namespace: String,
-    #[serde(default)]
-    uid: Box<str>,
-    #[serde(default)]
-    generation: i64,
-    #[serde(default)]
-    resource_version: Box<str>,
-    deletion_timestamp: Option<IgnoredAny>,
-    #[serde(default)]
-    labels: Labels,
-    #[serde(default)]
-    owner_references: Vec<IgnoredAny>,
-}
-
-#[derive(Deserialize, Default)]
-struct Labels {
-    #[serde(rename = "waxseal.dev/secret")]
-    mark: Option<String>,
-}
-
-impl Metadata {
-    fn key(&self) -> ObjectKey {
-        ObjectKey::new(&self.namespace, &self.name)
-    }
-}
-
-impl From<Unrecorded> for (ObjectKey, ()) {
-    fn from(object: Unrecorded) -> Self {
-        (object.metadata.key(), ())
-    }
-}
-
-impl From<SealedSecretParts> for SealedSecretRecord {
-    fn from(object: SealedSecretParts) -> Self {
-        let mut record = SealedSecretRecord {
-            uid: object.metadata.uid.into(),
-            generation: object.metadata.generation,
-            version: ResourceVersion::parse(&object.metadata.resource_version),
-            is_being_deleted: object.metadata.deletion_timestamp.is_some(),
-            observed_generation: None,
-            status: None,
-            settled: None,
-            key_use: KeyUse::default(),
-            last_reason: None,
-            repetitions: 0,
-            own_status: OwnStatus::default(),
-        };
-        // A status that does not decode counts as absent: then a reconcile judges the object and replaces the status.
-        let status = object.status.and_then(|text| serde_json::from_str::<SealedSecretStatus>(text.get()).ok());
-        if let Some(status) = status {
-            record.set_status(&status);
-        }
-        record
-    }
-}
-
-impl From<SealedSecretParts> for (ObjectKey, SealedSecretRecord) {
-    fn from(object: SealedSecretParts) -> Self {
-        (object.metadata.key(), object.into())
-    }
-}
-
-impl From<SecretParts> for (ObjectKey, SecretRecord) {
-    fn from(object: SecretParts) -> Self {
-        let key = object.metadata.key();
-        let record = SecretRecord {
-            uid: object.metadata.uid.into(),
-            resource_version: object.metadata.resource_version.into(),
-            is_marked_owned: object.metadata.labels.mark.is_some_and(|mark| mark == MARK_OWNED),
-            has_owner_reference: !object.metadata.owner_references.is_empty(),
-            searches: 0,
-        };
-        (key, record)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
     use serde_json::json;
+    use waxseal_shared::sealed_secret::SealedSecretStatus;
 
+    use super::super::record_cache::ResourceVersion;
+    use super::super::records::SealedSecretParts;
     use super::*;
 
     fn object(version: &str) -> (ObjectKey, SealedSecretRecord) {

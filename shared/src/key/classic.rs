@@ -8,7 +8,7 @@ use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
 use super::agreement::X25519Key;
-use super::stanzas::file_key;
+use super::file_key::file_key;
 
 pub(crate) const STANZA_TAG: &str = "X25519";
 const INFO: &[u8] = b"age-encryption.org/v1/X25519";

@@ -24,8 +24,8 @@ use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use super::agreement::{ML_KEM_CIPHERTEXT_BYTES, ML_KEM_PUBLIC_BYTES, MlKemKey, MlKemPublicKey, X25519Key};
+use super::file_key::file_key;
 use super::is_low_order;
-use super::stanzas::file_key;
 use crate::randomness::{self, CryptoRng};
 
 pub(crate) const STANZA_TAG: &str = "mlkem768x25519";

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use age_core::format::{FILE_KEY_BYTES, FileKey, Stanza};
+use age_core::format::{FileKey, Stanza};
 
 use super::hybrid::{self, PublicKey};
 use super::{CLASSIC_TAG, HYBRID_TAG, Identity, IdentityInner};
@@ -35,10 +35,4 @@ impl age::Identity for OwnStanzaOnly<'_> {
             _ => None,
         }
     }
-}
-
-/// Makes a file key from the opened body of a stanza; `None` if the body has another length.
-pub(super) fn file_key(opened: &[u8]) -> Option<FileKey> {
-    let bytes: &[u8; FILE_KEY_BYTES] = opened.try_into().ok()?;
-    Some(FileKey::init_with_mut(|key| key.copy_from_slice(bytes)))
 }

@@ -6,24 +6,17 @@ use std::rc::Rc;
 use serde::de::IgnoredAny;
 
 use super::error::ManifestError;
-use super::lines::{
-    BYTE_ORDER_MARK, SPACE, is_bare_marker, is_blank_or_comment, is_marker, is_unclear_marker, lines, offset_of_line,
-};
+use super::lines::{BYTE_ORDER_MARK, SPACE, is_bare_marker, is_blank_or_comment, is_marker, lines};
 use super::object::DocumentKind;
 use super::position::{Position, Positions};
-use super::stream::split;
 use super::tree::Tree;
 use super::tree_builder::Limits;
 use super::unfinished::{RENDER_IT, RESOLVE_IT, conflict_marker, has_braces};
 use super::writer::Format;
-use super::{MAX_OBJECT_BYTES, classification, json, yaml};
-
-/// The greatest size of a document in which [`Document::hidden_secret`] looks for a Secret: 3 MiB. It reads a second
-/// copy of the document, which takes twice the memory. No object that a cluster takes is larger.
-const MAX_DOCUMENT_READ_TWICE: usize = 2 * MAX_OBJECT_BYTES;
+use super::{classification, json, yaml};
 
 /// Characters that end a line in YAML 1.1 (§4.1.4) and not in YAML 1.2 (§5.4).
-const LINE_BREAKS_OF_YAML_1_1: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+pub(super) const LINE_BREAKS_OF_YAML_1_1: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 /// One document of a stream, not yet read.
 ///
@@ -78,25 +71,6 @@ impl<'a> Document<'a> {
         kind(self.tree(&mut Limits::of_a_stream())?)
     }
 
-    /// Returns an error if a Secret is hidden in the document behind a line break of YAML 1.1, or behind a line such as
-    /// `---#db`. kubectl ends a line or a document there and sees this Secret; for this reader it is part of a comment
-    /// or a scalar. The document must not stay in the result, because its values are not sealed. If a document has such
-    /// a line break or line and more than 3 MiB, this function does not look for the Secret and returns the error.
-    pub fn hidden_secret(&self) -> Option<ManifestError> {
-        if self.format == Format::Json {
-            return None;
-        }
-        let fault = self.unclear_line_break().or_else(|| self.unclear_marker())?;
-        let is_found = || {
-            let text = self.text.replace(LINE_BREAKS_OF_YAML_1_1, "\n");
-            let as_kubectl = |line| if is_unclear_marker(line) { "---\n" } else { line };
-            let text: String = lines(&text).map(as_kubectl).collect();
-            let stream = split(&text);
-            stream.is_ok_and(|stream| stream.kinds().any(|(_, kind)| kind.is_ok_and(|kind| kind.holds_secret())))
-        };
-        (self.text.len() > MAX_DOCUMENT_READ_TWICE || is_found()).then_some(fault)
-    }
-
     /// The text of this document with another manifest in place of its own.
     ///
     /// Keeps the byte order mark, the markers and the comments above the manifest. Ends the lines of the new manifest
@@ -127,16 +101,10 @@ impl<'a> Document<'a> {
         self.unclear_line_break()
     }
 
-    fn unclear_line_break(&self) -> Option<ManifestError> {
+    pub(super) fn unclear_line_break(&self) -> Option<ManifestError> {
         let offset = self.text.find(LINE_BREAKS_OF_YAML_1_1)?;
         let error = ManifestError::new("YAML versions disagree on whether a line ends here").at_offset(offset);
         Some(self.located(error.with_hint("write the character as an escape in double quotes")))
-    }
-
-    fn unclear_marker(&self) -> Option<ManifestError> {
-        let offset = offset_of_line(self.text, is_unclear_marker)?;
-        let error = ManifestError::new("kubectl begins a document here, and YAML does not").at_offset(offset);
-        Some(self.located(error.with_hint("write a space or nothing after ---")))
     }
 
     pub(super) fn tree(&self, limits: &mut Limits) -> Result<Option<Tree<'a>>, ManifestError> {
@@ -159,7 +127,7 @@ impl<'a> Document<'a> {
         self.text.len() - self.body().len()
     }
 
-    fn located(&self, error: ManifestError) -> ManifestError {
+    pub(super) fn located(&self, error: ManifestError) -> ManifestError {
         match error.offset() {
             Some(offset) => error.with_position(self.position.advanced(self.text, 0, offset)),
             None => error,
@@ -227,47 +195,7 @@ pub(super) fn kind(tree: Option<Tree<'_>>) -> Result<DocumentKind<'_>, ManifestE
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_behind_a_marker_that_only_kubectl_knows_is_found() {
-        let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {p: x}\n";
-        let json = "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"a\"}}\n";
-        for text in [format!("|\n---# x\n{secret}"), format!("# x\n---#db\n{json}"), format!("x\n---y\n{json}")] {
-            let error = split(&text).expect("a stream").documents[0].hidden_secret().expect(&text);
-            assert_eq!(error.to_string(), "kubectl begins a document here, and YAML does not", "{text:?}");
-            assert_eq!(error.place(), Some((2, 1)), "{text:?}");
-        }
-        let text = "# c\n---# d\nkind: ConfigMap\n";
-        assert_eq!(split(text).expect("a stream").documents[0].hidden_secret(), None);
-    }
-
-    #[test]
-    fn a_secret_behind_a_line_break_of_yaml_1_1_is_found() {
-        let hidden = |text: &str| split(text).expect("a stream").documents[0].hidden_secret();
-        for text in [
-            "# c\u{2028}apiVersion: v1\u{85}kind: Secret",
-            "\u{feff}apiVersion: v1 # c\u{2029}kind: secret",
-            "a: b # c\u{2028}---\u{2028}apiVersion: v1\u{2028}kind: Secret",
-            "a: | # c\u{2028}apiVersion: v1\u{2028}kind: Secret",
-        ] {
-            let error = hidden(text).expect(text);
-            assert_eq!(error.to_string(), "YAML versions disagree on whether a line ends here", "{text:?}");
-            assert_eq!(error.place().map(|(line, _)| line), Some(1), "{text:?}");
-        }
-        let large = format!("# \u{2028}\n{}", "x".repeat(MAX_DOCUMENT_READ_TWICE - 6));
-        assert_eq!(hidden(&large), None);
-        assert!(hidden(&format!("{large}x")).is_some());
-        for text in [
-            "kind: ConfigMap # c\u{2028}",
-            "kind: ConfigMap\ndata: {a: \"Secret\u{2028}x\"}",
-            "# c\nkind: Secret",
-            "{\"a\": \"\u{2028}kind: Secret\u{2028}apiVersion: v1\"}",
-            "a: |\n  b\u{2028}  apiVersion: v1\u{2028}  kind: Secret",
-        ] {
-            assert_eq!(hidden(text), None, "{text:?}");
-        }
-    }
+    use crate::manifest::split;
 
     #[test]
     fn conflict_markers_have_their_own_error() {

@@ -81,8 +81,8 @@ impl Edge {
         Some(primary(&keys)?.recipient.key_id().to_string())
     }
 
-    /// Waits until another key is the primary; returns its id. The controller sees the new time now, and not within
-    /// half a minute.
+    /// Makes the controller see the new time at once: without this, it looks only after up to 30 s. Waits until another
+    /// key is the primary; returns its id.
     pub(super) async fn until_renewed(&self, old: &str) -> Result<String, Error> {
         fs::write(self.keys().join("touched"), "")?;
         fs::remove_file(self.keys().join("touched"))?;

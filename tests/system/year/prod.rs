@@ -23,6 +23,7 @@ use super::repository::Title;
 use crate::clock::wake;
 use crate::controllers::readiness;
 use crate::key_namespace::Keys;
+use crate::kustomize::kubectl;
 use crate::registration::{Context, Error, TestResult};
 use crate::sealing::{run, values};
 
@@ -43,7 +44,7 @@ pub(super) struct Prod<'a> {
     _follower: Background,
 }
 
-/// A task that ends with this value.
+/// A task that is aborted when this value is dropped.
 struct Background(JoinHandle<()>);
 
 impl Drop for Background {
@@ -118,7 +119,8 @@ impl<'a> Prod<'a> {
         })
     }
 
-    /// Replaces the controller by another one, as an update of its node does. It is ready before the old one ends.
+    /// Replaces the controller by another one, as an update of its node does. The new controller is ready before the
+    /// old one ends.
     pub(super) async fn replace_controller(&mut self, name: &str) -> TestResult {
         let controller =
             start_controller(self.context, self.cluster, self.clock, &self.recovery_recipient, name).await?;
@@ -136,8 +138,8 @@ impl<'a> Prod<'a> {
         self.controller.log_text()
     }
 
-    /// Waits until another key is the primary; returns its id. The controller sees the new time now, and not within a
-    /// minute.
+    /// Makes the controller see the new time at once: without this, it looks only after up to a minute. Waits until
+    /// another key is the primary; returns its id.
     pub(super) async fn until_renewed(&self, old: &str) -> Result<String, Error> {
         wake(&self.keys).await?;
         self.until_primary_after(old).await
@@ -165,14 +167,9 @@ impl<'a> Prod<'a> {
         if manifests.is_empty() {
             return Ok(());
         }
-        let mut kubectl = Command::new(&self.context.assets.kubectl);
-        kubectl.env_clear().env("HOME", self.cluster.folder()).env("KUBECONFIG", self.cluster.admin_kubeconfig());
-        run(
-            kubectl
-                .args(["apply", "--server-side", "--recursive"])
-                .args(manifests.iter().flat_map(|file| [Path::new("-f"), file])),
-            "",
-        )?;
+        let mut kubectl = kubectl(self.context, self.cluster);
+        kubectl.args(["apply", "--server-side", "--recursive"]);
+        run(kubectl.args(manifests.iter().flat_map(|file| [Path::new("-f"), file])), "")?;
         let objects = Api::<SealedSecret>::all(self.cluster.client()).list_metadata(&ListParams::default()).await?;
         let generations: BTreeMap<Title, _> =
             objects.iter().map(|object| (title(object), object.metadata.generation)).collect();

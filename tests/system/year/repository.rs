@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use waxseal_tests::clock::Clock;
 
 use crate::registration::{Context, Error, TestResult};
-use crate::sealing::run;
+use crate::sealing::{fingerprints, run};
 
 const CONFIGURATION: &str = "\
 version: 1
@@ -20,7 +20,7 @@ rules:
     clusters: [prod, edge]
 ";
 const DATA_KEYS: [&str; 3] = ["PASSWORD", "tls.key", "url"];
-/// Of the Secrets of a namespace, so many have a file each; the others have files of five.
+/// The number of Secrets in a namespace that have a file of their own. The others stand five to a file.
 const ALONE: usize = 80;
 const IN_A_FILE: usize = 5;
 
@@ -50,7 +50,7 @@ impl Choices {
         self.next().is_multiple_of(count)
     }
 
-    /// A password, a text of several lines, or JSON, of any length up to 1,000 bytes.
+    /// A password, a text of up to 60 lines, JSON, or a URL.
     fn value(&mut self) -> String {
         let word = format!("{:016x}", self.next());
         match self.next() % 4 {
@@ -127,7 +127,7 @@ impl<'a> Repository<'a> {
         self.git(&["commit", "--quiet", "--message", message]).map(drop)
     }
 
-    /// Makes a folder the state of `main`, as a GitOps tool does. Returns the manifests that changed.
+    /// Checks out `main` into a folder, as a GitOps tool does. Returns the manifests that changed.
     pub(super) fn check_out_main(&self, folder: &Path) -> Result<Vec<PathBuf>, Error> {
         let git = |arguments: &[&str]| {
             let output = self.git_output(folder, arguments)?;
@@ -166,34 +166,31 @@ impl<'a> Repository<'a> {
         Ok(stderr)
     }
 
-    /// Fetches the keys of the cluster. Accepts each new key whose fingerprint is in the controller's log, and that lost
-    /// and deleted keys go.
+    /// Fetches the keys of the cluster, and accepts all that `fetch` shows, also that a lost key becomes Retired in the
+    /// file. Fails if the fingerprint of a new key is not in the controller's log.
     pub(super) fn fetch_keys(&self, controller_log: &str) -> TestResult {
         let fetch = ["keys", "fetch", "prod", "--context", "prod"];
         let said = String::from_utf8(self.command(&fetch).output()?.stderr)?;
         let fingerprint = |line: &str| line.rsplit(' ').next().map(str::to_owned);
         let new: Vec<_> = said.lines().filter(|line| line.starts_with("new key ")).filter_map(fingerprint).collect();
         assert!(new.iter().all(|fingerprint| controller_log.contains(fingerprint)), "{said}");
-        let shown = said.split_whitespace().filter(|word| word.starts_with("sha256:"));
-        let accept = shown.flat_map(|fingerprint| ["--accept", fingerprint]);
+        let accept = fingerprints(&said).flat_map(|fingerprint| ["--accept", fingerprint]);
         self.waxseal(&fetch.into_iter().chain(accept).collect::<Vec<_>>()).map(drop)
     }
 
     /// Writes the manifests of Secrets with new values, and seals them.
     pub(super) fn seal_new(&mut self, namespace: &str, count: usize) -> TestResult {
-        let folder = self.path("apps").join(namespace);
-        std::fs::create_dir_all(&folder)?;
+        std::fs::create_dir_all(self.path("apps").join(namespace))?;
         let mut files = BTreeMap::<String, String>::new();
         for number in 0..count {
             let name = format!("app-{number:03}");
-            let file = if number < ALONE { name.clone() } else { format!("group-{}", number / IN_A_FILE) };
+            let title = format!("{namespace}/{name}");
             let values = self.new_values(1 + number % DATA_KEYS.len());
-            let manifest = manifest(namespace, &name, &values);
-            files.entry(format!("{file}.yaml")).or_default().push_str(&manifest);
-            self.values.insert(format!("{namespace}/{name}"), values);
+            files.entry(file_of(&title)?).or_default().push_str(&manifest(namespace, &name, &values));
+            self.values.insert(title, values);
         }
         for (file, text) in files {
-            std::fs::write(folder.join(file), text)?;
+            std::fs::write(self.path(&file), text)?;
         }
         self.waxseal(&["seal", "--in-place", &format!("apps/{namespace}")]).map(drop)
     }
@@ -250,7 +247,7 @@ fn file_of(title: &str) -> Result<String, Error> {
     Ok(format!("apps/{namespace}/{file}.yaml"))
 }
 
-/// A Secret manifest as a person writes it. Text in JSON is text in YAML.
+/// A Secret manifest as a person writes it. A JSON string is also a YAML string.
 fn manifest(namespace: &str, name: &str, values: &BTreeMap<String, String>) -> String {
     let mut text = format!(
         "---\n# {name} belongs to the team of {namespace}.\napiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  \

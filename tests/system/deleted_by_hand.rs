@@ -8,15 +8,15 @@ use std::process::Command;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use waxseal_shared::sealing_key::{KeyState, SealingKey};
 use waxseal_tests::cluster::{Cluster, Namespace};
 use waxseal_tests::installation::{self, Controller};
 use waxseal_tests::waiting;
 
-use crate::controllers::until_warned;
-use crate::key_namespace::{Keys, Seen, TYPE, new_identity, secret};
+use crate::controllers::{started_with_generation, until_warned};
+use crate::key_namespace::{Keys, Seen, new_identity, secret};
 use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, create, opaque, patch, run, with_reason};
 
@@ -25,14 +25,17 @@ use Key::{Primary, Retired, Revoked};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
-        Test::on_own_cluster("key_deletion::what_is_deleted_while_the_controller_runs", async |context, cluster| {
-            all_cases(context, cluster, Running::Yes).await
-        }),
-        Test::on_own_cluster("key_deletion::what_is_deleted_while_no_controller_runs", async |context, cluster| {
-            all_cases(context, cluster, Running::No).await
-        }),
-        Test::on_own_cluster("key_deletion::a_key_whose_identity_secret_is_being_deleted_is_replaced", finalized),
-        Test::on_own_cluster("key_deletion::an_older_identity_secret_brings_no_revoked_key_back", older),
+        Test::on_own_cluster(
+            "deleted_by_hand::deletions_while_the_controller_runs_change_no_secret_and_relax_no_key",
+            async |context, cluster| all_cases(context, cluster, Running::Yes).await,
+        ),
+        Test::on_own_cluster(
+            "deleted_by_hand::deletions_while_no_controller_runs_change_no_secret_and_relax_no_key",
+            async |context, cluster| all_cases(context, cluster, Running::No).await,
+        ),
+        Test::on_own_cluster("deleted_by_hand::a_deleted_sealing_key_is_published_again", republished),
+        Test::on_own_cluster("deleted_by_hand::a_key_whose_identity_secret_is_being_deleted_is_replaced", finalized),
+        Test::on_own_cluster("deleted_by_hand::an_older_identity_secret_brings_no_revoked_key_back", older),
     ]
 }
 
@@ -182,8 +185,26 @@ async fn all_cases(context: &Context, cluster: &Cluster, running: Running) -> Te
     Ok(())
 }
 
-/// A backup from the time before the revocation replaces the identity Secret: first while no controller runs, then the
-/// Secret is gone for a while.
+/// The SealingKey comes back with the same content, which nobody can change.
+async fn republished(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let _controller = started_with_generation(context, cluster, "republished").await?;
+    let name = keys.first().await?;
+    let before = keys.published.get(&name).await?;
+    keys.delete(&name).await?;
+    let published = async || keys.published.get_opt(&name).await.ok().flatten();
+    let after = waiting::until("the return of the SealingKey", DEADLINE, published).await?;
+    assert_ne!(before.uid(), after.uid());
+    assert_eq!(before.spec, after.spec);
+    let change = json!({"spec": {"recipient": "age1other"}});
+    let refused = keys.published.patch(&name, &PatchParams::default(), &Patch::Merge(change)).await;
+    assert!(matches!(refused, Err(kube::Error::Api(status)) if status.message.contains("never changes")));
+    Ok(())
+}
+
+/// A backup from before the revocation replaces the identity Secret twice: while no controller runs, and, while one
+/// runs, some time after the Secret was deleted.
 async fn older(context: &Context, cluster: &Cluster) -> TestResult {
     let (installation, controller) = Installation::start(context, cluster).await?;
     let seen = Seen::follow(installation.keys.published.clone()).await?;
@@ -208,14 +229,26 @@ async fn older(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// A finalizer keeps the identity Secret of the primary. A new key becomes the primary; the old one still opens.
+/// Finalizers keep the identity Secret of the primary. A copy of the Secret keeps the key Active. Without the copy, a
+/// new key becomes the primary, and the old one still opens.
 async fn finalized(context: &Context, cluster: &Cluster) -> TestResult {
     let (installation, controller) = Installation::start(context, cluster).await?;
     let (identities, key) = (&installation.keys.identities, &installation.ids[&Primary]);
     let name = Primary.secret();
+    let mut copy = identities.get(name).await?;
+    (copy.metadata.resource_version, copy.metadata.uid) = (None, None);
+    copy.metadata.name = Some("copy".to_owned());
+    identities.create(&PostParams::default(), &copy).await?;
     patch(identities, name, json!({"metadata": {"finalizers": ["example.com/hold"]}})).await?;
-    let seen = Seen::follow(installation.keys.published.clone()).await?;
     identities.delete(name, &DeleteParams::default()).await?;
+    // The controller has looked at the keys since the deletion: it has published a key that was stored later.
+    let later = installation.keys.add("later").await?;
+    installation.keys.until_published(&later, KeyState::Active).await?;
+    assert_eq!(installation.keys.published.get(key).await?.spec.state, KeyState::Active);
+    identities.delete("later", &DeleteParams::default()).await?;
+    installation.keys.until_gone(&later).await?;
+    let seen = Seen::follow(installation.keys.published.clone()).await?;
+    identities.delete("copy", &DeleteParams::default()).await?;
     installation.keys.until_published(key, KeyState::Retired).await?;
     let said = format!(
         "the identity Secret {name} is being deleted, and its finalizers keep it: the key {key} is not used for new \
@@ -223,6 +256,10 @@ async fn finalized(context: &Context, cluster: &Cluster) -> TestResult {
     );
     until_warned(&controller, &said).await?;
     Seen::assert_always_active(&seen);
+    // The controller opens the SealedSecret to make its Secret again.
+    let secrets = installation.namespace.api::<Secret>();
+    secrets.delete("primary", &DeleteParams::default()).await?;
+    waiting::until("the Secret", DEADLINE, async || secrets.get_opt("primary").await.ok().flatten()).await?;
     with_reason(&installation.namespace, "primary", "Materialised").await?;
     patch(identities, name, json!({"metadata": {"finalizers": Value::Null}})).await?;
     installation.until_published(&[Revoked, Retired], 1).await?;
@@ -260,7 +297,7 @@ impl<'a> Installation<'a> {
             installation.keys.until_durable(key.secret(), state.as_str()).await?;
         }
         with_reason(&installation.namespace, "revoked", "KeyRevoked").await?;
-        installation.identities = installation.identity_secrets().await?;
+        installation.identities = installation.keys.identity_secrets().await?;
         installation.secrets = installation.secret_versions().await?;
         assert_eq!((installation.identities.len(), installation.secrets.len()), (3, OBJECTS.len()));
         Ok((installation, controller))
@@ -271,11 +308,6 @@ impl<'a> Installation<'a> {
         // The keys are old.
         command.env_clear().env("WAXSEAL_RENEW_AFTER", "0");
         Ok(Controller::start_command(self.cluster, command, name).await?)
-    }
-
-    async fn identity_secrets(&self) -> Result<Vec<Secret>, Error> {
-        let params = ListParams::default().fields(&format!("type={TYPE}"));
-        Ok(self.keys.identities.list(&params).await?.items)
     }
 
     async fn secret_versions(&self) -> Result<BTreeMap<String, Option<String>>, Error> {
@@ -301,10 +333,10 @@ impl<'a> Installation<'a> {
             with_reason(&self.namespace, name, reason).await?;
         }
         let has_key = case.makes_key || case.published.contains(&Primary);
-        let expected = if has_key { (200, "ok") } else { (503, "AwaitingKeys") };
-        let ready = async || controller.get("/readyz").await.filter(|(code, _)| *code == expected.0);
-        let (_, body) = waiting::until(&format!("the readiness {}", expected.0), DEADLINE, ready).await?;
-        assert!(has_key || body == expected.1, "{body}");
+        let expected = if has_key { 200 } else { 503 };
+        let ready = async || controller.get("/readyz").await.filter(|(code, _)| *code == expected);
+        let (_, body) = waiting::until(&format!("the readiness {expected}"), DEADLINE, ready).await?;
+        assert!(has_key || body == "AwaitingKeys", "{body}");
         assert_eq!(self.secret_versions().await?, self.secrets);
         Ok(())
     }
@@ -328,7 +360,7 @@ impl<'a> Installation<'a> {
 
     /// Puts the identity Secrets back, while no controller runs, and removes new ones. Then everything is as it was.
     async fn restore(&mut self, name: &str) -> Result<Controller, Error> {
-        for secret in self.identity_secrets().await? {
+        for secret in self.keys.identity_secrets().await? {
             self.keys.identities.delete(&secret.name_any(), &DeleteParams::default()).await?;
         }
         for secret in &self.identities {
