@@ -250,8 +250,8 @@ impl Editor<'_> {
         let value = path[depth + 1..].iter().rev().fold(value.clone(), nest);
         let is_flow = self.is_flow(&mapping);
         match self.object.entry_span(&path[..=depth]) {
-            // A mapping without entries that has a comment between its braces is filled there, also if the mapping
-            // around it is in block style.
+            // A mapping without entries, but with a comment between its braces, gets its entry between its braces,
+            // even if the mapping around it is in block style.
             Some(entry) if is_flow || self.empty_value(&entry).is_none() => {
                 Some(vec![self.filled_in_flow(&mapping, &entry, &value)?])
             }

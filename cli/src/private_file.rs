@@ -27,7 +27,7 @@ pub(crate) fn create(path: &Path, text: &str) -> Result<(), CliError> {
     match create_nameless(&folder, path, text) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(CliError::path("make it", path, &error));
+            return Err(CliError::path("create it", path, &error));
         }
         Err(_) => create_in_place(path, text)?,
     }
@@ -53,8 +53,8 @@ fn create_nameless(_: &Path, _: &Path, _: &str) -> io::Result<()> {
 fn create_in_place(path: &Path, text: &str) -> Result<(), CliError> {
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = created.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => CliError::path("make it", &folder_of(path), &error),
-        _ => CliError::path("make it", path, &error),
+        io::ErrorKind::NotFound => CliError::path("create it", &folder_of(path), &error),
+        _ => CliError::path("create it", path, &error),
     })?;
     write(&mut file, text).map_err(|error| {
         // Ignores errors: the user needs the first error.

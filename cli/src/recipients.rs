@@ -28,8 +28,8 @@ pub(crate) const MAKE_RECOVERY_KEY: &str = "make a recovery key with `waxseal ke
 /// Selects the recipients.
 #[derive(Args)]
 pub(crate) struct RecipientArguments {
-    /// Seal to the primary and the Active recovery keys of this cluster. The nearest `.waxseal.yaml` names its keys file,
-    /// from the folder of the first input upwards. Repeatable
+    /// Seal to the primary and the Active recovery keys of this cluster. The nearest `.waxseal.yaml`, searched from the
+    /// folder of the first input upwards, names its keys file. Repeatable
     #[arg(long, value_name = "CLUSTER", value_parser = cluster_name(), help_heading = "Recipients")]
     to: Vec<String>,
     /// Seal to the primary and the Active recovery keys of this keys file, from `waxseal keys fetch` or

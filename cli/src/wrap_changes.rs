@@ -205,7 +205,7 @@ impl Rotation<'_> {
     }
 
     /// Returns the wraps for Retired keys in envelopes that have proven wraps for the primary and the Active recovery
-    /// keys of the same cluster. A key keeps its wraps if one of the keys files that have it gives it another state.
+    /// keys of the same cluster. A key keeps its wraps if any keys file lists it in another state.
     fn prunable(&self, opened: &Opened, added: &[NewWrap]) -> Vec<(EnvelopeId, KeyId)> {
         let is_proven = |id: &EnvelopeId, envelope: &Envelope, key: &KeyId| {
             let is_broken = opened.broken_wraps.iter().any(|wrap| (&wrap.envelope, &wrap.key) == (id, key));

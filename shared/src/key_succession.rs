@@ -2,8 +2,8 @@
 //! key before the successor.
 //!
 //! A controller makes its first key only if a complete look at its store shows no identity, not even a broken one
-//! ([`StoredKeys::is_empty`]), and if nothing else shows that there was a key before ([`first_key_obstacle`]). In every
-//! other case keys are missing, and a new key would open nothing.
+//! ([`StoredKeys::is_empty`]), and if nothing else shows that there was a key before ([`first_key_obstacle`]). If the
+//! store shows no identity but something else shows an earlier key, keys are missing, and a new key would open nothing.
 //!
 //! A successor follows the newest key of the cluster, and its creation time is later. So a new key becomes the primary.
 //! A store can name each successor after the key that it follows. Such a store holds at most one successor of each
@@ -70,7 +70,7 @@ pub enum FirstKeyObstacle<E> {
     SealedSecret,
     /// Keys were published, or the published keys could not be read.
     Published,
-    /// This SealedSecret could not be read, and may be sealed to a key.
+    /// This object or file could not be read. It may be a SealedSecret that is sealed to a key.
     Unread(E),
 }
 
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_behind_still_makes_a_later_key() {
+    fn a_clock_slightly_behind_makes_a_later_key_and_one_far_behind_makes_none() {
         let ahead = SignedDuration::from_secs(-120);
         let mut store = Store::of(&[(Retired, ahead)]);
         store.look();

@@ -23,8 +23,8 @@ pub(crate) const PLAN_VERSION: u32 = 1;
 pub enum Existing {
     /// Nothing.
     Absent,
-    /// A Secret or a folder that does not belong to Waxseal. Waxseal never changes it. The text says why it does not
-    /// belong to Waxseal, and what a person can do.
+    /// A Secret or a folder that does not belong to the SealedSecret. Waxseal never changes it. The text says why it
+    /// does not belong to the SealedSecret, and what a person can do.
     Foreign(String),
     /// A Secret that belongs to the SealedSecret.
     Ours(Box<ExistingSecret>),
@@ -122,7 +122,9 @@ impl Existing {
                  the Secret over to Waxseal, delete its owner with --cascade=orphan, then run: {label}"
             )),
             Controller::SealedSecret { name: owner, .. } if owner != name => Existing::Foreign(
-                "a Secret of this name exists and another SealedSecret owns it, so Waxseal does not change it"
+                "a Secret of this name exists and another SealedSecret owns it, so Waxseal does not change it. To give \
+                 the Secret to this SealedSecret, delete the other one with --cascade=orphan. Or give this \
+                 SealedSecret another name"
                     .to_owned(),
             ),
             _ if secret.labels.get(MARK_LABEL).is_none_or(|mark| mark != MARK_OWNED) => Existing::Foreign(format!(

@@ -269,7 +269,7 @@ fn encrypted_data_schema(_: &mut SchemaGenerator) -> Schema {
         },
         "x-kubernetes-validations": [rule(
             "self.all(key, key.matches('^[-._a-zA-Z0-9]{1,253}$') && key != '.' && !key.startsWith('..'))",
-            "a data key is 1 to 253 letters, digits, '-', '_' and '.', not '.' and not beginning with '..'",
+            "a data key is 1 to 253 letters, digits, '-', '_' and '.'; it is not '.' alone and does not begin with '..'",
         )],
     })
 }
@@ -307,7 +307,8 @@ fn proven_keys_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// Has no rules for the text of a wrap: before a program uses a status, it opens the object or checks each wrap.
+/// Has no rules for the text of a wrap. The controller keeps an offer only if its proof fits the DEK. `waxseal rotate`
+/// checks the form, the kind and the commitment; the controller then reports a forged wrap as `WrapBroken`.
 fn offered_wraps_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",

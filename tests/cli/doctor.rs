@@ -162,7 +162,7 @@ info: your rights are enough for `waxseal status -A`, `waxseal rotate`, `waxseal
 ok: the primary is {}, made 0s ago
 ok: the controller confirms the state of every key
 ok: every key is in a backup in its present state
-ok: there is a recovery key
+ok: there is an Active recovery key
 ok: the controller has judged every SealedSecret: 1
 ",
         folder.key_id("one")
@@ -204,7 +204,7 @@ fn each_fault_is_a_problem_with_what_to_do() {
     let mut cluster = good();
     cluster.key(0)["spec"]["state"] = json!("Retired");
     cluster.key(0)["status"]["state"] = json!("Retired");
-    cluster.has_problem(&folder, "no key is Active: nothing can be sealed: the controller makes a key by itself: see if it runs, and read in its log why it has not done so");
+    cluster.has_problem(&folder, "no key of the cluster is Active: nothing can be sealed: the controller makes a key by itself: see if it runs, and read in its log why it has not done so");
 
     let mut cluster = good();
     let id = folder.key_id("one");
@@ -214,14 +214,14 @@ fn each_fault_is_a_problem_with_what_to_do() {
     let mut cluster = good();
     cluster.key(1)["spec"]["state"] = json!("Retired");
     cluster.key(1)["status"]["state"] = json!("Retired");
-    cluster.has_problem(&folder, "there is no recovery key: without the cluster and its backups, nothing opens the SealedSecrets: name a recovery key in the controller's configuration with `--recovery-recipient`");
+    cluster.has_problem(&folder, "there is no Active recovery key: without the cluster and its backups, nothing opens what is sealed now: name a new recovery key in the controller's configuration with `--recovery-recipient`");
 
     let mut cluster = good();
     folder.generate("planted", &[]);
     let planted = list(&folder, &["planted"])["items"][0].clone();
     cluster.keys.as_mut().expect("keys")["items"].as_array_mut().expect("items").push(planted);
     let id = folder.key_id("planted");
-    cluster.has_problem(&folder, &format!("the controller does not account for the SealingKey {id} (Cluster, Active): seal nothing to it: somebody may have planted it. A controller that runs confirms or deletes it within seconds: see if it runs"));
+    cluster.has_problem(&folder, &format!("the controller does not confirm that the SealingKey {id} (Cluster, Active) is its own: seal nothing to it: somebody may have planted it. A controller that runs confirms or deletes it within seconds: see if it runs"));
 
     let mut cluster = good();
     cluster.objects = Some(vec![object("db", 1), object("new", -1)]);

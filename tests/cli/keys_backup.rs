@@ -79,7 +79,7 @@ pub(crate) fn run(folder: &Folder, arguments: &[&str], writes: &[&str]) -> (Opti
     (status.code(), stderr)
 }
 
-/// Writes `keys.age` with any text in it, as everybody can who knows the recovery key.
+/// Writes `keys.age` with any text in it, as everybody can who knows the recipient of the recovery key.
 fn forge(folder: &Folder, text: &str) {
     let recipient = Recipient::parse(&folder.recipient("recovery")).expect("a recipient");
     let file = EncryptedFile::seal(text.as_bytes(), &[recipient], &mut randomness::system()).expect("a hybrid key");

@@ -141,7 +141,7 @@ fn a_key_that_nothing_needs_is_deleted_with_the_uid_of_its_secret() {
 }
 
 #[test]
-fn files_and_branches_that_need_the_key_are_listed_and_their_number_is_wanted() {
+fn files_and_branches_that_need_the_key_are_listed_and_only_their_exact_number_overrides() {
     let folder = folder();
     folder.write("apps/db.yaml", seal(&folder, "db", &["cluster"]));
     commit(&folder);

@@ -12,7 +12,8 @@ use crate::folder::{Folder, Run, program};
 use crate::terminal::with_answers;
 
 const NEXT: &str = "the holder of the private key can still read what was sealed to it, also in Git's history: change \
-                    these values, run `waxseal keys fetch` in every other repository, and seal the new values\n";
+                    these values, run `waxseal keys fetch` here and in every other repository, and seal the new \
+                    values\n";
 
 /// What `revoke` says without keys files.
 fn no_file(id: &str) -> String {
@@ -169,7 +170,7 @@ hint: the request stays: the controller's log says why it is not carried out
 }
 
 #[test]
-fn a_key_that_is_as_strict_already_needs_no_consent() {
+fn a_key_in_this_state_or_a_stricter_one_needs_no_consent() {
     let folder = folder();
     let id = folder.key_id("cluster");
     let revoked = [key(&folder, "cluster", "Revoked", "Revoked"), key(&folder, "newer", "Active", "Active")];

@@ -492,7 +492,7 @@ fn hostile_names_are_escaped() {
 }
 
 #[test]
-fn a_tree_that_holds_itself_many_times_ends_with_an_error() {
+fn a_tree_that_repeats_its_subtrees_ends_with_an_error() {
     let folder = work_tree();
     folder.write("seed", "x");
     let mut object = format!("100644 blob {}\tx\n", folder.git(&["hash-object", "-w", "seed"]));

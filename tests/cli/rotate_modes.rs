@@ -71,7 +71,7 @@ fn values_for_different_clusters_are_not_resealed() {
 }
 
 #[test]
-fn resealing_folds_envelopes_and_keeps_every_value() {
+fn resealing_merges_all_envelopes_into_one_and_keeps_every_value() {
     let folder = behind();
     let set = folder.waxseal(&["set", "db.yaml", "B", "--keys", "before.yaml"]).stdin("another long value");
     set.writes(&["db.yaml"]).warns("set B in shop/db\n");
@@ -191,7 +191,7 @@ fn wraps_for_retired_keys_are_pruned_where_the_others_are_proven() {
 }
 
 #[test]
-fn a_key_that_another_cluster_uses_or_revoked_is_not_pruned() {
+fn wraps_for_a_key_that_another_cluster_uses_or_has_revoked_stay() {
     let folder = rotated();
     folder.generate("staging", &[]);
     folder.generate("shared", &["--recovery"]);

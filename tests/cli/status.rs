@@ -3,8 +3,9 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -410,4 +411,28 @@ fn a_watch_that_is_refused_is_an_error() {
     let stderr = "error: context test: the API server does not let you watch SealedSecrets in default (403)\n\
                   hint: ask for a Role with the verb watch on sealedsecrets.waxseal.dev in default\n";
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(5)));
+}
+
+#[test]
+fn a_server_whose_versions_always_expire_is_asked_once_a_second() {
+    let folder = Folder::new();
+    let lists: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let seen = Arc::clone(&lists);
+    point_at(
+        &folder,
+        serve_with(move |stream| match request_line(&stream).contains("watch=true") {
+            true => respond(stream, "410 Gone", &failure(410).to_string()),
+            false => {
+                let mut seen = seen.lock().expect("no panic");
+                seen.push(Instant::now());
+                let name = format!("object-{}", seen.len());
+                respond(stream, "200 OK", &sealed_secrets(&[object(&name, status(2, &[ready()]))]).to_string());
+            }
+        }),
+    );
+    // The head, the object of the first list, and two lines for each later list: a deletion and an addition.
+    watched(&folder, &["--watch"], 6);
+    let lists = lists.lock().expect("no panic");
+    let pauses: Vec<_> = lists.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.len() >= 2 && pauses.iter().all(|pause| *pause >= Duration::from_millis(900)), "{pauses:?}");
 }

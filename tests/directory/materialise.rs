@@ -45,7 +45,7 @@ fn every_fixture_comes_out_byte_for_byte() {
 }
 
 #[test]
-fn everything_is_private_to_its_owner() {
+fn everything_but_the_public_keys_is_private_to_its_owner() {
     let machine = Machine::with_key();
     machine.seal(&secret("db", "hunter2hunter2"), "db.yaml");
     machine.once().succeeds();
@@ -95,7 +95,7 @@ fn type_and_metadata_of_the_secret_lie_beside_its_data() {
 }
 
 #[test]
-fn a_broken_wrap_is_reported_once_and_as_long_as_it_is_there() {
+fn a_broken_wrap_is_logged_once_and_shown_in_the_status_while_it_is_there() {
     let machine = Machine::new();
     let generate = || Identity::generate(KeyKind::Hybrid, &mut randomness::system());
     let (own, recovery) = (generate(), generate());
@@ -137,7 +137,7 @@ fn a_running_controller_follows_every_change() {
     controller.wait_for_value("shop/db/password", "one");
     machine.seal(&secret("db", "two").replace("password", "other"), "db.yaml");
     controller.wait_for_value("shop/db/other", "two");
-    // The old data key's link goes after the new one's is there.
+    // The controller removes the link of the old data key only after it has made the new link.
     controller.wait_until("the end of the old data key", || {
         names(&machine.secret("shop/db")).iter().filter(|name| !name.starts_with("..")).eq(["other"])
     });
@@ -163,7 +163,7 @@ fn a_mount_of_the_kubelet_is_followed() {
 }
 
 #[test]
-fn a_secret_goes_with_its_sealed_secret_and_its_namespace_with_the_last() {
+fn a_secret_goes_with_its_sealed_secret_and_its_neighbour_stays() {
     let machine = Machine::with_key();
     machine.seal(&secret("db", "one"), "db.yaml");
     machine.seal(&secret("web", "two"), "web.yaml");
@@ -385,7 +385,7 @@ fn a_crash_in_the_middle_of_a_write_leaves_the_old_secret_or_the_new() {
     for version in versions.iter().cycle().skip(1).take(24) {
         let before = fs::read_link(machine.secret("shop/db/..data")).ok();
         machine.write_manifest("db.yaml", version);
-        // The kill comes at another moment of the write each time, for the write takes its own.
+        // Each kill hits another moment of the write, because the writes differ in speed.
         controller.wait_until("a write", || is_writing(&machine, before.as_deref()));
         controller.stop(Signal::KILL);
         let values = machine.values("shop/db");

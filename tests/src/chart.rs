@@ -1,4 +1,5 @@
-//! The generated files of `deploy/chart`: copies from `deploy/kustomize`, and the values in its README.
+//! The generated files of `deploy/chart`: the definitions, a copy of the admission policy, and the README with the
+//! table of values.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};

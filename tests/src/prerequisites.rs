@@ -43,7 +43,8 @@ pub fn check() -> Result<(), Error> {
     Ok(environment.check()?)
 }
 
-/// Like [`check`], and also fails without the other projects' programs that the tests run in addition to a cluster.
+/// Like [`check`], and also fails without what only the tests need: programs of other projects, and what the image is
+/// built and run with.
 pub fn check_for_tests() -> Result<(), Error> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let environment = Environment::probe(&path, target_folder::find()?, &assets::to_build_for_tests()?);
@@ -63,9 +64,9 @@ struct Environment {
     /// The programs that must be built with Go; empty if all are in the cache.
     to_build: Vec<String>,
     go_needed: Version,
-    /// `None` if the tests do not need them.
+    /// `None` if only a cluster is needed, as for the demo and the benchmarks.
     peers: Option<Peers>,
-    /// `None` if the tests do not need them.
+    /// `None` if only a cluster is needed, as for the demo and the benchmarks.
     image: Option<ImageNeeds>,
 }
 
@@ -152,7 +153,7 @@ impl Environment {
 
 /// Everything that is missing, with the commands that install it, in several lines.
 #[derive(Debug, thiserror::Error)]
-#[error("the tests cannot run, this machine lacks{0}")]
+#[error("this machine lacks{0}")]
 pub struct Missing(String);
 
 /// A version of Go, Node.js or Python without its suffix: `1.26rc1` counts as `1.26.0`.
@@ -256,7 +257,7 @@ mod tests {
         let environment = Environment { c_toolchain: false, ..complete() };
         assert_eq!(
             message(&environment),
-            "the tests cannot run, this machine lacks
+            "this machine lacks
   a C compiler and a linker: `cc` does not link an empty program
     Debian, Ubuntu: sudo apt-get install build-essential
     elsewhere:      install gcc or clang so that PATH has `cc`"
@@ -268,7 +269,7 @@ mod tests {
         let environment = Environment { git: false, ..complete() };
         assert_eq!(
             message(&environment),
-            "the tests cannot run, this machine lacks
+            "this machine lacks
   git: PATH has none that runs
     Debian, Ubuntu: sudo apt-get install git
     elsewhere:      https://git-scm.com/downloads"
@@ -289,7 +290,7 @@ mod tests {
 
     fn go_message(found: &str) -> String {
         format!(
-            "the tests cannot run, this machine lacks
+            "this machine lacks
   Go 1.26.0 or newer, to build etcd v3.6.16, age and age-keygen and age-plugin-batchpass v1.3.2: {found}
     Debian, Ubuntu: sudo apt-get install golang-go (`apt-cache policy golang-go` says how new)
     elsewhere:      curl -fsSL https://go.dev/dl/go1.26.0.{}-{}.tar.gz | sudo tar -xz -C /usr/local
@@ -304,7 +305,7 @@ mod tests {
         let environment = Environment { free_disk: 5 * GIB + GIB / 2, ..complete() };
         assert_eq!(
             message(&environment),
-            "the tests cannot run, this machine lacks
+            "this machine lacks
   6 GiB of free disk: the file system of /project/target has 5.5 GiB
     everywhere:     cargo clean
                     or export CARGO_TARGET_DIR=(a folder on a larger disk)"
@@ -364,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn each_program_that_is_hidden_is_missed_and_no_other() {
+    fn each_hidden_program_is_reported_as_missing() {
         let programs = ["cc", "git", "go", "openssl", "node", "npm", "python3"];
         for hidden in programs {
             let folder = tempfile::tempdir().expect("a folder");

@@ -127,7 +127,7 @@ async fn changes(context: &Context, cluster: &Cluster) -> TestResult {
     let anew = until_event(cluster, "PublishedAnew", about_key(&added)).await?;
     assert_eq!(anew.type_.as_deref(), Some("Warning"));
     keys.until_published(&added, KeyState::Revoked).await?;
-    // The controller has confirmed the state again: the SealingKey is its own.
+    // Waits until the controller has confirmed the state: only then does it count the SealingKey as its own.
     let confirmed = async || keys.published.get_opt(&added).await.ok()??.status?.state;
     waiting::until("the status", DEADLINE, confirmed).await?;
     keys.identities.delete("added", &DeleteParams::default()).await?;

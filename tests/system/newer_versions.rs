@@ -11,13 +11,14 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::{installation, waiting};
 
 use crate::controllers::{started, until_warned};
-use crate::key_namespace::{Keys, MADE, new_identity, secret};
+use crate::key_namespace::{Keys, MADE, new_identity, sealing_key, secret};
 use crate::registration::{Context, Test, TestResult};
 use crate::sealing::{DEADLINE, condition, create, patch, sealed, with_reason};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::on_own_cluster("newer_versions::an_unknown_state_of_a_key_stays_and_is_named", state),
+        Test::on_own_cluster("newer_versions::an_unknown_state_of_identity_and_sealing_key_stays", state_of_both),
         Test::on_own_cluster("newer_versions::a_sealing_key_with_an_unknown_field_is_read", field_of_key),
         Test::on_own_cluster("newer_versions::an_object_with_an_unknown_field_is_named_and_its_secret_stays", field),
     ]
@@ -64,6 +65,35 @@ async fn state(context: &Context, cluster: &Cluster) -> TestResult {
                    update Waxseal, if a newer version wrote it";
     until_warned(&controller, warning).await?;
     assert_eq!(keys.durable("frozen").await.as_deref(), Some("Frozen"));
+    Ok(())
+}
+
+/// After a downgrade, both the identity Secret and the SealingKey of a key have a state that the controller does not
+/// know. Both stay. A planted SealingKey is deleted meanwhile.
+async fn state_of_both(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let key = keys.add("held").await?;
+    let _controller = started(context, cluster, "both").await?;
+    keys.until_published(&key, KeyState::Active).await?;
+    change_schema(cluster, "sealingkeys.waxseal.dev", |fields| {
+        fields["state"]["enum"] = json!(["Active", "Retired", "Revoked", "Frozen"]);
+    })
+    .await?;
+    let identity = new_identity();
+    let mut frozen = secret("frozen", &identity, MADE);
+    frozen.string_data = Some([("state".to_owned(), "Frozen".to_owned())].into());
+    keys.identities.create(&PostParams::default(), &frozen).await?;
+    let published = published(cluster);
+    let mut object = serde_json::to_value(sealing_key(&identity, KeyState::Retired))?;
+    object["spec"]["state"] = json!("Frozen");
+    let object: DynamicObject = serde_json::from_value(object)?;
+    let create = async || published.create(&PostParams::default(), &object).await.ok();
+    let made = waiting::until("the new state", DEADLINE, create).await?;
+    let planted = sealing_key(&new_identity(), KeyState::Active);
+    keys.published.create(&PostParams::default(), &planted).await?;
+    keys.until_gone(&planted.name_any()).await?;
+    assert_eq!(published.get(&object.name_any()).await?.uid(), made.uid());
     Ok(())
 }
 

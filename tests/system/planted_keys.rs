@@ -20,7 +20,7 @@ use crate::keys::refuse;
 use crate::registration::{Context, Test, TestResult};
 use crate::sealing::{DEADLINE, patch};
 
-/// Enough for a look at all keys to take a good part of the time between two looks.
+/// So many that one look takes much of the time between two looks.
 const NEW_KEYS: usize = 100;
 
 pub(crate) fn tests() -> Vec<Test> {

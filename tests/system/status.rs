@@ -195,7 +195,7 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
         "ok: the Deployment waxseal-controller in waxseal-system has an available Pod\n",
         "ok: the controller confirms the state of every key\n",
         "ok: every key is in a backup in its present state\n",
-        "ok: there is a recovery key\n",
+        "ok: there is an Active recovery key\n",
         "ok: the controller has judged every SealedSecret: 1\n",
     ] {
         assert!(good.contains(expected), "{expected:?} is not in\n{good}");
@@ -215,7 +215,8 @@ async fn doctor(context: &Context, cluster: &Cluster) -> TestResult {
     crate::sealing::patch(&Api::<SealedSecret>::namespaced(cluster.client(), namespace.name()), "db", patched).await?;
     let (code, report, said) = run()?;
     let id = planted.metadata.name.ok_or("no name")?;
-    assert!(problem(&report, &format!("the controller does not account for the SealingKey {id} (Cluster, Active)")));
+    let unconfirmed = format!("the controller does not confirm that the SealingKey {id} (Cluster, Active) is its own");
+    assert!(problem(&report, &unconfirmed), "{report}");
     let unjudged = format!("the controller has not judged 1 of 1 SealedSecret, such as {}/db: ", namespace.name());
     assert!(problem(&report, &unjudged), "{report}");
     assert!(problem(&report, "the Deployment waxseal-controller in waxseal-system has no available Pod"), "{report}");

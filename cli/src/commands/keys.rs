@@ -13,7 +13,7 @@ mod restore;
 mod retire;
 mod revoke;
 mod rotate;
-mod target;
+mod target_file;
 mod usage;
 
 use clap::Subcommand;

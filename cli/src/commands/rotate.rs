@@ -71,15 +71,16 @@ pub(crate) struct RotateArguments {
     passphrase: PassphraseArguments,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// Only compare: write nothing, and exit with 4 if a SealedSecret is not up to date
+    /// Only compare the files with the keys files, without a cluster: write nothing, and exit with 4 if a SealedSecret
+    /// is not up to date
     #[arg(long, conflicts_with_all = ["identity", "offers"])]
     check: bool,
     /// Also replace wraps whose proof fails. Everybody who can edit the file can add such a wrap: use this only if the
     /// values are meant for every cluster whose wrap is broken
     #[arg(long)]
     replace_broken: bool,
-    /// Also remove wraps for Retired keys, where the wraps for the keys that replace them are proven. Wraps for Revoked
-    /// keys stay: they show what was exposed
+    /// Also remove the wraps for Retired keys from each envelope that has intact wraps for the primary and the Active
+    /// recovery keys. Wraps for Revoked keys stay: they show what was exposed
     #[arg(long, conflicts_with_all = ["replace_broken", "reseal"])]
     prune: bool,
     /// Seal every value again, under a new DEK. Removes the wraps for Revoked keys; what history holds stays readable
@@ -174,8 +175,8 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
 }
 
 impl RotateArguments {
-    /// Returns the keys of all clusters that the SealedSecrets may be for: those of `--keys`, or else those that
-    /// `.waxseal.yaml` names near the first path. The clusters of `--to` are targets.
+    /// Returns the keys of all clusters that the SealedSecrets may be for: those of `--keys`, or else those of the
+    /// `.waxseal.yaml` nearest to the first path. The clusters of `--to` are targets.
     fn clusters(&self) -> Result<Vec<ClusterKeys>, CliError> {
         let first = self.paths.first().map_or(Input::Stdin, |path| Input::named(path));
         let mut known = Clusters::new();
@@ -269,10 +270,9 @@ impl RotateArguments {
         if !changes.is_empty()
             && let Some(file) = input.file()
         {
-            let placed = |error: CliError| error.at(input.place());
             let new = lossless_edit::apply(&input.place(), &text, &changes)?;
             let destination = Destination::of_regular_file(file)?;
-            destination.write_over(&text, &new, folders).map_err(placed)?;
+            destination.write_over(&text, &new, folders).map_err(|error| error.at(input.place()))?;
             outcome.changed = changes.len();
             outcome.sealed_to = sealed_to;
         }

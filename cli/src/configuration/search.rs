@@ -81,8 +81,8 @@ pub(crate) fn read_confined(path: &Path, confines: &Confines<'_>, limit: usize) 
     String::from_utf8(bytes).map_err(|_| CliError::refused("not UTF-8"))
 }
 
-/// The error for a path that cannot be resolved. The place that the caller adds is the whole path, so if a folder of
-/// the path is a file, the text names that file.
+/// The error for a path that cannot be resolved. The place that the caller adds is the whole path, so if there is a
+/// file where the path needs a folder, the text names that file.
 fn unresolved(path: &Path, error: &io::Error) -> CliError {
     let is_file = |part: &&Path| part.metadata().is_ok_and(|metadata| !metadata.is_dir());
     match path.ancestors().find(is_file).and_then(Path::file_name) {

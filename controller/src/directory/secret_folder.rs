@@ -61,7 +61,7 @@ impl SecretFolder {
                 Ok(metadata) if metadata.is_dir() => {}
                 Ok(_) => {
                     let path = visible_path(path);
-                    return Ok(Existing::Foreign(format!("{path} is not a folder; it stays as it is")));
+                    return Ok(Existing::Foreign(format!("{path} is not a folder and stays as it is: move it away")));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Existing::Absent),
                 Err(error) => return Err(failed_to("look at", path)(error)),
@@ -219,7 +219,7 @@ fn is_of_waxseal(entry: &DirEntry) -> bool {
         || fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(CURRENT))
 }
 
-/// Removes what a crash left unfinished, which may be plain text, and lists the Secrets that belong to Waxseal.
+/// Removes what a crash left unfinished, which may hold unsealed values, and lists the Secrets that belong to Waxseal.
 pub(super) fn sweep_and_list(secrets: &Path, problems: &mut Problems) -> Vec<SecretFolder> {
     problems.ok_or_note(durable_file::remove_unfinished(secrets).map_err(failed_to("clean", secrets)));
     let mut found = Vec::new();

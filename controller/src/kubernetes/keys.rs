@@ -32,7 +32,7 @@ use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
 use self::key_error::KeyError;
 use self::key_status::{KeyStatus, StoredIdentity};
 use self::object_counts::ObjectCounts;
-use self::publication::{KnownKeys, Publication, Requests};
+use self::publication::{KnownKeys, PresentSealingKeys, Publication};
 use super::lists::{self, Extent, Selection};
 use super::metrics::Metrics;
 use super::objects::Objects;
@@ -149,19 +149,19 @@ impl KeySource {
 
     async fn try_look(&mut self, sender: &watch::Sender<Keys>, problems: &mut KeyProblems) -> Result<(), KeyError> {
         let now = Timestamp::now();
-        let (mut stored, requests) = self.keys_and_successor(now, problems).await?;
+        let (mut stored, present) = self.keys_and_successor(now, problems).await?;
         let broken_count = stored.broken.len();
         let identities = identities::by_key(&stored);
         self.show_in_metrics(broken_count, &identities);
         problems.obstacles.extend(stored.broken.iter().cloned());
         problems.obstacles.extend(stored.held.iter().filter_map(|(_, version)| version.deletion_warning()));
-        let succession = self.succession(&stored, &requests, now);
+        let succession = self.succession(&stored, &present, now);
         self.next_renewal = succession.next_renewal();
         let unwritten = self.write_states(&mut stored, &succession, problems).await;
         let held = stored.into_keys();
-        let requested_recovery = self.publication.recovery_requests(&self.recovery).await?;
-        let present = |recipient: &Recipient| requested_recovery.published(recipient);
-        let (recovery, held_here) = self.recovery.to_publish(&held, present, now);
+        let present_recovery = self.publication.present_recovery(&self.recovery).await?;
+        let published = |recipient: &Recipient| present_recovery.published(recipient);
+        let (recovery, held_here) = self.recovery.to_publish(&held, published, now);
         problems.failures.extend(held_here.into_iter().map(KeyError::RecoveryKeyHeld));
         let keys = Keys::of(KeyRing::new(held).with_recovery_keys(recovery.clone()));
         let is_ready = matches!(*sender.borrow(), Keys::Held(_));
@@ -171,9 +171,9 @@ impl KeySource {
         }
         // Publishes the SealingKeys before the controller becomes ready: people fetch them as soon as it is ready.
         let own: Vec<_> = keys.held().iter().map(|key| self.own_status(key, &identities, &unwritten)).collect();
-        problems.failures.extend(self.publication.publish(own, &requests).await);
+        problems.failures.extend(self.publication.publish(own, &present).await);
         let of_recovery: Vec<_> = recovery.iter().map(|key| self.recovery_status(key)).collect();
-        problems.failures.extend(self.publication.publish(of_recovery, &requested_recovery).await);
+        problems.failures.extend(self.publication.publish(of_recovery, &present_recovery).await);
         give_to_reconcilers(sender, &keys);
         let known_keys = KnownKeys { held: keys.held(), recovery: &recovery, broken: broken_count };
         problems.failures.extend(self.publication.remove_unaccounted(&known_keys, &mut self.identities).await);
@@ -222,20 +222,20 @@ impl KeySource {
         self.metrics.set_backups(backups.collect());
     }
 
-    /// Returns the identities, and what their SealingKeys request. Makes the successor that is due and reads everything
-    /// again ([`waxseal_shared::key_succession`]).
+    /// Returns the identities and their SealingKeys. Makes the successor that is due and reads everything again
+    /// ([`waxseal_shared::key_succession`]).
     async fn keys_and_successor(
         &mut self,
         now: Timestamp,
         problems: &mut KeyProblems,
-    ) -> Result<(StoredKeys<IdentityVersion>, Requests), KeyError> {
-        let (stored, requests) = self.read_keys(now, problems).await?;
-        let successor = match self.succession(&stored, &requests, now).due() {
+    ) -> Result<(StoredKeys<IdentityVersion>, PresentSealingKeys), KeyError> {
+        let (stored, present) = self.read_keys(now, problems).await?;
+        let successor = match self.succession(&stored, &present, now).due() {
             Ok(Some(successor)) => successor,
-            Ok(None) => return Ok((stored, requests)),
+            Ok(None) => return Ok((stored, present)),
             Err(obstacle) => {
                 problems.obstacles.push(obstacle.to_string());
-                return Ok((stored, requests));
+                return Ok((stored, present));
             }
         };
         match self.identities.create_successor(&successor).await {
@@ -243,16 +243,16 @@ impl KeySource {
             Err(error) => {
                 // Returns the keys all the same: a requested revocation must not wait for the successor.
                 problems.failures.push(error);
-                return Ok((stored, requests));
+                return Ok((stored, present));
             }
         }
         let stored = self.identities.read(now).await?;
-        let requests = self.publication.requests(&stored).await?;
-        let due = self.succession(&stored, &requests, now).due();
+        let present = self.publication.present(&stored).await?;
+        let due = self.succession(&stored, &present, now).due();
         if due.is_ok_and(|due| due.is_some_and(|due| due.of == successor.of)) {
             problems.failures.push(KeyError::SuccessorNameTaken { of: successor.of });
         }
-        Ok((stored, requests))
+        Ok((stored, present))
     }
 
     /// Reads the identities, or makes the first one, and then reads their SealingKeys. Reads both again if a SealingKey is
@@ -263,19 +263,24 @@ impl KeySource {
         &mut self,
         now: Timestamp,
         problems: &mut KeyProblems,
-    ) -> Result<(StoredKeys<IdentityVersion>, Requests), KeyError> {
+    ) -> Result<(StoredKeys<IdentityVersion>, PresentSealingKeys), KeyError> {
         let stored = self.identities_or_first(now, problems).await?;
-        let requests = self.publication.requests(&stored).await?;
-        if requests.include_all(&stored) {
-            return Ok((stored, requests));
+        let present = self.publication.present(&stored).await?;
+        if present.include_all(&stored) {
+            return Ok((stored, present));
         }
         let stored = self.identities.read(now).await?;
-        let requests = self.publication.requests(&stored).await?;
-        Ok((stored, requests))
+        let present = self.publication.present(&stored).await?;
+        Ok((stored, present))
     }
 
-    fn succession(&self, stored: &StoredKeys<IdentityVersion>, requests: &Requests, now: Timestamp) -> Succession {
-        Succession::new(stored, &self.strictest, |key| requests.state(key), self.generation, now)
+    fn succession(
+        &self,
+        stored: &StoredKeys<IdentityVersion>,
+        present: &PresentSealingKeys,
+        now: Timestamp,
+    ) -> Succession {
+        Succession::new(stored, &self.strictest, |key| present.state(key), self.generation, now)
     }
 
     /// The time until the next renewal; zero if the renewal has become due since the last look.

@@ -16,7 +16,8 @@ use waxseal_shared::plan::{Controller, DesiredSecret, ExistingSecret};
 use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::secret::{DEFAULT_TYPE, SecretBytes, SecretData};
 
-/// An apply with this resourceVersion creates the Secret, and conflicts if the Secret exists.
+/// An apply with this resourceVersion creates the Secret, and conflicts if the Secret exists: no object ever has the
+/// version 1, because the first write to etcd gets the revision 2.
 pub(super) const CREATE_ONLY: &str = "1";
 
 /// The body of an apply. Its `Debug` shows no value.

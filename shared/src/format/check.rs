@@ -102,7 +102,7 @@ checks! {
     /// FORMAT.md §6.6: the envelope was sealed for this place.
     BoundTo = "bound-to" gives Moved: "sealed for {}",
     /// FORMAT.md §6.7: the data key is canonical.
-    DataKey = "data-key" gives Malformed: "a data key must be 1 to 253 letters, digits, '-', '_' and '.', not '.' and not beginning with '..'",
+    DataKey = "data-key" gives Malformed: "a data key must be 1 to 253 letters, digits, '-', '_' and '.'; it must not be '.' alone or begin with '..'",
     /// FORMAT.md §6.7: the token is of version 1.
     TokenVersion = "token-version" gives Malformed: "not a sealed value that this version knows: expected \"wax1.ENVELOPE.…\"",
     /// FORMAT.md §6.7: the token has its three parts.

@@ -262,7 +262,7 @@ mod tests {
         [age_file.to_vec(), armour.finish().expect("memory")]
     }
 
-    /// The library alone would take hours for each of these.
+    /// For a header of many lines, the library alone needs time that grows with the square of their number.
     #[test]
     fn a_long_header_is_refused_in_linear_time() {
         let grease = "-> a b\n\n".repeat(100_000);

@@ -9,9 +9,10 @@ pub(super) enum Reading {
     Null,
     /// The same boolean to all of them.
     Boolean(bool),
-    /// A number that JSON can write too.
+    /// A number in the grammar of JSON. To YAML 1.1, some of these are strings (`1e3`).
     Number,
-    /// Not the same to all of them (`yes`, `0777`), or a number that JSON does not write like this (`+1`, `.inf`).
+    /// Any other scalar that is not the same to all of them (`yes`, `0777`), or a number that JSON does not write like
+    /// this (`+1`, `.inf`).
     Disputed,
 }
 

@@ -262,7 +262,7 @@ fn moving_an_object_is_seen_before_any_key_is_used() {
 }
 
 #[test]
-fn an_edit_behind_a_correct_bound_to_is_unreadable_and_names_the_data_key() {
+fn a_moved_value_is_unreadable_even_if_bound_to_fits_and_its_data_key_is_named() {
     let ring = ring();
     let mut swapped = sealed(&ring);
     let token = swapped.spec.encrypted_data["PASSWORD"].clone();
@@ -317,7 +317,12 @@ fn malformed_and_forbidden_objects_are_left() {
     let type_ = Some("kubernetes.io/service-account-token".to_owned());
     forbidden.spec.template = Some(Template { type_, ..Template::default() });
     assert_not_written(plan(&forbidden, held(&ring), None), Reason::TypeForbidden);
-    let message = assert_not_written(plan(&sealed(&ring), held(&Arc::default()), None), Reason::KeyMissing);
+}
+
+#[test]
+fn an_object_for_an_unknown_key_says_how_to_go_on() {
+    let object = sealed(&ring());
+    let message = assert_not_written(plan(&object, held(&Arc::default()), None), Reason::KeyMissing);
     let remedy = "; seal the values again for this cluster, or add a wrap for its key: waxseal rotate PATH --to \
                   CLUSTER --identity FILE, where PATH is the sealed file and FILE the identity file of a recovery key";
     assert!(message.ends_with(remedy), "{message}");

@@ -14,7 +14,8 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// 1 January 1980. Some programs warn of files from 1970.
 const TIME: u64 = 315_532_800;
 
-/// Returns a `tar.gz` with the programs, the licence and the README. Owner, mode and time of the files do not count.
+/// Returns a `tar.gz` with the programs, the licence and the README. It takes no owner, mode or time from the files, so
+/// the same contents give the same bytes.
 pub(super) fn make(target: &Target, programs: &Path) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::Archive { triple: target.triple, source };
     let mut archive = Builder::new(GzEncoder::new(Vec::new(), Compression::default()));

@@ -2,7 +2,8 @@
 //!
 //! Its components are the packages that Cargo compiles for the program on any [target](super::TARGETS), also those that
 //! only run during the build: macros, build scripts, and what these need. `cargo metadata` would name more, because it
-//! unites the features that all packages of the workspace ask for. The crate `cyclonedx-bom` ends at CycloneDX 1.5.
+//! unites the features that all packages of the workspace ask for. The crate `cyclonedx-bom` is not used, because it
+//! writes CycloneDX only up to 1.5.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -14,7 +15,8 @@ use super::{Error, REPOSITORY, TARGETS, VERSION};
 use crate::lock_file::{self, Locked};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// Package and licence, after the depth and before the mark of a package that was printed before.
+/// Package and licence. Cargo writes the depth before them, and ` (*)` after them for a package that it has printed
+/// already.
 const FORMAT: &str = "|{p}|{l}|";
 
 pub(super) fn text(program: &str) -> Result<String, Error> {

@@ -44,7 +44,7 @@ pub(super) fn check(
     check_recovery(&keys, findings);
 }
 
-/// Reads a SealingKey, and keeps it if the controller accounts for it.
+/// Reads a SealingKey, and keeps it if the controller confirms that it is its own.
 fn known(object: &SealingKey, findings: &mut Findings) -> Option<Known> {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let key = match PublishedKey::decode(object) {
@@ -63,7 +63,7 @@ fn known(object: &SealingKey, findings: &mut Findings) -> Option<Known> {
     let has_identity = key.role == KeyRole::Recovery || status.identity_secret.is_some();
     if status.state.is_none() || !has_identity {
         let (role, state) = (key.role.as_str(), key.state.as_str());
-        let text = format!("the controller does not account for the SealingKey {name} ({role}, {state})");
+        let text = format!("the controller does not confirm that the SealingKey {name} ({role}, {state}) is its own");
         let remedy = "seal nothing to it: somebody may have planted it. A controller that runs confirms or deletes it \
                       within seconds: see if it runs";
         findings.problem(text, remedy);
@@ -75,7 +75,7 @@ fn known(object: &SealingKey, findings: &mut Findings) -> Option<Known> {
 fn check_primary(keys: &[Known], renew_after: Option<RenewalPeriod>, now: Timestamp, findings: &mut Findings) {
     let Some(primary) = primary(keys.iter().map(|known| &known.key)) else {
         let remedy = "the controller makes a key by itself: see if it runs, and read in its log why it has not done so";
-        return findings.problem("no key is Active: nothing can be sealed", remedy);
+        return findings.problem("no key of the cluster is Active: nothing can be sealed", remedy);
     };
     if let Err(error) = check_creation_time(primary.created_at, now) {
         let text = format!("the primary {}: {error}", primary.recipient.key_id());
@@ -123,9 +123,9 @@ fn check_recovery(keys: &[Known], findings: &mut Findings) {
     let is_usable = |known: &&Known| known.key.role == KeyRole::Recovery && known.key.state == KeyState::Active;
     match keys.iter().filter(is_usable).count() {
         0 => findings.problem(
-            "there is no recovery key: without the cluster and its backups, nothing opens the SealedSecrets",
-            "name a recovery key in the controller's configuration with `--recovery-recipient`",
+            "there is no Active recovery key: without the cluster and its backups, nothing opens what is sealed now",
+            "name a new recovery key in the controller's configuration with `--recovery-recipient`",
         ),
-        _ => findings.ok("there is a recovery key"),
+        _ => findings.ok("there is an Active recovery key"),
     }
 }

@@ -31,7 +31,8 @@ Examples:
 ///
 /// Reads the identities with your own rights: in a cluster, the Secrets of the type `waxseal.dev/sealing-key`. The file
 /// is one age file, which `age -d -i recovery.key` opens too; `waxseal keys restore` puts the keys back. When the file
-/// is on the disk, the time of the backup is recorded: on each identity Secret, or in `last-backup.yaml` of the folder.
+/// is on the disk, the time of the backup is recorded: on each identity Secret, or with `--keys-dir` in
+/// `last-backup.yaml` of that folder.
 ///
 /// Recovery keys come from keys files that were reviewed and committed, and never from the cluster: a user who creates a
 /// SealingKey there must not be able to read the backup.

@@ -6,7 +6,7 @@ use waxseal_shared::names::{KeyId, Namespace};
 use waxseal_shared::sealing_key::PublishedKey;
 
 use super::changes::{ChangeKind, Contradiction, Fetched, KeyChange, NewPrimary};
-use super::target::KeysTarget;
+use super::target_file::KeysTarget;
 use crate::cluster::{self, ClusterArguments};
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{cluster_name, file_name};
@@ -27,15 +27,16 @@ Examples:
 ///
 /// Shows each key that changes, with its fingerprint. Before it adds a key or takes a less strict state, it asks for a
 /// `yes` at the terminal, unless `--accept` names the fingerprint. It also asks before an Active key that the cluster
-/// does not publish any more becomes Retired. No key leaves the file: wraps for it show that a value is for this
-/// cluster. The same keys always give the same bytes.
+/// does not publish any more becomes Retired. Never removes a key from the file: the wraps for a listed key show that
+/// a value is for this cluster. The same keys always give the same bytes.
 ///
 /// `.waxseal.yaml` says where the keys file of CLUSTER is. It holds no context, because contexts differ from person to
 /// person: check that --context is the cluster that CLUSTER names.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct FetchArguments {
-    /// Write the keys file of this cluster of the nearest `.waxseal.yaml`, from the current folder upwards
+    /// Write the keys file of this cluster. The nearest `.waxseal.yaml`, searched from the current folder upwards,
+    /// names the file
     #[arg(value_name = "CLUSTER", value_parser = cluster_name(), required_unless_present = "output")]
     name: Option<String>,
     /// Write this keys file

@@ -63,7 +63,7 @@ pub(super) struct PlaceArguments {
 pub(super) enum KeyOwner {
     /// The SealingKeys in this namespace of a cluster.
     Cluster(Box<Session>, Namespace),
-    /// The published file in a folder of keys.
+    /// `sealing-keys.yaml` in a folder of keys.
     Folder(PathBuf),
 }
 
@@ -161,7 +161,8 @@ impl KeyOwner {
         matches!(self, Self::Cluster(..))
     }
 
-    /// The keys of the controller. Leaves out SealingKeys that are not valid: the controller deletes them.
+    /// The keys of the controller. Leaves out SealingKeys that are not valid, also those with a state that only a newer
+    /// version knows.
     pub(super) fn keys(&self) -> Result<Vec<OwnedKey>, CliError> {
         match self {
             Self::Cluster(session, namespace) => {
@@ -215,7 +216,7 @@ impl KeyOwner {
         }
     }
 
-    /// Requests a state for a key, unless its state is as strict already.
+    /// Requests a state for a key, unless it already has this state or a stricter one.
     pub(super) fn request(&self, key: &PublishedKey, state: KeyState) -> Result<(), CliError> {
         // In a folder, the lock keeps others from requesting a state between reading and writing.
         let _lock = match self {
@@ -264,7 +265,7 @@ impl OwnedKey {
     }
 }
 
-/// The file of a key beside the published file.
+/// The identity file of a key, beside `sealing-keys.yaml`.
 pub(super) fn key_file(published: &Path, key: &PublishedKey) -> PathBuf {
     published.with_file_name(format!("{}.{KEY_EXTENSION}", key.recipient.key_id()))
 }

@@ -4,7 +4,7 @@ use waxseal_shared::manifest::write_keys;
 use waxseal_shared::sealing_key::KeyState;
 
 use super::key_owner::{self, OwnerArguments};
-use super::target::KeysTarget;
+use super::target_file::KeysTarget;
 use crate::error::{CliError, Failures};
 use crate::file_names::key_id;
 use crate::streams::Streams;
@@ -35,7 +35,8 @@ pub(crate) struct RevokeArguments {
 const EFFECT: &str = "will open nothing any more, for ever. SealedSecrets that only this key opens will stall with \
                       KeyRevoked; their Secrets stay";
 const NEXT: &str = "the holder of the private key can still read what was sealed to it, also in Git's history: change \
-                    these values, run `waxseal keys fetch` in every other repository, and seal the new values";
+                    these values, run `waxseal keys fetch` here and in every other repository, and seal the new \
+                    values";
 
 pub(crate) fn run(arguments: RevokeArguments, streams: &mut Streams) -> Result<(), Failures> {
     let owner = arguments.owner.open()?;
@@ -55,8 +56,8 @@ pub(crate) fn run(arguments: RevokeArguments, streams: &mut Streams) -> Result<(
     written
 }
 
-/// Writes the state Revoked into the keys files that have the key, of those that the nearest `.waxseal.yaml` names. If
-/// one file cannot be changed, goes on with the others.
+/// Writes the state Revoked into each keys file of the nearest `.waxseal.yaml` that lists the key. If one file cannot
+/// be changed, goes on with the others.
 fn revoke_in_keys_files(recipient: &Recipient, streams: &mut Streams) -> Result<(), Failures> {
     let (id, mut errors, mut is_known) = (recipient.key_id(), Vec::new(), false);
     for target in KeysTarget::of_nearest_configuration()? {

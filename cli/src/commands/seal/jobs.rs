@@ -103,6 +103,7 @@ impl Run<'_> {
 
     /// Writes a result. Replaces a file only if the result has all of its objects, or with `--force`.
     fn write(&self, destination: &Destination, text: &str) -> Result<(), CliError> {
+        let _lock = destination.lock()?;
         let Some(existing) = destination.existing()? else {
             return destination.write(text, &self.folders);
         };
@@ -144,10 +145,9 @@ fn replace_input(
     let Some(file) = input.file() else {
         return Ok(());
     };
-    let placed = |error: CliError| error.at(input.place());
     let destination = Destination::of_regular_file(file)?;
     let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
-    destination.write_over(read, text, folders).map_err(placed)?;
+    destination.write_over(read, text, folders).map_err(|error| error.at(input.place()))?;
     if has_second_name {
         let warning = "another name of the file, a hard link, still holds the plain values";
         // This warning comes before the warnings about values that still show.

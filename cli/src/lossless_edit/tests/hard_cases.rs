@@ -66,7 +66,8 @@ fn unusual_texts_are_edited() {
             set("spec/encryptedData/D", "new"),
             "spec: {encryptedData: {\n    A: x, # a\n    C: y, # c\n    D: new\n  }}\n",
         ),
-        // A colon without a space needs quotes before it.
+        // `"D":"x"` is valid only because its key is in quotes. A new entry without quotes gets a space after its
+        // colon.
         (
             "spec: {encryptedData: {C: y, \"D\":\"x\"}}\n",
             set(NAME, "new"),

@@ -137,7 +137,7 @@ fn a_reader_never_sees_half_of_a_version() {
 }
 
 #[test]
-fn a_crash_is_cleaned_up_and_completed() {
+fn what_a_crash_left_is_removed_or_completed() {
     let Place { secrets, folder } = place();
     folder.write(&desired(&[("a", "1")])).expect("written");
     let path = &folder.path;
@@ -176,16 +176,16 @@ fn every_way_of_being_foreign_is_seen() {
     let Place { secrets, folder } = place();
     let elsewhere = tempfile::tempdir().expect("a folder");
     symlink(elsewhere.path(), &folder.namespace).expect("linked");
-    assert!(assert_foreign(&folder).ends_with("shop is not a folder; it stays as it is"));
+    assert!(assert_foreign(&folder).ends_with("shop is not a folder and stays as it is: move it away"));
     fs::remove_file(&folder.namespace).expect("removed");
 
     fs::create_dir(&folder.namespace).expect("made");
     symlink(elsewhere.path(), &folder.path).expect("linked");
-    assert!(assert_foreign(&folder).ends_with("db is not a folder; it stays as it is"));
+    assert!(assert_foreign(&folder).ends_with("db is not a folder and stays as it is: move it away"));
     fs::remove_file(&folder.path).expect("removed");
 
     fs::write(&folder.path, "").expect("written");
-    assert!(assert_foreign(&folder).ends_with("db is not a folder; it stays as it is"));
+    assert!(assert_foreign(&folder).ends_with("db is not a folder and stays as it is: move it away"));
     fs::remove_file(&folder.path).expect("removed");
 
     fs::create_dir(&folder.path).expect("made");
@@ -221,7 +221,7 @@ fn values_that_are_not_regular_files_count_as_changed() {
 }
 
 #[test]
-fn deleting_removes_the_folder_and_a_namespace_that_is_empty_then() {
+fn deleting_the_last_secret_also_removes_the_namespace_folder() {
     let Place { secrets, folder } = place();
     let other = at(secrets.path(), "web");
     folder.write(&desired(&[("a", "1")])).expect("written");

@@ -21,7 +21,7 @@ const MOST: usize = 30;
 const PERIOD: Duration = Duration::from_mins(10);
 /// The most Events that wait to be written.
 const WAITING: usize = 256;
-/// The longest note that the API server accepts is 1 KiB.
+/// The most bytes of a note: the API server accepts at most 1 KiB.
 const LONGEST_NOTE: usize = 1000;
 const CONTROLLER: &str = "waxseal.dev/controller";
 
@@ -188,12 +188,14 @@ fn to_object(event: &KeyEvent, about: ObjectReference) -> Event {
     let [uid, version] = [&about.uid, &about.resource_version].map(|part| part.as_deref().unwrap_or("unknown"));
     let name = format!("{}.{uid}.{version}", event.reason().to_ascii_lowercase());
     let kind = if event.is_warning() { "Warning" } else { "Normal" };
+    let mut note = event.note();
+    note.truncate(note.floor_char_boundary(LONGEST_NOTE));
     Event {
         metadata: ObjectMeta { name: Some(name), namespace: about.namespace.clone(), ..ObjectMeta::default() },
         type_: Some(kind.to_owned()),
         reason: Some(event.reason().to_owned()),
         action: Some(event.action().to_owned()),
-        note: Some(event.note().chars().take(LONGEST_NOTE).collect()),
+        note: Some(note),
         event_time: Some(MicroTime(Timestamp::now())),
         reporting_controller: Some(CONTROLLER.to_owned()),
         reporting_instance: Some(instance()),
@@ -259,6 +261,15 @@ mod tests {
             assert!(object.note.is_some_and(|note| (20..=1000).contains(&note.len())), "{reason}");
             assert!(object.action.is_some() && object.reporting_instance.is_some_and(|name| !name.is_empty()));
         }
+    }
+
+    #[test]
+    fn a_long_note_is_cut_between_two_characters() {
+        let event = KeyEvent::IdentityBroken("\u{1f511}".repeat(1000));
+        let note = to_object(&event, ObjectReference::default()).note.expect("a note");
+        // 34 bytes of ASCII and 241 characters of 4 bytes: the next character would end at byte 1002.
+        assert_eq!(note.len(), 998);
+        assert!(event.note().starts_with(&note), "{note}");
     }
 
     #[test]

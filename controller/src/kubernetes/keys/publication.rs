@@ -38,17 +38,16 @@ pub(super) struct Publication {
     events: Events,
     /// The keys that this program has made.
     made: BTreeSet<KeyId>,
-    /// The state that each key had when this program last created its SealingKey. If it has not created the SealingKey:
-    /// the state that the key had when this program first found the SealingKey.
+    /// The state that each key had when this program last created its SealingKey, or else first found its SealingKey.
     shown: BTreeMap<KeyId, KeyState>,
 }
 
-/// SealingKeys by key id, as the API server has them: those of the held keys ([`Publication::requests`]) or those of
-/// the recovery keys ([`Publication::recovery_requests`]).
+/// SealingKeys by key id, as the API server has them: those of the held keys ([`Publication::present`]) or those of
+/// the recovery keys ([`Publication::present_recovery`]).
 #[derive(Default)]
-pub(super) struct Requests(BTreeMap<KeyId, Published>);
+pub(super) struct PresentSealingKeys(BTreeMap<KeyId, Published>);
 
-impl Requests {
+impl PresentSealingKeys {
     /// Whether there is a SealingKey of each stored key.
     pub(super) fn include_all<P>(&self, stored: &StoredKeys<P>) -> bool {
         stored.held.iter().all(|(key, _)| self.0.contains_key(key.key_id()))
@@ -77,19 +76,13 @@ pub(super) struct KnownKeys<'a> {
 }
 
 impl KnownKeys<'_> {
-    /// Whether the SealingKey stays: it belongs to one of the keys, or it is Retired or Revoked and may belong to a broken
-    /// identity ([`must_be_removed`]).
+    /// Whether the SealingKey stays: it belongs to one of the keys, or it is not Active and may belong to a broken
+    /// identity ([`must_be_removed`]). With a state that this program does not know, it counts as Retired.
     fn account_for(&self, object: &Published) -> bool {
-        match decode(object) {
-            Some(published) => {
-                self.recovery.iter().any(|key| is_publication_of(&published, key))
-                    || !must_be_removed(&published, self.held, self.broken)
-            }
-            None => {
-                let mut own = self.held.iter().map(HeldKey::published).chain(self.recovery);
-                own.any(|key| has_unknown_state(object, key))
-            }
-        }
+        decode(object).or_else(|| decode_as_retired(object)).is_some_and(|published| {
+            self.recovery.iter().any(|key| is_publication_of(&published, key))
+                || !must_be_removed(&published, self.held, self.broken)
+        })
     }
 }
 
@@ -106,24 +99,24 @@ impl Publication {
     }
 
     /// Reads the SealingKeys of the stored keys.
-    pub(super) async fn requests<P>(&self, stored: &StoredKeys<P>) -> Result<Requests, KeyError> {
+    pub(super) async fn present<P>(&self, stored: &StoredKeys<P>) -> Result<PresentSealingKeys, KeyError> {
         self.read(stored.held.iter().map(|(key, _)| key.key_id().clone()).collect()).await
     }
 
     /// Reads the SealingKeys of the recovery keys.
-    pub(super) async fn recovery_requests(&self, recovery: &RecoveryKeys) -> Result<Requests, KeyError> {
+    pub(super) async fn present_recovery(&self, recovery: &RecoveryKeys) -> Result<PresentSealingKeys, KeyError> {
         self.read(recovery.recipients().iter().map(|recipient| recipient.key_id().clone()).collect()).await
     }
 
     /// Reads the SealingKeys of these names one by one: a list would take longer the more SealingKeys somebody makes.
-    async fn read(&self, ids: BTreeSet<KeyId>) -> Result<Requests, KeyError> {
-        let mut requests = Requests::default();
+    async fn read(&self, ids: BTreeSet<KeyId>) -> Result<PresentSealingKeys, KeyError> {
+        let mut present = PresentSealingKeys::default();
         for id in ids {
             let request = self.published.get_opt(id.as_str());
             let found = ask(&format!("read the SealingKey {id}"), request).await?;
-            requests.0.extend(found.map(|object| (id, object)));
+            present.0.extend(found.map(|object| (id, object)));
         }
-        Ok(requests)
+        Ok(present)
     }
 
     /// For each key, makes the spec of its SealingKey show the key and its state, and then writes the status. Goes on
@@ -131,12 +124,12 @@ impl Publication {
     pub(super) async fn publish(
         &mut self,
         keys: Vec<(&PublishedKey, KeyStatus)>,
-        requests: &Requests,
+        present: &PresentSealingKeys,
     ) -> Vec<KeyError> {
         let mut failures = Vec::new();
         for (key, status) in keys {
-            let present = requests.0.get(key.recipient.key_id());
-            failures.extend(self.publish_one(key, &status, present).await.err());
+            let object = present.0.get(key.recipient.key_id());
+            failures.extend(self.publish_one(key, &status, object).await.err());
             if failures.last().is_some_and(|failure| !failure.is_answer()) {
                 break;
             }
@@ -156,17 +149,19 @@ impl Publication {
         self.write_status(&object, status, shown).await
     }
 
-    /// Makes the spec of a SealingKey show the key. Returns the SealingKey; `None` if somebody else has changed it.
+    /// Makes the spec of a SealingKey show the key. Returns the SealingKey; `None` if somebody else has changed,
+    /// deleted or created it meanwhile.
     async fn write_key<'a>(
         &mut self,
         key: &PublishedKey,
         present: Option<&'a Published>,
     ) -> Result<Option<Cow<'a, Published>>, KeyError> {
         let Some(object) = present else { return Ok(self.create(key).await?.map(Cow::Owned)) };
-        if has_unknown_state(object, key) {
-            return Err(KeyError::UnknownState(key.recipient.key_id().clone()));
-        }
-        let Some(published) = decode(object).filter(|published| is_publication_of(published, key)) else {
+        let shows_key = |published: &PublishedKey| is_publication_of(published, key);
+        let Some(published) = decode(object).filter(shows_key) else {
+            if decode_as_retired(object).is_some_and(|published| shows_key(&published)) {
+                return Err(KeyError::UnknownState(key.recipient.key_id().clone()));
+            }
             self.remove(object).await?;
             return Ok(self.create(key).await?.map(Cow::Owned));
         };
@@ -258,7 +253,8 @@ impl Publication {
         }
     }
 
-    /// Writes the state to the spec of a SealingKey. Returns the SealingKey; `None` if somebody else has changed it.
+    /// Writes the state to the spec of a SealingKey. Returns the SealingKey; `None` if somebody else has changed or
+    /// deleted it meanwhile.
     async fn write_state(&self, object: &Published, state: KeyState) -> Result<Option<Published>, KeyError> {
         let (key, state) = (object.name_any(), state.as_str());
         let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "spec": {"state": state}});
@@ -341,16 +337,12 @@ fn patch_params() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// Whether a SealingKey shows this key, but requests a state that this program does not know. A newer version may have
-/// written the request: it must not be lost.
-fn has_unknown_state(object: &Published, key: &PublishedKey) -> bool {
-    let is_unknown = |word| KeyState::parse(word).is_none();
-    if !object.data["spec"]["state"].as_str().is_some_and(is_unknown) {
-        return false;
-    }
-    let mut known = object.clone();
-    known.data["spec"]["state"] = json!(key.state);
-    decode(&known).is_some_and(|published| is_publication_of(&published, key))
+/// Reads a SealingKey with a state that this program does not know. A newer version may have written the state, so it
+/// must not be lost. The key counts as Retired, because nobody seals to a key of an unknown state.
+fn decode_as_retired(object: &Published) -> Option<PublishedKey> {
+    let mut retired = object.clone();
+    *retired.data.pointer_mut("/spec/state")? = json!(KeyState::Retired);
+    decode(&retired)
 }
 
 fn decode(object: &Published) -> Option<PublishedKey> {

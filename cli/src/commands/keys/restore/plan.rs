@@ -25,7 +25,7 @@ pub(super) struct Restoration {
 pub(super) struct Addition {
     /// The identity, in the state that it gets.
     pub(super) identity: BackedUpKey,
-    /// The keys file that lists the key: the key is trusted.
+    /// The keys file that lists the key, which is therefore trusted; `None`: no keys file lists it.
     pub(super) listed_in: Option<String>,
 }
 

@@ -50,7 +50,8 @@ impl Search {
         errors.into_iter().for_each(|error| self.errors.add(error));
     }
 
-    /// Searches the commits. Returns `None` if there is no repository, or if it cannot be read.
+    /// Searches the commits. Without a repository, fails for [`Reach::History`], and otherwise returns `None`. If the
+    /// repository cannot be read, adds an error and returns `None`.
     pub(super) fn commits(
         &mut self,
         targets: &Targets,

@@ -38,7 +38,8 @@ impl KeysTarget {
         Ok(Self { place: clusters.shown(&path), path, configuration: nearest })
     }
 
-    /// Returns the keys files that exist of all clusters of the nearest `.waxseal.yaml`, from the current folder upwards.
+    /// Returns the existing keys files of the clusters that the nearest `.waxseal.yaml` names, from the current folder
+    /// upwards.
     pub(super) fn of_nearest_configuration() -> Result<Vec<Self>, CliError> {
         let mut clusters = Clusters::new();
         let Some(configuration) = clusters.near(&Input::Stdin)? else { return Ok(Vec::new()) };
