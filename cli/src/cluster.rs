@@ -3,6 +3,7 @@
 mod failures;
 mod identity_secrets;
 mod offers;
+mod pages;
 mod probes;
 mod sealed_secrets;
 mod session;

@@ -1,5 +1,7 @@
 //! Whether sealing a value again would leave out a cluster that can read the other values of its object.
 
+use std::collections::BTreeSet;
+
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyRole, PublishedKey};
 use waxseal_shared::visible_text::escaped;
@@ -26,20 +28,14 @@ pub(crate) struct KnownCluster<'a> {
 /// the files with this recovery key has a key among the recipients. A wrap for a key that no file has is refused,
 /// unless the key is a recipient itself.
 ///
-/// Also refuses a value of `--drop-cluster` that is neither a name in `clusters` nor a key id.
+/// Also refuses a value of `--drop-cluster` that is neither a name in `clusters` nor a key id, and one that is chosen.
 pub(crate) fn check<'k>(
     wraps: impl IntoIterator<Item = &'k KeyId>,
     clusters: &[KnownCluster<'_>],
     chosen: &[KeyId],
     dropped: &[String],
 ) -> Result<(), CliError> {
-    if let Some(unknown) = dropped.iter().find(|name| !is_known(name, clusters)) {
-        let names: Vec<_> = clusters.iter().map(|cluster| cluster.name).collect();
-        let error =
-            CliError::usage(format!("`--drop-cluster {}` names neither a cluster nor a key id", escaped(unknown)));
-        let hint = format!("the clusters are: {}", names.join(", "));
-        return Err(if names.is_empty() { error } else { error.with_hint(hint) });
-    }
+    check_dropped(clusters, chosen, dropped)?;
     let is_dropped = |name: &str| dropped.iter().any(|dropped| dropped == name);
     let mut missing: Vec<Missing<'_>> = Vec::new();
     for id in wraps {
@@ -51,14 +47,27 @@ pub(crate) fn check<'k>(
     }
     missing.sort();
     missing.dedup();
-    match missing.first() {
-        None => Ok(()),
-        Some(first) => Err(refusal(first, &missing)),
-    }
+    if missing.is_empty() { Ok(()) } else { Err(refusal(&missing)) }
 }
 
-fn is_known(name: &str, clusters: &[KnownCluster<'_>]) -> bool {
-    clusters.iter().any(|cluster| cluster.name == name) || KeyId::parse(name).is_ok()
+/// Refuses a value of `--drop-cluster` that means nothing, and one that the new values would be sealed to.
+fn check_dropped(clusters: &[KnownCluster<'_>], chosen: &[KeyId], dropped: &[String]) -> Result<(), CliError> {
+    for name in dropped {
+        let mut meant = clusters.iter().filter(|cluster| cluster.name == name).peekable();
+        if meant.peek().is_none() && KeyId::parse(name).is_err() {
+            let error =
+                CliError::usage(format!("`--drop-cluster {}` names neither a cluster nor a key id", escaped(name)));
+            let names: BTreeSet<_> = clusters.iter().map(|cluster| cluster.name).collect();
+            let hint = format!("the clusters are: {}", names.into_iter().collect::<Vec<_>>().join(", "));
+            return Err(if clusters.is_empty() { error } else { error.with_hint(hint) });
+        }
+        if meant.any(|cluster| cluster.is_among(chosen)) || chosen.iter().any(|id| id.as_str() == name) {
+            let error =
+                CliError::usage(format!("`--drop-cluster {name}`, but the new value would be sealed to {name}"));
+            return Err(error.with_hint("name the clusters to seal to, with `--to CLUSTER` or `--keys KEYS_FILE`"));
+        }
+    }
+    Ok(())
 }
 
 /// Somebody who can read a value now, and would not be able to read the new value.
@@ -101,21 +110,31 @@ impl KnownCluster<'_> {
         self.keys.iter().any(|key| key.role == role && key.recipient.key_id() == id)
     }
 
+    /// Whether one of its keys is chosen: one of its own, or any if it has only recovery keys.
+    fn is_among(&self, chosen: &[KeyId]) -> bool {
+        let has_own = self.keys.iter().any(|key| key.role == KeyRole::Cluster);
+        self.has_one_of(chosen, &[if has_own { KeyRole::Cluster } else { KeyRole::Recovery }])
+    }
+
     fn has_one_of(&self, chosen: &[KeyId], roles: &[KeyRole]) -> bool {
         self.keys.iter().any(|key| roles.contains(&key.role) && chosen.contains(key.recipient.key_id()))
     }
 }
 
-fn refusal(first: &Missing<'_>, missing: &[Missing<'_>]) -> CliError {
+fn refusal(missing: &[Missing<'_>]) -> CliError {
     let names: Vec<_> = missing.iter().map(Missing::name).collect();
-    let text = format!("its other values are sealed to {} too, and the new value would not be", names.join(", "));
-    let hint = match first {
-        Missing::Cluster(name) => format!("seal to {name} too, or pass `--drop-cluster {name}`"),
-        Missing::Key(id) => format!(
-            "no keys file has the key {id}: fetch the keys again or name the keys file, or pass `--drop-cluster {id}`"
+    let text = format!("its values are sealed to {} too, and the new value would not be", names.join(", "));
+    let options: Vec<_> = names.iter().map(|name| format!("--drop-cluster {name}")).collect();
+    let options = options.join(" ");
+    let is_cluster = |missing: &&Missing<'_>| matches!(missing, Missing::Cluster(_));
+    let clusters: Vec<_> = missing.iter().filter(is_cluster).map(Missing::name).collect();
+    CliError::refused(text).with_hint(match clusters.is_empty() {
+        false => format!("seal to {} too, or pass `{options}`", clusters.join(" and ")),
+        true => format!(
+            "no keys file has {}: fetch the keys again or name the keys file, or pass `{options}`",
+            names.join(" or ")
         ),
-    };
-    CliError::refused(text).with_hint(hint)
+    })
 }
 
 #[cfg(test)]
@@ -172,7 +191,7 @@ mod tests {
     }
 
     fn refused(names: &str, hint: &str) -> Result<(), String> {
-        let text = format!("error: its other values are sealed to {names} too, and the new value would not be");
+        let text = format!("error: its values are sealed to {names} too, and the new value would not be");
         Err(format!("{text}\nhint: {hint}"))
     }
 
@@ -200,9 +219,10 @@ mod tests {
         let wraps = [&keys.prod[0], &keys.staging[1], &keys.staging[0]];
         let expected = refused("staging", "seal to staging too, or pass `--drop-cluster staging`");
         assert_eq!(keys.check(&wraps, &[&keys.prod[0]], &[]), expected);
-        assert_eq!(keys.check(&wraps, &[&keys.prod[0]], &["prod"]), expected);
+        assert_eq!(keys.check(&wraps, &[&keys.prod[0]], &[&id(&keys.stranger).to_string()]), expected);
         assert_eq!(keys.check(&wraps, &[&keys.prod[0]], &["staging"]), Ok(()));
-        let expected = refused("prod, staging", "seal to prod too, or pass `--drop-cluster prod`");
+        let hint = "seal to prod and staging too, or pass `--drop-cluster prod --drop-cluster staging`";
+        let expected = refused("prod, staging", hint);
         assert_eq!(keys.check(&wraps, &[&keys.stranger], &[]), expected);
     }
 
@@ -216,6 +236,21 @@ mod tests {
         assert_eq!(keys.check(&[prod], &[prod], &["staging", "k0123456789abcdef"]), Ok(()));
         let error = check(&[], &[], &[], &["prod".to_owned()]).expect_err("no cluster").to_string();
         assert_eq!(error, "error: `--drop-cluster prod` names neither a cluster nor a key id");
+    }
+
+    #[test]
+    fn a_dropped_cluster_cannot_be_sealed_to() {
+        let keys = Keys::new();
+        let (prod, staging) = (&keys.prod[0], &keys.staging[0]);
+        let chosen = |name: &str| {
+            let hint = "name the clusters to seal to, with `--to CLUSTER` or `--keys KEYS_FILE`";
+            Err(format!("error: `--drop-cluster {name}`, but the new value would be sealed to {name}\nhint: {hint}"))
+        };
+        assert_eq!(keys.check(&[prod, staging], &[prod, staging], &["staging"]), chosen("staging"));
+        let id = id(prod).to_string();
+        assert_eq!(keys.check(&[prod], &[prod], &[&id]), chosen(&id));
+        // The recovery key is in the file of staging, too.
+        assert_eq!(keys.check(&[prod, staging], &[prod, &keys.recovery], &["staging"]), Ok(()));
     }
 
     #[test]
@@ -252,7 +287,7 @@ mod tests {
         let (prod, stranger) = (&keys.prod[0], &keys.stranger);
         let name = id(stranger).to_string();
         let hint = format!(
-            "no keys file has the key {name}: fetch the keys again or name the keys file, or pass `--drop-cluster {name}`"
+            "no keys file has {name}: fetch the keys again or name the keys file, or pass `--drop-cluster {name}`"
         );
         assert_eq!(keys.check(&[prod, stranger], &[prod], &[]), refused(&name, &hint));
         assert_eq!(keys.check(&[prod, stranger], &[prod, stranger], &[]), Ok(()));

@@ -16,7 +16,8 @@ use crate::sealed_objects::{SealedObject, read_text};
 use crate::streams::Streams;
 
 /// What helps against too many envelopes.
-const ONE_ENVELOPE: &str = "`waxseal rotate FILE --reseal --identity IDENTITY_FILE` puts all values into one envelope";
+const ONE_ENVELOPE: &str = "`waxseal rotate FILE --reseal --identity IDENTITY_FILE`, with the same `--keys` as \
+                            `waxseal set`, puts all values into one envelope";
 
 /// A file of manifests, with its text.
 pub(crate) struct EditedFile {

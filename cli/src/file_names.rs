@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::{ContextValue, ErrorKind};
 use clap::{Arg, Command, Error};
+use waxseal_shared::key::contains_identity;
 use waxseal_shared::names::{DataKey, ObjectName};
 use waxseal_shared::visible_text::{escaped, is_hidden};
 
@@ -53,15 +54,22 @@ pub(crate) fn key_id() -> impl TypedValueParser<Value = String> {
 /// Parses a data key; refuses a private key.
 pub(crate) fn data_key(text: &str) -> Result<DataKey, CliError> {
     if is_private_key(OsStr::new(text)) {
-        return Err(CliError::usage("this is a private key, but a data key is expected").with_hint(HINT));
+        return Err(private_key_instead_of("a data key"));
     }
     DataKey::parse(text).map_err(|error| CliError::usage(error.to_string()))
 }
 
-/// Whether an argument begins as a private key, after blanks and in any case.
-fn is_private_key(argument: &OsStr) -> bool {
-    let start = argument.as_encoded_bytes().trim_ascii_start().get(..PRIVATE_KEY.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(PRIVATE_KEY.as_bytes()))
+/// The error for a private key in the place of a name; `expected` is what should be there.
+pub(crate) fn private_key_instead_of(expected: &str) -> CliError {
+    CliError::usage(format!("this is a private key, but {expected} is expected")).with_hint(HINT)
+}
+
+/// Whether an argument contains a private key, or begins as a private key after blanks and in any case. A private key at
+/// the start may be cut off.
+pub(crate) fn is_private_key(argument: &OsStr) -> bool {
+    let argument = argument.as_encoded_bytes();
+    let start = argument.trim_ascii_start().get(..PRIVATE_KEY.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(PRIVATE_KEY.as_bytes())) || contains_identity(argument)
 }
 
 /// Returns the folder of a file: `.` for a name alone.

@@ -210,11 +210,10 @@ impl FoundFiles {
             let name = folder.join(entry.file_name());
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-                waiting.extend((!is_hidden).then_some(name));
+                waiting.extend((!is_hidden(&name)).then_some(name));
             } else if is_manifest(&name) && kind.is_file() {
                 self.files.push(FoundFile { path: root.join(&name), target: canonical.join(name), is_link: false });
-            } else if is_manifest(&name) && kind.is_symlink() {
+            } else if kind.is_symlink() {
                 self.add_link(root.join(&name), canonical, &canonical.join(name));
             }
         }
@@ -222,16 +221,19 @@ impl FoundFiles {
     }
 
     fn add_link(&mut self, path: PathBuf, root: &Path, link: &Path) {
-        // Skips links that lead nowhere or to a folder.
-        let Some(target) = link.canonicalize().ok().filter(|target| target.is_file()) else {
-            return;
-        };
-        if target.starts_with(root) {
+        // Skips links that lead nowhere.
+        let Ok(target) = link.canonicalize() else { return };
+        let (is_file, is_folder) = (target.is_file() && is_manifest(&path), target.is_dir() && !is_hidden(&path));
+        if !target.starts_with(root) {
+            self.links_out.extend((is_file || is_folder).then_some(path));
+        } else if is_file {
             self.files.push(FoundFile { path, target, is_link: true });
-        } else {
-            self.links_out.push(path);
         }
     }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn is_manifest(path: &Path) -> bool {

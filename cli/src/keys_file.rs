@@ -1,4 +1,4 @@
-//! A keys file: the SealingKeys of one cluster, and the recipients among them.
+//! A keys file: the SealingKeys of one cluster, or of recovery keys alone, and the recipients among them.
 
 use std::ffi::OsStr;
 
@@ -48,18 +48,26 @@ impl KeysFile {
         if let Some(recipients) = sealing_recipients(&self.keys) {
             return Ok(recipients);
         }
-        if self.keys.iter().any(|key| key.role == KeyRole::Cluster) {
+        if self.has_cluster_key() {
             return Err(self.no_active_key());
         }
         let active = self.keys.iter().filter(|key| key.state == KeyState::Active);
         Ok(active.map(|key| key.recipient.clone()).collect())
     }
 
-    /// The error for a file without an Active key of a cluster.
-    pub(crate) fn no_active_key(&self) -> CliError {
+    /// Whether one of the keys, in any state, has the role `Cluster`. If not, the file holds recovery keys alone.
+    pub(crate) fn has_cluster_key(&self) -> bool {
+        self.keys.iter().any(|key| key.role == KeyRole::Cluster)
+    }
+
+    /// The error for a file with keys of a cluster, none of them Active.
+    fn no_active_key(&self) -> CliError {
         let target = self.cluster.as_ref().map_or("-o FILE", ClusterName::as_str);
         let error = CliError::refused("no Active key of a cluster in it").at(&self.place);
-        error.with_hint(format!("fetch the keys again: `waxseal keys fetch {target}`"))
+        error.with_hint(format!(
+            "fetch the keys again: `waxseal keys fetch {target}`. Without Kubernetes, start the controller: it makes a \
+             key and writes the file"
+        ))
     }
 }
 

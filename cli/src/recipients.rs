@@ -95,7 +95,7 @@ impl RecipientArguments {
         }
         given.extend(of_option(recipients));
         let chosen = each_once(given, files);
-        check_states(&chosen, files)?;
+        check_states(chosen.iter().map(|chosen| &chosen.recipient), files)?;
         self.check_roles_and_kinds(&chosen)?;
         Ok(chosen.into())
     }
@@ -196,7 +196,7 @@ pub(crate) fn recovery_keys(files: &[Arc<KeysFile>], recipients: &[Recipient]) -
     }
     given.extend(of_option(recipients));
     let chosen = each_once(given, files);
-    check_states(&chosen, files)?;
+    check_states(chosen.iter().map(|chosen| &chosen.recipient), files)?;
     match chosen.iter().find(|chosen| chosen.role == Some(KeyRole::Cluster)) {
         Some(own) => Err(key_of_the_cluster(&own.recipient)),
         None => Ok(chosen.into()),
@@ -230,8 +230,11 @@ fn each_once(given: Vec<(Recipient, String)>, files: &[Arc<KeysFile>]) -> Vec<Ch
 
 /// Refuses recipients whose key is Revoked in one of the keys files, or Retired in all files that have it. Clusters can
 /// share a recovery key, and one of them may retire it first.
-fn check_states(chosen: &[ChosenRecipient], files: &[Arc<KeysFile>]) -> Result<(), CliError> {
-    for ChosenRecipient { recipient, .. } in chosen {
+pub(crate) fn check_states<'r>(
+    recipients: impl IntoIterator<Item = &'r Recipient>,
+    files: &[Arc<KeysFile>],
+) -> Result<(), CliError> {
+    for recipient in recipients {
         let id = recipient.key_id();
         let keys = files.iter().flat_map(|file| &file.keys).filter(|key| key.recipient == *recipient);
         let states: Vec<_> = keys.map(|key| key.state).collect();

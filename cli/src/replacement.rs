@@ -4,21 +4,20 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::Value;
-use waxseal_shared::key::ProtectedIdentityFile;
+use waxseal_shared::key::{contains_encrypted_file, contains_identity};
 use waxseal_shared::manifest::{DocumentKind, split};
 
 /// `AGE-SECRET-KEY-` in base64. Base64 encodes groups of three bytes, and the text can begin at each byte of a group.
 const STARTS_IN_BASE64: [&str; 3] = ["QUdFLVNFQ1JFVC1LRVkt", "FHRS1TRUNSRVQtS0VZL", "BR0UtU0VDUkVULUtFWS"];
 
-/// Whether a file contains an identity, plain or as base64 in the `data` of a Secret, or is encrypted with age, as
-/// identity files with a passphrase are.
+/// Whether a file contains an identity, plain or as base64 in the `data` of a Secret, or a file that is encrypted with age,
+/// as identity files with a passphrase and key backups are.
 pub(crate) fn holds_identity(file: &[u8]) -> bool {
     let text = String::from_utf8_lossy(file);
-    let mut starts = text.match_indices("AGE-SECRET-KEY-").map(|(at, start)| &text[at + start.len()..]);
     // In a block scalar, base64 can have several lines.
     let on_one_line: String = text.split_whitespace().collect();
-    ProtectedIdentityFile::recognise(file).is_some()
-        || starts.any(|rest| rest.starts_with('1') || rest.starts_with("PQ-1"))
+    contains_identity(file)
+        || contains_encrypted_file(file)
         || STARTS_IN_BASE64.iter().any(|start| on_one_line.contains(start))
 }
 
@@ -162,14 +161,18 @@ mod tests {
     fn identities_are_found_in_every_form() {
         for file in [
             "# created: 2026-01-01T00:00:00Z\nAGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33\n",
-            "stringData: {identity: AGE-SECRET-KEY-PQ-1QQQ}\n",
+            "stringData: {identity: AGE-SECRET-KEY-PQ-1QQQQQQ}\n",
+            "stringData: {identity: age-secret-key-pq-1qqqqqq}\n",
             "data: {identity: QUdFLVNFQ1JFVC1LRVktUFEtMQ==}\n",
             "age-encryption.org/v1\n-> scrypt x 18\n",
             "-----BEGIN AGE ENCRYPTED FILE-----\n",
+            "\n-----BEGIN AGE ENCRYPTED FILE-----\n",
+            "# my recovery key\n-----BEGIN AGE ENCRYPTED FILE-----\n",
+            "\u{feff}-----BEGIN AGE ENCRYPTED FILE-----\n",
         ] {
             assert!(holds_identity(file.as_bytes()), "{file}");
         }
-        let identity = "# created: 2026-01-01T00:00:00Z\n# public key: age1qqq\nAGE-SECRET-KEY-1QQQ\n";
+        let identity = "# created: 2026-01-01T00:00:00Z\n# public key: age1qqq\nAGE-SECRET-KEY-1QQQQQQ\n";
         for shift in ["", "#", "##"] {
             let encoded = BASE64_STANDARD.encode(format!("{shift}{identity}"));
             let wrapped = encoded.replace('U', "U\n    ");
@@ -177,7 +180,14 @@ mod tests {
                 assert!(holds_identity(file.as_bytes()), "{file}");
             }
         }
-        for file in ["", "# begins with AGE-SECRET-KEY-…\n", "age1pq1qqq\n", &sealed("db")] {
+        for file in [
+            "",
+            "# begins with AGE-SECRET-KEY-…\n",
+            "age1pq1qqq\n",
+            "sops:\n  age:\n  - enc: |\n      -----BEGIN AGE ENCRYPTED FILE-----\n",
+            &sealed("db"),
+            &sealed("age-secret-key-1"),
+        ] {
             assert!(!holds_identity(file.as_bytes()), "{file}");
         }
     }

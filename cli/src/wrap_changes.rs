@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use waxseal_shared::format::{Check, Envelope, Refusal, Sealed};
 use waxseal_shared::key::{KeyKind, Recipient};
-use waxseal_shared::key_life::{primary, sealing_recipients};
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::names::{EnvelopeId, KeyId};
 use waxseal_shared::open::{BrokenWrap, Opened};
@@ -18,17 +17,23 @@ use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 use crate::edited_file::{path, token};
 use crate::error::CliError;
+use crate::keys_file::KeysFile;
 use crate::lossless_edit::{Change, NewValue};
 use crate::offers::Offers;
 use crate::sealed_objects::SealedObject;
 
-/// The keys of one cluster, from its keys file.
+/// The keys of one keys file: those of a cluster, or recovery keys alone. Recovery keys alone count like a cluster of
+/// their own.
 pub(crate) struct ClusterKeys {
     /// The name of the keys file that messages show.
     pub(crate) place: String,
     pub(crate) keys: Vec<PublishedKey>,
+    /// The keys that need a wrap; at least one.
+    pub(crate) recipients: Vec<Recipient>,
+    /// Whether the file has keys of a cluster. If not, it holds recovery keys alone.
+    is_cluster: bool,
     /// Whether values get wraps for this cluster even if they have none yet.
-    pub(crate) is_target: bool,
+    is_target: bool,
 }
 
 /// Where new wraps come from.
@@ -71,8 +76,16 @@ pub(crate) struct Finding {
 }
 
 impl ClusterKeys {
-    fn recipients(&self) -> Vec<Recipient> {
-        sealing_recipients(&self.keys).unwrap_or_default()
+    /// Refuses a file without an Active key, and keys with a creation time in the future.
+    pub(crate) fn new(file: &KeysFile, is_target: bool) -> Result<Self, CliError> {
+        let recipients = file.recipients()?;
+        if recipients.is_empty() {
+            let error = CliError::refused("no Active recovery key in it, and no key of a cluster").at(&file.place);
+            let hint = "add a recovery key to it: `waxseal keys public --identity IDENTITY_FILE --recovery` prints one";
+            return Err(error.with_hint(hint));
+        }
+        let (place, keys) = (file.place.clone(), file.keys.clone());
+        Ok(Self { place, keys, recipients, is_cluster: file.has_cluster_key(), is_target })
     }
 
     /// Whether an envelope is meant for this cluster: the cluster is a target, or the envelope has a wrap for one of
@@ -85,11 +98,21 @@ impl ClusterKeys {
         self.is_target || self.own_wraps(envelope).any(|key| !is_broken(key))
     }
 
-    /// The cluster's own keys that an envelope has a wrap for.
+    /// The cluster's own keys that an envelope has a wrap for, in any state. A recovery key is not a cluster's own key:
+    /// it can be in the files of several clusters. It is an own key of a file that holds recovery keys alone.
     fn own_wraps(&self, envelope: &Envelope) -> impl Iterator<Item = &KeyId> {
-        let own = self.keys.iter().filter(|key| key.role == KeyRole::Cluster).map(|key| key.recipient.key_id());
-        own.filter(|key| envelope.wraps.contains_key(*key))
+        let own = self.keys.iter().filter(|key| key.role == KeyRole::Cluster || !self.is_cluster);
+        own.map(|key| key.recipient.key_id()).filter(|key| envelope.wraps.contains_key(*key))
     }
+
+    fn is_recipient(&self, id: &KeyId) -> bool {
+        self.recipients.iter().any(|recipient| recipient.key_id() == id)
+    }
+}
+
+/// Whether one of the keys files has keys of a cluster.
+pub(crate) fn has_cluster(clusters: &[ClusterKeys]) -> bool {
+    clusters.iter().any(|cluster| cluster.is_cluster)
 }
 
 /// Finds why an object is not up to date with the keys of all clusters, and makes the changes that the source of wraps
@@ -127,11 +150,14 @@ pub(crate) fn wanted_wraps(object: &SealedObject, clusters: &[ClusterKeys]) -> V
     Rotation { object, clusters }.wanted(&[])
 }
 
-/// Whether the object has values, and none of them is meant for one of the clusters, as the wraps say.
+/// Whether the object has values, and none of them is meant for one of the clusters, as the wraps say. Files of recovery
+/// keys alone count only if there is no cluster: with a wrap for a recovery key, no cluster opens the values.
 pub(crate) fn is_foreign(object: &SealedObject, clusters: &[ClusterKeys]) -> bool {
+    let has_cluster = has_cluster(clusters);
+    let counted: Vec<_> = clusters.iter().filter(|cluster| cluster.is_cluster == has_cluster).collect();
     let mut envelopes = object.sealed.used_envelopes().peekable();
     envelopes.peek().is_some()
-        && envelopes.all(|(id, envelope)| !clusters.iter().any(|cluster| cluster.is_meant_to_open(id, envelope, &[])))
+        && envelopes.all(|(id, envelope)| !counted.iter().any(|cluster| cluster.is_meant_to_open(id, envelope, &[])))
 }
 
 /// One object, and the clusters whose keys its wraps are compared with.
@@ -147,7 +173,7 @@ impl Rotation<'_> {
         let mut wanted: Vec<WantedWrap> = Vec::new();
         for cluster in self.clusters {
             let is_meant = |id: &EnvelopeId| cluster.is_meant_to_open(id, &sealed.envelopes()[id], broken);
-            let missing = missing_wraps(sealed, &cluster.recipients()).into_iter();
+            let missing = missing_wraps(sealed, &cluster.recipients).into_iter();
             for wrap in missing.filter(|wanted| is_meant(&wanted.envelope)) {
                 // Clusters can share a recovery key.
                 if !wanted.contains(&wrap) {
@@ -172,9 +198,9 @@ impl Rotation<'_> {
         let broken_wraps = &object.opened.broken_wraps;
         let mut wanted = self.wanted(broken_wraps);
         if mode == RotationMode::ReplaceBroken {
-            let keys: Vec<_> = self.clusters.iter().flat_map(ClusterKeys::recipients).collect();
+            let recipients = || self.clusters.iter().flat_map(|cluster| &cluster.recipients);
             wanted.extend(broken_wraps.iter().filter_map(|broken| {
-                let recipient = keys.iter().find(|recipient| *recipient.key_id() == broken.key)?.clone();
+                let recipient = recipients().find(|recipient| *recipient.key_id() == broken.key)?.clone();
                 Some(WantedWrap { envelope: broken.envelope.clone(), recipient })
             }));
         }
@@ -218,14 +244,8 @@ impl Rotation<'_> {
         };
         let mut prunable = Vec::new();
         for cluster in self.clusters {
-            let recipients = cluster.recipients();
-            let has_all = |id, envelope| recipients.iter().all(|to| is_proven(id, envelope, to.key_id()));
-            for (id, envelope) in self
-                .object
-                .sealed
-                .used_envelopes()
-                .filter(|(id, envelope)| !recipients.is_empty() && has_all(id, envelope))
-            {
+            let has_all = |id, envelope| cluster.recipients.iter().all(|to| is_proven(id, envelope, to.key_id()));
+            for (id, envelope) in self.object.sealed.used_envelopes().filter(|(id, envelope)| has_all(id, envelope)) {
                 let keys = cluster.keys.iter().map(|key| key.recipient.key_id());
                 let retired = keys.filter(|key| envelope.wraps.contains_key(*key) && is_retired(key));
                 prunable.extend(retired.map(|key| (id.clone(), key.clone())));
@@ -304,7 +324,7 @@ impl Rotation<'_> {
         let mut recipients: Vec<Recipient> = Vec::new();
         for cluster in self.clusters {
             if self.is_for_all(cluster, broken)? {
-                recipients.extend(cluster.recipients());
+                recipients.extend(cluster.recipients.iter().cloned());
             }
         }
         let mut seen = BTreeSet::new();
@@ -314,7 +334,7 @@ impl Rotation<'_> {
             && let Some(id) = wraps.find(|id| !self.is_known(id))
         {
             let error = self.error(&format!("sealed to {id}, which is in none of the keys files"));
-            return Err(error.with_hint("name the keys file of every cluster that must open it"));
+            return Err(error.with_hint("name the keys files of all clusters and recovery keys that must open it"));
         }
         let has_hybrid = self
             .object
@@ -341,6 +361,14 @@ impl Rotation<'_> {
             return Err(error);
         }
         if !meant.is_empty() && !others.is_empty() {
+            if !cluster.is_cluster {
+                let text = format!(
+                    "only some of its values are sealed to recovery keys of {}, and resealing would seal all of them \
+                     to these keys",
+                    cluster.place
+                );
+                return Err(self.error(&text).with_hint("set the values again with `waxseal set`, for the same keys"));
+            }
             let text = "its values are for different clusters, and resealing would give each cluster all of them";
             return Err(self.error(text).with_hint("set the values again with `waxseal set`, for the same clusters"));
         }
@@ -349,18 +377,21 @@ impl Rotation<'_> {
 
     /// The error for an envelope whose wraps for a cluster are all broken; `None` if it has no wrap for the cluster.
     fn broken_for(&self, cluster: &ClusterKeys, id: &EnvelopeId, envelope: &Envelope) -> Option<CliError> {
-        let primary = primary(&cluster.keys).map(|key| key.recipient.key_id());
-        // Of the cluster's own keys, `--replace-broken` makes wraps for the primary alone.
-        let (key, option) = match primary.filter(|key| envelope.wraps.contains_key(*key)) {
+        // `--replace-broken` makes wraps for recipients alone.
+        let (key, option) = match cluster.own_wraps(envelope).find(|key| cluster.is_recipient(key)) {
             Some(key) => (key, "--replace-broken"),
             None => (cluster.own_wraps(envelope).next()?, "--to CLUSTER"),
         };
+        let meant_for = match cluster.is_cluster {
+            true => "this key's cluster".to_owned(),
+            false => format!("the recovery keys of {}", cluster.place),
+        };
         let text = format!(
-            "envelope {id}: the wrap for {key} is broken, and no other wrap shows that the values are meant for this \
-             key's cluster"
+            "envelope {id}: the wrap for {key} is broken, and no other wrap shows that the values are meant for \
+             {meant_for}"
         );
         let hint = format!(
-            "if the values are meant for this key's cluster, first run `waxseal rotate` on this file alone, with \
+            "if the values are meant for {meant_for}, first run `waxseal rotate` on this file alone, with \
              `{option}` instead of `--reseal`; if they are not, remove this wrap"
         );
         Some(self.error(&text).with_hint(hint))
@@ -387,7 +418,7 @@ impl Rotation<'_> {
         found.extend(relevant.cloned().map(KeyFinding::WrapBroken));
         for cluster in self.clusters {
             let is_meant = |id: &EnvelopeId| cluster.is_meant_to_open(id, &sealed.envelopes()[id], broken);
-            let of_cluster = findings(&sealed, &cluster.keys).into_iter();
+            let of_cluster = findings(&sealed, &cluster.keys, &cluster.recipients).into_iter();
             found.extend(of_cluster.filter(|finding| is_meant(finding.envelope())));
         }
         let finding = |found: &KeyFinding| Finding { reason: found.reason().as_str(), message: found.to_string() };

@@ -1,16 +1,19 @@
+use std::env;
 use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 use jiff::SignedDuration;
 use thiserror::Error;
+use waxseal_shared::key::contains_identity;
 use waxseal_shared::key_succession::{KeyGeneration, RenewalPeriodError, parse_renewal_period};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::recovery_keys::{RecoveryKeyError, RecoveryKeys};
 use waxseal_shared::template::ForbiddenPrefix;
-use waxseal_shared::visible_text::visible_path;
+use waxseal_shared::visible_text::{escaped, visible_path};
 
 /// The largest file of recovery recipients; each recipient has 2 KB.
 const MAX_RECIPIENTS_FILE: u64 = 64 * 1024;
@@ -24,6 +27,33 @@ pub(crate) struct Args {
     pub(crate) log_format: Option<LogFormat>,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+impl Args {
+    /// Reads the arguments and the variables of the process. Exits on a usage error, and after `--help` and `--version`.
+    pub(crate) fn read() -> Self {
+        match place_of_private_key() {
+            Some(place) => private_key_error(&place).exit(),
+            None => Self::parse(),
+        }
+    }
+}
+
+/// The place of a private key in the arguments or in a variable of this program. The errors of clap and the log would show
+/// the key.
+fn place_of_private_key() -> Option<String> {
+    if env::args_os().any(|argument| contains_identity(argument.as_encoded_bytes())) {
+        return Some("an argument".to_owned());
+    }
+    let (name, _) = env::vars_os().find(|(name, value)| {
+        name.as_encoded_bytes().starts_with(b"WAXSEAL_") && contains_identity(value.as_encoded_bytes())
+    })?;
+    Some(format!("the variable {}", escaped(&name.to_string_lossy())))
+}
+
+fn private_key_error(place: &str) -> clap::Error {
+    let hint = "the Deployment, the shell's history and the list of processes can hold it now: make a new key";
+    clap::Error::raw(ErrorKind::ValueValidation, format!("{place} contains a private key\nhint: {hint}\n"))
 }
 
 /// The form of log lines.
@@ -80,7 +110,7 @@ pub(crate) struct Kubernetes {
 impl Kubernetes {
     /// Whether the controller works on the cluster that it runs in as a Pod.
     pub(crate) fn is_in_cluster(&self) -> bool {
-        self.kubeconfig.is_none() && self.context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+        self.kubeconfig.is_none() && self.context.is_none() && env::var_os("KUBERNETES_SERVICE_HOST").is_some()
     }
 
     /// The addresses to try for the probes, in this order.

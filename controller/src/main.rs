@@ -10,7 +10,6 @@ mod log;
 use std::alloc::System;
 use std::process::ExitCode;
 
-use clap::Parser;
 use zeroizing_alloc::ZeroAlloc;
 
 use crate::args::{Args, Command};
@@ -21,7 +20,7 @@ use crate::args::{Args, Command};
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     log::init(args.log_format);
     if let Err(error) = core_dumps::forbid() {
         tracing::warn!("failed to forbid core dumps: {error}");

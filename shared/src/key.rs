@@ -15,11 +15,12 @@ mod recipient;
 mod share;
 mod stanzas;
 
+pub use age_bytes::contains_encrypted_file;
 pub(crate) use classic::STANZA_TAG as CLASSIC_TAG;
 pub use encrypted_file::{EncryptedFile, EncryptedFileError, EncryptionError, MAX_RECIPIENTS};
 pub(crate) use hybrid::{ENCAPSULATION_BYTES, STANZA_TAG as HYBRID_TAG, has_low_order_share};
 pub(crate) use identity::IdentityInner;
-pub use identity::{Identity, IdentityError};
+pub use identity::{Identity, IdentityError, contains_identity};
 pub use identity_file::{IdentityFile, IdentityFileError};
 pub use passphrase::{EmptyPassphrase, Passphrase};
 pub use protected_identity_file::{MAX_WORK_FACTOR, ProtectedIdentityFile, ProtectedIdentityFileError};

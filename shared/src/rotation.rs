@@ -144,11 +144,10 @@ impl fmt::Display for KeyFinding {
 /// Finds the wraps that an object lacks, and its wraps for revoked keys, given the keys of one cluster. Needs no
 /// private key.
 ///
-/// `keys` are all published keys of the cluster: its primary and its Active recovery keys must have a wrap in each
-/// envelope that a value names, and its revoked keys must not. Does not find broken wraps, which only the holder of a
-/// key sees.
-pub fn findings(sealed: &Sealed, keys: &[PublishedKey]) -> Vec<KeyFinding> {
-    let recipients = key_life::sealing_recipients(keys).unwrap_or_default();
+/// `keys` are all published keys of the cluster, and `recipients` are those that new values are sealed to
+/// ([`key_life::sealing_recipients`]). Each envelope that a value names must have a wrap for every recipient, and none
+/// for a revoked key. Does not find broken wraps, which only the holder of a key sees.
+pub fn findings(sealed: &Sealed, keys: &[PublishedKey], recipients: &[Recipient]) -> Vec<KeyFinding> {
     let is_revoked =
         |id: &&KeyId| keys.iter().any(|key| key.state == KeyState::Revoked && key.recipient.key_id() == *id);
     let mut found: Vec<_> = sealed
@@ -224,14 +223,14 @@ pub(crate) fn open_and_review(
     stack::wiped_after(|| {
         let (opened, envelopes) = open_whole(sealed, ring)?;
         let published: Vec<_> = ring.published().cloned().collect();
-        let mut findings: BTreeSet<_> = findings(sealed, &published).into_iter().collect();
+        let recipients = key_life::sealing_recipients(&published).unwrap_or_default();
+        let mut findings: BTreeSet<_> = findings(sealed, &published, &recipients).into_iter().collect();
         findings.extend(opened.broken_wraps.iter().cloned().map(KeyFinding::WrapBroken));
         let keys = envelopes.iter().map(|(id, envelope)| {
             let proven = sealed.envelopes()[id].wraps.keys().filter(|key| !envelope.broken_wraps.contains(key));
             (id.to_string(), proven.map(KeyId::to_string).collect())
         });
         let mut review = WrapReview { findings, keys: keys.collect(), offers: BTreeMap::new() };
-        let recipients = key_life::sealing_recipients(&published).unwrap_or_default();
         offer_missing(object, sealed, &envelopes, &recipients, &mut review, random);
         Ok((opened, review))
     })
@@ -415,7 +414,8 @@ mod tests {
 
     fn reasons(sealed: &Sealed, keys: &[&HeldKey]) -> Vec<&'static str> {
         let keys: Vec<_> = keys.iter().map(|key| key.published().clone()).collect();
-        findings(sealed, &keys).iter().map(reason_word).collect()
+        let recipients = key_life::sealing_recipients(&keys).unwrap_or_default();
+        findings(sealed, &keys, &recipients).iter().map(reason_word).collect()
     }
 
     #[test]

@@ -124,12 +124,47 @@ fn private_keys_on_the_command_line_are_refused_and_not_shown() {
 }
 
 #[test]
+fn private_keys_inside_an_argument_are_refused_and_not_shown() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(SECRET).succeeds());
+    let file = folder.read("cluster.key");
+    let key = file.lines().last().expect("a key");
+    let hint = "hint: the shell's history and the list of processes hold it now: make a new key\n";
+    for text in [
+        file.clone(),
+        file.to_lowercase(),
+        format!("cluster.key:{key}"),
+        format!("\"{key}\""),
+        format!("./{key}"),
+        format!("x{key}"),
+    ] {
+        for (arguments, place, expected) in [
+            (&["drill", "db.yaml", "--identity", &text][..], "--identity: ", "a file name"),
+            (&["seal", &text, "--keys", "cluster.yaml"], "", "a file name"),
+            (&["set", "db.yaml", "--from-file", &format!("identity={text}")], "--from-file: ", "a file name"),
+            (&["seal", "--to", &text], "--to: ", "the name of a cluster"),
+            (&["keys", "fetch", "--context", &text], "--context: ", "the name of a context"),
+            (&["keys", "revoke", &text], "", "a key id"),
+            (&["status", &text], "", "the name of a SealedSecret"),
+            (&["unset", "db.yaml", &text], "KEY: ", "a data key"),
+        ] {
+            let stderr = format!("error: {place}this is a private key, but {expected} is expected\n{hint}");
+            folder.waxseal(arguments).fails(2, &stderr);
+        }
+        let stderr = format!("error: an argument is a private key, which does not belong on a command line\n{hint}");
+        folder.waxseal(&[&text]).fails(2, &stderr);
+    }
+}
+
+#[test]
 fn a_private_key_as_the_context_is_refused_and_not_shown() {
     let folder = Folder::new();
     let stderr = "error: --context: this is a private key, but the name of a context is expected
 hint: the shell's history and the list of processes hold it now: make a new key
 ";
-    for key in ["AGE-SECRET-KEY-1HUNTER2", "age-secret-key-pq-1hunter2", " AGE-SECRET-KEY-1HUNTER2"] {
+    for key in
+        ["AGE-SECRET-KEY-1HUNTER2", "age-secret-key-pq-1hunter2", " AGE-SECRET-KEY-1HUNTER2", " age-secret-key-pq-1h"]
+    {
         folder.waxseal(&["keys", "fetch", "-o", "prod.yaml", "--context", key]).fails(2, stderr);
     }
 }

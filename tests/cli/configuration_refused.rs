@@ -151,7 +151,7 @@ fn a_configuration_or_keys_file_that_cannot_be_used_is_refused() {
     folder.write(".waxseal/staging.yaml", folder.read("staging.yaml").replace("Active", "Retired"));
     seal().fails(
         3,
-        "error: .waxseal/staging.yaml: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch staging`\n",
+        "error: .waxseal/staging.yaml: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch staging`. Without Kubernetes, start the controller: it makes a key and writes the file\n",
     );
     fs::remove_dir_all(folder.path().join(".waxseal")).expect("it is there");
     folder.write(".waxseal", "");

@@ -204,7 +204,7 @@ fn each_fault_is_a_problem_with_what_to_do() {
     let mut cluster = good();
     cluster.key(0)["spec"]["state"] = json!("Retired");
     cluster.key(0)["status"]["state"] = json!("Retired");
-    cluster.has_problem(&folder, "no key of the cluster is Active: nothing can be sealed: the controller makes a key by itself: see if it runs, and read in its log why it has not done so");
+    cluster.has_problem(&folder, "no key of the cluster is Active: nothing can be sealed: the controller makes a key by itself, unless key generation is off (then add an identity): see if it runs, and read in its log why it has not done so");
 
     let mut cluster = good();
     let id = folder.key_id("one");

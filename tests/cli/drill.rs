@@ -55,9 +55,23 @@ fn a_value_that_was_changed_does_not_open() {
     // The first character of the salt, after the envelope id and its dot.
     let (id, salt) = token.split_once('.').expect("an envelope id");
     folder.write("apps/db.yaml", format!("{before}: wax1.{id}.{}", with_other_start(salt)));
+    let unreadable = |all: &str| {
+        format!(
+            "error: 1 of {all} did not open: it was changed, or a value was copied to another data key\n\
+             hint: take the last good version from Git, or seal the value again with `waxseal set`\n"
+        )
+    };
     let outcome = folder.waxseal(&DRILL).finish();
-    assert_eq!(outcome.status.code(), Some(4), "{}", outcome.stderr);
-    assert!(outcome.stdout.contains("shop/db: Unreadable: "), "{}{}", outcome.stdout, outcome.stderr);
+    let expected = format!("0 of 1 SealedSecret opened, with all values\n{}", unreadable("1 SealedSecret"));
+    assert_eq!((outcome.stderr, outcome.status.code()), (expected, Some(4)));
+    assert!(outcome.stdout.contains("shop/db: Unreadable: "), "{}", outcome.stdout);
+    // Each reason has its own remedy.
+    folder.write("apps/web.yaml", sealed(&folder, "web", &["--keys", "cluster.yaml"]));
+    let missing = "error: 1 of 2 SealedSecrets did not open: the values are lost if only the given identities are left\n\
+                   hint: add a wrap for this identity with `waxseal rotate`, while another key still opens them\n";
+    let expected = format!("0 of 2 SealedSecrets opened, with all values\n{}{missing}", unreadable("2 SealedSecrets"));
+    let outcome = folder.waxseal(&DRILL).finish();
+    assert_eq!((outcome.stderr, outcome.status.code()), (expected, Some(4)));
 }
 
 #[test]
@@ -83,8 +97,7 @@ fn a_drill_needs_an_identity_and_reads_stdin_once() {
 fn a_drill_that_finds_no_sealed_secret_fails() {
     let folder = folder();
     folder.write("plain/config.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n");
-    let stderr = "0 of 0 SealedSecrets opened, with all values\n\
-                  error: no SealedSecret in these paths: nothing was tried\n\
+    let stderr = "error: no SealedSecret in these paths: nothing was tried\n\
                   hint: name the folders with the sealed files\n";
     folder.waxseal(&["drill", "plain", "--identity", "recovery.key"]).fails(4, stderr);
 }

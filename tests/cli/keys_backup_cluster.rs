@@ -1,7 +1,9 @@
-//! `waxseal keys backup` of a cluster: identity Secrets that change during the backup, and SealingKeys that are missing
-//! or cannot be read.
+//! `waxseal keys backup` and `waxseal keys restore` of a cluster: identity Secrets that change during the backup or are
+//! being deleted, and SealingKeys that are missing or cannot be read.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -125,4 +127,101 @@ fn another_identity_in_the_same_secret_is_not_recorded() {
                first has been changed since it was read\nhint: make another backup\n";
     assert!(outcome.stderr.ends_with(end), "{}", outcome.stderr);
     assert_eq!(outcome.status.code(), Some(5));
+}
+
+/// The identity Secrets of a cluster that does not know SealingKeys, by name.
+#[derive(Clone, Default)]
+struct Secrets(Arc<Mutex<BTreeMap<String, Value>>>);
+
+impl Secrets {
+    /// Starts an API server that has one identity under each of these names. The Secrets are being deleted.
+    fn being_deleted(folder: &Folder, names: &[&str]) -> Self {
+        let secrets = Self::default();
+        for name in names {
+            let mut secret = secret(&folder.read("cluster.key"), 1);
+            let metadata = json!({"name": name, "resourceVersion": "1", "finalizers": ["example.com/hold"], "deletionTimestamp": "2026-01-01T00:00:00Z"});
+            secret["metadata"] = metadata;
+            secrets.0.lock().expect("no panic").insert((*name).to_owned(), secret);
+        }
+        let served = secrets.clone();
+        point_at(
+            folder,
+            serve_with(move |stream| {
+                let (line, body) = request(&stream);
+                let (status, answer) = served.answer(&line, &body);
+                respond(stream, status, &answer.to_string());
+            }),
+        );
+        secrets
+    }
+
+    fn answer(&self, line: &str, body: &str) -> (&'static str, Value) {
+        let mut secrets = self.0.lock().expect("no panic");
+        let path = line.split([' ', '?']).nth(1).unwrap_or_default();
+        let Some(name) = path.strip_prefix(SECRETS) else { return ("404 Not Found", failure(404)) };
+        match (line.split(' ').next(), name.strip_prefix('/')) {
+            (Some("GET"), None) => {
+                let items: Vec<_> = secrets.values().collect();
+                ("200 OK", json!({"apiVersion": "v1", "kind": "SecretList", "metadata": {}, "items": items}))
+            }
+            (Some("GET"), Some(name)) => match secrets.get(name) {
+                Some(secret) => ("200 OK", secret.clone()),
+                None => ("404 Not Found", failure(404)),
+            },
+            (Some("PATCH"), Some(_)) => ("200 OK", metadata()),
+            (Some("POST"), None) => {
+                let secret: Value = serde_json::from_str(body).expect("JSON");
+                let name = secret["metadata"]["name"].as_str().expect("a name").to_owned();
+                if secrets.contains_key(&name) {
+                    return ("409 Conflict", failure(409));
+                }
+                secrets.insert(name, secret.clone());
+                ("201 Created", secret)
+            }
+            _ => ("500 Unexpected", failure(500)),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.lock().expect("no panic").keys().cloned().collect()
+    }
+}
+
+/// Until its finalizers are gone, a backup can still save it.
+#[test]
+fn a_secret_that_is_being_deleted_is_backed_up_and_restored_under_another_name() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let own = format!("waxseal-key-{id}");
+    let secrets = Secrets::being_deleted(&folder, &["first"]);
+    let outcome = folder.waxseal(&BACKUP).writes(&["keys.age"]).finish();
+    assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+    assert!(outcome.stderr.ends_with("keys.age has 1 key of context test\n"), "{}", outcome.stderr);
+
+    let restore = ["keys", "restore", "keys.age", "--identity", "recovery.key", "--keys", "cluster.yaml", "--yes"];
+    let restore = [&restore[..], &["--no-wait", "--kubeconfig", "kubeconfig"]].concat();
+    let deleted = |name: &str| {
+        format!("warning: context test: the Secret {name} holds {id}, is being deleted, and does not count\n")
+    };
+    let outcome = folder.waxseal(&restore).finish();
+    assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+    assert!(outcome.stderr.starts_with(&deleted("first")), "{}", outcome.stderr);
+    assert!(outcome.stderr.ends_with(&format!("restored {id} to the Secret {own}\n")), "{}", outcome.stderr);
+    assert_eq!(secrets.names(), ["first", own.as_str()]);
+    // Now the key is there.
+    let outcome = folder.waxseal(&restore).finish();
+    let there = format!("{}context test: {id} is there (Active) and stays as it is\n", deleted("first"));
+    assert_eq!((outcome.stderr, outcome.status.code()), (there, Some(0)));
+
+    // Both names are taken.
+    let secrets = Secrets::being_deleted(&folder, &["first", &own]);
+    let outcome = folder.waxseal(&restore).finish();
+    let error = format!(
+        "error: context test: the Secret {own} holds {id} and is being deleted: its finalizers keep it
+hint: find out what set the finalizers, and run the command again when the Secret is gone
+"
+    );
+    assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+    assert!(outcome.stderr.ends_with(&error), "{}", outcome.stderr);
+    assert_eq!(secrets.names().len(), 2);
 }

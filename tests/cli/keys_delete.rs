@@ -15,6 +15,8 @@ struct Cluster {
     sealed_secrets: Vec<Value>,
     /// Whether the SealingKey stays when its identity is deleted.
     keeps_keys: bool,
+    /// Whether finalizers keep the Secret: the answer to its deletion is the Secret.
+    keeps_secret: bool,
     /// The answer to a deletion, if it is refused.
     refusal: Option<&'static str>,
     /// The paths and the bodies of the requests.
@@ -31,7 +33,9 @@ impl Cluster {
             "lastBackupTime": "2099-01-01T00:00:00Z",
             "identitySecret": {"name": "first-sealing-key", "uid": "the-uid"},
         });
-        Self { keys: vec![old, object(&folder.read("newer.yaml"))], ..Self::default() }
+        let mut newer = object(&folder.read("newer.yaml"));
+        newer["status"] = json!({"state": "Active"});
+        Self { keys: vec![old, newer], ..Self::default() }
     }
 
     fn serve(&self, folder: &Folder) {
@@ -49,6 +53,12 @@ impl Cluster {
         if line.starts_with("DELETE ") {
             let path = line.split(' ').nth(1).expect("a path").to_owned();
             deletions.push((path, serde_json::from_str(body).expect("JSON")));
+            if self.keeps_secret {
+                let metadata = json!({"name": "first-sealing-key", "finalizers": ["example.com/hold"]});
+                let data = json!({"identity": "aHVudGVyMg=="});
+                let secret = json!({"kind": "Secret", "apiVersion": "v1", "metadata": metadata, "data": data});
+                return ("200 OK", secret);
+            }
             let code = self.refusal.map_or(200, |refusal| refusal[..3].parse().expect("a code"));
             let status = json!({"kind": "Status", "apiVersion": "v1", "code": code, "status": if code == 200 { "Success" } else { "Failure" }, "reason": "", "message": ""});
             (self.refusal.unwrap_or("200 OK"), status)
@@ -346,10 +356,17 @@ hint: ask for a Role with the verb delete on secrets in waxseal-system
     cluster.serve(&folder);
     let error = format!(
         "error: context test: the controller did not remove the SealingKey {key} within 0 seconds
-hint: the identity is deleted: start the controller, or see in its log why it keeps the SealingKey
+hint: the Secret that the SealingKey names is deleted: start the controller, or see in its log why it keeps the SealingKey
 "
     );
-    delete(&folder, &["apps", "--yes"]).fails(5, &(question + &error));
+    delete(&folder, &["apps", "--yes"]).fails(5, &(question.clone() + &error));
+    let cluster = Cluster { keeps_secret: true, keeps_keys: true, ..Cluster::of(&folder) };
+    cluster.serve(&folder);
+    let error = "error: context test: the identity Secret first-sealing-key is being deleted, and its finalizers keep it
+hint: find out what set the finalizers, or remove them: `kubectl patch secret first-sealing-key -n waxseal-system --type \
+merge -p '{\"metadata\":{\"finalizers\":null}}'`
+";
+    delete(&folder, &["apps", "--yes"]).fails(3, &(question + error));
     // The Secret is gone already when the command runs again.
     let cluster = Cluster { refusal: Some("404 Not Found"), ..Cluster::of(&folder) };
     cluster.serve(&folder);
@@ -431,6 +448,28 @@ fn on_a_folder_the_key_file_is_deleted_once_a_backup_has_it() {
     assert!(folder.read(&file).contains("# state: Revoked\n"));
 }
 
+/// The other key is Active in the published file alone.
+#[test]
+fn on_a_folder_a_key_without_a_usable_identity_does_not_count_as_another_key() {
+    let folder = folder();
+    let (key, newer) = (folder.key_id("cluster"), folder.key_id("newer"));
+    folder.write("db.yaml", seal(&folder, "db", &["cluster", "newer"]));
+    let published = folder.read("cluster.yaml").replace("Active", "Retired") + "---\n" + &folder.read("newer.yaml");
+    folder.write("keys/sealing-keys.yaml", published);
+    folder.write(&format!("keys/{key}.key"), format!("# state: Retired\n{}", folder.read("cluster.key")));
+    let stderr = format!(
+        "warning: keys/sealing-keys.yaml: {newer} does not count as another key: the controller has not confirmed that \
+         it can use it\nerror: keys/sealing-keys.yaml: {key} stays: the cluster has no other key that is Active or Retired\n"
+    );
+    let revoked = format!("# state: Revoked\n{}", folder.read("newer.key"));
+    for file in [None, Some(revoked.as_str()), Some("damaged"), Some(&folder.read("cluster.key"))] {
+        if let Some(text) = file {
+            folder.write(&format!("keys/{newer}.key"), text);
+        }
+        folder.waxseal(&["keys", "delete", &key, "db.yaml", "--keys-dir", "keys", "--yes"]).fails(3, &stderr);
+    }
+}
+
 #[test]
 fn a_linked_key_file_is_refused() {
     let folder = folder();
@@ -440,6 +479,7 @@ fn a_linked_key_file_is_refused() {
     folder.write("keys/sealing-keys.yaml", published);
     folder.write("keys/last-backup.yaml", format!("{key}: \"2099-01-01T00:00:00Z\"\n"));
     folder.write("cluster.key", format!("# state: Retired\n{}", folder.read("cluster.key")));
+    folder.write(&format!("keys/{}.key", folder.key_id("newer")), folder.read("newer.key"));
     std::os::unix::fs::symlink("../cluster.key", folder.path().join(format!("keys/{key}.key"))).expect("a link");
     folder.waxseal(&["keys", "delete", &key, "db.yaml", "--keys-dir", "keys", "--yes"]).fails(
         3,

@@ -1,6 +1,6 @@
 //! `waxseal keys fetch`: the keys that it adds to a keys file and keeps, and the consent that it asks for.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api_server::{fetch, list, list_of, object, point_at, serve};
 use crate::folder::{Folder, SECRET};
@@ -277,6 +277,46 @@ fn a_new_primary_is_reported() {
     let said = format!(
         "no key of the cluster is Active: nothing can be sealed to it\n{}",
         change(&folder, "cluster", "Retired", " was Active in the file")
+    );
+    fetch(&folder, &[]).writes(&["prod.yaml"]).warns(&said);
+}
+
+/// `waxseal keys rotate` requests this, and a controller that does not run leaves it so.
+#[test]
+fn the_last_active_key_stays_active_until_its_retirement_is_carried_out() {
+    let folder = Folder::with_key();
+    let serve_states = |requested: &str, confirmed: &str| {
+        let mut key = with_state(&folder, "cluster", requested);
+        key["status"] = json!({ "state": confirmed });
+        point_at(&folder, serve("200 OK", list_of(&[key])));
+    };
+    let (id, fingerprint) = (folder.key_id("cluster"), folder.fingerprint("cluster"));
+    let note =
+        format!("{id}: Retired is requested, and the controller has not carried it out yet: it counts as Active\n");
+    serve_states("Retired", "Active");
+    let stderr = note.clone() + &announcement(&folder, "cluster");
+    fetch(&folder, &["--accept", &fingerprint]).writes(&["prod.yaml"]).warns(&stderr);
+    folder.waxseal(&["seal", "--keys", "prod.yaml"]).stdin(SECRET).succeeds();
+    let file = folder.read("prod.yaml");
+    for options in [&[][..], &["--check"]] {
+        fetch(&folder, options).warns(&note);
+        assert_eq!(folder.read("prod.yaml"), file);
+    }
+    // A file in which the key is Retired already.
+    folder.write("prod.yaml", file.replace("Active", "Retired"));
+    let differs = format!(
+        "error: prod.yaml: differs from the cluster: {id} is Active now
+hint: run `waxseal keys fetch` without `--check`, and commit the file
+"
+    );
+    fetch(&folder, &["--check"]).fails(4, &(note + &differs));
+    folder.write("prod.yaml", &file);
+
+    // A revocation counts at once.
+    serve_states("Revoked", "Active");
+    let said = format!(
+        "no key of the cluster is Active: nothing can be sealed to it\n{}",
+        change(&folder, "cluster", "Revoked", " was Active in the file")
     );
     fetch(&folder, &[]).writes(&["prod.yaml"]).warns(&said);
 }

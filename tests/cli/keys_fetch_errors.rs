@@ -315,6 +315,12 @@ fn a_kubeconfig_that_is_missing_or_invalid_is_an_error() {
         let stderr = format!("error: kubeconfig: not a kubeconfig\n{READ_IT}");
         run().env("KUBECONFIG", "kubeconfig").fails(5, &stderr);
     }
+    let is_key = "error: $KUBECONFIG or $HOME: this is a private key, but a path is expected
+hint: the shell's history and the list of processes hold it now: make a new key
+";
+    for (variable, path) in [("KUBECONFIG", "AGE-SECRET-KEY-1HUNTER2"), ("HOME", "./age-secret-key-1hunter2")] {
+        run().env(variable, path).fails(2, is_key);
+    }
     folder.write("kubeconfig", b"\xff");
     let stderr = format!("error: kubeconfig kubeconfig: invalid data\n{READ_IT}");
     fetch(&folder, &[]).fails(5, &stderr);

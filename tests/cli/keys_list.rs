@@ -1,8 +1,10 @@
 //! `waxseal keys list`.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
 
-use crate::api_server::{list, point_at, serve};
+use crate::api_server::{list, list_of, object, point_at, request_line, respond, serve, serve_with};
 use crate::folder::Folder;
 
 #[test]
@@ -114,4 +116,37 @@ fn keys_list_of_a_cluster_shows_state_age_objects_and_backup() {
     let of_file = folder.waxseal(&["keys", "list", "old.yaml", "--format", "json"]).succeeds();
     let of_file: Value = serde_json::from_str(&of_file).expect("JSON");
     assert_eq!(of_file[0].as_object().expect("a row").len(), 8, "{of_file}");
+}
+
+/// Everybody who may create SealingKeys can plant large ones.
+#[test]
+fn large_sealing_keys_do_not_hide_the_others() {
+    let folder = Folder::with_key();
+    for name in ["one", "two"] {
+        folder.generate(name, &[]);
+    }
+    let names = ["cluster", "one", "two"];
+    let keys = names.map(|name| object(&folder.read(&format!("{name}.yaml"))));
+    let limits = Arc::new(Mutex::new(Vec::new()));
+    let asked = Arc::clone(&limits);
+    let port = serve_with(move |stream| {
+        let line = request_line(&stream);
+        let field = |name: &str| {
+            let query = line.split(['?', ' ']).nth(2).expect("a query");
+            query.split('&').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')?.parse::<usize>().ok())
+        };
+        let (limit, at) = (field("limit").expect("a limit"), field("continue").unwrap_or(0));
+        asked.lock().expect("no panic").push((limit, at));
+        if limit > 1 {
+            return respond(stream, "200 OK", &" ".repeat(8 * 1024 * 1024 + 1));
+        }
+        let mut page = list_of(&keys[at..=at]);
+        page["metadata"]["continue"] = if at + 1 < keys.len() { (at + 1).to_string() } else { String::new() }.into();
+        respond(stream, "200 OK", &page.to_string());
+    });
+    point_at(&folder, port);
+    let text = folder.waxseal(&["keys", "list", "--kubeconfig", "kubeconfig"]).succeeds();
+    let rows: Vec<_> = text.lines().skip(1).map(|line| line.split(' ').next().expect("a key")).collect();
+    assert_eq!(rows, names.map(|name| folder.key_id(name)));
+    assert_eq!(*limits.lock().expect("no panic"), [(100, 0), (12, 0), (1, 0), (1, 1), (1, 2)]);
 }

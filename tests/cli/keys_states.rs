@@ -89,7 +89,7 @@ fn rotate_without_an_active_key_is_refused() {
     keys(&folder, &["rotate", "--yes"]).fails(
         3,
         "error: context test: no key of the cluster is Active
-hint: the controller makes a key by itself; its log says why it has not done so
+hint: the controller makes a key by itself, unless key generation is off (then add an identity); its log says why it has not done so
 ",
     );
 }

@@ -65,6 +65,7 @@ mod readme;
 mod rotate;
 mod rotate_modes;
 mod rotate_offers;
+mod rotate_recovery_keys;
 mod round_trips;
 mod seal_documents;
 mod seal_in_place;

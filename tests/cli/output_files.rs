@@ -81,8 +81,23 @@ fn identities_and_the_keys_files_in_use_are_never_replaced() {
     let identity = folder.read("cluster.key");
     folder.write("safe.key", protect(&identity, "a pass phrase", Format::Binary));
     folder.write("armoured.key", protect(&identity, "a pass phrase", Format::AsciiArmor));
+    let armour = folder.read("armoured.key");
+    folder.write("spaced.key", format!("\n{armour}"));
+    folder.write("named.key", format!("# my recovery key\n{armour}"));
+    folder.write("marked.key", format!("\u{feff}{armour}"));
+    folder.write("lower.key", identity.to_lowercase());
     folder.write("secret.yaml", SECRET.replace("a long value", identity.lines().next_back().expect("a line")));
-    for name in ["cluster.key", "other.key", "safe.key", "armoured.key", "secret.yaml"] {
+    for name in [
+        "cluster.key",
+        "other.key",
+        "safe.key",
+        "armoured.key",
+        "spaced.key",
+        "named.key",
+        "marked.key",
+        "lower.key",
+        "secret.yaml",
+    ] {
         let stderr = format!("error: {name}: holds an identity, and is never written over\n");
         seal(&folder, name).fails(3, &stderr);
         seal_by_force(&folder, name).fails(3, &stderr);

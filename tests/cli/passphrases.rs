@@ -121,6 +121,14 @@ fn stdin_named_twice_is_refused() {
 }
 
 #[test]
+fn a_blank_line_before_the_armour_does_not_matter() {
+    let folder = folder(Format::AsciiArmor);
+    folder.write("safe.key", format!("\n{}", folder.read("safe.key")));
+    let opened = folder.waxseal(&with_file(&OPEN)).succeeds();
+    assert_eq!(data_of(&opened)["A"], b"a long value");
+}
+
+#[test]
 fn files_that_are_not_protected_by_a_passphrase_are_refused() {
     let folder = folder(Format::Binary);
     let identity = folder.read("cluster.key");

@@ -160,7 +160,7 @@ fn an_envelope_for_one_cluster_gets_no_wrap_for_another() {
     }
     folder.write("db.yaml", &sealed);
     let rotate = ["rotate", "db.yaml", "--keys", "staging2.yaml", "--identity", "recovery.key"];
-    let foreign = "1 of 1 SealedSecret has no wrap for a cluster of the keys files, and stays unchanged
+    let foreign = "1 of 1 SealedSecret has no wrap for a cluster of the keys files, and gets none
 hint: to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_FILE`
 ";
     says(folder.waxseal(&rotate), "", &format!("{NOTHING}{foreign}"));
@@ -219,7 +219,7 @@ fn a_file_that_no_cluster_of_the_configuration_opens_is_found_by_check() {
     says(
         folder.waxseal(&["rotate", "db.yaml", "--identity", "recovery.key"]),
         "",
-        &format!("{NOTHING}{foreign}, and stays unchanged\n{hint}"),
+        &format!("{NOTHING}{foreign}, and gets none\n{hint}"),
     );
 }
 
@@ -397,20 +397,23 @@ fn invalid_arguments_are_refused() {
 #[test]
 fn keys_files_without_a_primary_are_refused() {
     let folder = behind();
-    let refused = |file: &str| {
-        let stderr = format!(
-            "error: {file}: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch -o FILE`\n"
-        );
-        folder.waxseal(&["rotate", "db.yaml", "--keys", file, "--check"]).fails(3, &stderr);
+    let check_with = |file| folder.waxseal(&["rotate", "db.yaml", "--keys", file, "--check"]);
+    let no_active_key = |keys: &str| {
+        format!(
+            "error: revoked.yaml: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch \
+             {keys}`. Without Kubernetes, start the controller: it makes a key and writes the file\n"
+        )
     };
-    refused("recovery.yaml");
     write_keys(&folder, "revoked.yaml", &[("old", "Revoked"), ("recovery", "Active")]);
-    refused("revoked.yaml");
+    check_with("revoked.yaml").fails(3, &no_active_key("-o FILE"));
     folder.write(".waxseal.yaml", "version: 1\nclusters: {prod: {keys: revoked.yaml}}\n");
-    folder.waxseal(&["rotate", "db.yaml", "--check"]).fails(
-        3,
-        "error: revoked.yaml: no Active key of a cluster in it\nhint: fetch the keys again: `waxseal keys fetch prod`\n",
-    );
+    folder.waxseal(&["rotate", "db.yaml", "--check"]).fails(3, &no_active_key("prod"));
+    for state in ["Retired", "Revoked"] {
+        write_keys(&folder, "recovery2.yaml", &[("recovery", state)]);
+        let stderr = "error: recovery2.yaml: no Active recovery key in it, and no key of a cluster\nhint: add a recovery \
+                      key to it: `waxseal keys public --identity IDENTITY_FILE --recovery` prints one\n";
+        check_with("recovery2.yaml").fails(3, stderr);
+    }
     folder.write("future.yaml", key(&folder, "new", "Active", 1).replace("2026", "2999"));
     let outcome = folder.waxseal(&["rotate", "db.yaml", "--keys", "future.yaml", "--check"]).finish();
     assert!(outcome.stderr.contains("is in the future") && outcome.status.code() == Some(3), "{}", outcome.stderr);

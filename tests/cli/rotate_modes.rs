@@ -39,7 +39,7 @@ fn resealing_is_refused_if_a_keys_file_is_missing() {
     folder.write("db.yaml", seal(&folder, "db", &["--keys", "before.yaml", "--keys", "stranger.yaml"]));
     let stderr = format!(
         "{NOTHING}error: db.yaml:1: shop/db: sealed to {}, which is in none of the keys files
-hint: name the keys file of every cluster that must open it
+hint: name the keys files of all clusters and recovery keys that must open it
 ",
         folder.key_id("stranger")
     );

@@ -191,7 +191,8 @@ hint: `waxseal keys public --identity FILE` prints its SealingKey
     let key = folder.read("cluster.yaml");
     folder.write("keys.yaml", key.replace("Active", "Retired"));
     let stderr = "error: keys.yaml: no Active key of a cluster in it
-hint: fetch the keys again: `waxseal keys fetch -o FILE`
+hint: fetch the keys again: `waxseal keys fetch -o FILE`. Without Kubernetes, start the controller: it makes a key and \
+                  writes the file
 ";
     seal().fails(3, stderr);
     let recovery = key.replace("role: Cluster", "role: Recovery");

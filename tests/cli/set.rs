@@ -424,9 +424,13 @@ fn a_value_in_a_65th_envelope_is_refused_and_one_that_replaces_an_envelope_is_se
         set(&key).writes(&["db.yaml"]).warns(&format!("set {key} in shop/db\n"));
     }
     let stderr = "error: db.yaml:1: shop/db: Malformed: spec.envelopes: more than 64 envelopes\n\
-                  hint: `waxseal rotate FILE --reseal --identity IDENTITY_FILE` puts all values into one envelope\n";
+                  hint: `waxseal rotate FILE --reseal --identity IDENTITY_FILE`, with the same `--keys` as `waxseal \
+                  set`, puts all values into one envelope\n";
     set("K64").fails(3, stderr);
     set("K63").writes(&["db.yaml"]).warns("set K63 in shop/db\n");
+    let as_hinted = ["rotate", "db.yaml", "--reseal", "--identity", "cluster.key", "--keys", "cluster.yaml"];
+    folder.waxseal(&as_hinted).writes(&["db.yaml"]).warns("changed 1 of 1 SealedSecret in 1 file\n");
+    set("K64").writes(&["db.yaml"]).warns("set K64 in shop/db\n");
 }
 
 #[test]
@@ -504,4 +508,8 @@ fn a_value_for_fewer_clusters_than_the_others_is_refused_unless_the_cluster_is_n
     assert!(outcome.stderr.contains(&staging) && outcome.stderr.contains("--drop-cluster"), "{}", outcome.stderr);
     let dropping = [&SET_A[..], &["--drop-cluster", &staging]].concat();
     folder.waxseal(&dropping).stdin("new").writes(&["db.yaml"]).warns(SAYS_A);
+    let both = ["--keys", "staging.yaml", "--drop-cluster", "staging.yaml"];
+    let stderr = "error: db.yaml:1: `--drop-cluster staging.yaml`, but the new value would be sealed to staging.yaml\n\
+                  hint: name the clusters to seal to, with `--to CLUSTER` or `--keys KEYS_FILE`\n";
+    folder.waxseal(&[&SET_A[..], &both].concat()).stdin("new").fails(2, stderr);
 }

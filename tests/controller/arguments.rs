@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::process::Command;
 
 use tempfile::TempDir;
 use waxseal_shared::key::{Identity, KeyKind};
@@ -82,7 +83,7 @@ fn each_recovery_recipient_that_cannot_be_used_is_refused_at_the_start() {
         assert_fails(&["kubernetes", "--context", "dead", "--recovery-recipient", value], &message);
     };
     flag("garbage", "not a recipient: expected \"age1pq1…\" or \"age1…\"");
-    flag(&private, "this is an identity, a private key; a recipient begins with \"age1\"");
+    flag("AGE-SECRET-KEY-1", "this is an identity, a private key; a recipient begins with \"age1\"");
     flag(&format!("{good},{good}"), &format!("{id} is given twice"));
     let classic_id = classic.recipient().key_id();
     let is_classic = format!(
@@ -120,6 +121,40 @@ fn each_recovery_recipient_that_cannot_be_used_is_refused_at_the_start() {
     assert_fails(&["kubernetes", "--context", "dead", "--recovery-recipients-file", name], &missing);
     let folders = ["directory", "--manifests", "m", "--secrets", "s", "--keys", "k", "--recovery-recipient", "garbage"];
     assert_fails(&folders, "failed to use --recovery-recipient: not a recipient: expected \"age1pq1…\" or \"age1…\"");
+}
+
+#[test]
+fn private_keys_in_arguments_and_variables_are_refused_and_not_shown() {
+    let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system()).expose();
+    let (key, lower) = (identity.as_str(), identity.to_lowercase());
+    let folder = ["directory", "--manifests", "m", "--secrets", "s"];
+    let refused = |command: &mut Command, place: &str| {
+        let output = command.output().expect("the program runs");
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        let expected = format!(
+            "error: {place} contains a private key\nhint: the Deployment, the shell's history and the list of processes \
+             can hold it now: make a new key\n"
+        );
+        assert_eq!((output.status.code(), stderr), (Some(2), expected));
+    };
+    for text in [key, &lower, &format!("# created: today\n{key}\n"), &format!("cl.key:{key}")] {
+        for arguments in [
+            &["kubernetes", "--recovery-recipient", text][..],
+            &["kubernetes", "--recovery-recipients-file", text],
+            &["kubernetes", &format!("--renew-after={text}")],
+            &[&folder[..], &["--keys", text]].concat(),
+            &[text],
+            &["directory", &format!("--{text}")],
+        ] {
+            refused(&mut controller(arguments), "an argument");
+        }
+        for name in ["WAXSEAL_KEYS", "WAXSEAL_RENEW_AFTER", "WAXSEAL_LOG_FORMAT", "WAXSEAL_NO_KEY_GENERATION"] {
+            refused(controller(&folder).env(name, text), &format!("the variable {name}"));
+        }
+    }
+    let name = "failed to read the recovery recipients in age-secret-key-1.txt: No such file or directory (os error 2)";
+    let file = ["--recovery-recipients-file", "age-secret-key-1.txt"];
+    assert_fails(&[&["kubernetes", "--context", "dead"][..], &file].concat(), name);
 }
 
 #[test]

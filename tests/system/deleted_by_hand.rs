@@ -237,24 +237,23 @@ async fn finalized(context: &Context, cluster: &Cluster) -> TestResult {
     let name = Primary.secret();
     let mut copy = identities.get(name).await?;
     (copy.metadata.resource_version, copy.metadata.uid) = (None, None);
-    copy.metadata.name = Some("copy".to_owned());
+    copy.metadata.name = Some("z-copy".to_owned());
     identities.create(&PostParams::default(), &copy).await?;
     patch(identities, name, json!({"metadata": {"finalizers": ["example.com/hold"]}})).await?;
     identities.delete(name, &DeleteParams::default()).await?;
-    // The controller has looked at the keys since the deletion: it has published a key that was stored later.
-    let later = installation.keys.add("later").await?;
-    installation.keys.until_published(&later, KeyState::Active).await?;
-    assert_eq!(installation.keys.published.get(key).await?.spec.state, KeyState::Active);
-    identities.delete("later", &DeleteParams::default()).await?;
-    installation.keys.until_gone(&later).await?;
+    let said = format!("the identity Secret {name} is being deleted, and its finalizers keep it: ");
+    until_warned(&controller, &format!("{said}another Secret holds its key {key}, too")).await?;
+    let names_copy = async || {
+        let published = installation.keys.published.get(key).await.ok()?;
+        (published.status?.identity_secret?.name == "z-copy").then_some(published.spec.state)
+    };
+    assert_eq!(waiting::until("the copy in the status", DEADLINE, names_copy).await?, KeyState::Active);
     let seen = Seen::follow(installation.keys.published.clone()).await?;
-    identities.delete("copy", &DeleteParams::default()).await?;
+    identities.delete("z-copy", &DeleteParams::default()).await?;
     installation.keys.until_published(key, KeyState::Retired).await?;
-    let said = format!(
-        "the identity Secret {name} is being deleted, and its finalizers keep it: the key {key} is not used for new \
-         values, and opens nothing any more when the Secret is gone"
-    );
-    until_warned(&controller, &said).await?;
+    let lost = format!("nothing new is sealed to its key {key}, and when the Secret is gone, nothing opens with it");
+    until_warned(&controller, &format!("{said}{lost}")).await?;
+    installation.keys.until_durable(name, "Retired").await?;
     Seen::assert_always_active(&seen);
     // The controller opens the SealedSecret to make its Secret again.
     let secrets = installation.namespace.api::<Secret>();

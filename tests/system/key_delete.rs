@@ -245,7 +245,8 @@ async fn absent(context: &Context, cluster: &Cluster) -> TestResult {
 fn not_removed(key: &str) -> String {
     format!(
         "error: context prod: the controller did not remove the SealingKey {key} within 1 seconds\n\
-         hint: the identity is deleted: start the controller, or see in its log why it keeps the SealingKey\n"
+         hint: the Secret that the SealingKey names is deleted: start the controller, or see in its log why it keeps \
+         the SealingKey\n"
     )
 }
 
@@ -272,7 +273,8 @@ async fn restored(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Two Secrets hold the identity. The status of the SealingKey names one of them after the other.
+/// Two Secrets hold the identity, and finalizers keep one of them. The status of the SealingKey names the Secret that is
+/// not being deleted.
 async fn copied(context: &Context, cluster: &Cluster) -> TestResult {
     let deletion = Deletion::begin_with_rights(context, cluster).await?;
     let key = deletion.add_retired("old").await?;
@@ -281,12 +283,19 @@ async fn copied(context: &Context, cluster: &Cluster) -> TestResult {
     (copy.metadata.uid, copy.metadata.resource_version) = (None, None);
     copy.metadata.name = Some("older".to_owned());
     identities.create(&PostParams::default(), &copy).await?;
-    let end = "error: context prod: the identity Secret older has the identity, too\n\
-               hint: run the command again: it deletes this Secret\n";
-    deletion.until(&key, 3, end).await?;
-    assert!(deletion.identity("old").await?.is_none() && deletion.identity("older").await?.is_some());
-    deletion.until(&key, 0, "").await?;
-    assert!(deletion.identity("older").await?.is_none() && deletion.published(&key).await?.is_none());
+    patch(identities, "old", json!({"metadata": {"finalizers": ["example.com/hold"]}})).await?;
+    let kept = "error: context prod: the identity Secret old is being deleted, and its finalizers keep it\n\
+                hint: find out what set the finalizers, or remove them: `kubectl patch secret old -n waxseal-system \
+                --type merge -p '{\"metadata\":{\"finalizers\":null}}'`\n";
+    deletion.until(&key, 3, kept).await?;
+    let second = "error: context prod: the identity Secret old has the identity, too\n\
+                  hint: run the command again: it deletes this Secret\n";
+    deletion.until(&key, 3, second).await?;
+    assert!(deletion.identity("older").await?.is_none());
+    deletion.until(&key, 3, kept).await?;
+    patch(identities, "old", json!({"metadata": {"finalizers": null}})).await?;
+    deletion.fleet.keys.until_gone(&key).await?;
+    assert!(deletion.identity("old").await?.is_none());
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use waxseal_shared::visible_text::{escaped, visible_path};
 
 use super::{MAX_ANSWER_BYTES, no_cluster};
 use crate::error::CliError;
+use crate::file_names::{is_private_key, private_key_instead_of};
 
 /// The text of the client's error when a host name cannot be resolved. The client has no type for it.
 const UNRESOLVED: &str = "dns error";
@@ -55,13 +56,17 @@ impl Asked {
     }
 }
 
-/// The error for a kubeconfig that cannot be read; `path` is the value of `--kubeconfig`.
+/// The error for a kubeconfig that cannot be read; `path` is the value of `--kubeconfig`. Does not show a private key in
+/// `$KUBECONFIG` or `$HOME`.
 pub(super) fn unreadable_kubeconfig(error: &KubeconfigError, path: Option<&Path>) -> CliError {
     let (failure, path) = match error {
         KubeconfigError::ReadConfig(error, path) => (no_cluster(reason(error)), Some(path.as_path())),
         KubeconfigError::FindPath => (no_cluster("there is no home folder to look for a kubeconfig in"), path),
         _ => (no_cluster("not a kubeconfig"), path),
     };
+    if path.is_some_and(|path| is_private_key(path.as_os_str())) {
+        return private_key_instead_of("a path").at("$KUBECONFIG or $HOME");
+    }
     let place = path.map_or_else(|| "kubeconfig".to_owned(), |path| format!("kubeconfig {}", visible_path(path)));
     failure.at(place).with_hint("name a kubeconfig with `--kubeconfig FILE`, and see what `kubectl config view` says")
 }

@@ -27,6 +27,8 @@ use crate::error::CliError;
 pub(crate) struct IdentitySecret {
     pub(crate) name: String,
     resource_version: String,
+    /// Whether somebody has deleted the Secret, and only its finalizers keep it.
+    pub(crate) is_being_deleted: bool,
     /// The identity, or why it cannot be used.
     pub(crate) key: Result<HeldKey, IdentitySecretError>,
 }
@@ -34,9 +36,10 @@ pub(crate) struct IdentitySecret {
 impl IdentitySecret {
     fn decode(secret: Secret, now: Timestamp) -> Self {
         let (name, resource_version) = (secret.name_any(), secret.resource_version().unwrap_or_default());
+        let is_being_deleted = secret.metadata.deletion_timestamp.is_some();
         let data = secret.data.unwrap_or_default().into_iter();
         let data: BTreeMap<_, _> = data.map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
-        Self { name, resource_version, key: identity_secret::read(|key| data.get(key), now) }
+        Self { name, resource_version, is_being_deleted, key: identity_secret::read(|key| data.get(key), now) }
     }
 }
 
@@ -119,7 +122,7 @@ impl Session {
     }
 
     /// Deletes an identity Secret. Succeeds if the Secret is gone already. Refuses to delete another Secret that has
-    /// the same name now.
+    /// the same name now. Fails if finalizers keep the Secret.
     pub(crate) fn delete_identity(
         &self,
         namespace: &Namespace,
@@ -129,10 +132,20 @@ impl Session {
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let request = Request::new(format!("/api/v1/namespaces/{namespace}/secrets")).delete(&secret.name, &params);
         let (request, client) = (request.map_err(kube::Error::BuildRequest), self.client.clone());
-        // Ignores the answer: if the Secret has finalizers, the answer contains the identity.
+        // Does not read the answer: if the Secret has finalizers, it is the Secret, with the identity.
         let deleted = self.ask(async move { client.request_status::<IgnoredAny>(request?).await })?;
         match deleted {
-            Ok(_) => Ok(()),
+            // A Status: the Secret is gone.
+            Ok(answer) if answer.is_right() => Ok(()),
+            Ok(_) => {
+                let name = escaped(&secret.name);
+                let text = format!("the identity Secret {name} is being deleted, and its finalizers keep it");
+                let hint = format!(
+                    "find out what set the finalizers, or remove them: `kubectl patch secret {name} -n {namespace} \
+                     --type merge -p '{{\"metadata\":{{\"finalizers\":null}}}}'`"
+                );
+                Err(CliError::refused(text).at(self.place()).with_hint(hint))
+            }
             Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => Ok(()),
             Err(kube::Error::Api(status)) if status.code == StatusCode::CONFLICT.as_u16() => {
                 let text = format!("the identity Secret {} was replaced by another one", escaped(&secret.name));

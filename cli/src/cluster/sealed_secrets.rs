@@ -1,31 +1,14 @@
-//! Lists the SealedSecrets of a cluster, page by page.
+//! Lists the SealedSecrets of a cluster.
 
 use kube::Resource;
-use kube::api::{ListParams, TypeMeta};
-use kube::core::ListMeta;
-use serde::Deserialize;
+use kube::api::ListParams;
 use serde::de::DeserializeOwned;
 use waxseal_shared::names::{Namespace, ObjectName};
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use super::failures::{self, Asked};
-use super::{ClusterArguments, Session, is_list_of};
+use super::{ClusterArguments, Session};
 use crate::error::CliError;
-
-/// The number of SealedSecrets in a page. If none is larger than 80 KiB, the page fits into an answer.
-const PAGE: u32 = 100;
-/// How many pages without an object may follow each other. An API server may send some, and a list must end.
-const MAX_EMPTY_PAGES: u32 = 100;
-
-/// A page of SealedSecrets. Reading it drops the fields that the type of the items does not have.
-#[derive(Deserialize)]
-#[serde(bound(deserialize = "T: Deserialize<'de>"))]
-struct Page<T> {
-    #[serde(flatten)]
-    types: TypeMeta,
-    metadata: ListMeta,
-    items: Vec<T>,
-}
 
 /// Selects SealedSecrets: all of the cluster by default.
 #[derive(Default)]
@@ -94,31 +77,9 @@ impl Session {
     pub(super) fn try_list_sealed_secrets<T: DeserializeOwned + Send + 'static>(
         &self,
         selection: &Selection,
-        mut each: impl FnMut(T),
+        each: impl FnMut(T),
     ) -> Result<kube::Result<String>, CliError> {
-        let unknown = || failures::unknown_answer(&selection.asked(&self.asked.instead)).at(self.place());
-        let (mut size, mut params, mut empty_pages) = (PAGE, selection.params(), 0);
-        loop {
-            params.limit = Some(size);
-            let page: Page<T> = match self.list(&selection.path(), &params)? {
-                Ok(page) => page,
-                // Every object can have 1.5 MiB.
-                Err(error) if size > 1 && failures::is_too_large(&error) => {
-                    size = (size / 8).max(1);
-                    continue;
-                }
-                Err(error) => return Ok(Err(error)),
-            };
-            if !is_list_of::<SealedSecret>(&page.types) {
-                return Err(unknown());
-            }
-            empty_pages = if page.items.is_empty() { empty_pages + 1 } else { 0 };
-            page.items.into_iter().for_each(&mut each);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(_) if empty_pages > MAX_EMPTY_PAGES => return Err(unknown()),
-                Some(token) => params.continue_token = Some(token),
-                None => return Ok(Ok(page.metadata.resource_version.unwrap_or_default())),
-            }
-        }
+        let asked = selection.asked(&self.asked.instead);
+        self.list_pages::<SealedSecret, T>(&selection.path(), selection.params(), &asked, each)
     }
 }

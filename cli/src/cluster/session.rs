@@ -1,7 +1,8 @@
 //! Several requests to one cluster.
 
 use http::StatusCode;
-use kube::api::{ListParams, ObjectList, Patch, PatchParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::Request;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -12,7 +13,7 @@ use waxseal_shared::sealing_key::{KeyState, SealingKey};
 use waxseal_shared::visible_text::escaped;
 
 use super::failures::{self, Asked, Server};
-use super::{ClusterArguments, FIELD_MANAGER, REQUEST_TIMEOUT, is_list_of, no_cluster};
+use super::{ClusterArguments, FIELD_MANAGER, REQUEST_TIMEOUT, no_cluster};
 use crate::error::{CliError, Kind};
 
 /// A connection to one cluster. Errors name what it was opened for, unless a request says otherwise.
@@ -96,12 +97,10 @@ impl Session {
     }
 
     pub(super) fn list_sealing_keys(&self, namespace: &Namespace) -> Result<kube::Result<Vec<SealingKey>>, CliError> {
-        let path = SealingKey::url_path(&(), Some(namespace.as_str()));
-        let list: ObjectList<SealingKey> = match self.list(&path, &ListParams::default())? {
-            Ok(list) => list,
-            Err(error) => return Ok(Err(error)),
-        };
-        if is_list_of::<SealingKey>(&list.types) { Ok(Ok(list.items)) } else { Err(self.unknown_answer()) }
+        let (path, mut keys) = (SealingKey::url_path(&(), Some(namespace.as_str())), Vec::new());
+        let add = |key: SealingKey| keys.push(SealingKey { metadata: needed(key.metadata), ..key });
+        let listed = self.list_pages::<SealingKey, _>(&path, ListParams::default(), &self.asked, add)?;
+        Ok(listed.map(|_version| keys))
     }
 
     /// Makes one list request.
@@ -144,11 +143,6 @@ impl Session {
         self.server.failure(error, asked).at(&self.place)
     }
 
-    /// The error for an answer that is not a list of the kind.
-    pub(super) fn unknown_answer(&self) -> CliError {
-        failures::unknown_answer(&self.asked).at(&self.place)
-    }
-
     /// Runs a future in the background until it ends or the session is dropped.
     pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Result<(), CliError> {
         self.runtime()?.spawn(future);
@@ -176,6 +170,12 @@ impl Session {
         };
         Err(error.at(&self.place))
     }
+}
+
+/// The metadata that this program uses. Drops labels, for example: a planted SealingKey can have more than 1 MB of them.
+fn needed(metadata: ObjectMeta) -> ObjectMeta {
+    let ObjectMeta { name, namespace, uid, resource_version, generation, deletion_timestamp, .. } = metadata;
+    ObjectMeta { name, namespace, uid, resource_version, generation, deletion_timestamp, ..ObjectMeta::default() }
 }
 
 impl Drop for Session {

@@ -1,8 +1,11 @@
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::Args;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use waxseal_shared::advice::{Advice, for_ready};
 use waxseal_shared::open::open;
+use waxseal_shared::reason::Reason;
 
 use super::inspect::{ReportFormat, to_json};
 use crate::error::{CliError, Failures, Kind};
@@ -43,7 +46,8 @@ struct Unopened {
     place: String,
     namespace: String,
     name: String,
-    reason: &'static str,
+    #[serde(serialize_with = "word")]
+    reason: Reason,
     message: String,
 }
 
@@ -70,7 +74,7 @@ pub(crate) fn run(arguments: DrillArguments, streams: &mut Streams) -> Result<()
             tried.unopened.extend(open(&object.sealed, &ring).err().map(|refusal| {
                 let SealedObject { place, sealed, .. } = object;
                 let (namespace, name) = (sealed.namespace.to_string(), sealed.name.to_string());
-                Unopened { place, namespace, name, reason: refusal.reason().as_str(), message: refusal.to_string() }
+                Unopened { place, namespace, name, reason: refusal.reason(), message: refusal.to_string() }
             }));
         });
         tried.errors.extend(Failures::errors_of(read));
@@ -91,21 +95,39 @@ fn report(format: ReportFormat, total: Tried, streams: &mut Streams) -> Result<(
         ReportFormat::Text => unopened.iter().map(line).collect(),
         ReportFormat::Json => to_json(&unopened),
     })?;
-    let opened = objects - unopened.len();
-    streams.say(&format!("{} of {} opened, with all values", opened, counted(objects, "SealedSecret")));
+    let all = counted(objects, "SealedSecret");
+    if objects > 0 {
+        streams.say(&format!("{} of {all} opened, with all values", objects - unopened.len()));
+    }
     errors = errors.into_iter().map(|error| error.with_kind(Kind::Found)).collect();
     if objects == 0 && errors.is_empty() {
         let error = CliError::new(Kind::Found, "no SealedSecret in these paths: nothing was tried");
         errors.push(error.with_hint("name the folders with the sealed files"));
     }
-    if !unopened.is_empty() {
-        let all = counted(objects, "SealedSecret");
-        let count = unopened.len();
-        let text = format!("{count} of {all} did not open: the values are lost if only the given identities are left");
-        let hint = "add a wrap for this identity with `waxseal rotate`, while another key still opens them";
-        errors.push(CliError::new(Kind::Found, text).with_hint(hint));
-    }
+    let mut reasons: BTreeMap<Reason, usize> = BTreeMap::new();
+    unopened.iter().for_each(|object| *reasons.entry(object.reason).or_default() += 1);
+    errors.extend(reasons.into_iter().map(|(reason, count)| {
+        let Advice { meaning, remedy } = advice(reason);
+        CliError::new(Kind::Found, format!("{count} of {all} did not open: {meaning}")).with_hint(remedy)
+    }));
     Failures::none_or(errors)
+}
+
+/// What it means that SealedSecrets did not open for this reason, and what to do.
+fn advice(reason: Reason) -> Advice {
+    match reason {
+        Reason::KeyMissing => Advice {
+            meaning: "the values are lost if only the given identities are left",
+            remedy: "add a wrap for this identity with `waxseal rotate`, while another key still opens them",
+        },
+        // Every other reason means the same for the holder of an identity as for a cluster.
+        reason => for_ready(reason),
+    }
+}
+
+/// The reason as the report shows it.
+fn word<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(reason.as_str())
 }
 
 fn line(Unopened { place, namespace, name, reason, message }: &Unopened) -> String {

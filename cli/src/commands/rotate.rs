@@ -6,7 +6,6 @@ use std::sync::Arc;
 use clap::{ArgGroup, Args};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use waxseal_shared::key_life::primary;
 use waxseal_shared::manifest::{ManifestError, SealedSecretObject, split};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealed_secret::OfferedWraps;
@@ -18,12 +17,13 @@ use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{cluster_name, file_name};
 use crate::identities;
 use crate::input::{Input, check_stdin_once, each_file_once};
-use crate::keys_file::{KeysFile, check_creation_times};
+use crate::keys_file::KeysFile;
 use crate::lossless_edit::{self, ObjectChanges};
 use crate::offers::{Offers, WantedOffers};
 use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
 use crate::progress::Progress;
+use crate::recipients::check_states;
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::{Streams, counted};
 use crate::workers;
@@ -37,7 +37,8 @@ use crate::wrap_changes::{self, ClusterKeys, Finding, RotationMode, WrapSource, 
 /// `--reseal`, only lines of `wraps` change, every other byte of the files stays, and old wraps stay, too: history has
 /// them anyway.
 ///
-/// A SealedSecret is brought up to date for the clusters that it is sealed for already.
+/// A SealedSecret is brought up to date for the clusters that it is sealed for already. A keys file that holds recovery
+/// keys alone counts like a cluster.
 #[derive(Args)]
 #[command(
     after_help = EXAMPLES,
@@ -54,7 +55,7 @@ pub(crate) struct RotateArguments {
     /// Change the SealedSecrets of these files and folders
     #[arg(value_name = "FILE|DIR", value_parser = file_name::<OsString>(), required = true)]
     paths: Vec<OsString>,
-    /// The keys file of a cluster, instead of the keys files that `.waxseal.yaml` names. Repeatable
+    /// The keys file of a cluster or of recovery keys, instead of the keys files that `.waxseal.yaml` names. Repeatable
     #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>())]
     keys: Vec<OsString>,
     /// Also make wraps for this cluster of `.waxseal.yaml` where values have none yet. Repeatable
@@ -171,12 +172,13 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
     drop(progress);
     total.errors.extend(folders.sync().err());
     announce(&total.sealed_to, &clusters, streams);
-    arguments.report(total, files, streams)
+    arguments.report(total, files, &clusters, streams)
 }
 
 impl RotateArguments {
     /// Returns the keys of all clusters that the SealedSecrets may be for: those of `--keys`, or else those of the
-    /// `.waxseal.yaml` nearest to the first path. The clusters of `--to` are targets.
+    /// `.waxseal.yaml` nearest to the first path. The clusters of `--to` are targets. Refuses a key that one file
+    /// revokes and another one has as a recipient.
     fn clusters(&self) -> Result<Vec<ClusterKeys>, CliError> {
         let first = self.paths.first().map_or(Input::Stdin, |path| Input::named(path));
         let mut known = Clusters::new();
@@ -195,14 +197,14 @@ impl RotateArguments {
             let error = CliError::usage("no keys file is given, so the missing wraps are not known");
             return Err(error.with_hint("pass `--keys KEYS_FILE`, or name your clusters in .waxseal.yaml"));
         }
-        let keys_of = |(index, file): (usize, Arc<KeysFile>)| {
-            check_creation_times(&file.place, &file.keys)?;
-            if primary(&file.keys).is_none() {
-                return Err(file.no_active_key());
-            }
-            Ok(ClusterKeys { place: file.place.clone(), keys: file.keys.clone(), is_target: index < targets.len() })
-        };
-        files.into_iter().enumerate().map(keys_of).collect()
+        let clusters = files.iter().enumerate().map(|(index, file)| ClusterKeys::new(file, index < targets.len()));
+        let clusters = clusters.collect::<Result<Vec<_>, _>>()?;
+        check_states(clusters.iter().flat_map(|cluster| &cluster.recipients), &files).map_err(|error| {
+            error.with_hint(
+                "one keys file says that it is Revoked, and another says Active: correct the file that says Active",
+            )
+        })?;
+        Ok(clusters)
     }
 
     fn takes_offers(&self) -> bool {
@@ -279,7 +281,13 @@ impl RotateArguments {
         Ok(())
     }
 
-    fn report(&self, total: FileOutcome, files: usize, streams: &mut Streams) -> Result<(), Failures> {
+    fn report(
+        &self,
+        total: FileOutcome,
+        files: usize,
+        clusters: &[ClusterKeys],
+        streams: &mut Streams,
+    ) -> Result<(), Failures> {
         if self.format == ReportFormat::Json {
             streams.result(&to_json(&total.waiting))?;
         } else {
@@ -298,12 +306,13 @@ impl RotateArguments {
             errors = errors.into_iter().map(|error| error.with_kind(Kind::Found)).collect();
         }
         if total.foreign > 0 {
-            let text = foreign(total.foreign, &objects);
+            let text = foreign(total.foreign, &objects, clusters);
             // With `--keys`, the other SealedSecrets may be for clusters that the user did not name.
             if self.check && self.keys.is_empty() {
                 errors.push(CliError::new(Kind::Found, text).with_hint(ADD_CLUSTER));
             } else {
-                streams.say(&format!("{text}, and {}\nhint: {ADD_CLUSTER}", stay(total.foreign)));
+                let get = if total.foreign == 1 { "gets" } else { "get" };
+                streams.say(&format!("{text}, and {get} none\nhint: {ADD_CLUSTER}"));
             }
         }
         if waiting > 0 {
@@ -324,15 +333,12 @@ impl RotateArguments {
     }
 }
 
-/// Tells of SealedSecrets without a wrap for a cluster of the run. They stay as they are, because nothing shows that
-/// they are meant for one of these clusters.
-fn foreign(count: usize, objects: &str) -> String {
+/// Tells of SealedSecrets without a wrap for a cluster of the run. They get no wrap for a cluster, because nothing shows
+/// that they are meant for one of these clusters.
+fn foreign(count: usize, objects: &str, clusters: &[ClusterKeys]) -> String {
     let has = if count == 1 { "has" } else { "have" };
-    format!("{count} of {objects} {has} no wrap for a cluster of the keys files")
-}
-
-fn stay(count: usize) -> &'static str {
-    if count == 1 { "stays unchanged" } else { "stay unchanged" }
+    let holder = if wrap_changes::has_cluster(clusters) { "cluster" } else { "key" };
+    format!("{count} of {objects} {has} no wrap for a {holder} of the keys files")
 }
 
 /// Names each key that got a wrap, like every command that seals.

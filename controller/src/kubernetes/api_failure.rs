@@ -21,7 +21,10 @@ pub(super) enum Verb {
 /// Describes a failure: the HTTP code and Kubernetes' reason word, or the kind of failure if there is no answer.
 pub(super) fn describe(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) => format!("HTTP {} {}", status.code, known_reason(status)),
+        kube::Error::Api(status) => match known_reason(status) {
+            "" => format!("HTTP {}", status.code),
+            reason => format!("HTTP {} {reason}", status.code),
+        },
         kube::Error::SerdeError(_) => "the answer could not be read".to_owned(),
         kube::Error::Auth(_) => "the credentials could not be used".to_owned(),
         kube::Error::ReadEvents(_) => "the answer broke off".to_owned(),
@@ -169,10 +172,16 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_without_a_reason_is_its_code_alone() {
+        assert_eq!(describe(&failure(404, "NotFound", "")), "HTTP 404 NotFound");
+        assert_eq!(describe(&failure(404, "", "the server could not find the requested resource")), "HTTP 404");
+    }
+
+    #[test]
     fn the_servers_text_is_never_shown() {
         let text =
             judgement(&failure(422, "Invalid", "invalid character 'h' looking for hunter2"), Verb::Patch).message;
         assert_eq!(text, "the API server refuses the Secret: HTTP 422 Invalid");
-        assert_eq!(describe(&failure(422, "hunter2 !", "")), "HTTP 422 ");
+        assert_eq!(describe(&failure(422, "hunter2 !", "")), "HTTP 422");
     }
 }

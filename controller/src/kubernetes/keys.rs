@@ -25,7 +25,7 @@ use waxseal_shared::key_succession::{KeyGeneration, Succession, first_key_obstac
 use waxseal_shared::names::KeyId;
 use waxseal_shared::recovery_keys::RecoveryKeys;
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
+use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
 
 use self::events::Events;
 use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
@@ -154,10 +154,11 @@ impl KeySource {
         let identities = identities::by_key(&stored);
         self.show_in_metrics(broken_count, &identities);
         problems.obstacles.extend(stored.broken.iter().cloned());
-        problems.obstacles.extend(stored.held.iter().filter_map(|(_, version)| version.deletion_warning()));
+        let lost = identities::lost_keys(&stored);
+        problems.obstacles.extend(stored.held.iter().filter_map(|(_, version)| version.deletion_warning(&lost)));
         let succession = self.succession(&stored, &present, now);
         self.next_renewal = succession.next_renewal();
-        let unwritten = self.write_states(&mut stored, &succession, problems).await;
+        let unwritten = self.write_states(&mut stored, &succession, &lost, problems).await;
         let held = stored.into_keys();
         let present_recovery = self.publication.present_recovery(&self.recovery).await?;
         let published = |recipient: &Recipient| present_recovery.published(recipient);
@@ -186,10 +187,12 @@ impl KeySource {
         &mut self,
         stored: &mut StoredKeys<IdentityVersion>,
         succession: &Succession,
+        lost: &BTreeSet<KeyId>,
         problems: &mut KeyProblems,
     ) -> BTreeSet<KeyId> {
         let mut unwritten = BTreeSet::new();
-        for (identity, state) in stored.tighten(&mut self.strictest, |key| succession.state(key)) {
+        let requested = |key: &PublishedKey| retired_if_lost(succession.state(key), key, lost);
+        for (identity, state) in stored.tighten(&mut self.strictest, requested) {
             if let Err(error) = self.identities.write_state(identity, state).await {
                 unwritten.insert(identity.key.clone());
                 problems.failures.push(error);
@@ -280,7 +283,9 @@ impl KeySource {
         present: &PresentSealingKeys,
         now: Timestamp,
     ) -> Succession {
-        Succession::new(stored, &self.strictest, |key| present.state(key), self.generation, now)
+        let lost = identities::lost_keys(stored);
+        let requested = |key: &PublishedKey| retired_if_lost(present.state(key), key, &lost);
+        Succession::new(stored, &self.strictest, requested, self.generation, now)
     }
 
     /// The time until the next renewal; zero if the renewal has become due since the last look.
@@ -368,6 +373,15 @@ pub(super) fn identity_secrets(namespace: &str) -> Selection {
 pub(super) fn sealing_keys(namespace: &str) -> Selection {
     let path = SealingKey::url_path(&(), Some(namespace));
     Selection { scope: Scope::Namespace(namespace.into()), path, labels: None, fields: None, extent: Extent::Metadata }
+}
+
+/// The state that a key gets. A key that will be lost is at least Retired, and does not wait for another Active key: what
+/// is sealed to the key would be lost with the key.
+fn retired_if_lost(state: Option<KeyState>, key: &PublishedKey, lost: &BTreeSet<KeyId>) -> Option<KeyState> {
+    match lost.contains(key.recipient.key_id()) {
+        true => Some(state.map_or(KeyState::Retired, |state| state.stricter(KeyState::Retired))),
+        false => state,
+    }
 }
 
 /// Gives the reconcilers the keys, which wakes them only if the keys differ from those before.

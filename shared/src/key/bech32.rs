@@ -2,7 +2,7 @@
 //! document").
 
 use bech32::primitives::decode::CheckedHrpstring;
-use bech32::{Bech32, Checksum, Hrp};
+use bech32::{Bech32, Checksum, Fe32, Hrp};
 use zeroize::Zeroizing;
 
 /// BIP 173's checksum for strings longer than the 1,023 characters that its code covers:
@@ -48,4 +48,9 @@ pub(super) fn encode(bytes: &[u8], human_readable: &str) -> Zeroizing<String> {
     bech32::encode_lower_to_fmt::<LongBech32, _>(&mut *text, hrp, bytes)
         .expect("writing to a string does not fail and no key is longer than the code");
     text
+}
+
+/// Whether a byte is a character of Bech32's alphabet, in lower or upper case.
+pub(super) fn is_data_character(byte: u8) -> bool {
+    Fe32::from_char(char::from(byte)).is_ok()
 }

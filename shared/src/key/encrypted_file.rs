@@ -186,7 +186,7 @@ mod tests {
             let sealed = seal(plaintext, &[&one, &other]);
             let armour = sealed.to_armour();
             assert!(armour.starts_with("-----BEGIN AGE ENCRYPTED FILE-----\n"), "{armour}");
-            for file in [armour.as_bytes(), &sealed.age_file] {
+            for file in [armour.as_bytes(), format!("\r\n\n{armour}").as_bytes(), &sealed.age_file] {
                 let read = EncryptedFile::parse(file).expect("our own file");
                 for identities in [vec![&one], vec![&other], vec![&stranger, &other]] {
                     assert_eq!(read.open(identities).map(|opened| opened.expose() == plaintext), Ok(true));

@@ -11,6 +11,8 @@ use crate::stack;
 
 const HYBRID_PREFIX: &str = "age-secret-key-pq-";
 const CLASSIC_PREFIX: &str = "age-secret-key-";
+/// The characters after the first `1` from which on [`contains_identity`] takes a text for an identity.
+const FEWEST_CHARACTERS: usize = 6;
 
 /// A private key: `AGE-SECRET-KEY-PQ-1…` or `AGE-SECRET-KEY-1…`.
 ///
@@ -95,6 +97,24 @@ impl Identity {
     }
 }
 
+/// Whether a text contains an identity, in lower or upper case: `AGE-SECRET-KEY-PQ-1` or `AGE-SECRET-KEY-1`, and at least
+/// six characters of Bech32's alphabet.
+///
+/// An identity that is damaged or cut off counts too. Without the six characters, the text can be documentation or the
+/// name of a file, such as `age-secret-key-1.yaml`.
+pub fn contains_identity(text: &[u8]) -> bool {
+    (0..text.len()).any(|start| begins_with_identity(&text[start..]))
+}
+
+fn begins_with_identity(text: &[u8]) -> bool {
+    [HYBRID_PREFIX, CLASSIC_PREFIX].into_iter().any(|prefix| {
+        let Some((start, rest)) = text.split_at_checked(prefix.len()) else { return false };
+        let characters = rest.strip_prefix(b"1").and_then(|data| data.get(..FEWEST_CHARACTERS));
+        start.eq_ignore_ascii_case(prefix.as_bytes())
+            && characters.is_some_and(|characters| characters.iter().all(|byte| bech32::is_data_character(*byte)))
+    })
+}
+
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Identity({})", self.recipient.key_id())
@@ -123,6 +143,34 @@ mod tests {
             let again = Identity::parse(&identity.expose()).expect("its own text");
             assert_eq!(again.recipient(), identity.recipient());
         }
+    }
+
+    #[test]
+    fn identities_are_found_anywhere_in_a_text() {
+        let hybrid = Identity::generate(KeyKind::Hybrid, &mut randomness::system()).expose();
+        for identity in [TEST_IDENTITY, &hybrid, "AGE-SECRET-KEY-1QPZRY9", "AGE-SECRET-KEY-PQ-1QPZRY9"] {
+            let lower = identity.to_ascii_lowercase();
+            for text in [identity, &lower] {
+                for (before, after) in [("", ""), ("# created: x\n", "\n"), ("\"", "\""), ("x", "b"), ("é./", "é")] {
+                    assert!(contains_identity(format!("{before}{text}{after}").as_bytes()), "{before}");
+                }
+            }
+            assert!(contains_identity(&[b"\xff\0", identity.as_bytes(), b"\xff"].concat()));
+        }
+        for text in [
+            "",
+            "AGE-SECRET-KEY-",
+            "AGE-SECRET-KEY-1",
+            "AGE-SECRET-KEY-1QPZRY",
+            "AGE-SECRET-KEY-1QPZRYB",
+            "AGE-SECRET-KEY-PQ-1QPZRY-",
+            "AGE-SECRET-KEY-2QPZRY9",
+            "./age-secret-key-1.yaml",
+            TEST_RECIPIENT,
+        ] {
+            assert!(!contains_identity(text.as_bytes()), "{text}");
+        }
+        assert!(!contains_identity(b"AGE-SECRET-KEY-1QPZRY\xe9"));
     }
 
     #[test]

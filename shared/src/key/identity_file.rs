@@ -116,6 +116,7 @@ mod tests {
         for (file, error) in [
             (&b"# nothing\n"[..], IdentityFileError::Empty),
             (b"-----BEGIN AGE ENCRYPTED FILE-----\n", IdentityFileError::Encrypted),
+            (b"\n-----BEGIN AGE ENCRYPTED FILE-----\n", IdentityFileError::Encrypted),
             (b"age-encryption.org/v1\n-> scrypt \xff\n", IdentityFileError::Encrypted),
             (b"\xff\xfe", IdentityFileError::NotText),
             (bad_line.as_bytes(), IdentityFileError::Line { line: 2 }),

@@ -175,6 +175,15 @@ mod tests {
     }
 
     #[test]
+    fn armour_after_white_space_opens() {
+        let armour = protect(IDENTITY.as_bytes(), Format::AsciiArmor);
+        for space in ["\n", "\r\n", " \t\n\n"] {
+            let file = open(&[space.as_bytes(), &armour].concat(), "open sesame").expect("its passphrase");
+            assert_eq!(file.identities[0].expose().as_str(), IDENTITY);
+        }
+    }
+
+    #[test]
     fn a_long_file_of_several_chunks_opens() {
         let text = format!("# {}\n{IDENTITY}\n", "x".repeat(200 * 1024));
         let file = open(&protect(text.as_bytes(), Format::Binary), "open sesame").expect("its passphrase");
@@ -237,6 +246,8 @@ mod tests {
         let file = protect(IDENTITY.as_bytes(), Format::AsciiArmor);
         let text = String::from_utf8(file).expect("armour is text");
         assert!(recognise(text.replace('\n', "\r\n").as_bytes()).is_ok());
+        let too_early = format!("hunter2\n{text}");
+        assert!(ProtectedIdentityFile::recognise(too_early.as_bytes()).is_none());
         let (body, end) = text.split_at(text.find("-----END").expect("an end"));
         let garbage = format!("{text}hunter2");
         let twice = format!("{text}{text}");

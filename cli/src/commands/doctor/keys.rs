@@ -74,7 +74,8 @@ fn known(object: &SealingKey, findings: &mut Findings) -> Option<Known> {
 
 fn check_primary(keys: &[Known], renew_after: Option<RenewalPeriod>, now: Timestamp, findings: &mut Findings) {
     let Some(primary) = primary(keys.iter().map(|known| &known.key)) else {
-        let remedy = "the controller makes a key by itself: see if it runs, and read in its log why it has not done so";
+        let remedy = "the controller makes a key by itself, unless key generation is off (then add an identity): see if \
+                      it runs, and read in its log why it has not done so";
         return findings.problem("no key of the cluster is Active: nothing can be sealed", remedy);
     };
     if let Err(error) = check_creation_time(primary.created_at, now) {

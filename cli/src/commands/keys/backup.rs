@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use jiff::Timestamp;
-use waxseal_shared::key::EncryptedFile;
+use waxseal_shared::key::{EncryptedFile, Recipient};
 use waxseal_shared::key_backup::{self, BackedUpKey};
 use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::PublishedKey;
@@ -70,7 +70,8 @@ pub(crate) fn run(arguments: BackupArguments, streams: &mut Streams) -> Result<(
     let stored = owner.identities(time)?;
     refuse_own_keys(&recovery, &stored).map_err(|error| error.at(&store))?;
     let places = stored.places();
-    let StoredIdentities { held, broken } = stored;
+    let StoredIdentities { mut held, being_deleted, broken } = stored;
+    held.extend(being_deleted);
     let lacking = |BrokenIdentity { place, text }| CliError::refused(format!("not in the backup: {text}")).at(place);
     let mut errors: Vec<_> = broken.into_iter().map(lacking).collect();
     let published = owner.published_so_far().map_err(|error| errors.push(error.with_context(STATES_UNREAD))).ok();
@@ -143,7 +144,8 @@ fn warn_of_unknown_recipients(recovery: &Recipients, published: &[PublishedKey],
 
 /// Refuses a recovery key whose identity the controller holds: it would be lost together with the controller.
 fn refuse_own_keys(recovery: &Recipients, stored: &StoredIdentities) -> Result<(), CliError> {
-    match recovery.iter().find(|chosen| stored.find(&chosen.recipient).is_some()) {
+    let is_held = |recipient: &Recipient| stored.all().any(|stored| stored.key.published().recipient == *recipient);
+    match recovery.iter().find(|chosen| is_held(&chosen.recipient)) {
         Some(own) => Err(recipients::key_of_the_cluster(&own.recipient)),
         None => Ok(()),
     }

@@ -5,6 +5,8 @@ use waxseal_shared::key_life::primary;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
+use crate::cluster::ClusterKey;
+
 /// A keys file after a fetch, and its changes.
 #[derive(Debug)]
 pub(super) struct Fetched {
@@ -18,6 +20,9 @@ pub(super) struct Fetched {
     /// The Active recovery keys of the file that the cluster does not publish. They stay Active, and everything is sealed
     /// to them.
     pub(super) only_in_file: Vec<KeyId>,
+    /// The keys that count as Active although Retired is requested for them: the controller has not carried the request
+    /// out, and no other cluster key is Active.
+    pub(super) not_retired_yet: Vec<KeyId>,
     /// The new primary; `None` if the primary stays or if the file is new.
     pub(super) new_primary: Option<NewPrimary>,
 }
@@ -58,10 +63,31 @@ pub(super) struct Contradiction(pub(super) KeyId);
 impl Fetched {
     /// Merges the keys of the cluster, which may contain duplicates, into the keys of the file.
     ///
+    /// The requested states count. But a controller retires its only Active key only when it has made another one. So if
+    /// no cluster key would be Active, the keys that the controller still confirms as Active count as Active, unless
+    /// Revoked is requested for them.
+    pub(super) fn merge(file: &[PublishedKey], cluster: &[ClusterKey]) -> Result<Self, Contradiction> {
+        let requested = cluster.iter().map(|found| found.key.clone()).collect();
+        let fetched = Self::merge_published(file, requested)?;
+        if primary(&fetched.keys).is_some() {
+            return Ok(fetched);
+        }
+        let state = |found: &ClusterKey| if waits_for_retirement(found) { KeyState::Active } else { found.key.state };
+        let counted = cluster.iter().map(|found| PublishedKey { state: state(found), ..found.key.clone() }).collect();
+        let fetched = Self::merge_published(file, counted)?;
+        // All Active cluster keys are such keys. A key that is Revoked in the file stays Revoked.
+        let is_active = |key: &&PublishedKey| (key.role, key.state) == (KeyRole::Cluster, KeyState::Active);
+        let active = fetched.keys.iter().filter(is_active);
+        let not_retired_yet = active.map(|key| key.recipient.key_id().clone()).collect();
+        Ok(Self { not_retired_yet, ..fetched })
+    }
+
+    /// Merges the keys of the cluster in these states.
+    ///
     /// A key that the cluster does not publish any more stays in the file, because the file says which cluster a wrap
     /// is for. If it is an Active key of the role Cluster, it becomes Retired. A key that is Revoked in the file stays
     /// Revoked. A recovery key keeps the creation time that it has in the file.
-    pub(super) fn merge(file: &[PublishedKey], cluster: Vec<PublishedKey>) -> Result<Self, Contradiction> {
+    fn merge_published(file: &[PublishedKey], cluster: Vec<PublishedKey>) -> Result<Self, Contradiction> {
         let (mut keys, mut changes, mut still_revoked) = (Vec::new(), Vec::new(), Vec::new());
         for mut key in cluster {
             if find(&keys, &key.recipient).is_some() {
@@ -99,7 +125,7 @@ impl Fetched {
             keys.push(key);
         }
         let new_primary = new_primary(file, &keys);
-        Ok(Self { keys, changes, still_revoked, only_in_file, new_primary })
+        Ok(Self { keys, changes, still_revoked, only_in_file, not_retired_yet: Vec::new(), new_primary })
     }
 }
 
@@ -108,6 +134,11 @@ impl ChangeKind {
     pub(super) fn needs_consent(self) -> bool {
         !matches!(self, Self::Tightened { .. })
     }
+}
+
+/// Whether Retired is requested for a cluster key, and the controller has not carried it out.
+fn waits_for_retirement(ClusterKey { key, status }: &ClusterKey) -> bool {
+    (key.role, key.state) == (KeyRole::Cluster, KeyState::Retired) && status.state == Some(KeyState::Active)
 }
 
 fn find<'a>(keys: &'a [PublishedKey], recipient: &Recipient) -> Option<&'a PublishedKey> {
@@ -137,6 +168,7 @@ mod tests {
     use jiff::Timestamp;
     use waxseal_shared::key::{Identity, KeyKind};
     use waxseal_shared::randomness;
+    use waxseal_shared::sealing_key::SealingKeyStatus;
 
     use super::*;
 
@@ -150,8 +182,17 @@ mod tests {
         PublishedKey { state, ..key.clone() }
     }
 
+    /// A key as the cluster publishes it; `confirmed` is the state that the controller confirms.
+    fn published(key: &PublishedKey, confirmed: Option<KeyState>) -> ClusterKey {
+        ClusterKey { key: key.clone(), status: SealingKeyStatus { state: confirmed, ..SealingKeyStatus::default() } }
+    }
+
+    fn merged(file: &[PublishedKey], cluster: &[PublishedKey]) -> Result<Fetched, Contradiction> {
+        Fetched::merge(file, &cluster.iter().map(|key| published(key, Some(key.state))).collect::<Vec<_>>())
+    }
+
     fn fetched(file: &[PublishedKey], cluster: &[PublishedKey]) -> Fetched {
-        Fetched::merge(file, cluster.to_vec()).expect("no contradiction")
+        merged(file, cluster).expect("no contradiction")
     }
 
     #[test]
@@ -205,7 +246,7 @@ mod tests {
             let before = key(role, KeyState::Active, 1);
             let after =
                 PublishedKey { created_at: Timestamp::from_second(2).expect("a small number"), ..before.clone() };
-            let merged = Fetched::merge(std::slice::from_ref(&before), vec![after]);
+            let merged = merged(std::slice::from_ref(&before), &[after]);
             match role {
                 KeyRole::Recovery => assert_eq!(merged.expect("no contradiction").keys, [before]),
                 KeyRole::Cluster => assert!(merged.is_err()),
@@ -213,7 +254,40 @@ mod tests {
         }
         let recovery = key(KeyRole::Recovery, KeyState::Active, 1);
         let disguised = PublishedKey { role: KeyRole::Cluster, ..recovery.clone() };
-        assert!(Fetched::merge(&[recovery], vec![disguised]).is_err());
+        assert!(merged(&[recovery], &[disguised]).is_err());
+    }
+
+    #[test]
+    fn a_retirement_that_is_not_carried_out_counts_if_another_key_is_active() {
+        use KeyState::{Active, Retired, Revoked};
+        let (older, newer) = (key(KeyRole::Cluster, Active, 1), key(KeyRole::Cluster, Active, 2));
+        for (requested, confirmed, requested_of_older, in_file, expected) in [
+            (Retired, Some(Active), Retired, None, Active),
+            (Retired, Some(Active), Retired, Some(Active), Active),
+            (Retired, Some(Active), Retired, Some(Retired), Active),
+            (Retired, Some(Active), Retired, Some(Revoked), Revoked),
+            (Retired, Some(Active), Active, Some(Active), Retired),
+            (Retired, Some(Retired), Retired, Some(Active), Retired),
+            (Retired, None, Retired, Some(Active), Retired),
+            (Revoked, Some(Active), Retired, Some(Active), Revoked),
+            (Revoked, Some(Retired), Retired, Some(Active), Revoked),
+        ] {
+            let file: Vec<_> = in_file.map(|state| with_state(&newer, state)).into_iter().collect();
+            let cluster = [
+                published(&with_state(&older, requested_of_older), Some(requested_of_older)),
+                published(&with_state(&newer, requested), confirmed),
+            ];
+            let fetched = Fetched::merge(&file, &cluster).expect("no contradiction");
+            let found = find(&fetched.keys, &newer.recipient).expect("it is published");
+            let case = (requested, confirmed, requested_of_older, in_file);
+            assert_eq!(found.state, expected, "{case:?}");
+            let named: Vec<_> = (expected == Active).then(|| newer.recipient.key_id().clone()).into_iter().collect();
+            assert_eq!(fetched.not_retired_yet, named, "{case:?}");
+        }
+        // A recovery key never counts as the key of the cluster.
+        let recovery = published(&key(KeyRole::Recovery, Retired, 1), Some(Active));
+        let fetched = Fetched::merge(&[], &[recovery]).expect("no contradiction");
+        assert_eq!((fetched.keys[0].state, fetched.not_retired_yet), (Retired, Vec::new()));
     }
 
     #[test]

@@ -28,7 +28,7 @@ Examples:
 /// Refuses while something needs the key, and lists what needs it. A SealedSecret of the cluster that has a wrap for
 /// the key needs the key until the controller has opened the present version of the SealedSecret through another key.
 /// A sealed value in a file needs the key if the value has a wrap for the key and none for another key of the cluster.
-/// Keys that are revoked, and recovery keys, do not count as other keys.
+/// Recovery keys, revoked keys, and keys that the controller has not confirmed do not count as other keys.
 ///
 /// The command searches the files in the working trees, and in the commits that the branches of their Git repositories
 /// point to. It does not search tags, the index of Git, nested repositories and files that are not SealedSecrets. It
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     let keys = owner.keys()?;
     let found = key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?;
     let key = &found.key;
-    let staying = keys_that_stay(keys.iter().map(|found| &found.key), key.recipient.key_id());
+    let staying = staying_keys(&owner, &keys, key.recipient.key_id(), streams);
     check_may_go(&owner, found, &staying).map_err(|error| error.or_at(&place))?;
     check_needs(&arguments, &owner, key.recipient.key_id(), &staying, streams)?;
     check_backup(&owner, found).map_err(|error| error.or_at(&place))?;
@@ -85,6 +85,20 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     Ok(())
 }
 
+/// Returns the other keys of the cluster that can go on opening values. Warns of each key that looks so, but has no
+/// identity in a state in which it opens values.
+fn staying_keys(owner: &KeyOwner, keys: &[OwnedKey], gone: &KeyId, streams: &mut Streams) -> BTreeSet<KeyId> {
+    let published = keys_that_stay(keys.iter().map(|found| &found.key), gone);
+    let opens = |found: &&OwnedKey| owner.carried_out(found).is_some_and(|state| state != KeyState::Revoked);
+    let usable = keys.iter().filter(opens).map(|found| &found.key);
+    let staying = keys_that_stay(usable, gone);
+    for id in published.difference(&staying) {
+        let text = format!("{id} does not count as another key: the controller has not confirmed that it can use it");
+        streams.warn(&owner.place(), &text);
+    }
+    staying
+}
+
 /// Waits until the controller has removed the SealingKey. Fails if another Secret holds the identity, too.
 fn wait_for_removal(arguments: &OwnerArguments, owner: &KeyOwner, deleted: &OwnedKey) -> Result<(), CliError> {
     let id = deleted.key.recipient.key_id();
@@ -95,7 +109,8 @@ fn wait_for_removal(arguments: &OwnerArguments, owner: &KeyOwner, deleted: &Owne
         let other = found.identity_secret().filter(|secret| deleted.identity_secret() != Some(secret));
         other.map(|secret| Some(secret.name.clone()))
     });
-    let hint = "the identity is deleted: start the controller, or see in its log why it keeps the SealingKey";
+    let hint = "the Secret that the SealingKey names is deleted: start the controller, or see in its log why it keeps \
+                the SealingKey";
     match remaining.map_err(|error| error.with_hint(hint))? {
         None => Ok(()),
         Some(name) => {

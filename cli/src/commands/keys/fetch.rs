@@ -14,6 +14,8 @@ use crate::keys_file::check_creation_times;
 use crate::streams::Streams;
 
 const ONLY_IN_FILE: &str = "is a recovery key that the cluster does not publish; everything is sealed to it too";
+const NOT_RETIRED_YET: &str =
+    "Retired is requested, and the controller has not carried it out yet: it counts as Active";
 const REMOVE_OR_CONFIGURE: &str =
     "if the key is yours, name it in the configuration of the controller; if it is not, remove it from the file";
 const EXAMPLES: &str = "\
@@ -66,6 +68,9 @@ pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<()
     for id in &fetched.only_in_file {
         streams.warn(id.as_str(), ONLY_IN_FILE);
     }
+    for id in &fetched.not_retired_yet {
+        streams.say(&format!("{id}: {NOT_RETIRED_YET}"));
+    }
     if arguments.check {
         return Ok(check_unchanged(&fetched).map_err(|error| error.at(target.place()))?);
     }
@@ -80,11 +85,11 @@ pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<()
 /// Fetches the keys of the cluster and merges them into those of the file, sorted like a keys file.
 fn fetch(arguments: &FetchArguments, target: &KeysTarget, current: Option<&str>) -> Result<Fetched, CliError> {
     let current = target.keys_in(current)?;
-    let (keys, place) = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
-    let keys: Vec<_> = keys.into_iter().map(|found| found.key).collect();
+    let (found, place) = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
+    let keys: Vec<_> = found.iter().map(|found| found.key.clone()).collect();
     as_read_back(&keys, &place)?;
     check_creation_times(&place, &keys)?;
-    let mut fetched = Fetched::merge(&current, keys).map_err(|Contradiction(id)| {
+    let mut fetched = Fetched::merge(&current, &found).map_err(|Contradiction(id)| {
         let error = CliError::refused(format!("{id} has another role or creation time in the cluster"));
         error.at(target.place()).with_hint(
             "the role and the creation time of a key never change: find out who changed the file or the cluster",

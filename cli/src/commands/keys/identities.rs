@@ -33,9 +33,11 @@ const TRIES: u32 = 5;
 /// What one look at a store of identities found.
 #[derive(Default)]
 pub(super) struct StoredIdentities {
-    /// The identities that can be used. An identity may be stored twice. In a folder, an identity has the name that its
-    /// Secret would have.
+    /// The identities that can be used, and are not being deleted. An identity may be stored twice. In a folder, an
+    /// identity has the name that its Secret would have.
     pub(super) held: Vec<BackedUpKey>,
+    /// The identities that can be used, in Secrets that somebody has deleted, and that only finalizers keep.
+    pub(super) being_deleted: Vec<BackedUpKey>,
     /// The identities that cannot be used.
     pub(super) broken: Vec<BrokenIdentity>,
 }
@@ -54,11 +56,18 @@ pub(super) struct IdentityPlace {
 }
 
 impl StoredIdentities {
+    /// Every identity that can be used, also those that are being deleted.
+    pub(super) fn all(&self) -> impl Iterator<Item = &BackedUpKey> {
+        self.held.iter().chain(&self.being_deleted)
+    }
+
+    /// The identity of a key, unless it is being deleted.
     pub(super) fn find(&self, recipient: &Recipient) -> Option<&HeldKey> {
         let found = self.held.iter().find(|stored| stored.key.published().recipient == *recipient);
         found.map(|stored| &stored.key)
     }
 
+    /// The public halves of the identities that are not being deleted.
     pub(super) fn published(&self) -> Vec<PublishedKey> {
         self.held.iter().map(|stored| stored.key.published().clone()).collect()
     }
@@ -68,14 +77,7 @@ impl StoredIdentities {
             key: key.published().clone(),
             secret_name: secret_name.clone(),
         };
-        self.held.iter().map(place).collect()
-    }
-
-    fn add(&mut self, key: HeldKey, secret_name: &str) -> Result<(), CliError> {
-        // The API server returns only names that are valid.
-        let secret_name = ObjectName::parse(secret_name).map_err(|error| CliError::refused(error.to_string()))?;
-        self.held.push(BackedUpKey { secret_name, key });
-        Ok(())
+        self.all().map(place).collect()
     }
 }
 
@@ -137,7 +139,7 @@ impl KeyOwner {
     }
 
     /// Stores an identity, and returns where. Never replaces anything: if the identity is there already, it stays as it
-    /// is. `others` are the keys of the store and of the backup.
+    /// is. A Secret that is being deleted does not count. `others` are the keys of the store and of the backup.
     pub(super) fn store_identity(
         &self,
         identity: &BackedUpKey,
@@ -153,9 +155,10 @@ impl KeyOwner {
 
 fn in_cluster(session: &Session, namespace: &Namespace, now: Timestamp) -> Result<StoredIdentities, CliError> {
     let mut stored = StoredIdentities::default();
-    for IdentitySecret { name, key, .. } in session.identity_secrets(namespace, now)? {
+    for IdentitySecret { name, key, is_being_deleted, .. } in session.identity_secrets(namespace, now)? {
+        let list = if is_being_deleted { &mut stored.being_deleted } else { &mut stored.held };
         match key {
-            Ok(key) => stored.add(key, &name)?,
+            Ok(key) => list.push(named(key, &name)?),
             Err(error) => {
                 let text = format!("the identity Secret {name} cannot be used: {error}");
                 stored.broken.push(BrokenIdentity { place: session.place().to_owned(), text });
@@ -163,6 +166,12 @@ fn in_cluster(session: &Session, namespace: &Namespace, now: Timestamp) -> Resul
         }
     }
     Ok(stored)
+}
+
+fn named(key: HeldKey, secret_name: &str) -> Result<BackedUpKey, CliError> {
+    // The API server returns only names that are valid.
+    let secret_name = ObjectName::parse(secret_name).map_err(|error| CliError::refused(error.to_string()))?;
+    Ok(BackedUpKey { secret_name, key })
 }
 
 /// Reads the key files in the order of their names. A folder that does not exist has none.
@@ -181,7 +190,7 @@ fn in_folder(folder: &Path, now: Timestamp) -> Result<StoredIdentities, CliError
         match read_key_file(&path, now) {
             Ok(key) => {
                 let name = own_name(key.key_id());
-                stored.add(key, &name)?;
+                stored.held.push(named(key, &name)?);
             }
             Err(text) => stored.broken.push(BrokenIdentity { place: visible_path(&path), text }),
         }
@@ -240,17 +249,30 @@ fn store_in_cluster(
 ) -> Result<String, CliError> {
     let may_keep_name = may_have_name(key.published(), secret_name.as_str(), others);
     let names = may_keep_name.then(|| secret_name.to_string()).into_iter().chain([own_name(key.key_id())]);
+    let mut dying = None;
     for name in names {
         if let RequestOutcome::Written = session.create_identity(namespace, &name, key)? {
             return Ok(format!("the Secret {name}"));
         }
         let present = session.identity_secret(namespace, &name, now)?;
-        if present.is_some_and(|secret| holds(&secret, &key.published().recipient)) {
-            return Ok(format!("the Secret {name}"));
+        match present.filter(|secret| holds(secret, &key.published().recipient)) {
+            Some(secret) if secret.is_being_deleted => dying = Some(name),
+            Some(_) => return Ok(format!("the Secret {name}")),
+            None => {}
         }
     }
-    let text = format!("the Secret {} is there, and does not hold {}", own_name(key.key_id()), key.key_id());
-    Err(CliError::refused(text).at(session.place()).with_hint("find out who made it, and remove it"))
+    Err(cannot_store(key, dying.as_deref()).at(session.place()))
+}
+
+/// The error for an identity whose names are all taken. `dying` is a Secret that holds the identity and is being deleted.
+fn cannot_store(key: &HeldKey, dying: Option<&str>) -> CliError {
+    let (id, own) = (key.key_id(), own_name(key.key_id()));
+    if dying == Some(own.as_str()) {
+        return CliError::refused(format!("the Secret {own} holds {id} and is being deleted: its finalizers keep it"))
+            .with_hint("find out what set the finalizers, and run the command again when the Secret is gone");
+    }
+    CliError::refused(format!("the Secret {own} is there, and does not hold {id}"))
+        .with_hint("find out who made it, and remove it")
 }
 
 fn store_in_folder(folder: &Path, key: &HeldKey, now: Timestamp) -> Result<String, CliError> {

@@ -37,8 +37,8 @@ Examples:
 /// the terminal, also with `--yes`, unless `--accept` names the fingerprint.
 ///
 /// Adds the keys that are missing, in the strictest state that the backup, the keys files and the published keys know.
-/// Keys that are there stay as they are. If a run is interrupted, run the command again. In a cluster, the command
-/// waits until the controller has published the keys.
+/// Keys that are there stay as they are; a Secret that is being deleted does not count. If a run is interrupted, run the
+/// command again. In a cluster, the command waits until the controller has published the keys.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RestoreArguments {
@@ -81,6 +81,10 @@ pub(crate) fn run(arguments: RestoreArguments, streams: &mut Streams) -> Result<
     }
     let before = stored.published();
     let restoration = Restoration::plan(keys, &stored, &owner.published_so_far()?, &files)?;
+    for BackedUpKey { secret_name, key } in &stored.being_deleted {
+        let text = format!("the Secret {secret_name} holds {}, is being deleted, and does not count", key.key_id());
+        streams.warn(&owner.store(), &text);
+    }
     announce(&restoration, &before, &owner.store(), streams);
     ask_for_consent(&arguments, &restoration.additions, streams).map_err(|error| error.at(owner.store()))?;
     store(&restoration, before, &owner, streams)?;

@@ -29,9 +29,9 @@ pub(crate) fn run(arguments: RotateKeyArguments, streams: &mut Streams) -> Resul
     let old: Vec<_> = keys.into_iter().map(|found| found.key).filter(key_owner::is_active).collect();
     if old.is_empty() {
         let error = CliError::refused("no key of the cluster is Active").at(owner.place());
-        return Err(error
-            .with_hint("the controller makes a key by itself; its log says why it has not done so")
-            .into());
+        let hint = "the controller makes a key by itself, unless key generation is off (then add an identity); its log \
+                    says why it has not done so";
+        return Err(error.with_hint(hint).into());
     }
     for key in &old {
         let id = key.recipient.key_id();

@@ -39,34 +39,43 @@ pub(super) struct IdentityVersion {
     stored: StoredIdentity,
     resource_version: String,
     is_immutable: bool,
-    /// Whether this Secret and every other Secret with the identity is being deleted.
     is_being_deleted: bool,
 }
 
 impl IdentityVersion {
-    /// The warning to the operator if the Secret is being deleted.
-    pub(super) fn deletion_warning(&self) -> Option<String> {
-        let name = &self.stored.secret.name;
-        self.is_being_deleted.then(|| {
-            format!(
-                "the identity Secret {name} is being deleted, and its finalizers keep it: the key {} is not used for new \
-                 values, and opens nothing any more when the Secret is gone",
-                self.key
-            )
-        })
+    /// The warning to the operator if the Secret is being deleted. `lost` are the keys from [`lost_keys`].
+    pub(super) fn deletion_warning(&self, lost: &BTreeSet<KeyId>) -> Option<String> {
+        let (name, key) = (&self.stored.secret.name, &self.key);
+        let consequence = match lost.contains(key) {
+            true => {
+                format!("nothing new is sealed to its key {key}, and when the Secret is gone, nothing opens with it")
+            }
+            false => format!("another Secret holds its key {key}, too"),
+        };
+        let text = format!("the identity Secret {name} is being deleted, and its finalizers keep it: {consequence}");
+        self.is_being_deleted.then_some(text)
     }
 }
 
-/// Where the identity of each key is stored. If several Secrets hold an identity, the first by name counts, and the
-/// latest backup of them all.
+/// The keys of which every Secret is being deleted.
+pub(super) fn lost_keys(keys: &StoredKeys<IdentityVersion>) -> BTreeSet<KeyId> {
+    let ids = |is_being_deleted| {
+        let versions = keys.held.iter().map(|(_, version)| version);
+        versions.filter(move |version| version.is_being_deleted == is_being_deleted).map(|version| version.key.clone())
+    };
+    let kept: BTreeSet<_> = ids(false).collect();
+    ids(true).filter(|id| !kept.contains(id)).collect()
+}
+
+/// Where the identity of each key is stored. If several Secrets hold an identity, the first by name counts, but one that
+/// is not being deleted before all others. The latest backup of them all counts.
 pub(super) fn by_key(keys: &StoredKeys<IdentityVersion>) -> BTreeMap<KeyId, StoredIdentity> {
+    let mut versions: Vec<_> = keys.held.iter().map(|(_, version)| version).collect();
+    versions.sort_by_key(|version| (version.is_being_deleted, &version.stored.secret.name));
     let mut by_key = BTreeMap::<KeyId, StoredIdentity>::new();
-    for (_, version) in &keys.held {
+    for version in versions {
         let known = by_key.entry(version.key.clone()).or_insert_with(|| version.stored.clone());
         known.last_backup = known.last_backup.max(version.stored.last_backup);
-        if version.stored.secret.name < known.secret.name {
-            known.secret = version.stored.secret.clone();
-        }
     }
     by_key
 }
@@ -87,27 +96,12 @@ fn is_backed_up_in(state: KeyState, metadata: &ObjectMeta) -> bool {
     recorded.is_none_or(|recorded| recorded == state.as_str())
 }
 
-/// Retires the keys of which every Secret is being deleted.
-fn retire_deleted(stored: &mut StoredKeys<IdentityVersion>) {
-    let kept = stored.held.iter().filter(|(_, version)| !version.is_being_deleted);
-    let kept: BTreeSet<_> = kept.map(|(key, _)| key.key_id().clone()).collect();
-    for (key, version) in &mut stored.held {
-        version.is_being_deleted &= !kept.contains(&version.key);
-        if version.is_being_deleted {
-            key.tighten(KeyState::Retired);
-        }
-    }
-}
-
 impl IdentitySecrets {
     pub(super) fn new(client: Client, namespace: &str, events: Events) -> Self {
         Self { secrets: Api::namespaced(client, namespace), events, broken: BTreeSet::new() }
     }
 
     /// Reads the identities. Each broken identity gets one Event, and no second one while it stays broken in the same way.
-    ///
-    /// A key is at least Retired if every Secret that holds its identity is being deleted: a deletion cannot be taken
-    /// back, and what is sealed to the key would be lost with the key.
     pub(super) async fn read(&mut self, now: Timestamp) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let params = ListParams::default().fields(OF_OUR_TYPE);
         let secrets = ask("list the identity Secrets", self.secrets.list(&params)).await?;
@@ -140,7 +134,6 @@ impl IdentitySecrets {
             }
         }
         self.broken = broken;
-        retire_deleted(&mut stored);
         Ok(stored)
     }
 

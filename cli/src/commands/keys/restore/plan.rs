@@ -39,8 +39,9 @@ pub(super) struct PresentKey {
 impl Restoration {
     /// Compares a backup with the identities of a controller. `published` are the keys that the controller publishes now.
     ///
-    /// A missing key gets the strictest of its states in the backup, the keys files and the published keys. Refuses a
-    /// key that has another role or creation time in a keys file.
+    /// A key is missing if its only Secrets are being deleted. A missing key gets the strictest of its states in the
+    /// backup, the keys files, the published keys and these Secrets. Refuses a key that has another role or creation time
+    /// in a keys file.
     pub(super) fn plan(
         backup: Vec<BackedUpKey>,
         stored: &StoredIdentities,
@@ -56,7 +57,8 @@ impl Restoration {
                 restoration.present.push(PresentKey { key: present, state_in_backup: key.state });
                 continue;
             }
-            let known = files.iter().flat_map(|file| &file.keys).chain(published);
+            let deleted = stored.being_deleted.iter().map(|stored| stored.key.published());
+            let known = files.iter().flat_map(|file| &file.keys).chain(published).chain(deleted);
             let states = known.filter(|known| known.recipient == key.recipient).map(|known| known.state);
             states.for_each(|state| identity.key.tighten(state));
             restoration.additions.push(Addition { identity, listed_in });
@@ -157,6 +159,22 @@ mod tests {
             };
             assert_eq!(identity.key.published().state, expected);
             assert_eq!(listed_in.as_deref(), listed.map(|_| "prod.yaml"));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_being_deleted_is_added_in_its_strictest_state() {
+        let key = Original::made(1);
+        for (backup, deleted, expected) in
+            [(Active, Active, Active), (Active, Retired, Retired), (Revoked, Retired, Revoked)]
+        {
+            let mut stored = stored(Vec::new());
+            stored.being_deleted.push(key.held(deleted));
+            let plan = Restoration::plan(vec![key.held(backup)], &stored, &[], &[]).expect("no contradiction");
+            assert_eq!((plan.present.len(), plan.keys()), (0, vec![key.published(expected)]));
+            stored.held.push(key.held(deleted));
+            let plan = Restoration::plan(vec![key.held(backup)], &stored, &[], &[]).expect("no contradiction");
+            assert_eq!((plan.additions.len(), plan.present.len()), (0, 1));
         }
     }
 
