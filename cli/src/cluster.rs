@@ -27,10 +27,10 @@ use waxseal_shared::visible_text::escaped;
 
 pub(crate) use self::identity_secrets::IdentitySecret;
 pub(crate) use self::probes::{DEPLOYMENT, Look, Right};
-pub(crate) use self::sealed_secrets::Selection;
+pub(crate) use self::sealed_secrets::SealedSecretSelection;
 pub(crate) use self::session::{RequestOutcome, Session};
 pub(crate) use self::states::SealedSecretState;
-pub(crate) use self::watch::{Change, WatchEnd};
+pub(crate) use self::watch::{StateChange, WatchEnd};
 use crate::error::{CliError, Kind};
 use crate::file_names::{context_name, file_name};
 

@@ -55,8 +55,10 @@ fn check_dropped(clusters: &[KnownCluster<'_>], chosen: &[KeyId], dropped: &[Str
     for name in dropped {
         let mut meant = clusters.iter().filter(|cluster| cluster.name == name).peekable();
         if meant.peek().is_none() && KeyId::parse(name).is_err() {
-            let error =
-                CliError::usage(format!("`--drop-cluster {}` names neither a cluster nor a key id", escaped(name)));
+            let error = CliError::usage(format!(
+                "`--drop-cluster {}` names neither a cluster with a keys file nor a key id",
+                escaped(name)
+            ));
             let names: BTreeSet<_> = clusters.iter().map(|cluster| cluster.name).collect();
             let hint = format!("the clusters are: {}", names.into_iter().collect::<Vec<_>>().join(", "));
             return Err(if clusters.is_empty() { error } else { error.with_hint(hint) });
@@ -230,12 +232,12 @@ mod tests {
     fn a_dropped_name_must_be_a_cluster_or_a_key_id() {
         let keys = Keys::new();
         let prod = &keys.prod[0];
-        let unknown = "error: `--drop-cluster stagin` names neither a cluster nor a key id\n\
+        let unknown = "error: `--drop-cluster stagin` names neither a cluster with a keys file nor a key id\n\
                        hint: the clusters are: prod, staging";
         assert_eq!(keys.check(&[prod], &[prod], &["stagin"]), Err(unknown.to_owned()));
         assert_eq!(keys.check(&[prod], &[prod], &["staging", "k0123456789abcdef"]), Ok(()));
         let error = check(&[], &[], &[], &["prod".to_owned()]).expect_err("no cluster").to_string();
-        assert_eq!(error, "error: `--drop-cluster prod` names neither a cluster nor a key id");
+        assert_eq!(error, "error: `--drop-cluster prod` names neither a cluster with a keys file nor a key id");
     }
 
     #[test]

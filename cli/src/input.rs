@@ -45,7 +45,7 @@ pub(crate) struct FoundFile {
 pub(crate) struct FoundFiles {
     /// The files, sorted.
     pub(crate) files: Vec<FoundFile>,
-    /// The symbolic links that lead out of the folder, sorted. They are not followed.
+    /// The symbolic links to manifests and folders outside of the folder, sorted. They are not followed.
     pub(crate) links_out: Vec<PathBuf>,
     /// The errors for folders that cannot be searched.
     pub(crate) errors: Vec<CliError>,

@@ -230,7 +230,7 @@ fn each_once(given: Vec<(Recipient, String)>, files: &[Arc<KeysFile>]) -> Vec<Ch
 
 /// Refuses recipients whose key is Revoked in one of the keys files, or Retired in all files that have it. Clusters can
 /// share a recovery key, and one of them may retire it first.
-pub(crate) fn check_states<'r>(
+fn check_states<'r>(
     recipients: impl IntoIterator<Item = &'r Recipient>,
     files: &[Arc<KeysFile>],
 ) -> Result<(), CliError> {

@@ -7,8 +7,16 @@ use serde_json::Value;
 use waxseal_shared::key::{contains_encrypted_file, contains_identity};
 use waxseal_shared::manifest::{DocumentKind, split};
 
-/// `AGE-SECRET-KEY-` in base64. Base64 encodes groups of three bytes, and the text can begin at each byte of a group.
-const STARTS_IN_BASE64: [&str; 3] = ["QUdFLVNFQ1JFVC1LRVkt", "FHRS1TRUNSRVQtS0VZL", "BR0UtU0VDUkVULUtFWS"];
+/// `AGE-SECRET-KEY-` in base64, in upper and lower case. Base64 encodes groups of three bytes, and the text can begin at
+/// each byte of a group.
+const STARTS_IN_BASE64: [&str; 6] = [
+    "QUdFLVNFQ1JFVC1LRVkt",
+    "FHRS1TRUNSRVQtS0VZL",
+    "BR0UtU0VDUkVULUtFWS",
+    "YWdlLXNlY3JldC1rZXkt",
+    "FnZS1zZWNyZXQta2V5L",
+    "hZ2Utc2VjcmV0LWtleS",
+];
 
 /// Whether a file contains an identity, plain or as base64 in the `data` of a Secret, or a file that is encrypted with age,
 /// as identity files with a passphrase and key backups are.
@@ -173,11 +181,14 @@ mod tests {
             assert!(holds_identity(file.as_bytes()), "{file}");
         }
         let identity = "# created: 2026-01-01T00:00:00Z\n# public key: age1qqq\nAGE-SECRET-KEY-1QQQQQQ\n";
-        for shift in ["", "#", "##"] {
-            let encoded = BASE64_STANDARD.encode(format!("{shift}{identity}"));
-            let wrapped = encoded.replace('U', "U\n    ");
-            for file in [format!("data: {{identity: {encoded}}}\n"), format!("data:\n  identity: |\n    {wrapped}\n")] {
-                assert!(holds_identity(file.as_bytes()), "{file}");
+        for text in [identity.to_owned(), identity.to_lowercase()] {
+            for shift in ["", "#", "##"] {
+                let encoded = BASE64_STANDARD.encode(format!("{shift}{text}"));
+                let wrapped = encoded.replace('U', "U\n    ");
+                let in_block = format!("data:\n  identity: |\n    {wrapped}\n");
+                for file in [format!("data: {{identity: {encoded}}}\n"), in_block] {
+                    assert!(holds_identity(file.as_bytes()), "{file}");
+                }
             }
         }
         for file in [

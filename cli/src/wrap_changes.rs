@@ -88,6 +88,11 @@ impl ClusterKeys {
         Ok(Self { place, keys, recipients, is_cluster: file.has_cluster_key(), is_target })
     }
 
+    /// Whether the keys file has a key, in any state.
+    fn lists(&self, id: &KeyId) -> bool {
+        self.keys.iter().any(|key| key.recipient.key_id() == id)
+    }
+
     /// Whether an envelope is meant for this cluster: the cluster is a target, or the envelope has a wrap for one of
     /// the cluster's own keys.
     ///
@@ -151,7 +156,7 @@ pub(crate) fn wanted_wraps(object: &SealedObject, clusters: &[ClusterKeys]) -> V
 }
 
 /// Whether the object has values, and none of them is meant for one of the clusters, as the wraps say. Files of recovery
-/// keys alone count only if there is no cluster: with a wrap for a recovery key, no cluster opens the values.
+/// keys alone count only if there is no cluster: a wrap for a recovery key lets no cluster open the values.
 pub(crate) fn is_foreign(object: &SealedObject, clusters: &[ClusterKeys]) -> bool {
     let has_cluster = has_cluster(clusters);
     let counted: Vec<_> = clusters.iter().filter(|cluster| cluster.is_cluster == has_cluster).collect();
@@ -317,23 +322,27 @@ impl Rotation<'_> {
 
     /// The recipients for the clusters that the object is meant for; empty if it is for other clusters.
     ///
-    /// Refuses a wrap for a key that no keys file has: its holder could not open the values any more. Refuses an object
+    /// Refuses a wrap for a key that none of these clusters has: its holder could not open the values any more. A cluster
+    /// that the object is not meant for can have the same recovery key; it does not count. Refuses an object
     /// whose values are for different clusters, and an envelope whose wraps for a cluster are all broken: resealing
     /// would give values to a cluster that cannot open them now. Refuses classic recipients for values that are hybrid.
     fn reseal_recipients(&self, broken: &[BrokenWrap]) -> Result<Vec<Recipient>, CliError> {
-        let mut recipients: Vec<Recipient> = Vec::new();
+        let (mut recipients, mut meant) = (Vec::<Recipient>::new(), Vec::new());
         for cluster in self.clusters {
             if self.is_for_all(cluster, broken)? {
                 recipients.extend(cluster.recipients.iter().cloned());
+                meant.push(cluster);
             }
         }
         let mut seen = BTreeSet::new();
         recipients.retain(|recipient| seen.insert(recipient.as_str().to_owned()));
         let mut wraps = self.object.sealed.used_envelopes().flat_map(|(_, envelope)| envelope.wraps.keys());
         if !recipients.is_empty()
-            && let Some(id) = wraps.find(|id| !self.is_known(id))
+            && let Some(id) = wraps.find(|id| !meant.iter().any(|cluster| cluster.lists(id)))
         {
-            let error = self.error(&format!("sealed to {id}, which is in none of the keys files"));
+            let files =
+                if self.is_known(id) { "only in a keys file that it is not for" } else { "in none of the keys files" };
+            let error = self.error(&format!("sealed to {id}, which is {files}"));
             return Err(error.with_hint("name the keys files of all clusters and recovery keys that must open it"));
         }
         let has_hybrid = self
@@ -343,7 +352,7 @@ impl Rotation<'_> {
             .any(|(_, envelope)| envelope.wraps.values().any(|wrap| wrap.kind() != KeyKind::Classic));
         if let Some(to) = recipients.iter().find(|to| has_hybrid && to.kind() == KeyKind::Classic) {
             let text = format!("{} is a classic key (X25519), which a quantum computer will break", to.key_id());
-            let hint = "give the cluster a hybrid key: resealing does not take post-quantum protection from values";
+            let hint = "put a hybrid key in its place: resealing never removes the post-quantum protection of a value";
             return Err(self.error(&text).with_hint(hint));
         }
         Ok(recipients)
@@ -399,7 +408,7 @@ impl Rotation<'_> {
 
     /// Whether a keys file has a key.
     fn is_known(&self, id: &KeyId) -> bool {
-        self.clusters.iter().flat_map(|cluster| &cluster.keys).any(|key| key.recipient.key_id() == id)
+        self.clusters.iter().any(|cluster| cluster.lists(id))
     }
 
     /// Finds why the object is still not up to date after the changes; `broken` are the broken wraps that stay.

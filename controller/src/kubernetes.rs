@@ -43,7 +43,7 @@ use crate::kubernetes::objects::Objects;
 use crate::kubernetes::reconciler::Context;
 use crate::kubernetes::records::{SealedSecretParts, SecretParts, Unrecorded};
 use crate::kubernetes::restore_detection::RestoreDetection;
-use crate::kubernetes::scope::Scope;
+use crate::kubernetes::scope::ServedScope;
 use crate::kubernetes::server::{Port, Readiness};
 use crate::kubernetes::stopping::StopSignals;
 use crate::kubernetes::watch_failures::Refusals;
@@ -59,7 +59,7 @@ pub(crate) async fn run(args: args::Kubernetes) -> Result<(), Box<dyn Error>> {
     let (probe_listener, address) = server::bind(&args.probe_addresses())?;
     let (metrics_listener, metrics_address) = server::bind(&args.metrics_addresses())?;
 
-    let scopes = Scope::of(&args.namespaces);
+    let scopes = ServedScope::of(&args.namespaces);
     let objects = Arc::new(Objects::new(Arc::clone(&scopes)));
     let queue = Arc::new(WorkQueue::new());
     let (keys_sender, keys) = watch::channel(Keys::Loading);

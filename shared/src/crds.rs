@@ -127,7 +127,7 @@ mod tests {
 
     /// Only an error with the reason `FieldValueForbidden` does not quote the value.
     #[test]
-    fn errors_of_admission_rules_quote_no_value() {
+    fn errors_of_the_rules_for_sealed_secrets_quote_no_value() {
         let definition = serde_json::to_value(&all()[0]).expect("plain data");
         let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         let mut rules = 0;

@@ -9,8 +9,8 @@
 //! A store can name each successor after the key that it follows. Such a store holds at most one successor of each
 //! key, even if several controllers work on it.
 //!
-//! A key becomes Retired only while another key is Active. So the cluster always has a primary, unless all keys are
-//! Revoked. A revocation never waits.
+//! A key becomes Retired only while another key is Active, so retiring a key never leaves the cluster without a primary.
+//! A revocation never waits: it can leave the cluster without a primary until the successor is made.
 
 use std::cmp::Reverse;
 
@@ -31,7 +31,8 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 pub enum KeyGeneration {
     /// Never: the operator brings all keys.
     Off,
-    /// In two cases: no key is Active, or the primary is as old as the renewal period (if there is a period).
+    /// In two cases: no key would be Active in the requested states, or the primary is as old as the renewal period (if
+    /// there is a period).
     On {
         /// How long a key is the primary; `None`: as long as nobody asks for a new key.
         renew_after: Option<SignedDuration>,
@@ -150,8 +151,8 @@ impl Succession {
 
     /// The successor that must be made now, if any.
     ///
-    /// It is due when no key is Active, or when the primary is as old as the renewal period. Without keys none is due:
-    /// the first key has rules of its own ([`first_key_obstacle`]).
+    /// It is due when no key would be Active in the requested states, or when the primary is as old as the renewal
+    /// period. Without keys none is due: the first key has rules of its own ([`first_key_obstacle`]).
     ///
     /// # Errors
     ///

@@ -422,8 +422,8 @@ fn on_a_folder_the_key_file_is_deleted_once_a_backup_has_it() {
     // Without the revocation in the key file, only the published file would have it, and a restore would forget it.
     set_states("Revoked", "Retired");
     let unconfirmed = format!(
-        "error: keys/sealing-keys.yaml: the controller has not confirmed yet that {key} is Revoked\n\
-         hint: run the command again in a moment, or see if the controller runs\n"
+        "error: keys/sealing-keys.yaml: the key file of {key} does not say Revoked yet, or cannot be used\n\
+         hint: start the controller: it writes the state into the file, or names the file in its log\n"
     );
     delete().fails(3, &unconfirmed);
     set_states("Revoked", "Revoked");
@@ -458,8 +458,8 @@ fn on_a_folder_a_key_without_a_usable_identity_does_not_count_as_another_key() {
     folder.write("keys/sealing-keys.yaml", published);
     folder.write(&format!("keys/{key}.key"), format!("# state: Retired\n{}", folder.read("cluster.key")));
     let stderr = format!(
-        "warning: keys/sealing-keys.yaml: {newer} does not count as another key: the controller has not confirmed that \
-         it can use it\nerror: keys/sealing-keys.yaml: {key} stays: the cluster has no other key that is Active or Retired\n"
+        "warning: keys/sealing-keys.yaml: {newer} does not count as another key: its key file cannot be used, or \
+         says Revoked\nerror: keys/sealing-keys.yaml: {key} stays: the cluster has no other key that is Active or Retired\n"
     );
     let revoked = format!("# state: Revoked\n{}", folder.read("newer.key"));
     for file in [None, Some(revoked.as_str()), Some("damaged"), Some(&folder.read("cluster.key"))] {

@@ -147,7 +147,7 @@ fn a_classic_envelope_needs_to_be_resealed_and_never_becomes_classic_again() {
     let back = ["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "new.key", "--reseal"];
     let stderr = format!(
         "{NOTHING}error: db.yaml:1: shop/db: {} is a classic key (X25519), which a quantum computer will break
-hint: give the cluster a hybrid key: resealing does not take post-quantum protection from values
+hint: put a hybrid key in its place: resealing never removes the post-quantum protection of a value
 ",
         folder.key_id("classic")
     );

@@ -176,10 +176,28 @@ fn a_recovery_key_that_another_keys_file_revokes_gets_no_wrap() {
     let folder = folder();
     write_keys(&folder, "prod.yaml", &[("cluster", "Active"), ("recovery", "Revoked")]);
     let stderr = format!(
-        "error: {} is revoked: nothing is sealed to it\nhint: one keys file says that it is Revoked, and another says \
-         Active: correct the file that says Active\n",
+        "error: recovery.yaml: {} is Active here, and Revoked in prod.yaml\nhint: correct the file that says Active\n",
         folder.key_id("recovery")
     );
     let rotate = ["rotate", "db.yaml", "--keys", "prod.yaml", "--keys", "recovery.yaml", "--identity", "cluster.key"];
     folder.waxseal(&[&rotate[..], &["--reseal"]].concat()).fails(3, &stderr);
+}
+
+/// The keys file of staging lists the recovery key, too. But the object is not sealed for staging.
+#[test]
+fn a_recovery_key_that_only_the_file_of_another_cluster_has_is_not_left_out() {
+    let folder = folder();
+    folder.generate("staging", &[]);
+    write_keys(&folder, "prod.yaml", &[("cluster", "Active")]);
+    write_keys(&folder, "staging.yaml", &[("staging", "Active"), ("recovery", "Active")]);
+    let rotate = ["rotate", "db.yaml", "--keys", "prod.yaml", "--keys", "staging.yaml", "--identity", "recovery.key"];
+    let stderr = format!(
+        "{NOTHING}error: db.yaml:1: shop/db: sealed to {}, which is only in a keys file that it is not for\n\
+         hint: name the keys files of all clusters and recovery keys that must open it\n",
+        folder.key_id("recovery")
+    );
+    folder.waxseal(&[&rotate[..], &["--reseal"]].concat()).fails(3, &stderr);
+    let with_recovery = [&rotate[..], &["--keys", "recovery.yaml", "--reseal"]].concat();
+    says(folder.waxseal(&with_recovery).writes(&["db.yaml"]), "", ONE);
+    assert_opens(&folder, "db.yaml", "recovery.key");
 }

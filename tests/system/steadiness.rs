@@ -314,7 +314,7 @@ async fn rights(context: &Context, cluster: &Cluster) -> TestResult {
     let object = with_reason(&namespace, "db", "Forbidden").await?;
     let (_, _, message) = condition(&object, "Ready").ok_or("no Ready condition")?;
     let said =
-        "the controller may not create and patch Secrets in this namespace: apply the rights in deploy/kustomize/base";
+        "the controller may not create and patch Secrets in this namespace: apply the rights of its installation again";
     assert_eq!(message, said);
 
     without_verb(cluster, &namespace, "sealedsecrets/status", "patch").await?;

@@ -18,7 +18,7 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::SealingKey;
 
 use super::failures::{self, Asked};
-use super::{SealedSecretState, Selection, Session, no_cluster};
+use super::{SealedSecretSelection, SealedSecretState, Session, no_cluster};
 use crate::error::CliError;
 
 /// The name of the controller's Deployment in `deploy/`.
@@ -98,7 +98,7 @@ impl Session {
     /// Calls `each` with every selected SealedSecret.
     pub(crate) fn look_at_sealed_secrets(
         &self,
-        selection: &Selection,
+        selection: &SealedSecretSelection,
         each: impl FnMut(SealedSecretState),
     ) -> Result<Look<()>, CliError> {
         let listed = self.try_list_sealed_secrets(selection, each)?;

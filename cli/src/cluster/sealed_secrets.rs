@@ -12,14 +12,14 @@ use crate::error::CliError;
 
 /// Selects SealedSecrets: all of the cluster by default.
 #[derive(Default)]
-pub(crate) struct Selection {
+pub(crate) struct SealedSecretSelection {
     /// Those of this namespace.
     pub(crate) namespace: Option<Namespace>,
     /// Those of this name.
     pub(crate) name: Option<ObjectName>,
 }
 
-impl Selection {
+impl SealedSecretSelection {
     pub(super) fn path(&self) -> String {
         SealedSecret::url_path(&(), self.namespace.as_ref().map(Namespace::as_str))
     }
@@ -51,7 +51,7 @@ impl Session {
     /// Connects to a cluster, for requests about the SealedSecrets of all namespaces. `instead` is the hint if the
     /// kubeconfig or `$HTTPS_PROXY` names a proxy.
     pub(crate) fn of_sealed_secrets(cluster: &ClusterArguments, instead: &str) -> Result<Self, CliError> {
-        Self::open(cluster, Selection::default().asked(instead))
+        Self::open(cluster, SealedSecretSelection::default().asked(instead))
     }
 
     /// Calls `each` with every SealedSecret of the cluster.
@@ -59,14 +59,14 @@ impl Session {
         &self,
         each: impl FnMut(T),
     ) -> Result<(), CliError> {
-        self.list_sealed_secrets(&Selection::default(), each).map(drop)
+        self.list_sealed_secrets(&SealedSecretSelection::default(), each).map(drop)
     }
 
     /// Calls `each` with every selected SealedSecret. One page is in memory at a time: at most 8 MiB. Returns the version
     /// of the list, from which a watch can go on.
     pub(crate) fn list_sealed_secrets<T: DeserializeOwned + Send + 'static>(
         &self,
-        selection: &Selection,
+        selection: &SealedSecretSelection,
         each: impl FnMut(T),
     ) -> Result<String, CliError> {
         let listed = self.try_list_sealed_secrets(selection, each)?;
@@ -76,7 +76,7 @@ impl Session {
     /// Like [`list_sealed_secrets`](Self::list_sealed_secrets), and leaves an error of the API server to the caller.
     pub(super) fn try_list_sealed_secrets<T: DeserializeOwned + Send + 'static>(
         &self,
-        selection: &Selection,
+        selection: &SealedSecretSelection,
         each: impl FnMut(T),
     ) -> Result<kube::Result<String>, CliError> {
         let asked = selection.asked(&self.asked.instead);

@@ -12,7 +12,7 @@ use kube::api::{WatchEvent, WatchParams};
 use kube::core::Request;
 
 use super::failures::{self, Asked};
-use super::sealed_secrets::Selection;
+use super::sealed_secrets::SealedSecretSelection;
 use super::{REQUEST_TIMEOUT, SealedSecretState, Session, no_cluster};
 use crate::error::CliError;
 
@@ -25,7 +25,7 @@ const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64).saturating_a
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A change of a SealedSecret.
-pub(crate) enum Change {
+pub(crate) enum StateChange {
     /// It is new or was changed.
     Present(SealedSecretState),
     Deleted(SealedSecretState),
@@ -51,10 +51,10 @@ impl Session {
     /// watch too.
     pub(crate) fn watch_sealed_secrets(
         &self,
-        selection: &Selection,
+        selection: &SealedSecretSelection,
         mut version: String,
         enough: impl Future<Output = ()> + Send + 'static,
-        mut each: impl FnMut(Change) -> Result<(), CliError>,
+        mut each: impl FnMut(StateChange) -> Result<(), CliError>,
     ) -> Result<WatchEnd, CliError> {
         let (sender, messages) = channel();
         let when_enough = sender.clone();
@@ -74,7 +74,12 @@ impl Session {
     }
 
     /// Starts a watch request.
-    fn request_events(&self, selection: &Selection, version: &str, sender: Sender<Message>) -> Result<(), CliError> {
+    fn request_events(
+        &self,
+        selection: &SealedSecretSelection,
+        version: &str,
+        sender: Sender<Message>,
+    ) -> Result<(), CliError> {
         let params = WatchParams {
             field_selector: selection.field_selector(),
             timeout: Some(WATCH_SECONDS),
@@ -89,9 +94,9 @@ impl Session {
     fn follow(
         &self,
         messages: &Receiver<Message>,
-        selection: &Selection,
+        selection: &SealedSecretSelection,
         version: &mut String,
-        mut each: impl FnMut(Change) -> Result<(), CliError>,
+        mut each: impl FnMut(StateChange) -> Result<(), CliError>,
     ) -> Result<Option<WatchEnd>, CliError> {
         loop {
             let event = match messages.recv_timeout(SILENCE) {
@@ -108,12 +113,12 @@ impl Session {
                     *version = bookmark.metadata.resource_version;
                     continue;
                 }
-                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => Change::Present(object),
-                Ok(WatchEvent::Deleted(object)) => Change::Deleted(object),
+                Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => StateChange::Present(object),
+                Ok(WatchEvent::Deleted(object)) => StateChange::Deleted(object),
                 Ok(WatchEvent::Error(status)) => return self.failed_watch(kube::Error::Api(status), selection),
                 Err(error) => return self.failed_watch(error, selection),
             };
-            let (Change::Present(object) | Change::Deleted(object)) = &change;
+            let (StateChange::Present(object) | StateChange::Deleted(object)) = &change;
             if let Some(newer) = &object.metadata.resource_version {
                 version.clone_from(newer);
             }
@@ -121,7 +126,11 @@ impl Session {
         }
     }
 
-    fn failed_watch(&self, error: kube::Error, selection: &Selection) -> Result<Option<WatchEnd>, CliError> {
+    fn failed_watch(
+        &self,
+        error: kube::Error,
+        selection: &SealedSecretSelection,
+    ) -> Result<Option<WatchEnd>, CliError> {
         match error {
             kube::Error::Api(status) if status.code == StatusCode::GONE.as_u16() => Ok(Some(WatchEnd::Expired)),
             // The limit is for the sum of all events of an answer.
@@ -130,7 +139,7 @@ impl Session {
         }
     }
 
-    fn asked_to_watch(&self, selection: &Selection) -> Asked {
+    fn asked_to_watch(&self, selection: &SealedSecretSelection) -> Asked {
         Asked { verb: "watch", resource: "sealedsecrets.waxseal.dev", ..selection.asked(&self.asked.instead) }
     }
 }

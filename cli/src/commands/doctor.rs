@@ -15,7 +15,7 @@ use waxseal_shared::names::Namespace;
 use self::findings::Findings;
 use self::keys::RenewalPeriod;
 use super::inspect::{ReportFormat, to_json};
-use crate::cluster::{ClusterArguments, Look, RUN_WITHOUT_PROXY, Selection, Session};
+use crate::cluster::{ClusterArguments, Look, RUN_WITHOUT_PROXY, SealedSecretSelection, Session};
 use crate::error::{CliError, Failures, Kind};
 use crate::streams::{Streams, counted};
 
@@ -97,12 +97,12 @@ fn examine(arguments: &DoctorArguments, session: &Session, findings: &mut Findin
 }
 
 /// Selects the SealedSecrets that the controller serves. Without names, it serves all namespaces.
-fn served(namespaces: &[Namespace]) -> Vec<Selection> {
+fn served(namespaces: &[Namespace]) -> Vec<SealedSecretSelection> {
     if namespaces.is_empty() {
-        return vec![Selection::default()];
+        return vec![SealedSecretSelection::default()];
     }
     let each_once: BTreeSet<_> = namespaces.iter().cloned().collect();
-    each_once.into_iter().map(|namespace| Selection { namespace: Some(namespace), name: None }).collect()
+    each_once.into_iter().map(|namespace| SealedSecretSelection { namespace: Some(namespace), name: None }).collect()
 }
 
 fn check_clock(server: Option<Timestamp>, now: Timestamp, findings: &mut Findings) {

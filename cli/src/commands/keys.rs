@@ -1,9 +1,9 @@
 //! `waxseal keys`: its subcommands, each in its own file.
 
 mod backup;
-mod changes;
 mod delete;
 mod fetch;
+mod fetched;
 mod generate;
 mod identities;
 mod key_owner;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use waxseal_shared::manifest::{ManifestError, SealedSecretObject, split};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealed_secret::OfferedWraps;
+use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 
 use super::inspect::{ReportFormat, to_json};
 use crate::cluster::{ClusterArguments, Session};
@@ -23,7 +24,6 @@ use crate::offers::{Offers, WantedOffers};
 use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
 use crate::progress::Progress;
-use crate::recipients::check_states;
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::{Streams, counted};
 use crate::workers;
@@ -73,7 +73,7 @@ pub(crate) struct RotateArguments {
     #[command(flatten)]
     cluster: ClusterArguments,
     /// Only compare the files with the keys files, without a cluster: write nothing, and exit with 4 if a SealedSecret
-    /// is not up to date
+    /// is not up to date, or if there is no SealedSecret
     #[arg(long, conflicts_with_all = ["identity", "offers"])]
     check: bool,
     /// Also replace wraps whose proof fails. Everybody who can edit the file can add such a wrap: use this only if the
@@ -177,8 +177,8 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
 
 impl RotateArguments {
     /// Returns the keys of all clusters that the SealedSecrets may be for: those of `--keys`, or else those of the
-    /// `.waxseal.yaml` nearest to the first path. The clusters of `--to` are targets. Refuses a key that one file
-    /// revokes and another one has as a recipient.
+    /// `.waxseal.yaml` nearest to the first path. The clusters of `--to` are targets. Refuses a key that is Active in one
+    /// file and Revoked in another.
     fn clusters(&self) -> Result<Vec<ClusterKeys>, CliError> {
         let first = self.paths.first().map_or(Input::Stdin, |path| Input::named(path));
         let mut known = Clusters::new();
@@ -199,12 +199,10 @@ impl RotateArguments {
         }
         let clusters = files.iter().enumerate().map(|(index, file)| ClusterKeys::new(file, index < targets.len()));
         let clusters = clusters.collect::<Result<Vec<_>, _>>()?;
-        check_states(clusters.iter().flat_map(|cluster| &cluster.recipients), &files).map_err(|error| {
-            error.with_hint(
-                "one keys file says that it is Revoked, and another says Active: correct the file that says Active",
-            )
-        })?;
-        Ok(clusters)
+        match contradiction(&files) {
+            Some(error) => Err(error),
+            None => Ok(clusters),
+        }
     }
 
     fn takes_offers(&self) -> bool {
@@ -299,7 +297,7 @@ impl RotateArguments {
         if !self.check {
             streams.say(&format!("changed {} of {objects} in {}", total.changed, counted(files, "file")));
         } else if total.objects == 0 && errors.is_empty() {
-            let error = CliError::refused("no SealedSecret in these paths: nothing was compared");
+            let error = CliError::new(Kind::Found, "no SealedSecret in these paths: nothing was compared");
             errors.push(error.with_hint("name the folders with the sealed files"));
         }
         if self.check {
@@ -331,6 +329,17 @@ impl RotateArguments {
         }
         Failures::none_or(errors)
     }
+}
+
+/// The error for a key that is Active in one file and Revoked in another: values must not be sealed to it again.
+fn contradiction(files: &[Arc<KeysFile>]) -> Option<CliError> {
+    let keys = || files.iter().flat_map(|file| file.keys.iter().map(move |key| (&file.place, key)));
+    keys().filter(|(_, key)| key.state == KeyState::Active).find_map(|(place, active)| {
+        let is_revoked = |key: &PublishedKey| key.recipient == active.recipient && key.state == KeyState::Revoked;
+        let (revoking, key) = keys().find(|(_, key)| is_revoked(key))?;
+        let text = format!("{} is Active here, and Revoked in {revoking}", key.recipient.key_id());
+        Some(CliError::refused(text).at(place).with_hint("correct the file that says Active"))
+    })
 }
 
 /// Tells of SealedSecrets without a wrap for a cluster of the run. They get no wrap for a cluster, because nothing shows

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use waxseal_shared::names::{Namespace, ObjectName};
 
 use self::details::Details;
-use self::row::Row;
+use self::row::StatusRow;
 use super::inspect::{ReportFormat, to_json};
-use crate::cluster::{ClusterArguments, SealedSecretState, Selection, Session};
+use crate::cluster::{ClusterArguments, SealedSecretSelection, SealedSecretState, Session};
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::object_name;
 use crate::streams::{Streams, counted};
@@ -68,24 +68,24 @@ pub(crate) fn run(arguments: StatusArguments, streams: &mut Streams) -> Result<(
 }
 
 impl StatusArguments {
-    fn selection(&self, session: &Session) -> Result<Selection, CliError> {
+    fn selection(&self, session: &Session) -> Result<SealedSecretSelection, CliError> {
         let namespace = match &self.namespace {
             Some(namespace) => Some(namespace.clone()),
             None if self.all_namespaces => None,
             None => Some(session.default_namespace()?),
         };
-        Ok(Selection { namespace, name: self.name.clone() })
+        Ok(SealedSecretSelection { namespace, name: self.name.clone() })
     }
 }
 
 fn list(
     objects: &[SealedSecretState],
-    selection: &Selection,
+    selection: &SealedSecretSelection,
     format: ReportFormat,
     now: Timestamp,
     streams: &mut Streams,
 ) -> Result<(), CliError> {
-    let rows: Vec<_> = objects.iter().map(|object| Row::of(object, now)).collect();
+    let rows: Vec<_> = objects.iter().map(|object| StatusRow::of(object, now)).collect();
     match format {
         ReportFormat::Json => streams.result(&to_json(&rows)),
         ReportFormat::Text if rows.is_empty() => {
@@ -93,7 +93,7 @@ fn list(
             Ok(())
         }
         ReportFormat::Text => {
-            let lines: Vec<_> = [row::head()].into_iter().chain(rows.iter().map(Row::cells)).collect();
+            let lines: Vec<_> = [row::head()].into_iter().chain(rows.iter().map(StatusRow::cells)).collect();
             streams.result(&table(&lines.iter().map(|line| selection.columns(line)).collect::<Vec<_>>()))
         }
     }
@@ -113,7 +113,7 @@ fn explain(
 }
 
 /// Returns an error if an object is not Ready.
-fn check(objects: &[SealedSecretState], selection: &Selection) -> Result<(), CliError> {
+fn check(objects: &[SealedSecretState], selection: &SealedSecretSelection) -> Result<(), CliError> {
     let unready = objects.iter().filter(|object| !object.is_ready()).count();
     if unready == 0 {
         return Ok(());
@@ -127,12 +127,12 @@ fn check(objects: &[SealedSecretState], selection: &Selection) -> Result<(), Cli
     }
 }
 
-fn absent(name: &ObjectName, selection: &Selection) -> CliError {
+fn absent(name: &ObjectName, selection: &SealedSecretSelection) -> CliError {
     CliError::new(Kind::Failed, format!("no SealedSecret {name} {}", selection.place()))
         .with_hint("`waxseal status -A` lists the SealedSecrets of all namespaces")
 }
 
-impl Selection {
+impl SealedSecretSelection {
     /// The cells to show: without the namespace, if there is only one.
     fn columns(&self, cells: &[String]) -> Vec<String> {
         let skipped = usize::from(self.namespace.is_some());

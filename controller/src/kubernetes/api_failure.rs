@@ -18,7 +18,8 @@ pub(super) enum Verb {
     Patch,
 }
 
-/// Describes a failure: the HTTP code and Kubernetes' reason word, or the kind of failure if there is no answer.
+/// Describes a failure: the HTTP code and Kubernetes' reason word, or the kind of failure if the API
+/// server gave no complete answer that can be read.
 pub(super) fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => match known_reason(status) {
@@ -55,7 +56,7 @@ pub(super) fn judgement(error: &kube::Error, verb: Verb) -> Judgement {
         403 if is_without_right(status) => Judgement::new(
             Reason::Forbidden,
             format!(
-                "the controller may not {} Secrets in this namespace: apply the rights in deploy/kustomize/base",
+                "the controller may not {} Secrets in this namespace: apply the rights of its installation again",
                 verb.as_str()
             ),
         ),
@@ -143,7 +144,7 @@ mod tests {
         let text = |message, verb| judgement(&failure(403, "Forbidden", message), verb).message;
         let right = |verbs| {
             format!(
-                "the controller may not {verbs} Secrets in this namespace: apply the rights in deploy/kustomize/base"
+                "the controller may not {verbs} Secrets in this namespace: apply the rights of its installation again"
             )
         };
         assert_eq!(text(rbac, Verb::Patch), right("create and patch"));

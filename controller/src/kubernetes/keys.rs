@@ -32,12 +32,12 @@ use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
 use self::key_error::KeyError;
 use self::key_status::{KeyStatus, StoredIdentity};
 use self::object_counts::ObjectCounts;
-use self::publication::{KnownKeys, PresentSealingKeys, Publication};
+use self::publication::{OwnKeys, PresentSealingKeys, Publication};
 use super::lists::{self, Extent, Selection};
 use super::metrics::Metrics;
 use super::objects::Objects;
 use super::records;
-use super::scope::Scope;
+use super::scope::ServedScope;
 use crate::log::{self, Complaints};
 
 /// The time between two looks at the keys without a change of an identity Secret or SealingKey.
@@ -56,7 +56,7 @@ pub(super) struct KeyContext {
     pub(super) client: Client,
     pub(super) namespace: String,
     /// The scopes whose SealedSecrets can forbid a first key.
-    pub(super) scopes: Arc<[Scope]>,
+    pub(super) scopes: Arc<[ServedScope]>,
     /// Notified at every change of an identity Secret or SealingKey.
     pub(super) changed: Arc<Notify>,
     pub(super) objects: Arc<Objects>,
@@ -67,7 +67,7 @@ pub(super) struct KeyContext {
 /// The identity Secrets and SealingKeys of one namespace.
 pub(super) struct KeySource {
     client: Client,
-    scopes: Arc<[Scope]>,
+    scopes: Arc<[ServedScope]>,
     changed: Arc<Notify>,
     counts: ObjectCounts,
     metrics: Arc<Metrics>,
@@ -176,8 +176,8 @@ impl KeySource {
         let of_recovery: Vec<_> = recovery.iter().map(|key| self.recovery_status(key)).collect();
         problems.failures.extend(self.publication.publish(of_recovery, &present_recovery).await);
         give_to_reconcilers(sender, &keys);
-        let known_keys = KnownKeys { held: keys.held(), recovery: &recovery, broken: broken_count };
-        problems.failures.extend(self.publication.remove_unaccounted(&known_keys, &mut self.identities).await);
+        let own_keys = OwnKeys { held: keys.held(), recovery: &recovery, broken: broken_count };
+        problems.failures.extend(self.publication.remove_unaccounted(&own_keys, &mut self.identities).await);
         Ok(())
     }
 
@@ -329,7 +329,7 @@ impl KeySource {
         Ok(false)
     }
 
-    async fn has_first_key_obstacle_in(&self, scope: &Scope) -> Result<bool, KeyError> {
+    async fn has_first_key_obstacle_in(&self, scope: &ServedScope) -> Result<bool, KeyError> {
         let selection = records::sealed_secrets(scope);
         let found = Notify::new();
         let listed = lists::list(&self.client, &selection, |object: DeserializeGuard<SealedSecret>| {
@@ -361,7 +361,7 @@ impl KeySource {
 pub(super) fn identity_secrets(namespace: &str) -> Selection {
     let path = Secret::url_path(&(), Some(namespace));
     Selection {
-        scope: Scope::Namespace(namespace.into()),
+        scope: ServedScope::Namespace(namespace.into()),
         path,
         labels: None,
         fields: Some(OF_OUR_TYPE),
@@ -372,7 +372,13 @@ pub(super) fn identity_secrets(namespace: &str) -> Selection {
 /// The SealingKeys of the key namespace.
 pub(super) fn sealing_keys(namespace: &str) -> Selection {
     let path = SealingKey::url_path(&(), Some(namespace));
-    Selection { scope: Scope::Namespace(namespace.into()), path, labels: None, fields: None, extent: Extent::Metadata }
+    Selection {
+        scope: ServedScope::Namespace(namespace.into()),
+        path,
+        labels: None,
+        fields: None,
+        extent: Extent::Metadata,
+    }
 }
 
 /// The state that a key gets. A key that will be lost is at least Retired, and does not wait for another Active key: what

@@ -8,7 +8,7 @@ use kube::core::params::ListParams;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::scope::Scope;
+use super::scope::ServedScope;
 
 /// The largest number of objects in a page.
 const LARGEST_PAGE: usize = 500;
@@ -20,7 +20,7 @@ const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The objects of a list or watch, and the parts of them that the API server sends.
 #[derive(Clone)]
 pub(super) struct Selection {
-    pub(super) scope: Scope,
+    pub(super) scope: ServedScope,
     /// The path of the collection in this scope, such as `/api/v1/secrets`.
     pub(super) path: String,
     /// Only objects that this label selector selects.

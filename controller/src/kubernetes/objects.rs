@@ -16,7 +16,7 @@ use super::key_use::KeyCounts;
 use super::object_key::ObjectKey;
 use super::record_cache::{Event, RecordCache};
 use super::records::{SealedSecretRecord, SecretRecord};
-use super::scope::Scope;
+use super::scope::ServedScope;
 
 /// What the records say of an object when its reconcile starts.
 pub(super) struct Known {
@@ -86,14 +86,14 @@ impl Known {
 
 impl Objects {
     /// Creates empty caches for the objects in these scopes.
-    pub(super) fn new(scopes: Arc<[Scope]>) -> Self {
+    pub(super) fn new(scopes: Arc<[ServedScope]>) -> Self {
         let state = State { sealed_secrets: RecordCache::new(Arc::clone(&scopes)), secrets: RecordCache::new(scopes) };
         Self { state: Mutex::new(state), key_use_changed: Notify::new() }
     }
 
     /// The scopes whose SealedSecrets or marked Secrets were not listed since the start, or since the API server was
     /// restored.
-    pub(super) fn unlisted(&self) -> BTreeSet<Scope> {
+    pub(super) fn unlisted(&self) -> BTreeSet<ServedScope> {
         let state = self.lock();
         state.sealed_secrets.unlisted().iter().chain(state.secrets.unlisted()).cloned().collect()
     }
@@ -253,7 +253,7 @@ impl Objects {
     }
 }
 
-fn object_keys_in(scope: &Scope, cache: &RecordCache<SealedSecretRecord>) -> Vec<ObjectKey> {
+fn object_keys_in(scope: &ServedScope, cache: &RecordCache<SealedSecretRecord>) -> Vec<ObjectKey> {
     cache.iter().filter(|(key, _)| scope.contains(key)).map(|(key, _)| key.clone()).collect()
 }
 
@@ -276,8 +276,8 @@ mod tests {
 
     #[test]
     fn an_object_that_was_deleted_during_its_reconcile_gets_no_record() {
-        let objects = Objects::new(Scope::of(&[]));
-        objects.record_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
+        let objects = Objects::new(ServedScope::of(&[]));
+        objects.record_secrets(Event::Listed(ServedScope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
         let (key, record) = object("1");
         objects.record_sealed_secrets(Event::Applied(key.clone(), record));
         assert!(objects.known(&key).is_some());
@@ -291,10 +291,10 @@ mod tests {
     /// An object that did not wait would try to create its Secret at every reconcile.
     #[test]
     fn an_object_waits_for_the_list_of_the_secrets_of_its_namespace_alone() {
-        let [shop, blog] = ["shop", "blog"].map(|name| Scope::Namespace(name.into()));
+        let [shop, blog] = ["shop", "blog"].map(|name| ServedScope::Namespace(name.into()));
         let objects = Objects::new([shop.clone(), blog.clone()].into());
         let (key, record) = object("1");
-        let listed = |scope: &Scope| Event::Listed(scope.clone(), Vec::new(), ResourceVersion::parse("1"));
+        let listed = |scope: &ServedScope| Event::Listed(scope.clone(), Vec::new(), ResourceVersion::parse("1"));
         let with_object = Event::Listed(shop.clone(), vec![(key.clone(), record)], ResourceVersion::parse("1"));
         objects.record_sealed_secrets(with_object);
         assert_eq!(objects.record_secrets(listed(&blog)), []);
@@ -309,14 +309,14 @@ mod tests {
 
     #[test]
     fn counts_are_unknown_until_all_objects_are_listed() {
-        let objects = Objects::new(Scope::of(&[]));
+        let objects = Objects::new(ServedScope::of(&[]));
         let key = KeyId::parse("k0123456789abcdef").expect("a key id");
         let (name, mut record) = object("1");
         record.set_status(&using(&key));
         objects.record_sealed_secrets(Event::Applied(name.clone(), record.clone()));
         assert_eq!(objects.counts_of_key(&key), None);
         let listed = || {
-            let (scope, version) = (Scope::AllNamespaces, ResourceVersion::parse("1"));
+            let (scope, version) = (ServedScope::AllNamespaces, ResourceVersion::parse("1"));
             Event::Listed(scope, vec![(name.clone(), record.clone())], version)
         };
         objects.record_sealed_secrets(listed());
@@ -327,10 +327,14 @@ mod tests {
 
     #[test]
     fn changes_of_the_counts_are_noticed_and_other_events_are_not() {
-        let objects = Objects::new(Scope::of(&[]));
+        let objects = Objects::new(ServedScope::of(&[]));
         let is_noticed = || objects.key_use_changed().now_or_never().is_some();
         let (name, plain) = object("1");
-        objects.record_sealed_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
+        objects.record_sealed_secrets(Event::Listed(
+            ServedScope::AllNamespaces,
+            Vec::new(),
+            ResourceVersion::parse("1"),
+        ));
         assert!(is_noticed() && !is_noticed(), "a list");
         objects.record_sealed_secrets(Event::Applied(name.clone(), plain));
         assert!(is_noticed(), "a new object");
@@ -366,8 +370,8 @@ mod tests {
     /// In eight rounds somebody overwrites the status of a new object, and the controller puts it right. `meanwhile` is
     /// an event between the controller's write and its answer. Returns whether the controller had to wait.
     fn correct_again_and_again(meanwhile: impl Fn(u32) -> SealedSecretRecord) -> (Objects, Vec<bool>) {
-        let objects = Objects::new(Scope::of(&[]));
-        objects.record_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
+        let objects = Objects::new(ServedScope::of(&[]));
+        objects.record_secrets(Event::Listed(ServedScope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
         let mut waits = Vec::new();
         for version in (10..90).step_by(10) {
             let (key, mut forged) = observed(version, version.into());
@@ -405,7 +409,7 @@ mod tests {
 
     #[test]
     fn an_event_that_changes_nothing_or_is_late_causes_no_reconcile() {
-        let objects = Objects::new(Scope::of(&[]));
+        let objects = Objects::new(ServedScope::of(&[]));
         let record = |version| {
             let (key, record) = object(version);
             objects.record_sealed_secrets(Event::Applied(key, record)).len()

@@ -356,13 +356,13 @@ mod tests {
 
     use super::*;
     use crate::kubernetes::answer_deadlines;
-    use crate::kubernetes::scope::Scope;
+    use crate::kubernetes::scope::ServedScope;
 
     #[tokio::test]
     async fn timeouts_and_failed_status_writes_are_counted() {
         let url = "http://127.0.0.1:1".parse().expect("a URL");
         let (_, last_contact) = answer_deadlines::connect(Config::new(url)).expect("a client");
-        let objects = Arc::new(Objects::new(Scope::of(&[])));
+        let objects = Arc::new(Objects::new(ServedScope::of(&[])));
         let metrics = Metrics::new(objects, watch::channel(Keys::Loading).1, last_contact);
         let key = ObjectKey::new("shop", "db");
         for error in

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::object_key::ObjectKey;
-use super::scope::Scope;
+use super::scope::ServedScope;
 
 /// A resourceVersion as a number. Kubernetes promises that a later version is a greater number.
 ///
@@ -32,7 +32,7 @@ pub(super) trait Versioned {
 #[derive(Debug)]
 pub(super) enum Event<R> {
     /// All objects of the kind in this place, and the version of the list.
-    Listed(Scope, Vec<(ObjectKey, R)>, ResourceVersion),
+    Listed(ServedScope, Vec<(ObjectKey, R)>, ResourceVersion),
     /// One object that was added or changed.
     Applied(ObjectKey, R),
     /// One object that was deleted, with its last state.
@@ -44,21 +44,21 @@ pub(super) enum Event<R> {
 /// An event can be older than a record that a write has left here: of two states of an object the later one is kept.
 pub(super) struct RecordCache<R> {
     records: HashMap<ObjectKey, R>,
-    scopes: Arc<[Scope]>,
+    scopes: Arc<[ServedScope]>,
     /// The scopes that were not listed since the start, or since the records were removed.
-    unlisted: Vec<Scope>,
+    unlisted: Vec<ServedScope>,
     /// The latest version that lists and events have reported for each scope.
-    reported: BTreeMap<Scope, ResourceVersion>,
+    reported: BTreeMap<ServedScope, ResourceVersion>,
 }
 
 impl<R: Versioned> RecordCache<R> {
     /// An empty cache of the objects in these scopes.
-    pub(super) fn new(scopes: Arc<[Scope]>) -> Self {
+    pub(super) fn new(scopes: Arc<[ServedScope]>) -> Self {
         Self { records: HashMap::new(), unlisted: scopes.to_vec(), scopes, reported: BTreeMap::new() }
     }
 
     /// The scopes whose objects were not listed since the start, or since the records were removed.
-    pub(super) fn unlisted(&self) -> &[Scope] {
+    pub(super) fn unlisted(&self) -> &[ServedScope] {
         &self.unlisted
     }
 
@@ -121,7 +121,7 @@ impl<R: Versioned> RecordCache<R> {
     /// Replaces all records of a scope with a complete list, but keeps records that are later than the list.
     pub(super) fn replace(
         &mut self,
-        scope: &Scope,
+        scope: &ServedScope,
         listed: Vec<(ObjectKey, R)>,
         version: ResourceVersion,
         merge: impl Fn(&mut R, R),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     fn cache(records: &[(&str, Record)]) -> RecordCache<Record> {
-        let mut cache = RecordCache::new(Scope::of(&[]));
+        let mut cache = RecordCache::new(ServedScope::of(&[]));
         for (name, record) in records {
             cache.apply(key(name), record.clone(), |_, _| {});
         }
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_write_that_is_older_than_a_deletion_leaves_no_record() {
         let mut cache = cache(&[]);
-        cache.replace(&Scope::AllNamespaces, Vec::new(), ResourceVersion(5), |_, _| {});
+        cache.replace(&ServedScope::AllNamespaces, Vec::new(), ResourceVersion(5), |_, _| {});
         cache.apply_own(key("db"), Record(6, "written"), |_, _| {});
         assert!(cache.get(&key("db")).is_some());
         cache.delete(&key("db"), &Record(7, "deleted"));
@@ -219,7 +219,12 @@ mod tests {
     #[test]
     fn a_list_removes_absent_objects_but_keeps_later_ones() {
         let mut cache = cache(&[("gone", Record(1, "")), ("later", Record(9, "")), ("stays", Record(2, "old"))]);
-        cache.replace(&Scope::AllNamespaces, vec![(key("stays"), Record(3, "new"))], ResourceVersion(5), |_, _| {});
+        cache.replace(
+            &ServedScope::AllNamespaces,
+            vec![(key("stays"), Record(3, "new"))],
+            ResourceVersion(5),
+            |_, _| {},
+        );
         assert_eq!(cache.unlisted(), []);
         assert!(cache.get(&key("gone")).is_none());
         assert_eq!(cache.get(&key("stays")), Some(&Record(3, "new")));
@@ -230,21 +235,26 @@ mod tests {
     #[test]
     fn a_list_replaces_records_that_are_older_than_it() {
         let mut cache = cache(&[("db", Record(7, "before the restore"))]);
-        cache.replace(&Scope::AllNamespaces, vec![(key("db"), Record(3, "restored"))], ResourceVersion(9), |_, _| {});
+        cache.replace(
+            &ServedScope::AllNamespaces,
+            vec![(key("db"), Record(3, "restored"))],
+            ResourceVersion(9),
+            |_, _| {},
+        );
         assert_eq!(cache.get(&key("db")), Some(&Record(3, "restored")));
     }
 
     #[test]
     fn after_the_records_are_removed_the_scope_counts_as_unlisted() {
         let mut cache = cache(&[]);
-        cache.replace(&Scope::AllNamespaces, vec![(key("db"), Record(1, ""))], ResourceVersion(5), |_, _| {});
+        cache.replace(&ServedScope::AllNamespaces, vec![(key("db"), Record(1, ""))], ResourceVersion(5), |_, _| {});
         cache.clear();
-        assert_eq!(cache.unlisted(), [Scope::AllNamespaces]);
+        assert_eq!(cache.unlisted(), [ServedScope::AllNamespaces]);
     }
 
     #[test]
     fn a_list_of_one_namespace_says_nothing_about_another() {
-        let [shop, blog] = ["shop", "blog"].map(|name| Scope::Namespace(name.into()));
+        let [shop, blog] = ["shop", "blog"].map(|name| ServedScope::Namespace(name.into()));
         let mut cache = RecordCache::new([shop.clone(), blog.clone()].into());
         let post = ObjectKey::new("blog", "post");
         cache.replace(&blog, vec![(post.clone(), Record(1, ""))], ResourceVersion(1), |_, _| {});

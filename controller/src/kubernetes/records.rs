@@ -18,7 +18,7 @@ use super::lists::{Extent, Selection};
 use super::object_key::ObjectKey;
 use super::own_status::OwnStatus;
 use super::record_cache::{ResourceVersion, Versioned};
-use super::scope::Scope;
+use super::scope::ServedScope;
 
 /// The record of a SealedSecret. A reconcile fetches the object itself.
 ///
@@ -52,13 +52,13 @@ pub(super) struct SecretRecord {
 }
 
 /// The SealedSecrets of a scope, with their status.
-pub(super) fn sealed_secrets(scope: &Scope) -> Selection {
+pub(super) fn sealed_secrets(scope: &ServedScope) -> Selection {
     let path = SealedSecret::url_path(&(), scope.namespace());
     Selection { scope: scope.clone(), path, labels: None, fields: None, extent: Extent::Whole }
 }
 
 /// The metadata of the Secrets of a scope that carry the mark.
-pub(super) fn marked_secrets(scope: &Scope) -> Selection {
+pub(super) fn marked_secrets(scope: &ServedScope) -> Selection {
     let path = Secret::url_path(&(), scope.namespace());
     Selection { scope: scope.clone(), path, labels: Some(MARK_LABEL), fields: None, extent: Extent::Metadata }
 }

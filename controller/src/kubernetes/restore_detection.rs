@@ -78,12 +78,12 @@ pub(super) async fn check(client: Client, key_namespace: String, restore_detecti
 
 #[cfg(test)]
 mod tests {
-    use super::super::scope::Scope;
+    use super::super::scope::ServedScope;
     use super::*;
 
     #[test]
     fn an_older_version_is_a_restore_and_is_reported_once() {
-        let detection = RestoreDetection::new(Arc::new(Objects::new(Scope::of(&[]))));
+        let detection = RestoreDetection::new(Arc::new(Objects::new(ServedScope::of(&[]))));
         for seen in ["7", "9", "8", "not a number"] {
             detection.record(seen);
         }

@@ -10,12 +10,12 @@ use super::object_key::ObjectKey;
 
 /// The place of the objects of one list or watch. Its text completes "the SealedSecrets in …".
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Scope {
+pub(super) enum ServedScope {
     AllNamespaces,
     Namespace(Arc<str>),
 }
 
-impl Scope {
+impl ServedScope {
     /// One scope for each of these namespaces, however often it is named; without a name, all namespaces.
     pub(super) fn of(namespaces: &[Namespace]) -> Arc<[Self]> {
         if namespaces.is_empty() {
@@ -38,15 +38,15 @@ impl Scope {
     }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for ServedScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.namespace().unwrap_or("all namespaces"))
     }
 }
 
 /// The scopes as one text, for people.
-pub(super) fn listing<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> String {
-    scopes.into_iter().map(Scope::to_string).collect::<Vec<_>>().join(", ")
+pub(super) fn listing<'a>(scopes: impl IntoIterator<Item = &'a ServedScope>) -> String {
+    scopes.into_iter().map(ServedScope::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_namespace_that_is_named_twice_is_one_scope() {
         let names = ["shop", "blog", "shop"].map(|name| Namespace::parse(name).expect("a namespace"));
-        assert_eq!(listing(&*Scope::of(&names)), "blog, shop");
-        assert_eq!(*Scope::of(&[]), [Scope::AllNamespaces]);
+        assert_eq!(listing(&*ServedScope::of(&names)), "blog, shop");
+        assert_eq!(*ServedScope::of(&[]), [ServedScope::AllNamespaces]);
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::api_failure;
 use super::metrics::Metrics;
-use super::scope::Scope;
+use super::scope::ServedScope;
 
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest time until the next attempt: after an outage every watch continues within seconds, and one request in
@@ -54,7 +54,7 @@ pub(super) struct WatchFailures {
 }
 
 impl WatchFailures {
-    pub(super) fn new(kind: &'static str, scope: &Scope, metrics: Arc<Metrics>, refusals: Arc<Refusals>) -> Self {
+    pub(super) fn new(kind: &'static str, scope: &ServedScope, metrics: Arc<Metrics>, refusals: Arc<Refusals>) -> Self {
         let subject = format!("{kind} in {scope}");
         Self { kind, subject, metrics, refusals, delay: FIRST_DELAY, started: Instant::now(), last: None }
     }

@@ -9,7 +9,7 @@ use waxseal_shared::reason::Reason;
 
 use super::findings::Findings;
 use super::keys::SEE_LOG;
-use crate::cluster::{Look, SealedSecretState, Selection, Session};
+use crate::cluster::{Look, SealedSecretSelection, SealedSecretState, Session};
 use crate::error::CliError;
 use crate::streams::counted;
 
@@ -33,7 +33,11 @@ struct Seen {
     unjudged: BTreeMap<String, Option<i64>>,
 }
 
-pub(super) fn check(session: &Session, served: &[Selection], findings: &mut Findings) -> Result<(), CliError> {
+pub(super) fn check(
+    session: &Session,
+    served: &[SealedSecretSelection],
+    findings: &mut Findings,
+) -> Result<(), CliError> {
     let start = Instant::now();
     let Some(mut seen) = look(session, served, findings)? else { return Ok(()) };
     let first = seen.unjudged.clone();
@@ -49,7 +53,11 @@ pub(super) fn check(session: &Session, served: &[Selection], findings: &mut Find
 }
 
 /// Lists the SealedSecrets; `None` if that is not possible.
-fn look(session: &Session, served: &[Selection], findings: &mut Findings) -> Result<Option<Seen>, CliError> {
+fn look(
+    session: &Session,
+    served: &[SealedSecretSelection],
+    findings: &mut Findings,
+) -> Result<Option<Seen>, CliError> {
     let mut seen = Seen::default();
     for selection in served {
         match session.look_at_sealed_secrets(selection, |object| seen.add(&object))? {
@@ -66,13 +74,13 @@ fn look(session: &Session, served: &[Selection], findings: &mut Findings) -> Res
     Ok(Some(seen))
 }
 
-fn report(seen: &Seen, served: &[Selection], findings: &mut Findings) {
+fn report(seen: &Seen, served: &[SealedSecretSelection], findings: &mut Findings) {
     if seen.total == 0 {
         return findings.info("there is no SealedSecret: nothing shows yet that the controller works");
     }
     let total = counted(seen.total, "SealedSecret");
     let (command, remedy) = match served {
-        [Selection { namespace: None, .. }] => ("waxseal status -A", SEE_LOG_OR_NAME_NAMESPACES),
+        [SealedSecretSelection { namespace: None, .. }] => ("waxseal status -A", SEE_LOG_OR_NAME_NAMESPACES),
         _ => ("waxseal status -n NAMESPACE", SEE_LOG),
     };
     match seen.unjudged.keys().next() {

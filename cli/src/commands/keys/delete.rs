@@ -93,8 +93,11 @@ fn staying_keys(owner: &KeyOwner, keys: &[OwnedKey], gone: &KeyId, streams: &mut
     let usable = keys.iter().filter(opens).map(|found| &found.key);
     let staying = keys_that_stay(usable, gone);
     for id in published.difference(&staying) {
-        let text = format!("{id} does not count as another key: the controller has not confirmed that it can use it");
-        streams.warn(&owner.place(), &text);
+        let why = match owner {
+            KeyOwner::Cluster(..) => "the controller has not confirmed its state",
+            KeyOwner::Folder(_) => "its key file cannot be used, or says Revoked",
+        };
+        streams.warn(&owner.place(), &format!("{id} does not count as another key: {why}"));
     }
     staying
 }
@@ -130,10 +133,18 @@ fn check_may_go(owner: &KeyOwner, found: &OwnedKey, staying: &BTreeSet<KeyId>) -
         return Err(error.with_hint("`waxseal keys rotate` makes a new key and retires this one"));
     }
     if owner.carried_out(found).is_none_or(|state| state < key.state) {
-        let text = format!("the controller has not confirmed yet that {id} is {}", key.state.as_str());
-        return Err(
-            CliError::refused(text).with_hint("run the command again in a moment, or see if the controller runs")
-        );
+        let state = key.state.as_str();
+        let (text, hint) = match owner {
+            KeyOwner::Cluster(..) => (
+                format!("the controller has not confirmed yet that {id} is {state}"),
+                "run the command again in a moment, or see if the controller runs",
+            ),
+            KeyOwner::Folder(_) => (
+                format!("the key file of {id} does not say {state} yet, or cannot be used"),
+                "start the controller: it writes the state into the file, or names the file in its log",
+            ),
+        };
+        return Err(CliError::refused(text).with_hint(hint));
     }
     if staying.is_empty() {
         return Err(CliError::refused(format!("{id} stays: the cluster has no other key that is Active or Retired")));

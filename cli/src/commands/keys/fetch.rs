@@ -5,7 +5,7 @@ use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::{KeyId, Namespace};
 use waxseal_shared::sealing_key::PublishedKey;
 
-use super::changes::{ChangeKind, Contradiction, Fetched, KeyChange, NewPrimary};
+use super::fetched::{ChangeKind, Contradiction, Fetched, KeyChange, NewPrimary};
 use super::target_file::KeysTarget;
 use crate::cluster::{self, ClusterArguments};
 use crate::error::{CliError, Failures, Kind};

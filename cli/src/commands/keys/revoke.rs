@@ -17,11 +17,11 @@ Examples:
 /// Revoke a key that may be known to others: it opens nothing any more.
 ///
 /// This is final. A SealedSecret that only this key opens stalls with the reason KeyRevoked, and its Secret stays as it
-/// is. If no other key is Active, the controller makes a new one. Waits until the controller confirms. With
-/// `--keys-dir` it writes the request and does not wait.
+/// is. If no other key is Active, the controller makes a new one, unless key generation is off or an identity is broken.
+/// Waits until the controller confirms. With `--keys-dir` it writes the request and does not wait.
 ///
-/// Then writes the state into the keys files of the nearest `.waxseal.yaml`, from the current folder upwards, that have
-/// the key: nothing is sealed to it with these files any more.
+/// The nearest `.waxseal.yaml`, searched from the current folder upwards, names keys files. The command writes the state
+/// into each of them that lists the key: nothing is sealed to the key with these files any more.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RevokeArguments {
@@ -46,7 +46,10 @@ pub(crate) fn run(arguments: RevokeArguments, streams: &mut Streams) -> Result<(
     if key.state < KeyState::Revoked {
         streams.say(&format!("{place}: {} {EFFECT}", arguments.key));
         if !keys.iter().any(|found| key_owner::is_active(&found.key) && found.key.recipient != key.recipient) {
-            streams.say("no other key is Active: the controller makes a new one");
+            streams.say(
+                "no other key is Active: the controller makes a new one, unless key generation is off or an identity is \
+                 broken",
+            );
         }
         arguments.owner.ask_for_consent(streams, "Revoke it?").map_err(|error| error.at(&place))?;
     }

@@ -17,7 +17,7 @@ use crate::file_names::file_name;
 use crate::git::{Commit, Reach};
 use crate::streams::{Streams, counted};
 pub(super) use needs::{FileNeeds, needs_in_files};
-use report::{Current, Row, UsageFormat};
+use report::{Current, UsageFormat, UsageRow};
 use search::Search;
 use targets::Targets;
 use values::Finder;
@@ -88,7 +88,7 @@ fn key_id(text: &str) -> Result<KeyId, CliError> {
 }
 
 /// Says what was found and searched, and that a change of the key does not protect values in Git's history.
-fn summarise(key: &KeyId, rows: &[Row<'_>], commits: Option<&[Commit]>, reach: Reach, streams: &mut Streams) {
+fn summarise(key: &KeyId, rows: &[UsageRow<'_>], commits: Option<&[Commit]>, reach: Reach, streams: &mut Streams) {
     if rows.is_empty() {
         streams.say(&format!("{key} opens nothing here"));
     } else {

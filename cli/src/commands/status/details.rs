@@ -8,7 +8,7 @@ use waxseal_shared::reason::{KeyReason, Reason};
 use waxseal_shared::secret::DEFAULT_TYPE;
 use waxseal_shared::visible_text::escaped;
 
-use super::row::Row;
+use super::row::StatusRow;
 use crate::cluster::SealedSecretState;
 use crate::table::age;
 use crate::untrusted_text::name_or_ellipsis;
@@ -25,7 +25,7 @@ const UNKNOWN: Advice =
 #[serde(rename_all = "camelCase")]
 pub(super) struct Details {
     #[serde(flatten)]
-    row: Row,
+    row: StatusRow,
     conditions: Vec<Explained>,
     sealed_to: Vec<SealedTo>,
     secret: DescribedSecret,
@@ -71,7 +71,7 @@ impl Details {
         }
         let sealed_to = object.keys().into_iter();
         Self {
-            row: Row::of(object, now),
+            row: StatusRow::of(object, now),
             conditions,
             sealed_to: sealed_to.map(|(key, proven)| SealedTo { key: key.to_owned(), proven }).collect(),
             secret: DescribedSecret {

@@ -11,7 +11,7 @@ use crate::untrusted_text::name_or_ellipsis;
 /// What a list shows of one SealedSecret.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Row {
+pub(super) struct StatusRow {
     pub(super) namespace: String,
     pub(super) name: String,
     /// `None` if the controller has not judged the present generation.
@@ -24,7 +24,7 @@ pub(super) struct Row {
     pub(super) age_seconds: Option<i64>,
 }
 
-impl Row {
+impl StatusRow {
     pub(super) fn of(object: &SealedSecretState, now: Timestamp) -> Self {
         let ready = object.condition("Ready");
         let key = match object.condition("KeyCurrent") {

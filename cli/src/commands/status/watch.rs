@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use waxseal_shared::visible_text::escaped_json;
 
-use super::row::{self, Row};
-use crate::cluster::{Change, SealedSecretState, Selection, Session, WatchEnd};
+use super::row::{self, StatusRow};
+use crate::cluster::{SealedSecretSelection, SealedSecretState, Session, StateChange, WatchEnd};
 use crate::commands::inspect::ReportFormat;
 use crate::error::CliError;
 use crate::streams::{Streams, stdout_closed};
@@ -23,25 +23,25 @@ type Title = (String, String);
 
 /// What was printed so far.
 struct Printed<'a> {
-    selection: &'a Selection,
+    selection: &'a SealedSecretSelection,
     format: ReportFormat,
     /// `None` before the first list.
     columns: Option<Columns>,
-    rows: BTreeMap<Title, Row>,
+    rows: BTreeMap<Title, StatusRow>,
 }
 
 /// A line of JSON.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
-    row: &'a Row,
+    row: &'a StatusRow,
     deleted: bool,
 }
 
 /// Prints the list, and then a line for each change, until nobody reads stdout any more.
 pub(super) fn run(
     session: &Session,
-    selection: &Selection,
+    selection: &SealedSecretSelection,
     format: ReportFormat,
     streams: &mut Streams,
 ) -> Result<(), CliError> {
@@ -49,12 +49,14 @@ pub(super) fn run(
     loop {
         let (now, mut rows) = (Timestamp::now(), BTreeMap::new());
         let version = session.list_sealed_secrets(selection, |object: SealedSecretState| {
-            rows.insert(title(&object), Row::of(&object, now));
+            rows.insert(title(&object), StatusRow::of(&object, now));
         })?;
         printed.list(rows, streams)?;
         let end = session.watch_sealed_secrets(selection, version, stdout_closed(), |change| match change {
-            Change::Present(object) => printed.row(title(&object), Row::of(&object, Timestamp::now()), streams),
-            Change::Deleted(object) => printed.deleted(&title(&object), streams),
+            StateChange::Present(object) => {
+                printed.row(title(&object), StatusRow::of(&object, Timestamp::now()), streams)
+            }
+            StateChange::Deleted(object) => printed.deleted(&title(&object), streams),
         })?;
         match end {
             // A server whose versions always expire must not be asked without a pause.
@@ -70,9 +72,9 @@ fn title(object: &SealedSecretState) -> Title {
 
 impl Printed<'_> {
     /// Prints what differs from the list before.
-    fn list(&mut self, rows: BTreeMap<Title, Row>, streams: &mut Streams) -> Result<(), CliError> {
+    fn list(&mut self, rows: BTreeMap<Title, StatusRow>, streams: &mut Streams) -> Result<(), CliError> {
         if self.columns.is_none() && self.format == ReportFormat::Text {
-            let lines: Vec<_> = [row::head()].into_iter().chain(rows.values().map(Row::cells)).collect();
+            let lines: Vec<_> = [row::head()].into_iter().chain(rows.values().map(StatusRow::cells)).collect();
             self.columns =
                 Some(Columns::of(&lines.iter().map(|line| self.selection.columns(line)).collect::<Vec<_>>()));
             streams.result(&self.line(&row::head()))?;
@@ -83,7 +85,7 @@ impl Printed<'_> {
     }
 
     /// Prints a row unless it says what was printed before.
-    fn row(&mut self, title: Title, row: Row, streams: &mut Streams) -> Result<(), CliError> {
+    fn row(&mut self, title: Title, row: StatusRow, streams: &mut Streams) -> Result<(), CliError> {
         if self.rows.get(&title).is_some_and(|before| before.says_the_same_as(&row)) {
             return Ok(());
         }

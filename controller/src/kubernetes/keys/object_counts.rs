@@ -67,7 +67,7 @@ mod tests {
     use futures::FutureExt;
 
     use super::super::super::record_cache::{Event, ResourceVersion};
-    use super::super::super::scope::Scope;
+    use super::super::super::scope::ServedScope;
     use super::*;
 
     #[test]
@@ -80,10 +80,14 @@ mod tests {
     #[tokio::test]
     async fn counts_that_change_are_not_written_before_they_are_due() {
         let key = KeyId::parse("k0123456789abcdef").expect("a key id");
-        let objects = Arc::new(Objects::new(Scope::of(&[])));
+        let objects = Arc::new(Objects::new(ServedScope::of(&[])));
         let mut counts = ObjectCounts::new(Arc::clone(&objects));
         assert_eq!(counts.of(&key), None, "nothing is listed");
-        objects.record_sealed_secrets(Event::Listed(Scope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
+        objects.record_sealed_secrets(Event::Listed(
+            ServedScope::AllNamespaces,
+            Vec::new(),
+            ResourceVersion::parse("1"),
+        ));
         // A wait that is dropped at once.
         assert_eq!(counts.wait_until_due().now_or_never(), None);
         assert_eq!(counts.of(&key), None, "they are changing");

@@ -21,8 +21,8 @@ use super::identities::IdentitySecrets;
 use super::key_error::{KeyError, ask, ask_unless};
 use super::key_status::KeyStatus;
 
-/// The longest time for one removal of SealingKeys that nothing accounts for. Then the controller reads the requests
-/// again, however many SealingKeys somebody makes.
+/// The longest time for one pass that removes SealingKeys that nothing accounts for. Then the controller reads the
+/// requests again, however many SealingKeys somebody makes.
 const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
 
 /// SealingKeys are listed in pages of this size: a user who may create them can make each 1.5 MiB large, and a page must
@@ -38,7 +38,8 @@ pub(super) struct Publication {
     events: Events,
     /// The keys that this program has made.
     made: BTreeSet<KeyId>,
-    /// The state that each key had when this program last created its SealingKey, or else first found its SealingKey.
+    /// The state of each key when this program last created its SealingKey. For a SealingKey that this program found: the
+    /// state of the key at that time.
     shown: BTreeMap<KeyId, KeyState>,
 }
 
@@ -68,14 +69,14 @@ impl PresentSealingKeys {
 }
 
 /// The keys that a SealingKey can belong to.
-pub(super) struct KnownKeys<'a> {
+pub(super) struct OwnKeys<'a> {
     pub(super) held: &'a [HeldKey],
     pub(super) recovery: &'a [PublishedKey],
     /// The number of broken identities.
     pub(super) broken: usize,
 }
 
-impl KnownKeys<'_> {
+impl OwnKeys<'_> {
     /// Whether the SealingKey stays: it belongs to one of the keys, or it is not Active and may belong to a broken
     /// identity ([`must_be_removed`]). With a state that this program does not know, it counts as Retired.
     fn account_for(&self, object: &Published) -> bool {
@@ -175,7 +176,7 @@ impl Publication {
     /// that an attacker planted. A failure with one of them does not stop the others.
     pub(super) async fn remove_unaccounted(
         &mut self,
-        known_keys: &KnownKeys<'_>,
+        own_keys: &OwnKeys<'_>,
         identities: &mut IdentitySecrets,
     ) -> Vec<KeyError> {
         let start = Instant::now();
@@ -189,9 +190,9 @@ impl Publication {
                     return failures;
                 }
             };
-            let unaccounted: Vec<_> = page.items.iter().filter(|object| !known_keys.account_for(object)).collect();
+            let unaccounted: Vec<_> = page.items.iter().filter(|object| !own_keys.account_for(object)).collect();
             if !unaccounted.is_empty() {
-                failures.extend(self.remove_if_still_unaccounted(unaccounted, known_keys.recovery, identities).await);
+                failures.extend(self.remove_if_still_unaccounted(unaccounted, own_keys.recovery, identities).await);
             }
             if start.elapsed() > LONGEST_REMOVAL {
                 // The watch reports the deletions, so the rest is looked at soon.
@@ -220,9 +221,9 @@ impl Publication {
         };
         let broken = stored.broken.len();
         let held = stored.into_keys();
-        let known_keys = KnownKeys { held: &held, recovery, broken };
+        let own_keys = OwnKeys { held: &held, recovery, broken };
         let mut failures = Vec::new();
-        for object in objects.into_iter().filter(|object| !known_keys.account_for(object)) {
+        for object in objects.into_iter().filter(|object| !own_keys.account_for(object)) {
             failures.extend(self.remove(object).await.err());
         }
         failures
@@ -266,8 +267,9 @@ impl Publication {
         Ok(written)
     }
 
-    /// Writes the status of a SealingKey, if it differs. `shown` is the state from [`Publication::shown`]. It counts as
-    /// the confirmed state while the status has none: a key can be revoked before its first status is written.
+    /// Writes the status of a SealingKey, if it differs. `shown` is the state from [`Publication::shown`]. While the
+    /// status has no state, `shown` takes its place: so a key that is revoked before its first status is written still
+    /// gets its Event.
     async fn write_status(&self, object: &Published, status: &KeyStatus, shown: KeyState) -> Result<(), KeyError> {
         let nothing = Map::new();
         let present = object.data["status"].as_object().unwrap_or(&nothing);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::visible_text::escaped;
 
-use super::report::Row;
+use super::report::UsageRow;
 use super::search::Search;
 use super::targets::Targets;
 use super::values::Finder;
@@ -50,8 +50,8 @@ pub(in crate::commands::keys) fn needs_in_files(
     Ok(needs)
 }
 
-fn line(row: &Row<'_>) -> String {
-    let Row { file, namespace, name, data_key, .. } = row;
+fn line(row: &UsageRow<'_>) -> String {
+    let UsageRow { file, namespace, name, data_key, .. } = row;
     let text = format!("{file}: {namespace}/{name}: {data_key} ({})", row.places().join(", "));
     format!("{}\n", escaped(&text))
 }

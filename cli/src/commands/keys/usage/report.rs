@@ -38,7 +38,7 @@ pub(super) enum Current {
 /// A sealed value in a file.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Row<'a> {
+pub(super) struct UsageRow<'a> {
     pub(super) file: String,
     pub(super) namespace: String,
     pub(super) name: String,
@@ -72,7 +72,7 @@ pub(super) struct CommitReport {
 }
 
 /// Returns the report as text. The table has the columns of the last commit if the history was searched.
-pub(super) fn text_of(rows: &[Row<'_>], format: UsageFormat, reach: Reach) -> String {
+pub(super) fn text_of(rows: &[UsageRow<'_>], format: UsageFormat, reach: Reach) -> String {
     match format {
         UsageFormat::Text if rows.is_empty() => String::new(),
         UsageFormat::Text => table(rows, reach),
@@ -81,7 +81,7 @@ pub(super) fn text_of(rows: &[Row<'_>], format: UsageFormat, reach: Reach) -> St
     }
 }
 
-fn table(rows: &[Row<'_>], reach: Reach) -> String {
+fn table(rows: &[UsageRow<'_>], reach: Reach) -> String {
     let commit_titles = match reach {
         Reach::Tips | Reach::Branches => &["COMMIT", "DATE"][..],
         Reach::History => &["FIRST COMMIT", "DATE", "LAST COMMIT", "DATE"],
@@ -92,7 +92,7 @@ fn table(rows: &[Row<'_>], reach: Reach) -> String {
     crate::table::table(&lines)
 }
 
-fn csv(rows: &[Row<'_>]) -> String {
+fn csv(rows: &[UsageRow<'_>]) -> String {
     let head = "where,file,namespace,name,data_key,current,commit,date,last_commit,last_date\r\n".to_owned();
     let lines = rows.iter().map(|row| {
         let names = [&row.file, &row.namespace, &row.name, &row.data_key].map(String::as_str);
@@ -141,7 +141,7 @@ impl Current {
     }
 }
 
-impl Row<'_> {
+impl UsageRow<'_> {
     /// The places in the working tree and in references that have the value.
     pub(super) fn places(&self) -> Vec<&str> {
         let working_tree = self.in_working_tree.then_some("working tree");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use jiff::Timestamp;
 
-use super::report::{CommitReport, Current, References, Row};
+use super::report::{CommitReport, Current, References, UsageRow};
 use super::values::{FoundValue, Names, Value};
 use crate::git::{Commit, Reach, Revisions};
 
@@ -62,7 +62,7 @@ impl Rows {
     }
 
     /// Returns the rows, sorted by file, names and first commit.
-    pub(super) fn report<'a>(&'a self, names: &[Names], commits: &'a [Commit], reach: Reach) -> Vec<Row<'a>> {
+    pub(super) fn report<'a>(&'a self, names: &[Names], commits: &'a [Commit], reach: Reach) -> Vec<UsageRow<'a>> {
         let mut sorted: Vec<_> = self.opened.iter().collect();
         sorted.sort_by_key(|((file, value), places)| {
             (file, &names[value.names], places.commits.is_none(), places.commits)
@@ -74,7 +74,7 @@ impl Rows {
                 (Some((_, last)), Reach::Tips | Reach::Branches) => (Some(last), None),
                 (Some((first, last)), Reach::History) => (Some(first), Some(last)),
             };
-            Row {
+            UsageRow {
                 file: String::from_utf8_lossy(file).into_owned(),
                 namespace,
                 name,
