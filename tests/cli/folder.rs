@@ -263,8 +263,10 @@ fn without_recipients(stderr: &str) -> String {
 
 /// The program under test, built once.
 pub(crate) fn program() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| programs::build().unwrap_or_else(|error| panic!("{error}")).waxseal)
+    // Keeps the error, too: otherwise every test would try the build again.
+    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = PROGRAM.get_or_init(|| programs::build().map(|built| built.waxseal).map_err(|error| error.to_string()));
+    built.as_ref().unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Writes the whole input of a program and reads all its output until it ends.
