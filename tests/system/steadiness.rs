@@ -224,7 +224,7 @@ async fn forged(context: &Context) -> TestResult {
     ];
     for forgery in forgeries {
         objects.patch_status("db", &PatchParams::default(), &Patch::Merge(&forgery)).await?;
-        waiting::until("the good status", DEADLINE, async || {
+        let outcome = waiting::until("the good status", DEADLINE, async || {
             let status = objects.get("db").await.ok()?.status?;
             let messages = |status: &waxseal_shared::sealed_secret::SealedSecretStatus| {
                 status
@@ -233,9 +233,17 @@ async fn forged(context: &Context) -> TestResult {
                     .map(|condition| (condition.type_.clone(), condition.message.clone()))
                     .collect::<Vec<_>>()
             };
-            (messages(&status) == messages(&good) && status.settled == good.settled).then_some(())
+            // The proof covers the times of the conditions, which a correction can change.
+            let proven = |status: &waxseal_shared::sealed_secret::SealedSecretStatus| {
+                let settled = status.settled.clone()?;
+                Some((settled.secret_uid, settled.secret_resource_version, settled.opened_with))
+            };
+            (messages(&status) == messages(&good) && proven(&status) == proven(&good)).then_some(())
         })
-        .await?;
+        .await;
+        if let Err(error) = outcome {
+            return Err(format!("{error}: {:?} instead of {good:?}", objects.get("db").await?.status).into());
+        }
     }
     Ok(())
 }
