@@ -230,19 +230,24 @@ fn each_once(given: Vec<(Recipient, String)>, files: &[Arc<KeysFile>]) -> Vec<Ch
 
 /// Refuses recipients whose key is Revoked in one of the keys files, or Retired in all files that have it. Clusters can
 /// share a recovery key, and one of them may retire it first.
-fn check_states<'r>(
+pub(crate) fn check_states<'r>(
     recipients: impl IntoIterator<Item = &'r Recipient>,
     files: &[Arc<KeysFile>],
 ) -> Result<(), CliError> {
     for recipient in recipients {
         let id = recipient.key_id();
-        let keys = files.iter().flat_map(|file| &file.keys).filter(|key| key.recipient == *recipient);
-        let states: Vec<_> = keys.map(|key| key.state).collect();
-        if states.contains(&KeyState::Revoked) {
-            return Err(CliError::refused(format!("{id} is revoked: nothing is sealed to it")));
+        let file_that_says = |state| {
+            let has_key = |key: &PublishedKey| key.recipient == *recipient && key.state == state;
+            files.iter().find(|file| file.keys.iter().any(has_key))
+        };
+        let active = file_that_says(KeyState::Active);
+        if let Some(file) = file_that_says(KeyState::Revoked) {
+            let error = CliError::refused(format!("{id} is Revoked: nothing is sealed to it")).at(&file.place);
+            let outdated = active.map(|active| format!("{} says Active: correct it", active.place));
+            return Err(outdated.into_iter().fold(error, CliError::with_hint));
         }
-        if states.contains(&KeyState::Retired) && !states.contains(&KeyState::Active) {
-            return Err(CliError::refused(format!("{id} is retired: nothing new is sealed to it")));
+        if let (Some(file), None) = (file_that_says(KeyState::Retired), active) {
+            return Err(CliError::refused(format!("{id} is Retired: nothing new is sealed to it")).at(&file.place));
         }
     }
     Ok(())

@@ -11,8 +11,12 @@
 //!
 //! A key becomes Retired only while another key is Active, so retiring a key never leaves the cluster without a primary.
 //! A revocation never waits: it can leave the cluster without a primary until the successor is made.
+//!
+//! A key whose identity is about to be deleted from the store is lost: it is at least Retired, and does not wait for
+//! another Active key either. What is sealed to it now could soon not be opened.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use thiserror::Error;
@@ -131,22 +135,28 @@ pub enum SuccessorObstacle {
 pub struct Succession {
     /// The keys in the states that are asked for.
     asked: Vec<PublishedKey>,
+    lost: BTreeSet<KeyId>,
     has_broken_identity: bool,
     generation: KeyGeneration,
     now: Timestamp,
 }
 
 impl Succession {
-    /// Gathers what the decisions need. `requested` returns the state that a published key requests.
+    /// Gathers what the decisions need. `requested` returns the state that a published key requests; `lost` are the
+    /// stored keys whose identities are about to be deleted.
     pub fn new<P>(
         stored: &StoredKeys<P>,
         strictest: &StrictestStates,
         requested: impl Fn(&PublishedKey) -> Option<KeyState>,
+        lost: BTreeSet<KeyId>,
         generation: KeyGeneration,
         now: Timestamp,
     ) -> Self {
-        let asked = strictest.with_requests(stored, requested);
-        Self { asked, has_broken_identity: !stored.broken.is_empty(), generation, now }
+        let mut asked = strictest.with_requests(stored, requested);
+        for key in asked.iter_mut().filter(|key| lost.contains(key.recipient.key_id())) {
+            key.state = key.state.stricter(KeyState::Retired);
+        }
+        Self { asked, lost, has_broken_identity: !stored.broken.is_empty(), generation, now }
     }
 
     /// The successor that must be made now, if any.
@@ -176,14 +186,14 @@ impl Succession {
         }
     }
 
-    /// The state that a held key gets now: the state that is asked for. But no key becomes Retired before another key is
-    /// Active, and a key as old as the renewal period becomes Retired as soon as a newer key is Active. `None` if the
-    /// key keeps its state for now.
+    /// The state that a held key gets now: the state that is asked for. But a key that is not lost becomes Retired only
+    /// if another key is Active, and a key as old as the renewal period becomes Retired as soon as a newer key is
+    /// Active. `None` if the key keeps its state for now.
     pub fn state(&self, held: &PublishedKey) -> Option<KeyState> {
         let key = self.asked.iter().find(|key| key.recipient == held.recipient)?;
         let primary = self.primary();
         match key.state {
-            KeyState::Retired if primary.is_none() => None,
+            KeyState::Retired if primary.is_none() && !self.lost.contains(key.recipient.key_id()) => None,
             KeyState::Active if self.is_over_age(key) && primary != Some(key) => Some(KeyState::Retired),
             state => Some(state),
         }
@@ -240,6 +250,7 @@ mod tests {
     struct Store {
         stored: StoredKeys<()>,
         requests: Vec<Option<KeyState>>,
+        lost: BTreeSet<KeyId>,
         generation: KeyGeneration,
         strictest: StrictestStates,
     }
@@ -250,6 +261,7 @@ mod tests {
             let mut store = Self {
                 stored: StoredKeys { held: Vec::new(), broken: Vec::new() },
                 requests: Vec::new(),
+                lost: BTreeSet::new(),
                 generation: ON,
                 strictest: StrictestStates::default(),
             };
@@ -282,7 +294,8 @@ mod tests {
         }
 
         fn succession(&self) -> Succession {
-            Succession::new(&self.stored, &self.strictest, |key| self.requested(key), self.generation, now())
+            let requested = |key: &PublishedKey| self.requested(key);
+            Succession::new(&self.stored, &self.strictest, requested, self.lost.clone(), self.generation, now())
         }
 
         fn due(&self) -> Result<Option<Successor>, SuccessorObstacle> {
@@ -382,6 +395,23 @@ mod tests {
         store.carry_out();
         assert_eq!(store.states(), [Revoked]);
         assert_eq!(store.look(), [Revoked, Active]);
+    }
+
+    #[test]
+    fn a_lost_key_is_retired_before_its_successor_is_made() {
+        for (asked, state) in [(None, Retired), (Some(Active), Retired), (Some(Revoked), Revoked)] {
+            let mut store = Store::of(&[(Active, DAY)]).asking(&[asked]);
+            store.lost.insert(store.key(0).recipient.key_id().clone());
+            store.carry_out();
+            assert_eq!(store.states(), [state], "{asked:?}");
+            assert_eq!(store.look(), [state, Active], "{asked:?}");
+        }
+        // A key that is not lost waits for the successor, also beside a lost one.
+        let mut store = Store::of(&[(Active, DAY), (Active, 2 * DAY)]).asking(&[None, Some(Retired)]);
+        store.lost.insert(store.key(0).recipient.key_id().clone());
+        store.carry_out();
+        assert_eq!(store.states(), [Retired, Active]);
+        assert_eq!(store.look(), [Retired, Retired, Active]);
     }
 
     #[test]

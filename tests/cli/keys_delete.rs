@@ -337,6 +337,26 @@ hint: run the command again in a moment, or see if the controller runs
     }
 }
 
+/// The other key is Active in the spec alone.
+#[test]
+fn a_key_of_which_the_controller_has_not_confirmed_the_state_does_not_count_as_another_key() {
+    let folder = folder();
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "newer"]));
+    let stderr = format!(
+        "warning: context test: {} does not count as another key: the controller has not confirmed its state\n\
+         error: context test: {} stays: the cluster has no other key that is Active or Retired\n",
+        folder.key_id("newer"),
+        folder.key_id("cluster")
+    );
+    for status in [Value::Null, json!({}), json!({"state": "Revoked"})] {
+        let mut cluster = Cluster::of(&folder);
+        cluster.keys[1]["status"] = status;
+        cluster.serve(&folder);
+        delete(&folder, &["apps", "--yes"]).fails(3, &stderr);
+        assert_eq!(cluster.deletions(), []);
+    }
+}
+
 #[test]
 fn a_deletion_that_the_cluster_refuses_or_that_the_controller_does_not_notice_is_named() {
     let folder = folder();

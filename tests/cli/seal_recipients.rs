@@ -209,9 +209,9 @@ hint: fetch the keys again: `waxseal keys fetch -o FILE`. Without Kubernetes, st
     folder.generate("other", &[]);
     folder.write("keys.yaml", format!("{}---\n{}", folder.read("keys.yaml"), folder.read("other.yaml")));
     let seal = || folder.waxseal(&["seal", "--keys", "keys.yaml", "-r", &recipient]).stdin(HEAD);
-    seal().fails(3, &format!("error: {id} is revoked: nothing is sealed to it\n"));
+    seal().fails(3, &format!("error: keys.yaml: {id} is Revoked: nothing is sealed to it\n"));
     folder.write("keys.yaml", folder.read("keys.yaml").replace("Revoked", "Retired"));
-    seal().fails(3, &format!("error: {id} is retired: nothing new is sealed to it\n"));
+    seal().fails(3, &format!("error: keys.yaml: {id} is Retired: nothing new is sealed to it\n"));
 }
 
 #[test]
@@ -230,7 +230,9 @@ sealed to {stranger} (Cluster, from staging.yaml)
     );
     assert_says(folder.waxseal(&["seal", "--keys", "prod.yaml", "--keys", "staging.yaml"]).stdin(SECRET), &said);
     folder.write("staging.yaml", folder.read("staging.yaml").replace("Retired", "Revoked"));
-    let stderr = format!("error: {recovery} is revoked: nothing is sealed to it\n");
+    let stderr = format!(
+        "error: staging.yaml: {recovery} is Revoked: nothing is sealed to it\nhint: prod.yaml says Active: correct it\n"
+    );
     folder.waxseal(&["seal", "--keys", "prod.yaml", "--keys", "staging.yaml"]).stdin(SECRET).fails(3, &stderr);
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use waxseal_shared::manifest::{ManifestError, SealedSecretObject, split};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::sealed_secret::OfferedWraps;
-use waxseal_shared::sealing_key::{KeyState, PublishedKey};
+use waxseal_shared::sealing_key::KeyState;
 
 use super::inspect::{ReportFormat, to_json};
 use crate::cluster::{ClusterArguments, Session};
@@ -24,6 +24,7 @@ use crate::offers::{Offers, WantedOffers};
 use crate::output::{ChangedFolders, Destination, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
 use crate::progress::Progress;
+use crate::recipients::check_states;
 use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
 use crate::streams::{Streams, counted};
 use crate::workers;
@@ -199,10 +200,10 @@ impl RotateArguments {
         }
         let clusters = files.iter().enumerate().map(|(index, file)| ClusterKeys::new(file, index < targets.len()));
         let clusters = clusters.collect::<Result<Vec<_>, _>>()?;
-        match contradiction(&files) {
-            Some(error) => Err(error),
-            None => Ok(clusters),
-        }
+        let keys = files.iter().flat_map(|file| &file.keys);
+        let active = keys.filter(|key| key.state == KeyState::Active).map(|key| &key.recipient);
+        check_states(active, &files)?;
+        Ok(clusters)
     }
 
     fn takes_offers(&self) -> bool {
@@ -329,17 +330,6 @@ impl RotateArguments {
         }
         Failures::none_or(errors)
     }
-}
-
-/// The error for a key that is Active in one file and Revoked in another: values must not be sealed to it again.
-fn contradiction(files: &[Arc<KeysFile>]) -> Option<CliError> {
-    let keys = || files.iter().flat_map(|file| file.keys.iter().map(move |key| (&file.place, key)));
-    keys().filter(|(_, key)| key.state == KeyState::Active).find_map(|(place, active)| {
-        let is_revoked = |key: &PublishedKey| key.recipient == active.recipient && key.state == KeyState::Revoked;
-        let (revoking, key) = keys().find(|(_, key)| is_revoked(key))?;
-        let text = format!("{} is Active here, and Revoked in {revoking}", key.recipient.key_id());
-        Some(CliError::refused(text).at(place).with_hint("correct the file that says Active"))
-    })
 }
 
 /// Tells of SealedSecrets without a wrap for a cluster of the run. They get no wrap for a cluster, because nothing shows

@@ -1,5 +1,6 @@
 //! The key store of the folder backend: identities in `KEYID.key`, and what is published of them.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::io::ErrorKind;
@@ -225,7 +226,7 @@ impl KeyStore {
             let requests = published.iter().filter(|request| request.recipient == key.recipient);
             requests.map(|request| request.state).max()
         };
-        Succession::new(stored, &self.strictest, requested, self.generation, now)
+        Succession::new(stored, &self.strictest, requested, BTreeSet::new(), self.generation, now)
     }
 
     fn tighten(

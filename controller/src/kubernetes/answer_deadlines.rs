@@ -16,6 +16,9 @@ use kube::{Client, Config};
 use thiserror::Error;
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
+/// The longest time until a connection is made, TLS included. It is shorter than [`SILENCE`]: a connection that is never
+/// made fails by itself and does not count as silent.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time until an answer begins, and the longest pause in an answer.
 const SILENCE: Duration = Duration::from_secs(10);
 /// The API server ends each watch after this time.
@@ -73,7 +76,8 @@ struct Current {
 }
 
 /// Returns a client with a deadline for every request, and the time of its last contact.
-pub(super) fn connect(config: Config) -> kube::Result<(Client, Arc<LastContact>)> {
+pub(super) fn connect(mut config: Config) -> kube::Result<(Client, Arc<LastContact>)> {
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
     let namespace = config.default_namespace.clone();
     let last_contact = Arc::new(LastContact(Mutex::new(Instant::now())));
     let current = Mutex::new(Current { client: Client::try_from(config.clone())?, generation: 0 });

@@ -18,8 +18,8 @@ pub(super) enum Verb {
     Patch,
 }
 
-/// Describes a failure: the HTTP code and Kubernetes' reason word, or the kind of failure if the API
-/// server gave no complete answer that can be read.
+/// Describes a failure: the HTTP code and Kubernetes' reason word, or the kind of failure if the API server gave no
+/// complete answer that can be read.
 pub(super) fn describe(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => match known_reason(status) {

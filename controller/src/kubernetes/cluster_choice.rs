@@ -1,7 +1,6 @@
 //! Choosing the cluster, and the settings of the client for its API server.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
@@ -14,7 +13,6 @@ use super::answer_deadlines::{self, LastContact};
 use crate::args;
 
 const DEFAULT_KEY_NAMESPACE: &str = "waxseal-system";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The name of the program in the audit log of the API server.
 const PROGRAM: HeaderValue = HeaderValue::from_static(concat!("waxseal-controller/", env!("CARGO_PKG_VERSION")));
 
@@ -35,7 +33,6 @@ pub(super) enum ConnectError {
 /// the namespace of the keys.
 pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, Arc<LastContact>, String), ConnectError> {
     let mut config = config(args).await?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
     // The library's retries make a call last for minutes. The controller's own retries have a deadline.
     config.default_retry = false;
     config.headers.push((USER_AGENT, PROGRAM));

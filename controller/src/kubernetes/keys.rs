@@ -25,7 +25,7 @@ use waxseal_shared::key_succession::{KeyGeneration, Succession, first_key_obstac
 use waxseal_shared::names::KeyId;
 use waxseal_shared::recovery_keys::RecoveryKeys;
 use waxseal_shared::sealed_secret::SealedSecret;
-use waxseal_shared::sealing_key::{KeyState, PublishedKey, SealingKey};
+use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
 
 use self::events::Events;
 use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
@@ -158,7 +158,7 @@ impl KeySource {
         problems.obstacles.extend(stored.held.iter().filter_map(|(_, version)| version.deletion_warning(&lost)));
         let succession = self.succession(&stored, &present, now);
         self.next_renewal = succession.next_renewal();
-        let unwritten = self.write_states(&mut stored, &succession, &lost, problems).await;
+        let unwritten = self.write_states(&mut stored, &succession, problems).await;
         let held = stored.into_keys();
         let present_recovery = self.publication.present_recovery(&self.recovery).await?;
         let published = |recipient: &Recipient| present_recovery.published(recipient);
@@ -187,12 +187,10 @@ impl KeySource {
         &mut self,
         stored: &mut StoredKeys<IdentityVersion>,
         succession: &Succession,
-        lost: &BTreeSet<KeyId>,
         problems: &mut KeyProblems,
     ) -> BTreeSet<KeyId> {
         let mut unwritten = BTreeSet::new();
-        let requested = |key: &PublishedKey| retired_if_lost(succession.state(key), key, lost);
-        for (identity, state) in stored.tighten(&mut self.strictest, requested) {
+        for (identity, state) in stored.tighten(&mut self.strictest, |key| succession.state(key)) {
             if let Err(error) = self.identities.write_state(identity, state).await {
                 unwritten.insert(identity.key.clone());
                 problems.failures.push(error);
@@ -284,8 +282,8 @@ impl KeySource {
         now: Timestamp,
     ) -> Succession {
         let lost = identities::lost_keys(stored);
-        let requested = |key: &PublishedKey| retired_if_lost(present.state(key), key, &lost);
-        Succession::new(stored, &self.strictest, requested, self.generation, now)
+        let requested = |key: &PublishedKey| present.state(key);
+        Succession::new(stored, &self.strictest, requested, lost, self.generation, now)
     }
 
     /// The time until the next renewal; zero if the renewal has become due since the last look.
@@ -378,15 +376,6 @@ pub(super) fn sealing_keys(namespace: &str) -> Selection {
         labels: None,
         fields: None,
         extent: Extent::Metadata,
-    }
-}
-
-/// The state that a key gets. A key that will be lost is at least Retired, and does not wait for another Active key: what
-/// is sealed to the key would be lost with the key.
-fn retired_if_lost(state: Option<KeyState>, key: &PublishedKey, lost: &BTreeSet<KeyId>) -> Option<KeyState> {
-    match lost.contains(key.recipient.key_id()) {
-        true => Some(state.map_or(KeyState::Retired, |state| state.stricter(KeyState::Retired))),
-        false => state,
     }
 }
 
