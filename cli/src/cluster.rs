@@ -63,8 +63,8 @@ pub(crate) struct ClusterKey {
     pub(crate) status: SealingKeyStatus,
 }
 
-/// Lists the SealingKeys of a cluster and checks each; refuses a cluster without SealingKeys. Also returns the cluster as
-/// errors name it.
+/// Lists the SealingKeys of a cluster and checks each; refuses a cluster without SealingKeys. Also returns the cluster
+/// as errors name it.
 pub(crate) fn sealing_keys(
     cluster: &ClusterArguments,
     namespace: &Namespace,

@@ -1,4 +1,5 @@
-//! What a repository knows of its clusters: for each file the nearest `.waxseal.yaml`, and the keys files that it names.
+//! What a repository knows of its clusters: for each file the nearest `.waxseal.yaml`, and the keys files that it
+//! names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -73,8 +74,8 @@ impl Clusters {
         }
     }
 
-    /// Returns the keys files of the clusters of `--to`; `input` is the first one on the command line. Refuses a cluster
-    /// that is not in the nearest `.waxseal.yaml` of the input, or whose keys file does not exist.
+    /// Returns the keys files of the clusters of `--to`; `input` is the first one on the command line. Refuses a
+    /// cluster that is not in the nearest `.waxseal.yaml` of the input, or whose keys file does not exist.
     pub(crate) fn keys_files_of(&mut self, names: &[String], input: &Input) -> Result<Vec<Arc<KeysFile>>, CliError> {
         if names.is_empty() {
             return Ok(Vec::new());
@@ -83,8 +84,9 @@ impl Clusters {
         names.iter().map(|name| self.keys_file(configuration.as_deref(), name)).collect()
     }
 
-    /// Returns the keys file of a cluster. Refuses a cluster that is not in the configuration, and a keys file that does
-    /// not exist, that is not a keys file, or that is outside of its configuration's folder through a symbolic link.
+    /// Returns the keys file of a cluster. Refuses a cluster that is not in the configuration, and a keys file that
+    /// does not exist, that is not a keys file, or that is outside of its configuration's folder through a symbolic
+    /// link.
     pub(crate) fn keys_file(
         &mut self,
         configuration: Option<&Configuration>,

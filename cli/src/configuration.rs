@@ -1,7 +1,7 @@
 //! `.waxseal.yaml`: the clusters of a repository, and the rules that say which files are sealed to which clusters.
 //!
-//! This module checks the text. `configuration/search.rs` finds the file, and `clusters.rs` reads the keys files that it
-//! names.
+//! This module checks the text. `configuration/search.rs` finds the file, and `clusters.rs` reads the keys files that
+//! it names.
 
 mod globs;
 pub(crate) mod search;
@@ -46,8 +46,8 @@ pub(crate) struct Rule {
     pub(crate) scope: Option<Scope>,
 }
 
-/// The name of a cluster in `.waxseal.yaml`: letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at most
-/// 63 bytes. It is shown in commands to copy.
+/// The name of a cluster in `.waxseal.yaml`: letters, digits, `.`, `_` and `-`, beginning with a letter or digit, at
+/// most 63 bytes. It is shown in commands to copy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ClusterName(String);
 
@@ -127,9 +127,9 @@ impl Configuration {
     /// Reads the text of a `.waxseal.yaml` in `folder`; `place` is the name that messages show.
     ///
     /// Refuses what [`read_one`] refuses, and unknown fields. Also refuses these, and says where they are: another
-    /// version, a name that no cluster can have, a keys path that leads out of the folder, two clusters with one keys
-    /// file, a rule with an empty list, an unknown or repeated cluster, too many globs, a glob that is too long or that
-    /// can match no file, and a namespace that is not a DNS label.
+    /// version, a name that no cluster can have, a keys path that is not the path of a file below the folder or that
+    /// leads into `.git`, two clusters with one keys file, a rule with an empty list, an unknown or repeated cluster,
+    /// globs that are too many, too long or malformed, and a namespace that is not a DNS label.
     pub(crate) fn parse(folder: PathBuf, place: String, text: &str) -> Result<Self, CliError> {
         let reader = Reader { place: &place, text };
         let fields = reader.fields()?;

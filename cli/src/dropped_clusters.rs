@@ -21,7 +21,7 @@ pub(crate) struct KnownCluster<'a> {
 /// - `wraps`: the key ids of all wraps in the envelopes that values of the object name.
 /// - `clusters`: all clusters of the configuration, also those that are not sealed to, and the files of `--keys`.
 /// - `chosen`: the key ids of the recipients that the new values are sealed to.
-/// - `dropped`: the values of `--drop-cluster`, names of clusters and key ids.
+/// - `dropped`: the values of `--drop-cluster`: the clusters, by name, and the keys, by id, that may be left out.
 ///
 /// A cluster whose own key (role `Cluster`, any state) has a wrap needs an own key among the recipients. A recovery key
 /// can be in the files of several clusters, so it does not show which of them the object is for. It is enough if one of

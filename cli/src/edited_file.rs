@@ -19,6 +19,9 @@ use crate::streams::Streams;
 const ONE_ENVELOPE: &str = "`waxseal rotate FILE --reseal --identity IDENTITY_FILE`, with the same `--keys` as \
                             `waxseal set`, puts all values into one envelope";
 
+/// A message names at most this many SealedSecrets of a file.
+const MOST_TITLES: usize = 16;
+
 /// A file of manifests, with its text.
 pub(crate) struct EditedFile {
     input: Input,
@@ -28,7 +31,7 @@ pub(crate) struct EditedFile {
 }
 
 impl EditedFile {
-    /// Reads a file. Refuses stdin, pipes, devices, and a link out of a Git work tree: they cannot be changed.
+    /// Reads a file. Refuses stdin, pipes, devices and folders, and a link that leads out of a Git work tree.
     pub(crate) fn read(name: &OsStr) -> Result<Self, CliError> {
         let input = Input::named(name);
         let Some(file) = input.file() else {
@@ -60,7 +63,9 @@ impl EditedFile {
             (Err(_), Some(_)) => "several SealedSecrets of that name in it",
             (Err(_), None) => "several SealedSecrets in it",
         };
-        titles.truncate(16);
+        let more = titles.len().saturating_sub(MOST_TITLES);
+        titles.truncate(MOST_TITLES);
+        titles.extend((more > 0).then(|| format!("and {more} more")));
         let error = CliError::refused(text).at(self.place());
         Err(error.with_hint(format!("pass `--name [NAMESPACE/]NAME`; the file has {}", titles.join(", "))).into())
     }
@@ -89,7 +94,8 @@ impl EditedFile {
 ///
 /// # Errors
 ///
-/// `changed` is not a valid SealedSecret then: it has too many envelopes, or its values are too large.
+/// Without these envelopes, `changed` still breaks a limit of the format: it has too many data keys or envelopes, or
+/// its values are too large.
 pub(crate) fn remove_unused_envelopes(
     object: &SealedObject,
     is_gone: impl Fn(&DataKey) -> bool,

@@ -91,7 +91,7 @@ impl CliError {
         self
     }
 
-    /// Sets the kind. For example, `--check` and `drill` report a file that they cannot read as [`Kind::Found`].
+    /// Sets the kind. For example, `rotate --check` and `drill` report a file that they cannot read as [`Kind::Found`].
     pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self

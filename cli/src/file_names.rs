@@ -64,8 +64,8 @@ pub(crate) fn private_key_instead_of(expected: &str) -> CliError {
     CliError::usage(format!("this is a private key, but {expected} is expected")).with_hint(HINT)
 }
 
-/// Whether an argument contains a private key, or begins as a private key after blanks and in any case. A private key at
-/// the start may be cut off.
+/// Whether an argument contains a private key, or begins with `AGE-SECRET-KEY-`, in upper or lower case, also after
+/// blanks. So a private key at the start of the argument is found even if it is cut off.
 pub(crate) fn is_private_key(argument: &OsStr) -> bool {
     let argument = argument.as_encoded_bytes();
     let start = argument.trim_ascii_start().get(..PRIVATE_KEY.len());

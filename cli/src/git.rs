@@ -41,7 +41,7 @@ pub(crate) enum Exposure {
     Tracked,
     /// The path is inside the folder of a repository itself, such as `.git`.
     InsideRepository,
-    /// The path is in a work tree whose repository cannot be read.
+    /// The path is in a work tree whose repository cannot be read within [`READ_TIMEOUT`].
     Unknown,
 }
 

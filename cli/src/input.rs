@@ -23,7 +23,7 @@ pub(crate) const MAX_INPUT_BYTES: usize = 32 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
     Stdin,
-    /// A file on the command line.
+    /// A file, named by its path. On the command line, the path can also be that of a folder.
     File(PathBuf),
     /// A file that was found in a folder on the command line.
     Found(FoundFile),
@@ -138,8 +138,8 @@ pub(crate) fn check_stdin_once<'a>(names: impl IntoIterator<Item = &'a OsString>
     }
 }
 
-/// Returns the manifests on the command line, or `-` without any. Refuses a terminal as stdin; `verb` completes
-/// "nothing to …".
+/// Returns the manifests on the command line. Without manifests, returns `-`, and refuses a terminal as stdin; `verb`
+/// completes "nothing to …".
 pub(crate) fn names_or_stdin(names: &[OsString], verb: &str) -> Result<Vec<OsString>, CliError> {
     if !names.is_empty() {
         return Ok(names.to_vec());

@@ -42,7 +42,10 @@ impl KeysFile {
     }
 
     /// Returns the recipients of the file: the primary and the Active recovery keys, or all Active keys if no key has
-    /// the role `Cluster`. Refuses keys with a creation time in the future.
+    /// the role `Cluster`.
+    ///
+    /// Refuses a file with keys of the role `Cluster`, none of them Active, and keys with a creation time more than 10
+    /// minutes in the future.
     pub(crate) fn recipients(&self) -> Result<Vec<Recipient>, CliError> {
         check_creation_times(&self.place, &self.keys)?;
         if let Some(recipients) = sealing_recipients(&self.keys) {
@@ -71,7 +74,8 @@ impl KeysFile {
     }
 }
 
-/// Refuses keys with a creation time in the future; `place` is the keys file or cluster that has them.
+/// Refuses keys with a creation time more than 10 minutes in the future; `place` is the keys file or cluster that has
+/// them.
 pub(crate) fn check_creation_times(place: &str, keys: &[PublishedKey]) -> Result<(), CliError> {
     let now = Timestamp::now();
     for key in keys {

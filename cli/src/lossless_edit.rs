@@ -72,7 +72,7 @@ fn not_edited(input: &str, document: &Document<'_>) -> CliError {
     error.at(format!("{input}:{}", document.line())).with_hint(hint)
 }
 
-/// Checks that a text is the other text with these changes and no others.
+/// Checks that `after` is `before` with these changes and no others.
 fn check(input: &str, before: &str, after: &str, all: &[ObjectChanges]) -> Result<(), CliError> {
     let failed = |error: ManifestError| CliError::manifest(input, &error);
     let before = split(before).map_err(failed)?;

@@ -70,8 +70,8 @@ impl<'a> Offers<'a> {
         }
     }
 
-    /// Returns the offered wraps that an object lacks. Names can change on the way to the cluster, so every offer for its
-    /// envelopes counts; one in the status of an object of the same name comes first.
+    /// Returns the offered wraps that an object lacks. Names can change on the way to the cluster, so every offer for
+    /// its envelopes counts; one in the status of an object of the same name comes first.
     pub(crate) fn accepted(&self, object: &SealedObject, recipients: &[Recipient]) -> Vec<NewWrap> {
         let (title, sealed) = (object.title(), &object.sealed);
         let mut accepted: BTreeMap<(EnvelopeId, KeyId), NewWrap> = BTreeMap::new();

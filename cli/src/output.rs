@@ -55,7 +55,7 @@ impl Output {
     }
 }
 
-/// Refuses `--output -` for commands that need a file.
+/// Refuses `--output -`, and what [`Output::named`] refuses, for commands that need a file.
 pub(crate) fn check_names_a_file(name: &Path) -> Result<(), CliError> {
     match Output::named(Some(name.to_owned()))? {
         Output::File(_) => Ok(()),
@@ -71,10 +71,10 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), CliError> {
     folders.sync()
 }
 
-/// A file to write. Its folder is open already, so that a link that appears in the path later cannot redirect the
-/// write.
+/// A file, a pipe or a device to write to.
 pub(crate) enum Destination {
-    /// A regular file, or a file to create.
+    /// A regular file, or a file to create. Its folder is open already, so that a link that appears in the path later
+    /// cannot redirect the write.
     File { folder: OwnedFd, name: OsString, shown: String },
     /// An existing pipe or device.
     Stream { path: PathBuf },
@@ -103,7 +103,7 @@ impl Destination {
         }
     }
 
-    /// The file at a path, which must be a regular file: a command that changes a file cannot change a pipe or a device.
+    /// Like [`Self::at`], but refuses a pipe and a device: a command that changes a file cannot change them.
     pub(crate) fn of_regular_file(path: &Path) -> Result<Self, CliError> {
         match Self::at(path)? {
             Self::Stream { .. } => {
@@ -182,8 +182,10 @@ impl Destination {
     }
 
     /// Locks the file until the result is dropped. Other runs of `waxseal` wait for the lock before they compare and
-    /// replace the file. The controller on a folder of keys leaves a locked file alone until its next pass. `None` if
-    /// there is no file, and on a file system without locks.
+    /// replace the file. The controller on a folder of keys leaves a locked file alone until its next pass.
+    ///
+    /// Returns `None` for a pipe or a device, for a file that does not exist or cannot be opened, and on a file system
+    /// without locks.
     pub(crate) fn lock(&self) -> Result<Option<File>, CliError> {
         let Self::File { folder, name, shown } = self else {
             return Ok(None);

@@ -18,8 +18,8 @@ use crate::output::check_symbolic_links;
 
 /// Creates a file with mode 0600 for secrets. After that, the file survives a crash.
 ///
-/// Never replaces a file. Refuses a path in a Git work tree unless each repository around it ignores the path. Where the
-/// operating system and the file system can make files without a name, the file gets its name when it is whole: a
+/// Never replaces a file. Refuses a path in a Git work tree unless each repository around it ignores the path. Where
+/// the operating system and the file system can make files without a name, the file gets its name when it is whole: a
 /// program that is killed leaves no half-written file behind.
 pub(crate) fn create(path: &Path, text: &str) -> Result<(), CliError> {
     check(path)?;

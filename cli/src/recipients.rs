@@ -86,7 +86,7 @@ impl RecipientArguments {
     /// Returns each recipient once, those of keys files first.
     ///
     /// Refuses revoked and retired keys, recovery keys alone, mixed kinds, classic recipients without
-    /// `--allow-classic`, and keys files with a creation time in the future.
+    /// `--allow-classic`, and the keys files that [`KeysFile::recipients`] refuses.
     fn choose(&self, files: &[Arc<KeysFile>], recipients: &[Recipient]) -> Result<Recipients, CliError> {
         let mut given = Vec::new();
         for file in files {
@@ -182,7 +182,8 @@ pub(crate) fn parse(texts: &[String]) -> Result<Vec<Recipient>, CliError> {
 
 /// Returns the Active recovery keys of keys files and the recipients of `--recipient`, each once.
 ///
-/// Refuses a keys file without an Active recovery key, revoked and retired keys, and keys of a cluster.
+/// Refuses a keys file without an Active recovery key, keys with a creation time more than 10 minutes in the future,
+/// revoked and retired keys, and keys of a cluster.
 pub(crate) fn recovery_keys(files: &[Arc<KeysFile>], recipients: &[Recipient]) -> Result<Recipients, CliError> {
     let mut given = Vec::new();
     for file in files {

@@ -125,13 +125,12 @@ impl<'a> ValueSearch<'a> {
             }
             Value::Object(fields) => {
                 for (name, field) in fields {
-                    if self.in_text(name).is_empty() {
-                        let dot = if path.is_empty() { "" } else { "." };
-                        self.walk(field, &format!("{path}{dot}{}", name_or_ellipsis(name)), found);
-                    } else {
-                        // The path leaves out this name, because the name contains the value.
-                        found.extend(here(name));
-                    }
+                    let before = found.len();
+                    found.extend(here(name));
+                    // A path must not show a name that contains a value.
+                    let name = if found.len() == before { name_or_ellipsis(name) } else { "…" };
+                    let dot = if path.is_empty() { "" } else { "." };
+                    self.walk(field, &format!("{path}{dot}{name}"), found);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
@@ -193,8 +192,8 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect()
 }
 
-/// Returns the text between the quotes of a JSON string (RFC 8259 §7), with escapes also for the characters that `escaped`
-/// selects.
+/// Returns the text between the quotes of a JSON string (RFC 8259 §7), with escapes also for the characters that
+/// `escaped` selects.
 fn json(value: &str, escaped: impl Fn(char) -> bool) -> String {
     let mut text = String::new();
     // Every string can be written as JSON.
@@ -282,6 +281,15 @@ mod tests {
         let search = ValueSearch::new([&secret]);
         let object = serde_json::json!({"metadata": {"annotations": {"a": "{\"p\":\"Tr0ub4dor\\u00263-xyzzy\"}"}}});
         let expected = vec![("metadata.annotations.a".to_owned(), "of A in db")];
+        assert_eq!(search.in_object(&object.to_string(), ""), expected);
+    }
+
+    #[test]
+    fn a_value_below_a_name_that_is_a_value_is_found() {
+        let secret = secret(&[("A", "correct horse"), ("B", "correct battery")]);
+        let search = ValueSearch::new([&secret]);
+        let object = serde_json::json!({"data": {"correct horse": {"b": "correct battery"}}});
+        let expected = vec![("data".to_owned(), "of A in db"), ("data.….b".to_owned(), "of B in db")];
         assert_eq!(search.in_object(&object.to_string(), ""), expected);
     }
 

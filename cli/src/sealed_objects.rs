@@ -62,7 +62,7 @@ pub(crate) struct ManifestArguments {
 }
 
 impl ManifestArguments {
-    /// Returns the names on the command line, or `-` without names. Refuses a terminal as stdin.
+    /// Returns the names on the command line. Without names, returns `-`, and refuses a terminal as stdin.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, CliError> {
         input::names_or_stdin(&self.manifests, "read")
     }
@@ -86,8 +86,8 @@ pub(crate) fn inputs_of(
     }
 }
 
-/// Calls `take` for each SealedSecret, also in lists, but only if all SealedSecrets can be read. Refuses an input on the
-/// command line without a SealedSecret.
+/// Calls `take` for each SealedSecret, also in lists, but only if all SealedSecrets can be read. Refuses an input on
+/// the command line without a SealedSecret.
 ///
 /// Reads each object twice, the first time to check all of them. This keeps only one object in memory: objects take
 /// many times the memory of their text.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::iter::Sum;
 
 use serde::Serialize;
-use waxseal_shared::key::Recipient;
+use waxseal_shared::key::{Recipient, contains_identity};
 use waxseal_shared::manifest::{
     Document, DocumentKind, ListItem, MAX_OBJECT_BYTES, ManifestError, ManifestWarning, Object, SealedSecretObject,
     SecretObject, Stream, split, write_list, write_sealed_secret,
@@ -92,7 +92,7 @@ enum Prepared<'t> {
     List(Vec<PreparedItem<'t>>),
 }
 
-/// An item of a list with a Secret, which is written again.
+/// An item of a list that holds a Secret. The whole list is written again.
 enum PreparedItem<'t> {
     Secret(Box<PreparedSecret>),
     SealedSecret(SealedSecretObject<'t>),
@@ -344,7 +344,8 @@ impl<'a, 't> Part<'a, 't> {
         Ok(sealed)
     }
 
-    /// Returns a warning for each value that still shows in the document.
+    /// Returns a warning for each value that still shows in the document, and one if a private key shows in a sealed
+    /// document: in its metadata, in a data key or in a comment.
     fn values_that_show(&self, search: &ValueSearch<'_>) -> Vec<(String, String)> {
         let DocumentSealing { input, document, place, .. } = &self.sealing;
         if self.objects.is_empty() {
@@ -356,10 +357,13 @@ impl<'a, 't> Part<'a, 't> {
         }
         let objects = self.objects.iter().flat_map(|(path, object)| search.in_object(object, path));
         let in_objects = objects.map(|(path, name)| format!("the value {name} still shows in {path}"));
-        let comments: Vec<_> = self.text.lines().filter(|line| can_hold_comment(line)).collect();
-        let comments = search.in_text(&comments.join("\n")).into_iter();
-        let in_comments = comments.map(|(_, name)| format!("the value {name} still shows in a comment"));
-        in_objects.chain(in_comments).map(|text| (place.clone(), text)).collect()
+        let comments = self.text.lines().filter(|line| can_hold_comment(line)).collect::<Vec<_>>().join("\n");
+        let found = search.in_text(&comments).into_iter();
+        let in_comments = found.map(|(_, name)| format!("the value {name} still shows in a comment"));
+        let mut written = self.objects.iter().map(|(_, object)| object).chain([&comments]);
+        let shows_identity = written.any(|text| contains_identity(text.as_bytes()));
+        let identity = shows_identity.then(|| "a private key still shows".to_owned());
+        in_objects.chain(in_comments).chain(identity).map(|text| (place.clone(), text)).collect()
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct Finding {
 }
 
 impl ClusterKeys {
-    /// Refuses a file without an Active key, and keys with a creation time in the future.
+    /// Refuses a file of recovery keys without an Active key, and the files that [`KeysFile::recipients`] refuses.
     pub(crate) fn new(file: &KeysFile, is_target: bool) -> Result<Self, CliError> {
         let recipients = file.recipients()?;
         if recipients.is_empty() {
@@ -155,8 +155,8 @@ pub(crate) fn wanted_wraps(object: &SealedObject, clusters: &[ClusterKeys]) -> V
     Rotation { object, clusters }.wanted(&[])
 }
 
-/// Whether the object has values, and none of them is meant for one of the clusters, as the wraps say. Files of recovery
-/// keys alone count only if there is no cluster: a wrap for a recovery key lets no cluster open the values.
+/// Whether the object has values, and none of them is meant for one of the clusters, as the wraps say. Files of
+/// recovery keys alone count only if there is no cluster: a wrap for a recovery key lets no cluster open the values.
 pub(crate) fn is_foreign(object: &SealedObject, clusters: &[ClusterKeys]) -> bool {
     let has_cluster = has_cluster(clusters);
     let counted: Vec<_> = clusters.iter().filter(|cluster| cluster.is_cluster == has_cluster).collect();
@@ -322,10 +322,10 @@ impl Rotation<'_> {
 
     /// The recipients for the clusters that the object is meant for; empty if it is for other clusters.
     ///
-    /// Refuses a wrap for a key that none of these clusters has: its holder could not open the values any more. A cluster
-    /// that the object is not meant for can have the same recovery key; it does not count. Refuses an object
-    /// whose values are for different clusters, and an envelope whose wraps for a cluster are all broken: resealing
-    /// would give values to a cluster that cannot open them now. Refuses classic recipients for values that are hybrid.
+    /// Refuses a wrap for a key that none of these clusters has, even if another cluster has it: the holder of the key
+    /// could not open the values any more. Refuses an object whose values are for different clusters, and an envelope
+    /// whose wraps for a cluster are all broken: resealing would give values to a cluster that cannot open them now.
+    /// Refuses classic recipients for values that are hybrid.
     fn reseal_recipients(&self, broken: &[BrokenWrap]) -> Result<Vec<Recipient>, CliError> {
         let (mut recipients, mut meant) = (Vec::<Recipient>::new(), Vec::new());
         for cluster in self.clusters {

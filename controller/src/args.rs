@@ -30,7 +30,8 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Reads the arguments and the variables of the process. Exits on a usage error, and after `--help` and `--version`.
+    /// Reads the arguments and the variables of the process. Exits on a usage error, and after `--help` and
+    /// `--version`.
     pub(crate) fn read() -> Self {
         match place_of_private_key() {
             Some(place) => private_key_error(&place).exit(),
@@ -39,8 +40,8 @@ impl Args {
     }
 }
 
-/// The place of a private key in the arguments or in a variable of this program. The errors of clap and the log would show
-/// the key.
+/// The place of a private key in the arguments or in a variable of this program. The errors of clap and the log would
+/// show the key.
 fn place_of_private_key() -> Option<String> {
     if env::args_os().any(|argument| contains_identity(argument.as_encoded_bytes())) {
         return Some("an argument".to_owned());
@@ -87,12 +88,12 @@ pub(crate) struct Kubernetes {
     /// waxseal-system outside
     #[arg(long, env = "WAXSEAL_KEY_NAMESPACE", value_name = "NAMESPACE", value_parser = Namespace::parse)]
     pub(crate) key_namespace: Option<Namespace>,
-    /// Serve only these namespaces, with Roles there instead of a ClusterRole; can be given several times or with commas;
-    /// by default all namespaces
+    /// Serve only these namespaces, with Roles there instead of a ClusterRole; can be given several times or with
+    /// commas; by default all namespaces
     #[arg(long, env = "WAXSEAL_NAMESPACES", value_name = "NAMESPACE", value_delimiter = ',', value_parser = Namespace::parse)]
     pub(crate) namespaces: Vec<Namespace>,
-    /// The address and port of the probes /livez and /readyz. Default in a cluster: port 8080 on all addresses of the Pod.
-    /// Default outside a cluster: 127.0.0.1:8080
+    /// The address and port of the probes /livez and /readyz. Default in a cluster: port 8080 on all addresses of the
+    /// Pod. Default outside a cluster: 127.0.0.1:8080
     #[arg(long, env = "WAXSEAL_LISTEN", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
     /// The address and port of /metrics. Default in a cluster: port 8081 on all addresses of the Pod. Default outside a
@@ -154,7 +155,7 @@ pub(crate) struct Directory {
     /// The folder of identities (KEYID.key) and of the public sealing-keys.yaml
     #[arg(long, env = "WAXSEAL_KEYS", value_name = "DIR")]
     pub(crate) keys: PathBuf,
-    /// Do the work once and exit: 0 if everything was read and every SealedSecret is materialised, 1 otherwise. Waits 5
+    /// Do the work once and exit: 0 if nothing failed and every SealedSecret is materialised, 1 otherwise. Waits 5
     /// seconds before it deletes a Secret
     #[arg(long)]
     pub(crate) once: bool,
@@ -259,8 +260,8 @@ impl RecoveryRecipients {
     }
 }
 
-/// Adds the recipients of a file. Refuses a file without one: the controller would withdraw the recovery keys that it has
-/// published.
+/// Adds the recipients of a file. Refuses a file without one: the controller would withdraw the recovery keys that it
+/// has published.
 fn add_recipients_of(path: &Path, keys: &mut RecoveryKeys) -> Result<(), RecoveryRecipientsError> {
     let text = read_recipients(path)?;
     let lines = (1..).zip(text.lines().map(str::trim));

@@ -99,7 +99,7 @@ pub(crate) fn fact(namespace: &str, name: &str, fact: &Fact) {
     }
 }
 
-/// Logs the keys that are new, and those whose state changed: people compare their fingerprints.
+/// Logs the keys that are new or have changed: people compare their fingerprints.
 pub(crate) fn new_keys(before: &[PublishedKey], now: &[PublishedKey]) {
     for key in now.iter().filter(|key| !before.contains(key)) {
         tracing::info!(

@@ -81,7 +81,7 @@ fn sealing(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// From the object as the API server gives it to the values, with a ring that is at hand.
+/// Decodes and opens an object, with a key ring that was made before.
 fn opening(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("open");
     for (name, kind) in KINDS {
@@ -104,7 +104,7 @@ fn opening(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One wrap, beside the HPKE library's own X-Wing, which is a part of it.
+/// Makes one wrap; beside it, the HPKE library's own X-Wing, which does a part of this work.
 fn wrapping(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wrap");
     let random = &mut randomness::system();
@@ -130,8 +130,8 @@ fn hpke_seal(public: &<XWing as Kem>::PublicKey) -> (<XWing as Kem>::EncappedKey
     .expect("a valid key")
 }
 
-/// One wrap, with an identity that has to be parsed and expanded first, and with one that has been;
-/// beside the HPKE library's own X-Wing, and what AWS-LC needs for the bare key agreements.
+/// Opens one wrap: with an identity that is parsed and expanded each time ("cold"), and with one that was expanded
+/// before. Beside it, the HPKE library's own X-Wing, and the bare key agreements of AWS-LC.
 fn unwrapping(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("unwrap");
     for (name, kind) in KINDS {
@@ -180,7 +180,7 @@ fn unwrapping(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// From the text of a file to checked parts, without a key.
+/// Reads the text of a file, and decodes the SealedSecret in it without a key.
 fn reading(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("read");
     let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
@@ -202,7 +202,8 @@ fn read(text: &str) -> Sealed {
     Sealed::decode(&document.read().expect("our own")).expect("our own")
 }
 
-/// A session key for each value under RSA-4096-OAEP-SHA256, and the value under AES-256-GCM with it.
+/// Encrypts each value as Sealed Secrets does: the value under AES-256-GCM with a session key of its own, and the
+/// session key under RSA-4096-OAEP-SHA256.
 struct Rsa {
     private: OaepPrivateDecryptingKey,
     public: OaepPublicEncryptingKey,

@@ -20,7 +20,8 @@ pub const BACKED_UP_ANNOTATION: &str = "waxseal.dev/backed-up-at";
 /// The annotation of an identity Secret with the state that its key has in the last backup. If the key has another
 /// state now, the backup does not count: a restore would bring the old state back.
 pub const BACKED_UP_STATE_ANNOTATION: &str = "waxseal.dev/backed-up-state";
-/// The field manager of every write to the API server (Kubernetes, "Server-Side Apply").
+/// The field manager of the controller (Kubernetes, "Server-Side Apply"): by this name, `managedFields` shows which
+/// labels and annotations of a Secret the controller has applied.
 pub const FIELD_MANAGER: &str = "waxseal";
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ pub fn sealing_recipients(keys: &[PublishedKey]) -> Option<Vec<Recipient>> {
 }
 
 /// The time without the fraction of its second, as Kubernetes writes times. Used for the times that Waxseal itself
-/// makes: those of new keys, conditions and backups. A time that was read keeps its fraction.
+/// makes: the creation times of keys, the transition times of conditions, and the backup times in annotations. A time
+/// that was read keeps its fraction.
 ///
 /// Never rounds up a time after 1970. A key with a creation time that is too late could become the primary instead of a
 /// newer key, and a time in the future looks like an attack ([`check_creation_time`]).
@@ -163,8 +164,8 @@ pub fn with_state(file: &str, state: KeyState) -> Zeroizing<String> {
     text
 }
 
-/// The word of a `# state:` comment. Capitals and spaces do not matter: a comment that is meant to revoke a key must
-/// not be ignored.
+/// The word after `# state:`; `None` if the line is not such a comment. The comment may have more spaces, capitals and
+/// `#`, such as `##State : Revoked`: a comment that is meant to revoke a key must not be ignored.
 fn state_word(line: &str) -> Option<&str> {
     let comment = line.strip_prefix('#')?.trim_start_matches('#');
     let (name, word) = comment.split_once(':')?;
@@ -187,8 +188,8 @@ impl<P> StoredKeys<P> {
     }
 
     /// Gives every key the strictest of three states: the state that its identity has, the state that `requested`
-    /// returns, and the state that `strictest` noted before. Returns the identities that have to be written, and the
-    /// states to write.
+    /// returns, and the state that `strictest` noted before. Returns the places of the identities that have to be
+    /// written, and the states to write.
     ///
     /// Write a state before the key is used: the state must outlive the published key and this process. If the write
     /// fails, use the key all the same: in memory it already has the stricter state.
@@ -261,10 +262,10 @@ pub fn is_publication_of(published: &PublishedKey, held: &PublishedKey) -> bool 
 /// configuration: for these the answer would be wrong. The controller removes a key if no held key has the same
 /// recipient, role and creation time, with one exception (below).
 ///
-/// A published key with an unknown recipient may belong to one of the `broken` identities: nobody can tell. If this key
-/// is Active, it is removed: the controller cannot open what is sealed to the key. The controller publishes the key
-/// again when the identity is repaired. If the key is Retired or Revoked, it stays while an identity is broken: nobody
-/// seals to the key, and the repaired identity may have to take its state.
+/// A published key of the role Cluster with an unknown recipient may belong to one of the `broken` identities: nobody
+/// can tell. If this key is Active, it is removed: the controller cannot open what is sealed to the key. The controller
+/// publishes the key again when the identity is repaired. If the key is Retired or Revoked, it stays while an identity
+/// is broken: nobody seals to the key, and the repaired identity may have to take its state.
 pub fn must_be_removed(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
     match held.iter().find(|key| key.published().recipient == published.recipient) {
         Some(key) => !is_publication_of(published, key.published()),
@@ -436,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_held_key_accounts_for_must_be_removed() {
+    fn a_published_key_that_belongs_to_no_held_key_must_be_removed() {
         let (held, stranger) = (key(KeyState::Revoked), key(KeyState::Active).published().clone());
         let own = PublishedKey { state: KeyState::Active, ..held.published().clone() };
         let ring = [held];
@@ -452,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_a_request_for_a_broken_identity_stays() {
+    fn a_retired_or_revoked_key_stays_while_an_identity_is_broken() {
         for state in [KeyState::Retired, KeyState::Revoked] {
             let published = key(state).published().clone();
             assert!(must_be_removed(&published, &[], 0));

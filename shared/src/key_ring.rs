@@ -50,7 +50,7 @@ impl Keys {
         if ring.keys().is_empty() { Keys::Awaiting } else { Keys::Held(Arc::new(ring)) }
     }
 
-    /// All keys that the cluster publishes.
+    /// The public halves of the keys that are held, and the recovery keys; none if no key is held.
     pub fn published(&self) -> Vec<PublishedKey> {
         match self {
             Keys::Loading | Keys::Awaiting => Vec::new(),
@@ -109,7 +109,8 @@ impl KeyRing {
     /// # Errors
     ///
     /// `EnvelopeKeyMissing` if the envelope has no wrap for a key of the ring, `EnvelopeKeyRevoked` if all keys of the
-    /// ring that it has wraps for are Revoked, `EnvelopeBroken` if no tried wrap opens.
+    /// ring that it has wraps for are Revoked, `EnvelopeBroken` if no tried wrap opens to a DEK that matches the
+    /// commitment.
     pub fn open(&self, envelope: &Envelope) -> Result<OpenedEnvelope, Fault> {
         let held: Vec<_> = self.keys.iter().filter(|key| envelope.wraps.contains_key(key.key_id())).collect();
         if held.is_empty() {

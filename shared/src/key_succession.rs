@@ -9,8 +9,8 @@
 //! A store can name each successor after the key that it follows. Such a store holds at most one successor of each
 //! key, even if several controllers work on it.
 //!
-//! A key becomes Retired only while another key is Active, so retiring a key never leaves the cluster without a primary.
-//! A revocation never waits: it can leave the cluster without a primary until the successor is made.
+//! A key becomes Retired only while another key is Active, so retiring a key never leaves the cluster without a
+//! primary. A revocation never waits: it can leave the cluster without a primary until the successor is made.
 //!
 //! A key whose identity is about to be deleted from the store is lost: it is at least Retired, and does not wait for
 //! another Active key either. What is sealed to it now could soon not be opened.
@@ -26,8 +26,6 @@ use crate::names::KeyId;
 use crate::sealed_secret::SealedSecret;
 use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
 
-/// How long a key is the primary if nobody says otherwise: 90 days.
-pub const DEFAULT_RENEWAL_PERIOD: SignedDuration = SignedDuration::from_hours(90 * 24);
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// Whether a controller makes keys, and when.
@@ -35,8 +33,8 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 pub enum KeyGeneration {
     /// Never: the operator brings all keys.
     Off,
-    /// In two cases: no key would be Active in the requested states, or the primary is as old as the renewal period (if
-    /// there is a period).
+    /// In two cases: no key would be Active once the requests are carried out and the lost keys are Retired, or the
+    /// primary is as old as the renewal period (if there is a period).
     On {
         /// How long a key is the primary; `None`: as long as nobody asks for a new key.
         renew_after: Option<SignedDuration>,
@@ -133,7 +131,7 @@ pub enum SuccessorObstacle {
 /// What follows from one look at the identities and the requests.
 #[derive(Debug)]
 pub struct Succession {
-    /// The keys in the states that are asked for.
+    /// The stored keys in the states that are asked for: the requested states, and at least Retired for a lost key.
     asked: Vec<PublishedKey>,
     lost: BTreeSet<KeyId>,
     has_broken_identity: bool,
@@ -161,8 +159,9 @@ impl Succession {
 
     /// The successor that must be made now, if any.
     ///
-    /// It is due when no key would be Active in the requested states, or when the primary is as old as the renewal
-    /// period. Without keys none is due: the first key has rules of its own ([`first_key_obstacle`]).
+    /// It is due when no key would be Active once the requests are carried out and the lost keys are Retired, or when
+    /// the primary is as old as the renewal period. Without keys none is due: the first key has rules of its own
+    /// ([`first_key_obstacle`]).
     ///
     /// # Errors
     ///
@@ -239,7 +238,8 @@ mod tests {
     use crate::sealed_secret::{EnvelopeSpec, SealedSecretSpec};
 
     const DAY: SignedDuration = SignedDuration::from_hours(24);
-    const ON: KeyGeneration = KeyGeneration::On { renew_after: Some(DEFAULT_RENEWAL_PERIOD) };
+    const PERIOD: SignedDuration = SignedDuration::from_hours(90 * 24);
+    const ON: KeyGeneration = KeyGeneration::On { renew_after: Some(PERIOD) };
     const ON_REQUEST: KeyGeneration = KeyGeneration::On { renew_after: None };
 
     fn now() -> Timestamp {
@@ -362,7 +362,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(store.look(), [Retired, Active]);
         }
-        assert_eq!(store.succession().next_renewal(), Some(whole_seconds(now()) + DEFAULT_RENEWAL_PERIOD));
+        assert_eq!(store.succession().next_renewal(), Some(whole_seconds(now()) + PERIOD));
     }
 
     #[test]

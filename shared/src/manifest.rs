@@ -4,9 +4,9 @@
 //! 1.1 and YAML 1.2 read differently is refused, a field may be given only once, and an unknown field is an error.
 //! Documents of other kinds are only classified; their content is not checked.
 //!
-//! The functions take whole texts, also hostile ones. The caller limits a file or stream to 32 MiB. The time is linear.
-//! One document takes less than 32 MiB of memory, because of [`MAX_DOCUMENTS`], [`MAX_DOCUMENT_BYTES`], and the limits
-//! on values and depth ([`Document::kind`]).
+//! The functions take whole texts, also hostile ones. The caller limits a file or stream to 32 MiB, and a stream has at
+//! most [`MAX_DOCUMENTS`]. The time is linear. One document takes less than 32 MiB of memory, because of
+//! [`MAX_DOCUMENT_BYTES`] and the limits on values and depth ([`Document::kind`]).
 
 mod ambiguity;
 mod block_style;
@@ -41,7 +41,6 @@ pub const MAX_OBJECT_BYTES: usize = 1536 * 1024;
 pub use document::Document;
 pub use error::{ManifestError, ManifestWarning};
 pub use keys_file::{read_keys, write_key, write_keys};
-pub use metadata::ANNOTATIONS_WITH_COPIES;
 pub use object::{DocumentKind, Object, SealedSecretObject, SecretObject};
 pub use spans::{EntrySpan, MappingSpan};
 pub use stream::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Stream, split};

@@ -1,8 +1,8 @@
 //! The source of randomness: an argument in this crate, the operating system in the programs.
 //!
-//! Two libraries take no such argument. The age library draws its file key, payload nonce and grease from
-//! the operating system, and AWS-LC draws the randomness of ML-KEM from its own generator, which the
-//! operating system seeds. All other randomness in a sealed file comes through the argument.
+//! Two libraries take no such argument. The age library draws its file key, payload nonce and grease, and the ephemeral
+//! key of a classic wrap, from the operating system. AWS-LC draws the randomness of ML-KEM from its own generator,
+//! which the operating system seeds. All other randomness in a sealed file comes through the argument.
 
 pub use getrandom::rand_core::CryptoRng;
 use getrandom::{SysRng, rand_core::UnwrapErr};

@@ -44,17 +44,18 @@ words! {
         Conflict,
         /// The namespace's quota has no room for the Secret.
         Quota,
-        /// The API server does not answer, or fails. On a folder: a file cannot be read or written, or a Secret waits for
-        /// its deletion.
+        /// The API server does not answer, or fails. On a folder: a file cannot be read or written, or a Secret waits
+        /// for its deletion.
         ApiUnavailable,
-        /// The namespace is being deleted.
+        /// The namespace is being deleted, or is gone.
         NamespaceTerminating,
         /// The controller has not read its keys yet.
         KeysLoading,
         /// The controller holds no key, and may not make one while SealedSecrets are sealed to keys that it does not
         /// hold.
         AwaitingKeys,
-        /// The object breaks a rule of the format.
+        /// The object breaks a rule of the format. On a folder also: several manifests have its namespace and name, or
+        /// its Secret is not deleted because the controller does not understand a manifest.
         Malformed,
         /// The values were sealed for another place.
         Moved,

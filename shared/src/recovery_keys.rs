@@ -62,8 +62,8 @@ impl RecoveryKeys {
         &self.0
     }
 
-    /// The keys to publish. A key whose identity the controller holds is not a recovery key, and is left out: the second
-    /// list has its id.
+    /// The keys to publish. A key whose identity the controller holds is not a recovery key, and is left out: the
+    /// second list has its id.
     ///
     /// `present` returns the published key of a recipient. The key keeps its state. It keeps its creation time too,
     /// unless that is in the future. A recipient has no time of its own. If each start of the controller set a new

@@ -36,7 +36,8 @@ pub enum SealError {
     /// Hybrid and classic recipients together: the weaker kind would decide for all.
     #[error("hybrid (\"age1pq1…\") and classic (\"age1…\") recipients cannot be mixed")]
     MixedRecipients,
-    /// Two recipients with the same key id, of which only one could have a wrap. Only an attacker makes such keys.
+    /// Two different recipients with the same key id, of which only one could have a wrap. Only an attacker makes such
+    /// keys.
     #[error("two different recipients have the key id {0}: one of them was made to take the other's place")]
     SameKeyId(KeyId),
     /// More data keys than a SealedSecret may have.
@@ -72,8 +73,7 @@ pub struct SealedValues {
     pub tokens: BTreeMap<DataKey, String>,
 }
 
-/// Seals every value of a Secret for its place, under one fresh DEK that is wrapped for each
-/// recipient.
+/// Seals every value of a Secret for its place, under one fresh DEK that is wrapped for each recipient.
 ///
 /// The labels and the annotations of the Secret go into the template, except annotations for deployment tools: these go
 /// onto the SealedSecret. Refuses what [`check`] refuses.
@@ -106,9 +106,9 @@ pub fn seal(
     Ok(SealedSecret { metadata, spec, status: None })
 }
 
-/// Refuses what [`seal`] refuses: no recipients, more than 16, recipients of both kinds, two recipients with one key
-/// id, more than 256 data keys, more than 1 MiB of data, and a type, label or annotation that a SealedSecret must not
-/// have.
+/// Refuses what [`seal`] refuses: no recipients, more than 16 different ones, recipients of both kinds, two different
+/// recipients with one key id, more than 256 data keys, more than 1 MiB of data, and a type, label or annotation that a
+/// SealedSecret must not have.
 ///
 /// It takes a small part of the time of sealing, so a program can check many Secrets before it seals the first.
 pub fn check(secret: &SecretManifest, recipients: &[Recipient]) -> Result<(), SealError> {

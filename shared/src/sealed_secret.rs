@@ -57,8 +57,8 @@ pub struct SealedSecretSpec {
     )]))]
     #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub envelopes: BTreeMap<String, EnvelopeSpec>,
-    /// The sealed values by data key, which is the key in the Secret's `data`. Each is `wax1.`, the id of its envelope, a
-    /// dot and the encrypted value. `waxseal seal` makes them.
+    /// The sealed values by data key, which is the key in the Secret's `data`. Each is `wax1.`, the id of its envelope,
+    /// a dot and the encrypted value. `waxseal seal` makes them.
     #[schemars(schema_with = "encrypted_data_schema")]
     #[serde(default, deserialize_with = "absent_if_null", skip_serializing_if = "BTreeMap::is_empty")]
     pub encrypted_data: BTreeMap<String, String>,
@@ -67,8 +67,8 @@ pub struct SealedSecretSpec {
     pub template: Option<Template>,
 }
 
-/// The place that the sealed values are bound to. A value opens only in the place that it was sealed for, and only under
-/// its own data key; anywhere else the status says `Moved` or `Unreadable`.
+/// The place that the sealed values are bound to. A value opens only in the place that it was sealed for, and only
+/// under its own data key; anywhere else the status says `Moved` or `Unreadable`.
 ///
 /// `Strict` (the default) binds values to the namespace and the name of the SealedSecret. Use it unless you need another
 /// scope.

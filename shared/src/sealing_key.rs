@@ -40,8 +40,8 @@ pub struct SealingKeySpec {
     /// open what was sealed for the cluster when the cluster is gone.
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the role of a SealingKey never changes"}]))]
     pub role: KeyRole,
-    /// When the key was made (RFC 3339). The newest Active key of the role `Cluster` is the primary: new values are sealed
-    /// to it.
+    /// When the key was made (RFC 3339). The newest Active key of the role `Cluster` is the primary: new values are
+    /// sealed to it.
     #[schemars(extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the creation time of a SealingKey never changes"}]))]
     #[schemars(extend("format" = "date-time"))]
     pub created_at: String,
@@ -57,8 +57,8 @@ pub struct SealingKeySpec {
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SealingKeyStatus {
-    /// The state that the controller has carried out: the identity Secret has it, and the controller uses the key
-    /// accordingly. `spec.state` is only the request.
+    /// The state that the controller has carried out: the identity Secret, if there is one, has this state, and the
+    /// controller uses the key accordingly. `spec.state` is only the request.
     // Without `with`, the schema has the description of `KeyState` instead of this one.
     #[schemars(with = "KeyState")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +69,8 @@ pub struct SealingKeyStatus {
     /// The number of SealedSecrets that only this key opens, as their statuses say. For information, never a proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only_objects: Option<i64>,
-    /// When `waxseal keys backup` last wrote the identity into a backup (RFC 3339).
+    /// When `waxseal keys backup` last wrote the identity into a backup (RFC 3339). Absent if the key has another state
+    /// in this backup: a restore would bring the old state back.
     #[schemars(extend("format" = "date-time"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_backup_time: Option<String>,

@@ -50,8 +50,8 @@ impl StatusDigest {
 
 /// Records in a status that the object's Secret is right, and proves it with the first usable key of the ring.
 ///
-/// All other fields of `status` must be complete, since the proof covers them. Without a usable key the function records
-/// nothing, and the controller judges the object again after a restart.
+/// All other fields of `status` must be complete, since the proof covers them. Without a usable key the function
+/// records nothing, and the controller judges the object again after a restart.
 pub fn record(
     status: &mut SealedSecretStatus,
     object: &JudgedObject<'_>,
@@ -76,8 +76,8 @@ pub fn record(
 }
 
 impl Settled {
-    /// Whether the record still holds: the Secret is unchanged, the rules are the same, every key that opened a value is
-    /// held and not Revoked, and the proof is right.
+    /// Whether the record still holds: the Secret is unchanged, the rules are the same, every key that opened a value
+    /// is held and not Revoked, and the proof is right.
     pub fn holds(
         &self,
         object: &JudgedObject<'_>,

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Whether a terminal hides a character, obeys it, or reorders the text around it: control characters, line and paragraph
-/// separators, bidirectional controls (Unicode Standard Annex #9, §2), and characters of no width.
+/// Whether a terminal hides a character, obeys it, or reorders the text around it: control characters, line and
+/// paragraph separators, bidirectional controls (Unicode Standard Annex #9, §2), and characters of no width.
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character,

@@ -69,7 +69,7 @@ pub(crate) fn serve_changes(before: Value, change: (&'static str, Value), after:
         let (line, body) = request(&stream);
         let (status, answer) =
             if line.starts_with("PATCH /apis/waxseal.dev/v1alpha1/namespaces/waxseal-system/sealingkeys/") {
-                // A change names the version that was read, and only the state.
+                // A change names the uid and the version that were read, and changes only the state.
                 let body: Value = serde_json::from_str(&body).expect("JSON");
                 assert_eq!(body["metadata"], json!({"resourceVersion": "5", "uid": "u"}));
                 assert_eq!(body["spec"].as_object().expect("a spec").keys().collect::<Vec<_>>(), ["state"]);
@@ -134,6 +134,7 @@ pub(crate) fn sealed_secrets(items: &[Value]) -> Value {
     json!({"apiVersion": "waxseal.dev/v1alpha1", "kind": "SealedSecretList", "metadata": metadata, "items": items})
 }
 
+/// A SealingKey as the API server shows it, made from the text of a file of [`Folder::generate`].
 pub(crate) fn object(key: &str) -> Value {
     let field = |name: &str| {
         let line = key.lines().find_map(|line| line.trim().strip_prefix(&format!("{name}: ")));

@@ -100,7 +100,7 @@ hint: add a rule, or pass {OPTIONS}
 }
 
 #[test]
-fn a_file_without_a_configuration_is_refused_beside_one_with_it() {
+fn a_file_without_a_configuration_is_refused_and_the_others_are_sealed() {
     let (folder, outside) = (folder(), Folder::new());
     folder.write("apps/lab/db.yaml", SECRET);
     outside.write("db.yaml", SECRET);
@@ -202,7 +202,7 @@ fn stdin_counts_as_the_output_file_or_as_a_file_in_the_current_folder() {
     let stderr = format!("error: <stdin>: no recipients: no rule of .waxseal.yaml matches it\n{hint}");
     folder.waxseal(&["seal"]).stdin(SECRET).fails(3, &stderr);
     folder.waxseal(&["seal", "-o", "-"]).stdin(SECRET).fails(3, &stderr);
-    // A link of that name is not stdin.
+    // Stdin counts as a file `-` in the current folder, even if a link `-` leads to a file that a rule matches.
     symlink("apps/lab/x", folder.path().join("-")).expect("a link");
     folder.waxseal(&["seal"]).stdin(SECRET).fails(3, &stderr);
 }
@@ -230,7 +230,7 @@ fn a_link_is_sealed_as_its_target() {
 }
 
 #[test]
-fn an_unknown_cluster_is_refused_with_the_known_ones() {
+fn an_unknown_cluster_is_refused_with_a_list_of_the_known_clusters() {
     let folder = folder();
     let sealed = folder.waxseal(&["seal", "--to", "prod"]).stdin(SECRET).succeeds();
     folder.write("db.sealed.yaml", &sealed);

@@ -20,17 +20,19 @@ fn folder() -> Folder {
     folder
 }
 
-/// What an API server answers.
+/// The answers of an API server.
 struct Cluster {
-    /// `None`: its answers have no time.
+    /// `None`: the answers have no time.
     clock: Option<Timestamp>,
     resources: Vec<&'static str>,
     definitions: [Value; 2],
     /// `None`: the user may not list them.
     keys: Option<Value>,
+    /// `None`: the user may not get the Deployment.
     available_pods: Option<i32>,
     /// The namespace of the Deployment.
     deployed_in: &'static str,
+    /// The SealedSecrets; `None`: the user may not list them.
     objects: Option<Vec<Value>>,
     /// Whether the user has a right; `None`: the API server does not tell.
     has_right: Option<fn(&Value) -> bool>,
@@ -304,7 +306,7 @@ fn what_the_user_may_not_see_is_not_checked() {
 }
 
 #[test]
-fn an_unknown_clock_is_not_checked_and_unknown_rights_are_no_failure() {
+fn an_unknown_clock_is_not_checked_and_unknown_rights_do_not_fail_the_command() {
     let folder = folder();
     let outcome = Cluster { clock: None, ..Cluster::good(&folder) }.examined(&folder, &[]);
     let unchecked = "\nnot checked: the clock: the answers of the API server have no time\n";

@@ -6,7 +6,7 @@ use crate::folder::{Folder, SECRET};
 
 const DRILL: [&str; 4] = ["drill", "apps", "--identity", "recovery.key"];
 
-/// A folder with keys of a cluster and a recovery key, and one file that is sealed to both.
+/// A folder with the key of a cluster, a recovery key, and one file that is sealed to both keys.
 fn folder() -> Folder {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);

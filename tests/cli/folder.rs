@@ -151,7 +151,7 @@ impl Folder {
         Run { folder: self, command, stdin: Vec::new(), writes: Vec::new() }
     }
 
-    /// Keeps the configuration of this machine from the program.
+    /// Makes a command run in this folder, with only `PATH` of the environment, and without the user's configuration.
     pub(crate) fn isolated<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.current_dir(self.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
@@ -246,9 +246,8 @@ impl Run<'_> {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let outcome = communicate(self.command.spawn().expect("waxseal starts"), self.stdin);
         let after = self.folder.files();
-        let mut touched: Vec<_> = after.iter().filter(|(name, content)| before.get(*name) != Some(content)).collect();
-        touched.sort();
-        let touched: Vec<_> = touched.into_iter().map(|(name, _)| name.as_str()).collect();
+        let touched = after.iter().filter(|(name, content)| before.get(*name) != Some(content));
+        let touched: Vec<_> = touched.map(|(name, _)| name.as_str()).collect();
         self.writes.sort();
         assert_eq!(touched, self.writes, "the files that were written\n{}", outcome.stderr);
         assert!(before.keys().all(|name| after.contains_key(name)), "a file is gone");

@@ -12,7 +12,7 @@ const WARNING: &str = "warning: db.yaml: Git already had this file before sealin
 const SEALED: &str = "sealed 1 Secret in 1 file\n";
 const SEAL: [&str; 5] = ["seal", "db.yaml", "--in-place", "--keys", "cluster.yaml"];
 
-/// A folder with a key that is the work tree of a repository.
+/// A folder with a key. The folder is the work tree of a repository.
 fn work_tree() -> Folder {
     let folder = Folder::with_key();
     folder.git(&["init", "--quiet"]);
@@ -93,6 +93,7 @@ fn assert_warned(folder: &Folder, warning: &str) {
     assert_eq!(folder.waxseal(&SEAL).writes(&["db.yaml"]).warns(&format!("{warning}{SEALED}")), "");
 }
 
+/// The warning if `waxseal` cannot tell whether Git holds `db.yaml`.
 fn perhaps(doubt: &str) -> String {
     format!("warning: db.yaml: Git may hold this file ({doubt}): change the values if it was ever committed\n")
 }
@@ -106,7 +107,8 @@ fn commit_and_remove(folder: &Folder) {
     folder.git(&["commit", "--quiet", "--message", "gone"]);
 }
 
-/// A clone of a repository with a folder `apps` that is itself a bare repository. Git commits it like any other folder.
+/// A folder with `checkout`, the clone of a repository in which the folder `apps` is itself a bare repository. Git
+/// commits `apps` like any other folder.
 fn hostile_checkout(configuration: &str, exclude: &str) -> Folder {
     let folder = Folder::with_key();
     folder.git(&["init", "--quiet", "origin"]);
@@ -247,7 +249,7 @@ fn a_committed_file_is_found_from_every_kind_of_reference() {
         folder.git(&["reset", "--quiet"]);
         assert_warned(&folder, "");
     }
-    // The plain file is only in commits of the main work tree's detached HEAD. The other work tree finds it, too.
+    // Only the detached HEAD of the main work tree leads to the plain file. A run in the other work tree finds it, too.
     folder.git(&["-C", "elsewhere", "checkout", "--quiet", "--detach", &first]);
     folder.git(&["checkout", "--quiet", "--detach"]);
     commit_and_remove(&folder);
@@ -462,9 +464,9 @@ fn a_file_is_refused_if_an_ignore_file_is_larger_than_the_limit() {
     assert_unknown(&folder, "new.key");
 }
 
-/// In each case a rule ignores the file and a later rule includes it again.
+/// In each case no rule matches the file, or the last rule that matches includes the file again.
 #[test]
-fn a_later_rule_can_negate_an_earlier_rule() {
+fn the_last_rule_that_matches_decides() {
     for (rules, exclude) in [
         ("*.key\n!*.key\r", ""),
         ("*\n!*.key\n", ""),
@@ -481,6 +483,7 @@ fn a_later_rule_can_negate_an_earlier_rule() {
     }
     let folder = work_tree();
     folder.write(".gitignore", "*\n");
+    // No rule can include a file again if its folder is ignored.
     folder.write("apps/.gitignore", "!*.key\n");
     assert_written(&folder, "apps/new.key");
     folder.write(".gitignore", "*\n!apps/\n");
@@ -526,7 +529,7 @@ fn the_ignore_file_of_the_user_applies() {
 }
 
 #[test]
-fn the_git_dir_of_a_hook_is_ignored() {
+fn the_variables_that_git_sets_for_a_hook_have_no_effect() {
     let folder = work_tree();
     folder.write(".gitignore", "*.key\n");
     folder.write("old.key", "");

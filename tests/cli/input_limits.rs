@@ -21,14 +21,14 @@ const OPEN: [&str; 4] = ["open", "-", "--identity", "cluster.key"];
 const SPLIT_THE_LIST: &str =
     "hint: if this is a list, write its items as documents of their own, as `jq -c '.items[]'` does\n";
 
-/// The error of each command for an input without objects for it.
+/// Commands that read manifests, each with its error for an input without an object of the kind that it reads.
 const NO_OBJECT: [(&[&str], &str); 3] = [
     (&SEAL, "error: <stdin>: no Secret in it\n"),
     (&INSPECT, "error: <stdin>: no SealedSecret in it\n"),
     (&OPEN, "error: <stdin>: no SealedSecret in it\n"),
 ];
 
-/// Checks that every command that reads manifests refuses the text with 3 and exactly this error.
+/// Checks that `seal`, `inspect` and `open` refuse the text with 3 and exactly this error.
 #[track_caller]
 fn assert_refused(text: impl AsRef<[u8]>, error: &str) {
     let folder = Folder::with_key();
@@ -44,7 +44,7 @@ fn assert_not_sealed(text: impl AsRef<[u8]>, error: &str) {
     folder.bounded_waxseal(&SEAL).stdin(text).fails(3, &format!("error: <stdin>{error}"));
 }
 
-/// Checks that every command reads the text to its end and finds no object.
+/// Checks that `seal`, `inspect` and `open` read the text to its end and find no object.
 #[track_caller]
 fn assert_read(text: impl AsRef<[u8]>) {
     let folder = Folder::with_key();
@@ -54,7 +54,7 @@ fn assert_read(text: impl AsRef<[u8]>) {
 }
 
 #[test]
-fn inputs_above_the_size_limit_are_refused_by_every_command() {
+fn inputs_above_the_size_limit_are_refused() {
     assert_refused(vec![b'#'; 32 * MIB + 1], ": larger than 32 MiB, which is the limit for an input\n");
     assert_refused(vec![b'#'; 100 * MIB], ": larger than 32 MiB, which is the limit for an input\n");
     let folder = Folder::with_key();
@@ -128,7 +128,7 @@ fn more_values_in_a_document_than_the_limit_are_refused() {
     assert_refused(format!("a:\n{}", "- b\n".repeat(100_000)), &format!(":99999:3{refused}"));
     assert_refused(format!("{HEAD}data:\n{}", "  \"\":\n".repeat(100_000)), &format!(":49998:5{refused}"));
     assert_read(list(100_000));
-    // All limits at once: the longest stream with the largest tree in it.
+    // A long stream, in which the last document has as many keys and values as a document may have.
     let padding = format!("---\n#{}\n", "x".repeat(7 * MIB));
     assert_read(format!(
         "{}---\napiVersion: v1\nkind: List\nitems: [{}{{}}]\n",
@@ -174,7 +174,7 @@ fn exponential_aliases_and_merge_keys_are_refused_or_skipped() {
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_are_refused_by_every_command() {
+fn bytes_that_are_not_utf_8_are_refused() {
     assert_refused([&vec![b'x'; 31 * MIB][..], b"\xff"].concat(), ": not UTF-8\n");
     // An overlong form, a surrogate, a character above U+10FFFF, and a truncated character.
     for bytes in [&b"a: \xc0\xaf"[..], b"a: \xed\xa0\x80", b"a: \xf4\x90\x80\x80", b"a: \xe2\x82"] {

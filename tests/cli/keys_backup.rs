@@ -79,7 +79,7 @@ pub(crate) fn run(folder: &Folder, arguments: &[&str], writes: &[&str]) -> (Opti
     (status.code(), stderr)
 }
 
-/// Writes `keys.age` with any text in it, as everybody can who knows the recipient of the recovery key.
+/// Writes this text to `keys.age`, encrypted to the recovery key. Everybody who knows its recipient can do this.
 fn forge(folder: &Folder, text: &str) {
     let recipient = Recipient::parse(&folder.recipient("recovery")).expect("a recipient");
     let file = EncryptedFile::seal(text.as_bytes(), &[recipient], &mut randomness::system()).expect("a hybrid key");
@@ -452,7 +452,7 @@ fn restore_asks_at_the_terminal_for_each_unknown_key_and_for_the_whole() {
     assert!(quiet.0 == Some(2) && quiet.1.ends_with(end), "{}", quiet.1);
 }
 
-/// Restores at a terminal, with a keys file that lists the second key; returns what it says.
+/// Restores at a terminal, with a keys file that lists the second key; returns what the terminal shows.
 fn ask(folder: &Folder, answers: &str) -> String {
     let restore = [&RESTORE[..RESTORE.len() - 1], &["--keys", "made/1.yaml"]].concat();
     with_answers(folder, &restore, answers).1

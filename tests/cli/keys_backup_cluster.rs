@@ -25,7 +25,7 @@ fn secret(identity: &str, version: usize) -> Value {
 }
 
 /// Backs up a cluster that has one identity and does not know SealingKeys. The API server refuses the first `conflicts`
-/// records. From the first record on, the Secret holds `after`.
+/// attempts to record the backup. After the first attempt, the Secret holds the identity of the file `after`.
 fn back_up(folder: &Folder, conflicts: usize, after: &str) -> Outcome {
     back_up_beside(folder, conflicts, after, ("404 Not Found", failure(404)))
 }
@@ -187,7 +187,7 @@ impl Secrets {
     }
 }
 
-/// Until its finalizers are gone, a backup can still save it.
+/// While finalizers keep the Secret, a backup can still read its identity.
 #[test]
 fn a_secret_that_is_being_deleted_is_backed_up_and_restored_under_another_name() {
     let folder = folder();

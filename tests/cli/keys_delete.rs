@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::api_server::{list_of, object, point_at, request, respond, sealed_secrets, serve_with};
 use crate::folder::{Folder, Run, program};
 
-/// What an API server shows, and what was deleted there.
+/// The objects and answers of an API server, and the deletions that were requested there.
 #[derive(Clone, Default)]
 struct Cluster {
     keys: Vec<Value>,
@@ -17,9 +17,9 @@ struct Cluster {
     keeps_keys: bool,
     /// Whether finalizers keep the Secret: the answer to its deletion is the Secret.
     keeps_secret: bool,
-    /// The answer to a deletion, if it is refused.
+    /// The HTTP status of the answer to a deletion, if the API server refuses it.
     refusal: Option<&'static str>,
-    /// The paths and the bodies of the requests.
+    /// The path and the body of each request for a deletion.
     deletions: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
@@ -75,7 +75,7 @@ impl Cluster {
     }
 }
 
-/// A work tree with the keys `cluster` and `newer`.
+/// A work tree with the keys `cluster`, `newer` and `recovery`.
 fn folder() -> Folder {
     let folder = Folder::with_key();
     folder.generate("newer", &[]);
@@ -339,7 +339,7 @@ hint: run the command again in a moment, or see if the controller runs
 
 /// The other key is Active in the spec alone.
 #[test]
-fn a_key_of_which_the_controller_has_not_confirmed_the_state_does_not_count_as_another_key() {
+fn a_key_without_a_confirmed_state_does_not_count_as_another_key() {
     let folder = folder();
     folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "newer"]));
     let stderr = format!(
@@ -439,7 +439,7 @@ fn on_a_folder_the_key_file_is_deleted_once_a_backup_has_it() {
     let backup = ["keys", "backup", "-o", "keys.age", "--keys", "recovery.yaml", "--keys-dir", "keys"];
     let made = folder.waxseal(&backup).writes(&["keys.age", "keys/last-backup.yaml"]).finish();
     assert_eq!(made.status.code(), Some(0), "{}", made.stderr);
-    // Without the revocation in the key file, only the published file would have it, and a restore would forget it.
+    // Only the published file says Revoked: after a deletion, a restore would bring the key back as Retired.
     set_states("Revoked", "Retired");
     let unconfirmed = format!(
         "error: keys/sealing-keys.yaml: the key file of {key} does not say Revoked yet, or cannot be used\n\
@@ -457,7 +457,7 @@ fn on_a_folder_the_key_file_is_deleted_once_a_backup_has_it() {
     command.args(["keys", "delete", &key, "db.yaml", "--keys-dir", "keys", "--yes"]);
     assert!(folder.isolated(&mut command).status().expect("waxseal runs").success());
     assert!(!folder.path().join(&file).exists() && folder.path().join(format!("keys/{newer}.key")).exists());
-    // A restore brings it back.
+    // A restore brings the key file back.
     let restore = ["keys", "restore", "keys.age", "--identity", "recovery.key", "--keys", "cluster.yaml", "--keys"];
     let outcome = folder
         .waxseal(&[&restore[..], &["newer.yaml", "--keys-dir", "keys", "--yes"]].concat())

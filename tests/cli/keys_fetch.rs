@@ -281,7 +281,7 @@ fn a_new_primary_is_reported() {
     fetch(&folder, &[]).writes(&["prod.yaml"]).warns(&said);
 }
 
-/// `waxseal keys rotate` requests this, and a controller that does not run leaves it so.
+/// `waxseal keys rotate` requests the retirement of the only Active key, which stays Active while no controller runs.
 #[test]
 fn the_last_active_key_stays_active_until_its_retirement_is_carried_out() {
     let folder = Folder::with_key();

@@ -41,7 +41,7 @@ fn the_keys_file_of_a_cluster_is_written_checked_and_sealed_to() {
     fetch_prod(&folder, &[]).prints("");
     fetch_prod(&folder, &["--check"]).prints("");
     folder.waxseal(&["seal", "--to", "prod"]).stdin(SECRET).succeeds();
-    // The same keys give the same bytes as for a file that is named.
+    // `-o FILE` writes the same bytes for the same keys.
     folder
         .waxseal(&["keys", "fetch", "-o", "prod.yaml", "--kubeconfig", "kubeconfig", accept[0], accept[1]])
         .writes(&["prod.yaml"])
@@ -133,7 +133,7 @@ fn a_keys_path_of_the_configuration_never_leads_a_write_elsewhere() {
         assert!(run.stderr.starts_with("error: .waxseal.yaml:2:25: clusters.prod.keys: "), "{}", run.stderr);
     }
     assert!(!folder.path().join(".git/hooks/pre-commit").exists());
-    // What is there and is not a keys file stays.
+    // A file that is not a keys file stays as it is.
     folder.write(".waxseal.yaml", "version: 1\nclusters: {prod: {keys: Makefile.yaml}}\n");
     folder.write("Makefile.yaml", "all:\n");
     let run = fetch_prod(&folder, &accept).finish();

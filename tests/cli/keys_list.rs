@@ -54,7 +54,7 @@ fn keys_list_reads_files_and_stdin() {
 }
 
 #[test]
-fn a_namespace_is_refused_without_a_cluster() {
+fn a_namespace_is_refused_if_the_keys_come_from_files() {
     let folder = Folder::with_key();
     for source in [&["cluster.yaml"][..], &["--to", "prod"]] {
         let outcome = folder.waxseal(&[&["keys", "list", "-n", "other"], source].concat()).finish();
@@ -74,7 +74,8 @@ fn keys_list_warns_of_a_creation_time_in_the_future() {
     assert!(list.contains("Active (primary)  2999-01-01T00:00:00Z"), "{list}");
 }
 
-/// Shows what the controller says of the keys of a cluster, and what it does not say yet.
+/// The status of the first key confirms another state and has no backup. The second status is complete. The third key
+/// has no status.
 #[test]
 fn keys_list_of_a_cluster_shows_state_age_objects_and_backup() {
     let folder = Folder::new();

@@ -15,7 +15,7 @@ const NEXT: &str = "the holder of the private key can still read what was sealed
                     these values, run `waxseal keys fetch` here and in every other repository, and seal the new \
                     values\n";
 
-/// What `revoke` says without keys files.
+/// What `revoke` says if no keys file has the key.
 fn no_file(id: &str) -> String {
     format!(
         "no keys file was changed: from the current folder upwards there is no `.waxseal.yaml`, or the keys files of \
@@ -23,7 +23,7 @@ fn no_file(id: &str) -> String {
     )
 }
 
-/// A folder with the keys `cluster` and `newer`, and a kubeconfig.
+/// A folder with the keys `cluster` and `newer`.
 fn folder() -> Folder {
     let folder = Folder::with_key();
     folder.generate("newer", &[]);
@@ -32,7 +32,7 @@ fn folder() -> Folder {
     folder
 }
 
-/// A SealingKey in a state that is requested, and in a state that the controller confirms.
+/// A SealingKey with the state `requested` in its spec and the state `confirmed` in its status.
 fn key(folder: &Folder, name: &str, requested: &str, confirmed: &str) -> Value {
     let mut object = object(&folder.read(&format!("{name}.yaml")));
     object["spec"]["state"] = requested.into();

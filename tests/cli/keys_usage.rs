@@ -11,7 +11,7 @@ const STAYS_READABLE: &str =
 rotating, revoking or deleting the key does not change that: change the values
 ";
 
-/// A folder with a key that is the work tree of a repository.
+/// A folder with a key. The folder is the work tree of a repository.
 fn work_tree() -> Folder {
     let folder = Folder::with_key();
     folder.write(".git/info/exclude", "/cluster.*\n/*.key\n");
@@ -55,7 +55,7 @@ fn rows(folder: &Folder, arguments: &[&str], code: i32) -> (Vec<serde_json::Valu
     (serde_json::from_str(&outcome.stdout).expect("JSON"), outcome.stderr)
 }
 
-/// The file, data key, state and first commit of each row of a report on the history.
+/// The file, data key, `current` and first commit of each row of a report on the history.
 #[track_caller]
 fn history(folder: &Folder, path: &str) -> Vec<[String; 4]> {
     let (rows, _) = rows(folder, &[path, "--history"], 0);
@@ -341,7 +341,7 @@ fn only_the_paths_are_searched_also_where_the_working_tree_does_not_have_them() 
     let (_, stderr) = rows(&folder, &["apps/x.yaml", "ap", "--history"], 1);
     let error = "no such file or folder, and none in the searched commits\n";
     assert!(stderr.ends_with(&format!("error: apps/x.yaml: {error}error: ap: {error}")), "{stderr}");
-    // Without the history there are no commits with this folder.
+    // Without `--history`, no searched commit has this folder.
     let (_, stderr) = rows(&folder, &["apps"], 1);
     assert!(stderr.ends_with(&format!("error: apps: {error}")), "{stderr}");
     folder.git(&["init", "--quiet", "other"]);

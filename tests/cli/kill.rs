@@ -10,7 +10,8 @@ use waxseal_shared::sealing_key::KeyState;
 use crate::folder::{Folder, SECRET, changed_lines, data_of, program};
 use crate::keys_backup::{self, BACKUP, RESTORE, keys_in};
 
-/// At least this many runs of `keys backup` and of `keys restore` are killed, and more until each outcome has occurred.
+/// The least number of runs of `keys backup`, and of `keys restore`, that a test kills. The test goes on until every
+/// outcome that it needs has occurred, and gives up after ten times this number.
 const KILLS: u32 = 40;
 
 /// A folder with the keys of a cluster before and after its primary changed: `before.yaml` and `keys.yaml`.
@@ -31,8 +32,8 @@ fn command(folder: &Folder, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command as often as `rounds` says, and kills each run at another moment of its usual time. Calls `check` after
-/// each run; the argument says whether the run ended before it was killed.
+/// Runs a command as often as `rounds` says, and kills each run at another moment of its `usual` time. Calls `check`
+/// after each run; the argument says whether the run ended with success before it was killed.
 fn kill(rounds: u32, mut command: Command, usual: Duration, mut check: impl FnMut(bool)) {
     for round in 0..rounds {
         check(kill_after(&mut command, usual * (round * 37 % rounds) / rounds));

@@ -7,7 +7,8 @@
 //!   servers that `keys fetch` cannot use, and `keys_fetch_cluster.rs` has `keys fetch CLUSTER`. `keys_backup.rs` also
 //!   has `keys restore`; `keys_backup_cluster.rs` has backups of a cluster. `keys_states.rs` has `keys rotate`,
 //!   `keys retire` and `keys revoke`. `rotate_modes.rs` has `rotate --reseal`, `--replace-broken` and `--prune`, and
-//!   `rotate_offers.rs` has the wraps that a controller offers.
+//!   `rotate_offers.rs` has the wraps that a controller offers. `rotate_recovery_keys.rs` has keys files that hold
+//!   recovery keys alone.
 //! - `.waxseal.yaml`: `configuration.rs`, and `configuration_refused.rs` for what is refused.
 //! - Behaviour of several commands: arguments, exit codes, input files and folders, limits of the input, output files,
 //!   Git, passphrases, memory, secrets in messages, runs that are killed, files of a newer version. `round_trips.rs`
@@ -28,7 +29,8 @@
 //! seal.writes(&["db.yaml"]).warns("sealed 1 Secret in 1 file\n");
 //! ```
 //!
-//! `succeeds`, `prints`, `warns` and `fails` compare stdout, stderr and the exit code. Every run also fails the test if it
+//! `prints` and `fails` compare stdout, stderr and the exit code. `succeeds` and `warns` compare stderr and the exit
+//! code, and return stdout. The lines about recipients on stderr do not count. Every run also fails the test if it
 //! changes a file that `writes` does not name. Name the test after the behaviour, as a sentence:
 //! `a_duplicate_key_is_refused`. Every error that a user can cause has a test of its text.
 

@@ -15,8 +15,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// The capacity of a pipe on Linux (pipe(7)).
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// The pipe is full, so the program waits after opening and before writing. The value must be in memory once, as base64
-/// like in the manifest.
+/// The pipe is full, so the program waits after opening and before writing. The value must be in memory once, in base64
+/// as in the Secret that the program prints. The program must also forbid core dumps.
 #[test]
 fn only_the_result_is_in_memory_while_it_waits_to_be_read() {
     let known = KnownObject::new("shop", "db");

@@ -1,4 +1,4 @@
-//! What a newer version of Waxseal may have written is refused, by a message that says so, and nothing is changed.
+//! Files that a newer version of Waxseal may have written: the error says so, and the files stay as they are.
 
 use crate::folder::{Folder, SECRET};
 

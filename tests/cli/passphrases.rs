@@ -45,7 +45,7 @@ fn with_file<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_passphrase_file_works_for_every_command_that_reads_identities() {
+fn a_passphrase_file_works_for_open_and_keys_public() {
     for format in [Format::Binary, Format::AsciiArmor] {
         let folder = folder(format);
         let opened = folder.waxseal(&with_file(&OPEN)).succeeds();
@@ -129,7 +129,7 @@ fn a_blank_line_before_the_armour_does_not_matter() {
 }
 
 #[test]
-fn files_that_are_not_protected_by_a_passphrase_are_refused() {
+fn encrypted_files_that_are_damaged_or_not_identity_files_are_refused() {
     let folder = folder(Format::Binary);
     let identity = folder.read("cluster.key");
     let armoured = String::from_utf8(protect(&identity, PASSPHRASE, Format::AsciiArmor)).expect("armour is text");
@@ -159,7 +159,7 @@ fn an_excessive_work_factor_is_refused_at_once() {
     let file = protect(&folder.read("cluster.key"), PASSPHRASE, Format::Binary);
     let factor = file.windows(3).position(|window| window == b" 4\n").expect("the work factor");
     folder.write("safe.key", [&file[..factor], b" 23", &file[factor + 2..]].concat());
-    // Refused before the passphrase is asked for: that would be another error without a terminal.
+    // `waxseal` refuses the file before it asks for the passphrase. Without a terminal, asking is another error.
     let outcome = communicate(without_terminal(&folder, &OPEN), Vec::new());
     let stderr = "error: safe.key: its passphrase takes 2^23 rounds of scrypt, and at most 2^22 are tried\n";
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(3)));

@@ -19,7 +19,7 @@ fn commands(program: &str) -> Vec<Vec<&'static str>> {
 
 fn help(program: &std::path::Path, subcommands: &[&str]) -> String {
     let output = Command::new(program).env_clear().args(subcommands).arg("--help").output().expect("the program runs");
-    assert!(output.status.success(), "{subcommands:?} is no command");
+    assert!(output.status.success(), "{subcommands:?} is not a command");
     String::from_utf8(output.stdout).expect("help is text")
 }
 

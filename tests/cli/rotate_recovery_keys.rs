@@ -5,8 +5,9 @@ use waxseal_tests::tampering::with_broken_wrap;
 use crate::folder::{Folder, Run, envelope};
 use crate::rotate::{NOTHING, ONE, assert_opens, ends, says, seal, wrap, write_keys};
 
-/// A folder with a cluster and with recovery keys in a file of their own, before and after a new recovery key was made:
-/// `recovery.yaml` and `offline.yaml`. `db.yaml` is sealed as the README says, and `web.yaml` for the cluster alone.
+/// A folder with the key of a cluster, and with two keys files of recovery keys alone: `recovery.yaml` from before a
+/// new recovery key was made, and `offline.yaml` from afterwards. `db.yaml` is sealed to the cluster and to the old
+/// recovery key, and `web.yaml` to the cluster alone.
 fn folder() -> Folder {
     let folder = Folder::with_key();
     folder.generate("recovery", &["--recovery"]);
@@ -107,7 +108,7 @@ hint: name the keys files of all clusters and recovery keys that must open it
         folder.waxseal(&[&rotate[..], &["--reseal"]].concat()).fails(3, &unknown);
         says(folder.waxseal(&rotate).writes(&["db.yaml"]), "", &format!("{ONE}{foreign}"));
         assert_eq!(wraps(&folder, "db.yaml", ["cluster", "staging", "recovery", "recovery2"]), [1, 0, 1, 1]);
-        // The cluster still uses the key.
+        // Staging still uses the old recovery key, so its wrap stays.
         let prune = folder.waxseal(&[&rotate[..], &["--prune"]].concat());
         says(prune, "", &format!("{NOTHING}{foreign}"));
     }
@@ -160,7 +161,7 @@ fn a_wrap_for_a_recovery_key_does_not_stand_for_a_cluster() {
 }
 
 #[test]
-fn without_a_cluster_the_recovery_keys_decide_what_is_left_out() {
+fn without_a_cluster_only_values_for_the_recovery_keys_get_wraps() {
     let folder = folder();
     let rotate = ["rotate", "db.yaml", "web.yaml", "--keys", "offline.yaml", "--identity", "recovery.key"];
     let stderr = "changed 1 of 2 SealedSecrets in 1 file

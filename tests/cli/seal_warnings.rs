@@ -40,6 +40,22 @@ fn a_value_in_the_lines_around_a_document_is_warned_of() {
     }
 }
 
+/// Metadata, the type, data keys and comments stay readable. A value is encrypted, so it may be a private key.
+#[test]
+fn a_private_key_outside_of_the_values_is_warned_of() {
+    let folder = Folder::with_key();
+    let file = folder.read("cluster.key");
+    let identity = file.lines().last().expect("an identity");
+    let value = SECRET.replace("a long value", "IDENTITY");
+    let annotation = SECRET.replace("namespace: shop", "namespace: shop, annotations: {a: IDENTITY}");
+    let key = SECRET.replace("stringData: {", "stringData: {IDENTITY: b, ");
+    let shows = "warning: <stdin>:1: a private key still shows\n";
+    for (text, said) in [(value, ""), (annotation, shows), (key, shows), (format!("# IDENTITY\n{SECRET}"), shows)] {
+        let seal = folder.waxseal(&["seal", "--keys", "cluster.yaml"]).stdin(text.replace("IDENTITY", identity));
+        seal.warns(said);
+    }
+}
+
 #[test]
 fn a_value_in_another_document_in_another_form_is_warned_of() {
     let folder = Folder::with_key();

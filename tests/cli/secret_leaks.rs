@@ -25,7 +25,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// A Git work tree with a key, and the same key with a passphrase.
+    /// A Git work tree with the keys `cluster` and `other`. `safe.key` is the identity of `cluster` with a passphrase.
     fn new() -> Self {
         let folder = Folder::with_key();
         folder.generate("other", &[]);

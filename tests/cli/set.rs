@@ -317,6 +317,17 @@ fn a_name_chooses_among_several_sealed_secrets() {
 }
 
 #[test]
+fn a_message_names_16_sealed_secrets_and_counts_the_others() {
+    let folder = folder_with("A: a long value");
+    let sealed = folder.read("db.yaml");
+    folder.write("db.yaml", vec![sealed.as_str(); 18].join("---\n"));
+    let list = format!("the file has {}, and 2 more", ["shop/db"; 16].join(", "));
+    let several =
+        format!("error: db.yaml: several SealedSecrets in it\nhint: pass `--name [NAMESPACE/]NAME`; {list}\n");
+    refuses(&folder, &SET_A, &several);
+}
+
+#[test]
 fn a_sealed_secret_in_a_list_is_changed() {
     let folder = Folder::with_key();
     let item = |name: &str| seal(&folder, &SECRET.replace("name: db", &format!("name: {name}"))).replace('\n', "\n  ");

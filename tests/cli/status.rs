@@ -105,7 +105,7 @@ shop       strange  Unknown  -             -        3h
 }
 
 #[test]
-fn a_list_in_json_has_the_same_and_the_message() {
+fn a_list_in_json_also_has_the_message() {
     let folder = Folder::new();
     serve_list(&folder, ALL, &fleet());
     let outcome = folder.waxseal(&arguments(&["-A", "--format", "json"])).finish();
@@ -300,8 +300,8 @@ fn a_name_in_all_namespaces_is_a_usage_error() {
     }
 }
 
-/// Lists once with `first` and then with `again`. The first watch gets these events and then an end or an error; a later
-/// watch is silent until the client is gone.
+/// Lists once with `first` and then with `again`. The first watch gets these events, and then its connection closes; a
+/// later watch is silent until the client is gone.
 fn serve_watch(folder: &Folder, first: Value, again: Value, events: Vec<Value>) {
     let (lists, watches) = (AtomicUsize::new(0), AtomicUsize::new(0));
     point_at(
@@ -330,7 +330,7 @@ fn event(type_: &str, object: Value) -> Value {
     json!({"type": type_, "object": object})
 }
 
-/// Returns the first lines that `--watch` prints, closes its stdout, and checks that it ends with 0 at once.
+/// Returns the first lines that `--watch` prints, closes its stdout, and checks that the command then ends with 0.
 fn watched(folder: &Folder, options: &[&str], count: usize) -> Vec<String> {
     let mut command = Command::new(program());
     folder.isolated(&mut command).args(arguments(options)).stdin(Stdio::null());
@@ -364,7 +364,7 @@ fn watch_prints_a_line_for_each_change_until_its_reader_is_gone() {
         event("DELETED", behind.clone()),
         event("ERROR", json!({"kind": "Status", "status": "Failure", "code": 410, "reason": "Expired"})),
     ];
-    // What happened between the end of the watch and the second list.
+    // Between the end of the watch and the second list, `fresh` is deleted.
     let again = sealed_secrets(&[good.clone(), healed]);
     serve_watch(&folder, sealed_secrets(&[good, behind, moved]), again, events);
     let table = [

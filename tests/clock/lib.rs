@@ -1,8 +1,8 @@
 //! A library for `LD_PRELOAD` (ld.so(8)): it shifts the wall clock of an unchanged program.
 //!
-//! The file that `WAXSEAL_TEST_CLOCK` names holds the shift in seconds: an `i64` in the machine's byte order. It is read
-//! at each look at the clock, so a test moves the clock of a running program. Only the wall clock moves: timers, which
-//! follow the monotonic clock, do not.
+//! The file that `WAXSEAL_TEST_CLOCK` names holds the shift in seconds: an `i64` in the machine's byte order. It is
+//! read at each look at the clock, so a test moves the clock of a running program. Only the wall clock moves: timers,
+//! which follow the monotonic clock, do not.
 #![cfg(target_os = "linux")]
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Arguments of `waxseal-controller kubernetes`: the cluster, the ports, and what is refused at the start.
+//! Arguments of `waxseal-controller`: the cluster, the ports, and what is refused at the start.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -107,7 +107,7 @@ fn each_recovery_recipient_that_cannot_be_used_is_refused_at_the_start() {
         &format!("{}\n", private.as_str()),
         &of_line(1, "this is an identity, a private key; a recipient begins with \"age1\""),
     );
-    // The controller would withdraw the recovery keys that it has published.
+    // With such a file, the controller would withdraw the recovery keys that it has published.
     let none = format!(
         "failed to use the recovery recipients in {name}: the file has no recipient; if it is not needed, leave out \
          --recovery-recipients-file"

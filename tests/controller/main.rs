@@ -1,5 +1,5 @@
-//! Tests of `waxseal-controller kubernetes` as a process without a cluster. Tests with a cluster are in `tests/system`,
-//! and tests of `waxseal-controller directory` in `tests/directory`.
+//! Tests of `waxseal-controller` as a process without a cluster: its arguments, and an API server that does not answer.
+//! Tests with a cluster are in `tests/system`, and tests of the work on folders in `tests/directory`.
 
 mod arguments;
 mod unreachable_api_server;

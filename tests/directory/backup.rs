@@ -5,7 +5,7 @@ use rustix::process::Signal;
 
 use crate::machine::{Machine, secret};
 
-/// Runs `waxseal keys` on the folder above the three folders; it must succeed.
+/// Runs `waxseal keys` in the folder that contains the three folders; it must succeed.
 fn keys(machine: &Machine, arguments: &[&str]) -> Output {
     let mut command = Command::new(machine.waxseal());
     let output = command.env_clear().current_dir(machine.elsewhere("")).arg("keys").args(arguments).output();

@@ -9,7 +9,7 @@ use crate::machine::{Machine, secret, write_private};
 
 const MADE: &str = "2026-01-01T00:00:00Z";
 
-/// A machine, and an object whose secrets must not appear on it.
+/// A machine, and an object whose secrets may appear only in the files that must hold them.
 struct Watch {
     machine: Machine,
     known: KnownObject,
@@ -44,7 +44,7 @@ impl Watch {
     }
 }
 
-/// The values of `shop/db`, and the identities.
+/// Whether the file of this name holds a value of `shop/db` or an identity.
 fn is_made_to_hold_secrets(name: &Path) -> bool {
     let is_value = name.starts_with("secrets/shop/db") && name.ends_with("PASSWORD");
     is_value || name.starts_with("keys") && name.extension().is_some_and(|extension| extension == "key")

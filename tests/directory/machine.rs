@@ -21,7 +21,7 @@ use waxseal_tests::{target_folder, waiting};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The folders. Their processes end when this value is dropped.
+/// The folders, and the group of processes that work on them. The processes end when this value is dropped.
 pub(crate) struct Machine {
     group: ProcessGroup,
     programs: Programs,
@@ -252,7 +252,7 @@ impl Machine {
     }
 }
 
-/// The result of one pass.
+/// The result of a run with `--once`.
 pub(crate) struct Once(Output);
 
 impl Once {

@@ -274,14 +274,14 @@ fn a_restart_writes_nothing() {
     assert_eq!(fingerprint(&machine.key("")), before.1);
 }
 
-/// Inode and time of change of everything in a folder.
+/// The inode and the modification time of everything in a folder, by path.
 fn fingerprint(folder: &Path) -> BTreeMap<String, (u64, SystemTime)> {
     let mut seen = BTreeMap::new();
     for name in names(folder) {
         let path = folder.join(name);
         let metadata = fs::symlink_metadata(&path).expect("it is there");
-        let changed = metadata.modified().expect("files have times");
-        seen.insert(path.display().to_string(), (metadata.ino(), changed));
+        let modified = metadata.modified().expect("files have times");
+        seen.insert(path.display().to_string(), (metadata.ino(), modified));
         if metadata.is_dir() {
             seen.extend(fingerprint(&path));
         }

@@ -6,11 +6,11 @@ use waxseal_tests::vectors::KnownObject;
 
 use crate::machine::{Controller, Machine};
 
-/// What the controller does remember: the status that it wrote.
+/// A text that stays in the controller's memory: a part of the status that it wrote.
 const REMEMBERED: &str = "the Secret is as this SealedSecret says";
 
-/// Nothing is left at all: the keys are read for each pass and wiped at its end, and neither the
-/// allocator nor a stack keeps a copy.
+/// Asserts that no secret is left: the controller reads the keys for each pass and wipes them at its end, and neither
+/// the allocator nor a stack keeps a copy.
 #[track_caller]
 fn assert_nothing_is_left(controller: &Controller<'_>, known: &KnownObject) {
     let memory = controller.idle_memory();
@@ -18,7 +18,7 @@ fn assert_nothing_is_left(controller: &Controller<'_>, known: &KnownObject) {
     let found: Vec<_> = found.into_iter().map(|(_, sighting)| sighting).collect();
     assert!(found.is_empty(), "{}", list(&found));
     let remembered = Canaries::new([("the last status", REMEMBERED)]);
-    assert!(!sightings(&memory, &remembered).is_empty(), "not even what it remembers is found: was memory read?");
+    assert!(!sightings(&memory, &remembered).is_empty(), "the last status is not found either: was the memory read?");
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn a_values_file_only_holds_deletion_back_and_the_log_names_it() {
 }
 
 #[test]
-fn a_sealed_secret_that_was_taken_out_of_its_file_takes_its_secret_along() {
+fn a_secret_is_deleted_when_its_sealed_secret_is_taken_out_of_its_file() {
     let machine = Machine::with_key();
     let bitnami = "apiVersion: bitnami.com/v1alpha1\nkind: SealedSecret\nmetadata: {name: db}\n";
     machine.seal(&secret("db", VALUE), "db.yaml");

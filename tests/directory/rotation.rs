@@ -125,7 +125,7 @@ fn a_recovery_key_comes_from_the_configuration_alone() {
     assert!(!with_ours.contains(planted.recipient.as_str()), "{with_ours}");
     let [_, reason, message] = machine.condition("db", "KeyCurrent").expect("it is behind");
     assert!(reason == "Behind" && message.ends_with(&format!("no wrap for {id}")), "{message}");
-    // The creation time of a later start is the same.
+    // A later start publishes the key with the same creation time.
     machine.once_with_recovery_keys(recipient).succeeds();
     assert_eq!(published(), with_ours);
 

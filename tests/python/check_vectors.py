@@ -1,7 +1,7 @@
 """Run the test vectors of FORMAT.md §14 on the reader beside this file: `python check_vectors.py FOLDER`.
 
 Prints one line for each file, and one with the name of each vector that disagrees. Exits with 1 if there is such a
-vector, an unknown file, an unknown or absent field, or nothing to check. The expectation of a vector is compared as a
+vector, an unknown or absent file or field, or nothing to check. The expectation of a vector is compared as a
 whole: an additional field on either side is a mismatch. Like the reader, this was written from FORMAT.md, without
 reading the programs. Change it in the same way.
 """

@@ -29,7 +29,8 @@ impl AssetCache {
 
     /// Makes an entry unless it is complete. Runs that need the entry at the same time share one build.
     ///
-    /// `make` returns a folder of the process group, which becomes the entry. `files` makes an error of this folder.
+    /// `make` fills a folder below that of the process group and returns its path: this folder becomes the entry.
+    /// `files` converts an error about the files of the cache.
     pub(crate) fn fill<E: From<processes::Error>>(
         &self,
         entry: &str,

@@ -61,7 +61,7 @@ pub enum Error {
     NoSource { programs: String, given: &'static str, cache: PathBuf, source: go_build::Error },
 }
 
-/// Finds all programs and builds those that no source has, with the progress on stderr.
+/// Finds the programs of [`Assets`], and builds those that no source has, with the progress on stderr.
 ///
 /// A second call, also in another process, finds them in the cache. It runs no `go` and needs no network.
 pub fn prepare() -> Result<Assets, Error> {

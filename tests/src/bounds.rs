@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_within_its_bounds_ends_as_it_likes() {
+    fn a_program_within_its_bounds_keeps_its_output_and_exit_code() {
         let output = bounded("sh").args(["-c", "echo \"$0\"; exit 3", "an argument"]).output().expect("sh runs");
         assert_eq!((output.stdout.as_slice(), output.status.code()), (&b"an argument\n"[..], Some(3)));
     }

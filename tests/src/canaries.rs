@@ -60,7 +60,7 @@ impl Canaries {
         Self { automaton, patterns: forms.into_values().collect() }
     }
 
-    /// Returns every place that shows a secret. Parts that overlap or touch are one place.
+    /// Returns every place that shows a secret. Parts of one secret in one form that overlap or touch are one place.
     pub fn sightings(&self, text: &[u8]) -> Vec<Sighting> {
         let mut places: BTreeMap<(&str, &'static str), Vec<Range<usize>>> = BTreeMap::new();
         for found in self.automaton.find_overlapping_iter(text) {

@@ -75,7 +75,8 @@ impl Error {
 /// A running cluster: etcd, kube-apiserver and kube-controller-manager.
 ///
 /// Authorization is RBAC, and every response is in the audit log. The controllers for garbage collection, namespaces,
-/// ServiceAccounts and aggregated ClusterRoles run. There are no nodes, so Pods never run.
+/// ServiceAccounts and their tokens, the ConfigMaps `kube-root-ca.crt` and aggregated ClusterRoles run. There are no
+/// nodes, so Pods never run.
 ///
 /// Its processes end and its files are removed on drop, and when this process ends for any reason (see
 /// [`crate::processes`]).
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_ends_at_once_ends_the_start() {
+    fn the_start_fails_at_once_if_a_part_ends() {
         let programs = Kubernetes {
             kube_apiserver: "cat".into(),
             kube_controller_manager: "cat".into(),

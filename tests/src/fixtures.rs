@@ -12,7 +12,7 @@ const SHORTEST_TRACE: usize = 8;
 
 /// One Secret manifest; its namespace, if it has one, is `shop`.
 pub struct Fixture {
-    /// What the Secret shows, or the name of its file.
+    /// What is special about the Secret, or the name of its file.
     pub name: String,
     /// The manifest.
     pub text: String,
@@ -62,7 +62,8 @@ impl Fixture {
     }
 }
 
-/// Returns the data key of the first value that shows in a sealed manifest, plain or in base64.
+/// Returns the data key of the first value that shows in a sealed manifest, plain or in base64. Ignores values of fewer
+/// than 8 bytes, which can appear by chance.
 pub fn shown_value<'a>(sealed: &str, values: &'a BTreeMap<String, Vec<u8>>) -> Option<&'a str> {
     let shows = |value: &[u8]| {
         // The base64 of the last one or two bytes depends on the bytes after them.

@@ -71,7 +71,8 @@ async fn accept(listener: TcpListener, target: SocketAddr, accepted: Arc<AtomicU
     }
 }
 
-/// Carries data both ways until one side ends or the connection is frozen. Holds a frozen connection forever.
+/// Carries data both ways until both sides have ended, one side fails, or the connection is frozen. Holds a frozen
+/// connection forever.
 async fn carry(mut connection: TcpStream, target: SocketAddr, number: u64, mut frozen: watch::Receiver<u64>) {
     let copy = async {
         if let Ok(mut server) = TcpStream::connect(target).await {

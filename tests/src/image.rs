@@ -1,8 +1,9 @@
 //! The image of `deploy/image`, and its program as a Pod runs it.
 //!
 //! The image is built as an OCI layout, without a container engine. A Pod gives a program the files of the image and of
-//! the ServiceAccount, an environment, and a user. [`Image::pod_command`] does so with namespaces of the kernel. No node
-//! takes part: there are no limits of resources and no seccomp profile, and the program shares the network of the machine.
+//! the ServiceAccount, an environment, and a user. [`Image::pod_command`] does so with namespaces of the kernel. No
+//! node takes part: there are no limits of resources and no seccomp profile, and the program shares the network of the
+//! machine.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,8 +18,8 @@ use crate::{assets, target_folder};
 /// The architecture of this machine, as images name it.
 pub const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/image");
-/// Makes the root folder read-only and enters it as another user. The outer user namespace allows the mounts, also for a
-/// user without rights. In the inner one the process has the user and group of the image. Every container has the two
+/// Makes the root folder read-only and enters it as another user. The outer user namespace allows the mounts, also for
+/// a user without rights. In the inner one the process has the user and group of the image. Every container has the two
 /// devices.
 const RUN_IN: &str = r#"
 set -e

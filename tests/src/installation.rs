@@ -79,18 +79,18 @@ pub enum Error {
     FetchKeys(String),
 }
 
-/// Reads the definitions of the base, for [`Cluster::start`].
+/// Reads the definitions of SealedSecret and SealingKey, for [`Cluster::start`].
 pub fn definitions() -> Result<Vec<CustomResourceDefinition>, Error> {
     objects(DEFINITIONS)
 }
 
-/// Applies the base and the component `admission-policy`, except for the definitions: the cluster has them.
+/// Applies the namespace, the base and the component `admission-policy`. The cluster already has the definitions.
 pub async fn apply(cluster: &Cluster) -> Result<(), Error> {
     apply_without_policy(cluster).await?;
     apply_all(cluster, ADMISSION_POLICY).await
 }
 
-/// Applies the base alone, except for the definitions.
+/// Applies the namespace and the base alone.
 pub async fn apply_without_policy(cluster: &Cluster) -> Result<(), Error> {
     for manifests in BASE {
         apply_all(cluster, manifests).await?;
@@ -103,8 +103,9 @@ pub async fn apply_owner_references_rights(cluster: &Cluster) -> Result<(), Erro
     apply_all(cluster, OWNER_REFERENCES_RIGHTS).await
 }
 
-/// Installs a controller that serves some namespaces: applies the base without its ClusterRoles, and the component
-/// `namespaced`, with these names in place of the names in the files.
+/// Applies the objects for a controller that serves some namespaces: the namespace, the base without its ClusterRoles,
+/// and the Roles of the component `namespaced`, with these names in place of the names in the files. The Deployment
+/// does not name `namespaces`: the test passes them to the controller that it starts.
 pub async fn apply_namespaced(cluster: &Cluster, key_namespace: &str, namespaces: &[&str]) -> Result<(), Error> {
     for object in objects(&BASE.join("---\n").replace(KEY_NAMESPACE, key_namespace))? {
         if !matches!(kind_of(&object), "ClusterRole" | "ClusterRoleBinding") {
@@ -291,7 +292,7 @@ impl Controller {
         self.started_with("metrics_address")
     }
 
-    /// A field of the log line that says that it has started.
+    /// A field of the log line that says that the controller has started.
     fn started_with(&self, field: &str) -> Option<String> {
         let log = self.log_text();
         let started = log.lines().find(|line| line.contains("\"started\""))?;
@@ -300,7 +301,7 @@ impl Controller {
     }
 }
 
-/// Writes the public keys of a cluster to a file, with `waxseal keys fetch`.
+/// Writes the public keys of a cluster to a file, with `waxseal keys fetch`, and accepts every key.
 pub fn fetch_keys(programs: &Programs, kubeconfig: &Path, output: &Path) -> Result<(), Error> {
     fetch_keys_of(programs, kubeconfig, KEY_NAMESPACE, output)
 }
@@ -314,6 +315,7 @@ pub fn fetch_keys_of(programs: &Programs, kubeconfig: &Path, namespace: &str, ou
         .arg(kubeconfig)
         .arg("-o")
         .arg(output);
+    // Without a terminal, the first run refuses new keys and prints their fingerprints.
     let first = fetch.output().map_err(Error::Run)?;
     let text = String::from_utf8_lossy(&first.stderr);
     let fingerprints = text.split_whitespace().filter(|word| word.starts_with("sha256:"));

@@ -6,9 +6,9 @@
 //! | --- | --- | --- |
 //! | `tests/cli` | `waxseal`, as a process | the programs |
 //! | `tests/directory` | `waxseal-controller directory`, as a process on folders | the programs |
-//! | `tests/system` | both programs on a real API server | the cluster, the image, age, Node.js, Python |
+//! | `tests/system` | both programs on a real API server | the cluster, the image, the programs of [`assets`], openssl, Node.js, Python |
 //! | `tests/controller` | `waxseal-controller kubernetes`, as a process without an API server | the programs |
-//! | `tests/workspace` | the architecture of the crates, generated files, the vectors, the seeds of the fuzz targets, the files of a release | nothing else |
+//! | `tests/workspace` | the architecture of the crates, generated files, the chart, the vectors, the seeds of the fuzz targets, the files of a release, the workflows | nothing else |
 //! | `tests/allocator` | the allocator that wipes freed memory | nothing else |
 //! | `tests/clock` | no tests: the library that replaces the wall clock of a program | nothing else |
 //! | `tests/fuzz` | the fuzz targets; `cargo test` runs their seeds | nothing else |
@@ -56,21 +56,25 @@
 //! }
 //! ```
 //!
-//! A test that changes rights or keys, or that stops the API server, uses `Test::on_own_cluster`. It gets a cluster
-//! without a controller, calls [`installation::apply`], and starts its controller with
-//! [`Controller::start`](installation::Controller::start).
+//! A test that changes rights or keys uses `Test::on_own_cluster`. It gets a cluster without a controller, calls
+//! [`installation::apply`], and starts its controller with [`Controller::start`](installation::Controller::start). A
+//! test that stops the API server uses `Test::blocking`: it waits for its `own_cluster_slot` and starts its cluster
+//! itself.
 //!
 //! # Where files go, and what removes them
 //!
-//! All files are below Cargo's target folder ([`target_folder`]), except Go's own caches:
+//! Some tests and the demo have temporary folders, which they remove, and Go has its own caches. All other files are
+//! below Cargo's target folder ([`target_folder`]):
 //!
 //! - `target/test-assets`: programs that are built or installed once. They stay for the next run; `cargo clean` removes
 //!   them. An entry is complete: it is built elsewhere and renamed.
 //! - `target/test-clusters/run-…`: the keys, data and logs of one cluster, and the files of its tests
 //!   ([`Cluster::folder`](cluster::Cluster::folder)).
+//! - `target/waxseal-directory/run-…`: the folders of one test of `tests/directory`.
 //!
-//! A cluster and its controllers belong to a [`ProcessGroup`](processes::ProcessGroup). The group kills its processes
-//! and removes its folder when the test program ends, also after a panic, Ctrl-C or SIGKILL. No test has to clean up.
+//! Each folder `run-…` and the processes that work on it belong to a [`ProcessGroup`](processes::ProcessGroup). The
+//! group kills its processes and removes its folder when the test program ends, also after a panic, Ctrl-C or SIGKILL.
+//! No test has to clean up.
 //!
 //! The tests never read the user's kubeconfig or Git configuration.
 
@@ -106,7 +110,7 @@ pub mod typage;
 pub mod vectors;
 pub mod waiting;
 
-/// Returns one line with the failed operation and each of its causes.
+/// Returns the failed operation and each of its causes, with a colon before each cause.
 pub fn report(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

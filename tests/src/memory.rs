@@ -26,8 +26,8 @@ pub struct Mapping {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "failed to read the memory of process {process}: that takes CAP_SYS_PTRACE (root has it; in a container add \
-         it), or user namespaces that every user may create, and `unshare`"
+        "failed to read the memory of process {process}: the tests need CAP_SYS_PTRACE (root has it; in a container, \
+         add it), or `unshare` and the right to create user namespaces"
     )]
     Forbidden { process: u32, source: io::Error },
     #[error("failed to read the memory of process {process}")]
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_be_written_is_read() {
+    fn only_writable_mappings_are_read() {
         let heap = "55d0c0a00000-55d0c0a21000 rw-p 00000000 00:00 0                          [heap]";
         assert_eq!(writable(heap), Some((0x55d0_c0a0_0000, 0x55d0_c0a2_1000, "[heap]".to_owned())));
         let code = "55d0c0a00000-55d0c0a21000 r-xp 00000000 08:01 99 /bin/sh";
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_right_bit_is_the_capability() {
+    fn the_bit_of_cap_sys_ptrace_decides() {
         assert!(holds_ptrace("Name:\tx\nCapEff:\t0000000000080000\n"));
         assert!(!holds_ptrace("Name:\tx\nCapEff:\tfffffffffff7ffff\n"));
         assert!(!holds_ptrace(""));

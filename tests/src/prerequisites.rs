@@ -61,7 +61,7 @@ struct Environment {
     go: Option<Version>,
     target: PathBuf,
     free_disk: u64,
-    /// The programs that must be built with Go; empty if all are in the cache.
+    /// The programs that must be built with Go.
     to_build: Vec<String>,
     go_needed: Version,
     /// `None` if only a cluster is needed, as for the demo and the benchmarks.

@@ -8,7 +8,7 @@
 //!   of file the watcher kills the group and removes the folder of the group.
 //!
 //! The kernel closes the pipe when this process ends for any reason: return, panic, Ctrl-C, SIGTERM, also SIGKILL. So
-//! no signal handler is needed, nothing in `main`, and no cleanup code. Linux' parent-death signal is no alternative:
+//! test programs need no signal handler, no code in `main` and no cleanup code. Linux' parent-death signal is not used:
 //! it needs `unsafe` or another program, it is sent when the *thread* that started the child ends, and it exists only
 //! on Linux. Both helpers lead groups of their own, so Ctrl-C at the terminal does not reach them.
 
@@ -41,7 +41,7 @@ pub enum Error {
 
 /// A group of processes and a folder. Both are removed when the process that holds this value ends.
 ///
-/// Dropping it kills the group with SIGKILL and returns after the folder is gone.
+/// Dropping it kills the group with SIGKILL and waits until the folder is gone, for about 10 seconds at most.
 #[derive(Debug)]
 pub struct ProcessGroup {
     folder: PathBuf,

@@ -1,5 +1,5 @@
-//! The project's Python programs (`tests/python`), and the virtual environments with their packages: the second reader of
-//! the format, and the check of the bills of materials.
+//! The project's Python programs (`tests/python`), and the virtual environments with their packages: the second reader
+//! of the format, and the check of the bills of materials.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ const CYCLONEDX: Packages = Packages {
     title: "the CycloneDX library for Python",
     requirements: include_str!("../python/sbom-requirements.txt"),
 };
-/// The Python versions that all pinned packages have wheels for.
+/// The oldest and the newest Python that all pinned packages have wheels for.
 pub(crate) const VERSIONS: [&str; 2] = ["3.10", "3.14"];
 /// The arguments of pip that install the packages. The README has the same words.
 const INSTALL: &str = "install --require-hashes --only-binary :all: -r requirements.txt";
@@ -238,7 +238,7 @@ with zipfile.ZipFile("probe-1.0-py3-none-any.whl", "w") as wheel:
     }
 
     #[test]
-    fn of_the_users_settings_the_index_counts_and_nothing_else() {
+    fn pip_keeps_the_users_index_and_ignores_other_settings() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = |name: &str| folder.path().join(name);
         run(python("python3").args(["-c", MAKE_WHEEL]).current_dir(folder.path()));

@@ -1,6 +1,7 @@
 //! The files of a release, made from the version and the repository in `Cargo.toml`.
 //!
-//! The same programs and the same `Cargo.lock` give the same bytes: no file holds the time of its making or a random number.
+//! The same programs and the same `Cargo.lock` give the same bytes: no file holds the time of its making or a random
+//! number.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -91,8 +92,8 @@ fn registry() -> String {
     format!("ghcr.io/{owner}")
 }
 
-/// Returns what the workflow has to know, as lines `NAME=VALUE`. Refuses a tag that is not the one of the version, and a
-/// version that no image can have.
+/// Returns what the workflow has to know, as lines `NAME=VALUE`. Refuses a tag that is not the one of the version, and
+/// a version that no image can have.
 pub fn names(tag: &str) -> Result<String, Error> {
     if tag != format!("v{VERSION}") {
         return Err(Error::Tag { tag: tag.to_owned() });
@@ -131,7 +132,8 @@ pub fn archive(target: &Target, programs: &Path) -> Result<Vec<u8>, Error> {
     archive::make(target, programs)
 }
 
-/// Returns the bill of materials of a program, in CycloneDX. It asks Cargo, which may download packages of other targets.
+/// Returns the bill of materials of a program, in CycloneDX. It asks Cargo, which may download packages of other
+/// targets.
 pub fn sbom(program: &str) -> Result<String, Error> {
     sbom::text(program)
 }

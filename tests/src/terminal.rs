@@ -95,7 +95,7 @@ impl Shown {
                 Ok(()) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(self.text()),
                 Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("no program has closed the terminal, which shows {:?}", self.text()));
+                    return Err(format!("the terminal is still open and shows {:?}", self.text()));
                 }
             }
         }

@@ -1,9 +1,10 @@
 //! The test vectors of the format (`shared/FORMAT.md` §14), which are in `shared/vectors`.
 //!
-//! This code makes them from the text of the specification and from fixed inputs: every run makes the same bytes. It
-//! uses other cryptographic libraries than Waxseal, except for SHA-256, for X25519 of the classic kind and for the key
-//! schedule of HPKE. Recipients, key ids, fingerprints and the reasons of checks come from Waxseal; the reader in
-//! Python checks these. A vector never changes and is never removed, because files in Git rely on it.
+//! This code makes them from the text of the specification and from fixed inputs: every run makes the same bytes. For
+//! HKDF, HMAC, AES-256-GCM, the ChaCha20-Poly1305 of age files and the encapsulation of the hybrid kind, it uses other
+//! libraries than Waxseal. Identities, recipients, key ids, fingerprints, and the names and reasons of checks come from
+//! Waxseal; the reader in Python checks these. A vector never changes and is never removed, because files in Git rely
+//! on it.
 
 mod age_file;
 mod algorithms;

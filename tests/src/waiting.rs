@@ -31,7 +31,7 @@ pub async fn until<T>(
     tokio::time::timeout(deadline, polling).await.map_err(|_| timed_out(what, deadline))
 }
 
-/// Like [`until`], outside of an async runtime.
+/// Like [`until`], outside of an async runtime. A probe that runs at the deadline runs to its end.
 pub fn until_blocking<T>(what: &str, deadline: Duration, mut probe: impl FnMut() -> Option<T>) -> Result<T, TimedOut> {
     let start = Instant::now();
     while start.elapsed() < deadline {

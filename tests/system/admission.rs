@@ -34,7 +34,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Requests the creation of an object as a dry run; returns the error, if there is one.
+/// Requests the creation of an object as a dry run; returns the API server's message if it refuses the object.
 async fn refusal(client: Client, object: Value) -> Result<Option<String>, Error> {
     let object: DynamicObject = serde_json::from_value(object)?;
     let namespace = object.metadata.namespace.clone().ok_or("no namespace")?;
@@ -99,7 +99,8 @@ async fn definitions(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// Each limit of the format is admitted, and one more than the limit is refused.
+/// The longest value and the largest number of values are admitted; one byte or one value more is refused. The other
+/// limits of the format are admitted, all together.
 async fn sizes(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("sizes").await?;
     let mut good = serde_json::to_value(context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?)?;
@@ -118,8 +119,8 @@ async fn sizes(context: &Context) -> TestResult {
         let said = refusal(context.cluster.client(), good.clone()).await?;
         assert_eq!(said.is_some(), too_many, "{count}: {said:?}");
     }
-    // All limits of the format together, in an object that etcd stores: no rule of the definition runs out of its
-    // budget.
+    // All limits except the length of a value together, in an object that is small enough for etcd: no rule of the
+    // definition exceeds its cost budget.
     let envelope = good["spec"]["envelopes"].as_object().and_then(|all| all.values().next()).ok_or("no envelope")?;
     let wrap = envelope["wraps"].as_object().and_then(|all| all.values().next()).ok_or("no wrap")?;
     let wrap = wrap.as_str().ok_or("no wrap")?;
@@ -195,8 +196,8 @@ fn upgrade(context: &Context) -> TestResult {
     })
 }
 
-/// Returns the name, the object and the reason of the refusal of each vector of a whole object. Vectors about the order
-/// of checks have several faults each.
+/// Returns the name, the object and the reason of the refusal of each vector of a whole object, except of the vectors
+/// about the order of checks: each of those objects has several faults.
 fn object_vectors() -> Result<Vec<(String, Value, Option<String>)>, Error> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/vectors"))? {
@@ -313,7 +314,7 @@ async fn policy(_: &Context, cluster: &Cluster) -> TestResult {
         assert_refused(secrets.delete("owned", &DeleteParams::default()).await, NO_DELETION);
     }
 
-    // Secrets of other owners: the token could make them its own by adding the mark.
+    // Secrets of other owners. Without the policy, the attacker could take them over by adding the mark.
     let namespace = cluster.namespace("theirs").await?;
     let theirs = Api::<Secret>::namespaced(client, namespace.name());
     let as_admin = namespace.api::<Secret>();

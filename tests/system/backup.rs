@@ -436,14 +436,14 @@ async fn in_the_way(context: &Context, cluster: &Cluster) -> TestResult {
     assert_eq!((values(&theirs)[0].1.as_str(), theirs.type_.as_deref()), ("theirs", Some("Opaque")));
     assert_eq!(keys.identity_names().await?.len(), 5);
 
-    // No controller publishes them.
+    // No controller runs that would publish the keys.
     let restore = ["restore", "keys.age", "--identity", "recovery.key", "--timeout", "1s"];
     let (code, said) = operator.says(&restore)?;
     let end = "error: context admin: no SealingKey in the namespace waxseal-system\nhint: the keys are stored: start the \
                controller, or see in its log why it does not use them\n";
     assert!(code == Some(5) && said.ends_with(end), "{said}");
 
-    // A Secret of the last name that is tried.
+    // A foreign Secret has the last name that `restore` tries.
     keys.identities.delete(&format!("waxseal-key-{id}"), &DeleteParams::default()).await?;
     let mut foreign = identity_secret(&format!("waxseal-key-{id}"), b"theirs");
     foreign.type_ = Some("Opaque".to_owned());
@@ -527,7 +527,7 @@ async fn killed(context: &Context, cluster: &Cluster) -> TestResult {
         partial += u32::from(!present.is_empty() && present.len() < before.len());
     }
     assert!(partial > 0, "no run was killed between two keys");
-    // Not ready yet if the last run was killed before it stored a key.
+    // The controller is not ready yet if the last run was killed before it stored a key.
     let _controller = start_without_generation(context, cluster, "after").await?;
     let said = operator.restores(&["--keys", "prod.yaml", "--timeout", "30s"])?;
     assert_eq!(said.matches("the controller confirms: ").count(), before.len(), "{said}");

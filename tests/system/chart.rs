@@ -152,7 +152,7 @@ fn wrong_forms(_: &Context) -> TestResult {
         ("priorityClassName=a b", "does not match pattern"),
         ("image.repository=r/waxseal:1.0", "does not match pattern"),
         ("listen=a b:80", "does not match pattern"),
-        // It would give the rights of the controller to all users with the ClusterRole `view`.
+        // This label would give the rights of the controller to all users with the ClusterRole `view`.
         (r"labels.rbac\.authorization\.k8s\.io/aggregate-to-view=true", "'not' failed"),
         ("listen=0.0.0.0:65536", "does not match pattern"),
         ("networkPolicy.metricsFrom[0]=null", "networkPolicy"),
@@ -323,6 +323,7 @@ fn is_of_kind(schema: &Value, kind: &str) -> bool {
     kinds.is_some_and(|kinds| kinds.iter().any(|found| found["kind"] == kind))
 }
 
+/// Makes a schema refuse unknown fields.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -443,7 +444,7 @@ async fn namespaced_releases(context: &Context, cluster: &Cluster) -> TestResult
     Ok(())
 }
 
-/// What no upgrade and no removal changes.
+/// What stays the same in an upgrade and in a removal.
 #[derive(Debug, PartialEq)]
 struct Kept {
     secret: Option<String>,

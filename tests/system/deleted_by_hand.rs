@@ -46,7 +46,7 @@ enum Running {
     No,
 }
 
-/// The keys of each case. They are the names of the identity Secrets, too.
+/// The keys of each case. [`Key::secret`] names their identity Secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Revoked,
@@ -68,7 +68,7 @@ struct Case {
     /// Whether the controller makes a new key.
     makes_key: bool,
     /// The reasons of the SealedSecrets that are sealed to the revoked key, to the retired key, to the primary, and to
-    /// the last two.
+    /// both the retired key and the primary.
     reasons: [&'static str; 4],
 }
 
@@ -304,7 +304,7 @@ impl<'a> Installation<'a> {
 
     async fn start_controller(&self, name: &str) -> Result<Controller, Error> {
         let mut command = Command::new(&self.context.programs.waxseal_controller);
-        // The keys are old.
+        // The keys are older than the default renewal period: with it, the controller would make a new primary.
         command.env_clear().env("WAXSEAL_RENEW_AFTER", "0");
         Ok(Controller::start_command(self.cluster, command, name).await?)
     }

@@ -41,7 +41,8 @@ const PROBES: usize = 30;
 /// The deadline for that number of answers on a loaded machine.
 const LONGEST_PROBING: Duration = Duration::from_secs(60);
 /// The growth of the server's memory in KiB that a flood may cause. In a debug build a connection needs 17 KiB. So the
-/// 512 connections that the server allows need 9 MiB, and those of all hostile clients would need 17 MiB.
+/// 512 connections that the server allows, 256 on each port, need 9 MiB, and those of all hostile clients would need
+/// 17 MiB.
 const MEMORY_FOR_REQUESTS: u64 = 14 * 1024;
 /// The deadline for all connections of a flood.
 const FLOODED: Duration = Duration::from_secs(120);
@@ -86,8 +87,8 @@ async fn flood(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Starts a controller that may open fewer file descriptors than its server allows connections. Waits until it is
-/// ready.
+/// Starts a controller that may open only 64 file descriptors: its server then allows 8 connections on each port. Waits
+/// until the controller is ready.
 async fn start_with_few_descriptors(context: &Context, cluster: &Cluster) -> Result<Controller, Error> {
     installation::apply(cluster).await?;
     let mut command = Command::new("sh");
@@ -124,8 +125,8 @@ async fn displaced(address: SocketAddr, status: &str) -> TestResult {
     Err("the server displaced no connection within the time that a slow client has".into())
 }
 
-/// Fails unless the slow client gets its answer. Returns `false` if the server may have ended it by its deadline for a
-/// connection, because the displacement took too long.
+/// Fails unless the slow client gets its answer. Returns `false` if the displacement took so long that the server may
+/// have closed the slow client's connection at the deadline for a connection.
 async fn is_answered_in_time(address: SocketAddr, status: &str) -> Result<bool, Error> {
     let begin = Instant::now();
     let mut slow = TcpStream::connect(address).await?;
@@ -138,7 +139,7 @@ async fn is_answered_in_time(address: SocketAddr, status: &str) -> Result<bool, 
         stream.write_all(HALF_A_REQUEST).await?;
         held.push(stream);
     }
-    // The limit was reached, so the server has closed a connection.
+    // Beyond its limit the server closes the oldest connection of the peer that has the most connections.
     let _ = timeout(CLOSED_BY_THEN, held[0].read_to_end(&mut Vec::new())).await?;
     if begin.elapsed() > BEFORE_THE_DEADLINE {
         return Ok(false);
@@ -240,7 +241,7 @@ fn hostile_clients(controller: &Controller, count: usize, opened: &Arc<AtomicUsi
         let opened = Arc::clone(opened);
         clients.spawn(async move {
             loop {
-                // An error means that no port is free at the moment, or that the server accepts no connection.
+                // An error does not matter: no port is free at the moment, or the server ends the connection.
                 let _ = hold_half_a_request(address, &opened).await;
                 sleep(REOPENED_AFTER).await;
             }
@@ -260,8 +261,8 @@ async fn hold_half_a_request(address: SocketAddr, opened: &AtomicUsize) -> std::
 
 /// Probes like the kubelet, but more often. Fails after as many failures in a row as make the kubelet restart the Pod.
 ///
-/// A probe does not count if an idle server in this process is slow at the same moment: then the machine is overloaded,
-/// and not the controller.
+/// A failed probe does not count if an idle server in this process is slow at the same moment: then the machine is
+/// overloaded, and not the controller.
 async fn assert_probes_answer(controller: &Controller) -> TestResult {
     let idle = idle_server().await?;
     for path in ["/livez", "/readyz"] {

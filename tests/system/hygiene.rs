@@ -1,4 +1,5 @@
-//! Secrets appear only where they belong, at every log level, and only the key ring stays in the controller's memory.
+//! Secrets appear only where they belong, at every log level, and only the key ring and read buffers stay in the
+//! controller's memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -107,8 +108,8 @@ impl Watch {
         self.canaries.sightings(text.as_bytes()).into_iter().map(|sighting| sighting.form).collect()
     }
 
-    /// Fails if a secret shows in the log, in an HTTP answer, in an object that the controller writes, or in the audit
-    /// log.
+    /// Fails if a secret shows in the log, in an HTTP answer, in the status of a SealedSecret, in a SealingKey, in an
+    /// Event, or in the audit log, except in the policy's refusals.
     async fn assert_silent(&self, cluster: &Cluster, controller: &Controller) -> TestResult {
         self.canaries.assert_absent("the log", controller.log_text());
         for path in ["/metrics", "/livez", "/readyz"] {
@@ -123,7 +124,7 @@ impl Watch {
         let events = Api::<Event>::all(cluster.client()).list(&all).await?.items;
         self.canaries.assert_absent("a SealingKey", serde_json::to_string(&keys)?);
         self.canaries.assert_absent("an Event", serde_json::to_string(&events)?);
-        // The answer of the policy contains its message for every request that it refuses.
+        // For each request that the policy refuses, the audit log has the policy's message, which quotes the value.
         let audited = fs::read_to_string(cluster.audit_log())?;
         let (refused, audited): (Vec<_>, Vec<_>) =
             audited.lines().partition(|line| line.contains("refused because of"));

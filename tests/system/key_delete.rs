@@ -273,8 +273,8 @@ async fn restored(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Two Secrets hold the identity, and finalizers keep one of them. The status of the SealingKey names the Secret that is
-/// not being deleted.
+/// Two Secrets hold the identity, and finalizers keep one of them. The status of the SealingKey names the Secret that
+/// is not being deleted.
 async fn copied(context: &Context, cluster: &Cluster) -> TestResult {
     let deletion = Deletion::begin_with_rights(context, cluster).await?;
     let key = deletion.add_retired("old").await?;
@@ -329,7 +329,7 @@ async fn killed(context: &Context, cluster: &Cluster) -> TestResult {
             assert!(deletion.published(&key).await?.is_some(), "{round}");
         }
         let outcome = deletion.run(&key, "30s")?;
-        // The controller may finish the deletion before this run begins, or while it looks.
+        // The controller may finish the deletion before this run begins, or during this run.
         let ends = [format!("no key {key}; there are: "), format!("{key} was changed meanwhile\n")];
         let is_finished = outcome.code == Some(3) && ends.iter().any(|end| outcome.stderr.contains(end));
         assert!(outcome.code == Some(0) || (found.is_none() && is_finished), "{}", outcome.stderr);

@@ -146,7 +146,7 @@ pub(crate) fn sealing_key(identity: &Identity, state: KeyState) -> SealingKey {
 #[derive(Default)]
 pub(crate) struct Seen {
     strictest: BTreeMap<String, KeyState>,
-    /// The keys that became less strict.
+    /// The keys that became less strict, and the error that ended the watch.
     relaxed: BTreeSet<String>,
     /// The deletions, and the changes after which no key was Active although one was before.
     interruptions: Vec<String>,
@@ -203,14 +203,15 @@ impl Seen {
         self.strictest.values().any(|state| *state == KeyState::Active)
     }
 
-    /// Fails if a key became less strict, if a SealingKey was deleted, or if there was a time without an Active key.
+    /// Fails if the watch failed, if a key became less strict, if a SealingKey was deleted, or if there was a time
+    /// without an Active key.
     #[track_caller]
     pub(crate) fn assert_always_active(seen: &Mutex<Self>) {
         Self::assert_none_relaxed(seen);
         assert_eq!(seen.lock().unwrap_or_else(PoisonError::into_inner).interruptions, [""; 0]);
     }
 
-    /// Fails if a key became less strict; returns the number of keys that were Revoked.
+    /// Fails if the watch failed or if a key became less strict; returns the number of Revoked keys.
     #[track_caller]
     pub(crate) fn assert_none_relaxed(seen: &Mutex<Self>) -> usize {
         let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);

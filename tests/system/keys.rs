@@ -281,8 +281,8 @@ async fn two(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// The key loop and each of the four watches open a connection for every attempt, so this many connections mean several
-/// attempts of each.
+/// The key loop, each of the four watches and the search for a restore open a connection for every attempt, so this
+/// many connections mean several attempts of the key loop and of each watch.
 const SILENT_CONNECTIONS: u64 = 25;
 
 /// Every connection is frozen from the start. The key loop retries, logs the failure once, and continues when the API
@@ -321,9 +321,9 @@ fn undefined(context: &Context) -> TestResult {
         controller.ready().await?;
         let key = Keys::of(&cluster).first().await?;
         Keys::of(&cluster).until_published(&key, KeyState::Active).await?;
-        let of_keys: Vec<_> = warnings(&controller).into_iter().filter(|said| said.starts_with("failed to")).collect();
-        assert_eq!(of_keys.iter().filter(|warning| *warning == said).count(), 1, "{of_keys:?}");
-        assert!(of_keys.iter().all(|warning| !warning.contains("429")), "{of_keys:?}");
+        let failures: Vec<_> = warnings(&controller).into_iter().filter(|said| said.starts_with("failed to")).collect();
+        assert_eq!(failures.iter().filter(|warning| *warning == said).count(), 1, "{failures:?}");
+        assert!(failures.iter().all(|warning| !warning.contains("429")), "{failures:?}");
         Ok(())
     })
 }

@@ -107,7 +107,7 @@ pub(crate) async fn does_the_job(context: &Context, cluster: &Cluster, namespace
 }
 
 /// The controller of the Deployment in a namespace makes a Secret from a SealedSecret in another one. Returns the
-/// running controller. Its public keys are then in `KEY_NAMESPACE.yaml` in the folder of the cluster.
+/// running controller. Writes its public keys to the file `{key_namespace}.yaml` in the folder of the cluster.
 pub(crate) async fn does_the_job_of(
     context: &Context,
     cluster: &Cluster,

@@ -61,7 +61,7 @@ use waxseal_tests::{assets, installation, prerequisites, programs, python, repor
 
 use registration::{Context, Test};
 
-/// More threads than processors: tests mostly wait for the cluster.
+/// Tests mostly wait for the cluster, so a small machine runs more of them at once than it has processors.
 const THREADS: usize = 8;
 
 fn main() -> ExitCode {
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
 /// Returns all tests. Every module of tests has a line here.
 fn tests() -> Vec<Test> {
     let modules = [
-        // The longest come first, so that the run does not wait for them alone in the end.
+        // The longest tests come first, so that the run does not wait for them alone in the end.
         year::tests(),
         steadiness::tests(),
         admission::tests(),

@@ -232,7 +232,7 @@ async fn immutable(context: &Context) -> TestResult {
     Ok(())
 }
 
-/// A finalizer keeps the object, with a deletion time, after its Secret is deleted.
+/// A finalizer keeps the SealedSecret, which is being deleted. The controller does not make its deleted Secret again.
 async fn deleting(context: &Context) -> TestResult {
     let namespace = context.cluster.namespace("deleting").await?;
     context.create_sealed(&namespace, "db", "hunter2").await?;

@@ -147,6 +147,7 @@ impl<'a> Install<'a> {
 async fn serves(context: &Context, cluster: &Cluster) -> TestResult {
     let (shop, blog) = (cluster.namespace("shop").await?, cluster.namespace("blog").await?);
     let (other, keys) = (cluster.namespace("other").await?, cluster.namespace("keys").await?);
+    // A namespace that is named twice is served once.
     let names = [shop.name(), blog.name(), shop.name()];
     let install = Install::start(context, cluster, keys.name(), &names).await?;
     install.create(&other, "db").await?;
@@ -289,7 +290,8 @@ async fn two_installs(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// The docs forbid this. The two disagree about the status, and the Secret stays as it is.
+/// Two controllers serve one namespace, which the README forbids. They disagree about the status, and the Secret stays
+/// as it is.
 async fn overlap(context: &Context, cluster: &Cluster) -> TestResult {
     let common = cluster.namespace("common").await?;
     let (keys_one, keys_two) = (cluster.namespace("keys").await?, cluster.namespace("keys").await?);
@@ -299,7 +301,7 @@ async fn overlap(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply_namespaced(cluster, keys_two.name(), &[]).await?;
     allow_second(&common, keys_two.name()).await?;
     let two = Install::begin(context, cluster, keys_two.name(), &[common.name()]).await?;
-    // It makes no key, because the object is sealed to a key that it does not hold.
+    // The second controller makes no key, because the object is sealed to a key that this controller does not hold.
     two.until_not_ready("AwaitingKeys").await?;
     assert!(two.key_versions().await?.is_empty());
     for install in [&one, &two] {

@@ -52,7 +52,8 @@ impl Peer {
     }
 }
 
-/// Runs a program with this input. Fails unless it exits with 0 and writes nothing to stderr.
+/// Runs a program with this input; returns its stdout. Fails unless the program exits with 0 and writes nothing to
+/// stderr except age's lines about a slow plugin.
 pub(crate) fn filter(command: &mut Command, input: &[u8]) -> Result<Vec<u8>, Error> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut stdin = child.stdin.take().expect("stdin is piped above");
@@ -86,6 +87,6 @@ fn derive(dek: &[u8], info: &[&[u8]]) -> [u8; 32] {
     let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(dek);
     let mut output = [0; 32];
     let expanded = prk.expand(info, hkdf::HKDF_SHA256);
-    expanded.and_then(|okm| okm.fill(&mut output)).expect("32 bytes of 8,160");
+    expanded.and_then(|okm| okm.fill(&mut output)).expect("HKDF-SHA256 has up to 8,160 bytes of output");
     output
 }

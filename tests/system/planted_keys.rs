@@ -20,7 +20,7 @@ use crate::keys::refuse;
 use crate::registration::{Context, Test, TestResult};
 use crate::sealing::{DEADLINE, patch};
 
-/// So many that one look takes much of the time between two looks.
+/// So many keys that each look of the controller at its keys takes much of the time between two looks.
 const NEW_KEYS: usize = 100;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -138,7 +138,7 @@ async fn planted(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// A policy of the cluster protects one planted SealingKey; the others are deleted.
+/// A policy of the cluster protects one planted SealingKey; the other one is deleted.
 async fn kept(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let keys = Keys::of(cluster);
@@ -179,13 +179,14 @@ async fn crowd(context: &Context, cluster: &Cluster) -> TestResult {
     keys.ask_for(&key, "Revoked").await?;
     keys.until_durable("held", "Revoked").await?;
     let alone = async || (keys.published.list(&ListParams::default()).await.ok()?.items.len() == 1).then_some(());
-    // How long the removal of all of them takes is not what this test is about.
+    // The deadline is long: this test is about the revocation, and not about the time of the removal.
     waiting::until("the end of the planted SealingKeys", 10 * DEADLINE, alone).await?;
     assert_eq!(keys.first().await?, key);
     Ok(())
 }
 
-/// A page of such SealingKeys is as long as a page can be. Labels have no limit in number.
+/// The planted SealingKeys have so many labels that a page of them is almost as long as a page can be. Kubernetes does
+/// not limit the number of labels.
 async fn large(context: &Context, cluster: &Cluster) -> TestResult {
     const PLANTED: usize = 8;
     installation::apply(cluster).await?;

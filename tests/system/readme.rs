@@ -47,7 +47,7 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// Returns the code blocks in a language below a heading, up to the next heading of the same level.
+/// Returns the code blocks in a language below a heading, up to the next heading of the same level or of level 2.
 pub(crate) fn blocks(heading: &str, language: &str) -> Result<Vec<&'static str>, Error> {
     let (_, section) = README.split_once(heading).ok_or_else(|| format!("the README has no {heading:?}"))?;
     let level = heading.trim_start().split(' ').next().unwrap_or_default();
@@ -145,7 +145,8 @@ fn logged_fingerprint(log: &Path) -> Result<String, Error> {
 fn install_commands() -> Result<[&'static str; 2], Error> {
     let heading = "\n### From a clone\n";
     let [programs, helm, kustomize] = blocks(heading, "sh")?[..] else { return Err("not three blocks".into()) };
-    // Both would build for minutes. The tests build the same program and the same image.
+    // The builds of the programs and of the image take minutes: these commands are not run. The tests build the same
+    // programs and the same image in another way.
     assert!(programs.starts_with("cargo install --locked --path cli\n"), "{programs}");
     let [image] = blocks(heading, "bash")?[..] else { return Err("not one block for the image".into()) };
     for part in ["deploy/image/build-binary target/image\n", "--file deploy/image/Containerfile "] {

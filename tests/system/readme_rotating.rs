@@ -24,7 +24,7 @@ use crate::sealing::{condition, fingerprints, opaque, recipient_in, values};
 /// The key id in the commands of the README.
 const KEY: &str = "k2f41ab09c3d4e5f6";
 const CASES: [&str; 3] = ["\n### Routine\n", "\n### Compromise\n", "\n### Disaster\n"];
-/// What an operator types otherwise in a repository without `.waxseal.yaml`.
+/// The replacements in all commands of an operator whose repository has no `.waxseal.yaml`.
 const WITHOUT_CONFIGURATION: [(&str, &str); 8] = [
     ("waxseal seal --in-place apps/", "waxseal seal -n shop --keys prod.yaml apps/shop/db.yaml -o db.sealed.yaml"),
     ("git add .gitignore .waxseal.yaml .waxseal apps", "git add .gitignore prod.yaml db.sealed.yaml"),
@@ -75,8 +75,8 @@ struct Operator<'a> {
     /// `None` while the cluster is lost.
     controller: Option<Controller>,
     recovery_recipient: String,
-    /// What the operator types otherwise than the README.
-    otherwise: &'a [(&'a str, &'a str)],
+    /// What the operator replaces in each command, and by what.
+    replacements: &'a [(&'a str, &'a str)],
 }
 
 impl<'a> Operator<'a> {
@@ -85,12 +85,12 @@ impl<'a> Operator<'a> {
         context: &'a Context,
         cluster: &'a Cluster,
         person: Person,
-        otherwise: &'a [(&'a str, &'a str)],
+        replacements: &'a [(&'a str, &'a str)],
     ) -> Result<Self, Error> {
         installation::apply(cluster).await?;
         let recovery_recipient = make_recovery_key(&person)?;
         let keys = Keys::of(cluster);
-        let mut operator = Self { context, cluster, person, keys, controller: None, recovery_recipient, otherwise };
+        let mut operator = Self { context, cluster, person, keys, controller: None, recovery_recipient, replacements };
         operator.installs("first").await?.ready().await?;
         operator.follows("waxseal keys fetch prod --context prod", "", &[TAKE, TAKE])?;
         operator.follows("waxseal seal --in-place apps/\nkubectl create namespace shop", "", &[])?;
@@ -122,7 +122,7 @@ impl<'a> Operator<'a> {
     }
 
     fn written(&self, text: &str) -> String {
-        self.otherwise.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+        self.replacements.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 
     fn is_refused(&self, block: &str, key: &str) -> Result<String, Error> {

@@ -1,4 +1,4 @@
-//! Objects that the controller refuses: the reason in the status, and the Secret, which stays as it is.
+//! Objects that the controller or the API server refuses: the reason, and the Secret, which stays as it is.
 
 use std::process::Command;
 

@@ -34,8 +34,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Returns the cluster in which no controller serves all namespaces; the first call starts it. All tests of
-    /// controllers that serve only some namespaces share it.
+    /// Returns the cluster that the tests of [`Test::on_namespaced_cluster`] share; the first call starts it. No
+    /// controller on it serves all namespaces.
     fn namespaced_cluster(&self) -> Result<Arc<Cluster>, Error> {
         let mut started = self.namespaced_cluster.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(cluster) = &*started {
@@ -89,7 +89,8 @@ impl Test {
         Self::blocking(name, |context| context.cluster.block_on(run(context)))
     }
 
-    /// A test on a cluster of its own, without a controller. At its end it checks what the controllers asked for.
+    /// A test on a cluster of its own, on which no controller runs at first. The test also fails if a controller asked
+    /// for anything that is not among its rights.
     pub(crate) fn on_own_cluster(
         name: &'static str,
         run: impl AsyncFnOnce(&Context, &Cluster) -> TestResult + Send + 'static,

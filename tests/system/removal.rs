@@ -20,7 +20,7 @@ use crate::registration::{Context, Error, Test, TestResult};
 use crate::sealing::{DEADLINE, values};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// The longest time until the garbage collector has deleted the Secret of a deleted SealedSecret.
+/// The longest time until the garbage collector has deleted the Secret of a deleted owner.
 pub(crate) const COLLECTED: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -99,7 +99,7 @@ async fn orphans(context: &Context, cluster: &Cluster) -> TestResult {
     commands.run(commands.keep_secrets)?;
     assert!(namespace.api::<SealedSecret>().list(&Default::default()).await?.items.is_empty());
     commands.run(commands.remove_everything)?;
-    is_gone(cluster).await?;
+    assert_gone(cluster).await?;
     let after = namespace.api::<Secret>().get("db").await?;
     assert_eq!((after.uid(), values(&after)), (before.uid(), values(&before)));
     assert_eq!(after.metadata.owner_references, None);
@@ -111,14 +111,14 @@ async fn everything(context: &Context, cluster: &Cluster) -> TestResult {
     let namespace = cluster.namespace("shop").await?;
     installed_and_stopped(context, cluster, &commands, &namespace).await?;
     commands.run(commands.remove_everything)?;
-    is_gone(cluster).await?;
+    assert_gone(cluster).await?;
     let secrets = namespace.api::<Secret>();
     let collected = async || secrets.get_opt("db").await.ok()?.is_none().then_some(());
     Ok(waiting::until("the end of the Secret", COLLECTED, collected).await?)
 }
 
-/// Neither the definitions nor the namespace of the keys is there.
-async fn is_gone(cluster: &Cluster) -> TestResult {
+/// Fails if a definition or the namespace of the keys is still there.
+async fn assert_gone(cluster: &Cluster) -> TestResult {
     let definitions = Api::<CustomResourceDefinition>::all(cluster.client()).list(&Default::default()).await?;
     assert!(definitions.items.is_empty(), "{definitions:?}");
     assert!(Api::<Namespace>::all(cluster.client()).get_opt(KEY_NAMESPACE).await?.is_none());

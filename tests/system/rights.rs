@@ -31,7 +31,8 @@ const IN_ITS_NAMESPACE: [(&str, &[&str]); 3] = [
 ];
 /// The rights that the component `namespaced` gives in addition in the controller's own namespace.
 const IDENTITIES: (&str, &[&str]) = ("secrets", &["create", "list", "patch", "watch"]);
-/// The controller patches a SealingKey only to make it as strict as its identity.
+/// The controller patches a SealingKey only to make it as strict as its identity, or to remove its finalizers before a
+/// deletion.
 const SELDOM_USED: (&str, &str) = ("sealingkeys", "patch");
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -247,7 +248,7 @@ async fn used(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Returns once the controller has deleted a SealingKey that is not its own.
+/// Creates a SealingKey that belongs to no identity, and waits until the controller has deleted it.
 async fn plant_sealing_key(cluster: &Cluster) -> TestResult {
     let keys = Api::<SealingKey>::namespaced(cluster.client(), KEY_NAMESPACE);
     let planted: SealingKey = serde_json::from_value(json!({

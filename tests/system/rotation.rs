@@ -126,8 +126,8 @@ impl<'a> Fleet<'a> {
         Ok(Api::<SealedSecret>::all(self.cluster.client()).list(&ListParams::default()).await?.items)
     }
 
-    /// Waits until the status of every object is about its present generation and is as wanted. The controller stays
-    /// ready all the time. Returns the objects.
+    /// Waits until the status of every object is about its present generation and is as wanted. Fails if the controller
+    /// is not ready meanwhile. Returns the objects.
     pub(crate) async fn until_all(
         &self,
         what: &str,
@@ -191,7 +191,7 @@ impl<'a> Fleet<'a> {
         Ok(waiting::until(&expected, DEADLINE, counted).await?)
     }
 
-    /// Waits until this many objects have a wrap for a key, and this many for no other key.
+    /// Waits until this many objects have a wrap for a key, and only this key opens this many of them.
     async fn until_used(&self, key: &str, count: usize, only_count: usize) -> TestResult {
         self.until_counted("sealing_key_objects", "key", key, count).await?;
         self.until_counted("sealing_key_only_objects", "key", key, only_count).await
@@ -212,13 +212,13 @@ fn all_offers(objects: &[SealedSecret]) -> Result<Vec<BTreeMap<String, OfferedWr
     objects.iter().map(|object| offers_of(object).cloned()).collect()
 }
 
-/// Whether a status offers a wrap for one key and for no other, and says that this key has none yet.
+/// Whether a status offers one wrap, for this key, and says `Behind`, and the controller has settled it.
 pub(crate) fn offers_one_key(status: &SealedSecretStatus, key: &str) -> bool {
     let offered: Vec<_> = status.rewrapped.values().flat_map(|offer| offer.wraps.keys()).collect();
     offered == [key] && key_current(status) == Some(("False", "Behind")) && status.settled.is_some()
 }
 
-/// Whether the SealedSecret lacks no wrap, and the controller has settled it.
+/// Whether a status has no `KeyCurrent`, so that no wrap is missing, and the controller has settled it.
 pub(crate) fn is_current(status: &SealedSecretStatus) -> bool {
     key_current(status).is_none() && status.settled.is_some()
 }

@@ -117,7 +117,8 @@ async fn somebodys(cluster: &Cluster) -> Result<Namespace, Error> {
     Ok(namespace)
 }
 
-async fn has_identity(cluster: &Cluster, key_namespace: &str) -> TestResult {
+/// Creates the identity Secret `key`.
+async fn add_identity(cluster: &Cluster, key_namespace: &str) -> TestResult {
     let keys: Api<Secret> = Api::namespaced(cluster.client(), key_namespace);
     keys.create(&PostParams::default(), &identity("key", &new_identity(), MADE)).await?;
     Ok(())
@@ -126,7 +127,7 @@ async fn has_identity(cluster: &Cluster, key_namespace: &str) -> TestResult {
 async fn without_policy(_: &Context, cluster: &Cluster) -> TestResult {
     installation::apply_without_policy(cluster).await?;
     let somebody = somebodys(cluster).await?;
-    has_identity(cluster, KEY_NAMESPACE).await?;
+    add_identity(cluster, KEY_NAMESPACE).await?;
     let attacker = Attacker::of(cluster, KEY_NAMESPACE).await?;
     attacker.until_reads(somebody.name()).await?;
     for namespace in [somebody.name(), KEY_NAMESPACE, "kube-system"] {
@@ -159,7 +160,7 @@ async fn made_token(cluster: &Cluster, attacker: &Attacker, namespace: &Namespac
 async fn with_policy(_: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let somebody = somebodys(cluster).await?;
-    has_identity(cluster, KEY_NAMESPACE).await?;
+    add_identity(cluster, KEY_NAMESPACE).await?;
     let attacker = Attacker::of(cluster, KEY_NAMESPACE).await?;
     attacker.until_reads(somebody.name()).await?;
     // A policy is in force a moment after it was made.
@@ -191,7 +192,7 @@ async fn of_some_namespaces(_: &Context, cluster: &Cluster) -> TestResult {
     let (served, somebody) = (somebodys(cluster).await?, somebodys(cluster).await?);
     let keys = cluster.namespace("keys").await?;
     installation::apply_namespaced(cluster, keys.name(), &[served.name()]).await?;
-    has_identity(cluster, keys.name()).await?;
+    add_identity(cluster, keys.name()).await?;
     let attacker = Attacker::of(cluster, keys.name()).await?;
     for namespace in [&served, &keys] {
         attacker.until_reads(namespace.name()).await?;

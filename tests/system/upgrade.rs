@@ -1,4 +1,4 @@
-//! An upgrade from the first version of Waxseal rewrites nothing that this version left in a cluster.
+//! An upgrade from the first version of Waxseal rewrites nothing that the first version left in a cluster.
 //!
 //! `fixtures/upgrade` was recorded once: both programs of the commit 3e2a73d ran on the API server of these tests with
 //! the manifests of that commit, `crds.yaml` and `waxseal.yaml`. `objects.json` is what kubectl then printed with
@@ -141,7 +141,7 @@ async fn first_version(context: &Context, cluster: &Cluster, arguments: &[&str])
     Ok(kept)
 }
 
-/// Gives the recorded primary another creation time: in 90 days the controller would renew it.
+/// Gives the recorded primary another creation time: 90 days after the recorded time the controller would renew it.
 fn made_at(time: &str, mut item: Value) -> Result<Value, Error> {
     if let Some(created_at) = item.pointer_mut("/spec/createdAt").filter(|recorded| **recorded == RECORDED) {
         *created_at = json!(time);
@@ -193,7 +193,7 @@ async fn restore(cluster: &Cluster, item: Value) -> TestResult {
     Ok(())
 }
 
-/// What no upgrade changes, by namespace and name.
+/// What stays the same in an upgrade, by namespace and name.
 #[derive(Debug, PartialEq)]
 struct Kept {
     /// The resourceVersion of each Secret.
@@ -232,8 +232,8 @@ async fn sealed_secrets(cluster: &Cluster) -> Result<Vec<SealedSecret>, Error> {
     Ok(Api::<SealedSecret>::all(cluster.client()).list(&ListParams::default()).await?.items)
 }
 
-/// The deployed controller judges every object as the first version did, and changes nothing. It has no right to
-/// delete.
+/// The deployed controller judges every object as the first version did, and changes nothing. Its ClusterRole gives no
+/// right to delete.
 async fn takes_over(context: &Context, cluster: &Cluster, before: &Kept) -> TestResult {
     let controller = Controller::start_deployed(cluster, &context.image()?, KEY_NAMESPACE).await?;
     controller.ready().await?;

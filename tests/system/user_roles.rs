@@ -1,4 +1,4 @@
-//! The rights of users: those that Kubernetes' own roles get from Waxseal, and those of its Roles for operators.
+//! The rights of users: those that `view`, `edit` and `admin` of Kubernetes get from Waxseal, and those of every user.
 
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};

@@ -37,12 +37,12 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// A folder with an identity and a Secret that is sealed to it.
-pub(crate) struct Sealed {
+/// A folder with an identity, and a SealedSecret that is sealed to this identity.
+struct Sealed {
     folder: TempDir,
-    pub(crate) identity: PathBuf,
-    pub(crate) recipient: String,
-    pub(crate) object: SealedSecret,
+    identity: PathBuf,
+    recipient: String,
+    object: SealedSecret,
 }
 
 impl Sealed {
@@ -55,7 +55,7 @@ impl Sealed {
     }
 
     /// Uses an identity that age-keygen makes.
-    pub(crate) fn with_age_keygen(context: &Context, kind: &[&str]) -> Result<Self, Error> {
+    fn with_age_keygen(context: &Context, kind: &[&str]) -> Result<Self, Error> {
         Self::with(context, |identity| {
             let made = Command::new(&context.assets.age_keygen).args(kind).arg("-o").arg(identity).output()?;
             if made.status.success() { Ok(()) } else { Err("age-keygen fails".into()) }
@@ -74,7 +74,7 @@ impl Sealed {
         Ok(Self { folder, identity, recipient, object })
     }
 
-    pub(crate) fn folder(&self) -> &Path {
+    fn folder(&self) -> &Path {
         self.folder.path()
     }
 

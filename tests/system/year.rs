@@ -90,7 +90,7 @@ async fn year(context: &Context, cluster: &Cluster, spare: &Cluster) -> TestResu
     year.assert_all_current().await?;
     year.back_up()?;
 
-    // The backup has neither the key of this month nor the values that only this key opens.
+    // The key of this month is not in the backup. Of the cluster's keys, only this key opens the edited values.
     year.a_month_passes().await?;
     year.rotate_on_branch("rotation-8")?;
     year.merge("rotation-8").await?;

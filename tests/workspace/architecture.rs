@@ -121,7 +121,7 @@ fn only_the_manifest_module_names_a_yaml_parser() {
 }
 
 #[test]
-fn the_kubernetes_path_parses_no_yaml() {
+fn the_kubernetes_backend_parses_no_yaml() {
     assert_nowhere(&sources("controller/src/kubernetes"), "manifest");
 }
 

@@ -56,7 +56,7 @@ fn the_seeds_are_up_to_date() {
     let derived = fuzz::seeds::derived(fuzz::objects());
     for ((target, name), expected) in &derived {
         let found = fs::read(folder("seeds").join(target).join(name)).unwrap_or_default();
-        assert!(found == *expected, "{target}/{name} is stale; the library's documentation says how to make seeds");
+        assert!(found == *expected, "{target}/{name} is stale; tests/fuzz/src/lib.rs says how to make seeds");
     }
     for (target, _) in TARGETS.iter().filter(|(target, _)| *target != BY_HAND) {
         let seeds = derived.keys().filter(|(of, _)| of == target).count();

@@ -1,5 +1,5 @@
-//! Tests of the repository as a whole: the architecture of the crates, generated files, the vectors of the format,
-//! the seeds of the fuzz targets, and the files of a release.
+//! Tests of the repository as a whole: the architecture of the crates, generated files, the chart, the vectors of the
+//! format, the seeds of the fuzz targets, the files of a release, and the workflows.
 
 mod architecture;
 mod chart;

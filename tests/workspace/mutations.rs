@@ -43,13 +43,9 @@ impl Subject {
         let step = if is_every { 1 } else { self.json.len().div_ceil(PLACES) };
         let places = (0..self.json.len()).step_by(step);
         if self.name == EVERY_BIT {
-            return places.flat_map(|place| (0..8).map(move |bit| (place, 1 << bit))).map(self.flipped()).collect();
+            return places.flat_map(|place| (0..8).map(move |bit| (place, self.json[place] ^ (1 << bit)))).collect();
         }
         places.map(|place| (place, neighbour(self.json[place]))).collect()
-    }
-
-    fn flipped(&self) -> impl Fn((usize, u8)) -> (usize, u8) {
-        |(place, flip)| (place, self.json[place] ^ flip)
     }
 
     /// Opens the changed object; reads it as strictly as a file.
@@ -72,7 +68,8 @@ fn read(text: &str) -> Option<SealedSecret> {
     }
 }
 
-/// Returns another character of the same alphabet: other characters would be refused before a key is used.
+/// Returns another byte. For a letter or a digit, this is another letter or digit: other characters would be refused
+/// before a key is used.
 fn neighbour(byte: u8) -> u8 {
     match byte {
         b'z' => b'y',

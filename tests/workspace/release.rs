@@ -129,7 +129,7 @@ fn a_missing_program_is_named() {
     assert_eq!(refused, format!("failed to read {}", missing.display()));
 }
 
-/// What krew asks of a plugin (`ValidatePlugin`), and of one in its index.
+/// What krew requires of a plugin (`ValidatePlugin`), and of a plugin in its index.
 #[test]
 fn the_manifest_for_krew_has_the_form_of_a_plugin() {
     let plugin: Value = serde_saphyr::from_str(text("waxseal.yaml")).expect("YAML");

@@ -20,7 +20,7 @@ use waxseal_tests::vectors;
 
 const WRITE: &str = "cargo run -p waxseal-tests --bin vectors";
 
-/// The files whose vectors are not whole objects.
+/// The files whose vectors do not have the form of [`ObjectVector`].
 const NOT_OBJECTS: [&str; 9] = [
     "derivations.json",
     "identities-refused.json",
@@ -43,7 +43,7 @@ const RULES: [(&str, &[&str]); 16] = [
     ("merge-key", &["merge keys are not allowed"]),
     ("tag", &["tags other than !!str are not allowed"]),
     ("duplicate-key", &["given twice"]),
-    ("ambiguous", &["YAML versions disagree on what this unquoted"]),
+    ("ambiguous", &["YAML versions disagree on what this unquoted value is", "this unquoted key is not a string"]),
     ("kind", &["a kind that waxseal.dev does not have", "only one of apiVersion and kind is given"]),
     ("version", &["a SealedSecret of a version that is not known"]),
     ("unknown-field", &["unknown field"]),

@@ -71,7 +71,8 @@ pub(super) fn unreadable_kubeconfig(error: &KubeconfigError, path: Option<&Path>
     failure.at(place).with_hint("name a kubeconfig with `--kubeconfig FILE`, and see what `kubectl config view` says")
 }
 
-/// The error for a context that is not in the kubeconfig; `what` says which is missing.
+/// The error if the kubeconfig does not have the wanted context, or has no current context; `what` says which of them
+/// is missing.
 pub(super) fn no_context(what: &str, contexts: &[&str]) -> CliError {
     if contexts.is_empty() {
         return no_cluster(format!("{what}; the kubeconfig has no contexts"));

@@ -132,7 +132,7 @@ impl Session {
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let request = Request::new(format!("/api/v1/namespaces/{namespace}/secrets")).delete(&secret.name, &params);
         let (request, client) = (request.map_err(kube::Error::BuildRequest), self.client.clone());
-        // Does not keep the answer: if the Secret has finalizers, it is the Secret, with the identity.
+        // Does not keep the answer: if the Secret has finalizers, the answer is the Secret, with the identity.
         let deleted = self.ask(async move { client.request_status::<IgnoredAny>(request?).await })?;
         match deleted {
             // A Status: the Secret is gone.

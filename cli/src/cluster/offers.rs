@@ -26,7 +26,8 @@ struct Rewrapped {
 }
 
 impl Session {
-    /// Calls `each` with `NAMESPACE/NAME` and the field `status.rewrapped` of every SealedSecret.
+    /// Calls `each` with `NAMESPACE/NAME` and the field `status.rewrapped` of every SealedSecret. Leaves out those in
+    /// which this field is not an object.
     pub(crate) fn each_rewrapped(&self, mut each: impl FnMut(&str, Value)) -> Result<(), CliError> {
         self.each_sealed_secret(|StatusOf { metadata: Name { name, namespace }, status }| {
             if let Some(Rewrapped { rewrapped }) = status.filter(|status| status.rewrapped.is_object()) {

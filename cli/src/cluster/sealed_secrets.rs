@@ -62,8 +62,8 @@ impl Session {
         self.list_sealed_secrets(&SealedSecretSelection::default(), each).map(drop)
     }
 
-    /// Calls `each` with every selected SealedSecret. One page is in memory at a time: at most 8 MiB. Returns the version
-    /// of the list, from which a watch can go on.
+    /// Calls `each` with every selected SealedSecret. One page is in memory at a time: at most 8 MiB. Returns the
+    /// version of the list, from which a watch can go on.
     pub(crate) fn list_sealed_secrets<T: DeserializeOwned + Send + 'static>(
         &self,
         selection: &SealedSecretSelection,

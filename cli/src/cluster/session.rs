@@ -172,7 +172,8 @@ impl Session {
     }
 }
 
-/// The metadata that this program uses. Drops labels, for example: a planted SealingKey can have more than 1 MB of them.
+/// The metadata that this program uses. Drops labels, for example: a planted SealingKey can have more than 1 MB of
+/// them.
 fn needed(metadata: ObjectMeta) -> ObjectMeta {
     let ObjectMeta { name, namespace, uid, resource_version, generation, deletion_timestamp, .. } = metadata;
     ObjectMeta { name, namespace, uid, resource_version, generation, deletion_timestamp, ..ObjectMeta::default() }

@@ -65,7 +65,8 @@ impl SealedSecretState {
         is_about(self.status.observed_generation, self.metadata.generation) && self.find("Ready").is_some()
     }
 
-    /// Why it is Ready or not; `None` if this program does not know the reason.
+    /// Why it is Ready or not; `None` if the controller has not judged the present generation, or if this program does
+    /// not know the reason.
     pub(crate) fn ready_reason(&self) -> Option<Reason> {
         self.condition("Ready").and_then(|condition| Reason::parse(&condition.reason))
     }

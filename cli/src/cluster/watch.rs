@@ -140,7 +140,7 @@ impl Session {
     }
 
     fn asked_to_watch(&self, selection: &SealedSecretSelection) -> Asked {
-        Asked { verb: "watch", resource: "sealedsecrets.waxseal.dev", ..selection.asked(&self.asked.instead) }
+        Asked { verb: "watch", ..selection.asked(&self.asked.instead) }
     }
 }
 

@@ -21,8 +21,8 @@ use crate::streams::{Streams, counted};
 
 /// Check an installation: the definitions, the controller and its work, the keys and the clock.
 ///
-/// Prints a line for each check: `ok`, `PROBLEM` with what to do, `not checked` with the reason, or `info`. Exits with 4
-/// if there is a problem, or if a check could not be made. Changes nothing, and reads no Secret.
+/// Prints a line for each check: `ok`, `PROBLEM` with what to do, `not checked` with the reason, or `info`. Exits with
+/// 4 if there is a problem, or if a check could not be made. Changes nothing, and reads no Secret.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArguments {

@@ -161,7 +161,7 @@ fn envelopes(object: &SealedObject, known_keys: Option<&KnownKeys>) -> BTreeMap<
 }
 
 /// Returns the length of the longest value that fits into a token: its bytes without the salt and the tag (16 bytes
-/// each) and without the length (4 bytes).
+/// each) and without the length (4 bytes), but at most [`MAX_SECRET_BYTES`].
 fn max_bytes(token: &str) -> usize {
     let encoded = token.rsplit('.').next().unwrap_or_default();
     (encoded.len() * 3 / 4).saturating_sub(36).min(MAX_SECRET_BYTES)

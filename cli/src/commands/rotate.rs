@@ -74,7 +74,8 @@ pub(crate) struct RotateArguments {
     #[command(flatten)]
     cluster: ClusterArguments,
     /// Only compare the files with the keys files, without a cluster: write nothing, and exit with 4 if a SealedSecret
-    /// is not up to date, or if there is no SealedSecret
+    /// is not up to date, if a file cannot be read, or if there is no SealedSecret. Without `--keys`, also exit with 4
+    /// if a SealedSecret is sealed for none of the clusters of `.waxseal.yaml`
     #[arg(long, conflicts_with_all = ["identity", "offers"])]
     check: bool,
     /// Also replace wraps whose proof fails. Everybody who can edit the file can add such a wrap: use this only if the
@@ -310,8 +311,12 @@ impl RotateArguments {
             if self.check && self.keys.is_empty() {
                 errors.push(CliError::new(Kind::Found, text).with_hint(ADD_CLUSTER));
             } else {
-                let get = if total.foreign == 1 { "gets" } else { "get" };
-                streams.say(&format!("{text}, and {get} none\nhint: {ADD_CLUSTER}"));
+                let get_none = match (self.check, total.foreign) {
+                    (true, _) => "",
+                    (false, 1) => ", and gets none",
+                    (false, _) => ", and get none",
+                };
+                streams.say(&format!("{text}{get_none}\nhint: {ADD_CLUSTER}"));
             }
         }
         if waiting > 0 {
@@ -332,8 +337,8 @@ impl RotateArguments {
     }
 }
 
-/// Tells of SealedSecrets without a wrap for a cluster of the run. They get no wrap for a cluster, because nothing shows
-/// that they are meant for one of these clusters.
+/// Tells of SealedSecrets without a wrap for a cluster of the run. They get no wrap for a cluster, because nothing
+/// shows that they are meant for one of these clusters.
 fn foreign(count: usize, objects: &str, clusters: &[ClusterKeys]) -> String {
     let has = if count == 1 { "has" } else { "have" };
     let holder = if wrap_changes::has_cluster(clusters) { "cluster" } else { "key" };

@@ -29,13 +29,14 @@ use crate::workers;
 /// Reads YAML and JSON, files with several documents, and lists. Documents without a Secret stay byte for byte. A
 /// sealed document keeps only the comments above it, and a list with a Secret is written anew with all its items. The
 /// result of one file or stdin goes to stdout; several files, or a folder, need `--output-dir` or `--in-place`.
-/// Searches folders for .yaml, .yml and .json, and does not follow links that lead out of them.
+/// Searches folders for .yaml, .yml and .json files, except in hidden folders. In folders, does not follow links to
+/// other folders, or links that lead out of the searched folder.
 ///
 /// Without --to, --keys and --recipient, each file is sealed to the clusters of the first rule of `.waxseal.yaml` whose
 /// paths match the file, in the scope of the rule. The nearest `.waxseal.yaml` counts, from the folder of the file
-/// upwards, at most to the root of its Git work tree. Stdin counts as the file of --output, or else as a file `-` in the
-/// current folder. Options that name recipients replace those of the rule; its namespace and scope apply all the same,
-/// unless --namespace and --scope say otherwise.
+/// upwards, at most to the root of its Git work tree. Stdin counts as the file of --output, or else as a file `-` in
+/// the current folder. Options that name recipients replace those of the rule; its namespace and scope apply all the
+/// same, unless --namespace and --scope say otherwise.
 #[derive(Args)]
 #[command(group = ArgGroup::new("written").args(["output", "output_dir"]), after_help = EXAMPLES)]
 pub(crate) struct SealArguments {

@@ -77,8 +77,8 @@ pub(crate) fn run(arguments: SetArguments, streams: &mut Streams) -> Result<(), 
 }
 
 impl SetArguments {
-    /// Returns the recipients for the file. Refuses them if a cluster could open the other values of the object, but not
-    /// the new ones.
+    /// Returns the recipients for the file. Refuses recipients that [`dropped_clusters::check`] refuses: they leave out
+    /// somebody who can read a value of the object now.
     fn choose_recipients(&self, object: &SealedObject) -> Result<Recipients, CliError> {
         let placed = |error: CliError| error.or_at(&visible_path(self.file.as_ref()));
         let mut recipients = FileRecipients::new(&self.recipients, &Input::named(&self.file))?;

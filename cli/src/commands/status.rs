@@ -17,8 +17,8 @@ use crate::table::table;
 
 /// Show what the controller says of the SealedSecrets of a cluster.
 ///
-/// Lists the SealedSecrets of a namespace, or of all, and exits with 4 if one of them is not Ready. With a name, explains
-/// every condition of this SealedSecret, and says what to do.
+/// Lists the SealedSecrets of a namespace, or of all namespaces. With a name, explains every condition of this
+/// SealedSecret, and says what to do. Without `--watch`, exits with 4 if a SealedSecret that it shows is not Ready.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct StatusArguments {
@@ -133,7 +133,7 @@ fn absent(name: &ObjectName, selection: &SealedSecretSelection) -> CliError {
 }
 
 impl SealedSecretSelection {
-    /// The cells to show: without the namespace, if there is only one.
+    /// The cells to show. Leaves out the namespace if the list is of one namespace.
     fn columns(&self, cells: &[String]) -> Vec<String> {
         let skipped = usize::from(self.namespace.is_some());
         cells[skipped..].to_vec()

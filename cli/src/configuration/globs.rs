@@ -1,7 +1,7 @@
 //! The globs in rules. Only this module names the crate that matches them.
 //!
-//! A glob is matched against the whole path below the folder of `.waxseal.yaml`, as in the `paths` of GitHub's workflows
-//! and unlike a name without a slash in `.gitignore`: `*.yaml` matches no file in a folder below.
+//! A glob is matched against the whole path below the folder of `.waxseal.yaml`, as in the `paths` of GitHub's
+//! workflows and unlike a name without a slash in `.gitignore`: `*.yaml` matches no file in a folder below.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -62,8 +62,9 @@ pub(super) fn check_total<'a>(globs: impl Iterator<Item = &'a String>) -> Result
     Ok(())
 }
 
-/// Reads a glob: `*` and `?` do not match `/`, and `**` as a whole part of a path matches any number of folders. Refuses
-/// a glob that is empty or too long, begins with `!`, or has an empty part, `.` or `..`; does not look into braces.
+/// Reads a glob: `*` and `?` do not match `/`, and `**` as a whole part of a path matches any number of folders.
+/// Refuses a glob that is empty or too long, begins with `!`, or has an empty part, `.` or `..`; does not look into
+/// braces.
 fn parse(text: &str) -> Result<Glob, GlobFault> {
     let refused = |text, hint| Err(GlobFault { index: None, text: Cow::Borrowed(text), hint: Some(hint) });
     if text.is_empty() {
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_that_can_match_no_path_is_refused() {
+    fn unusable_globs_are_refused() {
         for (glob, expected) in [
             ("", "an empty glob"),
             ("/apps", "an absolute path"),

@@ -1,7 +1,7 @@
 //! Finds and reads the nearest `.waxseal.yaml`.
 //!
-//! A checkout can bring the file along. So the search does not leave the Git work tree, and no symbolic link leads a read
-//! out of it.
+//! A checkout can bring the file along. So the search does not leave the Git work tree, and no symbolic link leads a
+//! read out of it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -55,7 +55,8 @@ pub(crate) fn read(folder: &Path, place: String) -> Result<Configuration, CliErr
 }
 
 /// Reads a text file that must be inside of a folder; `path` is below the folder. Refuses a file that is outside of the
-/// folder through a symbolic link, more than `limit` bytes, and bytes that are not UTF-8. The caller adds the place.
+/// folder through a symbolic link, everything that is not a regular file, more than `limit` bytes, and bytes that are
+/// not UTF-8. The caller adds the place.
 pub(crate) fn read_confined(path: &Path, confines: &Confines<'_>, limit: usize) -> Result<String, CliError> {
     let target = path.canonicalize().map_err(|error| unresolved(path, &error))?;
     if !target.starts_with(confines.folder) {

@@ -1,4 +1,4 @@
-//! Searches the index and all commits that references lead to for files.
+//! Searches for files in the index, and in all commits that references lead to.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -122,8 +122,8 @@ impl<'a> Search<'a> {
         let _unheard = self.findings.send(Finding::Has(number));
     }
 
-    /// Reads an object that a reference or commit names. Returns the tree to search and the objects to read next, and
-    /// `None` if the object is missing or damaged.
+    /// Reads an object that a reference, a tag or a commit names. Returns the tree to search and the objects to read
+    /// next; `None` if the object is missing or damaged.
     fn step(&mut self, id: ObjectId) -> Option<(Option<ObjectId>, Vec<ObjectId>)> {
         let hash = self.repository.git.object_hash();
         let object = self.repository.git.objects.find(&id, &mut self.buffer).ok()?;

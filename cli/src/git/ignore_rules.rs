@@ -90,7 +90,8 @@ fn read_gitignore(
     }
 }
 
-/// Reads a file of rules; returns `None` where Git has no rules either: no file, a link or a folder.
+/// Reads a file of rules. Returns `None` if there is no file, if it is a folder, or if it is a link and was opened with
+/// `NOFOLLOW`: Git finds no rules there either.
 fn read_rules(opened: io::Result<File>) -> io::Result<Option<Vec<u8>>> {
     let file = match opened {
         Ok(file) => file,

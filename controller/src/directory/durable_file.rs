@@ -1,7 +1,8 @@
 //! Files that a crash leaves whole, and the error of a file operation.
 //!
-//! The CLI replaces files in its own way (`cli/src/output.rs`): they belong to a person, so it keeps their mode and never
-//! follows a link out of a work tree. The files here get a fixed mode, in folders that no other controller works on.
+//! The CLI replaces files in its own way (`cli/src/output.rs`): they belong to a person, so it keeps their mode and
+//! never follows a link out of a work tree. The files here get a fixed mode, in folders that no other controller works
+//! on.
 
 use std::fs::{self, DirEntry, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
@@ -13,7 +14,7 @@ use tempfile::NamedTempFile;
 use thiserror::Error;
 use waxseal_shared::visible_text::visible_path;
 
-/// The prefix of every unfinished file and folder: a crash can leave one behind.
+/// The prefix of temporary files, folders and symlinks, which a crash can leave behind.
 pub(super) const UNFINISHED: &str = "..unfinished-";
 
 /// An operation on a file or folder that failed.

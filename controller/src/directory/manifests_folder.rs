@@ -1,7 +1,7 @@
 //! The folder of manifests: every SealedSecret in it, and every file that the controller does not understand.
 //!
-//! Unlike the CLI (`cli/src/input.rs`), the controller follows links: the mounts of the kubelet consist of them, and
-//! the owner of the folder vouches for its content.
+//! The controller follows every symlink: the mounts of the kubelet consist of symlinks, and the owner of the folder
+//! vouches for its content. In a folder, the CLI (`cli/src/input.rs`) follows only symlinks to files below that folder.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -51,8 +51,8 @@ pub(super) struct SealedManifest {
     pub(super) object: SealedSecret,
 }
 
-/// A file, or a document in a file, that the controller does not understand: it may be a SealedSecret. Never quotes the
-/// file.
+/// A file, or a document in a file, that the controller does not understand: it may be a SealedSecret. Never shows a
+/// value of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct UnclearFile {
     /// The file, relative to the folder.

@@ -63,8 +63,8 @@ impl<'a> Reconciler<'a> {
 
     /// Makes every Secret what its manifest says, and reports it in the status file and the log.
     ///
-    /// Reads the present state at each call, whatever caused the call. Writes nothing if nothing differs. Returns `None`
-    /// if it was told to stop; it finishes what it has begun.
+    /// Reads the present state at each call, whatever caused the call. Writes nothing if nothing differs. Returns
+    /// `None` if it was told to stop; it finishes what it has begun.
     pub(super) fn pass(&mut self, wakeups: &Wakeups) -> Option<Result<(), Incomplete>> {
         let mut problems = Problems::default();
         let args::Directory { manifests, secrets, keys, .. } = self.args;
@@ -122,7 +122,8 @@ impl<'a> Reconciler<'a> {
         Ok(judgement)
     }
 
-    /// Returns the entry for the status file, and logs each new fact.
+    /// Returns the entry for the status file, and logs each new fact. In the first pass, logs all facts of a
+    /// SealedSecret that is not ready.
     fn report(&self, name: &SecretName, file: Option<&str>, judgement: &Judgement) -> Entry {
         let before = self.status.entry(name);
         let mut object = SealedSecret::new(name.name.as_str(), SealedSecretSpec::default());

@@ -59,8 +59,8 @@ impl Wakeups {
 
     /// Wakes the loop at every change below the first folder and in the second, as long as the watcher exists.
     ///
-    /// The watcher may miss changes, such as those behind symlinks. It watches the folders that are there now: make a new
-    /// watcher before each pass.
+    /// The watcher may miss changes, such as those behind symlinks. It watches the folders that are there now: make a
+    /// new watcher before each pass.
     pub(super) fn watch(&self, deep: &Path, flat: &Path) -> notify::Result<RecommendedWatcher> {
         let sender = self.sender.clone();
         let handler = move |event: notify::Result<Event>| {

@@ -16,8 +16,8 @@ use kube::{Client, Config};
 use thiserror::Error;
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
-/// The longest time until a connection is made, TLS included. It is shorter than [`SILENCE`]: a connection that is never
-/// made fails by itself and does not count as silent.
+/// The longest time until a connection is made, TLS included. It is shorter than [`SILENCE`]: a connection that is
+/// never made fails by itself and does not count as silent.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time until an answer begins, and the longest pause in an answer.
 const SILENCE: Duration = Duration::from_secs(10);

@@ -33,7 +33,8 @@ pub(super) enum ConnectError {
 /// the namespace of the keys.
 pub(super) async fn connect(args: &args::Kubernetes) -> Result<(Client, Arc<LastContact>, String), ConnectError> {
     let mut config = config(args).await?;
-    // The library's retries make a call last for minutes. The controller's own retries have a deadline.
+    // The library's retries make a call last for minutes. The controller tries again by itself, with a deadline for
+    // each request.
     config.default_retry = false;
     config.headers.push((USER_AGENT, PROGRAM));
     let pod_namespace = args.is_in_cluster().then(|| config.default_namespace.clone());

@@ -1,4 +1,4 @@
-//! Fetching one whole object, with a limit on the number of large objects that are in memory at the same time.
+//! Fetching one whole object, with a limit on the number of reconciles that hold large objects at the same time.
 
 use futures::AsyncReadExt;
 use kube::Client;

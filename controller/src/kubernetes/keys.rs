@@ -86,7 +86,7 @@ pub(super) struct KeySource {
 struct KeyProblems {
     /// Operations that are tried again.
     failures: Vec<KeyError>,
-    /// Why identities are not used, and why no key is made.
+    /// Why identities are not used, which identity Secrets are being deleted, and why no key is made.
     obstacles: Vec<String>,
 }
 
@@ -181,8 +181,8 @@ impl KeySource {
         Ok(())
     }
 
-    /// Gives the keys their states, and writes these to the identity Secrets. Returns the keys whose Secrets do not have
-    /// the state.
+    /// Gives the keys their states, and writes these to the identity Secrets. Returns the keys whose Secrets do not
+    /// have the state.
     async fn write_states(
         &mut self,
         stored: &mut StoredKeys<IdentityVersion>,
@@ -256,10 +256,10 @@ impl KeySource {
         Ok((stored, present))
     }
 
-    /// Reads the identities, or makes the first one, and then reads their SealingKeys. Reads both again if a SealingKey is
-    /// absent. Between these two steps, another controller may have written the state that the SealingKey requested to the
-    /// identity Secret, and then somebody may have deleted the SealingKey. If it read nothing again, this controller would
-    /// publish the key in its old state.
+    /// Reads the identities, or makes the first one, and then reads their SealingKeys. Reads both again if a SealingKey
+    /// is absent. After this controller read the identities, another controller may have carried out the request of
+    /// that SealingKey, and then somebody may have deleted the SealingKey. Without the second reading, this controller
+    /// would publish the key in its old state.
     async fn read_keys(
         &mut self,
         now: Timestamp,

@@ -1,5 +1,5 @@
-//! All that the controller remembers of objects between two reconciles: the records of SealedSecrets and of the Secrets
-//! that carry the mark.
+//! The records that the controller keeps between two reconciles: those of SealedSecrets, and those of the Secrets that
+//! carry the mark.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,8 +47,8 @@ impl Known {
         settled.holds(&object, status, secret, ring)
     }
 
-    /// The time until the controller may correct the status of the fetched object; `None` if nobody has overwritten it, or
-    /// if the correction is due.
+    /// The time until the controller may correct the status of the fetched object; `None` if nobody has overwritten it,
+    /// or if the correction is due.
     pub(super) fn pause(&self, fetched: &SealedSecretRecord) -> Option<Duration> {
         self.object.own_status.pause(Instant::now()).filter(|_| self.is_overwritten(fetched))
     }
@@ -133,12 +133,12 @@ impl Objects {
         let state = &mut *self.lock();
         let changed = match event {
             Event::Listed(scope, listed, version) => {
-                state.secrets.replace(&scope, listed, version, |_, _| {});
+                state.secrets.replace(&scope, listed, version, SecretRecord::keep_searches);
                 // Reconciles all objects, because the list does not say which Secrets were deleted.
                 object_keys_in(&scope, &state.sealed_secrets)
             }
             Event::Applied(key, record) => {
-                state.secrets.apply(key.clone(), record, |_, _| {});
+                state.secrets.apply(key.clone(), record, SecretRecord::keep_searches);
                 vec![key]
             }
             Event::Deleted(key, record) => {
@@ -174,10 +174,12 @@ impl Objects {
         self.lock().secrets.apply_own(key.clone(), record, |_, _| {});
     }
 
-    /// Records the end of a reconcile: its reason, and the new record of the object if its status was written. Returns
-    /// how many reconciles ended with the same standing, one after another, directly before this one.
+    /// Records the end of a reconcile: its reason, and the new record of the object if the reconcile wrote the status
+    /// or found it to be right. Returns how many reconciles ended with the same standing, one after another, directly
+    /// before this one.
     ///
-    /// An object without a record stays without one: the watch has seen its deletion since the reconcile started.
+    /// An object without a record stays without one: since the reconcile started, the object was deleted, or all
+    /// records were removed.
     pub(super) fn record_end(&self, key: &ObjectKey, reason: Reason, written: Option<SealedSecretRecord>) -> u32 {
         let cache = &mut self.lock().sealed_secrets;
         if let Some(written) = &written
@@ -261,10 +263,11 @@ fn object_keys_in(scope: &ServedScope, cache: &RecordCache<SealedSecretRecord>) 
 mod tests {
     use futures::FutureExt;
     use serde_json::json;
+    use waxseal_shared::api_group::{MARK_LABEL, MARK_OWNED};
     use waxseal_shared::sealed_secret::SealedSecretStatus;
 
     use super::super::record_cache::ResourceVersion;
-    use super::super::records::SealedSecretParts;
+    use super::super::records::{SealedSecretParts, SecretParts};
     use super::*;
 
     fn object(version: &str) -> (ObjectKey, SealedSecretRecord) {
@@ -305,6 +308,34 @@ mod tests {
         assert_eq!(objects.unlisted(), [blog].into());
         objects.clear();
         assert!(objects.known(&key).is_none() && objects.unlisted().contains(&shop));
+    }
+
+    #[test]
+    fn an_orphan_is_returned_once_also_after_it_was_listed_or_changed() {
+        let objects = Objects::new(ServedScope::of(&[]));
+        let orphan = |uid: &str, version: &str| {
+            let metadata = json!({
+                "name": "db", "namespace": "shop", "uid": uid, "resourceVersion": version,
+                "labels": {MARK_LABEL: MARK_OWNED},
+            });
+            let parts: SecretParts = serde_json::from_value(json!({"metadata": metadata})).expect("a Secret");
+            <(ObjectKey, SecretRecord)>::from(parts)
+        };
+        let version = ResourceVersion::parse("9");
+        let listed = |secrets| Event::Listed(ServedScope::AllNamespaces, secrets, version);
+        objects.record_sealed_secrets(Event::Listed(ServedScope::AllNamespaces, Vec::new(), version));
+        objects.record_secrets(listed(vec![orphan("1", "1")]));
+        assert_eq!(objects.new_orphans(), []);
+        let (key, changed) = orphan("1", "2");
+        objects.record_secrets(Event::Applied(key.clone(), changed));
+        assert_eq!(objects.new_orphans(), std::slice::from_ref(&key));
+        objects.record_secrets(listed(vec![orphan("1", "3")]));
+        let searches = || [objects.new_orphans(), objects.new_orphans()].concat();
+        assert_eq!(searches(), []);
+        // Another Secret of the same name.
+        let (_, other) = orphan("2", "4");
+        objects.record_secrets(Event::Applied(key.clone(), other));
+        assert_eq!(searches(), [key]);
     }
 
     #[test]
@@ -367,8 +398,9 @@ mod tests {
         SealedSecretStatus { observed_generation: Some(generation), ..SealedSecretStatus::default() }
     }
 
-    /// In eight rounds somebody overwrites the status of a new object, and the controller puts it right. `meanwhile` is
-    /// an event between the controller's write and its answer. Returns whether the controller had to wait.
+    /// In eight rounds somebody overwrites the status of a new object, and the controller puts it right. `meanwhile`
+    /// returns the record of an event between the controller's write and the answer to this write. Returns the objects,
+    /// and whether the controller had to wait in each round.
     fn correct_again_and_again(meanwhile: impl Fn(u32) -> SealedSecretRecord) -> (Objects, Vec<bool>) {
         let objects = Objects::new(ServedScope::of(&[]));
         objects.record_secrets(Event::Listed(ServedScope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));

@@ -10,6 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use thiserror::Error;
 use tokio::sync::watch;
 use waxseal_shared::api_group::{FIELD_MANAGER, MARK_LABEL};
@@ -83,6 +85,8 @@ struct FetchedObject {
     record: SealedSecretRecord,
     /// Whether the spec could be read. If not, `object` has an empty spec.
     has_readable_spec: bool,
+    /// The status, if it could not be read; otherwise empty. `object` has no status then.
+    unreadable_status: Map<String, Value>,
 }
 
 /// The judgement on an object.
@@ -113,8 +117,9 @@ impl Judged {
 
 /// Makes the Secret of one object as the object says, and writes the judgement to its status.
 ///
-/// Reads the present state at each call, whatever caused the call, and writes only what differs. Returns the time until
-/// the next reconcile; `None` if only a change causes the next one.
+/// Reads nothing if the object is settled, or if the keys are still loading and the status is about the present
+/// generation. Otherwise reads the present state, whatever caused the call, and writes only what differs. Returns the
+/// time until the next reconcile; `None` if only a change causes the next one.
 pub(super) async fn reconcile(key: &ObjectKey, context: &Context) -> Option<Duration> {
     let keys = context.keys.borrow().clone();
     let known = context.objects.known(key)?;
@@ -147,9 +152,10 @@ async fn try_reconcile(
     // SealedSecret in between, this controller's write conflicts.
     let marked_secret =
         if known.has_marked_secret() { Some(fetch_secret(key, context, &mut fetcher).await) } else { None };
-    let Some(FetchedObject { object, mut record, has_readable_spec }) = fetch(key, context, &mut fetcher).await? else {
+    let Some(fetched) = fetch(key, context, &mut fetcher).await? else {
         return Ok(None);
     };
+    let FetchedObject { object, mut record, has_readable_spec, unreadable_status } = fetched;
     let judged = if has_readable_spec {
         materialise(key, &object, keys, marked_secret, context, &mut fetcher).await
     } else {
@@ -168,7 +174,7 @@ async fn try_reconcile(
     }
     log_new_facts(key, &object, &judged.judgement);
     let status = new_status(&object, &judged, keys, context);
-    match status_patch::write(&context.client, &object, &status).await {
+    match status_patch::write(&context.client, &object, unreadable_status, &status).await {
         Ok(version) => {
             known.count_correction(&mut record);
             record.set_written_status(version.as_deref(), &status);
@@ -200,11 +206,15 @@ fn report_failure(error: &ReconcileError, key: &ObjectKey, last_reason: Option<R
     Outcome::without_status(Reason::ApiUnavailable)
 }
 
-/// The parts of an object that can be read even if its spec cannot.
+/// The parts of an object. The API server accepts a spec and a status that this program cannot read: with fields of a
+/// newer version, or with a time that does not exist.
 #[derive(Deserialize)]
-struct MetadataAndStatus {
+struct ObjectParts<'a> {
     metadata: ObjectMeta,
-    status: Option<SealedSecretStatus>,
+    #[serde(borrow)]
+    spec: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
 }
 
 /// Fetches a SealedSecret; `None` if it is gone.
@@ -221,12 +231,16 @@ async fn fetch(
     let unreadable = |error| ReconcileError::Get(kube::Error::SerdeError(error));
     let parts: SealedSecretParts = serde_json::from_slice(&text).map_err(unreadable)?;
     let record = parts.into();
-    if let Ok(object) = serde_json::from_slice(&text) {
-        return Ok(Some(FetchedObject { object, record, has_readable_spec: true }));
-    }
-    let MetadataAndStatus { metadata, status } = serde_json::from_slice(&text).map_err(unreadable)?;
-    let object = SealedSecret { metadata, spec: SealedSecretSpec::default(), status };
-    Ok(Some(FetchedObject { object, record, has_readable_spec: false }))
+    let ObjectParts { metadata, spec, status } = serde_json::from_slice(&text).map_err(unreadable)?;
+    let spec: Option<SealedSecretSpec> = spec.and_then(|spec| serde_json::from_str(spec.get()).ok());
+    let (status, unreadable_status) = match status.map(|status| (serde_json::from_str(status.get()), status)) {
+        None => (None, Map::new()),
+        Some((Ok(readable), _)) => (Some(readable), Map::new()),
+        Some((Err(_), status)) => (None, serde_json::from_str(status.get()).map_err(unreadable)?),
+    };
+    let has_readable_spec = spec.is_some();
+    let object = SealedSecret { metadata, spec: spec.unwrap_or_default(), status };
+    Ok(Some(FetchedObject { object, record, has_readable_spec, unreadable_status }))
 }
 
 /// Makes the Secret as the object says; `None` if the object is being deleted.
@@ -249,8 +263,8 @@ async fn materialise(
                 return Some(created);
             }
             let fetched = fetch_secret(key, context, fetcher).await;
-            // Another controller has just created it, perhaps for a newer version of the SealedSecret. The watch reports the
-            // Secret, and then a reconcile reads it before the SealedSecret.
+            // Another controller has just created it, perhaps for a newer version of the SealedSecret. The watch
+            // reports the Secret, and then a reconcile reads it before the SealedSecret.
             if matches!(&fetched, Ok(Some(secret)) if secret.labels().contains_key(MARK_LABEL)) {
                 return Some(created);
             }

@@ -83,16 +83,16 @@ impl<R: Versioned> RecordCache<R> {
         self.records.iter_mut()
     }
 
-    /// Stores the record of an event unless a later one is here. `merge` moves what the old record remembers into the new
-    /// one.
+    /// Stores the record of an event unless a later one is here. `merge` moves what the old record remembers into the
+    /// new one.
     pub(super) fn apply(&mut self, key: ObjectKey, record: R, merge: impl FnOnce(&mut R, R)) {
         self.note_report(&key, record.version());
         self.store(key, record, merge);
     }
 
     /// Stores the record of an object that a reconcile has read or written, unless a later record is here or the object
-    /// was deleted. Events come in the order of their versions. So if an event of the scope is later than this record and
-    /// the object has no record, the object was deleted.
+    /// was deleted. Events come in the order of their versions. So if an event of the scope is later than this record
+    /// and the object has no record, the object was deleted.
     pub(super) fn apply_own(&mut self, key: ObjectKey, record: R, merge: impl FnOnce(&mut R, R)) {
         let mut reported = self.reported.iter().filter(|(scope, _)| scope.contains(&key));
         let is_reported = reported.any(|(_, latest)| record.version().is_before(*latest));

@@ -1,5 +1,5 @@
-//! What the controller keeps of SealedSecrets and of the Secrets that carry the mark: how they are listed, which of their
-//! fields are read, and the records that are made of these.
+//! What the controller keeps of SealedSecrets and of the Secrets that carry the mark: how they are listed, which of
+//! their fields are read, and the records that are made of these.
 
 use std::sync::Arc;
 
@@ -75,8 +75,18 @@ impl Versioned for SecretRecord {
     }
 }
 
+impl SecretRecord {
+    /// Keeps the number of searches that an older record of the same Secret has.
+    pub(super) fn keep_searches(&mut self, older: Self) {
+        if self.uid == older.uid {
+            self.searches = older.searches;
+        }
+    }
+}
+
 impl SealedSecretRecord {
-    /// Stores in the record the status that was written to the object, and the resourceVersion that the write returned.
+    /// Stores in the record the status that the controller wrote or found to be right. `version` is the resourceVersion
+    /// that the write returned; `None` if nothing was written.
     pub(super) fn set_written_status(&mut self, version: Option<&str>, status: &SealedSecretStatus) {
         if let Some(version) = version {
             self.version = ResourceVersion::parse(version);
@@ -190,7 +200,7 @@ impl From<SealedSecretParts> for SealedSecretRecord {
             repetitions: 0,
             own_status: OwnStatus::default(),
         };
-        // A status that does not decode counts as absent: then a reconcile judges the object and replaces the status.
+        // A status that does not decode counts as absent, so the object does not count as settled.
         let status = object.status.and_then(|text| serde_json::from_str::<SealedSecretStatus>(text.get()).ok());
         if let Some(status) = status {
             record.set_status(&status);

@@ -13,7 +13,7 @@ const CORRECTIONS_AT_ONCE: u32 = 5;
 const LONGEST: Duration = Duration::from_mins(5);
 
 /// Returns the time from a reconcile that ended with `reason` to the next reconcile. `repetitions` says how many
-/// reconciles ended with the same standing, one after another, directly before it.
+/// reconciles ended with the same standing, one after another, directly before the reconcile that ended.
 ///
 /// Returns `None` if only a change causes the next reconcile.
 pub(super) fn delay(reason: Reason, repetitions: u32) -> Option<Duration> {

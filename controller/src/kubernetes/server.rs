@@ -196,8 +196,8 @@ impl Port {
 }
 
 impl Readiness {
-    /// Returns why the controller is not ready: a right, its keys, the first list of all objects, or the API server is
-    /// missing.
+    /// Returns what the controller lacks; `None` if it is ready. It needs the rights to list and watch, its keys, the
+    /// first list of all objects, and an API server that is not silent.
     fn missing(&self) -> Option<String> {
         let (silence, refused) = (self.last_contact.age(), self.refusals.all());
         if !refused.is_empty() {

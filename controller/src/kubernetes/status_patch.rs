@@ -13,17 +13,19 @@ use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus};
 const METADATA_ONLY: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
-/// Writes the status of an object. Fails with HTTP 409 if the object has changed since it was judged, or was created
+/// Writes the status of an object. If the object has no status, because its status cannot be read, `unreadable` is that
+/// status, and no field of it stays. Fails with HTTP 409 if the object has changed since it was judged, or was created
 /// again. Returns the new resourceVersion; `None` if the object already has this status and nothing was written.
 pub(super) async fn write(
     client: &Client,
     object: &SealedSecret,
+    unreadable: Map<String, Value>,
     status: &SealedSecretStatus,
 ) -> kube::Result<Option<String>> {
     if object.status.as_ref() == Some(status) {
         return Ok(None);
     }
-    let present = object.status.as_ref().map(json_of).unwrap_or_default();
+    let present = object.status.as_ref().map_or(unreadable, json_of);
     let patch = json!({
         "metadata": {"resourceVersion": object.resource_version()},
         "status": difference(&present, &json_of(status)),

@@ -1,4 +1,5 @@
-//! Running the tasks until a signal stops the program or a task fails, and ending without an unfinished reconcile.
+//! Running the tasks until a signal stops the program or a task fails. After a signal, the reconciles that run get time
+//! to end.
 
 use std::time::Duration;
 

@@ -70,8 +70,8 @@ impl WatchFailures {
         }
     }
 
-    /// Counts a failure, and logs it if it differs from the last one or the last log line is a minute old. Returns the
-    /// time until the next attempt.
+    /// Counts a failure. Logs it if it differs from the failure that was logged last, or if that log line is a minute
+    /// old, but not if it is expected soon after the start ([`GRACE`]). Returns the time until the next attempt.
     pub(super) fn record(&mut self, error: &kube::Error) -> Duration {
         self.metrics.count_watch_failure(self.kind);
         if matches!(error, kube::Error::Api(status) if status.code == 403) {

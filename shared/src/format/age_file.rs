@@ -21,9 +21,9 @@ const MAC_CHARACTERS: usize = 43;
 /// Nonce, DEK and tag: one chunk of age's STREAM.
 const PAYLOAD_BYTES: usize = 16 + DEK_BYTES + 16;
 
-/// Returns the kind of key that opens the file. Refuses a file that is not encrypted to exactly one recipient.
+/// Checks the shape of an age file (FORMAT.md §6.4 and §6.5), and returns the kind of key that opens the file.
 pub(super) fn check_shape(file: &[u8]) -> Result<KeyKind, Check> {
-    // FORMAT.md §6.4 (c2sp.org/age, "ABNF definition of file header")
+    // c2sp.org/age, "ABNF definition of file header"
     let rest = file.strip_prefix(VERSION_LINE).ok_or(Check::AgeVersion)?;
     let (stanzas, payload) = parse_header(rest).ok_or(Check::AgeHeader)?;
     if payload.len() != PAYLOAD_BYTES {

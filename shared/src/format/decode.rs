@@ -25,7 +25,7 @@ pub struct Sealed {
     pub name: ObjectName,
     /// What the values are bound to.
     pub scope: Scope,
-    /// The type and metadata of the Secret, checked by FORMAT.md §6.8.
+    /// The type, `immutable` and the metadata of the Secret, checked by FORMAT.md §6.8.
     pub template: Template,
     envelopes: BTreeMap<EnvelopeId, Envelope>,
     values: BTreeMap<DataKey, SealedValue>,
@@ -169,7 +169,7 @@ fn decode_values(
     Ok(values)
 }
 
-/// The refusal of a moved object, with both places. Shows the content of `boundTo` only if it is a valid name.
+/// The refusal of a moved object, with both places. Shows the names in `boundTo` only if all of them are valid.
 fn moved(
     envelope: EnvelopeId,
     scope: Scope,

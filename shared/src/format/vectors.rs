@@ -1,5 +1,5 @@
-//! The derivations of `FORMAT.md` §5 against the vectors. `tests/workspace/vectors.rs` at the top of the repository
-//! tests whole objects.
+//! The keys of `FORMAT.md` §3 and the derivations of §5 against the vectors. `tests/workspace/vectors.rs` at the top of
+//! the repository tests whole objects.
 
 use serde_json::Value;
 

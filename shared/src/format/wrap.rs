@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn passphrase_files_and_other_texts_are_refused() {
+    fn texts_that_are_not_wraps_are_refused() {
         let mut random = randomness::system();
         let identity = Identity::generate(KeyKind::Hybrid, &mut random);
         let good = Wrap::seal(identity.recipient(), &Dek::generate(&mut random), &mut random).to_text();

@@ -13,8 +13,8 @@ const BINARY_LINE: &[u8] = b"age-encryption.org/v1";
 const ARMOUR_LINE: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Whether a file is encrypted with age. Looks only at the first bytes; ASCII armour can have white space before it, as in
-/// age.
+/// Whether a file is encrypted with age. Looks only at the first bytes; ASCII armour can have white space before it, as
+/// in age.
 pub(super) fn is_encrypted(file: &[u8]) -> bool {
     armour_in(file).is_some() || file.starts_with(BINARY_MARK)
 }

@@ -32,7 +32,7 @@ impl ClassicKey {
         self.key.public()
     }
 
-    /// Opens the body of a stanza that passed the checks of its shape; `None` if it is not for this key.
+    /// Opens the body of a stanza; `None` if the stanza is malformed or not for this key.
     pub(crate) fn unwrap(&self, stanza: &Stanza) -> Option<FileKey> {
         let share: [u8; 32] = BASE64_STANDARD_NO_PAD.decode(stanza.args.first()?).ok()?.try_into().ok()?;
         let secret = self.key.agree(&share)?;

@@ -22,7 +22,7 @@ const MAX_HEADER_LINES: usize = 256;
 
 /// A file that is encrypted to one or several recipients: an age v1 file, which stock age opens too.
 ///
-/// Nothing in it says who wrote it: anyone who knows a recipient can encrypt to it.
+/// The file does not prove who wrote it: everybody who knows a recipient can encrypt to that recipient.
 #[derive(PartialEq, Eq)]
 pub struct EncryptedFile {
     age_file: Vec<u8>,
@@ -50,7 +50,7 @@ pub enum EncryptedFileError {
     /// It begins like ASCII armour, but the armour is damaged.
     #[error("its ASCII armour is damaged or cut off")]
     Armour,
-    /// Its header is not a valid age v1 header.
+    /// Its header is not a valid age v1 header, or is too long.
     #[error("not a whole age v1 file")]
     Header,
     /// It is encrypted with a passphrase.

@@ -77,7 +77,7 @@ impl ExpandedKey {
         &self.0.public
     }
 
-    /// Opens the body of a stanza that passed the checks of its shape; `None` if it is not for this key.
+    /// Opens the body of a stanza; `None` if the stanza is malformed or not for this key.
     pub(crate) fn unwrap(&self, stanza: &Stanza) -> Option<FileKey> {
         let encapsulation = BASE64_STANDARD_NO_PAD.decode(stanza.args.first()?).ok()?;
         let opened = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, AwsLcXWing>(

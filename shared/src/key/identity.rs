@@ -11,7 +11,7 @@ use crate::stack;
 
 const HYBRID_PREFIX: &str = "age-secret-key-pq-";
 const CLASSIC_PREFIX: &str = "age-secret-key-";
-/// The characters after the first `1` from which on [`contains_identity`] takes a text for an identity.
+/// The number of characters after the first `1` that [`contains_identity`] needs to take a text for an identity.
 const FEWEST_CHARACTERS: usize = 6;
 
 /// A private key: `AGE-SECRET-KEY-PQ-1…` or `AGE-SECRET-KEY-1…`.
@@ -97,8 +97,8 @@ impl Identity {
     }
 }
 
-/// Whether a text contains an identity, in lower or upper case: `AGE-SECRET-KEY-PQ-1` or `AGE-SECRET-KEY-1`, and at least
-/// six characters of Bech32's alphabet.
+/// Whether a text contains an identity, in lower or upper case: `AGE-SECRET-KEY-PQ-1` or `AGE-SECRET-KEY-1`, and at
+/// least six characters of Bech32's alphabet.
 ///
 /// An identity that is damaged or cut off counts too. Without the six characters, the text can be documentation or the
 /// name of a file, such as `age-secret-key-1.yaml`.

@@ -44,8 +44,8 @@ pub enum IdentityFileError {
 }
 
 impl IdentityFileError {
-    /// The error for a line that is not an identity: [`Kind`](Self::Kind) if the line begins as an identity of a kind that
-    /// this version does not know.
+    /// The error for a line that is not an identity: [`Kind`](Self::Kind) if the line begins as an identity of a kind
+    /// that this version does not know.
     fn of_line(text: &str, line: usize) -> Self {
         let is_kind = |kind: &str| kind.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
         let is_new_kind = |kind: &str| is_kind(kind) && !["", "PQ-"].contains(&kind);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_files_name_the_line_only() {
+    fn the_error_for_a_bad_file_has_at_most_the_line_number() {
         let bad_line = format!("{IDENTITY}\nhunter2\n");
         let other_space = format!("{IDENTITY}\u{a0}\n");
         for (file, error) in [

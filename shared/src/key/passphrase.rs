@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_final_line_break_is_not_part_of_it() {
+    fn one_final_line_break_is_not_part_of_the_passphrase() {
         for (text, passphrase) in [
             ("hunter2", "hunter2"),
             ("hunter2\n", "hunter2"),
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn it_prints_nothing() {
+    fn debug_does_not_show_the_passphrase() {
         let passphrase = Passphrase::parse(Zeroizing::new("hunter2".to_owned())).expect("not empty");
         assert_eq!(format!("{passphrase:?}"), "Passphrase(..)");
     }

@@ -30,7 +30,7 @@ pub enum ProtectedIdentityFileError {
     /// It begins like ASCII armour, but the armour is damaged.
     #[error("its ASCII armour is damaged")]
     Armour,
-    /// Its header is not a valid age v1 header.
+    /// Its header is not a valid age v1 header, or is too long.
     #[error("it is encrypted, but not a whole age v1 file")]
     Header,
     /// It is encrypted to recipients.

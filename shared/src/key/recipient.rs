@@ -47,7 +47,7 @@ pub enum RecipientError {
     /// The text decodes, but was not written the one canonical way.
     #[error("not the canonical form of a recipient: it must be all lower case")]
     NotCanonical,
-    /// The X25519 point is of low order: everybody could open what is wrapped for it.
+    /// The X25519 point is of low order: everybody knows the shared secret that it gives.
     #[error("a recipient with a low-order X25519 point is refused")]
     LowOrder,
     /// The encoding of the X25519 point is not the canonical one: one key would have two recipients.

@@ -1,5 +1,5 @@
-//! The X25519 points that are refused: points of low order, with which everybody gets the same shared secret, and
-//! points in an encoding that is not canonical.
+//! The X25519 points that are refused: points of low order, with which everybody gets the same shared secret, and, in
+//! recipients alone, points in an encoding that is not canonical.
 
 /// 2^255 - 19, the prime of the curve's field.
 const PRIME: [u8; 32] = near_prime(0xed);

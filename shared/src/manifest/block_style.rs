@@ -318,7 +318,7 @@ url: \"postgres://db\"
     }
 
     #[test]
-    fn escapes_are_those_of_both_versions() {
+    fn escapes_are_valid_in_yaml_1_1_and_1_2() {
         let text = "\"\\\n\r\t\0\u{7f}\u{85}\u{a0}\u{2028}\u{feff}é😀";
         let expected = "\"\\\"\\\\\\n\\r\\t\\u0000\\u007F\\u0085\\u00A0\\u2028\\uFEFFé😀\"\n";
         assert_eq!(written(&json!(text)), expected);

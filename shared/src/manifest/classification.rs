@@ -9,7 +9,7 @@ use super::plain_data::refuse_what_is_not_plain_data;
 use super::tree::Tree;
 use crate::api_group::{API_VERSION, PREFIX};
 
-/// The kinds of this group, in any version.
+/// The kinds of the group `waxseal.dev`, in any version.
 const KINDS_OF_GROUP: [&str; 4] = ["SealedSecret", "SealedSecretList", "SealingKey", "SealingKeyList"];
 const KINDS_OF_SECRETS: [&str; 2] = ["Secret", "SecretList"];
 /// The fields that decide the kind of an object, and the items of a list.

@@ -73,8 +73,9 @@ impl<'a> Document<'a> {
 
     /// The text of this document with another manifest in place of its own.
     ///
-    /// Keeps the byte order mark, the markers and the comments above the manifest. Ends the lines of the new manifest
-    /// with CR LF if the first line of the document ends with CR LF, otherwise with LF.
+    /// Keeps the byte order mark. In YAML, also keeps the markers and the comments above the manifest, and ends the
+    /// lines of the new manifest with CR LF if the first line of the document ends with CR LF, otherwise with LF. In
+    /// JSON, also keeps the white space around the manifest, and the line breaks within the new manifest.
     pub fn replaced_by(&self, manifest: &str) -> String {
         match self.format {
             Format::Yaml => self.yaml_replaced_by(manifest),

@@ -209,7 +209,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_short_plain_names_are_shown() {
+    fn only_data_keys_and_short_plain_names_are_shown() {
         for name in ["stringdata", "a/b", "tls.crt", &"x".repeat(253)] {
             assert_eq!(shown(name), name);
         }

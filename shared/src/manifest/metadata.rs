@@ -13,7 +13,7 @@ use crate::names::{Namespace, ObjectName};
 /// Annotations that hold a copy of the whole object, values included; they are never kept.
 ///
 /// `kubectl apply`, kapp (with a second annotation for the digest of the copy) and Rancher write them.
-pub const ANNOTATIONS_WITH_COPIES: [&str; 4] = [
+const ANNOTATIONS_WITH_COPIES: [&str; 4] = [
     "kapp.k14s.io/original",
     "kapp.k14s.io/original-diff-md5",
     "kubectl.kubernetes.io/last-applied-configuration",

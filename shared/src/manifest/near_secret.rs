@@ -18,7 +18,8 @@ const TEXT_BEFORE_FIELDS: &str = "remove everything before the first field, such
 type Signs = u16;
 /// An `apiVersion` whose group contains a dot, such as that of a custom resource, and that does not contain `waxseal`.
 const DOTTED_GROUP: Signs = 1;
-/// Every other `apiVersion`: its group has no dot, it is misspelled, or it contains `waxseal`.
+/// Every other `apiVersion` that is a string and not empty: its group has no dot, it is misspelled, or it contains
+/// `waxseal`.
 const OTHER_VERSION: Signs = 1 << 1;
 const OTHER_KIND: Signs = 1 << 2;
 const SEALED_SECRET: Signs = 1 << 3;
@@ -35,11 +36,11 @@ const KINDS: Signs = OTHER_KIND | KINDS_OF_SECRETS;
 const KINDS_OF_SECRETS: Signs = SEALED_SECRET | SECRET_LIST | SECRET;
 const VALUES: Signs = DATA | STRING_DATA;
 
-/// The signs of each mapping of one document. A mapping without signs is left out.
+/// The signs of each mapping and each sequence of one document. A node without signs is left out.
 pub(super) struct NearSecrets(HashMap<*const Node, Signs>);
 
 impl NearSecrets {
-    /// Looks at every mapping of a document once, after the mappings that it merges.
+    /// Looks at every mapping and sequence of a document once, after its children and the mappings that it merges.
     pub(super) fn of(root: &Node) -> Self {
         let anchors = root.nodes().filter_map(|node| Some((node.anchor?, node))).collect();
         let mut near = Self(HashMap::new());
@@ -123,8 +124,8 @@ impl NearSecrets {
     }
 }
 
-/// Whether a document that is one scalar could be the manifest of a Secret. kubectl reads JSON behind any white space of
-/// Unicode, for example, and it splits documents in other places.
+/// Whether a document that is one scalar could be the manifest of a Secret. kubectl reads JSON behind any white space
+/// of Unicode, for example, and it splits documents in other places.
 fn could_be_a_manifest(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
     text.contains("kind") && text.contains("secret")
@@ -148,7 +149,8 @@ fn is_near_secret(signs: Signs) -> bool {
     is_secret_with_values(signs) || !has(DOTTED_GROUP) && is_manifest
 }
 
-/// Whether the kind of a mapping is `Secret`, or nearly so, and the mapping has values.
+/// Whether a mapping has values and a kind like `Secret`, `SecretList` or `SealedSecret`, or has items and a kind like
+/// `SecretList`.
 fn is_secret_with_values(signs: Signs) -> bool {
     let has = |sign| signs & sign != 0;
     has(KINDS_OF_SECRETS) && has(VALUES) || has(SECRET_LIST) && has(ITEMS)

@@ -150,7 +150,7 @@ status: {anything: [1]}
             ("spec:\n  envelopes:\n    e1: {wraps: {}}", "spec.envelopes.e1: field \"commitment\" is missing", 6),
             (
                 "spec:\n  encryptedData:\n    0123456701: x",
-                "spec.encryptedData.0123456701: YAML versions disagree on what this unquoted key is",
+                "spec.encryptedData.0123456701: this unquoted key is not a string to every reader of YAML",
                 6,
             ),
             ("spec:\n  encryptedData: {A: 1e3}", "spec.encryptedData.A: must be a string, not a number", 5),

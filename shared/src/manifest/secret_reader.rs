@@ -373,7 +373,10 @@ stringData:
                 "{name: a, labels: {app: no}}",
                 "metadata.labels.app: YAML versions disagree on what this unquoted value is",
             ),
-            ("{name: a, labels: {on: x}}", "metadata.labels.on: YAML versions disagree on what this unquoted key is"),
+            (
+                "{name: a, labels: {on: x}}",
+                "metadata.labels.on: this unquoted key is not a string to every reader of YAML",
+            ),
         ] {
             let error =
                 read_text(&format!("apiVersion: v1\nkind: Secret\nmetadata: {metadata}\n")).expect_err(metadata);

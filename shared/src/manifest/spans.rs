@@ -39,8 +39,10 @@ impl SealedSecretObject<'_> {
     /// Returns the whole object, with its status, as a value. Refuses YAML beyond plain data, as
     /// [`SealedSecretObject::read`] does.
     pub fn to_value(&self) -> Result<Value, ManifestError> {
-        // A tree of plain data has strings as keys, and its numbers are numbers of JSON.
-        let to_value = |node| serde_json::to_value(node).map_err(|_| ManifestError::new("not plain data").at(node));
+        // A tree of plain data has strings as keys, and its numbers are numbers of JSON. So this can fail only for a
+        // number that is too large for a `Value`, such as `1e999`.
+        let too_large = "a number in this object is too large";
+        let to_value = |node| serde_json::to_value(node).map_err(|_| ManifestError::new(too_large).at(node));
         self.0.read_with(to_value)
     }
 

@@ -87,8 +87,8 @@ fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
     Ok(Some(cutter.documents))
 }
 
-/// Returns the length of the first JSON value of a text; `None` if the text has no value. The length of a value above the
-/// limit is not exact, but is above the limit too.
+/// Returns the length of the first JSON value of a text; `None` if the text has no value. The length of a value above
+/// the limit is not exact, but is above the limit too.
 fn json_value(text: &str) -> Option<serde_json::Result<usize>> {
     // The parser's memory grows with the open brackets in its input, so its input ends just above the limit.
     let start = &text[..text.ceil_char_boundary(MAX_DOCUMENT_BYTES + 1)];

@@ -1,7 +1,7 @@
 //! Reads trees into types that derive `Deserialize`. Refuses a value that other readers of YAML interpret differently.
 //!
 //! Strings are borrowed from the tree where the type allows it. The allocator wipes the tree when the tree is freed. An
-//! error names its node; the callers of this module compute its position and path.
+//! error of the deserializer names only its node; `Object::read_with` computes the position and the path.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -99,6 +99,8 @@ impl de::Error for ManifestError {
         };
         let error = Self::new(format!("must be {wanted}, not {found}"));
         match (wanted, found) {
+            // A fraction where a whole number belongs, or a number that is too large.
+            ("a number", "a number") => Self::new("not a number that this field takes"),
             ("a string", "null") => error.with_hint(QUOTE_OR_EMPTY),
             ("a string", _) => error.with_hint(QUOTE_IT),
             _ => error,
@@ -230,7 +232,7 @@ impl<'a> MapAccess<'a> for Entries<'a> {
         };
         self.value = Some(value);
         let Some(name) = key.string() else {
-            let error = ManifestError::new("YAML versions disagree on what this unquoted key is");
+            let error = ManifestError::new("this unquoted key is not a string to every reader of YAML");
             return Err(error.at(key).with_hint(QUOTE_IT));
         };
         let read = seed.deserialize(BorrowedStrDeserializer::new(name));
@@ -300,6 +302,13 @@ mod tests {
         for (text, expected, place) in [
             ("version: hunter2", "version: must be a number, not a string", (1, 10)),
             ("version: 300", "version: not a value that this field takes", (1, 10)),
+            ("version: 1.5", "version: not a number that this field takes", (1, 10)),
+            ("version: 1\nratio: 1e999", "ratio: not a number that this field takes", (2, 8)),
+            (
+                "version: 1\nclusters: {5: {keys: x}}",
+                "clusters.5: this unquoted key is not a string to every reader of YAML",
+                (2, 12),
+            ),
             ("version: 1\nmode: hunter2", "mode: must be one of Fast, Slow", (2, 7)),
             ("version: 1\nmode: no", "mode: YAML versions disagree on what this unquoted value is", (2, 7)),
             ("version: 1\npaths: [a, 1]", "paths[1]: must be a string, not a number", (2, 12)),

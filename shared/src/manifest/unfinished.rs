@@ -3,9 +3,9 @@
 pub(super) const RESOLVE_IT: &str = "resolve the conflict first";
 pub(super) const RENDER_IT: &str = "this looks like a template: render it first";
 
-/// Whether a value looks like one that a template engine was meant to replace: one line with
-/// `{{ … }}` in it (Helm, Jinja), or all of it `${…}` (Flux), `$(…)` or `<path:…>` (the Vault plugin
-/// of Argo CD). Longer texts are files, which may hold templates of their own.
+/// Whether a value looks like one that a template engine was meant to replace: one line with `{{ … }}` or `{% … %}` in
+/// it (Helm, Jinja), or all of it `${…}` (Flux), `$(…)` or `<path:…>` (the Vault plugin of Argo CD). Texts of several
+/// lines are files, which may hold templates of their own.
 pub(super) fn looks_unrendered(value: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(value) else {
         return false;

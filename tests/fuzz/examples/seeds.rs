@@ -1,4 +1,5 @@
-//! Makes the seeds anew: seals the objects of `seeds/object`, and derives the other seeds from them.
+//! Makes the seeds anew, except those of `manifest`: seals the objects of `seeds/object`, and derives the other seeds
+//! from them.
 
 use std::collections::BTreeMap;
 use std::fs;

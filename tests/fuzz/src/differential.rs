@@ -10,7 +10,7 @@ pub(super) const INPUT_BYTES: usize = 7;
 pub(super) const PARTS: u8 = 6;
 pub(super) const EDITS: u8 = 3;
 
-/// Edits one byte of a sealed object. The object opens to the same values or not at all.
+/// Edits one byte of a sealed object. If the object still opens, each value is the value that was sealed for its place.
 pub fn differential(data: &[u8]) {
     let Ok([object, part, which, high, low, edit, byte]) = <[u8; INPUT_BYTES]>::try_from(data) else {
         return;
@@ -78,7 +78,7 @@ fn edit_token(object: &SealedSecret, which: usize, edit: Edit) {
     assert_eq!(opened(&edited).is_some(), is_same && opened(object).is_some(), "a changed token opens");
 }
 
-/// Edits a wrap. If the object still opens, exactly a changed wrap is reported as broken.
+/// Edits a wrap. If the object still opens, the wrap is reported as broken if it has changed, and only then.
 fn edit_wrap(object: &SealedSecret, which: usize, edit: impl FnOnce(&mut Vec<u8>, &mut Vec<u8>)) {
     let mut edited = object.clone();
     let wraps = edited.spec.envelopes.iter_mut().flat_map(|(id, envelope)| {

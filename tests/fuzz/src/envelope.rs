@@ -6,8 +6,8 @@ use waxseal_shared::sealed_secret::{BoundTo, EnvelopeSpec, SealedSecret};
 
 use super::{genuine, ring, spelling, wrap};
 
-/// Reads `spec.envelopes` from JSON, in the object with the same `boundTo`. An envelope that decodes is canonical, and
-/// a DEK that opens matches its commitment.
+/// Reads `spec.envelopes` from JSON, and puts it into the genuine object with the same `boundTo`. An envelope that
+/// decodes is canonical, and the DEK of an envelope that opens matches its commitment.
 pub fn envelope(data: &[u8]) {
     let Ok(envelopes) = serde_json::from_slice::<BTreeMap<String, EnvelopeSpec>>(data) else {
         return;

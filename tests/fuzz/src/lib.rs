@@ -19,7 +19,7 @@
 //! debug assertions panic also without a sanitizer.
 //!
 //! `cargo run --manifest-path tests/fuzz/Cargo.toml --example seeds` makes the seeds anew: it seals a few objects, and
-//! derives the seeds of the other targets from them.
+//! derives the seeds from them. The seeds of `manifest` are written by hand.
 
 mod differential;
 mod envelope;

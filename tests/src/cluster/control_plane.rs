@@ -95,7 +95,7 @@ struct Part {
 }
 
 impl ControlPlane {
-    /// Writes all files, but starts no process. The API server gets these flags in addition to its own.
+    /// Writes all files, but starts no part of the cluster. The API server gets these flags in addition to its own.
     pub(super) fn prepare(target: &Path, api_server_flags: &'static [&'static str]) -> Result<Self, Error> {
         let authority = Authority::new()?;
         let admin = Credential::from(authority.client("admin", "system:masters")?);
@@ -240,7 +240,8 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Waits for the part that was started last. Fails at once if a part ends.
+    /// Waits until `is_true` returns `Some`. Fails at once if a part ends. After the deadline, the error names the part
+    /// that was started last.
     async fn wait(&mut self, what: &str, mut is_true: impl AsyncFnMut() -> Option<()>) -> Result<(), Error> {
         let outcome = waiting::until(what, DEADLINE, async || match self.ended() {
             Some(error) => Some(Err(error)),

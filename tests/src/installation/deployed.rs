@@ -9,8 +9,8 @@ use crate::cluster::{Cluster, Credential};
 use crate::image::Image;
 
 impl Controller {
-    /// Starts the image with the ServiceAccount, the arguments, the environment and the ConfigMaps of the Deployment in a
-    /// namespace.
+    /// Starts the image with the ServiceAccount, the arguments, the environment and the ConfigMaps of the Deployment in
+    /// a namespace.
     pub async fn start_deployed(cluster: &Cluster, image: &Image, namespace: &str) -> Result<Self, Error> {
         let pod = deployed_pod(cluster, namespace).await?;
         let account = pod.service_account_name.as_deref().unwrap_or("default");

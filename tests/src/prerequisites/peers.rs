@@ -16,7 +16,7 @@ pub(super) struct Peers {
     pub(super) python: Option<Version>,
     /// Whether Python can make an environment with pip. On Debian this is a package of its own.
     pub(super) venv: bool,
-    /// Whether the environment of this Python is in the cache.
+    /// Whether both environments of this Python are in the cache, so that venv is not needed.
     pub(super) python_is_installed: bool,
 }
 
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_names_them() {
+    fn the_readme_names_the_programs_and_their_versions() {
         let readme = include_str!("../../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
         let version = typage::NODE_VERSION.trim_end_matches(".0");
         let [oldest, newest] = python::VERSIONS;

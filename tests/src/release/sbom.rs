@@ -98,7 +98,8 @@ struct Package {
 }
 
 impl Package {
-    /// Reads a line such as `2|clap_derive v4.6.7 (proc-macro)|MIT OR Apache-2.0| (*)` or `0|waxseal v0.1.0 (/a/cli)|…|`.
+    /// Reads a line such as `2|clap_derive v4.6.7 (proc-macro)|MIT OR Apache-2.0| (*)` or `0|waxseal v0.1.0
+    /// (/a/cli)|…|`.
     fn parse(line: &str) -> Option<(usize, Self)> {
         let mut fields = line.split('|');
         let depth = fields.next()?.parse().ok()?;

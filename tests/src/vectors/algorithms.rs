@@ -1,5 +1,5 @@
-//! The algorithms of the specification, from AWS-LC, except those of the hybrid kind. Of the algorithms here, Waxseal
-//! takes only X25519 from AWS-LC.
+//! The algorithms of the specification, from AWS-LC, except SHA-256 and those of the hybrid kind. Of the algorithms
+//! here, Waxseal takes only X25519 from AWS-LC.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{self, PrivateKey, UnparsedPublicKey, X25519};

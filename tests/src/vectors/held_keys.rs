@@ -159,7 +159,7 @@ fn after_the_primary() -> Vec<ObjectVector> {
     ]
 }
 
-/// Wraps beyond the four that are tried.
+/// Keys that do not count among the four whose wraps are tried: Revoked keys, and keys without a wrap.
 fn counts() -> Vec<ObjectVector> {
     let keys = keys();
     let all = keys.each_ref();

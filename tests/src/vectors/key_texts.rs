@@ -168,7 +168,8 @@ pub(super) fn identities() -> Vec<Value> {
         let key = key_of(kind);
         let text = key.identity.expose().to_string();
         let bytes = key.secret.to_vec();
-        // Identities of both kinds have the same length, so the other part is that of a recipient.
+        // Identities of both kinds have 32 bytes: with the human-readable part of the other kind, the text would be a
+        // valid identity. So `other` is the human-readable part of a recipient.
         let writing = Writing { prefix, human_readable, other: RECIPIENTS[index].2, bytes, text };
         cases.extend(bech32_cases(&writing));
         let recipient = key.identity.recipient().as_str().to_owned();

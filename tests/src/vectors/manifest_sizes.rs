@@ -41,7 +41,7 @@ pub(super) fn read() -> Vec<Value> {
     vectors
 }
 
-/// Returns the JSON text of a status with this depth of nested collections, including the object itself.
+/// Returns a SealedSecret as JSON, with nested lists in its status. `depth` counts the lists and the object itself.
 fn nested_json(depth: usize) -> String {
     let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
     JSON.replace("\"spec\"", &format!("\"status\": {open}{close}, \"spec\""))
@@ -62,7 +62,8 @@ enum Size {
     Beyond,
 }
 
-/// Returns a vector for each limit: a text with a repeated end, of the largest size or just beyond it.
+/// Returns a vector for each limit: a text with a repeated end, of the largest size or just beyond it. For the bytes of
+/// an object, the text is a few hundred bytes below or beyond the limit.
 ///
 /// Without the items of its status, the object has 15 nodes.
 fn repeated(size: Size) -> Vec<Value> {

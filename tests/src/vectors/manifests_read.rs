@@ -84,7 +84,7 @@ fn styles() -> Vec<Value> {
     .into()
 }
 
-/// Streams of several documents, most of them with faults in what is not a SealedSecret.
+/// Streams, many of them with several documents, or with faults in documents and items that are not SealedSecrets.
 fn streams() -> Vec<Value> {
     let of = |values: &[&str]| -> Value { values.iter().map(|value| json!({"encryptedData": {"A": value}})).collect() };
     const OTHER: &str = "{\"apiVersion\": \"v1\", \"kind\": \"ConfigMap\", \"a\": 1, \"a\": 2}";

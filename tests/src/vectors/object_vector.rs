@@ -78,7 +78,7 @@ struct Refused {
 }
 
 impl ObjectVector {
-    /// Returns the vector of a draft that opens, with the keys whose wraps are opened.
+    /// Returns the vector of a draft that opens. `with` has the keys whose wraps are opened.
     pub(super) fn opens(comment: &'static str, draft: &Draft, held: Vec<HeldIdentity>, with: &[&TestKey]) -> Self {
         let mut opened_with: Vec<_> = with.iter().map(|key| key.id().to_owned()).collect();
         opened_with.sort_unstable();
@@ -94,7 +94,7 @@ impl ObjectVector {
         }
     }
 
-    /// Returns the vector of an object that fails a check, and the names of the place.
+    /// Returns the vector of an object that fails a check. `at` names the place of the fault.
     pub(super) fn refused(
         name: &str,
         comment: &'static str,

@@ -161,7 +161,7 @@ fn template(key: &TestKey) -> ObjectVector {
         .with_object(|object| object["metadata"]["labels"] = json!({"of": "the SealedSecret alone"}))
 }
 
-/// Names that contain a prefix that §6.8 refuses, but do not begin with it.
+/// Names that resemble the prefixes that §6.8 refuses, but do not begin with them.
 fn harmless_template(key: &TestKey) -> ObjectVector {
     let mut draft = Draft::new("template-lookalikes");
     let keys = [
@@ -183,7 +183,7 @@ fn harmless_template(key: &TestKey) -> ObjectVector {
     ObjectVector::opens("names that only look like refused ones", &draft, vec![key.held()], &[key]).with_secret(secret)
 }
 
-/// An object with `null` for every field that can be absent, and an empty type.
+/// An object with `null` for fields that can be absent, and an empty type.
 fn nulls(key: &TestKey) -> ObjectVector {
     let mut draft = Draft::new("nulls");
     draft.scope = "Namespace";

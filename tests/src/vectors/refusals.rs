@@ -1,4 +1,5 @@
-//! Objects that fail a check. Each has one fault, except those about the order of checks.
+//! Objects that fail a check. Each has one fault. Only in a map with too many entries, the entries are wrong too: a
+//! reader counts them first.
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use hpke::rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
 
-/// The source of all bytes of one vector: its name.
+/// A name from which bytes follow: that of a vector, of a key, or of a part of a vector.
 #[derive(Clone)]
 pub(super) struct Seed(String);
 

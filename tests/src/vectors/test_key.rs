@@ -1,4 +1,4 @@
-//! Keys that are used only by the vectors.
+//! Keys that follow from their names, for the vectors and for [`KnownObject`](super::KnownObject).
 
 use hpke::kem::XWing;
 use hpke::{Deserializable, Kem, Serializable};
@@ -8,7 +8,7 @@ use waxseal_shared::key::{Identity, KeyKind};
 use super::algorithms;
 use super::seed::Seed;
 
-/// A key whose identity is public in the vectors.
+/// A key whose identity follows from its name, and so is not secret.
 pub(super) struct TestKey {
     pub(super) kind: KeyKind,
     pub(super) identity: Identity,

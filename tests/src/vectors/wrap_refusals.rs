@@ -1,4 +1,4 @@
-//! Wraps of the wrong shape, in objects that are otherwise right.
+//! Wraps of the wrong shape, and wraps that do not open, in objects that are otherwise right.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};

@@ -55,8 +55,8 @@ impl Findings {
         self.lines.push(Line { verdict, text: text.into(), remedy });
     }
 
-    /// The error at the end of the command: how many problems, and how many checks could not be made; `None` if there is
-    /// neither.
+    /// The error at the end of the command: how many problems, and how many checks could not be made; `None` if there
+    /// is neither.
     pub(super) fn failure(&self) -> Option<String> {
         let count = |verdict| self.lines.iter().filter(|line| line.verdict == verdict).count();
         let (problems, unmade) = (count(Verdict::Problem), count(Verdict::NotChecked));

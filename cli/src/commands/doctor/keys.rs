@@ -44,7 +44,8 @@ pub(super) fn check(
     check_recovery(&keys, findings);
 }
 
-/// Reads a SealingKey, and keeps it if the controller confirms that it is its own.
+/// Reads a SealingKey. Returns its key if the controller confirms that the SealingKey is its own; otherwise adds a
+/// problem.
 fn known(object: &SealingKey, findings: &mut Findings) -> Option<Known> {
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let key = match PublishedKey::decode(object) {

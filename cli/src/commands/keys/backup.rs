@@ -34,8 +34,8 @@ Examples:
 /// is on the disk, the time of the backup is recorded: on each identity Secret, or with `--keys-dir` in
 /// `last-backup.yaml` of that folder.
 ///
-/// Recovery keys come from keys files that were reviewed and committed, and never from the cluster: a user who creates a
-/// SealingKey there must not be able to read the backup.
+/// Recovery keys come from keys files that were reviewed and committed, and never from the cluster: a user who creates
+/// a SealingKey there must not be able to read the backup.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BackupArguments {

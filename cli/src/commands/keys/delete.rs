@@ -30,9 +30,10 @@ Examples:
 /// A sealed value in a file needs the key if the value has a wrap for the key and none for another key of the cluster.
 /// Recovery keys, revoked keys, and keys that the controller has not confirmed do not count as other keys.
 ///
-/// The command searches the files in the working trees, and in the commits that the branches of their Git repositories
-/// point to. It does not search tags, the index of Git, nested repositories and files that are not SealedSecrets. It
-/// does not open the wraps in files: only a cluster or `waxseal drill` shows whether a wrap opens.
+/// The command searches the manifests (`.yaml`, `.yml`, `.json`) in the working trees, except in hidden folders, and
+/// all files in the commits that the branches of their Git repositories point to. It does not search tags, the index of
+/// Git, or the commits of nested repositories. It does not open the wraps in files: only a cluster or `waxseal drill`
+/// shows whether a wrap opens.
 ///
 /// Also refuses a key that is still Active, and a key that was not backed up since its state last changed. Asks before
 /// it deletes. In a cluster, does not read the identity. Values in the history of Git that only this key opens can then
@@ -85,8 +86,8 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     Ok(())
 }
 
-/// Returns the other keys of the cluster that can go on opening values. Warns of each key that looks so, but has no
-/// identity in a state in which it opens values.
+/// Returns the other keys of the cluster that can go on opening values. Warns of each other key that is published as
+/// Active or Retired, but whose identity is not known to have one of these states.
 fn staying_keys(owner: &KeyOwner, keys: &[OwnedKey], gone: &KeyId, streams: &mut Streams) -> BTreeSet<KeyId> {
     let published = keys_that_stay(keys.iter().map(|found| &found.key), gone);
     let opens = |found: &&OwnedKey| owner.carried_out(found).is_some_and(|state| state != KeyState::Revoked);
@@ -123,8 +124,8 @@ fn wait_for_removal(arguments: &OwnerArguments, owner: &KeyOwner, deleted: &Owne
     }
 }
 
-/// Refuses a key that is Active, and a key whose state the controller has not confirmed. Also refuses the key if all
-/// other keys of the cluster are revoked.
+/// Refuses a key that is Active, and a key whose state the controller has not carried out. Also refuses the key if no
+/// other key of the cluster stays.
 fn check_may_go(owner: &KeyOwner, found: &OwnedKey, staying: &BTreeSet<KeyId>) -> Result<(), CliError> {
     let key = &found.key;
     let id = key.recipient.key_id();
@@ -162,7 +163,9 @@ fn check_backup(owner: &KeyOwner, found: &OwnedKey) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Lists what needs the key on stdout. Refuses unless the user expects exactly this number.
+/// Prints a line for each SealedSecret and each value that needs the key. Refuses paths without a sealed value, and
+/// files that cannot be searched. Also refuses if the number of the lines is not that of `--even-if-it-strands`, by
+/// default 0.
 fn check_needs(
     arguments: &DeleteArguments,
     owner: &KeyOwner,

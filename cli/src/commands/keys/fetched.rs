@@ -17,8 +17,8 @@ pub(super) struct Fetched {
     pub(super) changes: Vec<KeyChange>,
     /// The keys that are Revoked in the file, and that the cluster publishes in another state. They stay Revoked.
     pub(super) still_revoked: Vec<KeyId>,
-    /// The Active recovery keys of the file that the cluster does not publish. They stay Active, and everything is sealed
-    /// to them.
+    /// The Active recovery keys of the file that the cluster does not publish. They stay Active, and everything is
+    /// sealed to them.
     pub(super) only_in_file: Vec<KeyId>,
     /// The keys that count as Active although Retired is requested for them: the controller has not carried the request
     /// out, and no other cluster key is Active.
@@ -63,8 +63,8 @@ pub(super) struct Contradiction(pub(super) KeyId);
 impl Fetched {
     /// Merges the keys of the cluster, which may contain duplicates, into the keys of the file.
     ///
-    /// The requested states count. But a controller retires its only Active key only when it has made another one. So if
-    /// no cluster key would be Active, the keys that the controller still confirms as Active count as Active, unless
+    /// The requested states count. But a controller retires its only Active key only when it has made another one. So
+    /// if no cluster key would be Active, the keys that the controller still confirms as Active count as Active, unless
     /// Revoked is requested for them.
     pub(super) fn merge(file: &[PublishedKey], cluster: &[ClusterKey]) -> Result<Self, Contradiction> {
         let requested = cluster.iter().map(|found| found.key.clone()).collect();

@@ -98,8 +98,8 @@ impl KeyOwner {
         }
     }
 
-    /// The state that the identity of a key has, so that it outlives the published key. In a cluster, the controller
-    /// confirms this state. `None` if it is not known.
+    /// The state that is stored with the identity of a key: it stays if somebody deletes the published key. In a
+    /// cluster, the controller confirms this state. `None` if the state is not known.
     pub(super) fn carried_out(&self, found: &OwnedKey) -> Option<KeyState> {
         match self {
             Self::Cluster(..) => found.confirmed(),
@@ -264,7 +264,8 @@ fn store_in_cluster(
     Err(cannot_store(key, dying.as_deref()).at(session.place()))
 }
 
-/// The error for an identity whose names are all taken. `dying` is a Secret that holds the identity and is being deleted.
+/// The error for an identity whose names are all taken. `dying` is a Secret that holds the identity and is being
+/// deleted.
 fn cannot_store(key: &HeldKey, dying: Option<&str>) -> CliError {
     let (id, own) = (key.key_id(), own_name(key.key_id()));
     if dying == Some(own.as_str()) {

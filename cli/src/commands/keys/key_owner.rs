@@ -26,12 +26,12 @@ use crate::streams::Streams;
 const PUBLISHED_FILE: &str = "sealing-keys.yaml";
 /// The extension of the files in a folder of keys that hold the identities, each named after its key.
 pub(super) const KEY_EXTENSION: &str = "key";
-/// How often the controller's answer is looked for.
+/// The pause between two looks at the controller's answer.
 const INTERVAL: Duration = Duration::from_millis(300);
 /// The most attempts to write a request while somebody else changes the SealingKey.
 const TRIES: u32 = 5;
 
-/// Selects the controller, and how it is asked.
+/// Selects the controller, and says whether to ask the user and how long to wait.
 #[derive(Args)]
 pub(super) struct OwnerArguments {
     /// Make the change without asking for a `yes`. Needed without a terminal

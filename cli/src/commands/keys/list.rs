@@ -22,8 +22,8 @@ use crate::table::{age, table};
 /// List the keys of keys files, without asking a cluster, or the keys of a cluster.
 ///
 /// For a cluster, OBJECTS counts the SealedSecrets with a wrap for the key, ONLY counts those that no other key opens,
-/// and BACKUP is the time of the last backup. The controller counts wraps that it has proven: a SealedSecret that it
-/// cannot open counts for no key.
+/// and BACKUP is the time of the last backup, or none if this backup has the key in another state. The controller
+/// counts wraps that it has proven: a SealedSecret that it cannot open counts for no key.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListArguments {
@@ -67,7 +67,7 @@ struct Row {
     in_cluster: Option<InCluster>,
 }
 
-/// What only the controller of a cluster knows of a key.
+/// What the list shows only for the keys of a cluster.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct InCluster {

@@ -36,17 +36,18 @@ Examples:
 /// trusts only keys that the keys files list. It shows every other key with its fingerprint, and asks for a `yes` at
 /// the terminal, also with `--yes`, unless `--accept` names the fingerprint.
 ///
-/// Adds the keys that are missing, in the strictest state that the backup, the keys files and the published keys know.
-/// Keys that are there stay as they are; a Secret that is being deleted does not count. If a run is interrupted, run the
-/// command again. In a cluster, the command waits until the controller has published the keys.
+/// Adds the keys that are missing. A key is also missing if all Secrets that hold it are being deleted. Each missing
+/// key gets the strictest state that the backup, the keys files, the published keys and such Secrets know. Keys that
+/// are there stay as they are. If a run is interrupted, run the command again. In a cluster, the command waits until
+/// the controller has published the keys.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RestoreArguments {
     /// The file from `waxseal keys backup`; `-` is stdin
     #[arg(value_name = "BACKUP|-", value_parser = file_name::<OsString>())]
     backup: OsString,
-    /// Decrypt with this age identity file, plain or protected by a passphrase. Repeatable: one of them must decrypt the
-    /// backup
+    /// Decrypt with this age identity file, plain or protected by a passphrase. Repeatable: one of them must decrypt
+    /// the backup
     #[arg(long, value_name = "IDENTITY_FILE", value_parser = file_name::<OsString>(), required = true)]
     identity: Vec<OsString>,
     #[command(flatten)]

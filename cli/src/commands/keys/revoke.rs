@@ -17,11 +17,11 @@ Examples:
 /// Revoke a key that may be known to others: it opens nothing any more.
 ///
 /// This is final. A SealedSecret that only this key opens stalls with the reason KeyRevoked, and its Secret stays as it
-/// is. If no other key is Active, the controller makes a new one, unless key generation is off or an identity is broken.
-/// Waits until the controller confirms. With `--keys-dir` it writes the request and does not wait.
+/// is. If no other key is Active, the controller makes a new one, unless key generation is off or an identity is
+/// broken. Waits until the controller confirms. With `--keys-dir` it writes the request and does not wait.
 ///
-/// The nearest `.waxseal.yaml`, searched from the current folder upwards, names keys files. The command writes the state
-/// into each of them that lists the key: nothing is sealed to the key with these files any more.
+/// The nearest `.waxseal.yaml`, searched from the current folder upwards, names keys files. The command writes the
+/// state into each of them that lists the key: nothing is sealed to the key with these files any more.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RevokeArguments {

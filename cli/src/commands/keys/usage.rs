@@ -24,10 +24,11 @@ use values::Finder;
 
 /// List the sealed values that a key opens, also on other branches and in the history.
 ///
-/// Searches the manifests (`.yaml`, `.yml`, `.json`) in the working tree, and all files in the commits that the
-/// branches, tags and other references of its Git repository point to; with `--history` also in all commits before
-/// them. Opens nothing: a key opens a value if the manifest has a wrap for the key. Finds no manifests that are
-/// compressed, encrypted or larger than 32 MiB, and searches no submodules and no commits that only a reflog leads to.
+/// Searches the manifests (`.yaml`, `.yml`, `.json`) in the working tree, except in hidden folders, and all files in
+/// the commits that the branches, tags and other references of its Git repository point to; with `--history` also in
+/// all commits before them. Opens nothing: a key opens a value if the manifest has a wrap for the key. Finds no
+/// manifests that are compressed, encrypted or larger than 32 MiB. Searches no commits of submodules, and no commits
+/// that only a reflog leads to.
 ///
 /// CURRENT says whether the manifests in the working tree still have this ciphertext (same), another one for this
 /// SealedSecret and data key (changed), or none (removed). COMMIT is the newest commit that has the value, of those

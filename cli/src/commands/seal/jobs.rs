@@ -101,7 +101,8 @@ impl Run<'_> {
         self.write(&destination, text)
     }
 
-    /// Writes a result. Replaces a file only if the result has all of its objects, or with `--force`.
+    /// Writes a result. Replaces a file only if the result has all of its objects, or with `--force`. Never replaces an
+    /// identity file, or a keys file or `.waxseal.yaml` that the command reads.
     fn write(&self, destination: &Destination, text: &str) -> Result<(), CliError> {
         let _lock = destination.lock()?;
         let Some(existing) = destination.existing()? else {

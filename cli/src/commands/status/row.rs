@@ -75,7 +75,7 @@ pub(super) fn head() -> Vec<String> {
     ["NAMESPACE", "NAME", "READY", "REASON", "KEY", "AGE"].map(str::to_owned).to_vec()
 }
 
-pub(super) fn age_of(object: &SealedSecretState, now: Timestamp) -> Option<i64> {
+fn age_of(object: &SealedSecretState, now: Timestamp) -> Option<i64> {
     let created = object.metadata.creation_timestamp.as_ref()?;
     Some(now.duration_since(created.0).as_secs().max(0))
 }

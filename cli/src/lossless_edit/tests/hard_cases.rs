@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// What becomes of an object with this `spec` after one change; `None` if it is refused.
+/// Returns the text of this `spec` after one change; `None` if the change is refused.
 fn after(spec: &str, change: Change) -> Option<String> {
     let text = edited(&format!("{HEAD}{spec}"), vec![change]).ok()?;
     Some(text.strip_prefix(HEAD).expect("the same head").to_owned())

@@ -59,16 +59,14 @@ impl IdentityVersion {
 
 /// The keys of which every Secret is being deleted.
 pub(super) fn lost_keys(keys: &StoredKeys<IdentityVersion>) -> BTreeSet<KeyId> {
-    let ids = |is_being_deleted| {
-        let versions = keys.held.iter().map(|(_, version)| version);
-        versions.filter(move |version| version.is_being_deleted == is_being_deleted).map(|version| version.key.clone())
-    };
-    let kept: BTreeSet<_> = ids(false).collect();
-    ids(true).filter(|id| !kept.contains(id)).collect()
+    let versions = || keys.held.iter().map(|(_, version)| version);
+    let kept = versions().filter(|version| !version.is_being_deleted);
+    let kept: BTreeSet<_> = kept.map(|version| &version.key).collect();
+    versions().map(|version| &version.key).filter(|key| !kept.contains(key)).cloned().collect()
 }
 
-/// Where the identity of each key is stored. If several Secrets hold an identity, the first by name counts, but one that
-/// is not being deleted before all others. The latest backup of them all counts.
+/// Where the identity of each key is stored. If several Secrets hold an identity, the first by name counts; a Secret
+/// that is being deleted counts only if all of them are being deleted. Their latest backup counts.
 pub(super) fn by_key(keys: &StoredKeys<IdentityVersion>) -> BTreeMap<KeyId, StoredIdentity> {
     let mut versions: Vec<_> = keys.held.iter().map(|(_, version)| version).collect();
     versions.sort_by_key(|version| (version.is_being_deleted, &version.stored.secret.name));
@@ -101,7 +99,8 @@ impl IdentitySecrets {
         Self { secrets: Api::namespaced(client, namespace), events, broken: BTreeSet::new() }
     }
 
-    /// Reads the identities. Each broken identity gets one Event, and no second one while it stays broken in the same way.
+    /// Reads the identities. Each broken identity gets one Event, and no second one while it stays broken in the same
+    /// way.
     pub(super) async fn read(&mut self, now: Timestamp) -> Result<StoredKeys<IdentityVersion>, KeyError> {
         let params = ListParams::default().fields(OF_OUR_TYPE);
         let secrets = ask("list the identity Secrets", self.secrets.list(&params)).await?;
@@ -144,8 +143,8 @@ impl IdentitySecrets {
         Ok(made.map(|key| key.recipient.key_id().clone()))
     }
 
-    /// Makes the key that follows another, unless there is a Secret of its name: another instance has just made the key.
-    /// Returns the id of the key that it made.
+    /// Makes the key that follows another, unless there is a Secret of its name: another instance has just made the
+    /// key. Returns the id of the key that it made.
     pub(super) async fn create_successor(&self, successor: &Successor) -> Result<Option<KeyId>, KeyError> {
         let name = successor_name(&successor.of);
         let made = self.create(&name, successor.created_at, &format!("create the identity Secret {name}")).await?;
@@ -161,7 +160,8 @@ impl IdentitySecrets {
         operation: &str,
     ) -> Result<Option<PublishedKey>, KeyError> {
         let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, created_at, &mut randomness::system());
-        let (params, secret) = (PostParams::default(), identity_secret::encode(name, &key));
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let secret = identity_secret::encode(name, &key);
         let created = ask_unless(&[409], operation, self.secrets.create(&params, &secret)).await?;
         Ok(created.map(|_| key.published().clone()))
     }

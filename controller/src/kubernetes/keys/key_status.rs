@@ -26,8 +26,8 @@ pub(super) struct StoredIdentity {
 }
 
 impl KeyStatus {
-    /// Returns the merge patch (RFC 7396) that makes a status say this. The patch is empty if the status says it already.
-    /// Fields that this program does not know stay.
+    /// Returns the merge patch (RFC 7396) that makes a status say this. The patch is empty if the status says it
+    /// already. Fields that this program does not know stay.
     pub(super) fn changes(&self, present: &Map<String, Value>) -> Map<String, Value> {
         let mut wanted = present.clone();
         // Removed if they are unknown now: without an identity or a backup, the status does not have these fields.

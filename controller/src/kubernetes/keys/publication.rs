@@ -25,8 +25,8 @@ use super::key_status::KeyStatus;
 /// requests again, however many SealingKeys somebody makes.
 const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
 
-/// SealingKeys are listed in pages of this size: a user who may create them can make each 1.5 MiB large, and a page must
-/// stay within the 8 MiB that the client takes as an answer.
+/// SealingKeys are listed in pages of this size: a user who may create them can make each 1.5 MiB large, and a page
+/// must stay within the 8 MiB that the client takes as an answer.
 const PAGE: u32 = 5;
 
 /// A SealingKey as the API server returns it: a newer definition can have fields that this program does not know.
@@ -38,8 +38,8 @@ pub(super) struct Publication {
     events: Events,
     /// The keys that this program has made.
     made: BTreeSet<KeyId>,
-    /// The state of each key when this program last created its SealingKey. For a SealingKey that this program found: the
-    /// state of the key at that time.
+    /// The state of each key when this program last created its SealingKey. For a SealingKey that this program found:
+    /// the state of the key at that time.
     shown: BTreeMap<KeyId, KeyState>,
 }
 
@@ -120,8 +120,9 @@ impl Publication {
         Ok(present)
     }
 
-    /// For each key, makes the spec of its SealingKey show the key and its state, and then writes the status. Goes on
-    /// after a failure, except when the API server does not answer.
+    /// For each key, makes the spec of its SealingKey show the key and its state, and then writes the status. A
+    /// stricter state in the spec stays: it is a request. Goes on after a failure, except when the API server does not
+    /// answer.
     pub(super) async fn publish(
         &mut self,
         keys: Vec<(&PublishedKey, KeyStatus)>,
@@ -205,10 +206,10 @@ impl Publication {
         }
     }
 
-    /// Reads the identities once more before it deletes these SealingKeys. Since the last look, another controller, or a
-    /// user who restores a backup, may have stored an identity, and its SealingKey may have been created. An identity is
-    /// stored before its SealingKey is created, so this second read finds the identity of each listed SealingKey that has
-    /// one.
+    /// Reads the identities once more before it deletes these SealingKeys. Since the last look, another controller, or
+    /// a user who restores a backup, may have stored an identity, and its SealingKey may have been created. An identity
+    /// is stored before its SealingKey is created, so this second read finds the identity of each listed SealingKey
+    /// that has one.
     async fn remove_if_still_unaccounted(
         &mut self,
         objects: Vec<&Published>,

@@ -134,7 +134,7 @@ fn show_refusal(stage: &Stage, place: &impl Place, values: &Values) -> Result<()
     let before = place.version(stage, "database")?;
     let (line, broken) = change_one_character(&stage.read(SEALED)?)?;
     stage.write(SEALED, &broken)?;
-    stage.tell(format_args!("(line {line} of {SEALED}: one character of the sealed PASSWORD is another now)"))?;
+    stage.tell(format_args!("(line {line} of {SEALED}: one character of the sealed PASSWORD has changed)"))?;
     commit(stage, "Break the password")?;
     place.deliver(stage)?;
     wait_for_reason(stage, place, "database", "Unreadable")?;

@@ -37,11 +37,12 @@ pub(super) struct PresentKey {
 }
 
 impl Restoration {
-    /// Compares a backup with the identities of a controller. `published` are the keys that the controller publishes now.
+    /// Compares a backup with the identities of a controller. `published` are the keys that the controller publishes
+    /// now.
     ///
-    /// A key is missing if its only Secrets are being deleted. A missing key gets the strictest of its states in the
-    /// backup, the keys files, the published keys and these Secrets. Refuses a key that has another role or creation time
-    /// in a keys file.
+    /// A key is also missing if all Secrets that hold it are being deleted. A missing key gets the strictest of its
+    /// states in the backup, the keys files, the published keys and such Secrets. Refuses a key that has another role
+    /// or creation time in a keys file.
     pub(super) fn plan(
         backup: Vec<BackedUpKey>,
         stored: &StoredIdentities,

@@ -28,7 +28,7 @@ struct Target {
 }
 
 impl Targets {
-    /// Refuses paths of different work trees: their files would have the same names in the report.
+    /// Refuses paths of different work trees: two of their files could have the same name in the report.
     pub(super) fn resolve(paths: &[PathBuf]) -> Result<Self, CliError> {
         let mut groups = Self::by_work_tree(paths)?.into_iter();
         let first = groups.next().unwrap_or(Self { work_tree: None, list: Vec::new() });
