@@ -11,7 +11,7 @@ use waxseal_shared::sealed_secret::SealedSecret;
 use crate::error::{CliError, Failures};
 use crate::input::Input;
 use crate::lossless_edit::{self, Change, NewValue, ObjectChanges};
-use crate::output::{ChangedFolders, Destination};
+use crate::output::{ChangedFolders, Destination, HAS_SECOND_NAME};
 use crate::sealed_objects::{SealedObject, read_text};
 use crate::streams::Streams;
 
@@ -83,13 +83,14 @@ impl EditedFile {
         self.destination.write_over(&self.text, &text, &folders)?;
         folders.sync()?;
         if self.has_second_name {
-            streams.warn(&self.place(), "another name of the file, a hard link, still leads to the text from before");
+            streams.warn(&self.place(), HAS_SECOND_NAME);
         }
         Ok(text)
     }
 }
 
-/// Takes out of `changed` the envelopes that no value of the object names when the values of these data keys are gone.
+/// Takes out of `changed` the envelopes that no value of the object names when the values of these data keys are gone,
+/// also those that no value named before.
 /// Returns the changes that remove these envelopes from the file.
 ///
 /// # Errors
@@ -101,10 +102,10 @@ pub(crate) fn remove_unused_envelopes(
     is_gone: impl Fn(&DataKey) -> bool,
     changed: &mut SealedSecret,
 ) -> Result<Vec<Change>, CliError> {
-    let (gone, kept): (Vec<_>, Vec<_>) = object.sealed.data_keys().partition(|(key, _)| is_gone(key));
-    let [gone, kept] =
-        [gone, kept].map(|values| values.into_iter().map(|(_, envelope)| envelope).collect::<BTreeSet<_>>());
-    let unused: Vec<_> = gone.difference(&kept).map(|envelope| envelope.as_str()).collect();
+    let kept = object.sealed.data_keys().filter(|(key, _)| !is_gone(key));
+    let kept: BTreeSet<_> = kept.map(|(_, envelope)| envelope.as_str()).collect();
+    let envelopes = object.object.spec.envelopes.keys().map(String::as_str);
+    let unused: Vec<_> = envelopes.filter(|id| !kept.contains(id)).collect();
     changed.spec.envelopes.retain(|id, _| !unused.contains(&id.as_str()));
     Sealed::decode(changed).map_err(|refusal| {
         let text = format!("{}: {}: {refusal}", object.title(), refusal.reason());

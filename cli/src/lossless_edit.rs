@@ -1,7 +1,7 @@
 //! Changes single entries of SealedSecrets in a text that a person wrote, and keeps every other byte.
 //!
 //! Each change becomes a few splices of bytes. Then the result is read again: it must differ from the text by the
-//! changes alone, or it is refused.
+//! changes alone, and keep the limits on what is read, or it is refused.
 
 mod block_style;
 mod flow_style;
@@ -12,12 +12,21 @@ use std::ops::Range;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use waxseal_shared::manifest::{
-    Document, EntrySpan, Format, ManifestError, MappingSpan, SealedSecretObject, split, write,
+    Document, EntrySpan, Format, ManifestError, MappingSpan, SealedSecretObject, check_number_of_values, split, write,
 };
 use waxseal_shared::sealed_secret::EnvelopeSpec;
 
 use crate::error::CliError;
+use crate::input::MAX_INPUT_BYTES;
 use crate::sealed_objects::sealed_secrets_of;
+use crate::sealing::SPLIT_THE_INPUT;
+
+/// What helps against an object that is too large because of its envelopes.
+const ONE_ENVELOPE: &str =
+    "`waxseal rotate` with `--reseal` and `--identity IDENTITY_FILE` puts all values into one envelope";
+
+/// What helps against an object with too large values.
+const SEVERAL_OBJECTS: &str = "divide the values among several SealedSecrets";
 
 /// The change of one entry.
 pub(crate) struct Change {
@@ -58,10 +67,11 @@ pub(crate) fn apply(input: &str, text: &str, all: &[ObjectChanges]) -> Result<St
     let mut result = String::with_capacity(text.len());
     for (index, document) in split(text).map_err(failed)?.documents.iter().enumerate() {
         let changes: Vec<_> = all.iter().filter(|changes| changes.document == index).collect();
-        let edited = edited(document, &changes).map_err(failed)?;
+        let edited = edited(document, &changes).map_err(|error| not_read_again(input, document, &error))?;
         result.push_str(&edited.ok_or_else(|| not_edited(input, document))?);
     }
     check(input, text, &result, all)?;
+    check_size(input, text, &result)?;
     Ok(result)
 }
 
@@ -69,7 +79,37 @@ fn not_edited(input: &str, document: &Document<'_>) -> CliError {
     let error = CliError::refused("cannot be edited without changing other bytes, so it stays as it is");
     let hint = "write its envelopes and encryptedData in block style, one entry a line, as `waxseal seal` does, and end \
                 every line with a line feed";
-    error.at(format!("{input}:{}", document.line())).with_hint(hint)
+    error.at(place(input, document)).with_hint(hint)
+}
+
+fn place(input: &str, document: &Document<'_>) -> String {
+    format!("{input}:{}", document.line())
+}
+
+/// The error for a document that cannot be read after the changes: it became too large, or the changes broke it.
+fn not_read_again(input: &str, document: &Document<'_>, error: &ManifestError) -> CliError {
+    if !error.is_too_large() {
+        return not_edited(input, document);
+    }
+    let refused = after_the_change(&error.to_string()).at(place(input, document));
+    error.hint().map_or(refused.clone(), |hint| refused.with_hint(hint))
+}
+
+fn after_the_change(text: &str) -> CliError {
+    CliError::refused(format!("after the change: {text}"))
+}
+
+/// Refuses a result that is too large to be read. (`rotate` also changes a text with too many keys and values: it reads
+/// the first ones.)
+fn check_size(input: &str, before: &str, after: &str) -> Result<(), CliError> {
+    let refused = |text: &str| after_the_change(text).at(input).with_hint(SPLIT_THE_INPUT);
+    if after.len() > MAX_INPUT_BYTES {
+        return Err(refused("larger than 32 MiB, which is the limit for an input"));
+    }
+    match check_number_of_values(after) {
+        Err(error) if check_number_of_values(before).is_ok() => Err(refused(&error.to_string())),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that `after` is `before` with these changes and no others.
@@ -84,7 +124,7 @@ fn check(input: &str, before: &str, after: &str, all: &[ObjectChanges]) -> Resul
         let changes: Vec<_> = all.iter().filter(|changes| changes.document == index).collect();
         let is_right = match after.get(index) {
             Some(after) if changes.is_empty() => after.text() == document.text(),
-            Some(after) => is_changed_as_meant(document, after, &changes).unwrap_or(false),
+            Some(after) => is_changed_as_meant(input, document, after, &changes)?,
             None => false,
         };
         if !is_right || before.documents.len() != after.len() {
@@ -95,21 +135,44 @@ fn check(input: &str, before: &str, after: &str, all: &[ObjectChanges]) -> Resul
 }
 
 fn is_changed_as_meant(
+    input: &str,
     before: &Document<'_>,
     after: &Document<'_>,
     all: &[&ObjectChanges],
-) -> Result<bool, ManifestError> {
-    let (before, after) = (sealed_secrets_of(before.kind()?), sealed_secrets_of(after.kind()?));
-    for (index, (before, after)) in before.iter().zip(&after).enumerate() {
-        let mut meant = before.to_value()?;
-        for change in all.iter().filter(|changes| changes.object == index).flat_map(|changes| &changes.changes) {
+) -> Result<bool, CliError> {
+    let failed = |error: ManifestError| CliError::manifest(input, &error);
+    let not_read_again = |error: ManifestError| not_read_again(input, before, &error);
+    let objects_before = sealed_secrets_of(before.kind().map_err(failed)?);
+    let objects_after = sealed_secrets_of(after.kind().map_err(not_read_again)?);
+    if objects_before.len() != objects_after.len() {
+        return Ok(false);
+    }
+    let changed = |objects: Vec<_>| {
+        let is_changed = |index| all.iter().any(|changes| changes.object == index);
+        objects.into_iter().enumerate().filter(|(index, _)| is_changed(*index)).unzip()
+    };
+    let (indexes, objects_before): (Vec<_>, Vec<_>) = changed(objects_before);
+    let (_, objects_after): (Vec<_>, Vec<_>) = changed(objects_after);
+    for ((index, object_before), object_after) in indexes.iter().zip(&objects_before).zip(&objects_after) {
+        let mut meant = object_before.to_value().map_err(failed)?;
+        for change in all.iter().filter(|changes| changes.object == *index).flat_map(|changes| &changes.changes) {
             change_value(&mut meant, &change.path, change.to.as_ref());
         }
-        if after.to_value()? != meant {
+        if object_after.to_value().map_err(not_read_again)? != meant {
             return Ok(false);
         }
+        if let Some(error) = object_after.read().err().filter(ManifestError::is_too_large) {
+            return Err(too_large(&place(input, before), &meant, &error));
+        }
     }
-    Ok(SealedSecretObject::are_equal_around(&before, &after))
+    Ok(SealedSecretObject::are_equal_around(&objects_before, &objects_after))
+}
+
+/// The error for an object that is changed as meant, but has become too large.
+fn too_large(place: &str, object: &Value, error: &ManifestError) -> CliError {
+    let envelopes = object.pointer("/spec/envelopes").and_then(Value::as_object).map_or(0, Map::len);
+    let hint = if envelopes > 1 { ONE_ENVELOPE } else { SEVERAL_OBJECTS };
+    after_the_change(&error.to_string()).at(place).with_hint(hint)
 }
 
 /// Applies a change to an object that was read.
@@ -136,14 +199,21 @@ fn change_value(value: &mut Value, path: &[String], to: Option<&NewValue>) {
 /// Works in rounds, and reads the text again before each: a change moves the entries of the mapping that it touches.
 fn edited(document: &Document<'_>, all: &[&ObjectChanges]) -> Result<Option<String>, ManifestError> {
     let mut text = document.text().to_owned();
+    if all.is_empty() {
+        return Ok(Some(text));
+    }
     // YAML also ends a line at a carriage return alone. The functions here know only line feeds, so such a text is
     // refused.
-    if !all.is_empty() && text.replace("\r\n", "").contains('\r') {
+    if text.replace("\r\n", "").contains('\r') {
         return Ok(None);
     }
     let mut waiting: Vec<_> = all.iter().map(|object| (object.object, &object.changes[..])).collect();
-    while waiting.iter().any(|(_, changes)| !changes.is_empty()) {
+    loop {
+        // After the last round too: refuses a document that has become too large.
         let stream = split(&text)?;
+        if waiting.iter().all(|(_, changes)| changes.is_empty()) {
+            return Ok(Some(text));
+        }
         let [document] = &stream.documents[..] else { return Ok(None) };
         let objects = sealed_secrets_of(document.kind()?);
         let mut round = |(object, changes): &mut (usize, &[Change])| {
@@ -157,7 +227,6 @@ fn edited(document: &Document<'_>, all: &[&ObjectChanges]) -> Result<Option<Stri
         };
         text = next;
     }
-    Ok(Some(text))
 }
 
 /// Returns the text with all splices; `None` if two of them overlap.

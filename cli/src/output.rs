@@ -27,6 +27,9 @@ const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlag
 /// How many folders stay open until they are synced. The usual limit of a process is 1,024 open files.
 const MAX_OPEN_FOLDERS: usize = 256;
 
+/// The warning after a file with a hard link was replaced.
+pub(crate) const HAS_SECOND_NAME: &str = "another name of the file, a hard link, still leads to the text from before";
+
 /// How long a write waits for another program that holds the lock of the file, and how often it tries.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 const LOCK_RETRY: Duration = Duration::from_millis(10);

@@ -55,9 +55,9 @@ pub(crate) fn open(
 
 fn ask_for_passphrase(input: &Input) -> Result<Passphrase, CliError> {
     let place = input.place();
-    match terminal::ask_hidden(&format!("Passphrase of {place}: ")) {
+    match terminal::ask_hidden(&format!("Passphrase of {place}: "), "the passphrase") {
         Some(typed) => {
-            let typed = typed.map_err(|error| CliError::io("read the passphrase", &error).at(place))?;
+            let typed = typed.map_err(|error| error.at(place).with_hint("pass `--passphrase-file FILE`"))?;
             parse_passphrase(typed, input)
         }
         None => {

@@ -49,7 +49,7 @@ pub(crate) struct RecipientArguments {
 #[derive(Debug)]
 pub(crate) struct ChosenRecipient {
     pub(crate) recipient: Recipient,
-    /// The role in the first keys file that has the key.
+    /// The role in the keys files: `Cluster` if one of them says so.
     role: Option<KeyRole>,
     /// The first cluster or keys file that selects the recipient, or `--recipient`.
     source: String,
@@ -141,8 +141,19 @@ impl<'a> FileRecipients<'a> {
     /// Returns the recipients of a file; `file` is what [`Clusters::of_file`] returned for it.
     ///
     /// Refuses a file for which neither options nor a rule give recipients; this error has no place. Refuses a rule
-    /// whose recipients cannot be used together.
+    /// whose recipients cannot be used together, and recipients that [`check_states`] refuses because of a keys file of
+    /// the configuration, also if the file is not sealed to the cluster of this keys file.
     pub(crate) fn of(&mut self, file: Option<&ConfiguredFile>) -> Result<Recipients, CliError> {
+        let chosen = self.choose(file)?;
+        if let Some(file) = file {
+            let mut files = self.clusters.all_keys_files(&file.configuration)?;
+            files.extend(self.named_files.iter().cloned());
+            check_states(chosen.iter().map(|chosen| &chosen.recipient), &files)?;
+        }
+        Ok(chosen)
+    }
+
+    fn choose(&mut self, file: Option<&ConfiguredFile>) -> Result<Recipients, CliError> {
         if let Some(named) = &self.named {
             return Ok(Arc::clone(named));
         }
@@ -222,33 +233,35 @@ fn each_once(given: Vec<(Recipient, String)>, files: &[Arc<KeysFile>]) -> Vec<Ch
     let mut chosen: Vec<ChosenRecipient> = Vec::new();
     for (recipient, source) in given {
         if !chosen.iter().any(|chosen| chosen.recipient == recipient) {
-            let role = known().find(|key| key.recipient == recipient).map(|key| key.role);
+            let roles = || known().filter(|key| key.recipient == recipient).map(|key| key.role);
+            let role = roles().find(|role| *role == KeyRole::Cluster).or(roles().next());
             chosen.push(ChosenRecipient { recipient, role, source });
         }
     }
     chosen
 }
 
-/// Refuses recipients whose key is Revoked in one of the keys files, or Retired in all files that have it. Clusters can
-/// share a recovery key, and one of them may retire it first.
+/// Refuses recipients whose key is Revoked or Retired in one of the keys files. But a recovery key that one file calls
+/// Retired and another one Active is not refused: clusters can share it, and one of them may retire it first.
 pub(crate) fn check_states<'r>(
     recipients: impl IntoIterator<Item = &'r Recipient>,
     files: &[Arc<KeysFile>],
 ) -> Result<(), CliError> {
     for recipient in recipients {
         let id = recipient.key_id();
-        let file_that_says = |state| {
-            let has_key = |key: &PublishedKey| key.recipient == *recipient && key.state == state;
-            files.iter().find(|file| file.keys.iter().any(has_key))
+        let entries = || {
+            let all = files.iter().flat_map(|file| file.keys.iter().map(move |key| (&file.place, key)));
+            all.filter(|(_, key)| key.recipient == *recipient)
         };
-        let active = file_that_says(KeyState::Active);
-        if let Some(file) = file_that_says(KeyState::Revoked) {
-            let error = CliError::refused(format!("{id} is Revoked: nothing is sealed to it")).at(&file.place);
-            let outdated = active.map(|active| format!("{} says Active: correct it", active.place));
+        let active = entries().find(|(_, key)| key.state == KeyState::Active);
+        let is_shared = active.is_some() && entries().all(|(_, key)| key.role == KeyRole::Recovery);
+        let state = |state| entries().find(move |(_, key)| key.state == state);
+        let retired = state(KeyState::Retired).filter(|_| !is_shared);
+        if let Some((place, key)) = state(KeyState::Revoked).or(retired) {
+            let error =
+                CliError::refused(format!("{id} is {}: nothing new is sealed to it", key.state.as_str())).at(place);
+            let outdated = active.map(|(place, _)| format!("{place} says Active: correct it"));
             return Err(outdated.into_iter().fold(error, CliError::with_hint));
-        }
-        if let (Some(file), None) = (file_that_says(KeyState::Retired), active) {
-            return Err(CliError::refused(format!("{id} is Retired: nothing new is sealed to it")).at(&file.place));
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use serde::Serialize;
 use waxseal_shared::key::{Recipient, contains_identity};
 use waxseal_shared::manifest::{
     Document, DocumentKind, ListItem, MAX_OBJECT_BYTES, ManifestError, ManifestWarning, Object, SealedSecretObject,
-    SecretObject, Stream, split, write_list, write_sealed_secret,
+    SecretObject, Stream, check_number_of_values, check_written, split, write_list, write_sealed_secret,
 };
 use waxseal_shared::names::Namespace;
 use waxseal_shared::randomness;
@@ -22,6 +22,13 @@ use crate::residue::ValueSearch;
 /// Above this size, `kubectl apply` without `--server-side` may fail: it writes a copy of the object into an
 /// annotation, and all annotations of an object together may have 256 KiB.
 const MAX_APPLY_BYTES: usize = 200 * 1024;
+
+/// What helps against a document that is too large after sealing. A Secret alone is too large only with its comments.
+const SPLIT_THE_DOCUMENT: &str =
+    "write the items of a list as documents of their own, and shorten long comments above a Secret";
+
+/// What helps against an input whose documents together are too large.
+pub(crate) const SPLIT_THE_INPUT: &str = "divide its documents among several files";
 
 /// The options for sealing.
 pub(crate) struct Sealing {
@@ -138,6 +145,7 @@ struct Part<'a, 't> {
 
 impl Sealing {
     /// Seals all Secrets of a text, or none if any document is refused. Returns an error for each refused document.
+    /// Refuses a result that no command would read.
     pub(crate) fn seal_text<'t>(&self, input: &str, text: &'t str) -> Result<SealedText<'t>, Failures> {
         let stream = split(text).map_err(|error| CliError::manifest(input, &error))?;
         let (counts, prepared) = self.prepare(input, &stream)?;
@@ -149,17 +157,23 @@ impl Sealing {
             let mut part = Part::unchanged(self.of_document(input, document));
             part.seal(prepared).map(|()| part)
         }))?;
+        let too_large = |text: &str| after_sealing(text).at(input).with_hint(SPLIT_THE_INPUT);
+        if parts.iter().map(|part| part.text.len()).sum::<usize>() > MAX_INPUT_BYTES {
+            return Err(too_large("larger than 32 MiB, which is the limit for an input").into());
+        }
         let mut warnings: Vec<_> = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.warnings)).collect();
         let search = ValueSearch::new(parts.iter().flat_map(|part| &part.secrets));
         warnings.extend(parts.iter().flat_map(|part| part.values_that_show(&search)));
-        let text = parts.into_iter().map(|part| part.text).collect::<String>().into();
-        Ok(SealedText { text, counts, warnings })
+        let text: String = parts.into_iter().map(|part| part.text).collect();
+        check_number_of_values(&text).map_err(|error| too_large(&error.to_string()))?;
+        Ok(SealedText { text: text.into(), counts, warnings })
     }
 
     /// Reads and checks all documents before the first is sealed, so that a refusal costs little.
     ///
     /// Returns `None` for a document that must be read again for sealing. This keeps the text and the prepared
-    /// documents within 32 MiB. Reading a document takes up to 32 MiB more, and a refusal must need at most 64 MiB.
+    /// documents within 32 MiB. Reading a document takes up to 32 MiB more, and a refusal before sealing must need at
+    /// most 64 MiB.
     fn prepare<'t>(&self, input: &str, stream: &Stream<'t>) -> Result<(Counts, Vec<Option<Prepared<'t>>>), Failures> {
         let mut counts = Counts::default();
         let text: usize = stream.documents.iter().map(|document| document.text().len()).sum();
@@ -294,7 +308,8 @@ impl<'a, 't> Part<'a, 't> {
             Prepared::List(items) => self.seal_list(items)?,
         };
         self.text = document.replaced_by(&manifest).into();
-        Ok(())
+        check_written(&self.text)
+            .map_err(|error| after_sealing(&error.to_string()).at(&self.sealing.place).with_hint(SPLIT_THE_DOCUMENT))
     }
 
     fn seal_list(&mut self, items: Vec<PreparedItem<'_>>) -> Result<String, CliError> {
@@ -365,6 +380,11 @@ impl<'a, 't> Part<'a, 't> {
         let identity = shows_identity.then(|| "a private key still shows".to_owned());
         in_objects.chain(in_comments).chain(identity).map(|text| (place.clone(), text)).collect()
     }
+}
+
+/// The error for a result that no command would read.
+fn after_sealing(text: &str) -> CliError {
+    CliError::refused(format!("after sealing: {text}"))
 }
 
 /// Returns a SealedSecret as JSON without the ciphertext, which is nine tenths of it and shows no value.

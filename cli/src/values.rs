@@ -33,6 +33,11 @@ pub(crate) struct ValueArguments {
 }
 
 impl ValueArguments {
+    /// Whether stdin holds a value.
+    pub(crate) fn reads_stdin(&self) -> bool {
+        self.data_keys.len() == 1 && !io::stdin().is_terminal()
+    }
+
     /// Reads all values. Refuses a data key that is given twice, and a run without a value.
     pub(crate) fn read(&self, streams: &mut Streams) -> Result<SecretData, CliError> {
         let mut data = SecretData::new();
@@ -50,7 +55,7 @@ impl ValueArguments {
             add(key, value)?;
         }
         match &data_keys(&self.data_keys)?[..] {
-            [key] if !io::stdin().is_terminal() => add(key.clone(), from_stdin(key, streams)?)?,
+            [key] if self.reads_stdin() => add(key.clone(), from_stdin(key, streams)?)?,
             keys => keys.iter().try_for_each(|key| add(key.clone(), typed(key)?))?,
         }
         if data.is_empty() {
@@ -113,20 +118,22 @@ fn from_stdin(key: &DataKey, streams: &mut Streams) -> Result<SecretBytes, CliEr
 }
 
 fn typed(key: &DataKey) -> Result<SecretBytes, CliError> {
-    let Some(typed) = terminal::ask_hidden(&format!("Value of {key}: ")) else {
-        let error = CliError::usage(format!("no terminal to ask for the value of {key}"));
+    let what = format!("the value of {key}");
+    let Some(typed) = terminal::ask_hidden(&format!("Value of {key}: "), &what) else {
+        let error = CliError::usage(format!("no terminal to ask for {what}"));
         return Err(error.with_hint("pass `--from-file KEY=FILE`, or one data key alone and the value on stdin"));
     };
-    let typed = typed.map_err(|error| CliError::io("read the value", &error))?;
-    if typed.len() >= terminal::MAX_LINE_BYTES {
-        // The terminal drops the rest of a longer line without a word.
-        return Err(CliError::refused(format!("the value of {key} is too long to be typed"))
-            .with_hint("pass `--from-file KEY=FILE`"));
-    }
+    let typed = typed.map_err(|error| error.with_hint("pass `--from-file KEY=FILE`"))?;
     let value = typed.strip_suffix('\n').unwrap_or(&typed);
     if value.is_empty() {
-        return Err(CliError::refused(format!("the value of {key} is empty"))
-            .with_hint("pass `--from-literal KEY=` for an empty value"));
+        return Err(
+            CliError::refused(format!("{what} is empty")).with_hint("pass `--from-literal KEY=` for an empty value")
+        );
+    }
+    // The keys that move a cursor or stop a program type control characters here, and nothing shows it.
+    if value.contains(|character: char| character.is_control() && character != '\t') {
+        return Err(CliError::refused(format!("{what} has a control character, such as that of an arrow key"))
+            .with_hint("type it again, or pass `--from-file KEY=FILE`"));
     }
     Ok(SecretBytes::new(value.as_bytes().to_vec()))
 }

@@ -43,6 +43,6 @@ pub use error::{ManifestError, ManifestWarning};
 pub use keys_file::{read_keys, write_key, write_keys};
 pub use object::{DocumentKind, Object, SealedSecretObject, SecretObject};
 pub use spans::{EntrySpan, MappingSpan};
-pub use stream::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Stream, split};
+pub use stream::{MAX_DOCUMENT_BYTES, MAX_DOCUMENTS, Stream, check_number_of_values, check_written, split};
 pub use typed::{error_at, read_one};
 pub use writer::{Format, ListItem, write, write_list, write_sealed_secret, write_secret};

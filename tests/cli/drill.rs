@@ -1,8 +1,8 @@
 //! `waxseal drill`.
 
-use waxseal_tests::tampering::with_other_start;
+use waxseal_tests::tampering::{with_broken_wrap, with_other_start};
 
-use crate::folder::{Folder, SECRET};
+use crate::folder::{Folder, SECRET, envelope};
 
 const DRILL: [&str; 4] = ["drill", "apps", "--identity", "recovery.key"];
 
@@ -72,6 +72,31 @@ fn a_value_that_was_changed_does_not_open() {
     let expected = format!("0 of 2 SealedSecrets opened, with all values\n{}{missing}", unreadable("2 SealedSecrets"));
     let outcome = folder.waxseal(&DRILL).finish();
     assert_eq!((outcome.stderr, outcome.status.code()), (expected, Some(4)));
+}
+
+/// The key of the cluster opens every object, but the recovery key may be unable to open one of them.
+#[test]
+fn a_broken_wrap_is_named_and_fails_the_drill() {
+    let folder = folder();
+    folder.write("apps/web.yaml", sealed(&folder, "web", &["--keys", "cluster.yaml", "--keys", "recovery.yaml"]));
+    let recovery = folder.key_id("recovery");
+    let broken = with_broken_wrap(&folder.read("apps/db.yaml"), &recovery);
+    folder.write("apps/db.yaml", &broken);
+    let message = format!("envelope {}: the wrap for {recovery} is broken", envelope(&broken));
+    let stderr = "2 of 2 SealedSecrets opened, with all values
+error: 1 of 2 SealedSecrets opened, but with a broken wrap: the holder of its key may be unable to open the values
+hint: remove each broken wrap, or replace it with `waxseal rotate --replace-broken` if the values are meant for its key
+";
+    for others in [&[][..], &["--identity", "recovery.key"]] {
+        let drill = [&["drill", "apps", "--identity", "cluster.key"], others].concat();
+        let outcome = folder.waxseal(&drill).finish();
+        assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(4)));
+        assert_eq!(outcome.stdout, format!("apps/db.yaml:1: shop/db: WrapBroken: {message}\n"));
+        let json = folder.waxseal(&[&drill[..], &["--format", "json"]].concat()).finish();
+        let report: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+        assert_eq!(report.as_array().map(Vec::len), Some(1));
+        assert_eq!((&report[0]["reason"], &report[0]["message"]), (&"WrapBroken".into(), &message.as_str().into()));
+    }
 }
 
 #[test]

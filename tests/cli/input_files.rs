@@ -182,7 +182,10 @@ fn an_unreadable_folder_is_an_error_and_the_other_files_are_sealed() {
 pub(crate) fn as_ordinary_user(folder: &Folder) -> Command {
     const NOBODY: u32 = 65534;
     let copy = folder.path().join("waxseal");
-    fs::copy(program(), &copy).expect("room for a copy");
+    // Another process writes the copy: a child that another test starts in this process at the same time inherits open
+    // files for a moment, and a program that is open for writing cannot be started.
+    let copied = Command::new("cp").arg("-p").args([program(), &copy]).status().expect("cp runs");
+    assert!(copied.success(), "room for a copy");
     let mut command = Command::new(copy);
     folder.isolated(&mut command).stdin(Stdio::null());
     if getuid().is_root() {

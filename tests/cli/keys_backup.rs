@@ -242,7 +242,7 @@ fn only_recovery_keys_can_read_a_backup() {
     let revoked = folder.read("recovery.yaml").replace("state: Active", "state: Revoked");
     folder.generate("second", &["--recovery"]);
     folder.write("both.yaml", format!("{revoked}---\n{}", folder.read("second.yaml")));
-    let stderr = format!("error: both.yaml: {} is Revoked: nothing is sealed to it\n", folder.key_id("recovery"));
+    let stderr = format!("error: both.yaml: {} is Revoked: nothing new is sealed to it\n", folder.key_id("recovery"));
     folder.waxseal(&backup(&["--keys", "both.yaml", "-r", &recovery])).fails(3, &stderr);
     let both = format!("{}---\n{}", folder.read("made/0.yaml"), folder.read("second.yaml"));
     folder.write("both.yaml", both);

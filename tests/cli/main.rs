@@ -10,9 +10,9 @@
 //!   `rotate_offers.rs` has the wraps that a controller offers. `rotate_recovery_keys.rs` has keys files that hold
 //!   recovery keys alone.
 //! - `.waxseal.yaml`: `configuration.rs`, and `configuration_refused.rs` for what is refused.
-//! - Behaviour of several commands: arguments, exit codes, input files and folders, limits of the input, output files,
-//!   Git, passphrases, memory, secrets in messages, runs that are killed, files of a newer version. `round_trips.rs`
-//!   seals and opens again.
+//! - Behaviour of several commands: arguments, exit codes, input files and folders, limits of the input and of results,
+//!   output files, Git, passphrases, memory, secrets in messages, runs that are killed, files of a newer version.
+//!   `round_trips.rs` seals and opens again.
 //! - `readme.rs` checks the README.
 //! - Support without tests of their own: `folder.rs` runs the program, `api_server.rs` plays the API server, and
 //!   `terminal.rs` plays the user at a terminal.
@@ -64,6 +64,7 @@ mod open;
 mod output_files;
 mod passphrases;
 mod readme;
+mod result_limits;
 mod rotate;
 mod rotate_modes;
 mod rotate_offers;

@@ -215,10 +215,24 @@ fn an_empty_answer_is_refused() {
 }
 
 #[test]
+fn an_answer_that_is_too_long_or_has_several_lines_is_refused() {
+    let folder = folder(Format::Binary);
+    let long = format!("{}\n", "x".repeat(5000));
+    for (answer, fault) in [("correct horse\nbattery\n", "has several lines"), (&long, "is too long to be typed")] {
+        let mut session = Session::start(&folder, &OPEN);
+        session.answers("Passphrase of safe.key: ", answer);
+        let (outcome, _) = session.ends();
+        let stderr = format!("error: safe.key: the passphrase {fault}\nhint: pass `--passphrase-file FILE`\n");
+        assert_eq!((outcome.stderr, outcome.status.code()), (stderr, Some(3)));
+    }
+}
+
+#[test]
 fn a_signal_restores_the_terminal() {
     let folder = folder(Format::Binary);
     for signal in [Signal::TERM, Signal::HUP, Signal::INT, Signal::QUIT] {
         let mut session = Session::start(&folder, &OPEN);
+        session.answers("Passphrase of safe.key: ", "corr");
         session.signals("Passphrase of safe.key: ", signal);
         let (outcome, shown) = session.ends();
         assert_eq!((outcome.stderr.as_str(), outcome.status.signal()), ("", Some(signal.as_raw())));

@@ -230,6 +230,17 @@ fn a_file_that_no_cluster_of_the_configuration_opens_is_found_by_check() {
     says(folder.waxseal(&check), "", &format!("{foreign}\n{hint}"));
 }
 
+/// A pull request can delete the keys file that says which wraps are missing.
+#[test]
+fn a_cluster_without_a_keys_file_is_refused() {
+    let folder = behind();
+    folder.write(".waxseal.yaml", "version: 1\nclusters: {prod: {keys: prod.yaml}, new: {keys: new.yaml}}\n");
+    let stderr = "error: prod.yaml: the cluster prod has no keys file yet\nhint: run `waxseal keys fetch prod`\n";
+    for arguments in [&["--check"][..], &["--identity", "recovery.key"]] {
+        folder.waxseal(&[&["rotate", "db.yaml"], arguments].concat()).fails(3, stderr);
+    }
+}
+
 #[test]
 fn an_object_that_the_identity_does_not_open_waits_and_the_others_are_done() {
     let folder = behind();
@@ -342,6 +353,17 @@ hint: name the file itself, or make a copy
     run.fails(3, stderr);
     assert!(folder.path().join("apps/again.yaml").is_symlink());
     assert_eq!(folder.read("apps/db.yaml").matches(&format!("{}: ", folder.key_id("new"))).count(), 1);
+}
+
+#[test]
+fn another_name_of_the_file_keeps_the_text_from_before_and_is_warned_of() {
+    let folder = behind();
+    let before = folder.read("db.yaml");
+    fs::hard_link(folder.path().join("db.yaml"), folder.path().join("again.yaml")).expect("a link");
+    let stderr =
+        format!("warning: db.yaml: another name of the file, a hard link, still leads to the text from before\n{ONE}");
+    assert_eq!(rotate(&folder, "db.yaml", &[]).writes(&["db.yaml"]).warns(&stderr), "");
+    assert_eq!(folder.read("again.yaml"), before);
 }
 
 #[test]

@@ -177,7 +177,7 @@ fn a_recovery_key_that_another_keys_file_revokes_gets_no_wrap() {
     let folder = folder();
     write_keys(&folder, "prod.yaml", &[("cluster", "Active"), ("recovery", "Revoked")]);
     let stderr = format!(
-        "error: prod.yaml: {} is Revoked: nothing is sealed to it\nhint: recovery.yaml says Active: correct it\n",
+        "error: prod.yaml: {} is Revoked: nothing new is sealed to it\nhint: recovery.yaml says Active: correct it\n",
         folder.key_id("recovery")
     );
     let rotate = ["rotate", "db.yaml", "--keys", "prod.yaml", "--keys", "recovery.yaml", "--identity", "cluster.key"];

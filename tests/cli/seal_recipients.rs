@@ -129,17 +129,15 @@ hint: such a key would stay the primary: find out who published it, or correct t
 }
 
 #[test]
-fn the_first_keys_file_decides_the_role_and_contradictions_are_refused() {
+fn a_key_of_a_cluster_in_one_keys_file_is_one_in_all_and_contradictions_are_refused() {
     let folder = folder();
     let key = folder.read("cluster.yaml");
     folder.write("recovery-only.yaml", key.replace("role: Cluster", "role: Recovery"));
     let id = folder.key_id("cluster");
-    // The first file that has the key decides its role.
-    let said = format!("sealed to {id} (Cluster, from cluster.yaml)\n");
-    let seal = ["seal", "--keys", "cluster.yaml", "--keys", "recovery-only.yaml"];
-    assert_says(folder.waxseal(&seal).stdin(SECRET), &said);
-    let seal = ["seal", "--keys", "recovery-only.yaml", "--keys", "cluster.yaml"];
-    folder.waxseal(&seal).stdin(SECRET).fails(3, NO_CLUSTER);
+    for [first, second] in [["cluster.yaml", "recovery-only.yaml"], ["recovery-only.yaml", "cluster.yaml"]] {
+        let said = format!("sealed to {id} (Cluster, from {first})\n");
+        assert_says(folder.waxseal(&["seal", "--keys", first, "--keys", second]).stdin(SECRET), &said);
+    }
     // A file that contradicts itself.
     folder.write("prod.yaml", format!("{key}---\n{}", key.replace("Active", "Retired")));
     let line = key.lines().count() + 2;
@@ -209,7 +207,7 @@ hint: fetch the keys again: `waxseal keys fetch -o FILE`. Without Kubernetes, st
     folder.generate("other", &[]);
     folder.write("keys.yaml", format!("{}---\n{}", folder.read("keys.yaml"), folder.read("other.yaml")));
     let seal = || folder.waxseal(&["seal", "--keys", "keys.yaml", "-r", &recipient]).stdin(HEAD);
-    seal().fails(3, &format!("error: keys.yaml: {id} is Revoked: nothing is sealed to it\n"));
+    seal().fails(3, &format!("error: keys.yaml: {id} is Revoked: nothing new is sealed to it\n"));
     folder.write("keys.yaml", folder.read("keys.yaml").replace("Revoked", "Retired"));
     seal().fails(3, &format!("error: keys.yaml: {id} is Retired: nothing new is sealed to it\n"));
 }
@@ -231,9 +229,39 @@ sealed to {stranger} (Cluster, from staging.yaml)
     assert_says(folder.waxseal(&["seal", "--keys", "prod.yaml", "--keys", "staging.yaml"]).stdin(SECRET), &said);
     folder.write("staging.yaml", folder.read("staging.yaml").replace("Retired", "Revoked"));
     let stderr = format!(
-        "error: staging.yaml: {recovery} is Revoked: nothing is sealed to it\nhint: prod.yaml says Active: correct it\n"
+        "error: staging.yaml: {recovery} is Revoked: nothing new is sealed to it\nhint: prod.yaml says Active: correct it\n"
     );
     folder.waxseal(&["seal", "--keys", "prod.yaml", "--keys", "staging.yaml"]).stdin(SECRET).fails(3, &stderr);
+}
+
+/// The options name a stale keys file. The configuration names the present one, also for files that no rule matches.
+#[test]
+fn a_key_that_a_keys_file_of_the_configuration_revokes_or_retires_is_refused() {
+    let folder = folder();
+    let (key, id) = (folder.read("cluster.yaml"), folder.key_id("cluster"));
+    folder.write(".waxseal.yaml", "version: 1\nclusters: {prod: {keys: prod.yaml}}\n");
+    folder.write("db.yaml", SECRET);
+    assert_eq!(
+        folder
+            .waxseal(&["seal", "db.yaml", "--keys", "cluster.yaml", "-o", "sealed.yaml"])
+            .writes(&["sealed.yaml"])
+            .finish()
+            .status
+            .code(),
+        Some(0)
+    );
+    let recipient = folder.recipient("cluster");
+    for state in ["Revoked", "Retired"] {
+        folder.write("prod.yaml", key.replace("Active", state));
+        let error = format!("error: prod.yaml: {id} is {state}: nothing new is sealed to it\n");
+        let stale = format!("{error}hint: cluster.yaml says Active: correct it\n");
+        folder.waxseal(&["seal", "db.yaml", "--keys", "cluster.yaml"]).fails(3, &stale);
+        folder.waxseal(&["seal", "db.yaml", "-r", &recipient]).fails(3, &error);
+        let set = ["set", "sealed.yaml", "B", "--keys", "cluster.yaml"];
+        folder.waxseal(&set).stdin("a new value").fails(3, &stale);
+    }
+    folder.write("prod.yaml", key);
+    folder.waxseal(&["set", "sealed.yaml", "B", "-r", &recipient]).stdin("a value").writes(&["sealed.yaml"]).finish();
 }
 
 #[test]

@@ -113,6 +113,20 @@ fn several_values_share_one_envelope_and_an_unused_envelope_goes() {
     assert_sealed(&text, &data_of(&opened));
 }
 
+/// A merge can leave such an envelope.
+#[test]
+fn an_envelope_that_no_value_named_before_goes_too() {
+    let folder = folder_with("A: a long value");
+    let set = |key: &str| folder.waxseal(&["set", "db.yaml", key, "--keys", "cluster.yaml"]).stdin("x");
+    set("B").writes(&["db.yaml"]).warns("set B in shop/db\n");
+    let text = folder.read("db.yaml");
+    let token = text.lines().find(|line| line.trim_start().starts_with("B: ")).expect("a token");
+    folder.write("db.yaml", text.replace(&format!("{token}\n"), ""));
+    set("C").writes(&["db.yaml"]).warns("set C in shop/db\n");
+    assert_eq!(envelopes(&folder.read("db.yaml")), 2);
+    assert_eq!(value(&opened(&folder, "db.yaml"), "A"), "a long value");
+}
+
 #[test]
 fn values_come_from_stdin_files_and_literals_byte_for_byte() {
     let folder = folder_with("A: a long value");
@@ -234,6 +248,48 @@ hint: pass `--from-file KEY=FILE`, or one data key alone and the value on stdin
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(2)));
 }
 
+/// [`Session::ends`] checks that the rest is not left for the shell, which would run it and keep it in its history.
+#[test]
+fn a_pasted_answer_of_several_lines_is_refused() {
+    let folder = folder_with("A: a long value");
+    let before = folder.read("db.yaml");
+    let stderr = "error: the value of A has several lines\nhint: pass `--from-file KEY=FILE`\n";
+    let many = format!("{}\n", "a line of a key ".repeat(4)).repeat(80);
+    for answer in ["first\nsecond\nthird\n", "first\nsecond", "first\n\n", &many] {
+        for keys in [&["A"][..], &["A", "B"]] {
+            let set = [&["set", "db.yaml", "--keys", "cluster.yaml"], keys].concat();
+            let mut session = Session::start_with_stdin(&folder, &set);
+            session.answers("Value of A: ", answer);
+            let (outcome, shown) = session.ends();
+            assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(3)));
+            assert_eq!(shown.trim_end(), "Value of A:");
+            assert_eq!(folder.read("db.yaml"), before);
+        }
+    }
+}
+
+#[test]
+fn an_answer_with_a_control_character_is_refused() {
+    let folder = folder_with("A: a long value");
+    let before = folder.read("db.yaml");
+    let stderr = "error: the value of A has a control character, such as that of an arrow key
+hint: type it again, or pass `--from-file KEY=FILE`
+";
+    // Ctrl-Z, an arrow key, and a paste that the terminal marks.
+    for answer in ["\u{1a}hunter2\n", "hunt\u{1b}[Der2\n", "\u{1b}[200~hunter2\u{1b}[201~\n"] {
+        let mut session = Session::start_with_stdin(&folder, &SET_A);
+        session.answers("Value of A: ", answer);
+        let (outcome, _) = session.ends();
+        assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(3)));
+        assert_eq!(folder.read("db.yaml"), before);
+    }
+    let mut session = Session::start_with_stdin(&folder, &SET_A);
+    session.answers("Value of A: ", "with a\ttab\n");
+    let (outcome, _) = session.ends();
+    assert!(outcome.status.success(), "{}", outcome.stderr);
+    assert_eq!(value(&opened(&folder, "db.yaml"), "A"), "with a\ttab");
+}
+
 /// The question can wait for minutes, and somebody can edit the file in the meantime.
 #[test]
 fn an_edit_during_the_question_is_not_lost() {
@@ -314,6 +370,18 @@ fn a_name_chooses_among_several_sealed_secrets() {
         set.warns(&format!("set A in {says}\n"));
     }
     assert_eq!(opened(&folder, "db.yaml").matches("YSBuZXcgdmFsdWU=").count(), 3);
+}
+
+#[test]
+fn stdin_cannot_hold_both_the_value_and_the_keys() {
+    let folder = folder_with("A: a long value");
+    let stderr = "error: `--keys -` reads stdin, which holds the value\n\
+                  hint: name the keys file, or pass `--from-file KEY=FILE`\n";
+    let keys = folder.read("cluster.yaml");
+    folder.waxseal(&["set", "db.yaml", "A", "--keys", "-"]).stdin(&keys).fails(2, stderr);
+    let twice = ["set", "db.yaml", "--from-literal", "A=b", "--keys", "-", "--keys", "-"];
+    let stderr = "error: `-` names stdin twice, and stdin can be read only once\n";
+    folder.waxseal(&twice).stdin(&keys).fails(2, stderr);
 }
 
 #[test]
@@ -410,6 +478,16 @@ fn a_file_that_cannot_be_edited_without_other_changes_is_refused() {
     let stderr = "error: db.yaml:1: cannot be edited without changing other bytes, so it stays as it is\n\
                   hint: write its envelopes and encryptedData in block style, one entry a line, as `waxseal seal` does, \
                   and end every line with a line feed\n";
+    folder.waxseal(&SET_A).stdin("a new value").fails(3, stderr);
+}
+
+#[test]
+fn a_number_that_is_too_large_is_named() {
+    let folder = folder_with("A: a long value");
+    let sealed = folder.read("db.yaml");
+    folder.write("db.yaml", format!("{sealed}status: {{x: [1, 1e999]}}\n"));
+    let line = sealed.lines().count() + 1;
+    let stderr = &format!("error: db.yaml:{line}:17: status.x[1]: this number is too large\n");
     folder.waxseal(&SET_A).stdin("a new value").fails(3, stderr);
 }
 

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -69,7 +69,16 @@ impl Session {
         assert!(self.is_shown(), "the terminal is left silent");
         let shown = self.shown.text();
         let shown = shown.strip_suffix("\nthe end").expect("it ends so").to_owned();
+        assert_eq!(self.line_for_the_shell(), "\n", "the program leaves text for the shell");
         (outcome, shown)
+    }
+
+    /// Types a line break, and returns the line that the next program would read.
+    fn line_for_the_shell(&mut self) -> String {
+        self.terminal.types("\n");
+        let mut line = [0; 4096];
+        let length = self.kept.read(&mut line).expect("a terminal");
+        String::from_utf8_lossy(&line[..length]).into_owned()
     }
 
     /// Whether the echo is on.

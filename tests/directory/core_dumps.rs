@@ -46,7 +46,10 @@ fn as_ordinary_user(folder: &Path) -> Command {
     const NOBODY: u32 = 65534;
     let copy = folder.join("controller");
     let original = programs::build().expect("the programs").waxseal_controller;
-    fs::copy(original, &copy).expect("room for a copy");
+    // Another process writes the copy: a child that another test starts in this process at the same time inherits open
+    // files for a moment, and a program that is open for writing cannot be started.
+    let copied = Command::new("cp").arg("-p").args([&original, &copy]).status().expect("cp runs");
+    assert!(copied.success(), "room for a copy");
     fs::create_dir(folder.join("manifests")).expect("a folder");
     let mut command = Command::new(copy);
     command.env_clear().current_dir(folder).stdin(Stdio::null()).stderr(Stdio::null());

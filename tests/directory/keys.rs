@@ -213,7 +213,7 @@ fn each_key_is_logged_once_with_its_fingerprint() {
     let earlier = (Timestamp::now() - SignedDuration::from_hours(1)).to_string();
     machine.add_key(&earlier);
     let controller = machine.start();
-    controller.wait_until("the first pass", || machine.status().is_object());
+    controller.wait_until("both keys in the log", || controller.log().matches("holds a sealing key").count() == 2);
     let added = machine.add_key(&earlier);
     controller.wait_until("the new key", || published(&machine).contains(&added));
     let lines = held_keys(&controller.log());

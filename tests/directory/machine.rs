@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,7 +19,8 @@ use waxseal_tests::processes::{Process, ProcessGroup, last_lines};
 use waxseal_tests::programs::{self, Programs};
 use waxseal_tests::{target_folder, waiting};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+/// Longer than 30 s, after which the controller looks for changes that it did not notice.
+const DEADLINE: Duration = Duration::from_secs(90);
 
 /// The folders, and the group of processes that work on them. The processes end when this value is dropped.
 pub(crate) struct Machine {
@@ -293,6 +294,20 @@ impl Controller<'_> {
         waited.unwrap_or_else(|error| panic!("{error}; the log ends with:\n{}", last_lines(&self.log, 20)));
     }
 
+    /// Like [`Self::wait_until`], without pauses between the looks.
+    #[track_caller]
+    pub(crate) fn watch_until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        self.wait_until(what, || {
+            let start = Instant::now();
+            while start.elapsed() < DEADLINE {
+                if condition() {
+                    return true;
+                }
+            }
+            false
+        });
+    }
+
     #[track_caller]
     pub(crate) fn wait_for_value(&self, path: &str, value: &str) {
         self.wait_until(&format!("{path} = {value}"), || self.machine.value(path).as_deref() == Some(value));
@@ -301,9 +316,15 @@ impl Controller<'_> {
     /// Waits until the status has this reason. Returns the message.
     #[track_caller]
     pub(crate) fn wait_for_reason(&self, name: &str, reason: &str) -> String {
-        let what = format!("{name}: {reason}");
-        self.wait_until(&what, || self.machine.ready(name).is_some_and(|[_, seen, _]| seen == reason));
-        self.machine.assert_reason(name, reason)
+        let mut found = None;
+        self.wait_until(&format!("{name}: {reason}"), || {
+            found = self.machine.ready(name).filter(|[_, seen, _]| seen == reason);
+            found.is_some()
+        });
+        // The status can already have another reason by now.
+        let [status, _, message] = found.expect("it was awaited");
+        assert_eq!(status == "True", reason == "Materialised");
+        message
     }
 
     /// Sends a signal and waits for the end. Returns the exit code.
@@ -320,12 +341,16 @@ impl Controller<'_> {
         ended.unwrap_or_else(|error| panic!("{error}:\n{}", last_lines(&self.log, 20))).code()
     }
 
-    /// Returns the writable memory of the controller when all its threads are idle.
+    /// Returns the writable memory of the controller, read while all its threads sleep.
     #[track_caller]
     pub(crate) fn idle_memory(&self) -> Vec<Mapping> {
-        let id = self.process.id();
-        self.wait_until("rest", || memory::is_idle(id).expect("it runs"));
-        memory::read(id).unwrap_or_else(|error| panic!("{}", waxseal_tests::report(&error)))
+        let mut found = None;
+        self.wait_until("rest", || {
+            let read = memory::read_idle(self.process.id());
+            found = read.unwrap_or_else(|error| panic!("{}", waxseal_tests::report(&error)));
+            found.is_some()
+        });
+        found.expect("it was awaited")
     }
 
     pub(crate) fn log_path(&self) -> PathBuf {

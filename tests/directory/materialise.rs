@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
@@ -169,8 +169,8 @@ fn a_secret_goes_with_its_sealed_secret_and_its_neighbour_stays() {
     machine.seal(&secret("web", "two"), "web.yaml");
     let controller = machine.start();
     controller.wait_for_reason("web", "Materialised");
-    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
     let removed = Instant::now();
+    fs::remove_file(machine.manifest("db.yaml")).expect("it is there");
     controller.wait_until("the deletion", || !machine.secret("shop/db").exists());
     // The controller waits, because a program that writes a file slowly leaves it empty for seconds.
     assert!(removed.elapsed() > Duration::from_secs(4), "after {:?}", removed.elapsed());
@@ -369,36 +369,67 @@ fn a_running_controller_removes_leftovers_of_a_crash() {
 
 #[test]
 fn a_crash_in_the_middle_of_a_write_leaves_the_old_secret_or_the_new() {
+    const KEYS: usize = 40;
+    const ROUNDS: usize = 24;
     let machine = Machine::with_key();
-    let versions: Vec<_> = (0..6)
-        .map(|round| {
-            let values: Vec<_> = (0..40).map(|key| format!("  k{key}: value-{round}")).collect();
-            machine.sealed(&format!(
-                "apiVersion: v1\nkind: Secret\nmetadata: {{name: db}}\nstringData:\n{}\n",
-                values.join("\n")
-            ))
-        })
-        .collect();
+    let value = |version: usize| format!("value-{version}");
+    let seal = |version| {
+        let values: Vec<_> = (0..KEYS).map(|key| format!("  k{key}: {}", value(version))).collect();
+        let head = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData:\n";
+        machine.sealed(&(head.to_owned() + &values.join("\n")))
+    };
+    // A version returns only after a whole cycle of rounds, whose last round sees a new current version. So the version
+    // of a manifest is never the current version already, and there is a write.
+    let versions: Vec<_> = (0..=ROUNDS).map(seal).collect();
     machine.write_manifest("db.yaml", &versions[0]);
     let mut controller = machine.start();
     controller.wait_for_reason("db", "Materialised");
-    for version in versions.iter().cycle().skip(1).take(24) {
-        let before = fs::read_link(machine.secret("shop/db/..data")).ok();
-        machine.write_manifest("db.yaml", version);
-        // Each kill hits another moment of the write, because the writes differ in speed.
-        controller.wait_until("a write", || is_writing(&machine, before.as_deref()));
+    let (mut last, mut unfinished) = (0, 0);
+    // The test goes on until a kill has hit a write, and gives up after ten times the usual number.
+    for round in 0..10 * ROUNDS {
+        if round >= ROUNDS && unfinished > 0 {
+            break;
+        }
+        last = (round + 1) % versions.len();
+        let before = Written::see(&machine);
+        machine.write_manifest("db.yaml", &versions[last]);
+        // Each kill of a cycle comes after another number of files. The last numbers are larger than that of a version,
+        // so the last kills come after the change of the link.
+        let files = 2 * (round % ROUNDS);
+        controller.watch_until("a write", || before.is_followed_by(files, &machine));
         controller.stop(Signal::KILL);
+        unfinished += usize::from(Written::see(&machine).current == before.current);
         let values = machine.values("shop/db");
         let first = values.values().next().expect("forty values");
-        assert!(values.len() == 40 && values.values().all(|value| value == first), "{values:?}");
+        assert!(values.len() == KEYS && values.values().all(|value| value == first), "{values:?}");
         controller = machine.start();
     }
-    controller.wait_until("the last version", || machine.values("shop/db").values().all(|value| value == b"value-0"));
-    controller.wait_until("a clean folder", || names(&machine.secret("shop/db")).len() == 42);
+    assert!(unfinished > 0, "no kill hit a write");
+    controller.wait_for_value("shop/db/k0", &value(last));
+    controller.wait_until("a clean folder", || names(&machine.secret("shop/db")).len() == KEYS + 2);
+    assert!(machine.values("shop/db").values().all(|seen| *seen == value(last).as_bytes()));
     assert_eq!(names(&machine.secret("shop")), ["db"]);
 }
 
-fn is_writing(machine: &Machine, before: Option<&Path>) -> bool {
-    let versions = names(&machine.secret("shop/db")).into_iter().filter(|name| name.starts_with("..v-")).count();
-    versions > 1 || fs::read_link(machine.secret("shop/db/..data")).ok().as_deref() != before
+/// The versions of a Secret that are written or being written.
+struct Written {
+    versions: Vec<String>,
+    /// The version that readers see.
+    current: Option<PathBuf>,
+}
+
+impl Written {
+    fn see(machine: &Machine) -> Self {
+        let mut versions = names(&machine.secret("shop/db"));
+        versions.retain(|name| name.starts_with("..v-"));
+        Self { versions, current: fs::read_link(machine.secret("shop/db/..data")).ok() }
+    }
+
+    /// Whether readers see another version by now, or a new version has this number of files.
+    fn is_followed_by(&self, files: usize, machine: &Machine) -> bool {
+        let now = Self::see(machine);
+        let mut new = now.versions.iter().filter(|version| !self.versions.contains(version));
+        now.current != self.current
+            || new.any(|version| names(&machine.secret(&format!("shop/db/{version}"))).len() >= files)
+    }
 }

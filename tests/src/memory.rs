@@ -4,6 +4,8 @@
 //! which they were started. Root has it. Another user has it in a user namespace that the user creates
 //! (user_namespaces(7)).
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -34,6 +36,8 @@ pub enum Error {
     Read { process: u32, source: io::Error },
     #[error("failed to understand the memory map of process {process}")]
     Map { process: u32 },
+    #[error("failed to understand the status of a thread of process {process}")]
+    Status { process: u32 },
 }
 
 /// Returns a command that runs a program so that the caller may read its memory.
@@ -81,17 +85,43 @@ pub fn read(process: u32) -> Result<Vec<Mapping>, Error> {
     Ok(mappings)
 }
 
-/// Whether every thread of a process waits for something.
-pub fn is_idle(process: u32) -> io::Result<bool> {
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        let state = fs::read_to_string(thread?.path().join("stat"))?;
-        // proc_pid_stat(5): the name in parentheses can contain any characters.
-        let is_asleep = state.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'));
+/// Like [`read`]. Returns `None` unless every thread of the process sleeps all the time that the reading takes.
+pub fn read_idle(process: u32) -> Result<Option<Vec<Mapping>>, Error> {
+    let Some(before) = switches(process)? else { return Ok(None) };
+    let memory = read(process);
+    // A thread that runs can also make the reading fail: it can unmap memory.
+    if switches(process)? == Some(before) { memory.map(Some) } else { Ok(None) }
+}
+
+/// Whether every thread of a process sleeps.
+pub fn is_idle(process: u32) -> Result<bool, Error> {
+    Ok(switches(process)?.is_some())
+}
+
+/// Returns the number of context switches of each thread, by thread id; `None` unless every thread sleeps. The number
+/// of a thread that wakes and sleeps again is larger.
+fn switches(process: u32) -> Result<Option<BTreeMap<OsString, u64>>, Error> {
+    let failed = |source| Error::Read { process, source };
+    let mut switches = BTreeMap::new();
+    for thread in fs::read_dir(format!("/proc/{process}/task")).map_err(failed)? {
+        let thread = thread.map_err(failed)?;
+        // Fails if the thread has just ended.
+        let Ok(status) = fs::read_to_string(thread.path().join("status")) else { return Ok(None) };
+        let (is_asleep, count) = state_and_switches(&status).ok_or(Error::Status { process })?;
         if !is_asleep {
-            return Ok(false);
+            return Ok(None);
         }
+        switches.insert(thread.file_name(), count);
     }
-    Ok(true)
+    Ok(Some(switches))
+}
+
+/// Reads a status file of proc(5): whether the thread sleeps, and how often it gave up the processor or lost it.
+fn state_and_switches(status: &str) -> Option<(bool, u64)> {
+    let field = |name| status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()));
+    let count = |name| field(name)?.parse::<u64>().ok();
+    let switches = count("voluntary_ctxt_switches")? + count("nonvoluntary_ctxt_switches")?;
+    Some((field("State")?.starts_with('S'), switches))
 }
 
 /// Returns start, end and name of a line of the map; an empty range if the process cannot write there.
@@ -147,6 +177,17 @@ mod tests {
         let code = "55d0c0a00000-55d0c0a21000 r-xp 00000000 08:01 99 /bin/sh";
         assert_eq!(writable(code).map(|(start, end, _)| end - start), Some(0));
         assert_eq!(writable("nonsense"), None);
+    }
+
+    #[test]
+    fn a_thread_that_slept_all_the_time_has_the_same_number_of_switches() {
+        let status = |state: &str, voluntary: u32, other: u32| {
+            let counts = format!("voluntary_ctxt_switches:\t{voluntary}\nnonvoluntary_ctxt_switches:\t{other}\n");
+            format!("Name:\tx\nState:\t{state}\nThreads:\t2\n{counts}")
+        };
+        assert_eq!(state_and_switches(&status("S (sleeping)", 40, 2)), Some((true, 42)));
+        assert_eq!(state_and_switches(&status("R (running)", 40, 2)), Some((false, 42)));
+        assert_eq!(state_and_switches("State:\tS (sleeping)\n"), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::peers::Peer;
 use crate::registration::{Context, Test, TestResult};
 use crate::removal::COLLECTED;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(90);
 /// The deletion of a namespace takes about 70 requests, and other tests delete theirs at the same time.
 pub(crate) const NAMESPACE_DELETED: Duration = Duration::from_secs(120);
 

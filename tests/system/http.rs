@@ -48,7 +48,8 @@ const MEMORY_FOR_REQUESTS: u64 = 14 * 1024;
 const FLOODED: Duration = Duration::from_secs(120);
 /// Longer than the server's deadline for a connection.
 const CLOSED_BY_THEN: Duration = Duration::from_secs(30);
-/// Shorter than the server's deadline for a connection, which is 5 s.
+/// The server's deadline for a connection.
+const THE_DEADLINE: Duration = Duration::from_secs(5);
 const BEFORE_THE_DEADLINE: Duration = Duration::from_secs(4);
 /// The number of times that a slow machine may miss the deadline.
 const ATTEMPTS: usize = 10;
@@ -146,7 +147,11 @@ async fn is_answered_in_time(address: SocketAddr, status: &str) -> Result<bool, 
     }
     slow.write_all(b"\r\n").await?;
     let mut answer = String::new();
-    timeout(CLOSED_BY_THEN, slow.read_to_string(&mut answer)).await??;
+    let read = timeout(CLOSED_BY_THEN, slow.read_to_string(&mut answer)).await?;
+    if answer.is_empty() && begin.elapsed() > THE_DEADLINE {
+        return Ok(false);
+    }
+    read?;
     assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
     Ok(true)
 }
@@ -269,7 +274,7 @@ async fn assert_probes_answer(controller: &Controller) -> TestResult {
         let (mut answers, mut failures) = (0, 0);
         waiting::until("answers to the probes", LONGEST_PROBING, async || {
             let probe = timeout(PROBE_TIMEOUT, controller.get(path));
-            let compared = timeout(PROBE_TIMEOUT / 4, async { TcpStream::connect(idle).await?.read_u8().await });
+            let compared = timeout(PROBE_TIMEOUT / 20, async { TcpStream::connect(idle).await?.read_u8().await });
             let (answer, compared) = tokio::join!(probe, compared);
             match (answer, compared) {
                 (Ok(Some((200, _))), _) => (answers, failures) = (answers + 1, 0),

@@ -19,6 +19,7 @@ use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::vectors::KnownObject;
 use waxseal_tests::{memory, waiting};
 
+use crate::controllers::answer;
 use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
 use crate::sealing::{DEADLINE, create, create_plain, opaque, seal_with, with_reason};
 
@@ -113,7 +114,7 @@ impl Watch {
     async fn assert_silent(&self, cluster: &Cluster, controller: &Controller) -> TestResult {
         self.canaries.assert_absent("the log", controller.log_text());
         for path in ["/metrics", "/livez", "/readyz"] {
-            let (_, answer) = controller.get(path).await.ok_or("no answer")?;
+            let (_, answer) = answer(controller, path).await.ok_or("no answer")?;
             self.canaries.assert_absent(path, answer);
         }
         let all = ListParams::default();

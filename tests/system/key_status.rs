@@ -16,7 +16,7 @@ use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
-use crate::controllers::{started, until_warned};
+use crate::controllers::{answer, started, until_warned};
 use crate::key_commands::give_rights;
 use crate::key_namespace::{Keys, MADE, new_identity, secret};
 use crate::registration::{Context, Error, Test, TestResult};
@@ -154,13 +154,13 @@ async fn backup(context: &Context, cluster: &Cluster) -> TestResult {
     for ignored in ["hunter2".to_owned(), (Timestamp::now() + hour).to_string(), "-000001-01-01T00:00:00Z".to_owned()] {
         annotate("2026-01-01T02:00:00+02:00").await?;
         until_status(&keys, &key, |status| status.last_backup_time.as_deref() == Some(MADE)).await?;
-        let (_, metrics) = controller.get("/metrics").await.ok_or("no metrics")?;
+        let (_, metrics) = answer(&controller, "/metrics").await.ok_or("no metrics")?;
         assert!(metrics.contains(&format!("{metric}1767225600\n")), "{metrics}");
         annotate(&ignored).await?;
         let is_gone = |status: &SealingKeyStatus| status.last_backup_time.is_none() && status.objects.is_some();
         let status = until_status(&keys, &key, is_gone).await?;
         assert_eq!(status, unused(&keys, KeyState::Active, "held").await?, "{ignored}");
-        let (_, metrics) = controller.get("/metrics").await.ok_or("no metrics")?;
+        let (_, metrics) = answer(&controller, "/metrics").await.ok_or("no metrics")?;
         assert!(!metrics.contains(&metric), "{metrics}");
     }
     // The backup has the key in another state.
@@ -168,10 +168,10 @@ async fn backup(context: &Context, cluster: &Cluster) -> TestResult {
         let annotations = json!({BACKED_UP_ANNOTATION: MADE, BACKED_UP_STATE_ANNOTATION: state});
         json!({"metadata": {"annotations": annotations}})
     };
-    patch(&keys.identities, "held", recorded("Retired")).await?;
-    until_status(&keys, &key, |status| status.last_backup_time.is_none()).await?;
-    patch(&keys.identities, "held", recorded("Active")).await?;
-    until_status(&keys, &key, |status| status.last_backup_time.as_deref() == Some(MADE)).await?;
+    for (state, time) in [("Active", Some(MADE)), ("Retired", None), ("Active", Some(MADE))] {
+        patch(&keys.identities, "held", recorded(state)).await?;
+        until_status(&keys, &key, |status| status.last_backup_time.as_deref() == time).await?;
+    }
     // The same identity in another Secret, which was backed up later.
     let mut copy = keys.identities.get("held").await?;
     let later = "2026-02-01T00:00:00Z";

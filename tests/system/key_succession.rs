@@ -69,16 +69,21 @@ fn chain_of_names(oldest_first: &[PublishedKey]) -> Vec<String> {
 async fn renewal(context: &Context, cluster: &Cluster) -> TestResult {
     installation::apply(cluster).await?;
     let keys = Keys::of(cluster);
-    let controllers = [start(context, cluster, "one", "2s").await?, start(context, cluster, "other", "2s").await?];
-    for controller in &controllers {
+    let [one, other] = [start(context, cluster, "one", "2s").await?, start(context, cluster, "other", "2s").await?];
+    for controller in [&one, &other] {
         controller.ready().await?;
     }
     let seen = Seen::follow(keys.published.clone()).await?;
-    until_chain(&keys, 6, PERIOD).await?;
-    Seen::assert_always_active(&seen);
-    for controller in &controllers {
+    let six = async || (keys.identity_names().await.ok()?.len() >= 6).then_some(());
+    waiting::until("six keys", DEADLINE, six).await?;
+    for controller in [&one, &other] {
         assert_eq!(warnings(controller), [""; 0]);
     }
+    // On a slow machine, one of two controllers is always in the middle of a renewal.
+    drop(other);
+    until_chain(&keys, 6, PERIOD).await?;
+    Seen::assert_always_active(&seen);
+    assert_eq!(warnings(&one), [""; 0]);
     Ok(())
 }
 

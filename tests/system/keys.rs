@@ -196,9 +196,14 @@ async fn refuse_identity_changes(
     refuse(cluster, "frozen", operation, &format!("object.type != '{TYPE}'")).await?;
     let change = Patch::Merge(json!({"metadata": {"labels": {"touched": "true"}}}));
     let params = PatchParams { dry_run: true, ..PatchParams::default() };
-    let refused = async || keys.identities.patch("primary", &params, &change).await.is_err().then_some(());
+    let refused = async || is_refused(keys.identities.patch("primary", &params, &change).await).then_some(());
     waiting::until("the policy", DEADLINE, refused).await?;
     Ok(Api::all(cluster.client()))
+}
+
+/// Whether a policy refused the request.
+pub(crate) fn is_refused<T>(outcome: kube::Result<T>) -> bool {
+    matches!(outcome, Err(kube::Error::Api(status)) if status.code == 422)
 }
 
 /// Creates a policy with this name, and its binding. Shortly afterwards, operations that do not meet the condition are
@@ -276,6 +281,7 @@ async fn two(context: &Context, cluster: &Cluster) -> TestResult {
     assert_eq!(Seen::assert_none_relaxed(&seen), 1);
     let said = format!("no successor of the sealing key {key} is made, because key generation is off: add an identity");
     for controller in [&one, &other] {
+        until_warned(controller, &said).await?;
         assert_eq!(warnings(controller), [said.as_str()]);
     }
     Ok(())

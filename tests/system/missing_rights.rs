@@ -16,6 +16,7 @@ use crate::controllers::readiness;
 use crate::key_namespace::{new_identity, sealing_key};
 use crate::namespaced::Install;
 use crate::registration::{Context, Error, Test, TestResult};
+use crate::rights;
 use crate::sealing::{DEADLINE, condition, create_plain, patch, with_reason};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -151,7 +152,7 @@ impl<'a> Lacking<'a> {
     async fn in_served(context: &'a Context, cluster: &'a Cluster, verb: &str, resource: &str) -> Result<Self, Error> {
         let (served, keys) = (cluster.namespace("served").await?, cluster.namespace("keys").await?);
         let install = Install::start(context, cluster, keys.name(), &[served.name()]).await?;
-        take_away(&served, verb, resource).await?;
+        take_away(cluster, keys.name(), &served, verb, resource).await?;
         let install = install.restarted(&[served.name()]).await?;
         Ok(Self { install, served, keys })
     }
@@ -160,7 +161,7 @@ impl<'a> Lacking<'a> {
     async fn with_key(context: &'a Context, cluster: &'a Cluster, verb: &str, resource: &str) -> Result<Self, Error> {
         let (served, keys) = (cluster.namespace("served").await?, cluster.namespace("keys").await?);
         let install = Install::start(context, cluster, keys.name(), &[served.name()]).await?;
-        take_away(&keys, verb, resource).await?;
+        take_away(cluster, keys.name(), &keys, verb, resource).await?;
         let install = install.restarted(&[served.name()]).await?;
         Ok(Self { install, served, keys })
     }
@@ -169,7 +170,7 @@ impl<'a> Lacking<'a> {
     async fn first_key(context: &'a Context, cluster: &'a Cluster, verb: &str, resource: &str) -> Result<Self, Error> {
         let (served, keys) = (cluster.namespace("served").await?, cluster.namespace("keys").await?);
         installation::apply_namespaced(cluster, keys.name(), &[served.name()]).await?;
-        take_away(&keys, verb, resource).await?;
+        take_away(cluster, keys.name(), &keys, verb, resource).await?;
         let install = Install::begin(context, cluster, keys.name(), &[served.name()]).await?;
         Ok(Self { install, served, keys })
     }
@@ -225,8 +226,14 @@ impl<'a> Lacking<'a> {
 }
 
 /// Takes a verb away from the controller in a namespace, and deletes the RoleBinding that lets every account read
-/// SealingKeys: it would give the verb back.
-async fn take_away(namespace: &Namespace, verb: &str, resource: &str) -> TestResult {
+/// SealingKeys: it would give the verb back. Returns when the API server refuses the verb.
+async fn take_away(
+    cluster: &Cluster,
+    key_namespace: &str,
+    namespace: &Namespace,
+    verb: &str,
+    resource: &str,
+) -> TestResult {
     let bindings: Api<RoleBinding> = namespace.api();
     if bindings.get_opt("waxseal-sealing-keys-reader").await?.is_some() {
         bindings.delete("waxseal-sealing-keys-reader", &DeleteParams::default()).await?;
@@ -239,7 +246,12 @@ async fn take_away(namespace: &Namespace, verb: &str, resource: &str) -> TestRes
         roles.replace(&role.name_any(), &PostParams::default(), &role).await?;
     }
     assert!(taken > 0, "the controller has no right to {verb} {resource}");
-    Ok(())
+    let right = (resource.to_owned(), verb.to_owned());
+    let is_lost = async || {
+        let rights = rights::granted(cluster, key_namespace, namespace.name()).await.ok()?;
+        (!rights.contains(&right)).then_some(())
+    };
+    Ok(waiting::until("the loss of the right", DEADLINE, is_lost).await?)
 }
 
 /// Takes a verb out of the rules of a Role or ClusterRole; returns how many rules had it.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -52,6 +53,10 @@ impl<'a> Install<'a> {
         namespaces: &[&str],
     ) -> Result<Self, Error> {
         installation::apply_namespaced(cluster, key_namespace, namespaces).await?;
+        for namespace in namespaces {
+            until_may_list(cluster, key_namespace, namespace, "sealedsecrets").await?;
+        }
+        until_may_list(cluster, key_namespace, key_namespace, "sealingkeys").await?;
         let install = Self::begin(context, cluster, key_namespace, namespaces).await?;
         install.controller.ready().await?;
         install.fetch_keys()?;
@@ -156,7 +161,14 @@ async fn serves(context: &Context, cluster: &Cluster) -> TestResult {
         // A deletion of the Secret is noticed.
         let secrets = namespace.api::<Secret>();
         secrets.delete("db", &DeleteParams::default()).await?;
-        waiting::until("the Secret's return", DEADLINE, async || secrets.get_opt("db").await.ok().flatten()).await?;
+        let made = async || secrets.get_opt("db").await.ok().flatten();
+        let made = waiting::until("the Secret's return", DEADLINE, made).await?;
+        let objects = namespace.api::<SealedSecret>();
+        waiting::until("the status about it", DEADLINE, async || {
+            let settled = objects.get("db").await.ok()?.status?.settled?;
+            (Some(settled.secret_uid) == made.uid()).then_some(())
+        })
+        .await?;
     }
     until_counted(&keys, 2).await?;
     let events = keys.api::<Event>().list(&ListParams::default()).await?;
@@ -179,6 +191,22 @@ async fn serves(context: &Context, cluster: &Cluster) -> TestResult {
         assert_ne!(event["annotations"]["authorization.k8s.io/decision"], "forbid", "{event}");
     }
     Ok(())
+}
+
+/// Waits until the controller's account may list a kind of Waxseal in a namespace: a right is in force a moment after it
+/// was given. The administrator asks, because the tests look at all requests of the controller's account.
+async fn until_may_list(cluster: &Cluster, key_namespace: &str, namespace: &str, kind: &str) -> TestResult {
+    let review = json!({"spec": {
+        "user": format!("system:serviceaccount:{key_namespace}:{SERVICE_ACCOUNT}"),
+        "resourceAttributes": {"group": "waxseal.dev", "resource": kind, "verb": "list", "namespace": namespace},
+    }});
+    let review: SubjectAccessReview = serde_json::from_value(review)?;
+    let reviews = Api::<SubjectAccessReview>::all(cluster.client());
+    let is_allowed = async || {
+        let answer = reviews.create(&PostParams::default(), &review).await.ok()?;
+        answer.status?.allowed.then_some(())
+    };
+    Ok(waiting::until(&format!("the right to list {kind} in {namespace}"), DEADLINE, is_allowed).await?)
 }
 
 /// Waits until the status of the only SealingKey says that this many SealedSecrets have a wrap for it.

@@ -94,7 +94,7 @@ async fn restart(context: &Context, cluster: &Cluster) -> TestResult {
     .await?;
     assert_eq!(versions().await?, before);
     assert_eq!(fetches(cluster)?, fetched, "a settled object is not even read");
-    let (_, metrics) = second.get("/metrics").await.ok_or("no metrics")?;
+    let (_, metrics) = answer(&second, "/metrics").await.ok_or("no metrics")?;
     assert!(metrics.contains("waxseal_secret_writes_total 0"), "{metrics}");
     assert_eq!(second.stop().await?, Some(0));
     Ok(())

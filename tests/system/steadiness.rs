@@ -21,7 +21,7 @@ use waxseal_tests::freezing_proxy::FreezingProxy;
 use waxseal_tests::installation::{self, Controller, KEY_NAMESPACE};
 use waxseal_tests::waiting;
 
-use crate::controllers::readiness;
+use crate::controllers::{answer, readiness};
 use crate::missing_rights::take_from;
 use crate::registration::{Context, Error, Test, TestResult, own_cluster_slot};
 use crate::rights;
@@ -152,7 +152,7 @@ async fn silent(context: &Context, cluster: &Cluster) -> TestResult {
         (code == 503 && text.starts_with("ApiUnavailable: the API server has sent nothing for ")).then_some(())
     })
     .await?;
-    let (_, metrics) = controller.get("/metrics").await.ok_or("no metrics")?;
+    let (_, metrics) = answer(&controller, "/metrics").await.ok_or("no metrics")?;
     let silence = metrics.lines().find_map(|line| line.strip_prefix("waxseal_api_silence_seconds "));
     assert!(silence.ok_or("no such metric")?.parse::<f64>()? > 30.0, "{silence:?}");
     Ok(())
@@ -341,7 +341,7 @@ async fn rights(context: &Context, cluster: &Cluster) -> TestResult {
     let line = "failed to patch sealedsecrets/status: HTTP 403 Forbidden; trying again";
     waiting::until("a line about the status", DEADLINE, async || controller.log_text().contains(line).then_some(()))
         .await?;
-    let (_, metrics) = controller.get("/metrics").await.ok_or("no metrics")?;
+    let (_, metrics) = answer(&controller, "/metrics").await.ok_or("no metrics")?;
     let failed = metrics.lines().find_map(|line| line.strip_prefix("waxseal_failed_status_writes_total "));
     assert!(failed.ok_or("no such metric")?.parse::<u64>()? > 0, "{metrics}");
     Ok(())
@@ -502,9 +502,14 @@ fn large_object(number: usize, content: &str) -> SealedSecret {
 async fn all_judged(objects: &Api<SealedSecret>, generation: i64) -> TestResult {
     for object in objects.list_metadata(&ListParams::default()).await? {
         let name = object.name_any();
-        waiting::until(&format!("the judgement of {name}"), 2 * DEADLINE, async || {
+        waiting::until(&format!("the judgement of {name}"), 4 * DEADLINE, async || {
             let status = objects.get_status(&name).await.ok()?.status?;
-            (status.observed_generation == Some(generation)).then_some(())
+            if status.observed_generation == Some(generation) {
+                return Some(());
+            }
+            // Each answer has 1.4 MB, and the controller needs the processor.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            None
         })
         .await?;
     }

@@ -25,6 +25,7 @@ use waxseal_tests::installation::{Controller, KEY_NAMESPACE, SERVICE_ACCOUNT};
 use waxseal_tests::waiting;
 
 use crate::chart::{chart, helm};
+use crate::controllers::answer;
 use crate::key_namespace::Keys;
 use crate::kustomize::{kubectl, on_empty_cluster};
 use crate::registration::{Context, Error, Test, TestResult};
@@ -245,7 +246,7 @@ async fn takes_over(context: &Context, cluster: &Cluster, before: &Kept) -> Test
     })
     .await?;
     assert_eq!(&Kept::of(cluster).await?, before);
-    let (_, metrics) = controller.get("/metrics").await.ok_or("no metrics")?;
+    let (_, metrics) = answer(&controller, "/metrics").await.ok_or("no metrics")?;
     assert!(metrics.contains("waxseal_secret_writes_total 0\n"), "{metrics}");
     let db = Api::<Secret>::namespaced(cluster.client(), "shop").get("db").await?;
     let expected = [("password", "correct-horse"), ("username", "app")];

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::input::{Input, check_stdin_once, each_file_once};
 use crate::keys_file::KeysFile;
 use crate::lossless_edit::{self, ObjectChanges};
 use crate::offers::{Offers, WantedOffers};
-use crate::output::{ChangedFolders, Destination, check_symbolic_links};
+use crate::output::{ChangedFolders, Destination, HAS_SECOND_NAME, check_symbolic_links};
 use crate::passphrases::PassphraseArguments;
 use crate::progress::Progress;
 use crate::recipients::check_states;
@@ -128,6 +129,8 @@ struct FileOutcome {
     changed: usize,
     /// The keys that got a wrap in a file that was written.
     sealed_to: BTreeSet<KeyId>,
+    /// The changed files with a hard link.
+    with_second_name: Vec<String>,
     waiting: Vec<Waiting>,
     errors: Vec<CliError>,
 }
@@ -168,19 +171,21 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
         total.foreign += outcome.foreign;
         total.changed += outcome.changed;
         total.sealed_to.extend(outcome.sealed_to);
+        total.with_second_name.extend(outcome.with_second_name);
         total.waiting.extend(outcome.waiting);
         total.errors.extend(outcome.errors);
     });
     drop(progress);
     total.errors.extend(folders.sync().err());
+    total.with_second_name.iter().for_each(|place| streams.warn(place, HAS_SECOND_NAME));
     announce(&total.sealed_to, &clusters, streams);
     arguments.report(total, files, &clusters, streams)
 }
 
 impl RotateArguments {
     /// Returns the keys of all clusters that the SealedSecrets may be for: those of `--keys`, or else those of the
-    /// `.waxseal.yaml` nearest to the first path. The clusters of `--to` are targets. Refuses a key that is Active in one
-    /// file and Revoked in another.
+    /// `.waxseal.yaml` nearest to the first path. The clusters of `--to` are targets. Refuses a cluster without a keys
+    /// file, and keys files that contradict each other ([`check_states`]).
     fn clusters(&self) -> Result<Vec<ClusterKeys>, CliError> {
         let first = self.paths.first().map_or(Input::Stdin, |path| Input::named(path));
         let mut known = Clusters::new();
@@ -192,8 +197,11 @@ impl RotateArguments {
         if self.keys.is_empty()
             && let Some(configuration) = known.near(&first)?
         {
-            let others = known.all_keys_files(&configuration)?.into_iter();
-            files.extend(others.filter(|file| targets.iter().all(|target| target.place != file.place)));
+            for (cluster, _) in configuration.clusters() {
+                // Refuses a cluster without a keys file: its wraps could not be checked.
+                let file = known.keys_file(Some(&configuration), cluster.as_str())?;
+                files.extend(targets.iter().all(|target| target.place != file.place).then_some(file));
+            }
         }
         if files.is_empty() {
             let error = CliError::usage("no keys file is given, so the missing wraps are not known");
@@ -274,7 +282,9 @@ impl RotateArguments {
         {
             let new = lossless_edit::apply(&input.place(), &text, &changes)?;
             let destination = Destination::of_regular_file(file)?;
+            let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
             destination.write_over(&text, &new, folders).map_err(|error| error.at(input.place()))?;
+            outcome.with_second_name.extend(has_second_name.then(|| input.place()));
             outcome.changed = changes.len();
             outcome.sealed_to = sealed_to;
         }

@@ -11,7 +11,7 @@ use crate::dropped_clusters::{self, KnownCluster};
 use crate::edited_file::{EditedFile, path, remove_unused_envelopes, token};
 use crate::error::{CliError, Failures};
 use crate::file_names::{cluster_name, file_name};
-use crate::input::Input;
+use crate::input::{Input, check_stdin_once};
 use crate::lossless_edit::{Change, NewValue};
 use crate::recipients::{self, FileRecipients, RecipientArguments, Recipients, nothing_names_recipients};
 use crate::residue::ValueSearch;
@@ -48,6 +48,11 @@ Examples:
   waxseal set --keys prod.yaml db.sealed.yaml --from-file tls.key";
 
 pub(crate) fn run(arguments: SetArguments, streams: &mut Streams) -> Result<(), Failures> {
+    check_stdin_once(arguments.recipients.keys_files())?;
+    if arguments.values.reads_stdin() && arguments.recipients.keys_files().any(|name| name == "-") {
+        let error = CliError::usage("`--keys -` reads stdin, which holds the value");
+        return Err(error.with_hint("name the keys file, or pass `--from-file KEY=FILE`").into());
+    }
     let file = EditedFile::read(&arguments.file)?;
     let object = file.object(arguments.name.as_deref())?;
     let chosen = arguments.choose_recipients(&object)?;

@@ -22,6 +22,8 @@ pub struct ManifestError {
     hint: Option<Cow<'static, str>>,
     /// Whether the fault is a field or a word that a newer version may know.
     is_unknown: bool,
+    /// See [`Self::is_too_large`].
+    is_too_large: bool,
     /// The offset of the fault in the document. `Tree::located` or `Document::located` computes the position from it.
     offset: Option<usize>,
     /// The bytes of the node that its path leads to.
@@ -59,11 +61,16 @@ impl ManifestError {
             text: text.into(),
             hint: None,
             is_unknown: false,
+            is_too_large: false,
             offset: None,
             path_range: None,
             position: None,
             path: Box::default(),
         }
+    }
+
+    pub(super) fn too_large(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { is_too_large: true, ..Self::new(text) }
     }
 
     pub(super) fn unknown_field(name: &str, known: &[&str]) -> Self {
@@ -134,6 +141,11 @@ impl ManifestError {
     /// characters.
     pub fn place(&self) -> Option<(usize, usize)> {
         self.position.map(|position| (position.line as usize, position.column as usize))
+    }
+
+    /// Whether a SealedSecret, a document or a stream has more bytes, or more keys and values, than are read.
+    pub fn is_too_large(&self) -> bool {
+        self.is_too_large
     }
 
     /// The path of the field, such as `stringData.LEVEL`; empty for the document itself.

@@ -28,7 +28,7 @@ struct SealedSecretFields<'a> {
 /// Reads a SealedSecret whose tree is plain data.
 pub(super) fn read(root: &Node) -> Result<SealedSecret, ManifestError> {
     if root.json_bytes() > MAX_OBJECT_BYTES {
-        return Err(ManifestError::new("larger than 1.5 MiB, which is the limit for an object").at(root));
+        return Err(ManifestError::too_large("larger than 1.5 MiB, which is the limit for an object").at(root));
     }
     let fields = SealedSecretFields::deserialize(root).map_err(ManifestError::suggest_update)?;
     let metadata = fields.metadata.checked(root)?;

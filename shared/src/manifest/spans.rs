@@ -41,9 +41,13 @@ impl SealedSecretObject<'_> {
     pub fn to_value(&self) -> Result<Value, ManifestError> {
         // A tree of plain data has strings as keys, and its numbers are numbers of JSON. So this can fail only for a
         // number that is too large for a `Value`, such as `1e999`.
-        let too_large = "a number in this object is too large";
-        let to_value = |node| serde_json::to_value(node).map_err(|_| ManifestError::new(too_large).at(node));
-        self.0.read_with(to_value)
+        let is_too_large = |node: &&Node| node.scalar().is_some() && serde_json::to_value(node).is_err();
+        self.0.read_with(|root| {
+            serde_json::to_value(root).map_err(|_| {
+                let number = root.nodes().find(is_too_large).unwrap_or(root);
+                ManifestError::new("this number is too large").at(number)
+            })
+        })
     }
 
     /// Returns the place of the entry that a path of names leads to.
@@ -59,9 +63,9 @@ impl SealedSecretObject<'_> {
             .then(|| MappingSpan { range: node.range.clone(), entries: node.entries().map(EntrySpan::of).collect() })
     }
 
-    /// Whether two documents are equal, except for their SealedSecrets. `ones` must be all SealedSecrets of one
-    /// document, and `others` all of the other document, in the order of the text. Each of them knows its document.
-    /// False if `ones` or `others` is empty: then there is no document to compare.
+    /// Whether two documents are equal, except for these SealedSecrets. `ones` must be SealedSecrets of one document,
+    /// in the order of the text, and `others` those at the same places of the other document. Each of them knows its
+    /// document. False if `ones` or `others` is empty: then there is no document to compare.
     pub fn are_equal_around(ones: &[Self], others: &[Self]) -> bool {
         let (Some(one), Some(other)) = (ones.first(), others.first()) else { return false };
         let mut except = ones.iter().zip(others).map(|(one, other)| (one.0.node(), other.0.node())).peekable();

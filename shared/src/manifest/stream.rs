@@ -8,7 +8,7 @@ use super::lines::{BYTE_ORDER_MARK, SPACE, is_bare_marker, is_blank_or_comment, 
 use super::object::DocumentKind;
 use super::position::Position;
 use super::tree::Tree;
-use super::tree_builder::{Limits, SPLIT_THE_LIST, SPLIT_THE_STREAM};
+use super::tree_builder::{Limits, MAX_DOCUMENT_NODES, MAX_NODES, SPLIT_THE_LIST, SPLIT_THE_STREAM};
 use super::writer::Format;
 
 /// The greatest number of documents in one stream: 10,000. Sealing that many takes seconds. Only a program makes a
@@ -65,6 +65,50 @@ impl<'a> Stream<'a> {
             Some((document, document.tree(&mut limits)))
         })
     }
+}
+
+/// Refuses the text of a document that this module wrote ([`Document::replaced_by`]), and that it would not read again:
+/// a document with too many bytes, too many keys and values, or nested too deeply.
+///
+/// Reads the text only if its signs and indentation do not show that it keeps the limits.
+pub fn check_written(document: &str) -> Result<(), ManifestError> {
+    // Each level of the block style takes at least one space or dash at the start of the line, and the parser reads 255
+    // levels.
+    let indent = |line: &str| line.bytes().take_while(|byte| matches!(byte, b' ' | b'-')).count();
+    let is_small = document.len() <= MAX_DOCUMENT_BYTES && most_nodes(document) <= MAX_DOCUMENT_NODES;
+    if is_small && document.lines().all(|line| indent(line) < 200) {
+        return Ok(());
+    }
+    split(document)?.kinds().try_for_each(|(_, kind)| kind.map(|_| ()))
+}
+
+/// Refuses a text with more than two million keys and values, which [`Stream::kinds`] does not read to its end. Ignores
+/// all other faults.
+///
+/// Reads the text only if its signs do not show that it keeps the limit.
+pub fn check_number_of_values(text: &str) -> Result<(), ManifestError> {
+    if most_nodes(text) <= MAX_NODES {
+        return Ok(());
+    }
+    let mut limits = Limits::of_a_stream();
+    for document in &split(text)?.documents {
+        let tree = document.tree(&mut limits);
+        if limits.is_exceeded() {
+            return tree.map(|_| ());
+        }
+    }
+    Ok(())
+}
+
+/// The most keys and values that a text can have. In YAML and in JSON, a sign stands at each key, item and collection,
+/// and a colon stands for at most three of them: a mapping, its first key and the value.
+fn most_nodes(text: &str) -> usize {
+    let next = text.bytes().skip(1).chain([b' ']);
+    let signs = text.bytes().zip(next).filter(|sign| {
+        // In base64url, a dash is a digit.
+        matches!(sign, (b':' | b',' | b'?' | b'[' | b'{', _) | (b'-', b' ' | b'\t' | b'\r' | b'\n'))
+    });
+    3 * signs.count() + 1
 }
 
 fn split_json(text: &str) -> Result<Option<Vec<Document<'_>>>, ManifestError> {
@@ -165,7 +209,7 @@ impl<'a> Cutter<'a> {
         if end - self.offset <= MAX_DOCUMENT_BYTES {
             return Ok(());
         }
-        let error = ManifestError::new("a document of more than 8 MiB is not read").with_position(self.position);
+        let error = ManifestError::too_large("a document of more than 8 MiB is not read").with_position(self.position);
         Err(error.with_hint(SPLIT_THE_LIST))
     }
 }
@@ -173,7 +217,9 @@ impl<'a> Cutter<'a> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
+    use super::super::writer::write;
     use super::*;
 
     fn texts(text: &str) -> Vec<&str> {
@@ -268,7 +314,51 @@ mod tests {
         }
     }
 
+    fn is_read(text: &str) -> bool {
+        split(text).is_ok_and(|stream| stream.kinds().all(|(_, kind)| kind.is_ok()))
+    }
+
+    #[test]
+    fn a_written_document_is_refused_if_it_would_not_be_read() {
+        let nested = |shape: fn(Value, usize) -> Value, depth: usize| (0..depth).fold(json!(["a"]), shape);
+        let shapes: [fn(Value, usize) -> Value; 3] = [
+            |inner, _| json!([inner]),
+            |inner, _| json!({ "a": inner }),
+            |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({ "a": inner }) },
+        ];
+        let mut documents = Vec::new();
+        for shape in shapes {
+            documents.extend([100, 190, 210, 253, 254, 255, 300].map(|depth| write(&nested(shape, depth))));
+        }
+        documents.extend([99_998, 99_999, 100_000].map(|items| write(&vec![1; items])));
+        let json = |size: usize| format!("{{\"a\": \"{}\"}}", "x".repeat(size - 9));
+        documents.extend([MAX_DOCUMENT_BYTES, MAX_DOCUMENT_BYTES + 1].map(json));
+        let read: Vec<_> = documents.iter().map(|text| is_read(text)).collect();
+        assert_eq!(documents.iter().map(|text| check_written(text).is_ok()).collect::<Vec<_>>(), read);
+        assert!(read.contains(&true) && read.contains(&false));
+    }
+
+    #[test]
+    fn a_stream_with_too_many_values_is_refused_and_other_faults_are_ignored() {
+        let values = |count: usize| format!("---\n[{}1]\n", "1,".repeat(count - 2));
+        let full = values(100_000).repeat(20);
+        assert_eq!(check_number_of_values(&full), Ok(()));
+        let error = check_number_of_values(&format!("{full}{}", values(2))).expect_err("too many");
+        assert_eq!(error.to_string(), "a stream of more than 2000000 keys and values is not read");
+        assert_eq!(check_number_of_values(&format!("---\nkind: [\n{}", values(100_001).repeat(19))), Ok(()));
+    }
+
     proptest! {
+        #[test]
+        fn a_text_has_at_most_as_many_values_as_its_signs_allow(text in "([a1]|- ?|: ?|\\? ?|\\[|\\]|\\{|\\}|,|\"|'|[*&!]a|---|\n|\r|\t| ){0,24}") {
+            let mut limits = Limits::of_a_stream();
+            for document in split(&text).expect("a stream").documents {
+                let before = limits.nodes_left();
+                let _ = document.tree(&mut limits);
+                prop_assert!(before - limits.nodes_left() <= most_nodes(document.text()), "{:?}", text);
+            }
+        }
+
         #[test]
         fn the_documents_are_the_text(text in "(---|\\.\\.\\.|%Y|#|a|: |\\{|\\}|\"|\u{feff}|[ \t\r\n]){0,24}") {
             let stream = split(&text).expect("a stream");

@@ -13,7 +13,10 @@ pub(super) const SPLIT_THE_STREAM: &str = "split it into several streams";
 pub(super) const TOO_DEEP: &str = "nested too deeply";
 
 /// The greatest number of keys and values in one stream.
-const MAX_NODES: usize = 2_000_000;
+pub(super) const MAX_NODES: usize = 2_000_000;
+
+/// The greatest number of keys and values in one document.
+pub(super) const MAX_DOCUMENT_NODES: usize = 100_000;
 
 /// Bounds the trees of one stream, so that a hostile text costs little stack, memory and time.
 ///
@@ -31,7 +34,7 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn of_a_stream() -> Self {
-        Self { depth: 510, nodes_per_document: 100_000, nodes_left: MAX_NODES, is_exceeded: false }
+        Self { depth: 510, nodes_per_document: MAX_DOCUMENT_NODES, nodes_left: MAX_NODES, is_exceeded: false }
     }
 
     #[cfg(test)]
@@ -98,7 +101,7 @@ impl<'l> TreeBuilder<'l> {
     fn count(&mut self, node: &Node) -> Result<(), ManifestError> {
         let refusal = |of: &str, most: usize, hint: &'static str| {
             let text = format!("a {of} of more than {most} keys and values is not read");
-            Err(ManifestError::new(text).at(node).with_hint(hint))
+            Err(ManifestError::too_large(text).at(node).with_hint(hint))
         };
         if self.limits.nodes_left == 0 {
             self.limits.is_exceeded = true;

@@ -20,7 +20,7 @@ use super::repository::Title;
 use crate::registration::{Context, Error, TestResult};
 use crate::sealing::condition;
 
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 pub(super) struct Edge {
     folder: PathBuf,

@@ -144,6 +144,17 @@ fn the_text_around_the_objects_of_a_list_is_compared_too() {
 }
 
 #[test]
+fn an_object_beside_one_that_cannot_be_read_is_changed() {
+    let object = "{apiVersion: waxseal.dev/v1alpha1, kind: SealedSecret, spec: {encryptedData: {A: x}}}";
+    for broken in [object.replace("A: x", "A: x, A: y"), object.replace("spec:", "status: 1e999, spec:")] {
+        let list = |object: &str| format!("apiVersion: v1\nkind: List\nitems:\n- {broken}\n- {object}\n");
+        let changes = ObjectChanges { document: 0, object: 1, changes: vec![set(NAME, "new")] };
+        let edited = apply("f", &list(object), &[changes]).map_err(|error| error.to_string());
+        assert_eq!(edited, Ok(list(&object.replace("A: x", "A: new"))));
+    }
+}
+
+#[test]
 fn deep_lists_are_edited() {
     let object = "{apiVersion: waxseal.dev/v1alpha1, kind: SealedSecret, spec: {encryptedData: {A: x}}}";
     let (list, end) = ("{apiVersion: v1, kind: List, items: [".repeat(8), "]}".repeat(8));
