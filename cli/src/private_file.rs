@@ -1,4 +1,4 @@
-//! New files that only their owner can read, for identities and plain values.
+//! New files that only their owner can read, for identities, backups of keys, and plain values.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};

@@ -179,7 +179,7 @@ pub(crate) struct KeyLife {
     no_key_generation: bool,
 }
 
-/// How long a key is the primary; `None` is for ever.
+/// How long a key is the primary; `None`: as long as nobody asks for a new key.
 #[derive(Clone, Copy, Default)]
 struct RenewalPeriod(Option<SignedDuration>);
 

@@ -33,8 +33,9 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 pub enum KeyGeneration {
     /// Never: the operator brings all keys.
     Off,
-    /// In two cases: no key would be Active once the requests are carried out and the lost keys are Retired, or the
-    /// primary is as old as the renewal period (if there is a period).
+    /// The first key ([`first_key_obstacle`]), and a successor in two cases: no key would be Active once the requests
+    /// are carried out and the lost keys are Retired, or the primary is as old as the renewal period (if there is a
+    /// period).
     On {
         /// How long a key is the primary; `None`: as long as nobody asks for a new key.
         renew_after: Option<SignedDuration>,
@@ -115,7 +116,7 @@ pub enum SuccessorObstacle {
     /// The operator brings the keys.
     #[error("no successor of the sealing key {0} is made, because key generation is off: add an identity")]
     GenerationOff(KeyId),
-    /// The creation time would be in the future.
+    /// The creation time would be more than 10 minutes in the future.
     #[error(
         "no successor of the sealing key {of} is made yet: its creation time, {created_at}, would be in the future; \
          check the clock"

@@ -51,7 +51,7 @@ impl StatusDigest {
 /// Records in a status that the object's Secret is right, and proves it with the first usable key of the ring.
 ///
 /// All other fields of `status` must be complete, since the proof covers them. Without a usable key the function
-/// records nothing, and the controller judges the object again after a restart.
+/// records nothing, and the controller judges the object again at each complete list and after a restart.
 pub fn record(
     status: &mut SealedSecretStatus,
     object: &JudgedObject<'_>,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_holds_until_object_secret_keys_or_status_change() {
+    fn a_record_holds_until_object_secret_rules_or_keys_change() {
         let ring = KeyRing::new(vec![held(KeyState::Active)]);
         let status = settled_status(&ring);
         assert!(holds(&status, UID, 3, SECRET, &ring));

@@ -57,7 +57,7 @@ fn rotate_prints_the_new_primary_and_what_comes_next() {
     let after = [key(&folder, "cluster", "Retired", "Retired"), key(&folder, "newer", "Active", "Active")];
     serve(&folder, &[key(&folder, "cluster", "Active", "Active")], &after);
     let stderr = format!(
-        "context test: {id} becomes Retired once there is a new key; it still opens
+        "context test: {id} becomes Retired once there is a new key; it still opens old values
 compare the fingerprint with the controller's log; then run `waxseal keys fetch` for each repository, and `waxseal rotate` on its sealed files
 "
     );
@@ -73,7 +73,7 @@ fn rotate_fails_if_no_new_key_is_published() {
     keys(&folder, &["rotate", "--yes"]).fails(
         5,
         &format!(
-            "context test: {id} becomes Retired once there is a new key; it still opens
+            "context test: {id} becomes Retired once there is a new key; it still opens old values
 error: context test: the controller did not publish a new primary within 0 seconds
 hint: the request stays: the controller's log says why it is not carried out
 "
@@ -301,7 +301,7 @@ fn a_refusal_of_the_api_server_names_verb_and_resource() {
     let folder = folder();
     let id = folder.key_id("cluster");
     let before = list_of(&[key(&folder, "cluster", "Active", "Active")]);
-    let said = format!("context test: {id} becomes Retired once there is a new key; it still opens\n");
+    let said = format!("context test: {id} becomes Retired once there is a new key; it still opens old values\n");
     for (head, code, stderr) in [
         (
             "403 Forbidden",
@@ -384,7 +384,7 @@ requested: {id} becomes Retired as soon as the controller runs
     ));
     assert_eq!(folder.read("sealing-keys.yaml").matches("state: Retired").count(), 1);
     run(&["rotate"]).warns(&format!(
-        "./sealing-keys.yaml: {} becomes Retired once there is a new key; it still opens
+        "./sealing-keys.yaml: {} becomes Retired once there is a new key; it still opens old values
 requested: the controller makes the new key as soon as it runs, and publishes it in ./sealing-keys.yaml
 ",
         folder.key_id("newer")

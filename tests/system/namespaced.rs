@@ -193,8 +193,8 @@ async fn serves(context: &Context, cluster: &Cluster) -> TestResult {
     Ok(())
 }
 
-/// Waits until the controller's account may list a kind of Waxseal in a namespace: a right is in force a moment after it
-/// was given. The administrator asks, because the tests look at all requests of the controller's account.
+/// Waits until the controller's account may list a kind of Waxseal in a namespace: a right is in force a moment after
+/// it was given. The administrator asks, because the tests look at all requests of the controller's account.
 async fn until_may_list(cluster: &Cluster, key_namespace: &str, namespace: &str, kind: &str) -> TestResult {
     let review = json!({"spec": {
         "user": format!("system:serviceaccount:{key_namespace}:{SERVICE_ACCOUNT}"),

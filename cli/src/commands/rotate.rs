@@ -87,7 +87,8 @@ pub(crate) struct RotateArguments {
     /// recovery keys. Wraps for Revoked keys stay: they show what was exposed
     #[arg(long, conflicts_with_all = ["replace_broken", "reseal"])]
     prune: bool,
-    /// Seal every value again, under a new DEK. Removes the wraps for Revoked keys; what history holds stays readable
+    /// Seal every value again, under a new DEK, for the primary and the Active recovery keys alone. What history holds
+    /// stays readable
     #[arg(long, conflicts_with = "replace_broken")]
     reseal: bool,
     /// Print the report in this format

@@ -25,7 +25,8 @@ const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 const NO_NAMESPACE: &str = "metadata.namespace: missing; a folder has no default namespace";
 const EMPTY_FILE: &str = "no object in it (delete the file if its Secrets should be deleted)";
-const EMPTY_LIST: &str = "a list without items (delete it if its Secrets should be deleted)";
+const EMPTY_LIST: &str = "a list without items (if the Secrets that were in it should be deleted, delete the list, or \
+                          the file if it holds nothing else)";
 const EMPTY_ITEM: &str = "an item of the list is empty (remove it)";
 const NOT_AN_OBJECT: &str = "not a Kubernetes object, which has an apiVersion and a kind";
 
@@ -36,7 +37,7 @@ pub(super) struct FolderContents {
     pub(super) by_name: BTreeMap<SecretName, Vec<SealedManifest>>,
     /// The files and documents that could not be read, and the SealedSecrets without a namespace.
     pub(super) unreadable: Vec<UnclearFile>,
-    /// Of each file that could be read, the first place without a Kubernetes object where one is expected.
+    /// For each file that could be read: the first place that should hold a Kubernetes object and does not.
     pub(super) not_objects: Vec<UnclearFile>,
     /// The places of Secrets that are not sealed: file and line.
     pub(super) plain_secrets: Vec<String>,
@@ -71,7 +72,7 @@ impl FolderContents {
         self.by_name.values().flatten()
     }
 
-    /// The first file that is not understood: it may have held a SealedSecret before.
+    /// One file that is not understood, an unreadable one if there is one: it may have held a SealedSecret before.
     pub(super) fn first_unclear(&self) -> Option<&UnclearFile> {
         self.unreadable.first().or(self.not_objects.first())
     }
@@ -375,8 +376,12 @@ mod tests {
             assert!(said.ends_with(": not a Kubernetes object, which has an apiVersion and a kind"), "{text}: {said}");
         }
         for items in ["", "items:", "items: []"] {
-            let expected = "db.yaml:1: a list without items (delete it if its Secrets should be deleted)";
-            assert_eq!(unclear(format!("apiVersion: v1\nkind: List\n{items}")).0.as_deref(), Some(expected), "{items}");
+            let expected = format!("db.yaml:1: {EMPTY_LIST}");
+            assert_eq!(
+                unclear(format!("apiVersion: v1\nkind: List\n{items}")).0.as_deref(),
+                Some(expected.as_str()),
+                "{items}"
+            );
         }
         let expected = "db.yaml:1: an item of the list is empty (remove it)";
         assert_eq!(unclear("apiVersion: v1\nkind: List\nitems: [~]").0.as_deref(), Some(expected));

@@ -15,7 +15,7 @@ pub(super) struct KeyUse(Box<[UsedKey]>);
 struct UsedKey {
     /// The 16 hex digits of the key id.
     id: u64,
-    /// Whether an envelope has no wrap for any other key.
+    /// Whether the status names no other key for one of the envelopes.
     is_only: bool,
 }
 
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_counts_as_the_only_key_if_an_envelope_has_no_wrap_for_another_key() {
+    fn a_key_counts_as_the_only_key_if_the_status_names_no_other_key_for_an_envelope() {
         let [both, only, absent] = [1, 2, 3].map(|number| format!("k{number:016x}"));
         let keys = BTreeMap::from([
             ("e0000000000".to_owned(), vec![both.clone(), only.clone()]),

@@ -53,8 +53,8 @@ impl Drop for Background {
     }
 }
 
-/// Asks a controller for its readiness all the time. Every other answer than 200 is a fault, and so are four requests in
-/// a row without an answer: on a slow machine, the controller may close a connection before it has answered.
+/// Asks a controller for its readiness all the time. Every other answer than 200 is a fault, and so are four requests
+/// in a row without an answer: on a slow machine, the controller may close a connection before it has answered.
 struct Witness {
     _polling: Background,
     answers: Arc<Mutex<Vec<Option<u16>>>>,

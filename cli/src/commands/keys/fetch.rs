@@ -28,9 +28,9 @@ Examples:
 /// Write the SealingKeys of a cluster to a keys file, to be committed.
 ///
 /// Shows each key that changes, with its fingerprint. Before it adds a key or takes a less strict state, it asks for a
-/// `yes` at the terminal, unless `--accept` names the fingerprint. It also asks before an Active key that the cluster
-/// does not publish any more becomes Retired. Never removes a key from the file: the wraps for a listed key show that
-/// a value is for this cluster. The same keys always give the same bytes.
+/// `yes` at the terminal, unless `--accept` names the fingerprint. It also asks before an Active key of the cluster
+/// that the cluster does not publish any more becomes Retired. Never removes a key from the file: the file says which
+/// cluster a wrap is for. The same keys always give the same bytes.
 ///
 /// `.waxseal.yaml` says where the keys file of CLUSTER is. It holds no context, because contexts differ from person to
 /// person: check that --context is the cluster that CLUSTER names.

@@ -11,7 +11,7 @@ Examples:
   waxseal keys retire k2f41ab09c3d4e5f6 --context prod
   waxseal keys retire k2f41ab09c3d4e5f6 --keys-dir keys/";
 
-/// Retire a key: nothing new is sealed to it, and it still opens.
+/// Retire a key: nothing new is sealed to it, and it still opens old values.
 ///
 /// Refuses the only Active key: `waxseal keys rotate` makes another one first. Waits until the controller confirms.
 /// With `--keys-dir` it writes the request and does not wait.

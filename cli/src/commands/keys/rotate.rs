@@ -35,7 +35,10 @@ pub(crate) fn run(arguments: RotateKeyArguments, streams: &mut Streams) -> Resul
     }
     for key in &old {
         let id = key.recipient.key_id();
-        streams.say(&format!("{}: {id} becomes Retired once there is a new key; it still opens", owner.place()));
+        streams.say(&format!(
+            "{}: {id} becomes Retired once there is a new key; it still opens old values",
+            owner.place()
+        ));
     }
     arguments.owner.ask_for_consent(streams, "Make a new primary?").map_err(|error| error.at(owner.place()))?;
     request(&owner, &old)?;
