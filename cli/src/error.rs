@@ -91,6 +91,10 @@ impl CliError {
         self
     }
 
+    pub(crate) fn is_refused(&self) -> bool {
+        self.kind == Kind::Refused
+    }
+
     /// Sets the kind. For example, `rotate --check` and `drill` report a file that they cannot read as [`Kind::Found`].
     pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;

@@ -312,6 +312,22 @@ fn a_key_with_another_creation_time_than_in_the_keys_file_is_refused() {
 }
 
 #[test]
+fn a_file_in_the_place_of_a_key_keeps_only_this_key_from_being_restored() {
+    let (folder, ids) = folder(&[KeyState::Active, KeyState::Active]);
+    run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    let (damaged, other) = (&ids[0], &ids[1]);
+    folder.write(&format!("new/{damaged}.key"), "damaged\n");
+    let restore = [&RESTORE[..], &["--keys", "made/0.yaml", "--keys", "made/1.yaml"]].concat();
+    let (code, said) = run(&folder, &restore, &[&format!("new/{other}.key")]);
+    let end = format!(
+        "restored {other} to new/{other}.key\nerror: new/{damaged}.key: the file is there, and does not hold {damaged}\n\
+         hint: move the file away, and run the command again\n"
+    );
+    assert!(code == Some(3) && said.ends_with(&end), "{said}");
+    assert_eq!(folder.read(&format!("new/{damaged}.key")), "damaged\n");
+}
+
+#[test]
 fn files_that_are_not_a_backup_are_refused() {
     let (folder, _) = folder(&[KeyState::Active]);
     run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);

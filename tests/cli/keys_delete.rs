@@ -452,6 +452,12 @@ fn on_a_folder_the_key_file_is_deleted_once_a_backup_has_it() {
     std::fs::remove_file(folder.path().join("keys.age")).expect("a file");
     let made = folder.waxseal(&backup).writes(&["keys.age", "keys/last-backup.yaml"]).finish();
     assert_eq!(made.status.code(), Some(0), "{}", made.stderr);
+    // A record from a clock that was wrong.
+    let record = folder.read("keys/last-backup.yaml");
+    folder.write("keys/last-backup.yaml", format!("{key}: \"2999-01-01T00:00:00Z\"\n"));
+    let outcome = delete().finish();
+    assert!(outcome.stderr.ends_with(&no_backup), "{}", outcome.stderr);
+    folder.write("keys/last-backup.yaml", record);
     // Not with `Folder::waxseal`, which checks that no file is gone after a run.
     let mut command = Command::new(program());
     command.args(["keys", "delete", &key, "db.yaml", "--keys-dir", "keys", "--yes"]);
@@ -497,7 +503,8 @@ fn a_linked_key_file_is_refused() {
     folder.write("db.yaml", seal(&folder, "db", &["cluster", "newer"]));
     let published = folder.read("cluster.yaml").replace("Active", "Retired") + "---\n" + &folder.read("newer.yaml");
     folder.write("keys/sealing-keys.yaml", published);
-    folder.write("keys/last-backup.yaml", format!("{key}: \"2099-01-01T00:00:00Z\"\n"));
+    let later = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(5);
+    folder.write("keys/last-backup.yaml", format!("{key}: \"{later}\"\n"));
     folder.write("cluster.key", format!("# state: Retired\n{}", folder.read("cluster.key")));
     folder.write(&format!("keys/{}.key", folder.key_id("newer")), folder.read("newer.key"));
     std::os::unix::fs::symlink("../cluster.key", folder.path().join(format!("keys/{key}.key"))).expect("a link");

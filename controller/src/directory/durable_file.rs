@@ -101,7 +101,9 @@ pub(super) fn add(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 }
 
 fn write_unfinished(path: &Path, content: &[u8], mode: u32) -> io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder_of(path))?;
+    let made = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder_of(path));
+    // Without the random name, which `tempfile` adds: an error that differs each time would be logged each time.
+    let mut file = made.map_err(|error| io::Error::from(error.kind()))?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.write_all(content)?;
     file.as_file().sync_all()?;

@@ -217,7 +217,9 @@ impl KeyStore {
     fn add(&self, created_at: Timestamp) -> Result<PublishedKey, FileError> {
         let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, created_at, &mut randomness::system());
         let path = self.path.join(format!("{}.{KEY_EXTENSION}", key.key_id()));
-        durable_file::add(&path, key.to_identity_file().as_bytes(), 0o600).map_err(failed_to("write", &path))?;
+        let added = durable_file::add(&path, key.to_identity_file().as_bytes(), 0o600);
+        // Names the folder: each attempt makes another key, and an error with its name would be logged each time.
+        added.map_err(failed_to("write a new key to", &self.path))?;
         Ok(key.published().clone())
     }
 
@@ -244,13 +246,14 @@ impl KeyStore {
                 Ok(()) => tracing::info!(file = path, state = word, "wrote the state of a sealing key to its file"),
                 Err(error) => {
                     let cause = log::chain(&error);
-                    problems.warnings.insert(format!("failed to write the state {word} to the key {path}: {cause}"));
+                    problems.failures.insert(format!("failed to write the state {word} to the key {path}: {cause}"));
                 }
             }
         }
     }
 
-    /// If the file differs, writes the public half of the keys, and the requests that wait for a broken identity. Does
+    /// If the file differs, writes the public half of the keys, the requests that wait for a broken identity, and the
+    /// Revoked keys whose identities are gone: an identity that is restored from an older backup must stay Revoked. Does
     /// not overwrite a request that somebody has made since the file was read: this change causes the next pass.
     fn publish(&self, ring: &KeyRing, published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
         let lock = match durable_file::try_lock(&self.published_path) {
@@ -267,9 +270,12 @@ impl KeyStore {
         }
         let is_of_ring = |key: &PublishedKey| ring.published().any(|own| own.recipient == key.recipient);
         let with_request = |key: &PublishedKey| published.iter().fold(key.clone(), with_stricter_state);
-        let (requests, removed): (Vec<_>, Vec<_>) =
-            published.iter().filter(|key| !is_of_ring(key)).partition(|key| !must_be_removed(key, ring.keys(), broken));
-        let keys: Vec<_> = ring.published().map(with_request).chain(requests.into_iter().cloned()).collect();
+        let is_revoked = |key: &PublishedKey| key.role == KeyRole::Cluster && key.state == KeyState::Revoked;
+        let (kept, removed): (Vec<_>, Vec<_>) = published
+            .iter()
+            .filter(|key| !is_of_ring(key))
+            .partition(|key| is_revoked(key) || !must_be_removed(key, ring.keys(), broken));
+        let keys: Vec<_> = ring.published().map(with_request).chain(kept.into_iter().cloned()).collect();
         let path = &self.published_path;
         let updated = durable_file::update(path, write_keys(&keys).as_bytes(), 0o644);
         if updated.map_err(failed_to("write", path))? {
@@ -507,19 +513,39 @@ mod tests {
         refresh(&mut store);
         request(&folder, KeyState::Revoked);
         let (keys, problems) = refresh(&mut store);
-        let warning = format!(
+        let failure = format!(
             "failed to write the state Revoked to the key {}: it is a symlink; write the line \"# state: Revoked\" into \
              the file that it leads to",
             path.display()
         );
-        assert_eq!(
-            (states(&keys), problems.warnings),
-            (vec![KeyState::Revoked], [warning, no_successor(&keys)].into())
-        );
+        assert_eq!((states(&keys), problems.warnings), (vec![KeyState::Revoked], [no_successor(&keys)].into()));
+        assert_eq!(problems.failures, [failure].into());
         fs::remove_file(folder.path().join(PUBLISHED_FILE)).expect("removed");
         assert_eq!(states(&refresh(&mut store).0), [KeyState::Revoked]);
         assert_eq!(states(&start(&folder).0), [KeyState::Revoked]);
         assert!(path.is_symlink());
+    }
+
+    /// The files of the keys are lost for one pass, and then restored from a backup that is older than the requests.
+    #[test]
+    fn a_revoked_key_whose_identity_was_gone_for_a_while_stays_revoked() {
+        for (requested, after) in [(KeyState::Revoked, KeyState::Revoked), (KeyState::Active, KeyState::Active)] {
+            let folder = folder();
+            let (path, _other) = (add_key(&folder), add_key(&folder));
+            let backup = fs::read(&path).expect("a key file");
+            let (keys, _) = start(&folder);
+            let lost = keys.held().iter().find(|key| path.ends_with(format!("{}.key", key.key_id()))).expect("held");
+            let request = PublishedKey { state: requested, ..lost.published().clone() };
+            let others = keys.held().iter().filter(|key| key.key_id() != lost.key_id());
+            let published: Vec<_> = others.map(|key| key.published().clone()).chain([request]).collect();
+            fs::write(folder.path().join(PUBLISHED_FILE), write_keys(&published)).expect("written");
+            fs::remove_file(&path).expect("lost");
+            assert_eq!(states(&start(&folder).0), [KeyState::Active]);
+            fs::write(&path, backup).expect("restored");
+            let (keys, _) = start(&folder);
+            let restored = keys.held().iter().find(|key| key.key_id() == lost.key_id()).expect("held");
+            assert_eq!(restored.published().state, after);
+        }
     }
 
     #[test]

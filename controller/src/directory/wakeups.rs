@@ -3,7 +3,7 @@
 //! The loop is a plain thread, so signals come through a channel. (In the cluster backend they come through tokio.)
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,6 +14,8 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+
+use super::durable_file::UNFINISHED;
 
 /// A burst of changes is over after this long without a change.
 const QUIET: Duration = Duration::from_millis(150);
@@ -76,9 +78,14 @@ impl Wakeups {
     }
 }
 
-/// Reading a file is not a change: otherwise the controller would wake itself for ever.
+/// Reading a file is not a change, and neither is a file that is not finished yet: otherwise the controller would wake
+/// itself for ever. An event without a path says that events were lost.
 fn is_change(event: &Event) -> bool {
-    !matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write))
+    let is_unfinished = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()))
+    };
+    let is_read = matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write));
+    !is_read && (event.paths.is_empty() || !event.paths.iter().all(is_unfinished))
 }
 
 #[cfg(test)]
@@ -102,6 +109,21 @@ mod tests {
         fs::write(deep.path().join("a/b.yaml"), "x").expect("written");
         assert!(is_woken(&wakeups, Duration::from_secs(10)));
         fs::write(flat.path().join("k.key"), "x").expect("written");
+        assert!(is_woken(&wakeups, Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn an_unfinished_file_wakes_the_loop_when_it_gets_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let wakeups = Wakeups::new().expect("signals");
+        let _watcher = wakeups.watch(folder.path(), folder.path()).expect("it is there");
+        let [unfinished, finished] =
+            [format!("{UNFINISHED}1"), "k.key".to_owned()].map(|name| folder.path().join(name));
+        fs::write(&unfinished, "x").expect("written");
+        fs::remove_file(&unfinished).expect("removed");
+        assert!(!is_woken(&wakeups, Duration::from_millis(500)));
+        fs::write(&unfinished, "x").expect("written");
+        fs::rename(&unfinished, finished).expect("renamed");
         assert!(is_woken(&wakeups, Duration::from_secs(10)));
     }
 

@@ -288,6 +288,13 @@ fn store_in_folder(folder: &Path, key: &HeldKey, now: Timestamp) -> Result<Strin
         let present = read_key_file(&path, now);
         present.is_ok_and(|present| present.published().recipient == key.published().recipient)
     };
-    private_file::create(&path, &text).or_else(|error| if is_there() { Ok(()) } else { Err(error) })?;
+    match private_file::create(&path, &text) {
+        Err(_) if is_there() => {}
+        Err(_) if path.symlink_metadata().is_ok() => {
+            let error = CliError::refused(format!("the file is there, and does not hold {}", key.key_id()));
+            return Err(error.at(visible_path(&path)).with_hint("move the file away, and run the command again"));
+        }
+        created => created?,
+    }
     Ok(visible_path(&path))
 }

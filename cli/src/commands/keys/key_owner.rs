@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde_json::Value;
-use waxseal_shared::key_life::primary;
+use waxseal_shared::key_life::{backup_time, primary};
 use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::{IdentitySecretReference, KeyRole, KeyState, PublishedKey, SealingKey};
@@ -181,12 +181,13 @@ impl KeyOwner {
 
     /// When a key was last backed up in its present state. In a cluster, `status.lastBackupTime` is absent if the
     /// backup has another state. In a folder, a key file that is newer than the record is not backed up: each change of
-    /// the state writes the file anew.
+    /// the state writes the file anew. A record with a time in the future does not count ([`backup_time`]).
     pub(super) fn backed_up_at(&self, found: &OwnedKey) -> Result<Option<Timestamp>, CliError> {
         if let Self::Folder(published) = self {
             let recorded = last_backup_file::read(&folder_of(published))?.get(found.key.recipient.key_id()).copied();
             let written = key_file(published, &found.key).metadata().and_then(|metadata| metadata.modified()).ok();
             let written = written.and_then(|time| Timestamp::try_from(time).ok());
+            let recorded = recorded.and_then(|time| backup_time(&time.to_string(), Timestamp::now()));
             return Ok(recorded.filter(|time| written.is_none_or(|written| written <= *time)));
         }
         let status = found.object.as_ref().and_then(|object| object.status.as_ref());

@@ -174,20 +174,30 @@ fn ask_for_consent(
     }
 }
 
-/// Stores the keys that are missing.
+/// Stores the keys that are missing. A key that is refused, because something else has its place, does not keep the
+/// others back.
 fn store(
     restoration: &Restoration,
     before: Vec<PublishedKey>,
     owner: &KeyOwner,
     streams: &mut Streams,
-) -> Result<(), CliError> {
+) -> Result<(), Failures> {
     let keys: Vec<_> = before.into_iter().chain(restoration.keys()).collect();
+    let mut errors = Vec::new();
     for Addition { identity, .. } in &restoration.additions {
-        let place = owner.store_identity(identity, &keys, Timestamp::now());
-        let place = place.map_err(|error| error.or_at(&owner.store()))?;
-        streams.say(&format!("restored {} to {place}", identity.key.key_id()));
+        match owner.store_identity(identity, &keys, Timestamp::now()) {
+            Ok(place) => streams.say(&format!("restored {} to {place}", identity.key.key_id())),
+            Err(error) => {
+                // An operation that failed would fail for the next key too.
+                let goes_on = error.is_refused();
+                errors.push(error.or_at(&owner.store()));
+                if !goes_on {
+                    break;
+                }
+            }
+        }
     }
-    Ok(())
+    Failures::none_or(errors)
 }
 
 /// Waits until the controller has published the keys.
