@@ -320,8 +320,8 @@ fn a_file_in_the_place_of_a_key_keeps_only_this_key_from_being_restored() {
     let restore = [&RESTORE[..], &["--keys", "made/0.yaml", "--keys", "made/1.yaml"]].concat();
     let (code, said) = run(&folder, &restore, &[&format!("new/{other}.key")]);
     let end = format!(
-        "restored {other} to new/{other}.key\nerror: new/{damaged}.key: the file is there, and does not hold {damaged}\n\
-         hint: move the file away, and run the command again\n"
+        "restored {other} to new/{other}.key\nerror: new/{damaged}.key: a file is there that cannot be used as {damaged}\n\
+         hint: repair the file; or, if it does not hold this key, move it away, and run the command again\n"
     );
     assert!(code == Some(3) && said.ends_with(&end), "{said}");
     assert_eq!(folder.read(&format!("new/{damaged}.key")), "damaged\n");

@@ -463,6 +463,9 @@ fn on_a_folder_the_key_file_is_deleted_once_a_backup_has_it() {
     command.args(["keys", "delete", &key, "db.yaml", "--keys-dir", "keys", "--yes"]);
     assert!(folder.isolated(&mut command).status().expect("waxseal runs").success());
     assert!(!folder.path().join(&file).exists() && folder.path().join(format!("keys/{newer}.key")).exists());
+    let outcome = delete().finish();
+    let gone = format!("error: keys/sealing-keys.yaml: {key} has no key file: it is deleted already, or lost\n");
+    assert!(outcome.status.code() == Some(3) && outcome.stderr.ends_with(&gone), "{}", outcome.stderr);
     // A restore brings the key file back.
     let restore = ["keys", "restore", "keys.age", "--identity", "recovery.key", "--keys", "cluster.yaml", "--keys"];
     let outcome = folder

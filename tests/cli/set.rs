@@ -254,7 +254,8 @@ fn a_pasted_answer_of_several_lines_is_refused() {
     let folder = folder_with("A: a long value");
     let before = folder.read("db.yaml");
     let stderr = "error: the value of A has several lines\nhint: pass `--from-file KEY=FILE`\n";
-    let many = format!("{}\n", "a line of a key ".repeat(4)).repeat(80);
+    // One write of the terminal: a pause between two writes would be an end of the paste.
+    let many = format!("{}\n", "a line of a key ".repeat(4)).repeat(30);
     for answer in ["first\nsecond\nthird\n", "first\nsecond", "first\n\n", &many] {
         for keys in [&["A"][..], &["A", "B"]] {
             let set = [&["set", "db.yaml", "--keys", "cluster.yaml"], keys].concat();

@@ -143,7 +143,11 @@ impl<'a> Fleet<'a> {
             objects.iter().all(is_done).then_some(objects)
         });
         match done.await {
-            Ok(objects) => Ok(objects),
+            Ok(objects) => {
+                let is_ready = async || (readiness(&self.controller).await == Some(200)).then_some(());
+                waiting::until("an answer to a probe", DEADLINE, is_ready).await?;
+                Ok(objects)
+            }
             Err(error) => {
                 let objects = self.objects().await?;
                 let status = objects.iter().find(|object| !is_done(object)).and_then(|object| object.status.clone());

@@ -22,7 +22,8 @@ use crate::values::{ValueArguments, list};
 /// Set values of a SealedSecret.
 ///
 /// Needs no private key. Adds the values or replaces them, and seals them for the place and the scope of the
-/// SealedSecret. Only the lines of these values and of their envelopes change; every other byte of the file stays.
+/// SealedSecret. Only the lines of these values and of their envelopes change, and envelopes that no value names go;
+/// every other byte of the file stays.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SetArguments {

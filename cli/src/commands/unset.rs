@@ -13,7 +13,7 @@ use crate::values::{data_keys, list};
 
 /// Remove values from a SealedSecret.
 ///
-/// Needs no key. Removes the lines of these values, and the envelopes that only these values name. No other byte of the
+/// Needs no key. Removes the lines of these values, and the envelopes that no value names then. No other byte of the
 /// file changes. The history of the file still holds the values.
 #[derive(Args)]
 #[command(after_help = "Example:\n  waxseal unset db.sealed.yaml OLD_PASSWORD")]

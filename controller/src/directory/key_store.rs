@@ -253,8 +253,8 @@ impl KeyStore {
     }
 
     /// If the file differs, writes the public half of the keys, the requests that wait for a broken identity, and the
-    /// Revoked keys whose identities are gone: an identity that is restored from an older backup must stay Revoked. Does
-    /// not overwrite a request that somebody has made since the file was read: this change causes the next pass.
+    /// Revoked keys whose identities are gone: an identity that is restored from an older backup must stay Revoked.
+    /// Does not overwrite a request that somebody has made since the file was read: this change causes the next pass.
     fn publish(&self, ring: &KeyRing, published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
         let lock = match durable_file::try_lock(&self.published_path) {
             // The change causes the next pass.

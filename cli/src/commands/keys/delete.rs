@@ -12,6 +12,7 @@ use waxseal_shared::visible_text::escaped;
 
 use super::key_owner::{self, KeyOwner, OwnedKey, OwnerArguments};
 use super::usage::{FileNeeds, needs_in_files};
+use crate::clusters::exists;
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{file_name, key_id};
 use crate::streams::{Streams, counted};
@@ -132,6 +133,11 @@ fn check_may_go(owner: &KeyOwner, found: &OwnedKey, staying: &BTreeSet<KeyId>) -
     if key.state == KeyState::Active {
         let error = CliError::refused(format!("{id} is still in use: its state is Active"));
         return Err(error.with_hint("`waxseal keys rotate` makes a new key and retires this one"));
+    }
+    if let KeyOwner::Folder(published) = owner
+        && !exists(&key_owner::key_file(published, key))
+    {
+        return Err(CliError::refused(format!("{id} has no key file: it is deleted already, or lost")));
     }
     if owner.carried_out(found).is_none_or(|state| state < key.state) {
         let state = key.state.as_str();

@@ -291,8 +291,10 @@ fn store_in_folder(folder: &Path, key: &HeldKey, now: Timestamp) -> Result<Strin
     match private_file::create(&path, &text) {
         Err(_) if is_there() => {}
         Err(_) if path.symlink_metadata().is_ok() => {
-            let error = CliError::refused(format!("the file is there, and does not hold {}", key.key_id()));
-            return Err(error.at(visible_path(&path)).with_hint("move the file away, and run the command again"));
+            let error = CliError::refused(format!("a file is there that cannot be used as {}", key.key_id()));
+            return Err(error.at(visible_path(&path)).with_hint(
+                "repair the file; or, if it does not hold this key, move it away, and run the command again",
+            ));
         }
         created => created?,
     }

@@ -188,8 +188,11 @@ fn store(
         match owner.store_identity(identity, &keys, Timestamp::now()) {
             Ok(place) => streams.say(&format!("restored {} to {place}", identity.key.key_id())),
             Err(error) => {
-                // An operation that failed would fail for the next key too.
-                let goes_on = error.is_refused();
+                let is_other = |key: &PublishedKey| key.recipient != identity.key.published().recipient;
+                let stays_active = |key: &PublishedKey| key.state == KeyState::Active && is_other(key);
+                // An operation that failed would fail for the next key too. Without an Active key, the controller would
+                // make a new one.
+                let goes_on = error.is_refused() && keys.iter().any(stays_active);
                 errors.push(error.or_at(&owner.store()));
                 if !goes_on {
                     break;
