@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::os::unix::fs::MetadataExt;
 
 use waxseal_shared::format::{Check, Sealed};
 use waxseal_shared::names::DataKey;
@@ -11,13 +10,9 @@ use waxseal_shared::sealed_secret::SealedSecret;
 use crate::error::{CliError, Failures};
 use crate::input::Input;
 use crate::lossless_edit::{self, Change, NewValue, ObjectChanges};
-use crate::output::{ChangedFolders, Destination, HAS_SECOND_NAME};
+use crate::output::{ChangedFolders, Destination, SECOND_NAME_STAYS, has_second_name};
 use crate::sealed_objects::{SealedObject, read_text};
 use crate::streams::Streams;
-
-/// What helps against too many envelopes.
-const ONE_ENVELOPE: &str = "`waxseal rotate FILE --reseal --identity IDENTITY_FILE`, with the same `--keys` as \
-                            `waxseal set`, puts all values into one envelope";
 
 /// A message names at most this many SealedSecrets of a file.
 const MOST_TITLES: usize = 16;
@@ -38,7 +33,7 @@ impl EditedFile {
             return Err(CliError::usage("`-` is stdin, and this command changes a file"));
         };
         let destination = Destination::of_regular_file(file)?;
-        let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
+        let has_second_name = has_second_name(file);
         let text = input.read()?;
         Ok(Self { input, destination, text, has_second_name })
     }
@@ -83,7 +78,7 @@ impl EditedFile {
         self.destination.write_over(&self.text, &text, &folders)?;
         folders.sync()?;
         if self.has_second_name {
-            streams.warn(&self.place(), HAS_SECOND_NAME);
+            streams.warn(&self.place(), SECOND_NAME_STAYS);
         }
         Ok(text)
     }
@@ -111,7 +106,7 @@ pub(crate) fn remove_unused_envelopes(
         let text = format!("{}: {}: {refusal}", object.title(), refusal.reason());
         let error = CliError::refused(text).at(&object.place);
         match refusal.check() {
-            Check::EnvelopeCount => error.with_hint(ONE_ENVELOPE),
+            Check::EnvelopeCount => error.with_hint(lossless_edit::ONE_ENVELOPE),
             _ => error,
         }
     })?;

@@ -19,6 +19,12 @@ use crate::streams::Streams;
 /// The largest file or stream that is read: 32 MiB.
 pub(crate) const MAX_INPUT_BYTES: usize = 32 * 1024 * 1024;
 
+/// What is wrong with a larger one.
+pub(crate) const INPUT_TOO_LARGE: &str = "larger than 32 MiB, which is the limit for an input";
+
+/// What helps against a result that would be too large to be read again.
+pub(crate) const SPLIT_THE_INPUT: &str = "divide its documents among several files";
+
 /// The source of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Input {
@@ -250,7 +256,7 @@ fn read_bounded(from: impl Read, expected: u64) -> Result<Vec<u8>, CliError> {
     let read = from.take(MAX_INPUT_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| CliError::io("read it", &error))?;
     if bytes.len() > MAX_INPUT_BYTES {
-        return Err(CliError::refused("larger than 32 MiB, which is the limit for an input"));
+        return Err(CliError::refused(INPUT_TOO_LARGE));
     }
     Ok(bytes)
 }

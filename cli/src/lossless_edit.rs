@@ -17,13 +17,12 @@ use waxseal_shared::manifest::{
 use waxseal_shared::sealed_secret::EnvelopeSpec;
 
 use crate::error::CliError;
-use crate::input::MAX_INPUT_BYTES;
+use crate::input::{INPUT_TOO_LARGE, MAX_INPUT_BYTES, SPLIT_THE_INPUT};
 use crate::sealed_objects::sealed_secrets_of;
-use crate::sealing::SPLIT_THE_INPUT;
 
-/// What helps against an object that is too large because of its envelopes.
-const ONE_ENVELOPE: &str =
-    "`waxseal rotate` with `--reseal` and `--identity IDENTITY_FILE` puts all values into one envelope";
+/// What helps against an object with too many envelopes, or one that is too large because of them.
+pub(crate) const ONE_ENVELOPE: &str = "`waxseal rotate FILE --reseal --identity IDENTITY_FILE`, with the same \
+                                       `--keys`, puts all values into one envelope";
 
 /// What helps against an object with too large values.
 const SEVERAL_OBJECTS: &str = "divide the values among several SealedSecrets";
@@ -104,7 +103,7 @@ fn after_the_change(text: &str) -> CliError {
 fn check_size(input: &str, before: &str, after: &str) -> Result<(), CliError> {
     let refused = |text: &str| after_the_change(text).at(input).with_hint(SPLIT_THE_INPUT);
     if after.len() > MAX_INPUT_BYTES {
-        return Err(refused("larger than 32 MiB, which is the limit for an input"));
+        return Err(refused(INPUT_TOO_LARGE));
     }
     match check_number_of_values(after) {
         Err(error) if check_number_of_values(before).is_ok() => Err(refused(&error.to_string())),

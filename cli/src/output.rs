@@ -28,7 +28,12 @@ const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlag
 const MAX_OPEN_FOLDERS: usize = 256;
 
 /// The warning after a file with a hard link was replaced.
-pub(crate) const HAS_SECOND_NAME: &str = "another name of the file, a hard link, still leads to the text from before";
+pub(crate) const SECOND_NAME_STAYS: &str = "another name of the file, a hard link, still leads to the text from before";
+
+/// Whether a file has a second name, a hard link, which leads to the old text after the file was replaced.
+pub(crate) fn has_second_name(file: &Path) -> bool {
+    file.metadata().is_ok_and(|file| file.nlink() > 1)
+}
 
 /// How long a write waits for another program that holds the lock of the file, and how often it tries.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);

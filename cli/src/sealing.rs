@@ -16,7 +16,7 @@ use waxseal_shared::sealed_secret::{Scope, SealedSecret};
 use waxseal_shared::secret::SecretManifest;
 
 use crate::error::{CliError, Failures, place_in};
-use crate::input::MAX_INPUT_BYTES;
+use crate::input::{INPUT_TOO_LARGE, MAX_INPUT_BYTES, SPLIT_THE_INPUT};
 use crate::residue::ValueSearch;
 
 /// Above this size, `kubectl apply` without `--server-side` may fail: it writes a copy of the object into an
@@ -26,9 +26,6 @@ const MAX_APPLY_BYTES: usize = 200 * 1024;
 /// What helps against a document that is too large after sealing. A Secret alone is too large only with its comments.
 const SPLIT_THE_DOCUMENT: &str =
     "write the items of a list as documents of their own, and shorten long comments above a Secret";
-
-/// What helps against an input whose documents together are too large.
-pub(crate) const SPLIT_THE_INPUT: &str = "divide its documents among several files";
 
 /// The options for sealing.
 pub(crate) struct Sealing {
@@ -159,7 +156,7 @@ impl Sealing {
         }))?;
         let too_large = |text: &str| after_sealing(text).at(input).with_hint(SPLIT_THE_INPUT);
         if parts.iter().map(|part| part.text.len()).sum::<usize>() > MAX_INPUT_BYTES {
-            return Err(too_large("larger than 32 MiB, which is the limit for an input").into());
+            return Err(too_large(INPUT_TOO_LARGE).into());
         }
         let mut warnings: Vec<_> = parts.iter_mut().flat_map(|part| std::mem::take(&mut part.warnings)).collect();
         let search = ValueSearch::new(parts.iter().flat_map(|part| &part.secrets));

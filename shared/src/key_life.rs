@@ -274,6 +274,16 @@ pub fn must_be_removed(published: &PublishedKey, held: &[HeldKey], broken: usize
     }
 }
 
+/// Like [`must_be_removed`], for the published keys in a folder of keys, which only the owner of the folder can write.
+/// There, a Revoked key of the role Cluster with an unknown recipient stays: its identity can be restored from a backup
+/// that is older than the revocation, and must stay Revoked. (In a cluster, a user who may create SealingKeys could fill
+/// the namespace with such keys.)
+pub fn must_be_removed_from_folder(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
+    let is_held = held.iter().any(|key| key.published().recipient == published.recipient);
+    let is_revoked = published.role == KeyRole::Cluster && published.state == KeyState::Revoked;
+    (is_held || !is_revoked) && must_be_removed(published, held, broken)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -459,6 +469,22 @@ mod tests {
             assert!(must_be_removed(&published, &[], 0));
             assert!(!must_be_removed(&published, &[], 1));
         }
+    }
+
+    #[test]
+    fn in_a_folder_a_revoked_key_of_the_cluster_stays_without_its_identity() {
+        for (role, state, is_removed) in [
+            (KeyRole::Cluster, KeyState::Revoked, false),
+            (KeyRole::Cluster, KeyState::Retired, true),
+            (KeyRole::Recovery, KeyState::Revoked, true),
+        ] {
+            let published = PublishedKey { role, ..key(state).published().clone() };
+            assert_eq!(must_be_removed_from_folder(&published, &[], 0), is_removed, "{role:?} {state:?}");
+        }
+        // A forged creation time of a key that is held.
+        let held = key(KeyState::Revoked);
+        let forged = PublishedKey { created_at: Timestamp::UNIX_EPOCH, ..held.published().clone() };
+        assert!(must_be_removed_from_folder(&forged, &[held], 0));
     }
 
     #[test]

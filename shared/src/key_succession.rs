@@ -118,8 +118,8 @@ pub enum SuccessorObstacle {
     GenerationOff(KeyId),
     /// The creation time would be more than 10 minutes in the future.
     #[error(
-        "no successor of the sealing key {of} is made yet: its creation time, {created_at}, would be in the future; \
-         check the clock"
+        "no successor of the sealing key {of} is made yet: its creation time, {created_at}, would be more than 10 minutes \
+         in the future; check the clock"
     )]
     ClockBehind {
         /// The key to follow.
@@ -505,7 +505,7 @@ mod tests {
             (
                 SuccessorObstacle::ClockBehind { of: id, created_at },
                 "no successor of the sealing key k0123456789abcdef is made yet: its creation time, 2026-11-21T12:00:00Z, \
-                 would be in the future; check the clock",
+                 would be more than 10 minutes in the future; check the clock",
             ),
         ] {
             assert_eq!(obstacle.to_string(), text);

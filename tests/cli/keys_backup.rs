@@ -327,6 +327,19 @@ fn a_file_in_the_place_of_a_key_keeps_only_this_key_from_being_restored() {
     assert_eq!(folder.read(&format!("new/{damaged}.key")), "damaged\n");
 }
 
+/// Otherwise the controller would find Retired keys alone, and make a new key.
+#[test]
+fn without_an_active_key_no_retired_key_is_restored() {
+    let (folder, ids) = folder(&[KeyState::Active, KeyState::Active, KeyState::Retired]);
+    run(&folder, &BACKUP, &["keys.age", "keys/last-backup.yaml"]);
+    let keys = ["made/0.yaml", "made/1.yaml", "made/2.yaml"].map(|file| ["--keys", file]).concat();
+    for id in &ids[..2] {
+        folder.write(&format!("new/{id}.key"), "damaged\n");
+    }
+    let (code, said) = run(&folder, &[&RESTORE[..], &keys].concat(), &[]);
+    assert!(code == Some(3) && said.matches("error: new/").count() == 2 && !said.contains("restored"), "{said}");
+}
+
 #[test]
 fn files_that_are_not_a_backup_are_refused() {
     let (folder, _) = folder(&[KeyState::Active]);

@@ -144,8 +144,8 @@ fn set_and_rotate_refuse_an_object_that_would_be_too_large_and_resealing_helps()
     let seal = |keys: &str| folder.waxseal(&["seal", "--keys", keys]).stdin(secret(1_000_000)).finish().stdout;
     let sealed = seal("before.yaml");
     let larger = "after the change: larger than 1.5 MiB, which is the limit for an object\n";
-    let reseal =
-        "hint: `waxseal rotate` with `--reseal` and `--identity IDENTITY_FILE` puts all values into one envelope\n";
+    let reseal = "hint: `waxseal rotate FILE --reseal --identity IDENTITY_FILE`, with the same `--keys`, puts all values into one \
+         envelope\n";
     let set = |key: &str, keys: &str| folder.waxseal(&["set", "db.yaml", key, "--keys", keys]).stdin("x");
     let refused = |hint: &str| format!("error: db.yaml:1: {larger}{hint}");
 

@@ -514,8 +514,8 @@ fn a_value_in_a_65th_envelope_is_refused_and_one_that_replaces_an_envelope_is_se
         set(&key).writes(&["db.yaml"]).warns(&format!("set {key} in shop/db\n"));
     }
     let stderr = "error: db.yaml:1: shop/db: Malformed: spec.envelopes: more than 64 envelopes\n\
-                  hint: `waxseal rotate FILE --reseal --identity IDENTITY_FILE`, with the same `--keys` as `waxseal \
-                  set`, puts all values into one envelope\n";
+                  hint: `waxseal rotate FILE --reseal --identity IDENTITY_FILE`, with the same `--keys`, puts all \
+                  values into one envelope\n";
     set("K64").fails(3, stderr);
     set("K63").writes(&["db.yaml"]).warns("set K63 in shop/db\n");
     let as_hinted = ["rotate", "db.yaml", "--reseal", "--identity", "cluster.key", "--keys", "cluster.yaml"];

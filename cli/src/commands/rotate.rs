@@ -1,6 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ use crate::input::{Input, check_stdin_once, each_file_once};
 use crate::keys_file::KeysFile;
 use crate::lossless_edit::{self, ObjectChanges};
 use crate::offers::{Offers, WantedOffers};
-use crate::output::{ChangedFolders, Destination, HAS_SECOND_NAME, check_symbolic_links};
+use crate::output::{ChangedFolders, Destination, SECOND_NAME_STAYS, check_symbolic_links, has_second_name};
 use crate::passphrases::PassphraseArguments;
 use crate::progress::Progress;
 use crate::recipients::check_states;
@@ -178,7 +177,7 @@ pub(crate) fn run(arguments: RotateArguments, streams: &mut Streams) -> Result<(
     });
     drop(progress);
     total.errors.extend(folders.sync().err());
-    total.with_second_name.iter().for_each(|place| streams.warn(place, HAS_SECOND_NAME));
+    total.with_second_name.iter().for_each(|place| streams.warn(place, SECOND_NAME_STAYS));
     announce(&total.sealed_to, &clusters, streams);
     arguments.report(total, files, &clusters, streams)
 }
@@ -283,7 +282,7 @@ impl RotateArguments {
         {
             let new = lossless_edit::apply(&input.place(), &text, &changes)?;
             let destination = Destination::of_regular_file(file)?;
-            let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
+            let has_second_name = has_second_name(file);
             destination.write_over(&text, &new, folders).map_err(|error| error.at(input.place()))?;
             outcome.with_second_name.extend(has_second_name.then(|| input.place()));
             outcome.changed = changes.len();

@@ -183,6 +183,14 @@ mod tests {
     }
 
     #[test]
+    fn an_error_is_the_same_at_each_attempt() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let missing = folder.path().join("missing/a");
+        let errors = [(); 2].map(|()| add(&missing, b"x", 0o600).expect_err("no folder").to_string());
+        assert_eq!(errors, ["entity not found"; 2]);
+    }
+
+    #[test]
     fn only_unfinished_files_and_folders_are_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         let unfinished = folder.path().join(format!("{UNFINISHED}1"));

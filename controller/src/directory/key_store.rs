@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 use waxseal_shared::key::{IdentityFileError, KeyKind, Recipient};
 use waxseal_shared::key_life::{
-    HeldKey, HeldKeyError, StoredKeys, StrictestStates, must_be_removed, primary, read_held_key, with_state,
+    HeldKey, HeldKeyError, StoredKeys, StrictestStates, must_be_removed_from_folder, primary, read_held_key, with_state,
 };
 use waxseal_shared::key_ring::{KeyRing, Keys};
 use waxseal_shared::key_succession::{FirstKeyObstacle, KeyGeneration, Succession, Successor, first_key_obstacle};
@@ -252,9 +252,9 @@ impl KeyStore {
         }
     }
 
-    /// If the file differs, writes the public half of the keys, the requests that wait for a broken identity, and the
-    /// Revoked keys whose identities are gone: an identity that is restored from an older backup must stay Revoked.
-    /// Does not overwrite a request that somebody has made since the file was read: this change causes the next pass.
+    /// If the file differs, writes the public half of the keys, and the published keys that stay without an identity
+    /// ([`must_be_removed_from_folder`]). Does not overwrite a request that somebody has made since the file was read:
+    /// this change causes the next pass.
     fn publish(&self, ring: &KeyRing, published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
         let lock = match durable_file::try_lock(&self.published_path) {
             // The change causes the next pass.
@@ -270,11 +270,10 @@ impl KeyStore {
         }
         let is_of_ring = |key: &PublishedKey| ring.published().any(|own| own.recipient == key.recipient);
         let with_request = |key: &PublishedKey| published.iter().fold(key.clone(), with_stricter_state);
-        let is_revoked = |key: &PublishedKey| key.role == KeyRole::Cluster && key.state == KeyState::Revoked;
         let (kept, removed): (Vec<_>, Vec<_>) = published
             .iter()
             .filter(|key| !is_of_ring(key))
-            .partition(|key| is_revoked(key) || !must_be_removed(key, ring.keys(), broken));
+            .partition(|key| !must_be_removed_from_folder(key, ring.keys(), broken));
         let keys: Vec<_> = ring.published().map(with_request).chain(kept.into_iter().cloned()).collect();
         let path = &self.published_path;
         let updated = durable_file::update(path, write_keys(&keys).as_bytes(), 0o644);

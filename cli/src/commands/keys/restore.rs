@@ -183,16 +183,17 @@ fn store(
     streams: &mut Streams,
 ) -> Result<(), Failures> {
     let keys: Vec<_> = before.into_iter().chain(restoration.keys()).collect();
+    let is_active = |key: &&PublishedKey| key.state == KeyState::Active;
+    let mut active: Vec<_> = keys.iter().filter(is_active).map(|key| &key.recipient).collect();
     let mut errors = Vec::new();
     for Addition { identity, .. } in &restoration.additions {
         match owner.store_identity(identity, &keys, Timestamp::now()) {
             Ok(place) => streams.say(&format!("restored {} to {place}", identity.key.key_id())),
             Err(error) => {
-                let is_other = |key: &PublishedKey| key.recipient != identity.key.published().recipient;
-                let stays_active = |key: &PublishedKey| key.state == KeyState::Active && is_other(key);
+                active.retain(|recipient| **recipient != identity.key.published().recipient);
                 // An operation that failed would fail for the next key too. Without an Active key, the controller would
                 // make a new one.
-                let goes_on = error.is_refused() && keys.iter().any(stays_active);
+                let goes_on = error.is_refused() && !active.is_empty();
                 errors.push(error.or_at(&owner.store()));
                 if !goes_on {
                     break;

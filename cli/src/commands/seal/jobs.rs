@@ -1,6 +1,5 @@
 //! The files and streams that one run of `seal` reads, and what becomes of each.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -147,7 +146,7 @@ fn replace_input(
         return Ok(());
     };
     let destination = Destination::of_regular_file(file)?;
-    let has_second_name = file.metadata().is_ok_and(|file| file.nlink() > 1);
+    let has_second_name = output::has_second_name(file);
     destination.write_over(read, text, folders).map_err(|error| error.at(input.place()))?;
     if has_second_name {
         let warning = "another name of the file, a hard link, still holds the plain values";

@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use waxseal_shared::key_backup::BackedUpKey;
-use waxseal_shared::key_life::primary;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
 use super::super::identities::StoredIdentities;
@@ -74,13 +73,12 @@ impl Restoration {
         added.chain(self.present.iter().map(|present| &present.key)).cloned().collect()
     }
 
-    /// Puts the primary first: a controller that runs meanwhile would make a new key if it found keys of which none is
-    /// Active. The others follow, newer before older.
+    /// Puts the Active keys first: a controller that runs meanwhile would make a new key if it found keys of which none
+    /// is Active. Of one state, newer keys come before older ones, so the first key becomes the primary.
     fn sort(&mut self) {
-        let primary = primary(self.additions.iter().map(|addition| addition.identity.key.published()));
-        let primary = primary.map(|key| key.recipient.key_id().clone());
         self.additions.sort_by_key(|Addition { identity: BackedUpKey { key, .. }, .. }| {
-            (Some(key.key_id()) != primary.as_ref(), Reverse(key.published().created_at), key.key_id().clone())
+            let PublishedKey { state, created_at, .. } = key.published();
+            (*state, Reverse(*created_at), key.key_id().clone())
         });
     }
 }
@@ -193,12 +191,12 @@ mod tests {
     }
 
     #[test]
-    fn the_primary_is_added_first_and_then_newer_keys_before_older_ones() {
-        let keys: Vec<_> = (1..=4).map(Original::made).collect();
-        let backup = vec![keys[0].held(Retired), keys[1].held(Active), keys[2].held(Retired), keys[3].held(Revoked)];
+    fn active_keys_are_added_first_and_newer_keys_before_older_ones() {
+        let states = [Retired, Active, Retired, Revoked, Active];
+        let backup = (1..).zip(states).map(|(second, state)| Original::made(second).held(state)).collect();
         let plan = Restoration::plan(backup, &stored(Vec::new()), &[], &[]).expect("no contradiction");
         let times: Vec<_> = plan.keys().iter().map(|key| key.created_at.as_second()).collect();
-        assert_eq!(times, [2, 4, 3, 1]);
+        assert_eq!(times, [5, 2, 3, 1, 4]);
     }
 
     #[test]
