@@ -1,25 +1,21 @@
 //! Whether sealing a value again would leave out a cluster that can read the other values of its object.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use waxseal_shared::names::KeyId;
-use waxseal_shared::sealing_key::{KeyRole, PublishedKey};
+use waxseal_shared::sealing_key::KeyRole;
 use waxseal_shared::visible_text::escaped;
 
 use crate::error::CliError;
-
-/// A cluster, or a file of `--keys`, with all keys of the file, whatever their states.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct KnownCluster<'a> {
-    /// The name that `--drop-cluster` takes.
-    pub(crate) name: &'a str,
-    pub(crate) keys: &'a [PublishedKey],
-}
+use crate::file_names::shell_word;
+use crate::keys_file::KeysFile;
 
 /// Refuses recipients that leave out somebody who can read a value of the object now.
 ///
 /// - `wraps`: the key ids of all wraps in the envelopes that values of the object name.
-/// - `clusters`: all clusters of the configuration, also those that are not sealed to, and the files of `--keys`.
+/// - `files`: the keys files of all clusters of the configuration, also of those that are not sealed to, and the files
+///   of `--keys`. [`KeysFile::name`] is the name that `--drop-cluster` takes.
 /// - `chosen`: the key ids of the recipients that the new values are sealed to.
 /// - `dropped`: the values of `--drop-cluster`: the clusters, by name, and the keys, by id, that may be left out.
 ///
@@ -28,21 +24,21 @@ pub(crate) struct KnownCluster<'a> {
 /// the files with this recovery key has a key among the recipients. A wrap for a key that no file has is refused,
 /// unless the key is a recipient itself.
 ///
-/// Also refuses a value of `--drop-cluster` that is neither a name in `clusters` nor a key id, and one that is chosen.
+/// Also refuses a value of `--drop-cluster` that is neither the name of a file nor a key id, and one that is chosen.
 pub(crate) fn check<'k>(
     wraps: impl IntoIterator<Item = &'k KeyId>,
-    clusters: &[KnownCluster<'_>],
+    files: &[Arc<KeysFile>],
     chosen: &[KeyId],
     dropped: &[String],
 ) -> Result<(), CliError> {
-    check_dropped(clusters, chosen, dropped)?;
+    check_dropped(files, chosen, dropped)?;
     let is_dropped = |name: &str| dropped.iter().any(|dropped| dropped == name);
     let mut missing: Vec<Missing<'_>> = Vec::new();
     for id in wraps {
         if is_dropped(id.as_str()) || chosen.contains(id) {
             continue;
         }
-        let found = missing_for(id, clusters, chosen);
+        let found = missing_for(id, files, chosen);
         missing.extend(found.into_iter().filter(|missing| !is_dropped(missing.name())));
     }
     missing.sort();
@@ -51,19 +47,19 @@ pub(crate) fn check<'k>(
 }
 
 /// Refuses a value of `--drop-cluster` that means nothing, and one that the new values would be sealed to.
-fn check_dropped(clusters: &[KnownCluster<'_>], chosen: &[KeyId], dropped: &[String]) -> Result<(), CliError> {
+fn check_dropped(files: &[Arc<KeysFile>], chosen: &[KeyId], dropped: &[String]) -> Result<(), CliError> {
     for name in dropped {
-        let mut meant = clusters.iter().filter(|cluster| cluster.name == name).peekable();
+        let mut meant = files.iter().filter(|file| file.name() == name).peekable();
         if meant.peek().is_none() && KeyId::parse(name).is_err() {
             let error = CliError::usage(format!(
                 "`--drop-cluster {}` names neither a cluster with a keys file nor a key id",
                 escaped(name)
             ));
-            let names: BTreeSet<_> = clusters.iter().map(|cluster| cluster.name).collect();
+            let names: BTreeSet<_> = files.iter().map(|file| file.name()).collect();
             let hint = format!("the clusters are: {}", names.into_iter().collect::<Vec<_>>().join(", "));
-            return Err(if clusters.is_empty() { error } else { error.with_hint(hint) });
+            return Err(if files.is_empty() { error } else { error.with_hint(hint) });
         }
-        if meant.any(|cluster| cluster.is_among(chosen)) || chosen.iter().any(|id| id.as_str() == name) {
+        if meant.any(|file| is_sealed_to(file, chosen)) || chosen.iter().any(|id| id.as_str() == name) {
             let error =
                 CliError::usage(format!("`--drop-cluster {name}`, but the new value would be sealed to {name}"));
             return Err(error.with_hint("name the clusters to seal to, with `--to CLUSTER` or `--keys KEYS_FILE`"));
@@ -91,42 +87,39 @@ impl<'a> Missing<'a> {
 }
 
 /// Returns those who have the key with this id, and could not read the new value.
-fn missing_for<'a>(id: &'a KeyId, clusters: &[KnownCluster<'a>], chosen: &[KeyId]) -> Vec<Missing<'a>> {
-    let own: Vec<_> = clusters.iter().filter(|cluster| cluster.has(id, KeyRole::Cluster)).collect();
+fn missing_for<'a>(id: &'a KeyId, files: &'a [Arc<KeysFile>], chosen: &[KeyId]) -> Vec<Missing<'a>> {
+    let cluster = |file: &'a Arc<KeysFile>| Missing::Cluster(file.name());
+    let own: Vec<_> = files.iter().filter(|file| has(file, id, KeyRole::Cluster)).collect();
     if !own.is_empty() {
-        let left_out = own.into_iter().filter(|cluster| !cluster.has_one_of(chosen, &[KeyRole::Cluster]));
-        return left_out.map(|cluster| Missing::Cluster(cluster.name)).collect();
+        return own.into_iter().filter(|file| !has_one_of(file, chosen, &[KeyRole::Cluster])).map(cluster).collect();
     }
-    let with_recovery_key: Vec<_> = clusters.iter().filter(|cluster| cluster.has(id, KeyRole::Recovery)).collect();
+    let with_recovery_key: Vec<_> = files.iter().filter(|file| has(file, id, KeyRole::Recovery)).collect();
     if with_recovery_key.is_empty() {
         return vec![Missing::Key(id)];
     }
-    if with_recovery_key.iter().any(|cluster| cluster.has_one_of(chosen, &[KeyRole::Cluster, KeyRole::Recovery])) {
+    if with_recovery_key.iter().any(|file| has_one_of(file, chosen, &[KeyRole::Cluster, KeyRole::Recovery])) {
         return Vec::new();
     }
-    with_recovery_key.into_iter().map(|cluster| Missing::Cluster(cluster.name)).collect()
+    with_recovery_key.into_iter().map(cluster).collect()
 }
 
-impl KnownCluster<'_> {
-    fn has(&self, id: &KeyId, role: KeyRole) -> bool {
-        self.keys.iter().any(|key| key.role == role && key.recipient.key_id() == id)
-    }
+fn has(file: &KeysFile, id: &KeyId, role: KeyRole) -> bool {
+    file.keys.iter().any(|key| key.role == role && key.recipient.key_id() == id)
+}
 
-    /// Whether one of its keys is chosen: one of its own, or any if it has only recovery keys.
-    fn is_among(&self, chosen: &[KeyId]) -> bool {
-        let has_own = self.keys.iter().any(|key| key.role == KeyRole::Cluster);
-        self.has_one_of(chosen, &[if has_own { KeyRole::Cluster } else { KeyRole::Recovery }])
-    }
+/// Whether one of the cluster's own keys is chosen, or any key of a file that has only recovery keys.
+fn is_sealed_to(file: &KeysFile, chosen: &[KeyId]) -> bool {
+    has_one_of(file, chosen, &[if file.has_cluster_key() { KeyRole::Cluster } else { KeyRole::Recovery }])
+}
 
-    fn has_one_of(&self, chosen: &[KeyId], roles: &[KeyRole]) -> bool {
-        self.keys.iter().any(|key| roles.contains(&key.role) && chosen.contains(key.recipient.key_id()))
-    }
+fn has_one_of(file: &KeysFile, chosen: &[KeyId], roles: &[KeyRole]) -> bool {
+    file.keys.iter().any(|key| roles.contains(&key.role) && chosen.contains(key.recipient.key_id()))
 }
 
 fn refusal(missing: &[Missing<'_>]) -> CliError {
     let names: Vec<_> = missing.iter().map(Missing::name).collect();
     let text = format!("its values are sealed to {} too, and the new value would not be", names.join(", "));
-    let options: Vec<_> = names.iter().map(|name| format!("--drop-cluster {name}")).collect();
+    let options: Vec<_> = names.iter().map(|name| format!("--drop-cluster {}", shell_word(name))).collect();
     let options = options.join(" ");
     let is_cluster = |missing: &&Missing<'_>| matches!(missing, Missing::Cluster(_));
     let clusters: Vec<_> = missing.iter().filter(is_cluster).map(Missing::name).collect();
@@ -144,7 +137,7 @@ mod tests {
     use jiff::Timestamp;
     use waxseal_shared::key::{Identity, KeyKind};
     use waxseal_shared::randomness;
-    use waxseal_shared::sealing_key::KeyState;
+    use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 
     use super::*;
 
@@ -155,6 +148,11 @@ mod tests {
 
     fn id(key: &PublishedKey) -> KeyId {
         key.recipient.key_id().clone()
+    }
+
+    /// The file of `--keys NAME`.
+    fn keys_file(name: &str, keys: &[PublishedKey]) -> Arc<KeysFile> {
+        Arc::new(KeysFile { cluster: None, place: name.to_owned(), keys: keys.to_vec() })
     }
 
     /// Two clusters, each with a Retired and an Active key, and a recovery key that is in both files.
@@ -181,14 +179,11 @@ mod tests {
         }
 
         fn check(&self, wraps: &[&PublishedKey], chosen: &[&PublishedKey], dropped: &[&str]) -> Result<(), String> {
-            let clusters = [
-                KnownCluster { name: "prod", keys: &self.prod },
-                KnownCluster { name: "staging", keys: &self.staging },
-            ];
+            let files = [keys_file("prod", &self.prod), keys_file("staging", &self.staging)];
             let wraps: Vec<_> = wraps.iter().map(|key| id(key)).collect();
             let chosen: Vec<_> = chosen.iter().map(|key| id(key)).collect();
             let dropped: Vec<_> = dropped.iter().map(|name| (*name).to_owned()).collect();
-            check(&wraps, &clusters, &chosen, &dropped).map_err(|error| error.to_string())
+            check(&wraps, &files, &chosen, &dropped).map_err(|error| error.to_string())
         }
     }
 
@@ -273,14 +268,11 @@ mod tests {
             key(KeyRole::Cluster, KeyState::Active),
             [KeyState::Active, KeyState::Revoked].map(|state| key(KeyRole::Recovery, state)),
         );
-        let clusters = [
-            KnownCluster { name: "prod", keys: std::slice::from_ref(&prod) },
-            KnownCluster { name: "offline", keys: &recovery },
-        ];
+        let files = [keys_file("prod", std::slice::from_ref(&prod)), keys_file("offline", &recovery)];
         let wraps = [id(&prod), id(&recovery[1])];
-        let error = check(&wraps, &clusters, &[id(&prod)], &[]).map_err(|error| error.to_string());
+        let error = check(&wraps, &files, &[id(&prod)], &[]).map_err(|error| error.to_string());
         assert_eq!(error, refused("offline", "seal to offline too, or pass `--drop-cluster offline`"));
-        assert!(check(&wraps, &clusters, &[id(&prod), id(&recovery[0])], &[]).is_ok());
+        assert!(check(&wraps, &files, &[id(&prod), id(&recovery[0])], &[]).is_ok());
     }
 
     #[test]
@@ -294,5 +286,13 @@ mod tests {
         assert_eq!(keys.check(&[prod, stranger], &[prod], &[]), refused(&name, &hint));
         assert_eq!(keys.check(&[prod, stranger], &[prod, stranger], &[]), Ok(()));
         assert_eq!(keys.check(&[prod, stranger], &[prod], &[&name]), Ok(()));
+    }
+    #[test]
+    fn a_file_name_in_the_hint_is_one_word_for_the_shell() {
+        let keys = Keys::new();
+        let files = [keys_file("$(id) it's.yaml", &keys.staging)];
+        let error = check(&[id(&keys.staging[0])], &files, &[id(&keys.prod[0])], &[]).expect_err("left out");
+        let hint = r"seal to $(id) it's.yaml too, or pass `--drop-cluster '$(id) it'\''s.yaml'`";
+        assert_eq!(Err(error.to_string()), refused("$(id) it's.yaml", hint));
     }
 }

@@ -1,6 +1,7 @@
 //! Names on the command line, such as those of files and clusters. A private key that is passed instead of a name is
 //! refused and never shown.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -70,6 +71,15 @@ pub(crate) fn is_private_key(argument: &OsStr) -> bool {
     let argument = argument.as_encoded_bytes();
     let start = argument.trim_ascii_start().get(..PRIVATE_KEY.len());
     start.is_some_and(|start| start.eq_ignore_ascii_case(PRIVATE_KEY.as_bytes())) || contains_identity(argument)
+}
+
+/// Returns a name as one word of a shell's command line: in single quotes if the shell would change or split it.
+pub(crate) fn shell_word(name: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"./_-+,@%:".contains(&byte);
+    match !name.is_empty() && name.bytes().all(is_plain) {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(format!("'{}'", name.replace('\'', r"'\''"))),
+    }
 }
 
 /// Returns the folder of a file: `.` for a name alone.

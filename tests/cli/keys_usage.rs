@@ -412,6 +412,7 @@ fn manifests_that_a_cluster_refuses_and_escaped_key_ids_are_found() {
     commit(&folder, 1);
     let (rows, _) = rows(&folder, &["."], 0);
     let found: Vec<_> = rows.iter().map(|row| format!("{} {}", row["file"], row["namespace"])).collect();
+    assert!(rows.iter().all(|row| row["inWorkingTree"] == true && row["current"] == "same"), "{rows:?}");
     assert_eq!(
         found,
         [
@@ -423,6 +424,28 @@ fn manifests_that_a_cluster_refuses_and_escaped_key_ids_are_found() {
     );
     let text = folder.waxseal(&["keys", "usage", &key, "unplaced.yaml"]).finish().stdout;
     assert!(text.contains("unplaced.yaml  db      A "), "{text}");
+}
+
+#[test]
+fn a_committed_file_in_a_hidden_folder_is_compared_with_the_working_tree() {
+    let folder = work_tree();
+    let current = |expected: &str| {
+        let (rows, _) = rows(&folder, &["."], 0);
+        let found: Vec<_> = rows.iter().map(|row| row["current"].as_str().expect("a text")).collect();
+        assert_eq!(found, [expected]);
+    };
+    folder.write(".hidden/db", seal(&folder, "db", &["A"]));
+    commit(&folder, 1);
+    current("same");
+    let hidden = folder.path().join(".hidden");
+    folder.waxseal(&["unset", ".hidden/db", "A"]).writes(&[".hidden/db"]).warns("removed A from shop/db\n");
+    current("removed");
+    // Outside of the work tree, the file could be anybody's.
+    let outside = Folder::new();
+    outside.write("db", seal(&folder, "db", &["A"]));
+    fs::remove_dir_all(&hidden).expect("a folder");
+    symlink(outside.path(), &hidden).expect("a link");
+    current("removed");
 }
 
 #[test]

@@ -77,6 +77,7 @@ mod seal_refused_manifests;
 mod seal_warnings;
 mod secret_leaks;
 mod set;
+mod set_values;
 mod status;
 mod terminal;
 mod unset;

@@ -7,7 +7,7 @@ use waxseal_shared::sealed_secret::Scope;
 use waxseal_shared::secret::{SecretData, SecretManifest};
 use waxseal_shared::visible_text::visible_path;
 
-use crate::dropped_clusters::{self, KnownCluster};
+use crate::dropped_clusters;
 use crate::edited_file::{EditedFile, path, remove_unused_envelopes, token};
 use crate::error::{CliError, Failures};
 use crate::file_names::{cluster_name, file_name};
@@ -97,11 +97,9 @@ impl SetArguments {
         if let Some(file) = &configured {
             files.extend(recipients.clusters.all_keys_files(&file.configuration)?);
         }
-        let known = files.iter().map(|file| KnownCluster { name: file.name(), keys: &file.keys });
         let ids: Vec<_> = chosen.iter().map(|chosen| chosen.recipient.key_id().clone()).collect();
         let wraps = object.sealed.used_envelopes().flat_map(|(_, envelope)| envelope.wraps.keys());
-        dropped_clusters::check(wraps, &known.collect::<Vec<_>>(), &ids, &self.drop_cluster)
-            .map_err(|error| error.or_at(&object.place))?;
+        dropped_clusters::check(wraps, &files, &ids, &self.drop_cluster).map_err(|error| error.or_at(&object.place))?;
         Ok(chosen)
     }
 }

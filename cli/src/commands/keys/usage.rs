@@ -26,7 +26,8 @@ use values::Finder;
 ///
 /// Searches the manifests (`.yaml`, `.yml`, `.json`) in the working tree, except in hidden folders, and all files in
 /// the commits that the branches, tags and other references of its Git repository point to; with `--history` also in
-/// all commits before them. Opens nothing: a key opens a value if the manifest has a wrap for the key. Finds no
+/// all commits before them. A file that has the value in one of these commits is also searched in the working tree,
+/// whatever its name. Opens nothing: a key opens a value if the manifest has a wrap for the key. Finds no
 /// manifests that are compressed, encrypted or larger than 32 MiB. Searches no commits of submodules, and no commits
 /// that only a reflog leads to.
 ///

@@ -1,5 +1,6 @@
 //! Searches the working tree and the commits of a repository for the values that a key opens.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -11,6 +12,7 @@ use super::targets::Targets;
 use super::values::{Finder, Value, Wanted};
 use crate::error::{CliError, Kind};
 use crate::git::{self, Blob, Reach, Revisions};
+use crate::input::{FoundFile, Input};
 use crate::streams::{Streams, counted};
 
 /// The most errors that are shown. A broken manifest can have thousands of versions.
@@ -21,6 +23,8 @@ pub(super) struct Search {
     pub(super) finder: Finder,
     pub(super) rows: Rows,
     pub(super) errors: Errors,
+    /// The files of the working tree that were read, by their names in the report.
+    files: BTreeSet<Vec<u8>>,
 }
 
 /// The first errors, and the number of the others.
@@ -32,25 +36,33 @@ pub(super) struct Errors {
 
 impl Search {
     pub(super) fn new(finder: Finder) -> Self {
-        Self { finder, rows: Rows::default(), errors: Errors::default() }
+        Self { finder, rows: Rows::default(), errors: Errors::default(), files: BTreeSet::new() }
     }
 
     pub(super) fn working_tree(&mut self, targets: &Targets, streams: &mut Streams) {
         let mut errors = Vec::new();
-        for (name, input) in targets.files(&mut errors, streams) {
-            match input.read_bytes() {
-                Ok(text) => {
-                    let (values, error) = self.finder.values(&text, Wanted::AllValues, || input.place());
-                    self.rows.add_file(&name, values);
-                    errors.extend(error);
-                }
-                Err(error) => errors.push(error),
-            }
-        }
+        let files = targets.files(&mut errors, streams);
         errors.into_iter().for_each(|error| self.errors.add(error));
+        for (name, input) in files {
+            self.file(name, &input);
+        }
     }
 
-    /// Searches the commits. Without a repository, fails for [`Reach::History`], and otherwise returns `None`. If the
+    fn file(&mut self, name: Vec<u8>, input: &Input) {
+        let error = match input.read_bytes() {
+            Ok(text) => {
+                let (values, error) = self.finder.values(&text, Wanted::AllValues, || input.place());
+                self.rows.add_file(&name, values);
+                error
+            }
+            Err(error) => Some(error),
+        };
+        error.into_iter().for_each(|error| self.errors.add(error));
+        self.files.insert(name);
+    }
+
+    /// Searches the commits, and then those of their files in the working tree that [`Self::working_tree`] left out
+    /// because of their names. Without a repository, fails for [`Reach::History`], and otherwise returns `None`. If the
     /// repository cannot be read, adds an error and returns `None`.
     pub(super) fn commits(
         &mut self,
@@ -74,9 +86,25 @@ impl Search {
             return Ok(None);
         };
         self.rows.add_revisions(&revisions);
+        self.other_files(root, &revisions);
         let faults = faults_of(&revisions, self.rows.are_too_many).into_iter().map(|error| error.at(&place));
         faults.chain(targets.unknown(&revisions.absent)).for_each(|error| self.errors.add(error));
         Ok(Some(revisions))
+    }
+
+    /// Reads the files in the working tree that have a value in one of the commits, and were not read before: those in
+    /// hidden folders, and those without the ending of a manifest. Otherwise their values would count as removed.
+    fn other_files(&mut self, root: &Path, revisions: &Revisions<Vec<Value>>) {
+        let names: BTreeSet<_> = revisions.files.iter().map(|revision| &revision.path).collect();
+        for name in names {
+            let path = root.join(OsStr::from_bytes(name));
+            // A link, or a file below a link, can lead out of the work tree.
+            let is_here = path.is_file() && path.canonicalize().is_ok_and(|canonical| canonical == path);
+            if is_here && !self.files.contains(name) {
+                let file = FoundFile { path: path.clone(), target: path, is_link: false };
+                self.file(name.clone(), &Input::Found(file));
+            }
+        }
     }
 
     /// Returns the values in a blob that the key opens, or `None` if it opens no value.
