@@ -98,8 +98,8 @@ fn after_the_change(text: &str) -> CliError {
     CliError::refused(format!("after the change: {text}"))
 }
 
-/// Refuses a result that is too large to be read. (`rotate` also changes a text with too many keys and values: it reads
-/// the first ones.)
+/// Refuses a result that is too large to be read. Does not refuse a result with too many keys and values if the text
+/// had too many before: `rotate` changes the SealedSecrets that stand before the limit.
 fn check_size(input: &str, before: &str, after: &str) -> Result<(), CliError> {
     let refused = |text: &str| after_the_change(text).at(input).with_hint(SPLIT_THE_INPUT);
     if after.len() > MAX_INPUT_BYTES {

@@ -28,7 +28,7 @@ pub(crate) struct ClusterKeys {
     /// The name of the keys file that messages show.
     pub(crate) place: String,
     pub(crate) keys: Vec<PublishedKey>,
-    /// The keys that need a wrap; at least one.
+    /// The keys that each envelope for the cluster needs a wrap for; at least one.
     pub(crate) recipients: Vec<Recipient>,
     /// Whether the file has keys of a cluster. If not, it holds recovery keys alone.
     is_cluster: bool,
@@ -267,7 +267,7 @@ impl Rotation<'_> {
     }
 
     /// The outcome of adding and removing these wraps: the changes, and why the object is still not up to date.
-    /// `broken` are the broken wraps that it has before.
+    /// `broken` are the broken wraps that the object had before.
     fn with_wrap_changes(
         &self,
         added: Vec<NewWrap>,
@@ -340,8 +340,10 @@ impl Rotation<'_> {
         if !recipients.is_empty()
             && let Some(id) = wraps.find(|id| !meant.iter().any(|cluster| cluster.lists(id)))
         {
-            let files =
-                if self.is_known(id) { "only in a keys file that it is not for" } else { "in none of the keys files" };
+            let files = match self.is_known(id) {
+                true => "only in the keys file of a cluster that the SealedSecret is not sealed for",
+                false => "in none of the keys files",
+            };
             let error = self.error(&format!("sealed to {id}, which is {files}"));
             return Err(error.with_hint("name the keys files of all clusters and recovery keys that must open it"));
         }
@@ -443,7 +445,7 @@ impl Rotation<'_> {
     }
 }
 
-/// Whether an object did not open because it is sealed to keys that are not here.
+/// Whether an object did not open because the key ring has none of its keys, or has them as Revoked.
 fn is_for_others(refusal: &Refusal) -> bool {
     matches!(refusal.check(), Check::EnvelopeKeyMissing | Check::EnvelopeKeyRevoked)
 }

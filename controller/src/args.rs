@@ -179,7 +179,7 @@ pub(crate) struct KeyLife {
     no_key_generation: bool,
 }
 
-/// How long a key is the primary; `None`: as long as nobody asks for a new key.
+/// The age at which the primary gets a successor; `None`: its age is no reason for a successor.
 #[derive(Clone, Copy, Default)]
 struct RenewalPeriod(Option<SignedDuration>);
 

@@ -33,11 +33,11 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 pub enum KeyGeneration {
     /// Never: the operator brings all keys.
     Off,
-    /// The first key ([`first_key_obstacle`]), and a successor in two cases: no key would be Active once the requests
+    /// It makes the first key ([`first_key_obstacle`]), and a successor in two cases: no key would be Active once the requests
     /// are carried out and the lost keys are Retired, or the primary is as old as the renewal period (if there is a
     /// period).
     On {
-        /// How long a key is the primary; `None`: as long as nobody asks for a new key.
+        /// The age at which the primary gets a successor; `None`: its age is no reason for a successor.
         renew_after: Option<SignedDuration>,
     },
 }
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_that_was_seen_before_counts() {
+    fn a_request_that_was_seen_counts_even_if_it_was_not_stored() {
         let mut store = Store::of(&[(Active, DAY)]).asking(&[Some(Revoked)]);
         store.look();
         // The write to the identity failed, and the SealingKey was deleted.

@@ -26,7 +26,8 @@ fn outside_a_cluster_a_context_or_kubeconfig_is_required() {
         &[],
         "this process does not run in a cluster: name the cluster to work on with --context or --kubeconfig",
     );
-    let message = "failed to use the kubeconfig: see what `kubectl config view` says of it and of the context";
+    let message =
+        "failed to use the kubeconfig: see what `kubectl config view`, with the same --kubeconfig and --context, says";
     assert_fails(&["kubernetes", "--kubeconfig", "/absent"], message);
     assert_fails(&["kubernetes", "--context", "absent"], message);
 }

@@ -95,15 +95,23 @@ fn unresolved(path: &Path, error: &io::Error) -> CliError {
 }
 
 /// Refuses a `.waxseal.yaml`, such as one in `/tmp`, if neither the file nor the `.git` of its work tree belongs to the
-/// user, to root or to the owner of `start`. The caller adds the place.
+/// user, to root or to the owner of `start`, the folder in which the search began. The caller adds the place.
 pub(crate) fn check_owner(folder: &Path, start: &Path) -> Result<(), CliError> {
-    let owner = |path: &Path| path.symlink_metadata().map(|file| file.uid());
-    let (Ok(file), Ok(start)) = (owner(&folder.join(FILE_NAME)), owner(start)) else {
+    let (Some(file), Some(start)) = (owner(&folder.join(FILE_NAME)), owner_of_nearest(start)) else {
         // Reading the file gives the error.
         return Ok(());
     };
-    let repository = git::work_tree_around(folder).and_then(|tree| owner(&tree.join(".git")).ok());
+    let repository = git::work_tree_around(folder).and_then(|tree| owner(&tree.join(".git")));
     check_owners(file, repository, geteuid().as_raw(), start)
+}
+
+fn owner(path: &Path) -> Option<u32> {
+    path.symlink_metadata().ok().map(|file| file.uid())
+}
+
+/// Returns the owner of a folder, or of the nearest folder above it that exists: `waxseal seal -o` makes folders.
+fn owner_of_nearest(folder: &Path) -> Option<u32> {
+    folder.ancestors().find_map(owner)
 }
 
 /// Everybody can make a `.git` beside their file. So the owner of the repository counts, as it does for Git.
@@ -166,6 +174,13 @@ mod tests {
         let expected = "error: belongs to another user, and is in no Git work tree of yours
 hint: a file of another user does not decide to whom you seal: copy it into your folder";
         assert_eq!(check_owners(8, None, 7, 9).expect_err("another user").to_string(), expected);
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_yet_has_the_owner_of_the_folder_above_it() {
+        let user = geteuid().as_raw();
+        let own = PathBuf::from(format!("/proc/{}/absent/absent", std::process::id()));
+        assert_eq!((owner_of_nearest(&own), owner_of_nearest(Path::new("/absent"))), (Some(user), Some(0)));
     }
 
     #[test]

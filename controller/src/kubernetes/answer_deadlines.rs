@@ -21,7 +21,7 @@ use tower_http::timeout::{TimeoutBody, TimeoutError};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time until an answer begins, and the longest pause in an answer.
 const SILENCE: Duration = Duration::from_secs(10);
-/// The API server ends each watch after this time.
+/// Each watch asks the API server to end it after this time.
 pub(super) const WATCH_SECONDS: u32 = 25;
 /// The longest pause in a watch: without changes it sends nothing before its end.
 const SILENCE_OF_A_WATCH: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);

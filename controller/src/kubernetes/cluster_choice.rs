@@ -19,7 +19,10 @@ const PROGRAM: HeaderValue = HeaderValue::from_static(concat!("waxseal-controlle
 #[derive(Debug, Error)]
 pub(super) enum ConnectError {
     // Without the library's error as source: its text can quote the file, which holds tokens.
-    #[error("failed to use the kubeconfig: see what `kubectl config view` says of it and of the context")]
+    #[error(
+        "failed to use the kubeconfig: see what `kubectl config view`, with the same --kubeconfig and \
+             --context, says"
+    )]
     Kubeconfig,
     #[error("failed to read the Pod's service account")]
     InCluster(#[source] kube::config::InClusterError),

@@ -246,8 +246,8 @@ mod tests {
         let file = protect(IDENTITY.as_bytes(), Format::AsciiArmor);
         let text = String::from_utf8(file).expect("armour is text");
         assert!(recognise(text.replace('\n', "\r\n").as_bytes()).is_ok());
-        let too_early = format!("hunter2\n{text}");
-        assert!(ProtectedIdentityFile::recognise(too_early.as_bytes()).is_none());
+        let after_garbage = format!("hunter2\n{text}");
+        assert!(ProtectedIdentityFile::recognise(after_garbage.as_bytes()).is_none());
         let (body, end) = text.split_at(text.find("-----END").expect("an end"));
         let garbage = format!("{text}hunter2");
         let twice = format!("{text}{text}");
@@ -293,12 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn a_header_with_another_first_line_is_refused() {
+    fn a_line_between_the_version_and_the_first_stanza_is_refused() {
         let file = protect(IDENTITY.as_bytes(), Format::Binary);
         let (version, stanza) = file.split_at(STANZA_MARK.len() - 3);
-        for first in ["", "x", "->scrypt", "--- "] {
-            let file = [version, first.as_bytes(), b"\n", stanza].concat();
-            assert_eq!(recognise(&file).err(), Some(ProtectedIdentityFileError::Header), "{first}");
+        for line in ["", "x", "->scrypt", "--- "] {
+            let file = [version, line.as_bytes(), b"\n", stanza].concat();
+            assert_eq!(recognise(&file).err(), Some(ProtectedIdentityFileError::Header), "{line}");
         }
     }
 

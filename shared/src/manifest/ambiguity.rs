@@ -1,4 +1,4 @@
-//! How readers of YAML 1.1 and YAML 1.2 interpret an unquoted scalar.
+//! The unquoted scalars that readers of YAML 1.1 and YAML 1.2 interpret differently.
 
 /// How other programs that read YAML interpret an unquoted scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) enum Reading {
     Disputed,
 }
 
-/// Returns how other programs interpret an unquoted scalar.
+/// Interprets an unquoted scalar.
 ///
 /// Sources: <https://yaml.org/type/> (YAML 1.1: `bool`, `float`, `int`, `merge`, `null`, `timestamp`, `value`) and YAML
 /// 1.2.2 §10.3.2. Where a common program accepts more than both, these rules do too: letter case does not matter

@@ -162,6 +162,7 @@ fn check_may_go(owner: &KeyOwner, found: &OwnedKey, staying: &BTreeSet<KeyId>) -
 /// Refuses a key that no backup has in its present state.
 fn check_backup(owner: &KeyOwner, found: &OwnedKey) -> Result<(), CliError> {
     let id = found.key.recipient.key_id();
+    // No backup can be older than the key in it: such a time is wrong.
     if owner.backed_up_at(found)?.is_none_or(|time| time < found.key.created_at) {
         let error = CliError::refused(format!("no backup has the identity of {id} in its present state"));
         return Err(error.with_hint("`waxseal keys backup` writes one"));

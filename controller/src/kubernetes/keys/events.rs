@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_has_a_bound_of_its_own() {
+    fn each_reason_has_a_budget_of_its_own() {
         let (events, mut receiver) = channel();
         for _ in 0..1000 {
             events.send(&KeyEvent::PlantedKeyDeleted, ObjectReference::default());

@@ -38,9 +38,9 @@ pub(super) struct Publication {
     events: Events,
     /// The keys that this program has made.
     made: BTreeSet<KeyId>,
-    /// The state of each key when this program last created its SealingKey. For a SealingKey that this program found:
-    /// the state of the key at that time.
-    shown: BTreeMap<KeyId, KeyState>,
+    /// The keys whose SealingKey this program has created or found, each with the state that the key had then. A key
+    /// stays here if somebody else deletes its SealingKey, so that creating it again has an Event of its own.
+    seen: BTreeMap<KeyId, KeyState>,
 }
 
 /// SealingKeys by key id, as the API server has them: those of the held keys ([`Publication::present`]) or those of
@@ -91,7 +91,7 @@ impl Publication {
     pub(super) fn new(client: Client, namespace: &str, events: Events) -> Self {
         let kind = ApiResource::erase::<SealingKey>(&());
         let published = Api::namespaced_with(client, namespace, &kind);
-        Self { published, kind, events, made: BTreeSet::new(), shown: BTreeMap::new() }
+        Self { published, kind, events, made: BTreeSet::new(), seen: BTreeMap::new() }
     }
 
     /// Notes that this program has made the key.
@@ -147,8 +147,8 @@ impl Publication {
     ) -> Result<(), KeyError> {
         // After a conflict or a deletion the watch makes the controller look again.
         let Some(object) = self.write_key(key, present).await? else { return Ok(()) };
-        let shown = *self.shown.entry(key.recipient.key_id().clone()).or_insert(key.state);
-        self.write_status(&object, status, shown).await
+        let first_state = *self.seen.entry(key.recipient.key_id().clone()).or_insert(key.state);
+        self.write_status(&object, status, first_state).await
     }
 
     /// Makes the spec of a SealingKey show the key. Returns the SealingKey; `None` if somebody else has changed,
@@ -240,7 +240,7 @@ impl Publication {
         if let Some(created) = &created {
             tracing::info!(key = id.as_str(), state = key.state.as_str(), "published the sealing key");
             self.events.send(&self.event_of_creation(key), about_sealing_key(&created.metadata));
-            self.shown.insert(id.clone(), key.state);
+            self.seen.insert(id.clone(), key.state);
         }
         Ok(created)
     }
@@ -248,7 +248,7 @@ impl Publication {
     fn event_of_creation(&self, key: &PublishedKey) -> KeyEvent {
         let id = key.recipient.key_id();
         match key.role {
-            _ if self.shown.contains_key(id) => KeyEvent::PublishedAnew,
+            _ if self.seen.contains_key(id) => KeyEvent::PublishedAnew,
             KeyRole::Recovery => KeyEvent::RecoveryKeyAdded,
             KeyRole::Cluster if self.made.contains(id) => KeyEvent::KeyMade,
             KeyRole::Cluster => KeyEvent::IdentityAdded,
@@ -268,10 +268,15 @@ impl Publication {
         Ok(written)
     }
 
-    /// Writes the status of a SealingKey, if it differs. `shown` is the state from [`Publication::shown`]. While the
-    /// status has no state, `shown` takes its place: so a key that is revoked before its first status is written still
-    /// gets its Event.
-    async fn write_status(&self, object: &Published, status: &KeyStatus, shown: KeyState) -> Result<(), KeyError> {
+    /// Writes the status of a SealingKey, if it differs, and sends an Event if the state became stricter. If there was
+    /// no state in the status, it is compared with `first_state`: so a key that is revoked before its first status is
+    /// written still gets its Event.
+    async fn write_status(
+        &self,
+        object: &Published,
+        status: &KeyStatus,
+        first_state: KeyState,
+    ) -> Result<(), KeyError> {
         let nothing = Map::new();
         let present = object.data["status"].as_object().unwrap_or(&nothing);
         let changes = status.changes(present);
@@ -284,7 +289,7 @@ impl Publication {
         let operation = format!("write the status of the SealingKey {key}");
         let written = self.published.patch_status(&key, &params, &patch);
         let Some(written) = ask_unless(&[404, 409], &operation, written).await? else { return Ok(()) };
-        if let Some(state) = status.stricter_state(present, shown) {
+        if let Some(state) = status.stricter_state(present, first_state) {
             tracing::info!(key, state = state.as_str(), "confirmed the state of a sealing key");
             let event = KeyEvent::of_state(state);
             event.iter().for_each(|event| self.events.send(event, about_sealing_key(&written.metadata)));
@@ -326,7 +331,7 @@ impl Publication {
             KeyEvent::IdentityGone
         };
         if was_ours {
-            self.shown.retain(|id, _| id.as_str() != object.name_any());
+            self.seen.retain(|id, _| id.as_str() != object.name_any());
         }
         self.events.send(&event, about_sealing_key(&object.metadata));
     }

@@ -83,7 +83,8 @@ impl Restoration {
     }
 }
 
-/// The first keys file that lists a key.
+/// Returns the first keys file that lists a key. Refuses a keys file in which the key has another role or creation
+/// time.
 fn listed_in(key: &PublishedKey, files: &[Arc<KeysFile>]) -> Result<Option<String>, CliError> {
     let mut listed_in = None;
     for file in files {
