@@ -25,7 +25,7 @@ pub(crate) struct Clusters {
     current_folder: PathBuf,
     /// By the folder in which the search began.
     nearest: HashMap<PathBuf, Option<Arc<Configuration>>>,
-    /// By the folder of the file.
+    /// By the folder of the `.waxseal.yaml`.
     configurations: BTreeMap<PathBuf, Arc<Configuration>>,
     keys_files: BTreeMap<PathBuf, Result<Arc<KeysFile>, CliError>>,
 }

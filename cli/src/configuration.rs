@@ -105,8 +105,8 @@ struct RuleFields {
     scope: Option<Scope>,
 }
 
-/// The fields for `waxseal scan`, a command of a later version: the files that it leaves out. This version checks the
-/// fields already, so that a configuration that it accepts stays valid.
+/// The fields for `waxseal scan`, a command of a later version: the files that the command will leave out. This version
+/// already checks these fields, so that a configuration that it accepts stays valid.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct ScanFields {
@@ -166,7 +166,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn fields(&self) -> Result<Fields, CliError> {
-        // A later version can have fields that this program does not know. Here, unknown fields are ignored.
+        // Reads the version first, and ignores unknown fields: the error for a later version names the version, and not
+        // one of its new fields.
         #[derive(Deserialize)]
         struct Version {
             version: u64,

@@ -84,9 +84,9 @@ impl EditedFile {
     }
 }
 
-/// Takes out of `changed` the envelopes that no value of the object names when the values of these data keys are gone,
-/// also those that no value named before.
-/// Returns the changes that remove these envelopes from the file.
+/// Takes the envelopes that no old value needs any more out of `changed`, and returns the changes that remove them from
+/// the file. `is_gone` tells whether the old value of a data key is removed or replaced. An envelope that no value named
+/// before goes too.
 ///
 /// # Errors
 ///

@@ -250,8 +250,8 @@ fn is_manifest(path: &Path) -> bool {
 /// Reads to the end, at most 32 MiB.
 fn read_bounded(from: impl Read, expected: u64) -> Result<Vec<u8>, CliError> {
     let expected = usize::try_from(expected).unwrap_or(usize::MAX);
-    // A vector doubles its capacity. 4,097 bytes doubled 13 times are just above 32 MiB. From 4,096 bytes, the vector
-    // would have to grow from 32 MiB to 64 MiB for the last byte.
+    // A vector doubles its capacity, and one byte more than 32 MiB is read. From 4,097 bytes it grows to just above
+    // 32 MiB; from 4,096 bytes it would grow to 64 MiB for the last byte.
     let mut bytes = Vec::with_capacity(expected.clamp(4096, MAX_INPUT_BYTES) + 1);
     let read = from.take(MAX_INPUT_BYTES as u64 + 1).read_to_end(&mut bytes);
     read.map_err(|error| CliError::io("read it", &error))?;

@@ -275,7 +275,7 @@ fn a_new_primary_is_reported() {
 
     point_at(&folder, serve("200 OK", list_of(&[retired("cluster"), retired("newer")])));
     let said = format!(
-        "no key of the cluster is Active: nothing can be sealed to it\n{}",
+        "no key of the cluster is Active: nothing can be sealed for the cluster\n{}",
         change(&folder, "cluster", "Retired", " was Active in the file")
     );
     fetch(&folder, &[]).writes(&["prod.yaml"]).warns(&said);
@@ -315,7 +315,7 @@ hint: run `waxseal keys fetch` without `--check`, and commit the file
     // A revocation counts at once.
     serve_states("Revoked", "Active");
     let said = format!(
-        "no key of the cluster is Active: nothing can be sealed to it\n{}",
+        "no key of the cluster is Active: nothing can be sealed for the cluster\n{}",
         change(&folder, "cluster", "Revoked", " was Active in the file")
     );
     fetch(&folder, &[]).writes(&["prod.yaml"]).warns(&said);

@@ -38,8 +38,8 @@ use crate::wrap_changes::{self, ClusterKeys, Finding, RotationMode, WrapSource, 
 /// `--reseal`, only lines of `wraps` change, every other byte of the files stays, and old wraps stay, too: history has
 /// them anyway.
 ///
-/// A SealedSecret is brought up to date for the clusters that it is sealed for already. A keys file that holds recovery
-/// keys alone counts like a cluster.
+/// A SealedSecret is brought up to date for the clusters that it is sealed for already. For a keys file that holds
+/// recovery keys alone, it is brought up to date if it has a wrap for one of these keys already.
 #[derive(Args)]
 #[command(
     after_help = EXAMPLES,
@@ -78,8 +78,9 @@ pub(crate) struct RotateArguments {
     /// if a SealedSecret is sealed for none of the clusters of `.waxseal.yaml`
     #[arg(long, conflicts_with_all = ["identity", "offers"])]
     check: bool,
-    /// Also replace wraps whose proof fails. Everybody who can edit the file can add such a wrap: use this only if the
-    /// values are meant for every cluster whose wrap is broken
+    /// Also replace the broken wraps for the primary and the Active recovery keys: the wraps that the holder of the key
+    /// cannot use. Everybody who can edit the file can add such a wrap, and a new one lets the holder of its key open
+    /// the values: use this only if the values are meant for every cluster whose wrap is broken
     #[arg(long)]
     replace_broken: bool,
     /// Also remove the wraps for Retired keys from each envelope that has intact wraps for the primary and the Active
@@ -129,7 +130,7 @@ struct FileOutcome {
     changed: usize,
     /// The keys that got a wrap in a file that was written.
     sealed_to: BTreeSet<KeyId>,
-    /// The changed files with a hard link.
+    /// The changed files that have another name, a hard link.
     with_second_name: Vec<String>,
     waiting: Vec<Waiting>,
     errors: Vec<CliError>,

@@ -82,8 +82,8 @@ pub(crate) fn read_confined(path: &Path, confines: &Confines<'_>, limit: usize) 
     String::from_utf8(bytes).map_err(|_| CliError::refused("not UTF-8"))
 }
 
-/// The error for a path that cannot be resolved. The place that the caller adds is the whole path, so if there is a
-/// file where the path needs a folder, the text names that file.
+/// The error for a path that cannot be resolved. The caller adds the whole path as the place. That does not show which
+/// part is a file instead of a folder, so the text names that part.
 fn unresolved(path: &Path, error: &io::Error) -> CliError {
     let is_file = |part: &&Path| part.metadata().is_ok_and(|metadata| !metadata.is_dir());
     match path.ancestors().find(is_file).and_then(Path::file_name) {
@@ -114,7 +114,8 @@ fn owner_of_nearest(folder: &Path) -> Option<u32> {
     folder.ancestors().find_map(owner)
 }
 
-/// Everybody can make a `.git` beside their file. So the owner of the repository counts, as it does for Git.
+/// A `.git` beside the file proves nothing: whoever wrote the file can make one. So the owner of the `.git` counts, as it
+/// does for Git.
 fn check_owners(file: u32, repository: Option<u32>, user: u32, start: u32) -> Result<(), CliError> {
     // In a container the user often owns nothing, and all files have the same owner.
     let is_trusted = |owner| [user, 0, start].contains(&owner);

@@ -127,9 +127,9 @@ impl KeySource {
             let pause = sleep(PAUSE);
             // Looks again at the first change, or after the wait, but not before the pause is over.
             tokio::select! {
-                // Polls `wait_until_due` first, even if `changed` is ready: this poll records that the counts have
-                // changed. From then until they are due, `ObjectCounts::of` returns `None`, so a look does not write
-                // counts that still change.
+                // Polls `wait_until_due` before `changed` can win: even if the wait is then dropped, this poll records
+                // in `counts` that the counts have changed. From then until they are due, `ObjectCounts::of` returns
+                // `None`, so the next look does not write counts that still change.
                 biased;
                 () = self.counts.wait_until_due() => {}
                 () = self.changed.notified() => {}
@@ -199,7 +199,8 @@ impl KeySource {
         unwritten
     }
 
-    /// What the status of a held key says. The state of an unwritten key is not confirmed.
+    /// What the status of a held key says. `unwritten` are the keys whose state could not be stored: it is not
+    /// confirmed.
     fn own_status<'a>(
         &self,
         key: &'a HeldKey,
@@ -317,7 +318,8 @@ impl KeySource {
         Ok(made)
     }
 
-    /// Fails if the SealedSecrets of one scope cannot be listed: they may be sealed to a key that is lost.
+    /// Whether a SealedSecret forbids a first key. Fails if the SealedSecrets of one scope cannot be listed: they may be
+    /// sealed to a key that is lost.
     async fn has_first_key_obstacle(&self) -> Result<bool, KeyError> {
         for scope in &*self.scopes {
             if self.has_first_key_obstacle_in(scope).await? {

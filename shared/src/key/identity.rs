@@ -11,7 +11,7 @@ use crate::stack;
 
 const HYBRID_PREFIX: &str = "age-secret-key-pq-";
 const CLASSIC_PREFIX: &str = "age-secret-key-";
-/// The number of characters after the first `1` that [`contains_identity`] needs to take a text for an identity.
+/// The number of characters after the `1` of the prefix from which [`contains_identity`] takes a text for an identity.
 const FEWEST_CHARACTERS: usize = 6;
 
 /// A private key: `AGE-SECRET-KEY-PQ-1…` or `AGE-SECRET-KEY-1…`.

@@ -87,6 +87,7 @@ fn fetch(arguments: &FetchArguments, target: &KeysTarget, current: Option<&str>)
     let current = target.keys_in(current)?;
     let (found, place) = cluster::sealing_keys(&arguments.cluster, &arguments.namespace)?;
     let keys: Vec<_> = found.iter().map(|found| found.key.clone()).collect();
+    // Refuses what a keys file cannot hold, with the cluster as the place of the error.
     as_read_back(&keys, &place)?;
     check_creation_times(&place, &keys)?;
     let mut fetched = Fetched::merge(&current, &found).map_err(|Contradiction(id)| {
@@ -133,7 +134,9 @@ fn check_unchanged(fetched: &Fetched) -> Result<(), CliError> {
 fn ask_for_consent(arguments: &FetchArguments, fetched: &Fetched, streams: &mut Streams) -> Result<(), CliError> {
     match &fetched.new_primary {
         Some(NewPrimary::Key(id)) => streams.say(&format!("key {id} becomes the primary: new values are sealed to it")),
-        Some(NewPrimary::Absent) => streams.say("no key of the cluster is Active: nothing can be sealed to it"),
+        Some(NewPrimary::Absent) => {
+            streams.say("no key of the cluster is Active: nothing can be sealed for the cluster")
+        }
         None => {}
     }
     let mut denied = None;

@@ -75,7 +75,8 @@ impl Fetched {
         let state = |found: &ClusterKey| if waits_for_retirement(found) { KeyState::Active } else { found.key.state };
         let counted = cluster.iter().map(|found| PublishedKey { state: state(found), ..found.key.clone() }).collect();
         let fetched = Self::merge_published(file, counted)?;
-        // All Active cluster keys are such keys. A key that is Revoked in the file stays Revoked.
+        // By the requested states no cluster key is Active. So each cluster key that counts as Active waits for its
+        // retirement.
         let is_active = |key: &&PublishedKey| (key.role, key.state) == (KeyRole::Cluster, KeyState::Active);
         let active = fetched.keys.iter().filter(is_active);
         let not_retired_yet = active.map(|key| key.recipient.key_id().clone()).collect();

@@ -196,7 +196,7 @@ impl Publication {
                 failures.extend(self.remove_if_still_unaccounted(unaccounted, own_keys.recovery, identities).await);
             }
             if start.elapsed() > LONGEST_REMOVAL {
-                // The watch reports the deletions, so the rest is looked at soon.
+                // The watch reports the deletions, so the controller soon looks again, at the first page.
                 return failures;
             }
             match page.metadata.continue_ {
@@ -269,7 +269,7 @@ impl Publication {
     }
 
     /// Writes the status of a SealingKey, if it differs, and sends an Event if the state became stricter. If there was
-    /// no state in the status, it is compared with `first_state`: so a key that is revoked before its first status is
+    /// no state in the status, the new state is compared with `first_state`: so a key that is revoked before its first status is
     /// written still gets its Event.
     async fn write_status(
         &self,
