@@ -5,9 +5,9 @@ mod identity_secrets;
 mod offers;
 mod pages;
 mod probes;
+mod sealed_secret_state;
 mod sealed_secrets;
 mod session;
-mod states;
 mod watch;
 
 use std::path::PathBuf;
@@ -27,9 +27,9 @@ use waxseal_shared::visible_text::escaped;
 
 pub(crate) use self::identity_secrets::IdentitySecret;
 pub(crate) use self::probes::{DEPLOYMENT, Look, Right};
+pub(crate) use self::sealed_secret_state::SealedSecretState;
 pub(crate) use self::sealed_secrets::SealedSecretSelection;
 pub(crate) use self::session::{RequestOutcome, Session};
-pub(crate) use self::states::SealedSecretState;
 pub(crate) use self::watch::{StateChange, WatchEnd};
 use crate::error::{CliError, Kind};
 use crate::file_names::{context_name, file_name};

@@ -45,13 +45,20 @@ impl EditedFile {
 
     /// Returns the only SealedSecret of the file, or the one that `[NAMESPACE/]NAME` means.
     pub(crate) fn object(&self, wanted: Option<&str>) -> Result<SealedObject, Failures> {
-        let (mut titles, mut found) = (Vec::new(), Vec::new());
+        let (mut titles, mut found) = (Vec::new(), Vec::<SealedObject>::new());
         read_text(&self.input, &self.text, |object| {
             titles.push(object.title());
             if wanted.is_none_or(|wanted| object.is_named(wanted)) && found.len() < 2 {
                 found.push(object);
             }
         })?;
+        if let [first, second] = &found[..]
+            && first.title() == second.title()
+        {
+            let error = CliError::refused(format!("{} stands twice in it", first.title())).at(self.place());
+            let hint = format!("remove one of the two SealedSecrets, {} and {}", first.place, second.place);
+            return Err(error.with_hint(hint).into());
+        }
         let text = match (<[SealedObject; 1]>::try_from(found), wanted) {
             (Ok([object]), _) => return Ok(object),
             (Err(found), Some(_)) if found.is_empty() => "no SealedSecret of that name in it",
@@ -85,8 +92,8 @@ impl EditedFile {
 }
 
 /// Takes the envelopes that no old value needs any more out of `changed`, and returns the changes that remove them from
-/// the file. `is_gone` tells whether the old value of a data key is removed or replaced. An envelope that no value named
-/// before goes too.
+/// the file. `is_gone` tells whether the old value of a data key is removed or replaced. An envelope that no value
+/// named before goes too.
 ///
 /// # Errors
 ///

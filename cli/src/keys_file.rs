@@ -33,10 +33,10 @@ impl KeysFile {
         self.cluster.as_ref().map_or(&self.place, ClusterName::as_str)
     }
 
-    /// The source of its keys, for messages: the cluster or the file.
+    /// The source of its keys, for messages: the file, and the cluster that it belongs to.
     pub(crate) fn source(&self) -> String {
         match &self.cluster {
-            Some(cluster) => format!("cluster {cluster}"),
+            Some(cluster) => format!("cluster {cluster}, {}", self.place),
             None => self.place.clone(),
         }
     }

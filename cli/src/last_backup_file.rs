@@ -9,6 +9,7 @@ use waxseal_shared::manifest::{read_one, write};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::visible_text::visible_path;
 
+use crate::clusters::exists;
 use crate::error::CliError;
 use crate::input::Input;
 use crate::output;
@@ -18,7 +19,7 @@ const FILE: &str = "last-backup.yaml";
 /// Reads the time of the last backup of each key. Without the file, no key has a backup.
 pub(crate) fn read(folder: &Path) -> Result<BTreeMap<KeyId, Timestamp>, CliError> {
     let path = folder.join(FILE);
-    if path.symlink_metadata().is_err() {
+    if !exists(&path) {
         return Ok(BTreeMap::new());
     }
     let text = Input::File(path.clone()).read()?;

@@ -72,6 +72,12 @@ pub(crate) fn check_names_a_file(name: &Path) -> Result<(), CliError> {
     }
 }
 
+/// The error for a file that somebody else has changed since it was read: the changes would be lost.
+pub(crate) fn changed_meanwhile(place: &str) -> CliError {
+    let error = CliError::new(Kind::Failed, "changed while waxseal worked on it, so it stays as it is");
+    error.at(place).with_hint("run the command again")
+}
+
 /// Replaces or creates a file, like [`Destination::write`]. After that, the new file survives a crash.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), CliError> {
     let folders = ChangedFolders::default();
@@ -222,8 +228,7 @@ impl Destination {
     pub(crate) fn write_over(&self, read: &str, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
         let _lock = self.lock()?;
         if self.existing()?.is_none_or(|existing| existing.content != read.as_bytes()) {
-            let error = CliError::new(Kind::Failed, "changed while waxseal worked on it, so it stays as it is");
-            return Err(error.at(self.place()).with_hint("run the command again"));
+            return Err(changed_meanwhile(&self.place()));
         }
         self.write(text, folders)
     }

@@ -7,8 +7,8 @@ use serde_json::Value;
 use waxseal_shared::key::{contains_encrypted_file, contains_identity};
 use waxseal_shared::manifest::{DocumentKind, split};
 
-/// `AGE-SECRET-KEY-` in base64, in upper and lower case. Base64 encodes groups of three bytes, and the text can begin at
-/// each byte of a group.
+/// `AGE-SECRET-KEY-` in base64, in upper and lower case. Base64 encodes groups of three bytes, and the text can begin
+/// at each byte of a group.
 const STARTS_IN_BASE64: [&str; 6] = [
     "QUdFLVNFQ1JFVC1LRVkt",
     "FHRS1TRUNSRVQtS0VZL",

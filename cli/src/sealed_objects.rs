@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use clap::Args;
-use waxseal_shared::format::Sealed;
+use waxseal_shared::format::{Check, Sealed};
 use waxseal_shared::manifest::{DocumentKind, Format, SealedSecretObject, Stream, split};
 use waxseal_shared::sealed_secret::SealedSecret;
 
@@ -14,6 +14,13 @@ use crate::streams::{Streams, counted};
 
 /// The most errors that are shown for one input. A hostile input could give millions.
 const MAX_SHOWN_ERRORS: usize = 100;
+
+/// What helps if a value names an envelope that is not there. Edits remove envelopes that no value names.
+const VALUE_WITHOUT_ENVELOPE: &str = "a merge or revert can bring an old value back without its envelope: delete the line of this value, and set it \
+                                      again with `waxseal set`";
+/// What helps if a merge of two branches has too many envelopes: resealing gives all values of a branch one envelope.
+const TOO_MANY_ENVELOPES: &str = "if a merge put the envelopes of two branches together: before the merge, run `waxseal rotate --reseal` on the \
+                                  file in each branch";
 
 /// A SealedSecret and its place.
 pub(crate) struct SealedObject {
@@ -162,7 +169,12 @@ fn decode(object: SealedSecret, place: &str, index: ObjectIndex, format: Format)
                 return Err(refused.with_hint("write the namespace of its values into the manifest"));
             }
             let [namespace, name] = [namespace, name].map(Option::unwrap_or_default);
-            Err(CliError::refused(format!("{namespace}/{name}: {reason}: {error}")).at(place))
+            let refused = CliError::refused(format!("{namespace}/{name}: {reason}: {error}")).at(place);
+            Err(match error.check() {
+                Check::TokenEnvelope => refused.with_hint(VALUE_WITHOUT_ENVELOPE),
+                Check::EnvelopeCount => refused.with_hint(TOO_MANY_ENVELOPES),
+                _ => refused,
+            })
         }
     }
 }

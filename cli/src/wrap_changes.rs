@@ -10,6 +10,7 @@ use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::names::{EnvelopeId, KeyId};
 use waxseal_shared::open::{BrokenWrap, Opened};
 use waxseal_shared::randomness;
+use waxseal_shared::reason::Reason;
 use waxseal_shared::rotation::{KeyFinding, NewWrap, OpenedObject, WantedWrap, findings, missing_wraps};
 use waxseal_shared::seal::{Place, seal_values};
 use waxseal_shared::sealed_secret::SealedSecret;
@@ -158,11 +159,22 @@ pub(crate) fn wanted_wraps(object: &SealedObject, clusters: &[ClusterKeys]) -> V
 /// Whether the object has values, and none of them is meant for one of the clusters, as the wraps say. Files of
 /// recovery keys alone count only if there is no cluster: a wrap for a recovery key lets no cluster open the values.
 pub(crate) fn is_foreign(object: &SealedObject, clusters: &[ClusterKeys]) -> bool {
-    let has_cluster = has_cluster(clusters);
-    let counted: Vec<_> = clusters.iter().filter(|cluster| cluster.is_cluster == has_cluster).collect();
     let mut envelopes = object.sealed.used_envelopes().peekable();
     envelopes.peek().is_some()
-        && envelopes.all(|(id, envelope)| !counted.iter().any(|cluster| cluster.is_meant_to_open(id, envelope, &[])))
+        && envelopes.all(|(id, envelope)| !counted(clusters).any(|cluster| cluster.is_meant_to_open(id, envelope, &[])))
+}
+
+/// The clusters whose wraps say for whom an object is: the files of recovery keys alone count only if there is no
+/// cluster.
+fn counted(clusters: &[ClusterKeys]) -> impl Iterator<Item = &ClusterKeys> {
+    let has_cluster = has_cluster(clusters);
+    clusters.iter().filter(move |cluster| cluster.is_cluster == has_cluster)
+}
+
+/// The finding about an object that no cluster opens, because each has a wrap for some of its values alone.
+fn torn() -> Finding {
+    let message = "its values are sealed to different clusters, so none of them opens it";
+    Finding { reason: Reason::KeyMissing.as_str(), message: message.to_owned() }
 }
 
 /// One object, and the clusters whose keys its wraps are compared with.
@@ -322,10 +334,10 @@ impl Rotation<'_> {
 
     /// The recipients for the clusters that the object is meant for; empty if it is for other clusters.
     ///
-    /// Refuses a wrap for a key that none of these clusters has, even if another cluster has it: the holder of the key
-    /// could not open the values any more. Refuses an object whose values are for different clusters, and an envelope
-    /// whose wraps for a cluster are all broken: resealing would give values to a cluster that cannot open them now.
-    /// Refuses classic recipients for values that are hybrid.
+    /// Refuses a wrap for a key that is in no keys file of these clusters, even if it is a recovery key of another
+    /// cluster: the holder of the key could not open the values any more. Refuses an object whose values are for
+    /// different clusters, and an envelope whose wraps for a cluster are all broken: resealing would give values to a
+    /// cluster that cannot open them now. Refuses classic recipients for values that are hybrid.
     fn reseal_recipients(&self, broken: &[BrokenWrap]) -> Result<Vec<Recipient>, CliError> {
         let (mut recipients, mut meant) = (Vec::<Recipient>::new(), Vec::new());
         for cluster in self.clusters {
@@ -341,10 +353,12 @@ impl Rotation<'_> {
             && let Some(id) = wraps.find(|id| !meant.iter().any(|cluster| cluster.lists(id)))
         {
             let files = match self.is_known(id) {
-                true => "only in the keys file of a cluster that the SealedSecret is not sealed for",
-                false => "in none of the keys files",
+                true => {
+                    "a recovery key that is only in the keys file of a cluster that the SealedSecret is not sealed for"
+                }
+                false => "which is in none of the keys files",
             };
-            let error = self.error(&format!("sealed to {id}, which is {files}"));
+            let error = self.error(&format!("sealed to {id}, {files}"));
             return Err(error.with_hint("name the keys files of all clusters and recovery keys that must open it"));
         }
         let has_hybrid = self
@@ -388,7 +402,7 @@ impl Rotation<'_> {
 
     /// The error for an envelope whose wraps for a cluster are all broken; `None` if it has no wrap for the cluster.
     fn broken_for(&self, cluster: &ClusterKeys, id: &EnvelopeId, envelope: &Envelope) -> Option<CliError> {
-        // `--replace-broken` makes wraps for recipients alone.
+        // `--replace-broken` makes wraps for recipients alone: for other keys, such as Retired ones, only `--to` helps.
         let (key, option) = match cluster.own_wraps(envelope).find(|key| cluster.is_recipient(key)) {
             Some(key) => (key, "--replace-broken"),
             None => (cluster.own_wraps(envelope).next()?, "--to CLUSTER"),
@@ -433,7 +447,20 @@ impl Rotation<'_> {
             found.extend(of_cluster.filter(|finding| is_meant(finding.envelope())));
         }
         let finding = |found: &KeyFinding| Finding { reason: found.reason().as_str(), message: found.to_string() };
-        Ok(Rotated { changes, sealed_to, findings: found.iter().map(finding).collect() })
+        let findings = self.is_torn(&sealed, broken).then(torn).into_iter().chain(found.iter().map(finding)).collect();
+        Ok(Rotated { changes, sealed_to, findings })
+    }
+
+    /// Whether each of the clusters that can open some of the values lacks a wrap for the others: then none of them
+    /// opens the object.
+    fn is_torn(&self, sealed: &Sealed, broken: &[BrokenWrap]) -> bool {
+        let opens = |cluster: &&ClusterKeys, (id, envelope): (&EnvelopeId, &Envelope)| {
+            cluster.is_meant_to_open(id, envelope, broken)
+        };
+        let mut some = counted(self.clusters)
+            .filter(|cluster| sealed.used_envelopes().any(|envelope| opens(cluster, envelope)))
+            .peekable();
+        some.peek().is_some() && !some.any(|cluster| sealed.used_envelopes().all(|envelope| opens(&cluster, envelope)))
     }
 
     fn refused(&self, refusal: &Refusal) -> CliError {

@@ -276,8 +276,8 @@ pub fn must_be_removed(published: &PublishedKey, held: &[HeldKey], broken: usize
 
 /// Like [`must_be_removed`], for the published keys in a folder of keys, which only the owner of the folder can write.
 /// There, a Revoked key of the role Cluster with an unknown recipient stays: its identity can be restored from a backup
-/// that is older than the revocation, and must stay Revoked. (In a cluster, a user who may create SealingKeys could fill
-/// the namespace with such keys.)
+/// that is older than the revocation, and must stay Revoked. (In a cluster, a user who may create SealingKeys could
+/// fill the namespace with such keys.)
 pub fn must_be_removed_from_folder(published: &PublishedKey, held: &[HeldKey], broken: usize) -> bool {
     let is_held = held.iter().any(|key| key.published().recipient == published.recipient);
     let is_revoked = published.role == KeyRole::Cluster && published.state == KeyState::Revoked;

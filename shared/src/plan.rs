@@ -156,6 +156,22 @@ pub fn plan(
     decide(object, keys, forbidden, existing, random).unwrap_or_else(Plan::Refuse)
 }
 
+/// The first field in which a Secret differs from the Secret that an object describes; `None` if the Secret is as the
+/// object says.
+pub fn difference(object: &SealedSecret, desired: &DesiredSecret, existing: &ExistingSecret) -> Option<&'static str> {
+    let labels_are_same = metadata_is(&desired.labels, &existing.labels, &existing.our_labels);
+    let annotations_are_same = metadata_is(&desired.annotations, &existing.annotations, &existing.our_annotations);
+    let fields = [
+        ("data", existing.data.as_ref() == Some(&desired.data)),
+        ("type", existing.type_ == desired.type_),
+        ("immutable", existing.immutable == desired.immutable.unwrap_or_default()),
+        ("metadata.labels", labels_are_same),
+        ("metadata.annotations", annotations_are_same),
+        ("metadata.ownerReferences", is_controlled_by(object, &existing.controller)),
+    ];
+    fields.into_iter().find(|(_, is_same)| !is_same).map(|(field, _)| field)
+}
+
 fn decide(
     object: &SealedSecret,
     keys: &Keys,
@@ -173,7 +189,7 @@ fn decide(
     match existing {
         Existing::Absent => Ok(Plan::Write(Box::new(desired), done)),
         Existing::Foreign(why) => Err(Judgement::new(Reason::ForeignOwner, why.as_str())),
-        Existing::Ours(existing) if is_as_desired(object, &desired, existing) => Ok(Plan::Keep(done)),
+        Existing::Ours(existing) if difference(object, &desired, existing).is_none() => Ok(Plan::Keep(done)),
         Existing::Ours(existing) => {
             check_changeable(&desired, existing)?;
             Ok(Plan::Write(Box::new(desired), done))
@@ -234,15 +250,6 @@ fn desired(sealed: &Sealed, data: SecretData) -> DesiredSecret {
         immutable,
         data,
     }
-}
-
-fn is_as_desired(object: &SealedSecret, desired: &DesiredSecret, existing: &ExistingSecret) -> bool {
-    existing.data.as_ref() == Some(&desired.data)
-        && existing.type_ == desired.type_
-        && existing.immutable == desired.immutable.unwrap_or_default()
-        && metadata_is(&desired.labels, &existing.labels, &existing.our_labels)
-        && metadata_is(&desired.annotations, &existing.annotations, &existing.our_annotations)
-        && is_controlled_by(object, &existing.controller)
 }
 
 /// Whether all desired entries are present, and no entry that Waxseal wrote before is left over.

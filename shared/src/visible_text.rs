@@ -25,8 +25,8 @@ pub fn visible_path(path: &Path) -> String {
     escaped(&path.display().to_string()).into_owned()
 }
 
-/// The same JSON with each hidden character except line feeds as a JSON escape, such as `\u202e`. The text must come from
-/// `serde_json`, which writes hidden characters only in strings.
+/// The same JSON with each hidden character except line feeds as a JSON escape, such as `\u202e`. The text must come
+/// from `serde_json`, which writes hidden characters only in strings.
 pub fn escaped_json(text: &str) -> Cow<'_, str> {
     replaced(text, |hidden, escaped| match hidden {
         '\n' => escaped.push('\n'),

@@ -24,6 +24,9 @@ rules:
     clusters: [staging]
 ";
 
+/// What `seal` says of the first rule.
+const SCOPE: &str = ".waxseal.yaml: rule 1 gives the scope Namespace\n";
+
 /// A folder with the clusters `prod` and `staging`.
 pub(crate) fn folder() -> Folder {
     let folder = Folder::new();
@@ -37,7 +40,7 @@ pub(crate) fn folder() -> Folder {
 
 /// The line that says that values were sealed to the key of a cluster.
 pub(crate) fn sealed_to(folder: &Folder, name: &str) -> String {
-    format!("sealed to {} (Cluster, from cluster {name})\n", folder.key_id(name))
+    format!("sealed to {} (Cluster, from cluster {name}, .waxseal/{name}.yaml)\n", folder.key_id(name))
 }
 
 /// Checks that the run ends with 0 and prints exactly this on stderr; returns the result.
@@ -54,7 +57,7 @@ fn each_file_is_sealed_as_its_first_matching_rule_says() {
     folder.write("apps/shop/staging.yaml", NOWHERE);
     folder.write("apps/lab/a/b.yaml", SECRET);
     folder.write("apps/lab/kustomization.yaml", "kind: Kustomization\n");
-    let said = sealed_to(&folder, "staging") + &sealed_to(&folder, "prod") + "sealed 2 Secrets in 2 files\n";
+    let said = sealed_to(&folder, "staging") + &sealed_to(&folder, "prod") + SCOPE + "sealed 2 Secrets in 2 files\n";
     let files = ["apps/lab/a/b.yaml", "apps/shop/staging.yaml"];
     assert_says(folder.waxseal(&["seal", "--in-place", "apps"]).writes(&files), &said);
     let shop = folder.read("apps/shop/staging.yaml");
@@ -87,7 +90,7 @@ fn a_file_without_a_rule_is_refused_if_it_has_a_secret() {
     folder.write("other/config.yaml", "kind: ConfigMap\n");
     let run = folder.waxseal(&["seal", "--in-place", "apps", "other"]).writes(&["apps/shop/db.yaml"]).finish();
     let said = format!(
-        "{}{}sealed 1 Secret in 1 file
+        "{}{}{SCOPE}sealed 1 Secret in 1 file
 error: other/db.yaml: no recipients: no rule of .waxseal.yaml matches it
 hint: add a rule, or pass {OPTIONS}
 ",
@@ -123,7 +126,9 @@ fn the_namespace_of_a_rule_is_only_for_manifests_without_one() {
     folder.write("apps/shop/other.yaml", &other);
     folder.write("apps/shop/nowhere.yaml", NOWHERE);
     let namespace_of = |file: &str, options: &[&str]| {
-        let sealed = folder.waxseal(&[&["seal", file], options].concat()).succeeds();
+        let sealed = folder.waxseal(&[&["seal", file], options].concat()).finish();
+        assert!(sealed.stderr.ends_with(SCOPE) && sealed.status.success(), "{}", sealed.stderr);
+        let sealed = sealed.stdout;
         let line = sealed.lines().find_map(|line| line.strip_prefix("  namespace: ")).expect("a namespace");
         line.to_owned()
     };
@@ -150,13 +155,13 @@ fn options_name_the_recipients_and_the_rule_still_gives_namespace_and_scope() {
         (["--keys", "prod.yaml"], format!("sealed to {id} (Cluster, from prod.yaml)\n")),
         (["--recipient", &recipient], format!("sealed to {id} (from --recipient)\n")),
     ] {
-        let sealed = assert_says(seal(&options), &said);
+        let sealed = assert_says(seal(&options), &(said + SCOPE));
         assert!(sealed.contains("  namespace: shop\n") && sealed.contains("  scope: Namespace\n"), "{sealed}");
     }
     let sealed = seal(&["--to", "prod", "--scope", "Strict", "-n", "mine"]).succeeds();
     assert!(sealed.contains("  namespace: mine\n") && !sealed.contains("  scope: "), "{sealed}");
     let both = seal(&["--to", "prod", "--to", "staging", "--to", "prod"]);
-    assert_says(both, &(sealed_to(&folder, "prod") + &sealed_to(&folder, "staging")));
+    assert_says(both, &(sealed_to(&folder, "prod") + &sealed_to(&folder, "staging") + SCOPE));
 }
 
 #[test]
@@ -169,9 +174,11 @@ fn the_nearest_configuration_counts_alone() {
     folder.write("apps/lab/.waxseal.yaml", inner);
     folder.write("apps/lab/db.yaml", SECRET);
     folder.write("apps/lab/other.yaml", SECRET);
-    assert_says(folder.waxseal(&["seal", "apps/lab/db.yaml"]), &sealed_to(&folder, "inner"));
+    // The keys file shows that another configuration decides than the one above.
+    let said = |file| format!("sealed to {} (Cluster, from cluster inner, {file})\n", folder.key_id("inner"));
+    assert_says(folder.waxseal(&["seal", "apps/lab/db.yaml"]), &said("apps/lab/keys/inner.yaml"));
     let absolute = folder.path().join("apps/lab/db.yaml").display().to_string();
-    assert_says(folder.waxseal_in("apps/lab", &["seal", &absolute]), &sealed_to(&folder, "inner"));
+    assert_says(folder.waxseal_in("apps/lab", &["seal", &absolute]), &said("keys/inner.yaml"));
     // The configuration above has a rule for it, and does not count.
     folder.waxseal(&["seal", "apps/lab/other.yaml"]).fails(
         3,
@@ -192,11 +199,13 @@ fn stdin_counts_as_the_output_file_or_as_a_file_in_the_current_folder() {
     let folder = folder();
     folder.write("apps/lab/x", "");
     let staging = sealed_to(&folder, "staging");
-    assert_says(folder.waxseal_in("apps/lab", &["seal"]).stdin(SECRET), &staging);
+    let absolute = folder.path().join(".waxseal/staging.yaml").display().to_string();
+    let from_inside = staging.replace(".waxseal/staging.yaml", &absolute);
+    assert_says(folder.waxseal_in("apps/lab", &["seal"]).stdin(SECRET), &from_inside);
     let run = folder.waxseal(&["seal", "-o", "apps/lab/new/db.yaml"]).stdin(SECRET);
     assert_says(run.writes(&["apps/lab/new/db.yaml"]), &staging);
     let run = folder.waxseal(&["seal", "-o", "apps/lab/new2/../../shop/a/db.yaml"]).stdin(SECRET);
-    let both = sealed_to(&folder, "prod") + &staging;
+    let both = sealed_to(&folder, "prod") + &staging + SCOPE;
     assert_says(run.writes(&["apps/shop/a/db.yaml"]), &both);
     let hint = format!("hint: add a rule, or pass {OPTIONS}\n");
     let stderr = format!("error: <stdin>: no recipients: no rule of .waxseal.yaml matches it\n{hint}");

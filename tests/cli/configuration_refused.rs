@@ -192,6 +192,7 @@ hint: pass `--allow-classic` if the values need no protection from a quantum com
     let run = folder.waxseal(&["seal", "--in-place", "apps", "--allow-classic"]);
     let files = ["apps/lab/a.yaml", "apps/lab/b.yaml"];
     let id = folder.key_id("classic");
-    let said = format!("sealed to {id} (Cluster, from cluster staging)\nsealed 2 Secrets in 2 files\n");
+    let said =
+        format!("sealed to {id} (Cluster, from cluster staging, .waxseal/staging.yaml)\nsealed 2 Secrets in 2 files\n");
     assert_says(run.writes(&files), &said);
 }

@@ -306,7 +306,9 @@ fn sealed_secrets_above_a_limit_are_refused() {
     let most = joined((0..64).map(|n| sealed(n, 1)));
     assert_eq!(folder.bounded_waxseal(&INSPECT).stdin(&most).succeeds().matches("\n  envelope ").count(), 64);
     let more = joined((0..65).map(|n| sealed(n, 1)));
-    assert_malformed(&more, ": shop/db: Malformed: spec.envelopes: more than 64 envelopes");
+    let hint = "hint: if a merge put the envelopes of two branches together: before the merge, run `waxseal rotate \
+                --reseal` on the file in each branch";
+    assert_malformed(&more, &format!(": shop/db: Malformed: spec.envelopes: more than 64 envelopes\n{hint}"));
 
     let mut object = sealed(0, 16);
     let text = write_sealed_secret(&object, Format::Yaml);

@@ -1,8 +1,10 @@
 //! `waxseal keys fetch`: the keys that it adds to a keys file and keeps, and the consent that it asks for.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
-use crate::api_server::{fetch, list, list_of, object, point_at, serve};
+use crate::api_server::{fetch, list, list_of, object, point_at, request, respond, serve, serve_with};
 use crate::folder::{Folder, SECRET};
 use crate::terminal::with_answers;
 
@@ -85,6 +87,28 @@ fn consent_is_asked_for_at_the_terminal() {
         assert_eq!(status, Some(code), "{shown}");
         assert_eq!(folder.path().join("prod.yaml").exists(), code == 0);
     }
+}
+
+/// The question can wait for minutes, and meanwhile `keys revoke` can write into the file.
+#[test]
+fn a_keys_file_that_changes_while_keys_are_fetched_stays_as_it_is() {
+    let folder = Folder::with_key();
+    folder.generate("newer", &[]);
+    write_keys_file(&folder, &["cluster"]);
+    let revoked = folder.read("prod.yaml").replace("Active", "Revoked");
+    let (path, text) = (folder.path().join("prod.yaml"), revoked.clone());
+    let keys = list(&folder, &["cluster", "newer"]).to_string();
+    let port = serve_with(move |stream| {
+        request(&stream);
+        fs::write(&path, &text).expect("a file");
+        respond(stream, "200 OK", &keys);
+    });
+    point_at(&folder, port);
+    let fetched = fetch(&folder, &["--accept", &folder.fingerprint("newer")]).writes(&["prod.yaml"]).finish();
+    let error =
+        "error: prod.yaml: changed while waxseal worked on it, so it stays as it is\nhint: run the command again\n";
+    assert!(fetched.stderr.ends_with(error), "{}", fetched.stderr);
+    assert_eq!((fetched.status.code(), folder.read("prod.yaml")), (Some(1), revoked));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `waxseal keys rotate`, `retire` and `revoke`: the requests, the questions, and what the user reads.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -352,11 +354,14 @@ fn on_folder<'a>(folder: &'a Folder, arguments: &[&str]) -> Run<'a> {
 }
 
 #[test]
-fn on_a_folder_two_requests_at_once_are_both_written() {
+fn on_a_folder_two_requests_at_once_are_both_written_also_into_the_keys_file_of_the_repository() {
     let folder = folder();
     let keys = ["cluster", "newer"].map(|name| folder.key_id(name));
+    folder.write(".waxseal.yaml", "version: 1\nclusters: {prod: {keys: prod.yaml}}\n");
+    let files = ["sealing-keys.yaml", "prod.yaml"];
     for round in 0..20 {
-        folder.write("sealing-keys.yaml", format!("{}---\n{}", folder.read("cluster.yaml"), folder.read("newer.yaml")));
+        let both = format!("{}---\n{}", folder.read("cluster.yaml"), folder.read("newer.yaml"));
+        files.iter().for_each(|file| folder.write(file, &both));
         let runs = keys.each_ref().map(|key| {
             let mut command = Command::new(program());
             command.args(["keys", "revoke", key, "--keys-dir", ".", "--yes"]);
@@ -366,7 +371,9 @@ fn on_a_folder_two_requests_at_once_are_both_written() {
             let outcome = run.wait_with_output().expect("it ends");
             assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stderr));
         }
-        assert_eq!(folder.read("sealing-keys.yaml").matches("state: Revoked").count(), 2, "round {round}");
+        for file in files {
+            assert_eq!(folder.read(file).matches("state: Revoked").count(), 2, "{file}, round {round}");
+        }
     }
 }
 
@@ -393,6 +400,13 @@ requested: the controller makes the new key as soon as it runs, and publishes it
     let outcome = run(&["revoke", &id]).finish();
     assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
     assert_eq!(folder.read("sealing-keys.yaml").matches("state: Revoked").count(), 1);
+    fs::rename(folder.path().join("sealing-keys.yaml"), folder.path().join("keys.yaml")).expect("a file");
+    symlink("keys.yaml", folder.path().join("sealing-keys.yaml")).expect("a link");
+    let link = "error: ./sealing-keys.yaml: is a symbolic link, and the controller follows none
+hint: put the file itself there
+";
+    on_folder(&folder, &["retire", &folder.key_id("newer")]).fails(3, link);
+    fs::remove_file(folder.path().join("sealing-keys.yaml")).expect("a link");
     folder.write("sealing-keys.yaml", "hunter2\n");
     on_folder(&folder, &["rotate"]).fails(3, "error: ./sealing-keys.yaml:1:1: must be a mapping, not a string\n");
     folder

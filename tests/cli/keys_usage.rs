@@ -463,10 +463,11 @@ fn a_file_that_may_need_the_key_and_cannot_be_read_is_an_error() {
     commit(&folder, 2);
     let (found, stderr) = rows(&folder, &["apps", "--history"], 3);
     let line = sealed.lines().count() + 2;
+    let hint = "hint: `git show COMMIT:FILE` shows the file: the values that cannot be read are not in the list\n";
     let errors = format!(
         "error: {first}:apps/broken.yaml:{line}:7: not YAML: a bracket is never closed
-error: {first}:apps/latin.yaml: not UTF-8
-"
+{hint}error: {first}:apps/latin.yaml: not UTF-8
+{hint}"
     );
     assert!(stderr.ends_with(&format!("change the values\n{errors}")), "{stderr}");
     assert_eq!(found.len(), 1, "the first document of the broken file");

@@ -138,7 +138,7 @@ fn encrypted_files_that_are_damaged_or_not_identity_files_are_refused() {
     for (content, error) in [
         (armoured.as_bytes()[..armoured.len() - 40].to_vec(), "its ASCII armour is damaged"),
         (encrypt(&to_a_key, &identity, Format::Binary), "it is encrypted to a key and not with a passphrase"),
-        (binary[..50].to_vec(), "it is encrypted, but not a whole age v1 file"),
+        (binary[..50].to_vec(), "it is encrypted, but its age v1 header is damaged, cut off or too long"),
         (
             binary[..binary.len() - 1].to_vec(),
             "the passphrase is right, but the file is damaged: a part of the file does not decrypt",
@@ -161,7 +161,7 @@ fn an_excessive_work_factor_is_refused_at_once() {
     folder.write("safe.key", [&file[..factor], b" 23", &file[factor + 2..]].concat());
     // `waxseal` refuses the file before it asks for the passphrase. Without a terminal, asking is another error.
     let outcome = communicate(without_terminal(&folder, &OPEN), Vec::new());
-    let stderr = "error: safe.key: its passphrase takes 2^23 rounds of scrypt, and at most 2^22 are tried\n";
+    let stderr = "error: safe.key: its passphrase takes 2^23 rounds of scrypt, and at most 2^22 are allowed\n";
     assert_eq!((outcome.stderr.as_str(), outcome.status.code()), (stderr, Some(3)));
 }
 

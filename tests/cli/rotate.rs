@@ -230,6 +230,32 @@ fn a_file_that_no_cluster_of_the_configuration_opens_is_found_by_check() {
     says(folder.waxseal(&check), "", &format!("{foreign}\n{hint}"));
 }
 
+/// A pull request can replace one of several values, sealed to a key of its author alone.
+#[test]
+fn a_file_whose_values_are_for_different_clusters_is_found_by_check() {
+    let folder = Folder::new();
+    ["prod", "staging", "stranger"].iter().for_each(|name| folder.generate(name, &[]));
+    folder.write(".waxseal.yaml", "version: 1\nclusters: {prod: {keys: prod.yaml}, staging: {keys: staging.yaml}}\n");
+    let secret = format!("{HEAD}stringData: {{A: a long value, B: another value}}\n");
+    let sealed = folder.waxseal(&["seal", "--to", "prod"]).stdin(secret).succeeds();
+    let finding =
+        "db.yaml:1: shop/db: KeyMissing: its values are sealed to different clusters, so none of them opens it\n";
+    for other in ["staging.yaml", "stranger.yaml"] {
+        folder.write("db.yaml", &sealed);
+        let set = ["set", "db.yaml", "B", "--keys", other, "--drop-cluster", "prod"];
+        folder.waxseal(&set).stdin("x").writes(&["db.yaml"]).warns("set B in shop/db\n");
+        let checked = folder.waxseal(&["rotate", "db.yaml", "--check"]).finish();
+        assert_eq!((checked.stdout.as_str(), checked.status.code()), (finding, Some(4)), "{}", checked.stderr);
+    }
+    // Each of them opens all values.
+    let values = ["--from-literal", "A=x", "--from-literal", "B=y"];
+    let both =
+        [&["set", "db.yaml", "--to", "prod", "--to", "staging", "--keys", "stranger.yaml"], &values[..]].concat();
+    let outcome = folder.waxseal(&both).writes(&["db.yaml"]).finish();
+    assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+    folder.waxseal(&["rotate", "db.yaml", "--check"]).prints("");
+}
+
 /// A pull request can delete the keys file that says which wraps are missing.
 #[test]
 fn a_cluster_without_a_keys_file_is_refused() {

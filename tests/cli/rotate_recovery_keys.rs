@@ -193,7 +193,8 @@ fn a_recovery_key_that_only_the_file_of_another_cluster_has_is_not_left_out() {
     write_keys(&folder, "staging.yaml", &[("staging", "Active"), ("recovery", "Active")]);
     let rotate = ["rotate", "db.yaml", "--keys", "prod.yaml", "--keys", "staging.yaml", "--identity", "recovery.key"];
     let stderr = format!(
-        "{NOTHING}error: db.yaml:1: shop/db: sealed to {}, which is only in the keys file of a cluster that the SealedSecret is not sealed for\n\
+        "{NOTHING}error: db.yaml:1: shop/db: sealed to {}, a recovery key that is only in the keys file of a cluster that the SealedSecret is \
+         not sealed for\n\
          hint: name the keys files of all clusters and recovery keys that must open it\n",
         folder.key_id("recovery")
     );

@@ -196,8 +196,11 @@ fn a_name_chooses_among_several_sealed_secrets() {
 fn a_message_names_16_sealed_secrets_and_counts_the_others() {
     let folder = folder_with("A: a long value");
     let sealed = folder.read("db.yaml");
-    folder.write("db.yaml", vec![sealed.as_str(); 18].join("---\n"));
-    let list = format!("the file has {}, and 2 more", ["shop/db"; 16].join(", "));
+    let names: Vec<_> = (10..28).map(|number| format!("db{number}")).collect();
+    let all: Vec<_> = names.iter().map(|name| sealed.replace("name: db", &format!("name: {name}"))).collect();
+    folder.write("db.yaml", all.join("---\n"));
+    let titles: Vec<_> = names[..16].iter().map(|name| format!("shop/{name}")).collect();
+    let list = format!("the file has {}, and 2 more", titles.join(", "));
     let several =
         format!("error: db.yaml: several SealedSecrets in it\nhint: pass `--name [NAMESPACE/]NAME`; {list}\n");
     refuses(&folder, &SET_A, &several);
@@ -275,6 +278,44 @@ fn a_broken_sealed_secret_is_refused() {
         let outcome = folder.waxseal(&SET_A).stdin("a new value").finish();
         assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
         assert!(!outcome.stderr.contains("hunter2") && !outcome.stderr.contains("a new value"), "{}", outcome.stderr);
+    }
+}
+
+/// Git merges and reverts without a conflict what an edit has changed in several places of the file.
+#[test]
+fn what_a_merge_has_broken_is_named_with_a_remedy() {
+    let folder = folder_with("A: a long value, B: another value");
+    let before = folder.read("db.yaml");
+    let value = |text: &str| text.lines().find(|line| line.starts_with("    A: ")).expect("a value").to_owned();
+    folder.waxseal(&SET_A).stdin("a new value").writes(&["db.yaml"]).warns(SAYS_A);
+    let new = value(&folder.read("db.yaml"));
+    folder.write("db.yaml", before.replace(&value(&before), &new));
+    let outcome = folder.waxseal(&SET_A).stdin("x").finish();
+    let hint = "which spec.envelopes does not have\nhint: a merge or revert can bring an old value back without its \
+                envelope: delete the line of this value, and set it again with `waxseal set`\n";
+    assert!(outcome.stderr.ends_with(hint) && outcome.status.code() == Some(3), "{}", outcome.stderr);
+    folder.write("db.yaml", before.replace(&format!("{}\n", value(&before)), ""));
+    folder.waxseal(&SET_A).stdin("x").writes(&["db.yaml"]).warns(SAYS_A);
+    let envelope = "    e0000000000: {commitment: x, wraps: {}}\n";
+    let many: String = (0..64).map(|number| envelope.replace("0000000000", &format!("{number:010x}"))).collect();
+    folder.write("db.yaml", before.replacen("  envelopes:\n", &format!("  envelopes:\n{many}"), 1));
+    let stderr = "error: db.yaml:1: shop/db: Malformed: spec.envelopes: more than 64 envelopes
+hint: if a merge put the envelopes of two branches together: before the merge, run `waxseal rotate --reseal` on the file in each branch
+";
+    refuses(&folder, &SET_A, stderr);
+}
+
+#[test]
+fn a_sealed_secret_that_stands_twice_is_refused() {
+    let folder = folder_with("A: a long value");
+    let sealed = folder.read("db.yaml");
+    folder.write("db.yaml", format!("{sealed}---\n{sealed}"));
+    let stderr = format!(
+        "error: db.yaml: shop/db stands twice in it\nhint: remove one of the two SealedSecrets, db.yaml:1 and db.yaml:{}\n",
+        sealed.lines().count() + 1
+    );
+    for arguments in [&SET_A[..], &[&SET_A[..], &["--name", "shop/db"]].concat()] {
+        refuses(&folder, arguments, &stderr);
     }
 }
 

@@ -15,8 +15,8 @@ use crate::machine::names;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// `/proc` shows the limit. It shows the dumpable attribute too, as the owner of the files there: root, if the process is
-/// not dumpable (proc(5)). Root itself cannot see the difference, so it runs a copy of the program as another user.
+/// `/proc` shows the limit. It shows the dumpable attribute too, as the owner of the files there: root, if the process
+/// is not dumpable (proc(5)). Root itself cannot see the difference, so it runs a copy of the program as another user.
 #[test]
 fn a_crash_leaves_no_core_dump() {
     // Not SIGQUIT: a background job may inherit that it is ignored.

@@ -121,7 +121,8 @@ impl Image {
     /// system that is read-only and has only the files of the image and of `volumes`. The environment has only `PATH`,
     /// to find the programs that make the namespaces.
     ///
-    /// `root` is a new folder for the files. `volumes` has the absolute path and the content of each file that a Pod adds.
+    /// `root` is a new folder for the files. `volumes` has the absolute path and the content of each file that a Pod
+    /// adds.
     pub fn pod_command(&self, root: &Path, volumes: &[(String, String)]) -> Result<Command, Error> {
         self.unpack(root)?;
         for (path, text) in volumes {

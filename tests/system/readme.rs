@@ -238,7 +238,10 @@ fn several_clusters(person: &Person, fingerprint: &str) -> TestResult {
     person.has_the_manifest()?;
     fs::rename(person.folder().join("db.yaml"), shop.join("db.yaml"))?;
     let said = person.pastes(seal, &[])?;
-    assert!(said.contains("(Cluster, from cluster prod)") && said.contains("sealed 1 Secret in 1 file"), "{said}");
+    assert!(
+        said.contains("(Cluster, from cluster prod, .waxseal/prod.yaml)") && said.contains("sealed 1 Secret in 1 file"),
+        "{said}"
+    );
     assert!(fs::read_to_string(shop.join("db.yaml"))?.contains("kind: SealedSecret"));
     Ok(())
 }

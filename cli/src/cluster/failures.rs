@@ -56,8 +56,8 @@ impl Asked {
     }
 }
 
-/// The error for a kubeconfig that cannot be read; `path` is the value of `--kubeconfig`. Does not show a private key in
-/// `$KUBECONFIG` or `$HOME`.
+/// The error for a kubeconfig that cannot be read; `path` is the value of `--kubeconfig`. Does not show a private key
+/// in `$KUBECONFIG` or `$HOME`.
 pub(super) fn unreadable_kubeconfig(error: &KubeconfigError, path: Option<&Path>) -> CliError {
     let (failure, path) = match error {
         KubeconfigError::ReadConfig(error, path) => (no_cluster(reason(error)), Some(path.as_path())),

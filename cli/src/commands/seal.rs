@@ -108,6 +108,7 @@ pub(crate) fn run(arguments: SealArguments, streams: &mut Streams) -> Result<(),
     done.errors.extend(run.folders.sync().err());
     warn_of_history(&done.replaced, streams);
     recipients::announce(done.choices.iter().flat_map(|choice| &choice.recipients[..]), streams);
+    done.choices.iter().filter_map(|choice| choice.wider_scope.as_ref()).for_each(|text| streams.say(text));
     if arguments.writes_many() {
         streams.say(&done.summary());
     }

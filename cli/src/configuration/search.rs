@@ -114,8 +114,8 @@ fn owner_of_nearest(folder: &Path) -> Option<u32> {
     folder.ancestors().find_map(owner)
 }
 
-/// A `.git` beside the file proves nothing: whoever wrote the file can make one. So the owner of the `.git` counts, as it
-/// does for Git.
+/// A `.git` beside the file proves nothing: whoever wrote the file can make one. So the owner of the `.git` counts, as
+/// it does for Git.
 fn check_owners(file: u32, repository: Option<u32>, user: u32, start: u32) -> Result<(), CliError> {
     // In a container the user often owns nothing, and all files have the same owner.
     let is_trusted = |owner| [user, 0, start].contains(&owner);

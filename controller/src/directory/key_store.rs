@@ -257,7 +257,7 @@ impl KeyStore {
     /// this change causes the next pass.
     fn publish(&self, ring: &KeyRing, published: Vec<PublishedKey>, broken: usize) -> Result<(), FileError> {
         let lock = match durable_file::try_lock(&self.published_path) {
-            // The change causes the next pass.
+            // Another program has just replaced the file: this change causes the next pass.
             Ok(None) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return Err(failed_to("write", &self.published_path)(error));

@@ -318,8 +318,8 @@ impl KeySource {
         Ok(made)
     }
 
-    /// Whether a SealedSecret forbids a first key. Fails if the SealedSecrets of one scope cannot be listed: they may be
-    /// sealed to a key that is lost.
+    /// Whether a SealedSecret forbids a first key. Fails if the SealedSecrets of one scope cannot be listed: they may
+    /// be sealed to a key that is lost.
     async fn has_first_key_obstacle(&self) -> Result<bool, KeyError> {
         for scope in &*self.scopes {
             if self.has_first_key_obstacle_in(scope).await? {

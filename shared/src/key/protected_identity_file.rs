@@ -31,13 +31,13 @@ pub enum ProtectedIdentityFileError {
     #[error("its ASCII armour is damaged")]
     Armour,
     /// Its header is not a valid age v1 header, or is too long.
-    #[error("it is encrypted, but not a whole age v1 file")]
+    #[error("it is encrypted, but its age v1 header is damaged, cut off or too long")]
     Header,
     /// It is encrypted to recipients.
     #[error("it is encrypted to a key and not with a passphrase")]
     Recipients,
     /// Its work factor is above the limit; refused before any work.
-    #[error("its passphrase takes 2^{0} rounds of scrypt, and at most 2^{MAX_WORK_FACTOR} are tried")]
+    #[error("its passphrase takes 2^{0} rounds of scrypt, and at most 2^{MAX_WORK_FACTOR} are allowed")]
     WorkFactor(u8),
     /// The passphrase is wrong.
     #[error("the passphrase does not open it")]

@@ -165,18 +165,21 @@ fn metadata_that_others_added_stays() {
 fn each_difference_is_written() {
     let ring = ring();
     let object = sealed(&ring);
-    let differences: [fn(&mut ExistingSecret); 7] = [
-        |existing| existing.data = Some(values(&[("PASSWORD", "hunter2")])),
-        |existing| existing.data = Some(values(&[("PASSWORD", "hunter2"), ("USER", "app"), ("MORE", "x")])),
-        |existing| existing.data = None,
-        |existing| drop(existing.labels.remove("team")),
-        |existing| existing.our_annotations.extend(["dropped-from-the-template".to_owned()]),
-        |existing| existing.controller = Controller::SealedSecret { name: "db".to_owned(), uid: "other".to_owned() },
-        |existing| existing.controller = Controller::None,
+    let other = || Controller::SealedSecret { name: "db".to_owned(), uid: "other".to_owned() };
+    let differences: [(fn(&mut ExistingSecret), _); 7] = [
+        (|existing| existing.data = Some(values(&[("PASSWORD", "hunter2")])), "data"),
+        (|existing| existing.data = Some(values(&[("PASSWORD", "hunter2"), ("USER", "app"), ("MORE", "x")])), "data"),
+        (|existing| existing.data = None, "data"),
+        (|existing| drop(existing.labels.remove("team")), "metadata.labels"),
+        (|existing| existing.our_annotations.extend(["dropped-from-the-template".to_owned()]), "metadata.annotations"),
+        (|existing| existing.controller = other(), "metadata.ownerReferences"),
+        (|existing| existing.controller = Controller::None, "metadata.ownerReferences"),
     ];
-    for (index, differ) in differences.iter().enumerate() {
+    for (index, (differ, field)) in differences.iter().enumerate() {
+        let Plan::Write(desired, _) = plan(&object, held(&ring), None) else { panic!("expected a write") };
         let mut existing = as_planned(plan(&object, held(&ring), None));
         differ(&mut existing);
+        assert_eq!(difference(&object, &desired, &existing), Some(*field), "{index}");
         assert!(matches!(plan(&object, held(&ring), Some(existing)), Plan::Write(..)), "{index}");
     }
 }

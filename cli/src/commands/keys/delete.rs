@@ -37,8 +37,9 @@ Examples:
 /// shows whether a wrap opens.
 ///
 /// Also refuses a key that is still Active, and a key that was not backed up since its state last changed. Asks before
-/// it deletes. In a cluster, does not read the identity. Values in the history of Git that only this key opens can then
-/// be opened with the backup or a recovery key only: `waxseal keys usage KEY --history` lists them.
+/// it deletes. In a cluster, does not read the identity. Values in the history of Git that no other key of the cluster
+/// opens can then be opened with the backup or a recovery key only: `waxseal keys usage KEY --history` lists all values
+/// with a wrap for the key.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DeleteArguments {

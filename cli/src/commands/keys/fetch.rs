@@ -11,6 +11,7 @@ use crate::cluster::{self, ClusterArguments};
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{cluster_name, file_name};
 use crate::keys_file::check_creation_times;
+use crate::output;
 use crate::streams::Streams;
 
 const ONLY_IN_FILE: &str = "is a recovery key that the cluster does not publish; everything is sealed to it too";
@@ -78,6 +79,11 @@ pub(crate) fn run(arguments: FetchArguments, streams: &mut Streams) -> Result<()
     let text = write_keys(&fetched.keys);
     if current == Some(text.clone()) {
         return Ok(());
+    }
+    // The question can wait for minutes, and meanwhile `keys revoke` can write into the file.
+    let _lock = target.lock()?;
+    if target.read()? != current {
+        return Err(output::changed_meanwhile(target.place()).into());
     }
     Ok(target.write(&text)?)
 }

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::key_owner::{KEY_EXTENSION, KeyOwner, OwnedKey, key_file};
 use crate::cluster::{IdentitySecret, RequestOutcome, Session};
+use crate::clusters::exists;
 use crate::error::{CliError, Kind};
 use crate::file_names::folder_of;
 use crate::input::Input;
@@ -117,7 +118,7 @@ impl KeyOwner {
                 let objects = session.sealing_keys_so_far(namespace)?;
                 Ok(objects.iter().filter_map(|object| PublishedKey::decode(object).ok()).collect())
             }
-            Self::Folder(published) if published.symlink_metadata().is_err() => Ok(Vec::new()),
+            Self::Folder(published) if !exists(published) => Ok(Vec::new()),
             Self::Folder(published) => {
                 let text = Input::File(published.clone()).read()?;
                 read_keys(&text).map_err(|error| CliError::manifest(&visible_path(published), &error))
@@ -177,7 +178,7 @@ fn named(key: HeldKey, secret_name: &str) -> Result<BackedUpKey, CliError> {
 /// Reads the key files in the order of their names. A folder that does not exist has none.
 fn in_folder(folder: &Path, now: Timestamp) -> Result<StoredIdentities, CliError> {
     let mut stored = StoredIdentities::default();
-    if folder.symlink_metadata().is_err() {
+    if !exists(folder) {
         return Ok(stored);
     }
     let failed = |error| CliError::path("read the folder", folder, &error);
@@ -288,9 +289,10 @@ fn store_in_folder(folder: &Path, key: &HeldKey, now: Timestamp) -> Result<Strin
         let present = read_key_file(&path, now);
         present.is_ok_and(|present| present.published().recipient == key.published().recipient)
     };
+    let existed = exists(&path);
     match private_file::create(&path, &text) {
-        Err(_) if is_there() => {}
-        Err(_) if path.symlink_metadata().is_ok() => {
+        Err(_) if existed && is_there() => {}
+        Err(_) if existed => {
             let error = CliError::refused(format!("a file is there that cannot be used as {}", key.key_id()));
             return Err(error.at(visible_path(&path)).with_hint(
                 "repair the file; or, if it does not hold this key, move it away, and run the command again",

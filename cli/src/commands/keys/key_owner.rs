@@ -221,6 +221,10 @@ impl KeyOwner {
     pub(super) fn request(&self, key: &PublishedKey, state: KeyState) -> Result<(), CliError> {
         // In a folder, the lock keeps others from requesting a state between reading and writing.
         let _lock = match self {
+            Self::Folder(path) if path.is_symlink() => {
+                let error = CliError::refused("is a symbolic link, and the controller follows none").at(self.place());
+                return Err(error.with_hint("put the file itself there"));
+            }
             Self::Folder(path) => Destination::at(path)?.lock()?,
             Self::Cluster(..) => None,
         };

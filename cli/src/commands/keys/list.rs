@@ -23,7 +23,8 @@ use crate::table::{age, table};
 ///
 /// For a cluster, OBJECTS counts the SealedSecrets with a wrap for the key, ONLY counts those that no other key opens,
 /// and BACKUP is the time of the last backup that has the key in its present state: `none` if no backup has it so, and
-/// `-` for a recovery key, of which the cluster has no identity. The controller counts wraps that it has proven: a SealedSecret that it cannot open counts for no key.
+/// `-` for a recovery key, of which the cluster has no identity. The controller counts wraps that it has proven: a
+/// SealedSecret that it cannot open counts for no key.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ListArguments {

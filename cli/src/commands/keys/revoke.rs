@@ -94,14 +94,16 @@ enum KeysFileOutcome {
 }
 
 fn revoke_in(target: &KeysTarget, recipient: &Recipient) -> Result<KeysFileOutcome, CliError> {
-    let mut keys = target.keys_in(target.read()?.as_deref())?;
-    let Some(key) = keys.iter_mut().find(|key| key.recipient == *recipient) else {
-        return Ok(KeysFileOutcome::WithoutKey);
-    };
-    if key.state == KeyState::Revoked {
-        return Ok(KeysFileOutcome::Unchanged);
+    let read = || target.keys_in(target.read()?.as_deref());
+    match read()?.iter().find(|key| key.recipient == *recipient) {
+        None => return Ok(KeysFileOutcome::WithoutKey),
+        Some(key) if key.state == KeyState::Revoked => return Ok(KeysFileOutcome::Unchanged),
+        Some(_) => {}
     }
-    key.state = KeyState::Revoked;
+    let _lock = target.lock()?;
+    // Another run may have written before this one got the lock.
+    let mut keys = read()?;
+    keys.iter_mut().filter(|key| key.recipient == *recipient).for_each(|key| key.state = KeyState::Revoked);
     target.write(&write_keys(&keys))?;
     Ok(KeysFileOutcome::Changed)
 }

@@ -1,5 +1,6 @@
 //! The keys files that `keys fetch` and `keys revoke` write.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ impl KeysTarget {
             Some(configuration) if clusters::exists(&self.path) => {
                 clusters::read_text(configuration, &self.path).map_err(|error| error.at(&self.place))
             }
-            None if self.path.exists() => Input::File(self.path.clone()).read(),
+            None if clusters::exists(&self.path) => Input::File(self.path.clone()).read(),
             Some(_) | None => return Ok(None),
         };
         text.map(Some)
@@ -72,16 +73,26 @@ impl KeysTarget {
         text.map_or(Ok(Vec::new()), |text| read_keys(text).map_err(refused))
     }
 
+    /// Locks the file until the result is dropped: another run must not write between reading and writing. Makes the
+    /// folder of the file.
+    pub(super) fn lock(&self) -> Result<Option<File>, CliError> {
+        self.destination()?.lock()
+    }
+
     /// Writes the file, and makes its folder. Follows no link below the folder of the configuration.
     pub(super) fn write(&self, text: &str) -> Result<(), CliError> {
+        let folders = ChangedFolders::default();
+        self.destination()?.write(text, &folders)?;
+        folders.sync()
+    }
+
+    fn destination(&self) -> Result<Destination, CliError> {
         let Some(configuration) = &self.configuration else {
             output::make_folder(&folder_of(&self.path))?;
-            return output::replace(&self.path, text);
+            return Destination::at(&self.path);
         };
         // The path was made by joining the folder and the path below it, so it has this prefix.
         let below = self.path.strip_prefix(&configuration.folder).unwrap_or(Path::new(""));
-        let folders = ChangedFolders::default();
-        Destination::below(&configuration.folder, below)?.write(text, &folders)?;
-        folders.sync()
+        Destination::below(&configuration.folder, below)
     }
 }

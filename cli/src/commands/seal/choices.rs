@@ -20,6 +20,8 @@ pub(super) struct Choice {
     pub(super) recipients: Recipients,
     /// Whether there is a `.waxseal.yaml` for the file.
     pub(super) is_configured: bool,
+    /// Says which rule gives the scope, if it is not Strict: a pull request can change the rule.
+    pub(super) wider_scope: Option<String>,
 }
 
 /// The options that decide how all files are sealed.
@@ -76,6 +78,14 @@ impl<'a> Choices<'a> {
             namespace: self.options.namespace.cloned(),
             namespace_of_rule: rule.and_then(|rule| rule.namespace.clone()),
         };
-        Choice { sealing, recipients, is_configured: file.is_some() }
+        Choice { sealing, recipients, is_configured: file.is_some(), wider_scope: self.wider_scope(file) }
+    }
+
+    fn wider_scope(&self, file: Option<&ConfiguredFile>) -> Option<String> {
+        let ConfiguredFile { configuration, rule_number } = file?;
+        let number = (*rule_number)?;
+        let scope = configuration.rule(number)?.scope.filter(|scope| *scope != Scope::Strict)?;
+        let text = || format!("{}: rule {} gives the scope {}", configuration.place, number + 1, scope.as_str());
+        self.options.scope.is_none().then(text)
     }
 }

@@ -12,7 +12,7 @@ use super::super::objects::Objects;
 
 /// Counts that have not changed for this long are written.
 const QUIET: Duration = Duration::from_secs(1);
-/// Counts that change all the time are written this often.
+/// Counts that change without a pause are written at these intervals.
 const LONGEST_CHANGE: Duration = Duration::from_secs(10);
 
 /// The counts of SealedSecrets per key, and whether they are changing.

@@ -21,8 +21,8 @@ use super::identities::IdentitySecrets;
 use super::key_error::{KeyError, ask, ask_unless};
 use super::key_status::KeyStatus;
 
-/// The longest time for one pass that removes SealingKeys that nothing accounts for. Then the controller reads the
-/// requests again, however many SealingKeys somebody makes.
+/// After this time, which is checked after each page, a pass stops removing SealingKeys. So the controller soon reads
+/// the requests again, however many SealingKeys somebody makes.
 const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
 
 /// SealingKeys are listed in pages of this size: a user who may create them can make each 1.5 MiB large, and a page
@@ -268,9 +268,9 @@ impl Publication {
         Ok(written)
     }
 
-    /// Writes the status of a SealingKey, if it differs, and sends an Event if the state became stricter. If there was
-    /// no state in the status, the new state is compared with `first_state`: so a key that is revoked before its first status is
-    /// written still gets its Event.
+    /// Writes the status of a SealingKey, if it differs, and sends an Event if the state became stricter. A status
+    /// without a state counts as `first_state`, the state that the key had when this program created or found its
+    /// SealingKey: so a key that is revoked before its first status is written still gets its Event.
     async fn write_status(
         &self,
         object: &Published,

@@ -24,7 +24,7 @@ pub(super) struct Restoration {
 pub(super) struct Addition {
     /// The identity, in the state that it gets.
     pub(super) identity: BackedUpKey,
-    /// The keys file that lists the key, which is therefore trusted; `None`: no keys file lists it.
+    /// The first keys file that lists the key: so the key is trusted. `None` if no keys file lists it.
     pub(super) listed_in: Option<String>,
 }
 

@@ -18,6 +18,10 @@ use crate::streams::{Streams, counted};
 /// The most errors that are shown. A broken manifest can have thousands of versions.
 const MAX_SHOWN_ERRORS: usize = 100;
 
+/// What helps if a file of a commit cannot be read.
+const NOT_IN_THE_LIST: &str =
+    "`git show COMMIT:FILE` shows the file: the values that cannot be read are not in the list";
+
 /// A search, and what it has found so far.
 pub(super) struct Search {
     pub(super) finder: Finder,
@@ -116,7 +120,8 @@ impl Search {
             return None;
         };
         let (found, error) = self.finder.values(content, Wanted::OpenedValues, place);
-        error.into_iter().for_each(|error| self.errors.add(error));
+        // A commit cannot be mended, so the hint of the error does not help.
+        error.into_iter().for_each(|error| self.errors.add(error.with_hint(NOT_IN_THE_LIST)));
         Some(found.into_iter().map(|found| found.value).collect()).filter(|values: &Vec<_>| !values.is_empty())
     }
 }

@@ -1,4 +1,5 @@
-//! A SealedSecret and what the controller says of it. Everyone with the right to write a status can write its texts.
+//! A SealedSecret and what the controller says of it. Its texts prove nothing: everyone with the
+//! right to write a status can write them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
