@@ -20,7 +20,8 @@ use kube::api::TypeMeta;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Resource};
-use tower::util::MapResponseLayer;
+use tower::BoxError;
+use tower::util::{MapResponseLayer, MapResultLayer};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::{PublishedKey, SealingKeyStatus};
 use waxseal_shared::visible_text::escaped;
@@ -29,7 +30,7 @@ pub(crate) use self::identity_secrets::IdentitySecret;
 pub(crate) use self::probes::{DEPLOYMENT, Look, Right};
 pub(crate) use self::sealed_secret_state::SealedSecretState;
 pub(crate) use self::sealed_secrets::SealedSecretSelection;
-pub(crate) use self::session::{RequestOutcome, Session};
+pub(crate) use self::session::{RequestOutcome, Session, UnknownSealingKey};
 pub(crate) use self::watch::{StateChange, WatchEnd};
 use crate::error::{CliError, Kind};
 use crate::file_names::{context_name, file_name};
@@ -43,7 +44,7 @@ const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 /// The field manager of the objects that this program writes.
 const FIELD_MANAGER: &str = "waxseal-cli";
 
-/// The hint if a proxy is named, for commands whose work kubectl cannot do.
+/// The hint if the kubeconfig or `$HTTPS_PROXY` names a proxy, for commands whose work kubectl cannot do.
 pub(crate) const RUN_WITHOUT_PROXY: &str = "run waxseal where the API server can be reached without a proxy";
 
 /// Selects the cluster, with kubectl's options.
@@ -73,6 +74,7 @@ pub(crate) fn sealing_keys(
     let session = Session::of_keys(cluster, namespace, &instead)?;
     let place = session.place();
     let decoded = session.sealing_keys(namespace)?.into_iter().map(|object| {
+        let object = object.map_err(|unknown| unknown.error(namespace).at(place))?;
         let key = PublishedKey::decode(&object)
             .map_err(|error| CliError::refused(format!("a SealingKey of the cluster is not valid: {error}")).at(place));
         Ok(ClusterKey { key: key?, status: object.status.unwrap_or_default() })
@@ -109,10 +111,16 @@ async fn config(kubeconfig: Kubeconfig, context: String) -> Result<Config, CliEr
     Ok(config)
 }
 
-/// Returns a client that reads at most [`MAX_ANSWER_BYTES`] of each response.
+/// Returns a client that reads at most [`MAX_ANSWER_BYTES`] of each response. A redirection is an error: kube would
+/// read its body as the answer.
 fn client(config: Config) -> Result<Client, kube::Error> {
     let bounded = |response: Response<_>| response.map(|body| Limited::new(body, MAX_ANSWER_BYTES));
-    Ok(ClientBuilder::try_from(config)?.with_layer(&MapResponseLayer::new(bounded)).build())
+    let answered = |result: Result<Response<_>, BoxError>| match result {
+        Ok(response) if response.status().is_redirection() => Err(BoxError::from("a redirection")),
+        result => result,
+    };
+    let builder = ClientBuilder::try_from(config)?.with_layer(&MapResultLayer::new(answered));
+    Ok(builder.with_layer(&MapResponseLayer::new(bounded)).build())
 }
 
 /// Whether the token can be sent in a header. `kube` panics if it cannot.

@@ -27,7 +27,8 @@ pub(crate) struct Clusters {
     nearest: HashMap<PathBuf, Option<Arc<Configuration>>>,
     /// By the folder of the `.waxseal.yaml`.
     configurations: BTreeMap<PathBuf, Arc<Configuration>>,
-    keys_files: BTreeMap<PathBuf, Result<Arc<KeysFile>, CliError>>,
+    /// By the folder of the configuration, the name of the cluster, and the path.
+    keys_files: BTreeMap<(PathBuf, ClusterName, PathBuf), Result<Arc<KeysFile>, CliError>>,
 }
 
 /// What the nearest `.waxseal.yaml` says about one file.
@@ -39,7 +40,6 @@ pub(crate) struct ConfiguredFile {
 }
 
 impl ConfiguredFile {
-    /// The first rule that matches the file.
     pub(crate) fn rule(&self) -> Option<&Rule> {
         self.rule_number.and_then(|number| self.configuration.rule(number))
     }
@@ -95,7 +95,8 @@ impl Clusters {
         let Found { configuration, cluster, path } = find(name, configuration)?;
         let place = self.shown(&path);
         let read = || read_keys_file(configuration, cluster, &path, place).map(Arc::new);
-        self.keys_files.entry(path.clone()).or_insert_with(read).clone()
+        let key = (configuration.folder.clone(), cluster.clone(), path.clone());
+        self.keys_files.entry(key).or_insert_with(read).clone()
     }
 
     /// Returns the keys files of all clusters of a configuration, without those that do not exist yet.
@@ -107,7 +108,7 @@ impl Clusters {
     /// The keys files and configurations that were read so far.
     pub(crate) fn files_read(&self) -> impl Iterator<Item = PathBuf> {
         let configurations = self.configurations.keys().map(|folder| folder.join(FILE_NAME));
-        self.keys_files.keys().cloned().chain(configurations)
+        self.keys_files.keys().map(|(_, _, path)| path.clone()).chain(configurations)
     }
 
     /// The name of a file that messages show: relative to the current folder if the file is below it.

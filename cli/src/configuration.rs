@@ -19,7 +19,6 @@ use waxseal_shared::sealed_secret::Scope;
 use self::globs::{GlobFault, Globs};
 use crate::error::CliError;
 
-/// The name of the file.
 pub(crate) const FILE_NAME: &str = ".waxseal.yaml";
 
 /// A `.waxseal.yaml` that was read and checked.
@@ -76,7 +75,6 @@ impl fmt::Display for ClusterName {
     }
 }
 
-/// The fields of the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {

@@ -24,7 +24,8 @@ use crate::keys_file::KeysFile;
 /// the files with this recovery key has a key among the recipients. A wrap for a key that no file has is refused,
 /// unless the key is a recipient itself.
 ///
-/// Also refuses a value of `--drop-cluster` that is neither the name of a file nor a key id, and one that is chosen.
+/// Also refuses a value of `--drop-cluster` that is neither the name of a file nor a key id, and one that the new
+/// values would be sealed to.
 pub(crate) fn check<'k>(
     wraps: impl IntoIterator<Item = &'k KeyId>,
     files: &[Arc<KeysFile>],
@@ -46,7 +47,6 @@ pub(crate) fn check<'k>(
     if missing.is_empty() { Ok(()) } else { Err(refusal(&missing)) }
 }
 
-/// Refuses a value of `--drop-cluster` that means nothing, and one that the new values would be sealed to.
 fn check_dropped(files: &[Arc<KeysFile>], chosen: &[KeyId], dropped: &[String]) -> Result<(), CliError> {
     for name in dropped {
         let mut meant = files.iter().filter(|file| file.name() == name).peekable();
@@ -287,6 +287,7 @@ mod tests {
         assert_eq!(keys.check(&[prod, stranger], &[prod, stranger], &[]), Ok(()));
         assert_eq!(keys.check(&[prod, stranger], &[prod], &[&name]), Ok(()));
     }
+
     #[test]
     fn a_file_name_in_the_hint_is_one_word_for_the_shell() {
         let keys = Keys::new();

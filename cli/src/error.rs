@@ -140,7 +140,6 @@ impl Failures {
         Self::none_or(errors).map(|()| values)
     }
 
-    /// Returns the errors of an outcome.
     pub(crate) fn errors_of(outcome: Result<(), Self>) -> Vec<CliError> {
         outcome.err().map(|failures| failures.0).unwrap_or_default()
     }

@@ -24,30 +24,29 @@ struct NameParser {
     expected: &'static str,
 }
 
-/// Parses the name of a file or folder; refuses a private key.
+/// Parses the name of a file or folder; refuses an empty name and a private key.
 pub(crate) fn file_name<T>() -> impl TypedValueParser<Value = T>
 where
     T: From<OsString> + Clone + Send + Sync + 'static,
 {
-    NameParser { expected: "a file name" }.map(T::from)
+    // An empty path would mean the current folder in some places.
+    let not_empty = |name: OsString| if name.is_empty() { Err("the name is empty") } else { Ok(T::from(name)) };
+    NameParser { expected: "a file name" }.try_map(not_empty)
 }
 
-/// Parses the name of a context; refuses a private key.
 pub(crate) fn context_name() -> impl TypedValueParser<Value = String> {
     NameParser { expected: "the name of a context" }.try_map(|name| name.into_string().map_err(|_| "not UTF-8"))
 }
 
-/// Parses the name of a cluster; refuses a private key.
 pub(crate) fn cluster_name() -> impl TypedValueParser<Value = String> {
     NameParser { expected: "the name of a cluster" }.try_map(|name| name.into_string().map_err(|_| "not UTF-8"))
 }
 
-/// Parses the name of a SealedSecret; refuses a private key.
 pub(crate) fn object_name() -> impl TypedValueParser<Value = ObjectName> {
     NameParser { expected: "the name of a SealedSecret" }.try_map(|name| ObjectName::parse(&name.to_string_lossy()))
 }
 
-/// Parses what should be a key id; refuses a private key.
+/// Parses what should be a key id. Refuses only a private key: the command says if there is no key of this id.
 pub(crate) fn key_id() -> impl TypedValueParser<Value = String> {
     NameParser { expected: "a key id" }.try_map(|id| id.into_string().map_err(|_| "not UTF-8"))
 }

@@ -70,6 +70,10 @@ pub(crate) fn exposure(path: &Path) -> Exposure {
         // No file can be created in a folder that does not exist.
         return Exposure::Private;
     };
+    if is_closed(&folder) {
+        // Creating the file gives the error.
+        return Exposure::Private;
+    }
     let path = folder.join(name);
     if is_inside_repository(&path) {
         return Exposure::InsideRepository;
@@ -176,7 +180,6 @@ pub(crate) fn is_inside_repository(path: &Path) -> bool {
     path.ancestors().any(is_repository_itself)
 }
 
-/// Whether a folder is the root of a work tree.
 pub(crate) fn is_work_tree(folder: &Path) -> bool {
     exists(&folder.join(".git"))
 }
@@ -191,7 +194,12 @@ fn work_trees(path: &Path) -> impl Iterator<Item = &Path> {
 fn is_repository_itself(path: &Path) -> bool {
     let holds = |name: &str| exists(&path.join(name));
     let is_called_git = path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(".git"));
-    is_called_git || holds("HEAD") && (holds("commondir") || holds("objects") && holds("refs"))
+    is_called_git || !is_closed(path) && holds("HEAD") && (holds("commondir") || holds("objects") && holds("refs"))
+}
+
+/// Whether this process may not search a folder: then it cannot read or create a file in it.
+fn is_closed(folder: &Path) -> bool {
+    folder.join(".").symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Whether a file or folder exists at a path; also true if that cannot be found out.

@@ -170,10 +170,11 @@ pub(crate) fn each_file_once(inputs: Vec<Input>) -> Vec<Input> {
     inputs.into_iter().filter(is_first).collect()
 }
 
-/// Searches a folder for `.yaml`, `.yml` and `.json` files, in upper or lower case.
+/// Searches a folder for `.yaml`, `.yml` and `.json` files, in upper or lower case: regular files, also hidden ones,
+/// and links to regular files below the folder.
 ///
-/// Does not enter hidden folders, linked folders or the output folder (`results`), does not follow links out of the
-/// folder, and finds only regular files.
+/// Does not enter hidden folders, linked folders or the output folder (`results`), and does not follow links out of the
+/// folder.
 pub(crate) fn manifests_below(root: &Path, results: Option<&Path>) -> Result<FoundFiles, CliError> {
     let canonical = root.canonicalize().map_err(|error| CliError::path("read the folder", root, &error))?;
     let results = results.and_then(|results| results.canonicalize().ok());
@@ -195,7 +196,6 @@ pub(crate) fn manifests_below(root: &Path, results: Option<&Path>) -> Result<Fou
 }
 
 impl FoundFiles {
-    /// Warns of each link that was not followed.
     pub(crate) fn warn_of_links_out(&self, root: &Path, streams: &mut Streams) {
         for link in &self.links_out {
             let text = format!("left out, because it is a link that leads out of {}", visible_path(root));

@@ -11,7 +11,6 @@ use crate::configuration::ClusterName;
 use crate::error::CliError;
 use crate::input::Input;
 
-/// The content of a keys file.
 #[derive(Debug)]
 pub(crate) struct KeysFile {
     /// The cluster of `.waxseal.yaml` that the file belongs to; `None` for a file of `--keys`.

@@ -1,4 +1,4 @@
-//! Looks up the role and state of keys in keys files, only to show them: a key id is not a proof of the key.
+//! Looks up the role and state of keys in keys files by key id, only to show them: two keys with one id can be made.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

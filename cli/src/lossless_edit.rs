@@ -35,7 +35,6 @@ pub(crate) struct Change {
     pub(crate) to: Option<NewValue>,
 }
 
-/// A value to write.
 #[derive(Clone, Serialize)]
 #[serde(untagged)]
 pub(crate) enum NewValue {
@@ -329,7 +328,6 @@ impl Editor<'_> {
         }
     }
 
-    /// Removes an entry.
     fn removed(&self, path: &[&str]) -> Option<Vec<Splice>> {
         let (name, parents) = path.split_last()?;
         let mapping = self.object.mapping_span(parents)?;

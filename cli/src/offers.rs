@@ -53,7 +53,6 @@ impl WantedOffers {
 }
 
 impl<'a> Offers<'a> {
-    /// No offers yet.
     pub(crate) fn for_wanted(wanted: &'a WantedOffers) -> Self {
         Self { wanted, by_envelope: BTreeMap::new() }
     }

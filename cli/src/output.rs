@@ -6,13 +6,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, mkdirat, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fchmod, mkdirat, openat, renameat, statat, unlinkat};
 use rustix::io::Errno;
 use waxseal_shared::visible_text::visible_path;
 
@@ -21,7 +21,6 @@ use crate::file_names::folder_of;
 use crate::git;
 use crate::input::MAX_INPUT_BYTES;
 
-/// The flags to open a folder with.
 const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// How many folders stay open until they are synced. The usual limit of a process is 1,024 open files.
@@ -113,6 +112,7 @@ impl Destination {
             Ok(metadata) if !metadata.is_file() => Ok(Self::Stream { path: path.to_owned() }),
             Ok(_) => Self::in_folder_of(&path.canonicalize().map_err(failed)?, path),
             Err(_) if path.is_symlink() => Err(link_to_nowhere(path)),
+            Err(_) if path.as_os_str().as_encoded_bytes().ends_with(b"/") => Err(failed(Errno::ISDIR.into())),
             Err(_) => Self::in_folder_of(path, path),
         }
     }
@@ -151,12 +151,10 @@ impl Destination {
         }
         path.push(name);
         let shown = visible_path(&path);
-        match type_and_mode(&folder, name) {
-            Ok((FileType::RegularFile, _)) | Err(Errno::NOENT) => {
-                Ok(Self::File { folder, name: name.to_owned(), shown })
-            }
-            Ok((FileType::Symlink, _)) => Err(link_below(&path)),
-            Ok((FileType::Directory, _)) => Err(CliError::path("write it", &path, &Errno::ISDIR.into())),
+        match type_of(&folder, name) {
+            Ok(FileType::RegularFile) | Err(Errno::NOENT) => Ok(Self::File { folder, name: name.to_owned(), shown }),
+            Ok(FileType::Symlink) => Err(link_below(&path)),
+            Ok(FileType::Directory) => Err(CliError::path("write it", &path, &Errno::ISDIR.into())),
             Ok(_) => Err(CliError::refused("is not a regular file").at(shown)),
             Err(error) => Err(CliError::path("write it", &path, &error.into())),
         }
@@ -234,7 +232,7 @@ impl Destination {
     }
 
     /// Replaces or creates the file: writes a temporary file in the same folder, syncs it and renames it. Keeps the
-    /// mode. Until `folders` are synced, a crash can bring back the old file.
+    /// mode, and the owner and the group if it may. Until `folders` are synced, a crash can bring back the old file.
     ///
     /// Writes directly to a pipe or device.
     pub(crate) fn write(&self, text: &str, folders: &ChangedFolders) -> Result<(), CliError> {
@@ -333,18 +331,16 @@ fn folder_in(folder: &OwnedFd, name: &OsStr, path: &Path) -> Result<OwnedFd, Cli
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(CliError::path("make the folder", path, &error.into())),
     }
-    openat(folder, name, FOLDER_FLAGS | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| {
-        match type_and_mode(folder, name) {
-            Ok((FileType::Symlink, _)) => link_below(path),
-            _ => CliError::path("write into it", path, &error.into()),
-        }
+    openat(folder, name, FOLDER_FLAGS | OFlags::NOFOLLOW, Mode::empty()).map_err(|error| match type_of(folder, name) {
+        Ok(FileType::Symlink) => link_below(path),
+        _ => CliError::path("write into it", path, &error.into()),
     })
 }
 
-/// Returns the type and mode of the file in a folder; does not follow links.
-fn type_and_mode(folder: &OwnedFd, name: &OsStr) -> Result<(FileType, Mode), Errno> {
+/// Returns the type of the file in a folder; does not follow links.
+fn type_of(folder: &OwnedFd, name: &OsStr) -> Result<FileType, Errno> {
     let file = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok((FileType::from_raw_mode(file.st_mode), Mode::from_raw_mode(file.st_mode)))
+    Ok(FileType::from_raw_mode(file.st_mode))
 }
 
 /// Whether a file is the one with this name in the folder.
@@ -366,13 +362,14 @@ fn link_below(path: &Path) -> CliError {
 }
 
 fn replace_whole(folder: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {
-    let existing = type_and_mode(folder, name).ok().filter(|(file_type, _)| *file_type == FileType::RegularFile);
-    // Only the owner can read it until it gets the mode of the file that it replaces.
+    let existing = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+    let existing = existing.filter(|file| FileType::from_raw_mode(file.st_mode) == FileType::RegularFile);
+    // Only this user can read it until it gets the owner and the mode of the file that it replaces.
     let mode = Mode::from_raw_mode(if existing.is_some() { 0o600 } else { 0o666 });
     let (temporary, mut file) = create_temporary(folder, mode)?;
     let mut write_and_rename = || -> io::Result<()> {
         file.write_all(text.as_bytes())?;
-        existing.map_or(Ok(()), |(_, mode)| fchmod(&file, mode))?;
+        existing.as_ref().map_or(Ok(()), |existing| keep_owner_and_mode(&file, existing))?;
         file.sync_all()?;
         Ok(renameat(folder, &temporary, folder, name)?)
     };
@@ -380,6 +377,20 @@ fn replace_whole(folder: &OwnedFd, name: &OsStr, text: &str) -> io::Result<()> {
         // Ignores errors: the user needs the first error.
         let _left_behind = unlinkat(folder, &temporary, AtFlags::empty());
     })
+}
+
+/// Gives a new file the owner, the group and the mode of the file that it replaces.
+fn keep_owner_and_mode(file: &File, existing: &Stat) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    // Ignores errors, as editors do: usually only root may give a file away. The group comes first, because the giver
+    // may no longer change the group of another user's file.
+    if metadata.gid() != existing.st_gid {
+        let _same = fchown(file, None, Some(existing.st_gid));
+    }
+    if metadata.uid() != existing.st_uid {
+        let _same = fchown(file, Some(existing.st_uid), None);
+    }
+    Ok(fchmod(file, Mode::from_raw_mode(existing.st_mode))?)
 }
 
 fn create_temporary(folder: &OwnedFd, mode: Mode) -> io::Result<(String, File)> {

@@ -9,6 +9,8 @@ use std::path::Path;
 
 #[cfg(target_os = "linux")]
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
 use waxseal_shared::visible_text::visible_path;
 
 use crate::error::CliError;
@@ -24,30 +26,45 @@ use crate::output::check_symbolic_links;
 pub(crate) fn create(path: &Path, text: &str) -> Result<(), CliError> {
     check(path)?;
     let folder = folder_of(path);
-    match create_nameless(&folder, path, text) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(CliError::path("create it", path, &error));
-        }
-        Err(_) => create_in_place(path, text)?,
+    if !create_nameless(&folder, path, text)? {
+        create_in_place(path, text)?;
     }
     let synced = File::open(&folder).and_then(|folder| folder.sync_all());
     synced.map_err(|error| CliError::io("write it", &error).at(visible_path(path)))
 }
 
-/// Writes a file without a name, and then gives it its name, unless there is a file of this name.
+/// Writes a file without a name, and then gives it its name, unless there is a file of this name. Returns whether this
+/// is possible here.
 #[cfg(target_os = "linux")]
-fn create_nameless(folder: &Path, path: &Path, text: &str) -> io::Result<()> {
+fn create_nameless(folder: &Path, path: &Path, text: &str) -> Result<bool, CliError> {
+    let failed = |error: Errno| CliError::path("create it", path, &error.into());
     let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let mut file = File::from(openat(CWD, folder, flags, Mode::from_raw_mode(0o600))?);
-    write(&mut file, text)?;
+    let mut file = match openat(CWD, folder, flags, Mode::from_raw_mode(0o600)) {
+        Ok(file) => File::from(file),
+        Err(error) if needs_other_way(error) => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    // If the disk is full or broken, the other way would not help, and could leave a half-written file behind.
+    write(&mut file, text).map_err(|error| CliError::io("write it", &error).at(visible_path(path)))?;
     let nameless = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(linkat(CWD, nameless, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+    match linkat(CWD, nameless, CWD, path, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(true),
+        Err(error) if needs_other_way(error) => Ok(false),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whether an error can mean that the system has no nameless files, gives them no names, or has no `/proc`. If it means
+/// something else, creating the file in place fails in the same way.
+#[cfg(target_os = "linux")]
+fn needs_other_way(error: Errno) -> bool {
+    [Errno::OPNOTSUPP, Errno::NOSYS, Errno::ISDIR, Errno::INVAL, Errno::NOENT, Errno::XDEV, Errno::PERM, Errno::ACCESS]
+        .contains(&error)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn create_nameless(_: &Path, _: &Path, _: &str) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
+fn create_nameless(_: &Path, _: &Path, _: &str) -> Result<bool, CliError> {
+    Ok(false)
 }
 
 fn create_in_place(path: &Path, text: &str) -> Result<(), CliError> {

@@ -17,7 +17,6 @@ impl Progress {
         Self(ProgressBar::new(count as u64).with_style(style))
     }
 
-    /// Counts one more file as done.
     pub(crate) fn advance(&self) {
         self.0.inc(1);
     }

@@ -78,7 +78,6 @@ impl RecipientArguments {
         self.keys.iter()
     }
 
-    /// Whether the options name recipients.
     pub(crate) fn names_recipients(&self) -> bool {
         !(self.to.is_empty() && self.keys.is_empty() && self.recipient.is_empty())
     }

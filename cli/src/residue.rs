@@ -187,7 +187,6 @@ fn packed_text(text: &str) -> String {
     text.chars().filter(|character| !character.is_ascii_whitespace()).collect()
 }
 
-/// Returns the bytes without white space.
 fn packed(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().filter(|byte| !byte.is_ascii_whitespace()).copied().collect()
 }

@@ -26,7 +26,6 @@ const TOO_MANY_ENVELOPES: &str = "if a merge put the envelopes of two branches t
 pub(crate) struct SealedObject {
     /// `FILE:LINE`.
     pub(crate) place: String,
-    /// Its place in the stream.
     pub(crate) index: ObjectIndex,
     /// The format of the whole file or stream.
     pub(crate) format: Format,

@@ -24,14 +24,14 @@ static SILENCED: Mutex<Option<(File, Termios)>> = Mutex::new(None);
 
 /// What was typed or pasted at a question.
 enum Answer {
-    /// A line, with its line break.
+    /// A line, with its line break. It has none if Ctrl-D ended it.
     Line(Zeroizing<String>),
     TooLong,
     SeveralLines,
 }
 
-/// Asks a question with the echo off, and returns the answer with its line break; `None` without a terminal. Errors
-/// call the answer `what`, such as "the passphrase". Ctrl-C ends the program.
+/// Asks a question with the echo off, and returns the answer with its line break, if it has one; `None` without a
+/// terminal. Errors call the answer `what`, such as "the passphrase". Ctrl-C ends the program.
 ///
 /// Refuses an answer of several lines, and one that is too long. What was not read is dropped, so that the shell does
 /// not run it and does not keep it in its history.

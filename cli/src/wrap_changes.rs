@@ -156,24 +156,23 @@ pub(crate) fn wanted_wraps(object: &SealedObject, clusters: &[ClusterKeys]) -> V
     Rotation { object, clusters }.wanted(&[])
 }
 
-/// Whether the object has values, and none of them is meant for one of the clusters, as the wraps say. Files of
-/// recovery keys alone count only if there is no cluster: a wrap for a recovery key lets no cluster open the values.
+/// Whether the object has values, and none of them is meant for one of the clusters, as the wraps say.
 pub(crate) fn is_foreign(object: &SealedObject, clusters: &[ClusterKeys]) -> bool {
     let mut envelopes = object.sealed.used_envelopes().peekable();
     envelopes.peek().is_some()
         && envelopes.all(|(id, envelope)| !counted(clusters).any(|cluster| cluster.is_meant_to_open(id, envelope, &[])))
 }
 
-/// The clusters whose wraps say for whom an object is: the files of recovery keys alone count only if there is no
-/// cluster.
+/// The clusters whose wraps say for whom an object is. Files of recovery keys alone count only if there is no cluster:
+/// a wrap for a recovery key lets no cluster open the values.
 fn counted(clusters: &[ClusterKeys]) -> impl Iterator<Item = &ClusterKeys> {
     let has_cluster = has_cluster(clusters);
     clusters.iter().filter(move |cluster| cluster.is_cluster == has_cluster)
 }
 
-/// The finding about an object that no cluster opens, because each has a wrap for some of its values alone.
+/// The finding about an object that no cluster opens.
 fn torn() -> Finding {
-    let message = "its values are sealed to different clusters, so none of them opens it";
+    let message = "no cluster of the keys files has a wrap for each of its values, so none of them opens it";
     Finding { reason: Reason::KeyMissing.as_str(), message: message.to_owned() }
 }
 
@@ -242,7 +241,7 @@ impl Rotation<'_> {
             .any(|(id, envelope)| self.clusters.iter().any(|it| it.is_meant_to_open(id, envelope, &[])));
         if is_meant && (mode == RotationMode::Reseal || !rotated.findings.is_empty()) {
             let message = "the given identities do not open it".to_owned();
-            rotated.findings.push(Finding { reason: "KeyMissing", message });
+            rotated.findings.push(Finding { reason: Reason::KeyMissing.as_str(), message });
         }
         Ok(rotated)
     }
@@ -422,7 +421,6 @@ impl Rotation<'_> {
         Some(self.error(&text).with_hint(hint))
     }
 
-    /// Whether a keys file has a key.
     fn is_known(&self, id: &KeyId) -> bool {
         self.clusters.iter().any(|cluster| cluster.lists(id))
     }

@@ -21,6 +21,7 @@ use jiff::Timestamp;
 
 use crate::args;
 use crate::log::{Complaints, chain};
+use folders::Locks;
 use reconciler::Reconciler;
 use wakeups::Wakeups;
 use waxseal_shared::visible_text::visible_path;
@@ -36,15 +37,16 @@ const TOLD_TO_STOP: &str = "stopped by a signal before everything was done";
 pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
     let wakeups = Wakeups::new()?;
     let recovery = args.recovery.read()?;
-    let _locks = folders::open(&args)?;
+    let locks = folders::open(&args)?;
     let mut reconciler = Reconciler::new(&args, recovery);
     if args.once {
-        return run_once(reconciler, &wakeups);
+        return run_once(reconciler, &locks, &wakeups);
     }
     let (manifests, secrets) = (visible_path(&args.manifests), visible_path(&args.secrets));
     tracing::info!(%manifests, %secrets, version = env!("CARGO_PKG_VERSION"), "started");
     let mut complaints = Complaints::default();
     while !wakeups.is_told_to_stop() {
+        locks.check()?;
         // Watches before it reads, so that no change is missed.
         let watcher = wakeups.watch(&args.manifests, &args.keys);
         let failure = watcher.as_ref().err().map(|error| format!("{UNWATCHED}: {}", chain(error)));
@@ -61,8 +63,9 @@ pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
 }
 
 /// Makes one pass, and further passes while Secrets wait for their deletion: the delay applies with `--once`, too.
-fn run_once(mut reconciler: Reconciler<'_>, wakeups: &Wakeups) -> Result<(), Box<dyn Error>> {
+fn run_once(mut reconciler: Reconciler<'_>, locks: &Locks, wakeups: &Wakeups) -> Result<(), Box<dyn Error>> {
     loop {
+        locks.check()?;
         let result = reconciler.pass(wakeups).ok_or(TOLD_TO_STOP)?;
         let Some(due) = reconciler.deletions.next() else { return Ok(result?) };
         wakeups.wait_until(due);

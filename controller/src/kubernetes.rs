@@ -3,6 +3,8 @@
 mod answer_deadlines;
 mod api_failure;
 mod cluster_choice;
+#[cfg(test)]
+mod fake_server;
 mod fetching;
 mod identity_secret;
 mod key_use;
@@ -16,6 +18,7 @@ mod own_status;
 mod reconciler;
 mod record_cache;
 mod records;
+mod rejected_writes;
 mod restore_detection;
 mod retry_delays;
 mod scope;

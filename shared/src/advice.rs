@@ -87,9 +87,9 @@ pub fn for_ready(reason: Reason) -> Advice {
             "divide the values among several SealedSecrets",
         ),
         Reason::Forbidden => (
-            "the API server refuses the Secret",
+            "the API server refuses the Secret or changes it",
             "see the message: give the controller the right that it lacks, or change the admission policy or webhook \
-             that refuses the Secret. The controller tries again by itself, at the latest after five minutes",
+             that refuses or changes the Secret. The controller tries again by itself, at the latest after five minutes",
         ),
     };
     Advice { meaning, remedy }

@@ -3,7 +3,7 @@
 //! A controller stores identities and publishes a key for each. An identity carries the creation time and the state of
 //! its key. The state of a published key is a request. The strictest state counts, and no key becomes less strict.
 //!
-//! When a controller makes a key is decided in [`crate::key_succession`].
+//! [`crate::key_succession`] decides when a controller makes a key, and when it retires one.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -40,8 +40,8 @@ pub fn sealing_recipients(keys: &[PublishedKey]) -> Option<Vec<Recipient>> {
 /// makes: the creation times of keys, the transition times of conditions, and the backup times in annotations. A time
 /// that was read keeps its fraction.
 ///
-/// Never rounds up a time after 1970. A key with a creation time that is too late could become the primary instead of a
-/// newer key, and a time in the future looks like an attack ([`check_creation_time`]).
+/// Never rounds up a time after 1970: a key with a creation time that is too late could become the primary instead of a
+/// newer key.
 pub fn whole_seconds(time: Timestamp) -> Timestamp {
     // The fallback is never used: a time without its fraction is a valid time.
     Timestamp::from_second(time.as_second()).unwrap_or(time)

@@ -76,7 +76,7 @@ words! {
         SecretImmutable,
         /// The data is larger than a Secret can be. Each value counts with the greatest length that its padding allows.
         TooLarge,
-        /// The API server refuses the Secret.
+        /// The API server refuses the Secret or changes it.
         Forbidden,
     }
 }

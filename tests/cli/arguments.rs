@@ -222,3 +222,19 @@ fn examples_in_the_help_of_keys_use_known_options() {
         }
     }
 }
+
+/// An unset variable in a script gives an empty argument. As a path it would mean the current folder.
+#[test]
+fn an_empty_name_is_refused() {
+    let folder = Folder::with_key();
+    for arguments in [
+        &["keys", "backup", "-o", "x.age", "--keys", "cluster.yaml", "--keys-dir", ""][..],
+        &["seal", "--keys", "", "f.yaml"],
+        &["seal", "--keys", "cluster.yaml", "--output-dir", "", "f.yaml"],
+        &["drill", ""],
+    ] {
+        let outcome = folder.waxseal(arguments).finish();
+        assert_eq!(outcome.status.code(), Some(2), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(": the name is empty\n"), "{}", outcome.stderr);
+    }
+}

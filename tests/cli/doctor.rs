@@ -203,6 +203,22 @@ fn each_fault_is_a_problem_with_what_to_do() {
     cluster
         .has_problem(&folder, &format!("no backup has {id} in its present state, Active: make a backup with `waxseal keys backup`, as its `--help` shows"));
 
+    for time in ["garbage", "9999-12-01T00:00:00Z", "1960-01-01T00:00:00Z"] {
+        let mut cluster = good();
+        cluster.key(0)["status"]["lastBackupTime"] = json!(time);
+        cluster
+            .has_problem(&folder, &format!("no backup has {id} in its present state, Active: make a backup with `waxseal keys backup`, as its `--help` shows"));
+    }
+
+    for field in ["state", "trust"] {
+        let mut cluster = good();
+        let mut unknown = list(&folder, &["one"])["items"][0].clone();
+        unknown["metadata"]["name"] = json!("unknown");
+        unknown["spec"][field] = json!("Frozen");
+        cluster.keys.as_mut().expect("keys")["items"].as_array_mut().expect("items").push(unknown);
+        cluster.has_problem(&folder, "the SealingKey unknown has a form that this waxseal does not know: use definitions, controller and waxseal of the same version");
+    }
+
     let mut cluster = good();
     cluster.key(0)["spec"]["state"] = json!("Retired");
     cluster.key(0)["status"]["state"] = json!("Retired");

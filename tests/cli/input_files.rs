@@ -178,6 +178,26 @@ fn an_unreadable_folder_is_an_error_and_the_other_files_are_sealed() {
     assert!(folder.read("out/db.yaml").starts_with("apiVersion: waxseal.dev/"));
 }
 
+#[test]
+fn a_folder_that_may_not_be_searched_is_not_called_a_repository() {
+    let folder = Folder::with_key();
+    folder.write("closed/db.yaml", "");
+    let closed = folder.path().join("closed");
+    let set_mode = |mode| fs::set_permissions(&closed, Permissions::from_mode(mode)).expect("ours");
+    set_mode(0o600);
+    let key = folder.key_id("cluster");
+    for (arguments, error) in [
+        (&["keys", "generate", "-o", "closed/x.key"][..], "closed/x.key: failed to create it: permission denied"),
+        (&["keys", "usage", &key, "closed"], "closed/db.yaml: failed to read it: permission denied"),
+    ] {
+        let output = as_ordinary_user(&folder).args(arguments).output().expect("waxseal runs");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(stderr.contains(&format!("error: {error}\n")), "{stderr}");
+        assert!(!output.status.success(), "{stderr}");
+    }
+    set_mode(0o700);
+}
+
 /// The program as a user who is not root and owns the folder.
 pub(crate) fn as_ordinary_user(folder: &Folder) -> Command {
     const NOBODY: u32 = 65534;

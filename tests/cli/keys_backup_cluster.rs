@@ -111,6 +111,59 @@ fn a_recovery_key_that_is_not_published_has_a_warning() {
     }
 }
 
+/// A Revoked key opens nothing any more: an operator may have deleted its identity.
+#[test]
+fn a_published_key_whose_identity_is_not_there_is_an_error() {
+    for (state, is_missing) in [("Active", true), ("Retired", true), ("Revoked", false)] {
+        let folder = folder();
+        let mut published = list(&folder, &["cluster", "other", "recovery"]);
+        published["items"][1]["spec"]["state"] = state.into();
+        let outcome = back_up_beside(&folder, 0, "cluster.key", ("200 OK", published));
+        let id = folder.key_id("other");
+        let error = format!(
+            "keys.age has 1 key of context test
+error: context test: not in the backup: {id} is published as {state}, and there is no usable identity of it
+hint: make another backup: the controller may have changed the key meanwhile. If the error stays, put the identity \
+back from an older backup with `waxseal keys restore`
+"
+        );
+        let code = if is_missing { Some(3) } else { Some(0) };
+        assert_eq!((outcome.stderr.ends_with(&error), outcome.status.code()), (is_missing, code), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn the_identities_of_all_pages_are_backed_up() {
+    let folder = folder();
+    let page = |key: &str, more: &str| {
+        let mut secret = secret(&folder.read(key), 1);
+        secret["metadata"]["name"] = key.into();
+        let metadata = json!({"resourceVersion": "7", "continue": more});
+        json!({"apiVersion": "v1", "kind": "SecretList", "metadata": metadata, "items": [secret]})
+    };
+    let pages = [page("cluster.key", "more"), page("other.key", "")];
+    point_at(
+        &folder,
+        serve_with(move |stream| {
+            let (line, _) = request(&stream);
+            let (status, answer) = if line.starts_with(&format!("GET {SECRETS}?")) {
+                ("200 OK", pages[usize::from(line.contains("continue=more"))].clone())
+            } else if line.starts_with(&format!("GET {SECRETS}/")) {
+                let page = &pages[usize::from(line.contains("/other.key"))];
+                ("200 OK", page["items"][0].clone())
+            } else if line.starts_with("PATCH ") {
+                ("200 OK", metadata())
+            } else {
+                ("404 Not Found", failure(404))
+            };
+            respond(stream, status, &answer.to_string());
+        }),
+    );
+    let outcome = folder.waxseal(&BACKUP).writes(&["keys.age"]).finish();
+    assert!(outcome.stderr.ends_with("keys.age has 2 keys of context test\n"), "{}", outcome.stderr);
+    assert_eq!(outcome.status.code(), Some(0));
+}
+
 #[test]
 fn a_secret_that_changes_all_the_time_is_not_recorded() {
     let outcome = back_up(&folder(), 5, "cluster.key");
@@ -224,4 +277,40 @@ hint: find out what set the finalizers, and run the command again when the Secre
     assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
     assert!(outcome.stderr.ends_with(&error), "{}", outcome.stderr);
     assert_eq!(secrets.names().len(), 2);
+}
+
+/// Before, the key exists in the backup alone.
+#[test]
+fn a_key_is_restored_only_if_the_answer_is_its_secret() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    assert_eq!(back_up(&folder, 0, "cluster.key").status.code(), Some(0));
+    let other = secret(&folder.read("other.key"), 1);
+    let mut other_name = secret(&folder.read("cluster.key"), 1);
+    other_name["metadata"]["name"] = "second".into();
+    for answer in [json!({}), other, other_name] {
+        point_at(
+            &folder,
+            serve_with(move |stream| {
+                let (line, _) = request(&stream);
+                let (status, answer) = if line.starts_with("POST ") {
+                    ("201 Created", answer.clone())
+                } else if line.starts_with(&format!("GET {SECRETS}?")) {
+                    ("200 OK", json!({"apiVersion": "v1", "kind": "SecretList", "metadata": {}, "items": []}))
+                } else {
+                    ("404 Not Found", failure(404))
+                };
+                respond(stream, status, &answer.to_string());
+            }),
+        );
+        let restore = ["keys", "restore", "keys.age", "--identity", "recovery.key", "--keys", "cluster.yaml", "--yes"];
+        let outcome = folder.waxseal(&[&restore[..], &["--no-wait", "--kubeconfig", "kubeconfig"]].concat()).finish();
+        let error = format!(
+            "error: context test: the API server does not confirm that the Secret first holds {id}
+hint: see if an admission webhook changes Secrets, and run the command again
+"
+        );
+        assert!(outcome.stderr.ends_with(&error) && !outcome.stderr.contains("restored "), "{}", outcome.stderr);
+        assert_eq!(outcome.status.code(), Some(5));
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::api_server::{list_of, object, point_at, request, respond, sealed_secrets, serve_with};
+use crate::api_server::{failure, list_of, object, point_at, request, respond, sealed_secrets, serve_with};
 use crate::folder::{Folder, Run, program};
 
 /// The objects and answers of an API server, and the deletions that were requested there.
@@ -19,6 +19,8 @@ struct Cluster {
     keeps_secret: bool,
     /// The HTTP status of the answer to a deletion, if the API server refuses it.
     refusal: Option<&'static str>,
+    /// Whether the answer to a deletion is a failure in spite of its HTTP status.
+    fails_with_200: bool,
     /// The path and the body of each request for a deletion.
     deletions: Arc<Mutex<Vec<(String, Value)>>>,
 }
@@ -30,7 +32,7 @@ impl Cluster {
         old["spec"]["state"] = "Retired".into();
         old["status"] = json!({
             "state": "Retired",
-            "lastBackupTime": "2099-01-01T00:00:00Z",
+            "lastBackupTime": old["spec"]["createdAt"],
             "identitySecret": {"name": "first-sealing-key", "uid": "the-uid"},
         });
         let mut newer = object(&folder.read("newer.yaml"));
@@ -58,6 +60,9 @@ impl Cluster {
                 let data = json!({"identity": "aHVudGVyMg=="});
                 let secret = json!({"kind": "Secret", "apiVersion": "v1", "metadata": metadata, "data": data});
                 return ("200 OK", secret);
+            }
+            if self.fails_with_200 {
+                return ("200 OK", failure(500));
             }
             let code = self.refusal.map_or(200, |refusal| refusal[..3].parse().expect("a code"));
             let status = json!({"kind": "Status", "apiVersion": "v1", "code": code, "status": if code == 200 { "Success" } else { "Failure" }, "reason": "", "message": ""});
@@ -319,12 +324,14 @@ hint: run the command again in a moment, or see if the controller runs
     );
     let only = format!("error: context test: {key} stays: the cluster has no other key that is Active or Retired\n");
     type Change = fn(&mut Cluster);
-    let cases: [(Change, &str); 7] = [
+    let cases: [(Change, &str); 9] = [
         (|cluster| cluster.keys[0]["spec"]["state"] = "Active".into(), &in_use),
         (|cluster| cluster.keys[0]["status"]["state"] = "Active".into(), &unconfirmed),
         (|cluster| cluster.keys[0]["status"] = Value::Null, &unconfirmed),
         (|cluster| cluster.keys[0]["status"]["lastBackupTime"] = Value::Null, &no_backup),
         (|cluster| cluster.keys[0]["status"]["lastBackupTime"] = "2001-01-01T00:00:00Z".into(), &no_backup),
+        (|cluster| cluster.keys[0]["status"]["lastBackupTime"] = "9999-12-01T00:00:00Z".into(), &no_backup),
+        (|cluster| cluster.keys[0]["status"]["lastBackupTime"] = "garbage".into(), &no_backup),
         (|cluster| cluster.keys[1]["spec"]["state"] = "Revoked".into(), &only),
         (|cluster| cluster.keys[1]["spec"]["role"] = "Recovery".into(), &only),
     ];
@@ -333,6 +340,38 @@ hint: run the command again in a moment, or see if the controller runs
         change(&mut cluster);
         cluster.serve(&folder);
         assert_eq!(refused(&folder, &["apps", "--yes"]).1, said);
+        assert_eq!(cluster.deletions(), []);
+    }
+}
+
+/// The uid does not protect the other key: a status can have the uid of its Secret, too.
+#[test]
+fn a_secret_that_cannot_be_the_one_of_the_key_is_not_deleted() {
+    let folder = folder();
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "newer"]));
+    let (key, newer) = (folder.key_id("cluster"), folder.key_id("newer"));
+    let same = format!("names the same identity Secret as that of {newer}: first-sealing-key");
+    for (name, uid, other_name, other_uid, said) in [
+        (
+            "../../kube-system/secrets/boot?x=",
+            "u",
+            "other",
+            "other",
+            "does not name its identity Secret with a valid name",
+        ),
+        ("first-sealing-key", "u", "first-sealing-key", "other", &same),
+        ("first-sealing-key", "u", "other", "u", &same),
+    ] {
+        let mut cluster = Cluster::of(&folder);
+        cluster.keys[0]["status"]["identitySecret"] = json!({"name": name, "uid": uid});
+        cluster.keys[1]["status"]["identitySecret"] = json!({"name": other_name, "uid": other_uid});
+        cluster.serve(&folder);
+        let error = format!(
+            "error: context test: the status of the SealingKey {key} {said}
+hint: the controller writes the status: find out who has changed it, and see if the controller runs
+"
+        );
+        assert_eq!(refused(&folder, &["apps", "--yes"]).1, error);
         assert_eq!(cluster.deletions(), []);
     }
 }
@@ -372,6 +411,10 @@ fn a_deletion_that_the_cluster_refuses_or_that_the_controller_does_not_notice_is
 hint: ask for a Role with the verb delete on secrets in waxseal-system
 "),
     );
+    let cluster = Cluster { fails_with_200: true, ..Cluster::of(&folder) };
+    cluster.serve(&folder);
+    let error = "error: context test: the API server answers with an error (500)\n";
+    delete(&folder, &["apps", "--yes"]).fails(5, &(question.clone() + error));
     let cluster = Cluster { keeps_keys: true, ..Cluster::of(&folder) };
     cluster.serve(&folder);
     let error = format!(
@@ -432,7 +475,7 @@ fn on_a_folder_the_key_file_is_deleted_once_a_backup_has_it() {
     folder.write("db.yaml", seal(&folder, "db", &["cluster", "newer"]));
     let no_backup = format!(
         "error: keys/sealing-keys.yaml: no backup has the identity of {key} in its present state\n\
-         hint: `waxseal keys backup` writes one\n"
+         hint: `waxseal keys backup --keys-dir keys` writes one\n"
     );
     let outcome = delete().finish();
     assert!(outcome.stderr.ends_with(&no_backup), "{}", outcome.stderr);

@@ -396,6 +396,15 @@ fn a_file_that_is_not_a_keys_file_is_not_overwritten() {
     }
 }
 
+/// Reading it, as a keys file is read before it is replaced, would wait for ever.
+#[test]
+fn a_pipe_instead_of_a_keys_file_is_refused() {
+    let folder = Folder::with_key();
+    point_at(&folder, serve("200 OK", list(&folder, &["cluster"])));
+    let fetch = ["keys", "fetch", "-o", "/dev/stdout", "--kubeconfig", "kubeconfig"];
+    folder.waxseal(&fetch).fails(3, "error: /dev/stdout: is not a regular file, so it is not replaced\n");
+}
+
 #[test]
 fn a_key_with_a_creation_time_in_the_future_is_refused() {
     let folder = Folder::with_key();

@@ -160,6 +160,11 @@ fn a_server_that_is_not_an_api_server_is_an_error() {
         point_at(&folder, port);
         assert_fails(&folder, &format!("127.0.0.1:{port} does not answer as an API server does"));
     }
+
+    // A redirection is not an answer, even if its body is one.
+    let port = serve("302 Found", list(&Folder::with_key(), &["cluster"]));
+    point_at(&folder, port);
+    assert_fails(&folder, &format!("127.0.0.1:{port} does not answer as an API server does"));
 }
 
 #[test]
@@ -204,12 +209,28 @@ hint: update waxseal, or see what `kubectl get sealingkeys.waxseal.dev -A` says
         json!({"apiVersion": "v1", "kind": "Status", "status": "Success"}),
         json!([]),
         json!(null),
-        list_of(&[json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}})]),
-        list_of(&[unknown_field]),
-        list_of(&[unknown_state]),
     ] {
         point_at(&folder, serve("200 OK", body));
         fetch(&folder, &[]).fails(3, refusal);
+    }
+    let mut nameless = unknown_state.clone();
+    nameless["metadata"]["name"] = "a\u{1b}[2J".into();
+    let id = folder.key_id("cluster");
+    for (item, name) in [
+        (json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}}), "a"),
+        (unknown_field, id.as_str()),
+        (unknown_state, id.as_str()),
+        (nameless, "a\\u{1b}[2J"),
+    ] {
+        point_at(&folder, serve("200 OK", list_of(&[object(&folder.read("cluster.yaml")), item])));
+        fetch(&folder, &[]).fails(
+            3,
+            &format!(
+                "error: context test: the SealingKey {name} has a form that this waxseal does not know
+hint: update waxseal, or see what `kubectl get sealingkeys.waxseal.dev -n waxseal-system {name} -o yaml` says
+"
+            ),
+        );
     }
 }
 

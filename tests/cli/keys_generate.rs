@@ -22,6 +22,23 @@ fn a_key_is_hybrid_and_of_a_cluster_unless_the_options_say_otherwise() {
     assert!(!folder.recipient("classic").starts_with("age1pq1"));
 }
 
+/// A file that has its name before it is whole can stay behind empty if the program is killed on a full disk.
+#[test]
+fn an_identity_that_cannot_be_written_never_has_a_name() {
+    let folder = Folder::new();
+    let changed = || folder.path().metadata().and_then(|metadata| metadata.modified()).expect("a folder");
+    let before = changed();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$0\" keys generate -o new.key"]).arg(program());
+    let output = folder.isolated(&mut command).output().expect("waxseal runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        (output.status.code(), stderr.as_ref()),
+        (Some(1), "error: new.key: failed to write it: file too large\n")
+    );
+    assert_eq!(changed(), before);
+}
+
 #[test]
 fn an_identity_file_has_mode_0600_with_every_umask() {
     for umask in ["0777", "0000", "0277"] {

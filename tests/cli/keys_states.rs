@@ -38,7 +38,7 @@ fn folder() -> Folder {
 fn key(folder: &Folder, name: &str, requested: &str, confirmed: &str) -> Value {
     let mut object = object(&folder.read(&format!("{name}.yaml")));
     object["spec"]["state"] = requested.into();
-    object["status"] = json!({ "state": confirmed });
+    object["status"] = json!({"state": confirmed, "identitySecret": {"name": name, "uid": name}});
     object
 }
 
@@ -76,11 +76,79 @@ fn rotate_fails_if_no_new_key_is_published() {
         5,
         &format!(
             "context test: {id} becomes Retired once there is a new key; it still opens old values
-error: context test: the controller did not publish a new primary within 0 seconds
+error: context test: the controller did not confirm a new primary and that the old keys are Retired within 0 seconds
 hint: the request stays: the controller's log says why it is not carried out
 "
         ),
     );
+}
+
+/// Users who may create SealingKeys can publish a newer key, but they cannot write its status.
+#[test]
+fn rotate_waits_until_the_controller_confirms_the_new_key_and_the_old_one() {
+    let folder = folder();
+    let retired = || key(&folder, "cluster", "Retired", "Retired");
+    let newer = || key(&folder, "newer", "Active", "Active");
+    let mut planted = newer();
+    planted["status"] = Value::Null;
+    let mut without_identity = newer();
+    without_identity["status"]["identitySecret"] = Value::Null;
+    let not_retired_yet = key(&folder, "cluster", "Retired", "Active");
+    for after in [[retired(), planted], [retired(), without_identity], [not_retired_yet, newer()]] {
+        serve(&folder, &[key(&folder, "cluster", "Active", "Active")], &after);
+        let outcome = keys(&folder, &["rotate", "--yes"]).finish();
+        let said = "did not confirm a new primary and that the old keys are Retired within 0 seconds\n";
+        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+        assert_eq!((outcome.stdout.as_str(), outcome.status.code()), ("", Some(5)));
+    }
+    // A revoked key is stricter than Retired.
+    serve(
+        &folder,
+        &[key(&folder, "cluster", "Active", "Active")],
+        &[key(&folder, "cluster", "Revoked", "Revoked"), newer()],
+    );
+    assert_eq!(keys(&folder, &["rotate", "--yes"]).finish().status.code(), Some(0));
+}
+
+/// A newer version may have written such SealingKeys. In an emergency they must not be in the way.
+#[test]
+fn sealing_keys_of_an_unknown_form_are_left_out_with_a_warning() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let newer = key(&folder, "newer", "Active", "Active");
+    let unknown = |field: &str| {
+        let mut object = key(&folder, "newer", "Active", "Active");
+        object["metadata"]["name"] = format!("unknown-{field}").into();
+        object["spec"][field] = "Frozen".into();
+        object
+    };
+    let with = |state: &str| [key(&folder, "cluster", state, state), newer.clone(), unknown("state"), unknown("trust")];
+    for (command, state) in [("retire", "Retired"), ("revoke", "Revoked")] {
+        serve(&folder, &with("Active"), &with(state));
+        let outcome = keys(&folder, &[command, &id, "--yes"]).finish();
+        for field in ["state", "trust"] {
+            let warning = format!(
+                "warning: context test: leaves out the SealingKey unknown-{field}, which has a form that this waxseal \
+                 does not know\n"
+            );
+            assert_eq!(outcome.stderr.matches(&warning).count(), 1, "{}", outcome.stderr);
+        }
+        let confirmed = format!("the controller confirms: {id} is {state}\n");
+        assert!(outcome.stderr.contains(&confirmed), "{}", outcome.stderr);
+        assert_eq!(outcome.status.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_request_goes_to_the_namespace_that_was_asked_for() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let newer = key(&folder, "newer", "Active", "Active");
+    let mut elsewhere = key(&folder, "cluster", "Active", "Active");
+    elsewhere["metadata"]["namespace"] = "evil/../kube-system".into();
+    // `serve_changes` answers only changes in `waxseal-system`.
+    serve(&folder, &[elsewhere, newer.clone()], &[key(&folder, "cluster", "Retired", "Retired"), newer]);
+    assert_eq!(keys(&folder, &["retire", &id, "--yes"]).finish().status.code(), Some(0));
 }
 
 #[test]
@@ -216,6 +284,22 @@ fn revoke_writes_the_keys_files_of_the_repository_that_have_the_key() {
     let before = folder.read("prod.yaml");
     keys(&folder, &["revoke", &id]).warns(&format!("the controller confirms: {id} is Revoked\n{NEXT}"));
     assert_eq!(folder.read("prod.yaml"), before);
+}
+
+/// Nothing more may be sealed to the key, also while the controller is down.
+#[test]
+fn revoke_writes_the_keys_files_even_if_the_controller_does_not_confirm() {
+    let folder = folder();
+    let id = folder.key_id("cluster");
+    let requested = [key(&folder, "cluster", "Revoked", "Active")];
+    serve(&folder, &[key(&folder, "cluster", "Active", "Active")], &requested);
+    folder.write(".waxseal.yaml", "version: 1\nclusters: {prod: {keys: prod.yaml}}\n");
+    folder.write("prod.yaml", folder.read("cluster.yaml"));
+    let outcome = keys(&folder, &["revoke", &id, "--yes"]).writes(&["prod.yaml"]).finish();
+    let said = format!("prod.yaml: {id} is Revoked now: commit this file\n{NEXT}error: context test: ");
+    assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
+    assert_eq!(outcome.status.code(), Some(5), "{}", outcome.stderr);
+    assert!(folder.read("prod.yaml").contains("state: Revoked"));
 }
 
 #[test]
@@ -399,10 +483,12 @@ requested: the controller makes the new key as soon as it runs, and publishes it
     assert_eq!(folder.read("sealing-keys.yaml").matches("state: Retired").count(), 2);
     let outcome = run(&["revoke", &id]).finish();
     assert_eq!(outcome.status.code(), Some(0), "{}", outcome.stderr);
+    let next = "change these values, copy ./sealing-keys.yaml over the keys file here and in every other repository";
+    assert!(outcome.stderr.contains(next), "{}", outcome.stderr);
     assert_eq!(folder.read("sealing-keys.yaml").matches("state: Revoked").count(), 1);
     fs::rename(folder.path().join("sealing-keys.yaml"), folder.path().join("keys.yaml")).expect("a file");
     symlink("keys.yaml", folder.path().join("sealing-keys.yaml")).expect("a link");
-    let link = "error: ./sealing-keys.yaml: is a symbolic link, and the controller follows none
+    let link = "error: ./sealing-keys.yaml: is a symbolic link, and the controller does not follow links
 hint: put the file itself there
 ";
     on_folder(&folder, &["retire", &folder.key_id("newer")]).fails(3, link);

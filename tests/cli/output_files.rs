@@ -1,10 +1,11 @@
 //! Output files: `--output`, `--output-dir`, which files are replaced, and which need `--force`.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use age::armor::Format;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::getuid;
 
 use crate::folder::{Folder, HEAD, Run, SECRET};
 use crate::passphrases::protect;
@@ -213,6 +214,8 @@ fn a_folder_instead_of_a_file_and_the_reverse_are_refused() {
     folder.write("db.yaml", SECRET);
     folder.write("apps/db.yaml", SECRET);
     let is_folder = "error: apps: is a folder, not a file\n";
+    let new = ["seal", "--keys", "cluster.yaml", "-o", "new/"];
+    folder.waxseal(&new).stdin(SECRET).fails(3, "error: new/: is a folder, not a file\n");
     let is_file = "error: cluster.yaml: is a file, not a folder\n";
     seal(&folder, "apps").fails(3, is_folder);
     seal(&folder, "cluster.yaml/db.yaml").fails(3, is_file);
@@ -338,6 +341,24 @@ fn an_output_file_is_created_or_replaced() {
     let first = folder.read("out/sealed.yaml");
     folder.waxseal(&seal).writes(&["out/sealed.yaml"]).prints("");
     assert_ne!(folder.read("out/sealed.yaml"), first);
+}
+
+/// Otherwise a file that root changes would no longer belong to its owner, who could no longer read it.
+#[test]
+fn a_replaced_file_keeps_its_owner_group_and_mode() {
+    let folder = Folder::with_key();
+    folder.write("db.yaml", SECRET);
+    seal(&folder, "sealed.yaml").writes(&["sealed.yaml"]).prints("");
+    let path = folder.path().join("sealed.yaml");
+    let owned = || fs::metadata(&path).map(|file| (file.uid(), file.gid(), file.mode() & 0o7777)).expect("a file");
+    fs::set_permissions(&path, Permissions::from_mode(0o640)).expect("our file");
+    if getuid().is_root() {
+        chown(&path, Some(65534), Some(65533)).expect("root may");
+    }
+    let (before, replaced) = (owned(), fs::metadata(&path).expect("a file").ino());
+    seal(&folder, "sealed.yaml").writes(&["sealed.yaml"]).prints("");
+    assert_ne!(fs::metadata(&path).expect("a file").ino(), replaced);
+    assert_eq!(owned(), before);
 }
 
 #[test]

@@ -238,8 +238,7 @@ fn a_file_whose_values_are_for_different_clusters_is_found_by_check() {
     folder.write(".waxseal.yaml", "version: 1\nclusters: {prod: {keys: prod.yaml}, staging: {keys: staging.yaml}}\n");
     let secret = format!("{HEAD}stringData: {{A: a long value, B: another value}}\n");
     let sealed = folder.waxseal(&["seal", "--to", "prod"]).stdin(secret).succeeds();
-    let finding =
-        "db.yaml:1: shop/db: KeyMissing: its values are sealed to different clusters, so none of them opens it\n";
+    let finding = "db.yaml:1: shop/db: KeyMissing: no cluster of the keys files has a wrap for each of its values, so none of them opens it\n";
     for other in ["staging.yaml", "stranger.yaml"] {
         folder.write("db.yaml", &sealed);
         let set = ["set", "db.yaml", "B", "--keys", other, "--drop-cluster", "prod"];

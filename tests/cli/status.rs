@@ -142,7 +142,9 @@ fn the_namespace_is_that_of_the_option_or_of_the_context() {
     of_shop["contexts"][0]["context"]["namespace"] = json!("shop");
     folder.write("kubeconfig", of_shop.to_string());
     folder.waxseal(&arguments(&[])).prints(table);
-    serve_list(&folder, in_default, &good);
+    let mut in_its_namespace = good;
+    in_its_namespace[0]["metadata"]["namespace"] = json!("default");
+    serve_list(&folder, in_default, &in_its_namespace);
     folder.waxseal(&arguments(&[])).prints(table);
     serve_list(&folder, in_default, &[]);
     assert_eq!(folder.waxseal(&arguments(&[])).warns("no SealedSecrets in default\n"), "");
@@ -199,14 +201,14 @@ Secret: shop/db, type kubernetes.io/tls
 fn a_sealed_secret_without_judgement_or_with_an_unknown_reason_is_explained_too() {
     let folder = Folder::new();
     serve_list(&folder, "GET ", &[object("db", status(1, &[ready()]))]);
-    let outcome = folder.waxseal(&arguments(&["db"])).finish();
+    let outcome = folder.waxseal(&arguments(&["-n", "shop", "db"])).finish();
     let expected = "Ready: Unknown\n  meaning: the controller has not judged this version of the SealedSecret yet\n  \
                     to do: wait some seconds. If this stays, see if the controller runs and serves the namespace\nSealed to:\n";
     assert!(outcome.stdout.contains(expected), "{}", outcome.stdout);
     assert_eq!(outcome.status.code(), Some(4));
     let newer = condition("Ready", "False", "Eclipsed", "the moon is in front");
     serve_list(&folder, "GET ", &[object("db", status(2, &[newer]))]);
-    let outcome = folder.waxseal(&arguments(&["db"])).finish();
+    let outcome = folder.waxseal(&arguments(&["-n", "shop", "db"])).finish();
     let expected = "Ready: False for 2h, Eclipsed\n  message: the moon is in front\n  \
                     meaning: this version of waxseal does not know the reason\n  to do: update waxseal\n";
     assert!(outcome.stdout.contains(expected), "{}", outcome.stdout);
@@ -220,13 +222,14 @@ fn texts_of_a_status_cannot_change_the_terminal() {
     object["spec"]["envelopes"]["e0000000001"]["wraps"] = json!({HOSTILE_NAME: ""});
     object["spec"]["template"] = json!({"type": HOSTILE_NAME});
     serve_list(&folder, "GET ", &[object]);
-    for options in [&["-A"][..], &["db"], &["-A", "--format", "json"], &["db", "--format", "json"]] {
+    let db = ["-n", "shop", "db"];
+    for options in [&["-A"][..], &db, &["-A", "--format", "json"], &["-n", "shop", "db", "--format", "json"]] {
         let outcome = folder.waxseal(&arguments(options)).finish();
         let is_hidden = |character: char| character != '\n' && waxseal_shared::visible_text::is_hidden(character);
         assert!(!outcome.stdout.contains(is_hidden), "{}", outcome.stdout);
         assert_eq!(outcome.status.code(), Some(4), "{}", outcome.stderr);
     }
-    let text = folder.waxseal(&arguments(&["db"])).finish().stdout;
+    let text = folder.waxseal(&arguments(&db)).finish().stdout;
     assert!(text.contains(&format!("  message: {HOSTILE_NAME_ESCAPED}\n")), "{text}");
 }
 
@@ -242,22 +245,51 @@ fn a_name_that_is_not_there_is_an_error() {
 }
 
 #[test]
-fn a_list_of_empty_pages_ends() {
+fn an_object_that_was_not_asked_for_is_not_shown() {
     let folder = Folder::new();
-    let mut page = sealed_secrets(&[]);
-    page["metadata"]["continue"] = json!("more");
-    point_at(
-        &folder,
-        serve_with(move |stream| {
-            request_line(&stream);
-            respond(stream, "200 OK", &page.to_string());
-        }),
+    let mut elsewhere = object("db", status(2, &[ready()]));
+    elsewhere["metadata"]["namespace"] = json!("evil");
+    let foreign = [elsewhere, object("other", status(2, &[ready()]))];
+    serve_list(&folder, "GET ", &foreign);
+    folder.waxseal(&arguments(&["db", "-n", "shop"])).fails(
+        1,
+        "error: context test: no SealedSecret db in shop\n\
+         hint: `waxseal status -A` lists the SealedSecrets of all namespaces\n",
     );
-    folder.waxseal(&arguments(&["-A"])).fails(
-        3,
-        "error: context test: the answer is not a list of SealedSecrets that this waxseal knows\n\
-         hint: update waxseal, or see what `kubectl get sealedsecrets.waxseal.dev -A` says\n",
-    );
+    let outcome = folder.waxseal(&arguments(&["-n", "shop"])).finish();
+    assert!(outcome.stdout.contains("other ") && !outcome.stdout.contains("db"), "{}", outcome.stdout);
+    let events = [foreign.as_slice(), &[object("new", status(2, &[ready()]))]].concat();
+    let events = events.into_iter().map(|object| event("ADDED", object)).collect();
+    serve_watch(&folder, sealed_secrets(&foreign), sealed_secrets(&[]), events);
+    let lines = watched(&folder, &["-n", "shop", "--watch"], 3);
+    let names: Vec<_> = lines.iter().map(|line| line.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!(names, ["NAME", "other", "new"]);
+}
+
+/// With empty pages, and with the same page again and again.
+#[test]
+fn a_list_without_end_is_refused() {
+    let folder = Folder::new();
+    let object = object("db", status(2, &[ready()]));
+    for (items, has_new_tokens) in [(vec![], true), (vec![object], false)] {
+        let count = AtomicUsize::new(0);
+        let page = sealed_secrets(&items);
+        point_at(
+            &folder,
+            serve_with(move |stream| {
+                request_line(&stream);
+                let token = if has_new_tokens { count.fetch_add(1, Ordering::Relaxed) } else { 0 };
+                let mut page = page.clone();
+                page["metadata"]["continue"] = json!(format!("more{token}"));
+                respond(stream, "200 OK", &page.to_string());
+            }),
+        );
+        folder.waxseal(&arguments(&["-A"])).fails(
+            3,
+            "error: context test: the answer is not a list of SealedSecrets that this waxseal knows\n\
+             hint: update waxseal, or see what `kubectl get sealedsecrets.waxseal.dev -A` says\n",
+        );
+    }
 }
 
 #[test]
@@ -377,7 +409,7 @@ fn watch_prints_a_line_for_each_change_until_its_reader_is_gone() {
         "behind  -      (deleted)     -        3h",
         "fresh   -      (deleted)     -        3h",
     ];
-    assert_eq!(watched(&folder, &["--watch"], table.len()), table);
+    assert_eq!(watched(&folder, &["-n", "shop", "--watch"], table.len()), table);
 }
 
 #[test]
@@ -431,7 +463,7 @@ fn a_server_whose_versions_always_expire_is_asked_once_a_second() {
         }),
     );
     // The head, the object of the first list, and two lines for each later list: a deletion and an addition.
-    watched(&folder, &["--watch"], 6);
+    watched(&folder, &["-n", "shop", "--watch"], 6);
     let lists = lists.lock().expect("no panic");
     let pauses: Vec<_> = lists.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(pauses.len() >= 2 && pauses.iter().all(|pause| *pause >= Duration::from_millis(900)), "{pauses:?}");

@@ -2,7 +2,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::machine::{Machine, secret};
+use crate::machine::{Machine, names, secret};
 
 #[test]
 fn a_second_instance_is_refused() {
@@ -52,6 +52,34 @@ fn a_folder_of_manifests_that_vanishes_deletes_nothing_and_is_read_when_it_retur
     assert_eq!(controller.log().matches("a manifest is not read").count(), 1, "{}", controller.log());
     machine.seal(&secret("db", "two"), "db.yaml");
     controller.wait_for_value("shop/db/password", "two");
+}
+
+#[test]
+fn a_controller_whose_folder_is_replaced_ends_and_leaves_the_new_folder_alone() {
+    for (name, own_file) in [("secrets", "..waxseal-status.json"), ("keys", "sealing-keys.yaml")] {
+        let machine = Machine::with_key();
+        machine.seal(&secret("db", "one"), "db.yaml");
+        let controller = machine.start();
+        controller.wait_for_reason("db", "Materialised");
+        let (folder, aside) = (machine.elsewhere(name), machine.elsewhere("folder-aside"));
+        fs::rename(&folder, &aside).expect("moved");
+        fs::create_dir(&folder).expect("made");
+        // Wakes the controller.
+        machine.write_manifest("note.yaml", "");
+        let log = controller.log_path();
+        assert_eq!(controller.ends(), Some(1));
+        let log = fs::read_to_string(log).expect("a log");
+        assert!(
+            log.contains(&format!("failed to keep the lock of {name}: this folder, or the file ..lock in it")),
+            "{log}"
+        );
+        assert_eq!(names(&folder), [""; 0]);
+        fs::remove_dir(&folder).expect("it is empty");
+        fs::rename(&aside, &folder).expect("moved back");
+        assert!(folder.join(own_file).exists());
+        fs::remove_file(machine.manifest("note.yaml")).expect("it is there");
+        machine.once().succeeds();
+    }
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -28,6 +31,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::on_own_cluster("keys::a_revocation_outlives_sealing_key_definition_and_controller", revocation),
         Test::on_own_cluster("keys::a_key_never_becomes_less_strict", strictness),
         Test::on_own_cluster("keys::a_state_that_cannot_be_written_is_in_force", unwritable),
+        Test::on_own_cluster("keys::a_state_that_is_not_stored_is_in_force_and_is_not_confirmed", not_stored),
         Test::on_own_cluster("keys::a_killed_controller_forgets_no_revocation", killed),
         Test::on_own_cluster("keys::two_controllers_agree_on_a_revocation", two),
         Test::on_own_cluster("keys::a_silent_api_server_is_logged_once", silent),
@@ -221,6 +225,64 @@ pub(crate) async fn refuse(cluster: &Cluster, name: &str, operation: Value, cond
     }))?;
     Api::all(cluster.client()).create(&PostParams::default(), &policy).await?;
     Api::all(cluster.client()).create(&PostParams::default(), &binding).await?;
+    Ok(())
+}
+
+/// Creates a policy with this name, and its binding. Shortly afterwards, it adds a value at this path to the Secrets of
+/// requests that meet the condition. The value is an expression.
+pub(crate) async fn change_secrets(
+    cluster: &Cluster,
+    name: &str,
+    condition: &str,
+    (path, value): (&str, &str),
+) -> TestResult {
+    let expression = format!("[JSONPatch{{op: 'add', path: '{path}', value: {value}}}]");
+    let policy: MutatingAdmissionPolicy = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [{
+                "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["secrets"],
+            }]},
+            "matchConditions": [{"name": "condition", "expression": condition}],
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
+            "reinvocationPolicy": "Never",
+        },
+    }))?;
+    let binding: MutatingAdmissionPolicyBinding =
+        serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"policyName": name}}))?;
+    Api::all(cluster.client()).create(&PostParams::default(), &policy).await?;
+    Api::all(cluster.client()).create(&PostParams::default(), &binding).await?;
+    Ok(())
+}
+
+/// A policy gives identity Secrets the state Active back. The answer of the API server to the write is a success.
+async fn not_stored(context: &Context, cluster: &Cluster) -> TestResult {
+    installation::apply(cluster).await?;
+    let keys = Keys::of(cluster);
+    let [held, _] = [keys.add("held").await?, keys.add("other").await?];
+    let controller = started(context, cluster, "not-stored").await?;
+    let state = async || keys.published.get(&held).await.ok()?.status?.state;
+    waiting::until("the status", DEADLINE, async || (state().await? == KeyState::Active).then_some(())).await?;
+    change_secrets(cluster, "active", &format!("object.type == '{TYPE}'"), ("/data/state", "'QWN0aXZl'")).await?;
+    let probe = Patch::Merge(json!({"stringData": {"state": "Retired"}}));
+    let dry_run = PatchParams { dry_run: true, ..PatchParams::default() };
+    waiting::until("the policy", DEADLINE, async || {
+        let data = keys.identities.patch("held", &dry_run, &probe).await.ok()?.data?;
+        (data.get("state")?.0 == b"Active").then_some(())
+    })
+    .await?;
+
+    keys.ask_for(&held, "Revoked").await?;
+    let said = "failed to write the state Revoked to the identity Secret held: the API server accepted the state and did \
+                not store it; look for an admission webhook or policy that changes the Secret; trying again";
+    until_warned(&controller, said).await?;
+    assert_eq!(state().await, Some(KeyState::Active));
+    assert_eq!(keys.durable("held").await.as_deref(), Some("Active"));
+
+    let params = DeleteParams::default();
+    Api::<MutatingAdmissionPolicyBinding>::all(cluster.client()).delete("active", &params).await?;
+    keys.until_durable("held", "Revoked").await?;
+    waiting::until("the status", DEADLINE, async || (state().await? == KeyState::Revoked).then_some(())).await?;
     Ok(())
 }
 

@@ -1,18 +1,25 @@
 //! Objects that the controller or the API server refuses: the reason, and the Secret, which stays as it is.
 
 use std::process::Command;
+use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::MutatingAdmissionPolicyBinding;
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
 use kube::api::{DeleteParams, PostParams};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use waxseal_shared::api_group::MARK_LABEL;
 use waxseal_shared::sealed_secret::{Scope, SealedSecret};
 use waxseal_tests::cluster::Cluster;
 use waxseal_tests::installation::{self, Controller};
+use waxseal_tests::waiting;
 
+use crate::keys::change_secrets;
 use crate::registration::{Context, Test, TestResult};
-use crate::sealing::{condition, create, create_plain, opaque, patch, replace_spec, seal_with, values, with_reason};
+use crate::rights;
+use crate::sealing::{
+    DEADLINE, condition, create, create_plain, opaque, patch, replace_spec, seal_with, values, with_reason,
+};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -24,6 +31,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("refusals::an_object_for_a_key_that_is_not_held_has_the_reason_key_missing", missing),
         Test::new("refusals::a_malformed_object_has_the_reason_malformed_and_the_secret_stays", malformed),
         Test::new("refusals::the_api_server_refuses_invalid_forms", admission),
+        Test::new("refusals::a_secret_that_a_policy_changes_is_forbidden_and_not_written_in_a_loop", changed),
         Test::new("refusals::the_status_quotes_nothing_of_a_secret_that_the_api_server_refuses", invalid),
         Test::on_own_cluster("refusals::metadata_that_the_operator_forbids_is_refused", forbidden_metadata),
     ]
@@ -136,6 +144,43 @@ async fn race(context: &Context) -> TestResult {
         assert_eq!(values(&secrets.get(&name).await?), [("PASSWORD".to_owned(), expected.to_owned())], "{name}");
     }
     assert!(lost > 0, "no round was lost to the other writer: the race was not run");
+    Ok(())
+}
+
+/// A policy stores a new value at each write, so each write changes the Secret. The controller writes it again after 2
+/// s, 8 s and 32 s, and then less often.
+async fn changed(context: &Context) -> TestResult {
+    let namespace = context.cluster.namespace("changed").await?;
+    let in_namespace = format!("request.namespace == '{}'", namespace.name());
+    let longer = ("/data/PASSWORD", "oldObject == null ? 'QUFB' : string(oldObject.data.PASSWORD) + 'QUFB'");
+    change_secrets(&context.cluster, namespace.name(), &in_namespace, longer).await?;
+    let secrets = namespace.api::<Secret>();
+    let plain: Secret = serde_json::from_str(&opaque("plain", &[("PASSWORD", "theirs")]))?;
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    waiting::until("the policy", DEADLINE, async || {
+        let created = secrets.create(&dry_run, &plain).await.ok()?;
+        (values(&created) == [("PASSWORD".to_owned(), "AAA".to_owned())]).then_some(())
+    })
+    .await?;
+
+    create(&namespace, &context.seal(&opaque("db", &[("PASSWORD", "hunter2")]), &namespace)?).await?;
+    let object = with_reason(&namespace, "db", "Forbidden").await?;
+    let (_, _, message) = condition(&object, "Ready").ok_or("no Ready condition")?;
+    assert_eq!(
+        message,
+        "the API server stored another Secret than the one that was written: an admission webhook or policy changes its \
+         field data"
+    );
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let all = rights::writes(&rights::requests_in(&context.cluster, &namespace)?);
+    let count = all.iter().filter(|write| *write == "patch secrets").count();
+    assert!((2..=3).contains(&count), "{all:?}");
+    assert_ne!(values(&secrets.get("db").await?), [("PASSWORD".to_owned(), "hunter2".to_owned())]);
+
+    let bindings = Api::<MutatingAdmissionPolicyBinding>::all(context.cluster.client());
+    bindings.delete(namespace.name(), &DeleteParams::default()).await?;
+    with_reason(&namespace, "db", "Materialised").await?;
+    assert_eq!(values(&secrets.get("db").await?), [("PASSWORD".to_owned(), "hunter2".to_owned())]);
     Ok(())
 }
 

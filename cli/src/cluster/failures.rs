@@ -104,13 +104,13 @@ pub(super) fn unusable_context(error: &KubeconfigError) -> CliError {
     })
 }
 
-/// The error for a response that is not a list of the kind.
+/// The error for an answer that is not a list of the kind that was asked for.
 pub(super) fn unknown_answer(Asked { kinds, resource, .. }: &Asked) -> CliError {
     CliError::refused(format!("the answer is not a list of {kinds} that this waxseal knows"))
         .with_hint(format!("update waxseal, or see what `kubectl get {resource} -A` says"))
 }
 
-/// Whether a response was larger than the most that is read.
+/// Whether an answer was larger than [`MAX_ANSWER_BYTES`].
 pub(super) fn is_too_large(error: &kube::Error) -> bool {
     causes(error).any(|cause| cause.is::<LengthLimitError>())
 }
@@ -137,7 +137,6 @@ impl Server {
         })
     }
 
-    /// The error for a request that failed.
     pub(super) fn failure(&self, error: &kube::Error, asked: &Asked) -> CliError {
         let Asked { verb, kinds, place, instead, .. } = asked;
         match error {

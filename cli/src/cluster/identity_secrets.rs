@@ -6,21 +6,22 @@ use http::StatusCode;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, ListParams, ObjectList, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Request;
 use kube::{Api, Resource, ResourceExt};
 use serde::de::IgnoredAny;
 use serde_json::json;
 use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, BACKED_UP_STATE_ANNOTATION, IDENTITY_TYPE};
 use waxseal_shared::identity_secret::{self, IdentitySecretError, is_materialised};
+use waxseal_shared::key::Recipient;
 use waxseal_shared::key_life::{HeldKey, whole_seconds};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::IdentitySecretReference;
 use waxseal_shared::secret::SecretBytes;
 use waxseal_shared::visible_text::escaped;
 
-use super::failures::{self, Asked};
-use super::{FIELD_MANAGER, RUN_WITHOUT_PROXY, RequestOutcome, Session, is_list_of, no_cluster};
+use super::failures::Asked;
+use super::{FIELD_MANAGER, RUN_WITHOUT_PROXY, RequestOutcome, Session, no_cluster};
 use crate::error::CliError;
 
 /// One version of an identity Secret.
@@ -41,6 +42,11 @@ impl IdentitySecret {
         let data: BTreeMap<_, _> = data.map(|(key, value)| (key, SecretBytes::new(value.0))).collect();
         Self { name, resource_version, is_being_deleted, key: identity_secret::read(|key| data.get(key), now) }
     }
+
+    /// Whether its identity is that of this recipient.
+    pub(crate) fn holds(&self, recipient: &Recipient) -> bool {
+        self.key.as_ref().is_ok_and(|present| present.published().recipient == *recipient)
+    }
 }
 
 impl Session {
@@ -53,12 +59,13 @@ impl Session {
         let asked = asked("list", namespace);
         let path = Secret::url_path(&(), Some(namespace.as_str()));
         let params = ListParams::default().fields(&format!("type={IDENTITY_TYPE}"));
-        let list: ObjectList<Secret> = self.list(&path, &params)?.map_err(|error| self.failure_of(&error, &asked))?;
-        if !is_list_of::<Secret>(&list.types) {
-            return Err(failures::unknown_answer(&asked).at(self.place()));
-        }
-        let identities = list.items.into_iter().filter(is_identity);
-        Ok(identities.map(|secret| IdentitySecret::decode(secret, now)).collect())
+        let mut identities = Vec::new();
+        let add = |secret| {
+            identities.extend(Some(secret).filter(is_identity).map(|secret| IdentitySecret::decode(secret, now)))
+        };
+        self.list_pages::<Secret, Secret>(&path, params, &asked, add)?
+            .map_err(|error| self.failure_of(&error, &asked))?;
+        Ok(identities)
     }
 
     /// Reads one identity Secret; `None` if there is no Secret of this name, or if it is not an identity Secret.
@@ -74,17 +81,27 @@ impl Session {
         Ok(found.filter(is_identity).map(|secret| IdentitySecret::decode(secret, now)))
     }
 
-    /// Creates the identity Secret of a key. `Conflict`: there is a Secret of this name.
+    /// Creates the identity Secret of a key. `Conflict`: there is a Secret of this name. Fails if the answer is not the
+    /// Secret with this identity: a key is lost if it only seems to be stored.
     pub(crate) fn create_identity(
         &self,
         namespace: &Namespace,
         name: &str,
         key: &HeldKey,
+        now: Timestamp,
     ) -> Result<RequestOutcome, CliError> {
         let (secrets, secret) = (self.secrets(namespace), encode(name, key));
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match self.ask(async move { secrets.create(&params, &secret).await })? {
-            Ok(_) => Ok(RequestOutcome::Written),
+            Ok(stored) => {
+                let stored = Some(stored).filter(is_identity).map(|secret| IdentitySecret::decode(secret, now));
+                if stored.is_some_and(|stored| stored.name == name && stored.holds(&key.published().recipient)) {
+                    return Ok(RequestOutcome::Written);
+                }
+                let text = format!("the API server does not confirm that the Secret {name} holds {}", key.key_id());
+                let error = no_cluster(text).at(self.place());
+                Err(error.with_hint("see if an admission webhook changes Secrets, and run the command again"))
+            }
             Err(kube::Error::Api(status)) if status.code == StatusCode::CONFLICT.as_u16() => {
                 Ok(RequestOutcome::Conflict)
             }
@@ -132,12 +149,16 @@ impl Session {
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let request = Request::new(format!("/api/v1/namespaces/{namespace}/secrets")).delete(&secret.name, &params);
         let (request, client) = (request.map_err(kube::Error::BuildRequest), self.client.clone());
-        // Does not keep the answer: if the Secret has finalizers, the answer is the Secret, with the identity.
+        // The answer is a Status if the Secret is gone. If finalizers keep the Secret, the answer is the Secret with
+        // the identity, which is not kept.
         let deleted = self.ask(async move { client.request_status::<IgnoredAny>(request?).await })?;
-        match deleted {
-            // A Status: the Secret is gone.
-            Ok(answer) if answer.is_right() => Ok(()),
-            Ok(_) => {
+        let is_gone = deleted.and_then(|answer| match answer.right() {
+            Some(status) if status.is_failure() => Err(kube::Error::Api(status.boxed())),
+            status => Ok(status.is_some()),
+        });
+        match is_gone {
+            Ok(true) => Ok(()),
+            Ok(false) => {
                 let name = escaped(&secret.name);
                 let text = format!("the identity Secret {name} is being deleted, and its finalizers keep it");
                 let hint = format!(

@@ -60,6 +60,8 @@ impl Session {
             page.items.into_iter().for_each(&mut each);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(_) if empty_pages > MAX_EMPTY_PAGES => return Err(unknown()),
+                // The next page would be this page again, without end.
+                Some(token) if params.continue_token.as_ref() == Some(&token) => return Err(unknown()),
                 Some(token) => params.continue_token = Some(token),
                 None => return Ok(Ok(page.metadata.resource_version.unwrap_or_default())),
             }

@@ -18,7 +18,7 @@ use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::SealingKey;
 
 use super::failures::{self, Asked};
-use super::{SealedSecretSelection, SealedSecretState, Session, no_cluster};
+use super::{SealedSecretSelection, SealedSecretState, Session, UnknownSealingKey, no_cluster};
 use crate::error::CliError;
 
 /// The name of the controller's Deployment in `deploy/`.
@@ -32,7 +32,6 @@ pub(crate) enum Look<T> {
     Forbidden,
 }
 
-/// A right to do something with objects.
 pub(crate) struct Right<'a> {
     pub(crate) verb: &'static str,
     /// The API group; empty for the core group.
@@ -90,7 +89,10 @@ impl Session {
     }
 
     /// The SealingKeys of a namespace, also those that are not valid.
-    pub(crate) fn look_at_sealing_keys(&self, namespace: &Namespace) -> Result<Look<Vec<SealingKey>>, CliError> {
+    pub(crate) fn look_at_sealing_keys(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<Look<Vec<Result<SealingKey, UnknownSealingKey>>>, CliError> {
         let keys = self.list_sealing_keys(namespace)?;
         self.look(keys, "list", "SealingKeys")
     }

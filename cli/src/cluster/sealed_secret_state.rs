@@ -1,5 +1,5 @@
-//! A SealedSecret and what the controller says of it. Its texts prove nothing: everyone with the
-//! right to write a status can write them.
+//! A SealedSecret and what the controller says of it. Its texts prove nothing: everyone with the right to write a
+//! status can write them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,7 +7,7 @@ use waxseal_shared::names::{Namespace, ObjectName};
 use waxseal_shared::sealed_secret::SealedSecret;
 
 use super::failures::{self, Asked};
-use super::{ClusterArguments, Session};
+use super::{ClusterArguments, SealedSecretState, Session};
 use crate::error::CliError;
 
 /// Selects SealedSecrets: all of the cluster by default.
@@ -26,6 +26,13 @@ impl SealedSecretSelection {
 
     pub(super) fn field_selector(&self) -> Option<String> {
         self.name.as_ref().map(|name| format!("metadata.name={name}"))
+    }
+
+    /// Whether the object is one of them. An answer can have others, and a list of one namespace does not show
+    /// namespaces.
+    pub(crate) fn selects(&self, object: &SealedSecretState) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| object.namespace() == namespace.as_str())
+            && self.name.as_ref().is_none_or(|name| object.name() == name.as_str())
     }
 
     fn params(&self) -> ListParams {

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::core::Request;
+use kube::core::{DeserializeGuard, Request};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -31,6 +31,22 @@ pub(crate) enum RequestOutcome {
     Written,
     /// Somebody has changed or deleted the object since it was read, or a new object has a name that is taken.
     Conflict,
+}
+
+/// A SealingKey of a form that this program does not know, such as a state that only a newer version knows.
+pub(crate) struct UnknownSealingKey {
+    pub(crate) name: String,
+}
+
+impl UnknownSealingKey {
+    pub(crate) fn error(&self, namespace: &Namespace) -> CliError {
+        let name = escaped(&self.name);
+        CliError::refused(format!("the SealingKey {name} has a form that this waxseal does not know")).with_hint(
+            format!(
+                "update waxseal, or see what `kubectl get sealingkeys.waxseal.dev -n {namespace} {name} -o yaml` says"
+            ),
+        )
+    }
 }
 
 impl Session {
@@ -79,7 +95,10 @@ impl Session {
     }
 
     /// Lists the SealingKeys of a namespace; refuses a namespace without SealingKeys.
-    pub(crate) fn sealing_keys(&self, namespace: &Namespace) -> Result<Vec<SealingKey>, CliError> {
+    pub(crate) fn sealing_keys(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<Vec<Result<SealingKey, UnknownSealingKey>>, CliError> {
         let keys = self.list_sealing_keys(namespace)?.map_err(|error| self.failure(&error))?;
         if keys.is_empty() {
             let error = no_cluster(format!("no SealingKey in the namespace {namespace}")).at(&self.place);
@@ -88,17 +107,28 @@ impl Session {
         Ok(keys)
     }
 
-    /// Lists the SealingKeys of a namespace. The list is empty if the cluster does not know the kind.
+    /// Lists the SealingKeys of a namespace; refuses a SealingKey of an unknown form. The list is empty if the cluster
+    /// does not know the kind.
     pub(crate) fn sealing_keys_so_far(&self, namespace: &Namespace) -> Result<Vec<SealingKey>, CliError> {
-        match self.list_sealing_keys(namespace)? {
-            Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => Ok(Vec::new()),
-            listed => listed.map_err(|error| self.failure(&error)),
-        }
+        let listed = match self.list_sealing_keys(namespace)? {
+            Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => return Ok(Vec::new()),
+            listed => listed.map_err(|error| self.failure(&error))?,
+        };
+        listed.into_iter().map(|key| key.map_err(|unknown| unknown.error(namespace).at(&self.place))).collect()
     }
 
-    pub(super) fn list_sealing_keys(&self, namespace: &Namespace) -> Result<kube::Result<Vec<SealingKey>>, CliError> {
+    /// Reads each SealingKey by itself: one of an unknown form does not hide the others.
+    pub(super) fn list_sealing_keys(
+        &self,
+        namespace: &Namespace,
+    ) -> Result<kube::Result<Vec<Result<SealingKey, UnknownSealingKey>>>, CliError> {
         let (path, mut keys) = (SealingKey::url_path(&(), Some(namespace.as_str())), Vec::new());
-        let add = |key: SealingKey| keys.push(SealingKey { metadata: needed(key.metadata), ..key });
+        let add = |DeserializeGuard(key): DeserializeGuard<SealingKey>| {
+            keys.push(match key {
+                Ok(key) => Ok(SealingKey { metadata: needed(key.metadata), ..key }),
+                Err(unknown) => Err(UnknownSealingKey { name: unknown.metadata.name.unwrap_or_default() }),
+            });
+        };
         let listed = self.list_pages::<SealingKey, _>(&path, ListParams::default(), &self.asked, add)?;
         Ok(listed.map(|_version| keys))
     }
@@ -115,9 +145,14 @@ impl Session {
     }
 
     /// Requests a state for the key of a SealingKey, unless somebody has changed the SealingKey since it was read.
-    pub(crate) fn request_state(&self, object: &SealingKey, state: KeyState) -> Result<RequestOutcome, CliError> {
-        let namespace = object.namespace().unwrap_or_default();
-        let (keys, name) = (Api::<SealingKey>::namespaced(self.client.clone(), &namespace), object.name_any());
+    pub(crate) fn request_state(
+        &self,
+        namespace: &Namespace,
+        object: &SealingKey,
+        state: KeyState,
+    ) -> Result<RequestOutcome, CliError> {
+        let keys = Api::<SealingKey>::namespaced(self.client.clone(), namespace.as_str());
+        let name = object.name_any();
         let metadata = json!({"resourceVersion": object.resource_version(), "uid": object.uid()});
         let patch = Patch::Merge(json!({"metadata": metadata, "spec": {"state": state}}));
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
@@ -126,7 +161,7 @@ impl Session {
             Err(kube::Error::Api(status)) if status.code == StatusCode::CONFLICT.as_u16() => {
                 Ok(RequestOutcome::Conflict)
             }
-            // The controller publishes a SealingKey again that somebody deletes.
+            // If somebody deletes a SealingKey, the controller publishes it again.
             Err(kube::Error::Api(status)) if status.code == StatusCode::NOT_FOUND.as_u16() => {
                 Ok(RequestOutcome::Conflict)
             }

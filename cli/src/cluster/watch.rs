@@ -73,7 +73,6 @@ impl Session {
         }
     }
 
-    /// Starts a watch request.
     fn request_events(
         &self,
         selection: &SealedSecretSelection,

@@ -38,7 +38,6 @@ Examples:
   waxseal inspect db.sealed.yaml --keys prod.yaml
   kubectl get wax -A -o yaml | waxseal inspect --format json";
 
-/// The format of a report.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
     /// For people

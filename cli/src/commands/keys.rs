@@ -23,7 +23,6 @@ use self::key_owner::{KeyOwner, OwnerArguments};
 use crate::error::Failures;
 use crate::streams::Streams;
 
-/// Checks that a text has the form of a fingerprint.
 fn parse_fingerprint(text: &str) -> Result<String, &'static str> {
     match text.strip_prefix("sha256:") {
         Some(digest) if digest.len() == 64 && digest.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) => {
@@ -65,9 +64,9 @@ pub(crate) fn run(command: KeysCommand, streams: &mut Streams) -> Result<(), Fai
     }
 }
 
-/// Requests a state for a key. In a cluster, waits until the controller confirms the state, and requests it again if
+/// In a cluster, waits until the controller confirms a state that was requested for a key, and requests it again if
 /// somebody deletes the SealingKey before the controller has read the request.
-fn request_and_wait(
+fn wait_for_state(
     arguments: &OwnerArguments,
     owner: &KeyOwner,
     key: &PublishedKey,
@@ -75,7 +74,6 @@ fn request_and_wait(
     streams: &mut Streams,
 ) -> Result<(), Failures> {
     let (id, word) = (key.recipient.key_id(), state.as_str());
-    owner.request(key, state)?;
     if !owner.confirms() {
         let said = match key.state >= state {
             true => format!("{id} is {} already in {}", key.state.as_str(), owner.place()),

@@ -121,7 +121,6 @@ struct Waiting {
     findings: Vec<Finding>,
 }
 
-/// The outcome for one file.
 #[derive(Default)]
 struct FileOutcome {
     objects: usize,

@@ -58,7 +58,9 @@ pub(crate) fn run(arguments: StatusArguments, streams: &mut Streams) -> Result<(
         return Ok(watch::run(&session, &selection, arguments.format, streams)?);
     }
     let (now, mut objects) = (Timestamp::now(), Vec::new());
-    session.list_sealed_secrets(&selection, |object: SealedSecretState| objects.push(object))?;
+    session.list_sealed_secrets(&selection, |object| {
+        objects.extend(Some(object).filter(|object| selection.selects(object)))
+    })?;
     match (&selection.name, objects.first()) {
         (None, _) => list(&objects, &selection, arguments.format, now, streams)?,
         (Some(_), Some(object)) => explain(object, arguments.format, now, streams)?,

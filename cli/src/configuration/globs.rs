@@ -35,7 +35,6 @@ impl GlobFault {
 }
 
 impl Globs {
-    /// Reads the globs of one rule.
     pub(super) fn parse(texts: &[String]) -> Result<Self, GlobFault> {
         let mut set = GlobSetBuilder::new();
         for (index, text) in texts.iter().enumerate() {
@@ -44,7 +43,6 @@ impl Globs {
         Ok(Self(set.build().map_err(|error| GlobFault::new(meaning(error.kind())))?))
     }
 
-    /// Whether one of the globs matches a path.
     pub(super) fn match_path(&self, path: &Path) -> bool {
         self.0.is_match(path)
     }

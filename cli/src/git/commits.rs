@@ -32,7 +32,6 @@ pub(crate) struct Commit {
     parents: Vec<ObjectId>,
 }
 
-/// The result of reading commits.
 pub(super) struct Commits {
     /// Parents come before their children; otherwise older commits come first.
     pub(super) oldest_first: Vec<Commit>,

@@ -57,8 +57,7 @@ impl<'a> Search<'a> {
         Self { repository, findings, folders, missing: 0, read: HashSet::new(), buffer: Vec::new() }
     }
 
-    /// Searches until all files are found. Returns a doubt if Git may have a file that the search did not
-    /// find.
+    /// Searches until all files are found. Returns a doubt if Git may have a file that the search did not find.
     fn run(mut self, files: &[(usize, PathBuf)]) -> Option<Doubt> {
         for (number, file) in files {
             let Some(path) = self.repository.relative(file) else {

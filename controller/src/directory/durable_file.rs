@@ -90,8 +90,13 @@ pub(super) fn try_lock(path: &Path) -> io::Result<Option<File>> {
         }
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    let (locked, named) = (file.metadata()?, path.symlink_metadata()?);
-    Ok(((locked.dev(), locked.ino()) == (named.dev(), named.ino())).then_some(file))
+    Ok(is_at(&file, path)?.then_some(file))
+}
+
+/// Whether an open file is the file at a path. Fails if there is no file at the path.
+pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let (open, named) = (file.metadata()?, path.symlink_metadata()?);
+    Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
 }
 
 /// Like [`replace`], but fails if there is a file already.

@@ -22,19 +22,45 @@ pub(super) enum FoldersError {
     Nested(&'static str, &'static str),
     #[error("failed to lock {}: another waxseal-controller works on this folder", visible_path(.0))]
     Locked(PathBuf),
+    #[error(
+        "failed to keep the lock of {}: this folder, or the file {LOCK_FILE} in it, was removed, replaced or unmounted; \
+         put back what is missing, and start the controller again",
+        visible_path(.0)
+    )]
+    Lost(PathBuf),
+}
+
+/// The locks of the folders for Secrets and keys, until this value is dropped.
+#[derive(Debug)]
+pub(super) struct Locks([(PathBuf, File); 2]);
+
+impl Locks {
+    /// Fails if a folder is no longer the folder that was locked. In the folder that is now at this path, another
+    /// controller could be at work. Or it could be the empty folder below a mount point, and a first key made there
+    /// would disappear with the next mount.
+    pub(super) fn check(&self) -> Result<(), FoldersError> {
+        self.0.iter().try_for_each(|(folder, lock)| {
+            let path = folder.join(LOCK_FILE);
+            match durable_file::is_at(lock, &path) {
+                Ok(true) => Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed_to("look at", &path)(error).into()),
+                _ => Err(FoldersError::Lost(folder.clone())),
+            }
+        })
+    }
 }
 
 /// Makes the folders for Secrets and keys if they are absent, and locks them: no other controller works on them until
-/// the returned files are closed. `waxseal keys … --keys-dir` does not take these locks. It locks only the file of the
+/// the returned value is dropped. `waxseal keys … --keys-dir` does not take these locks. It locks only the file of the
 /// published keys, while it changes that file. The folder of manifests must exist.
-pub(super) fn open(args: &args::Directory) -> Result<[File; 2], FoldersError> {
+pub(super) fn open(args: &args::Directory) -> Result<Locks, FoldersError> {
     let args::Directory { manifests, secrets, keys, .. } = args;
     fs::read_dir(manifests).map_err(failed_to("read", manifests))?;
     for made in [secrets, keys] {
         DirBuilder::new().recursive(true).mode(0o700).create(made).map_err(failed_to("create", made))?;
     }
     refuse_nested(args)?;
-    Ok([lock(secrets)?, lock(keys)?])
+    Ok(Locks([(secrets.clone(), lock(secrets)?), (keys.clone(), lock(keys)?)]))
 }
 
 /// The entries of a folder without the hidden ones, in the order of their names.
@@ -80,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    fn open(root: &Path, manifests: &str, secrets: &str, keys: &str) -> Result<[File; 2], FoldersError> {
+    fn open(root: &Path, manifests: &str, secrets: &str, keys: &str) -> Result<Locks, FoldersError> {
         let [manifests, secrets, keys] = [manifests, secrets, keys].map(|name| root.join(name));
         super::open(&args::Directory {
             manifests,
@@ -143,6 +169,32 @@ mod tests {
         );
         drop(locked);
         assert!(lock(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn the_locks_do_not_count_for_another_folder_at_the_same_path() {
+        let root = tempfile::tempdir().expect("a folder");
+        fs::create_dir(root.path().join("m")).expect("made");
+        for name in ["s", "k"] {
+            let locks = open(root.path(), "m", "s", "k").expect("opened");
+            locks.check().expect("both are there");
+            let (folder, aside) = (root.path().join(name), root.path().join("aside"));
+            fs::rename(&folder, &aside).expect("moved");
+            let lost = |locks: &Locks| locks.check().expect_err("it is lost").to_string();
+            let expected = format!(
+                "failed to keep the lock of {}: this folder, or the file ..lock in it, was removed, replaced or \
+                 unmounted; put back what is missing, and start the controller again",
+                folder.display()
+            );
+            assert_eq!(lost(&locks), expected);
+            fs::create_dir(&folder).expect("made");
+            assert_eq!(lost(&locks), expected);
+            fs::write(folder.join(LOCK_FILE), "").expect("written");
+            assert_eq!(lost(&locks), expected);
+            fs::remove_dir_all(&folder).expect("removed");
+            fs::rename(aside, folder).expect("moved back");
+            locks.check().expect("both are there");
+        }
     }
 
     #[test]

@@ -152,14 +152,16 @@ impl KeyStore {
         stored
     }
 
-    /// The keys that are published now; `None` if the file cannot be read.
+    /// The keys that are published now, none if there is no file; `None` if the file cannot be read.
     fn read_published(&self, problems: &mut Problems) -> Option<Vec<PublishedKey>> {
         let path = &self.published_path;
-        if fs::symlink_metadata(path).is_err() {
-            return Some(Vec::new());
-        }
         let read = || -> Result<_, Box<dyn Error>> {
-            Ok(read_keys(str::from_utf8(&durable_file::read_itself(path, MAX_PUBLISHED_BYTES)?)?)?)
+            let text = match durable_file::read_itself(path, MAX_PUBLISHED_BYTES) {
+                // After any other error there may be a file, which may hold a request to revoke a key.
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+                text => text?,
+            };
+            Ok(read_keys(str::from_utf8(&text)?)?)
         };
         let keys = read().map_err(|error| {
             let path = visible_path(path);
@@ -560,6 +562,24 @@ mod tests {
         assert!(failure.starts_with(&expected) && !failure.contains("hunter2"), "{failure}");
         assert_eq!(states(&keys), [KeyState::Active]);
         assert_eq!(fs::read_to_string(&path).ok().as_deref(), Some("hunter2\n"));
+    }
+
+    #[test]
+    fn only_an_absent_published_file_counts_as_empty() {
+        let folder = folder();
+        let mut problems = Problems::default();
+        assert_eq!(store(&folder).read_published(&mut problems), Some(Vec::new()));
+        assert_eq!(problems.failures.len(), 0);
+        // Looking at the file fails, as it does on a broken disk.
+        let file = folder.path().join("file");
+        fs::write(&file, "").expect("written");
+        let store = KeyStore::new(file, KeyGeneration::Off, RecoveryKeys::default());
+        assert_eq!(store.read_published(&mut problems), None);
+        let failure = problems.failures.first().expect("it is named");
+        assert!(
+            failure.contains("is not understood") && failure.ends_with("Not a directory (os error 20)"),
+            "{failure}"
+        );
     }
 
     #[test]

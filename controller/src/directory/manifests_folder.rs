@@ -72,7 +72,7 @@ impl FolderContents {
         self.by_name.values().flatten()
     }
 
-    /// One file that is not understood, an unreadable one if there is one: it may have held a SealedSecret before.
+    /// The first unreadable file, or else the first of `not_objects`: a SealedSecret that is missing may be in it.
     pub(super) fn first_unclear(&self) -> Option<&UnclearFile> {
         self.unreadable.first().or(self.not_objects.first())
     }

@@ -100,6 +100,12 @@ impl SecretFolder {
 
     /// The folder that `..data` names, if the controller could have made it.
     fn current_version(&self) -> io::Result<Option<PathBuf>> {
+        let named = self.named_version()?;
+        Ok(named.filter(|version| fs::symlink_metadata(version).is_ok_and(|metadata| metadata.is_dir())))
+    }
+
+    /// The path that `..data` names, if the controller could have made the link. There may be nothing at the path.
+    fn named_version(&self) -> io::Result<Option<PathBuf>> {
         let target = match fs::read_link(self.path.join(CURRENT)) {
             // The path does not exist, or it is not a symlink.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => {
@@ -108,8 +114,7 @@ impl SecretFolder {
             target => target?,
         };
         let name = target.to_str().filter(|name| name.starts_with(VERSION_PREFIX) && !name.contains('/'));
-        let version = name.map(|name| self.path.join(name));
-        Ok(version.filter(|version| fs::symlink_metadata(version).is_ok_and(|metadata| metadata.is_dir())))
+        Ok(name.map(|name| self.path.join(name)))
     }
 
     /// Writes the Secret: after a crash at any point there is the old Secret or the new Secret, whole.
@@ -198,25 +203,49 @@ impl SecretFolder {
         if entries.iter().all(is_of_waxseal) {
             fs::rename(path, aside.path().join(name.name.as_str()))?;
         } else {
-            // The order is: older versions, current version, links. So all values disappear at the same moment.
-            let current = fs::read_link(path.join(CURRENT))?;
-            let mut own: Vec<_> = entries.iter().filter(|entry| is_of_waxseal(entry)).collect();
-            own.sort_by_key(|entry| (entry.path().is_symlink(), entry.file_name() == current));
+            let own = self.in_order_of_deletion(entries)?;
             own.iter().try_for_each(|entry| fs::rename(entry.path(), aside.path().join(entry.file_name())))?;
         }
         durable_file::sync_folder(namespace)?;
         aside.close()?;
         remove_empty_namespace(secrets, namespace)
     }
+
+    /// The entries that belong to Waxseal, in this order: older versions, current version, links to keys, `..data`. So
+    /// all values disappear at the same moment, and as long as something is left, the next pass knows it by `..data`.
+    fn in_order_of_deletion(&self, mut entries: Vec<DirEntry>) -> io::Result<Vec<DirEntry>> {
+        let current = fs::read_link(self.path.join(CURRENT))?;
+        entries.retain(is_of_waxseal);
+        entries.sort_by_key(|entry| {
+            let name = entry.file_name();
+            (entry.path().is_symlink(), name == current, name == CURRENT)
+        });
+        Ok(entries)
+    }
+
+    /// Removes the links that an interrupted [`delete`](Self::delete) left beside files of others. They hold nothing:
+    /// the version that they lead to is gone.
+    fn complete_deletion(&self) -> io::Result<()> {
+        let is_gone = |version: PathBuf| {
+            fs::symlink_metadata(version).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        if self.named_version()?.is_some_and(is_gone) {
+            // `..data` goes last, as in `delete`.
+            durable_file::remove_entries(&self.path, |entry| entry.file_name() != CURRENT && is_link_to_key(entry))?;
+            fs::remove_file(self.path.join(CURRENT))?;
+        }
+        Ok(())
+    }
 }
 
 /// Whether an entry of a Secret's folder belongs to Waxseal, by its name, or as a link to a data key.
 fn is_of_waxseal(entry: &DirEntry) -> bool {
     let name = entry.file_name().to_string_lossy().into_owned();
-    name == CURRENT
-        || name.starts_with(VERSION_PREFIX)
-        || name.starts_with(UNFINISHED)
-        || fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(CURRENT))
+    name == CURRENT || name.starts_with(VERSION_PREFIX) || name.starts_with(UNFINISHED) || is_link_to_key(entry)
+}
+
+fn is_link_to_key(entry: &DirEntry) -> bool {
+    fs::read_link(entry.path()).is_ok_and(|target| target.starts_with(CURRENT))
 }
 
 /// Removes what a crash left unfinished, which may hold unsealed values, and lists the Secrets that belong to Waxseal.
@@ -237,6 +266,8 @@ fn sweep_and_list_namespace(secrets: &Path, namespace: &Namespace, found: &mut V
         let folder = SecretFolder::new(secrets, SecretName { namespace: namespace.clone(), name });
         if folder.description()?.is_some() {
             found.push(folder);
+        } else {
+            folder.complete_deletion()?;
         }
     }
     if durable_file::remove_unfinished(&path)? { remove_empty_namespace(secrets, &path) } else { Ok(()) }
@@ -290,7 +321,8 @@ fn new_folder_in(parent: &Path, prefix: &str) -> io::Result<TempDir> {
     builder.prefix(prefix).rand_bytes(12).permissions(Permissions::from_mode(FOLDER_MODE)).tempdir_in(parent)
 }
 
-/// Gives a file or folder its mode back. Leaves a symlink or a pipe alone, which the controller did not make.
+/// Gives a file or folder its mode back. Leaves everything else alone: the controller makes no symlink and no pipe in
+/// these places.
 fn restore_mode(path: &Path, mode: u32) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if (metadata.is_dir() || metadata.is_file()) && metadata.mode() & 0o777 != mode {

@@ -33,6 +33,11 @@ pub(super) fn describe(error: &kube::Error) -> String {
     }
 }
 
+/// The failure of a request if the API server answers with something else than was asked for.
+pub(super) fn unexpected_answer(answer: &str) -> kube::Error {
+    kube::Error::SerdeError(serde::de::Error::custom(answer))
+}
+
 /// Returns the judgement on an object whose Secret could not be read or written.
 pub(super) fn judgement(error: &kube::Error, verb: Verb) -> Judgement {
     let failure = describe(error);

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
 use kube::core::DeserializeGuard;
-use kube::{Client, Resource};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 use waxseal_shared::key::Recipient;
@@ -181,8 +181,8 @@ impl KeySource {
         Ok(())
     }
 
-    /// Gives the keys their states, and writes these to the identity Secrets. Returns the keys whose Secrets do not
-    /// have the state.
+    /// Gives the keys their states, and writes these to the identity Secrets. Returns the keys whose state
+    /// could not be written.
     async fn write_states(
         &mut self,
         stored: &mut StoredKeys<IdentityVersion>,
@@ -359,26 +359,13 @@ impl KeySource {
 
 /// The identity Secrets of the key namespace.
 pub(super) fn identity_secrets(namespace: &str) -> Selection {
-    let path = Secret::url_path(&(), Some(namespace));
-    Selection {
-        scope: ServedScope::Namespace(namespace.into()),
-        path,
-        labels: None,
-        fields: Some(OF_OUR_TYPE),
-        extent: Extent::Metadata,
-    }
+    let scope = ServedScope::Namespace(namespace.into());
+    Selection { fields: Some(OF_OUR_TYPE), ..Selection::of::<Secret>(scope, Extent::Metadata) }
 }
 
 /// The SealingKeys of the key namespace.
 pub(super) fn sealing_keys(namespace: &str) -> Selection {
-    let path = SealingKey::url_path(&(), Some(namespace));
-    Selection {
-        scope: ServedScope::Namespace(namespace.into()),
-        path,
-        labels: None,
-        fields: None,
-        extent: Extent::Metadata,
-    }
+    Selection::of::<SealingKey>(ServedScope::Namespace(namespace.into()), Extent::Metadata)
 }
 
 /// Gives the reconcilers the keys, which wakes them only if the keys differ from those before.

@@ -16,6 +16,7 @@ use super::key_use::KeyCounts;
 use super::object_key::ObjectKey;
 use super::record_cache::{Event, RecordCache};
 use super::records::{SealedSecretRecord, SecretRecord};
+use super::rejected_writes::RejectedWrites;
 use super::scope::ServedScope;
 
 /// What the records say of an object when its reconcile starts.
@@ -76,6 +77,11 @@ impl Known {
     /// Whether a Secret of this name carries the mark.
     pub(super) fn has_marked_secret(&self) -> bool {
         self.secret.is_some()
+    }
+
+    /// A field that the API server changed in the last write of the Secret, while the next write has to wait.
+    pub(super) fn changed_field(&self) -> Option<&'static str> {
+        self.object.rejected_writes.waiting(Instant::now())
     }
 
     /// The reason that the last reconcile of this generation ended with.
@@ -171,7 +177,19 @@ impl Objects {
         let (uid, resource_version) = (uid.into(), resource_version.into());
         let record =
             SecretRecord { uid, resource_version, is_marked_owned: true, has_owner_reference: true, searches: 0 };
-        self.lock().secrets.apply_own(key.clone(), record, |_, _| {});
+        let state = &mut *self.lock();
+        state.secrets.apply_own(key.clone(), record, |_, _| {});
+        if let Some(object) = state.sealed_secrets.get_mut(key) {
+            object.rejected_writes = RejectedWrites::default();
+        }
+    }
+
+    /// Records a write of a Secret that the API server did not store as it was written. `field` is a field that
+    /// differs.
+    pub(super) fn record_rejected_write(&self, key: &ObjectKey, field: &'static str) {
+        if let Some(object) = self.lock().sealed_secrets.get_mut(key) {
+            object.rejected_writes.add(field, Instant::now());
+        }
     }
 
     /// Records the end of a reconcile: its reason, and the new record of the object if the reconcile wrote the status
@@ -437,6 +455,28 @@ mod tests {
     fn a_correction_waits_even_if_somebody_overwrites_the_status_before_the_answer_arrives() {
         let (_, waits) = correct_again_and_again(|version| observed(version + 2, 0).1);
         assert_eq!(waits, WAITS);
+    }
+
+    #[test]
+    fn a_write_that_was_changed_delays_the_next_one_until_the_secret_is_right_or_the_object_new() {
+        let objects = Objects::new(ServedScope::of(&[]));
+        objects.record_secrets(Event::Listed(ServedScope::AllNamespaces, Vec::new(), ResourceVersion::parse("1")));
+        let (key, record) = object("1");
+        let apply = |record: &SealedSecretRecord| {
+            objects.record_sealed_secrets(Event::Applied(key.clone(), record.clone()));
+            objects.known(&key).expect("it is there").changed_field()
+        };
+        assert_eq!(apply(&record), None);
+        objects.record_rejected_write(&key, "data");
+        objects.record_end(&key, Reason::Forbidden, Some(object("2").1));
+        let (_, mut changed) = object("3");
+        assert_eq!(apply(&changed), Some("data"));
+        objects.record_right_secret(&key, "1", "4");
+        assert_eq!(apply(&changed), None);
+        objects.record_rejected_write(&key, "type");
+        assert_eq!(apply(&changed), Some("type"));
+        changed.generation += 1;
+        assert_eq!(apply(&changed), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use waxseal_shared::api_group::{FIELD_MANAGER, MARK_LABEL};
 use waxseal_shared::judgement::Judgement;
 use waxseal_shared::key_ring::Keys;
 use waxseal_shared::names::KeyId;
-use waxseal_shared::plan::{DesiredSecret, Existing, Materialised, Plan, plan};
+use waxseal_shared::plan::{DesiredSecret, Existing, Materialised, Plan, difference, plan};
 use waxseal_shared::randomness;
 use waxseal_shared::reason::Reason;
 use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretSpec, SealedSecretStatus};
@@ -157,7 +157,7 @@ async fn try_reconcile(
     };
     let FetchedObject { object, mut record, has_readable_spec, unreadable_status } = fetched;
     let judged = if has_readable_spec {
-        materialise(key, &object, keys, marked_secret, context, &mut fetcher).await
+        materialise(key, known, &object, keys, marked_secret, context, &mut fetcher).await
     } else {
         Some(Judged::refused(Judgement::new(Reason::Malformed, MALFORMED)))
     };
@@ -232,6 +232,7 @@ async fn fetch(
     let parts: SealedSecretParts = serde_json::from_slice(&text).map_err(unreadable)?;
     let record = parts.into();
     let ObjectParts { metadata, spec, status } = serde_json::from_slice(&text).map_err(unreadable)?;
+    check_is(key, &metadata).map_err(ReconcileError::Get)?;
     let spec: Option<SealedSecretSpec> = spec.and_then(|spec| serde_json::from_str(spec.get()).ok());
     let (status, unreadable_status) = match status.map(|status| (serde_json::from_str(status.get()), status)) {
         None => (None, Map::new()),
@@ -249,6 +250,7 @@ async fn fetch(
 /// reading it first. If there is an unmarked Secret, the creation conflicts, and this function reads that Secret.
 async fn materialise(
     key: &ObjectKey,
+    known: &Known,
     object: &SealedSecret,
     keys: &Keys,
     marked_secret: Option<kube::Result<Option<Secret>>>,
@@ -258,7 +260,7 @@ async fn materialise(
     let fetched = match marked_secret {
         Some(fetched) => fetched,
         None => {
-            let created = carry_out_plan(object, keys, None, context).await?;
+            let created = carry_out_plan(key, known, object, keys, None, context).await?;
             if created.judgement.reason != Reason::Conflict {
                 return Some(created);
             }
@@ -272,7 +274,7 @@ async fn materialise(
         }
     };
     match fetched {
-        Ok(secret) => carry_out_plan(object, keys, secret, context).await,
+        Ok(secret) => carry_out_plan(key, known, object, keys, secret, context).await,
         Err(error) => Some(Judged::refused(api_failure::judgement(&error, Verb::Get))),
     }
 }
@@ -284,12 +286,29 @@ async fn fetch_secret(
     fetcher: &mut ObjectFetcher<'_>,
 ) -> kube::Result<Option<Secret>> {
     let path = Secret::url_path(&(), Some(&key.namespace));
-    let text = fetcher.fetch(&context.client, &path, &key.name).await?;
-    text.map(|text| serde_json::from_slice(&text).map_err(kube::Error::SerdeError)).transpose()
+    let Some(text) = fetcher.fetch(&context.client, &path, &key.name).await? else {
+        return Ok(None);
+    };
+    let secret: Secret = serde_json::from_slice(&text).map_err(kube::Error::SerdeError)?;
+    check_is(key, &secret.metadata)?;
+    Ok(Some(secret))
+}
+
+/// Refuses an answer about another object than the one that was asked for, and an object without a version.
+fn check_is(key: &ObjectKey, metadata: &ObjectMeta) -> kube::Result<()> {
+    let is_given = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
+    let is_named = metadata.name.as_deref() == Some(&key.name) && metadata.namespace.as_deref() == Some(&key.namespace);
+    if is_named && is_given(&metadata.uid) && is_given(&metadata.resource_version) {
+        Ok(())
+    } else {
+        Err(api_failure::unexpected_answer("another object"))
+    }
 }
 
 /// Makes the plan for an object and its Secret, and carries it out; `None` if the object is being deleted.
 async fn carry_out_plan(
+    key: &ObjectKey,
+    known: &Known,
     object: &SealedSecret,
     keys: &Keys,
     secret: Option<Secret>,
@@ -302,39 +321,59 @@ async fn carry_out_plan(
         (Plan::Refuse(judgement), _) => Some(Judged::refused(judgement)),
         (Plan::Keep(materialised), version) => Some(Judged::right(materialised, version?)),
         (Plan::Write(desired, materialised), version) => {
-            let base = version.as_ref().map_or(CREATE_ONLY, |version| &version.resource_version);
-            match write_secret(&context.client, object, &desired, base).await {
-                Ok(written) => {
-                    context.metrics.secret_writes.inc();
-                    Some(Judged::right(materialised, written))
-                }
-                Err(error) => Some(Judged::refused(api_failure::judgement(&error, Verb::Patch))),
+            if let Some(field) = known.changed_field() {
+                return Some(Judged::refused(changed(field)));
             }
+            let base = version.as_ref().map_or(CREATE_ONLY, |version| &version.resource_version);
+            let written = match write_secret(&context.client, key, object, &desired, base).await {
+                Ok(written) => written,
+                Err(error) => return Some(Judged::refused(api_failure::judgement(&error, Verb::Patch))),
+            };
+            context.metrics.secret_writes.inc();
+            let version = version_of(&written);
+            if let Some(field) = difference(object, &desired, &existing_secret(written)) {
+                context.objects.record_rejected_write(key, field);
+                return Some(Judged::refused(changed(field)));
+            }
+            Some(Judged::right(materialised, version))
         }
     }
 }
 
+/// The judgement on an object whose Secret the API server did not store as it was written.
+fn changed(field: &str) -> Judgement {
+    Judgement::new(
+        Reason::Forbidden,
+        format!(
+            "the API server stored another Secret than the one that was written: an admission webhook or policy changes \
+             its field {field}"
+        ),
+    )
+}
+
 /// Applies the Secret to the version that was judged, then removes the data keys that the plan lacks: an apply does not
-/// remove data keys that others wrote.
+/// remove data keys that others wrote. Returns the Secret that the API server stored.
 async fn write_secret(
     client: &Client,
+    key: &ObjectKey,
     owner: &SealedSecret,
     desired: &DesiredSecret,
     resource_version: &str,
-) -> kube::Result<SecretVersion> {
-    let secrets = Api::<Secret>::namespaced(client.clone(), &owner.namespace().unwrap_or_default());
+) -> kube::Result<Secret> {
+    let secrets = Api::<Secret>::namespaced(client.clone(), &key.namespace);
     let name = desired.name.as_str();
     let apply = SecretApply { owner, desired, resource_version };
     let written = secrets.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(apply)).await?;
+    check_is(key, &written.metadata)?;
     let surplus = surplus_keys(&written, desired);
-    let version = version_of(&written);
     if surplus.is_empty() {
-        return Ok(version);
+        return Ok(written);
     }
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let patch = Patch::Merge(removal(&surplus, &version.resource_version));
+    let patch = Patch::Merge(removal(&surplus, &version_of(&written).resource_version));
     let pruned = secrets.patch(name, &params, &patch).await?;
-    Ok(version_of(&pruned))
+    check_is(key, &pruned.metadata)?;
+    Ok(pruned)
 }
 
 fn version_of(secret: &Secret) -> SecretVersion {

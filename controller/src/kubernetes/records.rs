@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::Resource;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -18,6 +17,7 @@ use super::lists::{Extent, Selection};
 use super::object_key::ObjectKey;
 use super::own_status::OwnStatus;
 use super::record_cache::{ResourceVersion, Versioned};
+use super::rejected_writes::RejectedWrites;
 use super::scope::ServedScope;
 
 /// The record of a SealedSecret. A reconcile fetches the object itself.
@@ -35,9 +35,10 @@ pub(super) struct SealedSecretRecord {
     pub(super) key_use: KeyUse,
     /// The reason that the last reconcile of this generation ended with.
     pub(super) last_reason: Option<Reason>,
-    /// How many reconciles ended with the same standing, one after another, directly before the last reconcile.
+    /// How many reconciles directly before the last one ended with the same standing as the last one.
     pub(super) repetitions: u32,
     pub(super) own_status: OwnStatus,
+    pub(super) rejected_writes: RejectedWrites,
 }
 
 /// The record of a Secret that carries the mark. A clone shares its texts with the record.
@@ -53,14 +54,12 @@ pub(super) struct SecretRecord {
 
 /// The SealedSecrets of a scope, with their status.
 pub(super) fn sealed_secrets(scope: &ServedScope) -> Selection {
-    let path = SealedSecret::url_path(&(), scope.namespace());
-    Selection { scope: scope.clone(), path, labels: None, fields: None, extent: Extent::Whole }
+    Selection::of::<SealedSecret>(scope.clone(), Extent::Whole)
 }
 
 /// The metadata of the Secrets of a scope that carry the mark.
 pub(super) fn marked_secrets(scope: &ServedScope) -> Selection {
-    let path = Secret::url_path(&(), scope.namespace());
-    Selection { scope: scope.clone(), path, labels: Some(MARK_LABEL), fields: None, extent: Extent::Metadata }
+    Selection { labels: Some(MARK_LABEL), ..Selection::of::<Secret>(scope.clone(), Extent::Metadata) }
 }
 
 impl Versioned for SealedSecretRecord {
@@ -107,6 +106,7 @@ impl SealedSecretRecord {
         if self.is_same_generation(&older) {
             (self.last_reason, self.repetitions) = (older.last_reason, older.repetitions);
             self.own_status = older.own_status;
+            self.rejected_writes = older.rejected_writes;
         }
     }
 
@@ -199,6 +199,7 @@ impl From<SealedSecretParts> for SealedSecretRecord {
             last_reason: None,
             repetitions: 0,
             own_status: OwnStatus::default(),
+            rejected_writes: RejectedWrites::default(),
         };
         // A status that does not decode counts as absent, so the object does not count as settled.
         let status = object.status.and_then(|text| serde_json::from_str::<SealedSecretStatus>(text.get()).ok());

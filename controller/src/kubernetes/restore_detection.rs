@@ -4,9 +4,9 @@
 //! gets neither events nor an error. So the controller asks for the current resourceVersion every 15 s: if it is older
 //! than a version that was seen before, the controller lists all objects again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use kube::{Client, Resource};
 use tokio::sync::watch;
@@ -16,18 +16,22 @@ use super::lists;
 use super::objects::Objects;
 
 const INTERVAL: Duration = Duration::from_secs(15);
+/// The shortest time between two restores that are detected: each causes complete lists. [`check`] detects a restore
+/// that follows another sooner.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// The latest version that was seen, and the number of restores.
 pub(super) struct RestoreDetection {
     latest: AtomicU64,
     restores: watch::Sender<u64>,
+    last_restore: Mutex<Option<Instant>>,
     objects: Arc<Objects>,
 }
 
 impl RestoreDetection {
     /// `objects`: their records are cleared at each restore, before the watches learn of it.
     pub(super) fn new(objects: Arc<Objects>) -> Self {
-        Self { latest: AtomicU64::new(0), restores: watch::channel(0).0, objects }
+        Self { latest: AtomicU64::new(0), restores: watch::channel(0).0, last_restore: Mutex::default(), objects }
     }
 
     /// Records a version of an object or a bookmark.
@@ -46,7 +50,7 @@ impl RestoreDetection {
     /// version means that the API server was restored: forgets all objects, and makes the watches list them again.
     pub(super) fn record_list(&self, before: u64, version: &str) {
         match version.parse() {
-            Ok(now) if now < before => {
+            Ok(now) if now < before && self.is_due() => {
                 self.latest.store(now, Ordering::SeqCst);
                 tracing::warn!("the API server was restored to an earlier state; listing all objects again");
                 self.objects.clear();
@@ -54,6 +58,16 @@ impl RestoreDetection {
             }
             _ => self.record(version),
         }
+    }
+
+    /// Whether the last restore is not recent. If so, notes that there is one now.
+    fn is_due(&self) -> bool {
+        let mut last = self.last_restore.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= PAUSE);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
     }
 
     /// The latest version that was recorded.
@@ -99,5 +113,8 @@ mod tests {
         assert!(!is_restored("not a number"));
         assert!(is_restored("8"));
         assert!(!is_restored("8"));
+        assert!(!is_restored("7"), "too soon");
+        *detection.last_restore.lock().expect("not poisoned") = Instant::now().checked_sub(PAUSE);
+        assert!(is_restored("7"));
     }
 }

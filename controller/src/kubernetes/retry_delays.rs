@@ -5,15 +5,17 @@ use std::time::Duration;
 use waxseal_shared::reason::{Reason, Standing};
 
 const FIRST: Duration = Duration::from_millis(250);
-/// The first delay for what no watch reports: that a Secret without the mark is deleted, or that a right is given back.
+/// The first delay of an object that waits for something that no watch reports: for the deletion of a Secret without
+/// the label of Waxseal (`ForeignOwner`), or for a right that is given back (`Forbidden`).
 const FIRST_UNSEEN: Duration = Duration::from_secs(1);
 /// The number of corrections of a status that do not wait.
 const CORRECTIONS_AT_ONCE: u32 = 5;
-/// The longest time between two reconciles of an object that is not ready.
+/// The longest of all these delays.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// Returns the time from a reconcile that ended with `reason` to the next reconcile. `repetitions` says how many
-/// reconciles ended with the same standing, one after another, directly before the reconcile that ended.
+/// Returns the time from a reconcile that ended with `reason` to the next reconcile. `repetitions` counts the
+/// reconciles directly before it that ended with the same standing as it; 0 if the one before it ended with another
+/// standing.
 ///
 /// Returns `None` if only a change causes the next reconcile.
 pub(super) fn delay(reason: Reason, repetitions: u32) -> Option<Duration> {
@@ -29,6 +31,12 @@ pub(super) fn delay(reason: Reason, repetitions: u32) -> Option<Duration> {
 /// delay, two controllers that judge the same object would overwrite each other's status as fast as they can.
 pub(super) fn after_corrections(times: u32) -> Duration {
     times.checked_sub(CORRECTIONS_AT_ONCE).map_or(Duration::ZERO, |more| doubled(FIRST, more))
+}
+
+/// Returns the time from a write of a Secret that the API server did not store as it was written to the next write.
+/// `times` counts these writes.
+pub(super) fn after_rejected_writes(times: u32) -> Duration {
+    times.checked_sub(1).map_or(Duration::ZERO, |more| doubled(FIRST_UNSEEN, more))
 }
 
 fn doubled(first: Duration, times: u32) -> Duration {
@@ -50,6 +58,12 @@ mod tests {
     fn a_status_that_is_overwritten_again_and_again_is_put_right_less_often() {
         let milliseconds = [0, 1, 4, 5, 6, 100].map(|times| after_corrections(times).as_millis());
         assert_eq!(milliseconds, [0, 0, 0, 250, 500, 300_000]);
+    }
+
+    #[test]
+    fn a_secret_that_is_changed_at_each_write_is_written_less_often() {
+        let seconds = [0, 1, 2, 3, 100].map(|times| after_rejected_writes(times).as_secs());
+        assert_eq!(seconds, [0, 1, 2, 4, 300]);
     }
 
     #[test]

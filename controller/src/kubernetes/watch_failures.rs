@@ -1,12 +1,14 @@
 //! The failures of one watch: how they are logged and counted, and the time until the next attempt.
 
 use std::collections::BTreeSet;
+use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::api_failure;
 use super::metrics::Metrics;
 use super::scope::ServedScope;
+use super::watches::SHORTEST_WATCH;
 
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest time until the next attempt: after an outage every watch continues within seconds, and one request in
@@ -50,22 +52,37 @@ pub(super) struct WatchFailures {
     refusals: Arc<Refusals>,
     delay: Duration,
     started: Instant,
+    /// When the API server accepted the present watch.
+    accepted: Option<Instant>,
     last: Option<(Instant, String)>,
+    /// Whether the last log line is about a failure.
+    is_reported: bool,
 }
 
 impl WatchFailures {
     pub(super) fn new(kind: &'static str, scope: &ServedScope, metrics: Arc<Metrics>, refusals: Arc<Refusals>) -> Self {
         let subject = format!("{kind} in {scope}");
-        Self { kind, subject, metrics, refusals, delay: FIRST_DELAY, started: Instant::now(), last: None }
+        Self {
+            kind,
+            subject,
+            metrics,
+            refusals,
+            delay: FIRST_DELAY,
+            started: Instant::now(),
+            accepted: None,
+            last: None,
+            is_reported: false,
+        }
     }
 
-    /// Forgets the failures after the API server has accepted a watch.
+    /// Notes that the API server has accepted a watch.
     ///
-    /// A list alone does not count as a success: without the right to watch, the controller lists again and again.
-    pub(super) fn clear(&mut self) {
-        self.delay = FIRST_DELAY;
+    /// A list alone does not count as a success: without the right to watch, the controller lists again and again. An
+    /// accepted watch counts only after [`SHORTEST_WATCH`]: an API server can accept each watch and fail at once.
+    pub(super) fn accept(&mut self) {
+        self.accepted = Some(Instant::now());
         self.refusals.remove(&self.subject);
-        if self.last.take().is_some() {
+        if take(&mut self.is_reported) {
             tracing::info!("watching {} again", self.subject);
         }
     }
@@ -74,6 +91,9 @@ impl WatchFailures {
     /// old, but not if it is expected soon after the start ([`GRACE`]). Returns the time until the next attempt.
     pub(super) fn record(&mut self, error: &kube::Error) -> Duration {
         self.metrics.count_watch_failure(self.kind);
+        if self.accepted.take().is_some_and(|accepted| accepted.elapsed() >= SHORTEST_WATCH) {
+            (self.delay, self.last) = (FIRST_DELAY, None);
+        }
         if matches!(error, kube::Error::Api(status) if status.code == 403) {
             self.refusals.insert(&self.subject);
         }
@@ -82,7 +102,7 @@ impl WatchFailures {
             self.last.as_ref().is_some_and(|(at, last)| *last == failure && at.elapsed() < REPETITION);
         if !was_just_logged && !self.is_expected(error) {
             tracing::warn!("watching {} failed, trying again: {failure}", self.subject);
-            self.last = Some((Instant::now(), failure));
+            (self.last, self.is_reported) = (Some((Instant::now(), failure)), true);
         }
         let delay = self.delay;
         self.delay = (self.delay * 2).min(LONGEST_DELAY);

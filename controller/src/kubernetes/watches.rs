@@ -25,7 +25,7 @@ use super::watch_failures::{Refusals, WatchFailures};
 /// The next complete list follows after this time, or up to a tenth later: it repairs what a watch has missed.
 const LIST_INTERVAL: Duration = Duration::from_mins(10);
 /// The shortest time between the starts of two watches.
-const SHORTEST_WATCH: Duration = Duration::from_secs(1);
+pub(super) const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 /// The longest line of a watch in bytes: etcd stores no object of more than 1.5 MiB.
 const LONGEST_EVENT: u64 = 4 * 1024 * 1024;
 /// The memory for lines that a watch keeps: there can be two watches for each namespace.
@@ -159,6 +159,7 @@ where
     let mut listed = Vec::new();
     let before = restore_detection.latest();
     let version = lists::list(client, selection, |object: N| listed.push(object.into())).await?;
+    listed.retain(|(key, _)| selection.can_contain(key));
     restore_detection.record_list(before, &version);
     on(Event::Listed(selection.scope.clone(), listed, ResourceVersion::parse(&version)));
     Ok(version)
@@ -189,13 +190,16 @@ where
         Extent::Metadata => request.watch_metadata(&params, version),
     };
     let mut lines = Box::pin(client.request_stream(request.map_err(kube::Error::BuildRequest)?).await?);
-    failures.clear();
+    failures.accept();
+    let accepted = Instant::now();
     let mut text = Vec::new();
     while next_line(&mut lines, &mut text).await? {
         let line: Line<'_> = serde_json::from_slice(&text).map_err(kube::Error::SerdeError)?;
         if matches!(line.kind, EventKind::Error) {
             let status: Status = read(line.object)?;
-            if status.code == 410 {
+            // The API server keeps a version for some minutes, so a long watch can end like this. If a watch ends like
+            // this at once, the next list needs a pause, so it is a failure.
+            if status.code == 410 && accepted.elapsed() >= SHORTEST_WATCH {
                 return Ok(End::ListAgain);
             }
             return Err(kube::Error::Api(Box::new(status)));
@@ -206,6 +210,9 @@ where
             continue;
         }
         let (key, record) = read::<N>(line.object)?.into();
+        if !selection.can_contain(&key) {
+            continue;
+        }
         on(match line.kind {
             EventKind::Deleted => Event::Deleted(key, record),
             _ => Event::Applied(key, record),
@@ -231,4 +238,69 @@ async fn next_line(lines: &mut (impl AsyncBufRead + Unpin), text: &mut Vec<u8>) 
 fn jitter(limit: Duration) -> Duration {
     let random = RandomState::new().build_hasher().finish();
     limit.mul_f64(random as f64 / u64::MAX as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde_json::json;
+    use tokio::sync::watch;
+    use waxseal_shared::key_ring::Keys;
+
+    use super::super::objects::Objects;
+    use super::super::records::{self, SealedSecretParts, SealedSecretRecord};
+    use super::super::scope::ServedScope;
+    use super::super::{answer_deadlines, fake_server};
+    use super::*;
+
+    /// Follows SealedSecrets for three seconds, while each watch answers with this line; returns the number of lists,
+    /// the events and the metrics.
+    async fn followed(line: serde_json::Value) -> (u32, Vec<Event<SealedSecretRecord>>, String) {
+        let lists = Arc::new(AtomicU32::new(0));
+        let client = fake_server::client({
+            let lists = Arc::clone(&lists);
+            move |uri| {
+                if uri.query().is_some_and(|query| query.contains("watch=true")) {
+                    return format!("{line}\n");
+                }
+                lists.fetch_add(1, Ordering::SeqCst);
+                json!({"kind": "SealedSecretList", "metadata": {"resourceVersion": "7"}, "items": []}).to_string()
+            }
+        });
+        let url = "http://127.0.0.1:1".parse().expect("a URL");
+        let (_, last_contact) = answer_deadlines::connect(kube::Config::new(url)).expect("a client");
+        let objects = Arc::new(Objects::new(ServedScope::of(&[])));
+        let metrics = Arc::new(Metrics::new(Arc::clone(&objects), watch::channel(Keys::Loading).1, last_contact));
+        let detection = Arc::new(RestoreDetection::new(objects));
+        let watches = Watches::new(client, detection, Arc::clone(&metrics), Arc::default());
+        let mut events = Vec::new();
+        let selection = records::sealed_secrets(&ServedScope::Namespace("shop".into()));
+        let following = watches.follow::<SealedSecretParts, _>("SealedSecrets", selection, |event| events.push(event));
+        assert!(tokio::time::timeout(Duration::from_secs(3), following).await.is_err(), "it never ends");
+        (lists.load(Ordering::SeqCst), events, metrics.to_text())
+    }
+
+    /// The lists are 0.5 s, 1 s and 2 s apart.
+    #[tokio::test]
+    async fn a_version_that_is_too_old_at_once_pauses_the_lists_and_counts_as_a_failure() {
+        let status = json!({"kind": "Status", "metadata": {}, "status": "Failure", "reason": "Expired", "code": 410});
+        let (lists, _, metrics) = followed(json!({"type": "ERROR", "object": status})).await;
+        assert!((1..=3).contains(&lists), "{lists}");
+        let count = metrics.lines().find(|line| line.starts_with("waxseal_watch_failures_total{"));
+        assert!(count.is_some_and(|count| count.ends_with(&format!(" {lists}"))), "{metrics}");
+    }
+
+    #[tokio::test]
+    async fn events_of_other_namespaces_are_dropped() {
+        let event = |namespace: &str| {
+            let metadata = json!({"name": "db", "namespace": namespace, "resourceVersion": "8"});
+            json!({"type": "ADDED", "object": {"metadata": metadata}})
+        };
+        for (namespace, is_reported) in [("shop", true), ("blog", false)] {
+            let (_, events, _) = followed(event(namespace)).await;
+            let applied = events.iter().any(|event| matches!(event, Event::Applied(..)));
+            assert_eq!(applied, is_reported, "{namespace}: {events:?}");
+        }
+    }
 }

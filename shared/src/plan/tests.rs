@@ -165,14 +165,16 @@ fn metadata_that_others_added_stays() {
 fn each_difference_is_written() {
     let ring = ring();
     let object = sealed(&ring);
-    let other = || Controller::SealedSecret { name: "db".to_owned(), uid: "other".to_owned() };
     let differences: [(fn(&mut ExistingSecret), _); 7] = [
         (|existing| existing.data = Some(values(&[("PASSWORD", "hunter2")])), "data"),
         (|existing| existing.data = Some(values(&[("PASSWORD", "hunter2"), ("USER", "app"), ("MORE", "x")])), "data"),
         (|existing| existing.data = None, "data"),
         (|existing| drop(existing.labels.remove("team")), "metadata.labels"),
         (|existing| existing.our_annotations.extend(["dropped-from-the-template".to_owned()]), "metadata.annotations"),
-        (|existing| existing.controller = other(), "metadata.ownerReferences"),
+        (
+            |existing| existing.controller = Controller::SealedSecret { name: "db".to_owned(), uid: "x".to_owned() },
+            "metadata.ownerReferences",
+        ),
         (|existing| existing.controller = Controller::None, "metadata.ownerReferences"),
     ];
     for (index, (differ, field)) in differences.iter().enumerate() {

@@ -1,18 +1,19 @@
 //! The published keys of a controller: the primary, backups, recovery keys, and what the controller confirms.
 
 use jiff::{SignedDuration, Timestamp};
-use waxseal_shared::key_life::{check_creation_time, primary};
+use waxseal_shared::key_life::{backup_time, check_creation_time, primary};
 use waxseal_shared::names::Namespace;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey, SealingKey, SealingKeyStatus};
 
 use super::findings::Findings;
+use crate::cluster::UnknownSealingKey;
 use crate::table::age;
 
 /// The renewal period of the controller; `None`: it renews no key.
 #[derive(Clone, Copy)]
 pub(super) struct RenewalPeriod(pub(super) Option<SignedDuration>);
 
-/// How much later than its renewal period a key may get its successor.
+/// How long a key may wait for its successor after its renewal period.
 const GRACE: SignedDuration = SignedDuration::from_hours(1);
 pub(super) const SEE_LOG: &str = "see if the controller runs, and read its log";
 
@@ -23,7 +24,7 @@ struct Known {
 }
 
 pub(super) fn check(
-    objects: &[SealingKey],
+    objects: &[Result<SealingKey, UnknownSealingKey>],
     namespace: &Namespace,
     renew_after: Option<RenewalPeriod>,
     now: Timestamp,
@@ -40,13 +41,21 @@ pub(super) fn check(
     let keys: Vec<_> = objects.iter().filter_map(|object| known(object, findings)).collect();
     check_primary(&keys, renew_after, now, findings);
     check_confirmations(&keys, findings);
-    check_backups(&keys, findings);
+    check_backups(&keys, now, findings);
     check_recovery(&keys, findings);
 }
 
 /// Reads a SealingKey. Returns its key if the controller confirms that the SealingKey is its own; otherwise adds a
 /// problem.
-fn known(object: &SealingKey, findings: &mut Findings) -> Option<Known> {
+fn known(object: &Result<SealingKey, UnknownSealingKey>, findings: &mut Findings) -> Option<Known> {
+    let object = match object {
+        Ok(object) => object,
+        Err(UnknownSealingKey { name }) => {
+            let text = format!("the SealingKey {name} has a form that this waxseal does not know");
+            findings.problem(text, "use definitions, controller and waxseal of the same version");
+            return None;
+        }
+    };
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let key = match PublishedKey::decode(object) {
         Ok(key) => key,
@@ -75,8 +84,8 @@ fn known(object: &SealingKey, findings: &mut Findings) -> Option<Known> {
 
 fn check_primary(keys: &[Known], renew_after: Option<RenewalPeriod>, now: Timestamp, findings: &mut Findings) {
     let Some(primary) = primary(keys.iter().map(|known| &known.key)) else {
-        let remedy = "the controller makes a key by itself, unless key generation is off (then add an identity): see if \
-                      it runs, and read in its log why it has not done so";
+        let remedy = "the controller makes a key by itself, unless key generation is off (then add an identity): see \
+                      if it runs, and read in its log why it has not done so";
         return findings.problem("no key of the cluster is Active: nothing can be sealed", remedy);
     };
     if let Err(error) = check_creation_time(primary.created_at, now) {
@@ -107,10 +116,13 @@ fn check_confirmations(keys: &[Known], findings: &mut Findings) {
     }
 }
 
-/// The status has the time of a backup only if the backup has the present state.
-fn check_backups(keys: &[Known], findings: &mut Findings) {
+/// The status has the time of a backup only if the backup has the present state. A time that cannot be right does not
+/// count ([`backup_time`]).
+fn check_backups(keys: &[Known], now: Timestamp, findings: &mut Findings) {
+    let has_backup =
+        |known: &Known| known.status.last_backup_time.as_ref().is_some_and(|time| backup_time(time, now).is_some());
     let own: Vec<_> = keys.iter().filter(|known| known.key.role == KeyRole::Cluster).collect();
-    let missing: Vec<_> = own.iter().filter(|known| known.status.last_backup_time.is_none()).collect();
+    let missing: Vec<_> = own.iter().filter(|known| !has_backup(known)).collect();
     for Known { key, .. } in &missing {
         let (id, state) = (key.recipient.key_id(), key.state.as_str());
         let text = format!("no backup has {id} in its present state, {state}");

@@ -52,11 +52,11 @@ pub(super) fn check(session: &Session, namespace: &Namespace, findings: &mut Fin
     for need in &NEEDS {
         match need.missing(session, namespace)? {
             Missing::Nothing => enough.push(format!("`waxseal {}`", need.command)),
-            Missing::Verb(verb, of) => findings.info(format!(
+            Missing::Verb(verb, verbs) => findings.info(format!(
                 "your rights are too few for `waxseal {}`: you may not {verb} {} in {}",
                 need.command,
-                of.resource,
-                if of.everywhere { "all namespaces" } else { namespace.as_str() },
+                verbs.resource,
+                if verbs.everywhere { "all namespaces" } else { namespace.as_str() },
             )),
             Missing::Unknown => {
                 findings.info("the API server does not tell your rights");
@@ -81,12 +81,12 @@ enum Missing {
 impl Need {
     /// The first verb that the user lacks.
     fn missing(&self, session: &Session, namespace: &Namespace) -> Result<Missing, CliError> {
-        for of in self.rights {
-            let namespace = Some(namespace).filter(|_| !of.everywhere);
-            for verb in of.verbs {
-                match session.has(&Right { verb, group: of.group, resource: of.resource, namespace })? {
+        for verbs in self.rights {
+            let namespace = Some(namespace).filter(|_| !verbs.everywhere);
+            for verb in verbs.verbs {
+                match session.has(&Right { verb, group: verbs.group, resource: verbs.resource, namespace })? {
                     Some(true) => {}
-                    Some(false) => return Ok(Missing::Verb(verb, of)),
+                    Some(false) => return Ok(Missing::Verb(verb, verbs)),
                     None => return Ok(Missing::Unknown),
                 }
             }

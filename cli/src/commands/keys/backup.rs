@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use waxseal_shared::key::{EncryptedFile, Recipient};
 use waxseal_shared::key_backup::{self, BackedUpKey};
 use waxseal_shared::randomness;
-use waxseal_shared::sealing_key::PublishedKey;
+use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 use waxseal_shared::visible_text::visible_path;
 
 use super::identities::{BrokenIdentity, StoredIdentities};
@@ -79,7 +79,9 @@ pub(crate) fn run(arguments: BackupArguments, streams: &mut Streams) -> Result<(
         errors.push(CliError::refused("no identity to back up, so no file was written").at(&store));
         return Failures::none_or(errors);
     }
-    let keys = each_once(held, published.as_deref().unwrap_or_default());
+    let published_keys = published.as_deref().unwrap_or_default();
+    let keys = each_once(held, published_keys);
+    errors.extend(without_identity(published_keys, &keys).map(|error| error.at(&store)));
     write(&arguments, &keys, &recovery)?;
     if let Some(published) = &published {
         warn_of_unknown_recipients(&recovery, published, streams);
@@ -151,6 +153,21 @@ fn refuse_own_keys(recovery: &Recipients, stored: &StoredIdentities) -> Result<(
     }
 }
 
+/// The errors for the published keys of the cluster whose identities are not there. A Revoked key counts as deleted: it
+/// opens nothing any more, and in a folder it stays published for ever.
+fn without_identity<'a>(published: &'a [PublishedKey], held: &'a [BackedUpKey]) -> impl Iterator<Item = CliError> + 'a {
+    let is_held = |key: &PublishedKey| held.iter().any(|held| held.key.published().recipient == key.recipient);
+    let needed = published.iter().filter(|key| key.role == KeyRole::Cluster && key.state != KeyState::Revoked);
+    needed.filter(move |key| !is_held(key)).map(|key| {
+        let (id, state) = (key.recipient.key_id(), key.state.as_str());
+        let text = format!("not in the backup: {id} is published as {state}, and there is no usable identity of it");
+        CliError::refused(text).with_hint(
+            "make another backup: the controller may have changed the key meanwhile. If the error stays, put the \
+             identity back from an older backup with `waxseal keys restore`",
+        )
+    })
+}
+
 /// Each key once, in the strictest of its states: those of all its copies, and the one that is requested.
 fn each_once(held: Vec<BackedUpKey>, requested: &[PublishedKey]) -> Vec<BackedUpKey> {
     let mut keys: Vec<BackedUpKey> = Vec::new();
@@ -189,7 +206,6 @@ mod tests {
     use waxseal_shared::key::{Identity, KeyKind};
     use waxseal_shared::key_life::HeldKey;
     use waxseal_shared::names::ObjectName;
-    use waxseal_shared::sealing_key::{KeyRole, KeyState};
 
     use super::*;
 

@@ -59,7 +59,7 @@ pub(crate) struct DeleteArguments {
 pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(), Failures> {
     let owner = arguments.owner.open()?;
     let place = owner.place();
-    let keys = owner.keys()?;
+    let keys = owner.keys_with_warnings(streams)?;
     let found = key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?;
     let key = &found.key;
     let staying = staying_keys(&owner, &keys, key.recipient.key_id(), streams);
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
         let error = CliError::refused(format!("{} was changed meanwhile", arguments.key)).at(&place);
         return Err(error.with_hint("run the command again").into());
     }
-    owner.delete_identity(found_now)?;
+    owner.delete_identity(found_now, &keys_now)?;
     if owner.confirms() {
         wait_for_removal(&arguments.owner, &owner, found_now)?;
     }
@@ -127,13 +127,13 @@ fn wait_for_removal(arguments: &OwnerArguments, owner: &KeyOwner, deleted: &Owne
 }
 
 /// Refuses a key that is Active, and a key whose state the controller has not carried out. Also refuses the key if no
-/// other key of the cluster stays.
+/// other key of the cluster stays, and in a folder a key without a key file.
 fn check_may_go(owner: &KeyOwner, found: &OwnedKey, staying: &BTreeSet<KeyId>) -> Result<(), CliError> {
     let key = &found.key;
     let id = key.recipient.key_id();
     if key.state == KeyState::Active {
         let error = CliError::refused(format!("{id} is still in use: its state is Active"));
-        return Err(error.with_hint("`waxseal keys rotate` makes a new key and retires this one"));
+        return Err(error.with_hint(format!("`{}` makes a new key and retires this one", owner.command("rotate"))));
     }
     if let KeyOwner::Folder(published) = owner
         && !exists(&key_owner::key_file(published, key))
@@ -166,7 +166,7 @@ fn check_backup(owner: &KeyOwner, found: &OwnedKey) -> Result<(), CliError> {
     // No backup can be older than the key in it: such a time is wrong.
     if owner.backed_up_at(found)?.is_none_or(|time| time < found.key.created_at) {
         let error = CliError::refused(format!("no backup has the identity of {id} in its present state"));
-        return Err(error.with_hint("`waxseal keys backup` writes one"));
+        return Err(error.with_hint(format!("`{}` writes one", owner.command("backup"))));
     }
     Ok(())
 }

@@ -34,7 +34,6 @@ pub(super) enum NewPrimary {
     Absent,
 }
 
-/// How one key of the file changes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KeyChange {
     /// The key as it is in the file afterwards.

@@ -39,7 +39,6 @@ pub(super) struct StoredIdentities {
     pub(super) held: Vec<BackedUpKey>,
     /// The identities that can be used, in Secrets that somebody has deleted, and that only finalizers keep.
     pub(super) being_deleted: Vec<BackedUpKey>,
-    /// The identities that cannot be used.
     pub(super) broken: Vec<BrokenIdentity>,
 }
 
@@ -237,10 +236,6 @@ fn record_in_cluster(
     Err(CliError::new(Kind::NoCluster, text).at(session.place()))
 }
 
-fn holds(secret: &IdentitySecret, recipient: &Recipient) -> bool {
-    secret.key.as_ref().is_ok_and(|present| present.published().recipient == *recipient)
-}
-
 fn store_in_cluster(
     session: &Session,
     namespace: &Namespace,
@@ -252,11 +247,11 @@ fn store_in_cluster(
     let names = may_keep_name.then(|| secret_name.to_string()).into_iter().chain([own_name(key.key_id())]);
     let mut dying = None;
     for name in names {
-        if let RequestOutcome::Written = session.create_identity(namespace, &name, key)? {
+        if let RequestOutcome::Written = session.create_identity(namespace, &name, key, now)? {
             return Ok(format!("the Secret {name}"));
         }
         let present = session.identity_secret(namespace, &name, now)?;
-        match present.filter(|secret| holds(secret, &key.published().recipient)) {
+        match present.filter(|secret| secret.holds(&key.published().recipient)) {
             Some(secret) if secret.is_being_deleted => dying = Some(name),
             Some(_) => return Ok(format!("the Secret {name}")),
             None => {}

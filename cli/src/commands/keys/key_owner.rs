@@ -10,13 +10,13 @@ use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde_json::Value;
 use waxseal_shared::key_life::{backup_time, primary};
 use waxseal_shared::manifest::{read_keys, write_keys};
-use waxseal_shared::names::Namespace;
+use waxseal_shared::names::{Namespace, ObjectName};
 use waxseal_shared::sealing_key::{IdentitySecretReference, KeyRole, KeyState, PublishedKey, SealingKey};
 use waxseal_shared::visible_text::{escaped, visible_path};
 
-use crate::cluster::{ClusterArguments, RUN_WITHOUT_PROXY, RequestOutcome, Session};
+use crate::cluster::{ClusterArguments, RUN_WITHOUT_PROXY, RequestOutcome, Session, UnknownSealingKey};
 use crate::error::{CliError, Kind};
-use crate::file_names::{file_name, folder_of};
+use crate::file_names::{file_name, folder_of, shell_word};
 use crate::input::Input;
 use crate::last_backup_file;
 use crate::output::{self, Destination};
@@ -162,19 +162,40 @@ impl KeyOwner {
     }
 
     /// The keys of the controller. Leaves out SealingKeys that are not valid, also those with a state that only a newer
-    /// version knows.
+    /// version knows: in an emergency they must not keep the user from revoking another key.
     pub(super) fn keys(&self) -> Result<Vec<OwnedKey>, CliError> {
+        self.keys_and_unknown().map(|(keys, _)| keys)
+    }
+
+    /// Like [`keys`](Self::keys). Warns of the SealingKeys of an unknown form.
+    pub(super) fn keys_with_warnings(&self, streams: &mut Streams) -> Result<Vec<OwnedKey>, CliError> {
+        let (keys, unknown) = self.keys_and_unknown()?;
+        for UnknownSealingKey { name } in unknown {
+            let text = format!("leaves out the SealingKey {name}, which has a form that this waxseal does not know");
+            streams.warn(&self.place(), &text);
+        }
+        Ok(keys)
+    }
+
+    fn keys_and_unknown(&self) -> Result<(Vec<OwnedKey>, Vec<UnknownSealingKey>), CliError> {
         match self {
             Self::Cluster(session, namespace) => {
-                let objects = session.sealing_keys(namespace)?.into_iter();
-                Ok(objects
-                    .filter_map(|object| Some(OwnedKey::new(PublishedKey::decode(&object).ok()?, Some(object))))
-                    .collect())
+                let (mut keys, mut unknown) = (Vec::new(), Vec::new());
+                for object in session.sealing_keys(namespace)? {
+                    match object {
+                        Ok(object) => {
+                            let key = PublishedKey::decode(&object).ok();
+                            keys.extend(key.map(|key| OwnedKey::new(key, Some(object))));
+                        }
+                        Err(object) => unknown.push(object),
+                    }
+                }
+                Ok((keys, unknown))
             }
             Self::Folder(path) => {
                 let text = Input::File(path.clone()).read()?;
                 let keys = read_keys(&text).map_err(|error| CliError::manifest(&visible_path(path), &error))?;
-                Ok(keys.into_iter().map(|key| OwnedKey::new(key, None)).collect())
+                Ok((keys.into_iter().map(|key| OwnedKey::new(key, None)).collect(), Vec::new()))
             }
         }
     }
@@ -191,11 +212,12 @@ impl KeyOwner {
             return Ok(recorded.filter(|time| written.is_none_or(|written| written <= *time)));
         }
         let status = found.object.as_ref().and_then(|object| object.status.as_ref());
-        Ok(status.and_then(|status| status.last_backup_time.as_ref()?.parse().ok()))
+        Ok(status.and_then(|status| backup_time(status.last_backup_time.as_ref()?, Timestamp::now())))
     }
 
-    /// Deletes the identity of a key.
-    pub(super) fn delete_identity(&self, found: &OwnedKey) -> Result<(), CliError> {
+    /// Deletes the identity of a key. `keys` are all keys of this controller. In a cluster, refuses a Secret that
+    /// another SealingKey names, too: its deletion could delete the identity of that key.
+    pub(super) fn delete_identity(&self, found: &OwnedKey, keys: &[OwnedKey]) -> Result<(), CliError> {
         match self {
             Self::Cluster(session, namespace) => {
                 let Some(secret) = found.identity_secret() else {
@@ -204,6 +226,7 @@ impl KeyOwner {
                     let error = CliError::new(Kind::NoCluster, text).at(self.place());
                     return Err(error.with_hint("the controller writes the status: see if it runs"));
                 };
+                check_names_own_secret(found, secret, keys).map_err(|error| error.at(self.place()))?;
                 session.delete_identity(namespace, secret)
             }
             Self::Folder(path) => {
@@ -217,12 +240,23 @@ impl KeyOwner {
         }
     }
 
+    /// A command of `waxseal keys` on the same keys, to be copied into a shell.
+    pub(super) fn command(&self, verb: &str) -> String {
+        match self {
+            Self::Cluster(..) => format!("waxseal keys {verb}"),
+            Self::Folder(published) => {
+                format!("waxseal keys {verb} --keys-dir {}", shell_word(&visible_path(&folder_of(published))))
+            }
+        }
+    }
+
     /// Requests a state for a key, unless it already has this state or a stricter one.
     pub(super) fn request(&self, key: &PublishedKey, state: KeyState) -> Result<(), CliError> {
         // In a folder, the lock keeps others from requesting a state between reading and writing.
         let _lock = match self {
             Self::Folder(path) if path.is_symlink() => {
-                let error = CliError::refused("is a symbolic link, and the controller follows none").at(self.place());
+                let error =
+                    CliError::refused("is a symbolic link, and the controller does not follow links").at(self.place());
                 return Err(error.with_hint("put the file itself there"));
             }
             Self::Folder(path) => Destination::at(path)?.lock()?,
@@ -238,10 +272,12 @@ impl KeyOwner {
             }
             found.key.state = state;
             match (self, &found.object) {
-                (Self::Cluster(session, _), Some(object)) => match session.request_state(object, state)? {
-                    RequestOutcome::Written => return Ok(()),
-                    RequestOutcome::Conflict => {}
-                },
+                (Self::Cluster(session, namespace), Some(object)) => {
+                    match session.request_state(namespace, object, state)? {
+                        RequestOutcome::Written => return Ok(()),
+                        RequestOutcome::Conflict => {}
+                    }
+                }
                 (Self::Folder(path), _) => {
                     let keys: Vec<_> = keys.into_iter().map(|found| found.key).collect();
                     return output::replace(path, &write_keys(&keys));
@@ -270,12 +306,37 @@ impl OwnedKey {
     }
 }
 
+/// Refuses the Secret of a status that cannot be right: its name is not the name of an object, or another SealingKey
+/// names the same Secret.
+fn check_names_own_secret(
+    found: &OwnedKey,
+    secret: &IdentitySecretReference,
+    keys: &[OwnedKey],
+) -> Result<(), CliError> {
+    let id = found.key.recipient.key_id();
+    let refused = |what: String| {
+        CliError::refused(format!("the status of the SealingKey {id} {what}"))
+            .with_hint("the controller writes the status: find out who has changed it, and see if the controller runs")
+    };
+    if ObjectName::parse(&secret.name).is_err() {
+        return Err(refused("does not name its identity Secret with a valid name".to_owned()));
+    }
+    let is_same = |other: &IdentitySecretReference| other.name == secret.name || other.uid == secret.uid;
+    let others = keys.iter().filter(|other| other.key.recipient != found.key.recipient);
+    match others.into_iter().find(|other| other.identity_secret().is_some_and(is_same)) {
+        Some(other) => {
+            let other = other.key.recipient.key_id();
+            Err(refused(format!("names the same identity Secret as that of {other}: {}", secret.name)))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The identity file of a key, beside `sealing-keys.yaml`.
 pub(super) fn key_file(published: &Path, key: &PublishedKey) -> PathBuf {
     published.with_file_name(format!("{}.{KEY_EXTENSION}", key.recipient.key_id()))
 }
 
-/// The primary among these keys.
 pub(super) fn primary_of(keys: &[OwnedKey]) -> Option<&PublishedKey> {
     primary(keys.iter().map(|found| &found.key))
 }

@@ -37,7 +37,7 @@ Examples:
 /// the terminal, also with `--yes`, unless `--accept` names the fingerprint.
 ///
 /// Adds the keys that are missing. A key is also missing if all Secrets that hold it are being deleted. Each missing
-/// key gets the strictest state that the backup, the keys files, the published keys and such Secrets know. Keys that
+/// key gets the strictest state that the backup, the keys files, the published keys and these Secrets know. Keys that
 /// are there stay as they are. If a run is interrupted, run the command again. In a cluster, the command waits until
 /// the controller has published the keys.
 #[derive(Args)]

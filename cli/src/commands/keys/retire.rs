@@ -28,18 +28,19 @@ pub(crate) struct RetireArguments {
 pub(crate) fn run(arguments: RetireArguments, streams: &mut Streams) -> Result<(), Failures> {
     let owner = arguments.owner.open()?;
     let place = owner.place();
-    let keys = owner.keys()?;
+    let keys = owner.keys_with_warnings(streams)?;
     let key = &key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?.key;
     if key_owner::is_active(key) && keys.iter().filter(|found| key_owner::is_active(&found.key)).count() == 1 {
         let error = CliError::refused(format!("{} is the only Active key: nothing could be sealed", arguments.key));
         return Err(error
             .at(&place)
-            .with_hint("run `waxseal keys rotate`: the controller makes a new key first")
+            .with_hint(format!("run `{}`: the controller makes a new key first", owner.command("rotate")))
             .into());
     }
     if key.state < KeyState::Retired {
         streams.say(&format!("{place}: nothing new will be sealed to {}; it still opens old values", arguments.key));
         arguments.owner.ask_for_consent(streams, "Retire it for ever?").map_err(|error| error.at(&place))?;
     }
-    super::request_and_wait(&arguments.owner, &owner, key, KeyState::Retired, streams)
+    owner.request(key, KeyState::Retired)?;
+    super::wait_for_state(&arguments.owner, &owner, key, KeyState::Retired, streams)
 }

@@ -3,7 +3,7 @@ use waxseal_shared::key::Recipient;
 use waxseal_shared::manifest::write_keys;
 use waxseal_shared::sealing_key::KeyState;
 
-use super::key_owner::{self, OwnerArguments};
+use super::key_owner::{self, KeyOwner, OwnerArguments};
 use super::target_file::KeysTarget;
 use crate::error::{CliError, Failures};
 use crate::file_names::key_id;
@@ -34,29 +34,39 @@ pub(crate) struct RevokeArguments {
 
 const EFFECT: &str = "will open nothing any more, for ever. SealedSecrets that only this key opens will stall with \
                       KeyRevoked; their Secrets stay";
-const NEXT: &str = "the holder of the private key can still read what was sealed to it, also in Git's history: change \
-                    these values, run `waxseal keys fetch` here and in every other repository, and seal the new \
-                    values";
 
 pub(crate) fn run(arguments: RevokeArguments, streams: &mut Streams) -> Result<(), Failures> {
     let owner = arguments.owner.open()?;
     let place = owner.place();
-    let keys = owner.keys()?;
+    let keys = owner.keys_with_warnings(streams)?;
     let key = &key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?.key;
     if key.state < KeyState::Revoked {
         streams.say(&format!("{place}: {} {EFFECT}", arguments.key));
         if !keys.iter().any(|found| key_owner::is_active(&found.key) && found.key.recipient != key.recipient) {
             streams.say(
-                "no other key is Active: the controller makes a new one, unless key generation is off or an identity is \
-                 broken",
+                "no other key is Active: the controller makes a new one, unless key generation is off or an identity \
+                 is broken",
             );
         }
         arguments.owner.ask_for_consent(streams, "Revoke it?").map_err(|error| error.at(&place))?;
     }
-    super::request_and_wait(&arguments.owner, &owner, key, KeyState::Revoked, streams)?;
+    owner.request(key, KeyState::Revoked)?;
+    let waited = super::wait_for_state(&arguments.owner, &owner, key, KeyState::Revoked, streams);
+    // Even if the controller does not run now, nothing more may be sealed to the key.
     let written = revoke_in_keys_files(&key.recipient, streams);
-    streams.say(NEXT);
-    written
+    streams.say(&next_steps(&owner));
+    Failures::none_or([waited, written].into_iter().flat_map(Failures::errors_of).collect())
+}
+
+fn next_steps(owner: &KeyOwner) -> String {
+    let take_keys = match owner {
+        KeyOwner::Cluster(..) => "run `waxseal keys fetch`".to_owned(),
+        KeyOwner::Folder(_) => format!("copy {} over the keys file", owner.place()),
+    };
+    format!(
+        "the holder of the private key can still read what was sealed to it, also in Git's history: change these values, \
+         {take_keys} here and in every other repository, and seal the new values"
+    )
 }
 
 /// Writes the state Revoked into each keys file of the nearest `.waxseal.yaml` that lists the key. If one file cannot

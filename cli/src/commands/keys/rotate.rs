@@ -1,7 +1,7 @@
 use clap::Args;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 
-use super::key_owner::{self, KeyOwner, OwnerArguments};
+use super::key_owner::{self, KeyOwner, OwnedKey, OwnerArguments};
 use crate::error::{CliError, Failures};
 use crate::streams::Streams;
 
@@ -25,7 +25,7 @@ pub(crate) struct RotateKeyArguments {
 
 pub(crate) fn run(arguments: RotateKeyArguments, streams: &mut Streams) -> Result<(), Failures> {
     let owner = arguments.owner.open()?;
-    let keys = owner.keys()?;
+    let keys = owner.keys_with_warnings(streams)?;
     let old: Vec<_> = keys.into_iter().map(|found| found.key).filter(key_owner::is_active).collect();
     if old.is_empty() {
         let error = CliError::refused("no key of the cluster is Active").at(owner.place());
@@ -49,14 +49,25 @@ pub(crate) fn run(arguments: RotateKeyArguments, streams: &mut Streams) -> Resul
         ));
         return Ok(());
     }
-    let new = arguments.owner.wait_until(&owner, "publish a new primary", |keys| {
-        let primary = key_owner::primary_of(keys)?;
-        let is_old = old.iter().any(|key| key.recipient == primary.recipient);
-        (!is_old).then(|| primary.clone())
-    })?;
+    let what = "confirm a new primary and that the old keys are Retired";
+    let new = arguments.owner.wait_until(&owner, what, |keys| confirmed_successor(keys, &old))?;
     let result = streams.result(&format!("{} {}\n", new.recipient.key_id(), new.recipient.fingerprint()));
     streams.say("compare the fingerprint with the controller's log; then run `waxseal keys fetch` for each repository, and `waxseal rotate` on its sealed files");
     Ok(result?)
+}
+
+/// The new primary, when the controller confirms it as Active with an identity Secret, and confirms that no old key is
+/// Active any more. Anybody who may create SealingKeys can publish a newer key, but not its status. An old key that is
+/// not published any more is not Active.
+fn confirmed_successor(keys: &[OwnedKey], old: &[PublishedKey]) -> Option<PublishedKey> {
+    let is_old = |found: &&OwnedKey| old.iter().any(|key| key.recipient == found.key.recipient);
+    if keys.iter().filter(is_old).any(|found| found.confirmed().is_none_or(|state| state < KeyState::Retired)) {
+        return None;
+    }
+    let primary = key_owner::primary_of(keys)?;
+    let found = keys.iter().find(|found| found.key.recipient == primary.recipient)?;
+    let is_confirmed = found.confirmed() == Some(KeyState::Active) && found.identity_secret().is_some();
+    (is_confirmed && !is_old(&found)).then(|| primary.clone())
 }
 
 /// Requests the state Retired for these keys, the primary last. If the primary were first, another old key could become

@@ -61,7 +61,11 @@ impl KeysTarget {
             Some(configuration) if clusters::exists(&self.path) => {
                 clusters::read_text(configuration, &self.path).map_err(|error| error.at(&self.place))
             }
-            None if clusters::exists(&self.path) => Input::File(self.path.clone()).read(),
+            None if clusters::exists(&self.path) => {
+                // Reading a pipe or a terminal would wait for ever.
+                Destination::of_regular_file(&self.path)?;
+                Input::File(self.path.clone()).read()
+            }
             Some(_) | None => return Ok(None),
         };
         text.map(Some)

@@ -26,10 +26,10 @@ use values::Finder;
 ///
 /// Searches the manifests (`.yaml`, `.yml`, `.json`) in the working tree, except in hidden folders, and all files in
 /// the commits that the branches, tags and other references of its Git repository point to; with `--history` also in
-/// all commits before them. A file that has the value in one of these commits is also searched in the working tree,
-/// whatever its name. Opens nothing: a key opens a value if the manifest has a wrap for the key. Finds no
-/// manifests that are compressed, encrypted or larger than 32 MiB. Searches no commits of submodules, and no commits
-/// that only a reflog leads to.
+/// all commits before them. If a file has a value that the key opens in one of these commits, the file is also searched
+/// in the working tree, whatever its name. Opens nothing: a key opens a value if the manifest has a wrap for the key.
+/// Does not find manifests that are compressed, encrypted or larger than 32 MiB. Searches no commits of submodules, and
+/// no commits that only a reflog leads to.
 ///
 /// CURRENT says whether the manifests in the working tree still have this ciphertext (same), another one for this
 /// SealedSecret and data key (changed), or none (removed). COMMIT is the newest commit that has the value, of those
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: UsageArguments, streams: &mut Streams) -> Result<()
     Failures::none_or(search.errors.into_shown())
 }
 
-/// Returns the key id of a key id, recipient or fingerprint.
+/// Reads the argument KEY: a key id, a recipient or a fingerprint.
 fn key_id(text: &str) -> Result<KeyId, CliError> {
     if let Ok(id) = KeyId::parse(text) {
         return Ok(id);

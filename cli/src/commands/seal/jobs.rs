@@ -27,7 +27,6 @@ pub(super) struct ChosenJob {
     pub(super) choice: Arc<Choice>,
 }
 
-/// All jobs of a run.
 pub(super) struct Run<'a> {
     pub(super) arguments: &'a SealArguments,
     pub(super) jobs: Vec<ChosenJob>,
@@ -44,7 +43,6 @@ pub(super) enum Target {
     Input,
 }
 
-/// The outcome of a job.
 pub(super) struct JobOutcome {
     pub(super) counts: Counts,
     pub(super) choice: Arc<Choice>,

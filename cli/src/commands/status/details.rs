@@ -20,7 +20,6 @@ const NOT_JUDGED: Advice = Advice {
 const UNKNOWN: Advice =
     Advice { meaning: "this version of waxseal does not know the reason", remedy: "update waxseal" };
 
-/// A whole report on one SealedSecret.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Details {

@@ -8,7 +8,6 @@ use crate::cluster::SealedSecretState;
 use crate::table::age;
 use crate::untrusted_text::name_or_ellipsis;
 
-/// What a list shows of one SealedSecret.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StatusRow {

@@ -30,7 +30,6 @@ struct Printed<'a> {
     rows: BTreeMap<Title, StatusRow>,
 }
 
-/// A line of JSON.
 #[derive(Serialize)]
 struct Line<'a> {
     #[serde(flatten)]
@@ -49,10 +48,13 @@ pub(super) fn run(
     loop {
         let (now, mut rows) = (Timestamp::now(), BTreeMap::new());
         let version = session.list_sealed_secrets(selection, |object: SealedSecretState| {
-            rows.insert(title(&object), StatusRow::of(&object, now));
+            if selection.selects(&object) {
+                rows.insert(title(&object), StatusRow::of(&object, now));
+            }
         })?;
         printed.list(rows, streams)?;
         let end = session.watch_sealed_secrets(selection, version, stdout_closed(), |change| match change {
+            StateChange::Present(object) if !selection.selects(&object) => Ok(()),
             StateChange::Present(object) => {
                 printed.row(title(&object), StatusRow::of(&object, Timestamp::now()), streams)
             }

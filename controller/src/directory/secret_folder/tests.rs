@@ -232,6 +232,31 @@ fn deleting_the_last_secret_also_removes_the_namespace_folder() {
     assert_eq!(entries(secrets.path()), [""; 0]);
 }
 
+/// Whatever the number of steps that were done before the crash.
+#[test]
+fn an_interrupted_deletion_beside_a_file_of_somebody_else_goes_on() {
+    for done in 0..=5 {
+        let Place { secrets, folder } = place();
+        folder.write(&desired(&[("a", "1"), ("b", "2")])).expect("written");
+        fs::create_dir(folder.path.join("..v-older")).expect("made");
+        fs::write(folder.path.join("mine"), "").expect("written");
+        let present = durable_file::entries(&folder.path).expect("readable");
+        let own = folder.in_order_of_deletion(present).expect("readable");
+        assert_eq!(own.len(), 5);
+        for entry in &own[..done] {
+            fs::rename(entry.path(), secrets.path().join(entry.file_name())).expect("moved");
+        }
+        // The first step removes the older version, and the second step removes the current version.
+        assert_eq!(listed(&secrets), usize::from(done < 2), "{done}");
+        if done < 2 {
+            assert_holds(&folder, &[("a", "1"), ("b", "2")]);
+            folder.delete().expect("deleted");
+        }
+        let left: Vec<_> = fs::read_dir(&folder.path).expect("it is there").flatten().collect();
+        assert_eq!(left.iter().map(DirEntry::file_name).collect::<Vec<_>>(), ["mine"], "{done}");
+    }
+}
+
 #[test]
 fn a_namespace_folder_of_somebody_else_stays() {
     let Place { secrets, folder } = place();

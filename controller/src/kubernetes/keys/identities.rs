@@ -6,7 +6,7 @@ use std::mem::take;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, BACKED_UP_STATE_ANNOTATION, FIELD_MANAGER};
 use waxseal_shared::identity_secret::{FIRST_NAME, is_materialised, successor_name};
@@ -18,7 +18,9 @@ use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::{IdentitySecretReference, KeyRole, KeyState, PublishedKey};
 
 use super::super::identity_secret;
+use super::super::lists::{self, Extent, Selection};
 use super::events::{Events, KeyEvent, about_secret};
+use super::identity_secrets;
 use super::key_error::{KeyError, ask, ask_unless};
 use super::key_status::StoredIdentity;
 use crate::log;
@@ -27,6 +29,8 @@ pub(super) const OF_OUR_TYPE: &str = "type=waxseal.dev/sealing-key";
 
 /// The identity Secrets of the key namespace.
 pub(super) struct IdentitySecrets {
+    client: Client,
+    selection: Selection,
     secrets: Api<Secret>,
     events: Events,
     /// The UIDs of the Secrets that the last look found broken, and why.
@@ -96,17 +100,20 @@ fn is_backed_up_in(state: KeyState, metadata: &ObjectMeta) -> bool {
 
 impl IdentitySecrets {
     pub(super) fn new(client: Client, namespace: &str, events: Events) -> Self {
-        Self { secrets: Api::namespaced(client, namespace), events, broken: BTreeSet::new() }
+        let selection = Selection { extent: Extent::Whole, ..identity_secrets(namespace) };
+        let secrets = Api::namespaced(client.clone(), namespace);
+        Self { client, selection, secrets, events, broken: BTreeSet::new() }
     }
 
     /// Reads the identities. Each broken identity gets one Event, and no second one while it stays broken in the same
     /// way.
     pub(super) async fn read(&mut self, now: Timestamp) -> Result<StoredKeys<IdentityVersion>, KeyError> {
-        let params = ListParams::default().fields(OF_OUR_TYPE);
-        let secrets = ask("list the identity Secrets", self.secrets.list(&params)).await?;
+        let mut secrets = Vec::new();
+        let listed = lists::list(&self.client, &self.selection, |secret: Secret| secrets.push(secret));
+        ask("list the identity Secrets", listed).await?;
         let mut stored = StoredKeys { held: Vec::new(), broken: Vec::new() };
         let mut broken = BTreeSet::new();
-        for mut secret in secrets.items.into_iter().filter(|secret| !is_materialised(&secret.metadata)) {
+        for mut secret in secrets.into_iter().filter(|secret| !is_materialised(&secret.metadata)) {
             let (metadata, is_immutable) = (take(&mut secret.metadata), secret.immutable.unwrap_or_default());
             let mut identity = stored_identity(&metadata, now);
             match identity_secret::decode(secret, now) {
@@ -166,7 +173,8 @@ impl IdentitySecrets {
         Ok(created.map(|_| key.published().clone()))
     }
 
-    /// Writes a stricter state to the version of a Secret that was read.
+    /// Writes a stricter state to the version of a Secret that was read, and reads the Secret again: an admission
+    /// webhook or policy can change what is stored, and only a stored state survives a restart.
     pub(super) async fn write_state(&self, identity: &IdentityVersion, state: KeyState) -> Result<(), KeyError> {
         let (name, state_word) = (&identity.stored.secret.name, state.as_str());
         if identity.is_immutable {
@@ -175,8 +183,12 @@ impl IdentitySecrets {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(identity_secret::state_patch(state, &identity.resource_version));
         let operation = format!("write the state {state_word} to the identity Secret {name}");
-        // The answer to this request is metadata alone: the identity does not travel again.
         ask(&operation, self.secrets.patch_metadata(name, &params, &patch)).await?;
+        let read = ask(&operation, self.secrets.get(name)).await?;
+        let is_stored = |key: HeldKey| *key.key_id() == identity.key && key.published().state >= state;
+        if !identity_secret::decode(read, Timestamp::now()).is_ok_and(is_stored) {
+            return Err(KeyError::StateNotStored { name: name.clone(), state: state_word });
+        }
         tracing::info!(name, state = state_word, "wrote the state of a sealing key to its identity Secret");
         Ok(())
     }

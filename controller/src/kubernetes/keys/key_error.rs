@@ -47,6 +47,11 @@ pub(super) enum KeyError {
          replace it by a Secret that is not immutable and has \"{state}\" under the data key \"state\""
     )]
     Immutable { name: String, state: &'static str },
+    #[error(
+        "failed to write the state {state} to the identity Secret {name}: the API server accepted the state and did not \
+         store it; look for an admission webhook or policy that changes the Secret"
+    )]
+    StateNotStored { name: String, state: &'static str },
 }
 
 impl KeyError {
@@ -155,6 +160,11 @@ mod tests {
                 immutable,
                 "failed to write the state Revoked to the identity Secret old: the Secret is immutable; \
                  replace it by a Secret that is not immutable and has \"Revoked\" under the data key \"state\"",
+            ),
+            (
+                KeyError::StateNotStored { name: "old".to_owned(), state: "Revoked" },
+                "failed to write the state Revoked to the identity Secret old: the API server accepted the state and \
+                 did not store it; look for an admission webhook or policy that changes the Secret",
             ),
         ] {
             assert_eq!(error.to_string(), text);

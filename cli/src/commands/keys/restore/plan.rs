@@ -40,7 +40,7 @@ impl Restoration {
     /// now.
     ///
     /// A key is also missing if all Secrets that hold it are being deleted. A missing key gets the strictest of its
-    /// states in the backup, the keys files, the published keys and such Secrets. Refuses a key that has another role
+    /// states in the backup, the keys files, the published keys and these Secrets. Refuses a key that has another role
     /// or creation time in a keys file.
     pub(super) fn plan(
         backup: Vec<BackedUpKey>,

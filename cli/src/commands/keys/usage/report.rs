@@ -12,7 +12,6 @@ const SHOWN_PLACES: usize = 3;
 /// How many digits of a commit the table shows.
 const SHOWN_DIGITS: usize = 12;
 
-/// The format of the report.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum UsageFormat {
     /// For people

@@ -45,7 +45,6 @@ impl Rows {
         }
     }
 
-    /// Adds the values of commits.
     pub(super) fn add_revisions(&mut self, revisions: &Revisions<Vec<Value>>) {
         for revision in &revisions.files {
             for value in &revisions.contents[revision.content] {

@@ -29,10 +29,9 @@ pub(super) struct Value {
     ciphertext: [u64; 2],
 }
 
-/// A sealed value in a text.
 pub(super) struct FoundValue {
     pub(super) value: Value,
-    /// Whether the key opens it, and no key of [`Finder::except_opened_by`] does. The wraps of its envelope say so.
+    /// Whether its envelope has a wrap for the key, and none for a key of [`Finder::except_opened_by`].
     pub(super) is_opened: bool,
 }
 
@@ -43,7 +42,6 @@ pub(super) enum Wanted {
     OpenedValues,
 }
 
-/// Finds the sealed values in texts.
 pub(super) struct Finder {
     key: KeyId,
     other_keys: BTreeSet<KeyId>,
@@ -65,7 +63,7 @@ impl Finder {
         Self { key, other_keys: BTreeSet::new(), words, hashers, names: Vec::new(), numbers: HashMap::new() }
     }
 
-    /// Leaves out the values that one of these keys opens too.
+    /// A value that one of these keys opens too does not count as opened.
     pub(super) fn except_opened_by(self, other_keys: BTreeSet<KeyId>) -> Self {
         Self { other_keys, ..self }
     }
