@@ -12,7 +12,7 @@ use waxseal_shared::visible_text::visible_path;
 use crate::clusters::exists;
 use crate::error::CliError;
 use crate::input::Input;
-use crate::output;
+use crate::output::{self, Destination};
 
 const FILE: &str = "last-backup.yaml";
 
@@ -39,8 +39,10 @@ pub(crate) fn record<'a>(
     keys: impl IntoIterator<Item = &'a KeyId>,
     time: Timestamp,
 ) -> Result<(), CliError> {
+    let path = folder.join(FILE);
+    let _lock = Destination::at(&path)?.lock()?;
     let mut times = read(folder)?;
     times.extend(keys.into_iter().map(|id| (id.clone(), time)));
     let times: BTreeMap<_, _> = times.iter().map(|(id, time)| (id.as_str(), time.to_string())).collect();
-    output::replace(&folder.join(FILE), &write(&times))
+    output::replace(&path, &write(&times))
 }

@@ -247,7 +247,6 @@ pub(crate) enum RecoveryRecipientsError {
 }
 
 impl RecoveryRecipients {
-    /// Reads the recovery keys.
     pub(crate) fn read(&self) -> Result<RecoveryKeys, RecoveryRecipientsError> {
         let mut keys = RecoveryKeys::default();
         for text in &self.recipients {

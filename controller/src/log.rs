@@ -70,7 +70,6 @@ impl Complaints {
     }
 }
 
-/// Logs the making of the first key.
 pub(crate) fn made_first_key(key: &PublishedKey) {
     tracing::info!(
         key = key.recipient.key_id().as_str(),
@@ -79,7 +78,6 @@ pub(crate) fn made_first_key(key: &PublishedKey) {
     );
 }
 
-/// Logs the making of a key that follows another.
 pub(crate) fn made_successor(key: &PublishedKey, of: &KeyId) {
     tracing::info!(
         key = key.recipient.key_id().as_str(),

@@ -23,7 +23,7 @@ pub const FIRST_NAME: &str = "first-sealing-key";
 /// one of several controllers can create this Secret, too.
 const SUCCESSOR_PREFIX: &str = "waxseal-key-after-";
 
-/// Why a Secret of this type cannot be used as a key. Never quotes the Secret.
+/// Why a Secret of this type cannot be used as a key. Of the Secret it shows only the creation time of the key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum IdentitySecretError {

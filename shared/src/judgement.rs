@@ -51,8 +51,8 @@ impl Judgement {
         self.reason.standing() == Standing::Ready
     }
 
-    /// The facts in the order of the status: `Ready` always, `KeyCurrent` only while it is false. Only the status of an
-    /// object also has `Reconciling` and `Stalled`, which follow from `Ready`.
+    /// The facts in the order of the status: `Ready` always, `KeyCurrent` only while it is false. `Reconciling` and
+    /// `Stalled` are not among them: [`crate::status::after`] adds them.
     pub fn facts(&self) -> Vec<Fact> {
         let (reason, message) = (self.reason.as_str(), self.message.clone());
         let mut facts = vec![Fact { condition: "Ready", is_true: self.is_ready(), reason, message }];

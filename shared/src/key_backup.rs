@@ -35,7 +35,7 @@ pub struct BackedUpKey {
     pub key: HeldKey,
 }
 
-/// Why a text is not a backup. Never quotes it.
+/// Why a text is not a backup. Of the text it shows only names, key ids and times.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyBackupError {

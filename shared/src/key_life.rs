@@ -113,7 +113,7 @@ impl HeldKey {
     }
 }
 
-/// Why an identity file is not held as a key. Never quotes the file.
+/// Why an identity file is not held as a key. Of the file it shows only the creation time.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HeldKeyError {
@@ -239,7 +239,6 @@ impl StrictestStates {
         keys().map(|key| PublishedKey { state: states.note(&key.recipient, key.state), ..key.clone() }).collect()
     }
 
-    /// Notes the state of a key and the state that is requested.
     fn note_both(&mut self, key: &PublishedKey, requested: Option<KeyState>) {
         self.note(&key.recipient, requested.into_iter().fold(key.state, KeyState::stricter));
     }

@@ -36,7 +36,7 @@ pub struct OpenedEnvelope {
     pub dek: Dek,
     /// The key whose wrap was opened.
     pub key_id: KeyId,
-    /// Wraps whose proof failed: made without knowing the DEK, or changed since.
+    /// The keys of the wraps whose proof failed: these were made without knowing the DEK, or changed since.
     pub broken_wraps: Vec<KeyId>,
 }
 

@@ -33,9 +33,7 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 pub enum KeyGeneration {
     /// Never: the operator brings all keys.
     Off,
-    /// It makes the first key ([`first_key_obstacle`]), and a successor in two cases: no key would be Active once the
-    /// requests are carried out and the lost keys are Retired, or the primary is as old as the renewal period (if there
-    /// is a period).
+    /// It makes the first key ([`first_key_obstacle`]) and successors ([`Succession::due`]).
     On {
         /// The age at which the primary gets a successor; `None`: its age is no reason for a successor.
         renew_after: Option<SignedDuration>,
@@ -257,7 +255,6 @@ mod tests {
     }
 
     impl Store {
-        /// Keys of these states and of this age.
         fn of(keys: &[(KeyState, SignedDuration)]) -> Self {
             let mut store = Self {
                 stored: StoredKeys { held: Vec::new(), broken: Vec::new() },

@@ -1,7 +1,7 @@
 //! What Waxseal's programs share: the format, the keys and the decisions.
 //!
 //! The crate does no input or output and reads no clock, environment or terminal: time, randomness and
-//! keys are arguments.
+//! keys are arguments. Two libraries draw randomness of their own ([`randomness`]).
 //!
 //! # Map
 //!

@@ -96,7 +96,6 @@ mod tests {
     use crate::sealing_key::{KeyRole, KeyState};
     use crate::secret::{MAX_SECRET_BYTES, SecretBytes, SecretManifest};
 
-    /// An object of one value.
     fn sealed(identity: &Identity, key: &str, length: usize) -> SealedSecret {
         let value = SecretBytes::new(vec![7; length]);
         let secret = SecretManifest::of_data([(DataKey::parse(key).expect("a data key"), value)]);

@@ -66,8 +66,8 @@ impl RecoveryKeys {
     /// second list has its id.
     ///
     /// `present` returns the published key of a recipient. The key keeps its state. It keeps its creation time too,
-    /// unless that is in the future. A recipient has no time of its own. If each start of the controller set a new
-    /// time, everybody would see a changed key.
+    /// unless [`check_creation_time`] refuses that time. A recipient has no time of its own. If each start of the
+    /// controller set a new time, everybody would see a changed key.
     pub fn to_publish(
         &self,
         held: &[HeldKey],

@@ -285,7 +285,6 @@ fn room_for_offers(object: &SealedSecret) -> usize {
     MAX_OFFER_BYTES.min(MAX_OBJECT_BYTES.saturating_sub(size + STATUS_RESERVE))
 }
 
-/// The length of plain data as JSON.
 fn json_length(data: &impl Serialize) -> usize {
     // Writing fails only for a map with a key that is not a string.
     serde_json::to_vec(data).map_or(MAX_OBJECT_BYTES, |text| text.len())

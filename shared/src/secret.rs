@@ -70,7 +70,6 @@ pub struct SecretManifest {
 
 #[cfg(test)]
 impl SecretManifest {
-    /// The Secret `db` with these values and nothing else, for tests.
     pub(crate) fn of_data(data: impl Into<SecretData>) -> Self {
         Self {
             name: ObjectName::parse("db").expect("a name"),

@@ -40,7 +40,6 @@ pub(crate) enum SecretFault {
 
 const KEY_FORM: &str = "1 to 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, perhaps after a DNS name and '/'";
 
-/// Refuses what the API server refuses.
 pub(crate) fn check_secret(secret: &SecretManifest) -> Result<(), SecretFault> {
     check_labels(secret)?;
     check_annotations(secret)?;

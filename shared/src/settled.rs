@@ -103,8 +103,8 @@ fn usable(ring: &KeyRing) -> impl Iterator<Item = &HeldKey> {
     ring.keys().iter().filter(|key| key.published().state != KeyState::Revoked)
 }
 
-/// HKDF-SHA256 (RFC 5869) as a message authentication code, with the identity as its key. It covers all published keys:
-/// after a change of keys every object is judged again, because it may lack a wrap.
+/// HKDF-SHA256 (RFC 5869) as a message authentication code, with the identity as its key. The code covers all published
+/// keys: after a change of keys every object is judged again, because it may lack a wrap.
 fn proof(key: &HeldKey, ring: &KeyRing, object: &JudgedObject<'_>, status: StatusDigest) -> [u8; PROOF_BYTES] {
     stack::wiped_after(|| {
         let mut proof = [0; PROOF_BYTES];

@@ -97,7 +97,7 @@ impl KeyStore {
         let broken = stored.broken.len();
         problems.warnings.extend(std::mem::take(&mut stored.broken));
         let held = stored.into_keys();
-        let recovery = self.recovery_keys(&held, published.as_deref().unwrap_or_default(), now, problems);
+        let recovery = self.recovery_keys(&held, published.as_deref(), now, problems);
         let keys = Keys::of(KeyRing::new(held).with_recovery_keys(recovery));
         // Logs before it publishes: people compare the fingerprints of the published file with the log.
         let all = keys.published();
@@ -114,16 +114,19 @@ impl KeyStore {
         keys
     }
 
-    /// The recovery keys of the configuration, with the creation times that they were published with.
+    /// The recovery keys of the configuration, with the creation times and states that they were published with. While
+    /// the published file cannot be read, those of the last reading: a recovery key could be Revoked in the file.
     fn recovery_keys(
         &self,
         held: &[HeldKey],
-        published: &[PublishedKey],
+        published: Option<&[PublishedKey]>,
         now: Timestamp,
         problems: &mut Problems,
     ) -> Vec<PublishedKey> {
-        let present = |recipient: &Recipient| published.iter().find(|key| key.recipient == *recipient).cloned();
-        let (keys, held_here) = self.recovery.to_publish(held, present, now);
+        let known = published.unwrap_or(&self.logged);
+        let present = |recipient: &Recipient| known.iter().find(|key| key.recipient == *recipient).cloned();
+        let (mut keys, held_here) = self.recovery.to_publish(held, present, now);
+        keys.retain(|key| published.is_some() || present(&key.recipient).is_some());
         problems.failures.extend(held_here.into_iter().map(|id| {
             format!(
                 "the recovery key {id} is not used: the controller holds its identity, so it does not survive this \
@@ -562,6 +565,30 @@ mod tests {
         assert!(failure.starts_with(&expected) && !failure.contains("hunter2"), "{failure}");
         assert_eq!(states(&keys), [KeyState::Active]);
         assert_eq!(fs::read_to_string(&path).ok().as_deref(), Some("hunter2\n"));
+    }
+
+    #[test]
+    fn a_recovery_key_keeps_its_state_while_the_published_file_cannot_be_read() {
+        let folder = folder();
+        add_key(&folder);
+        let recovery = key(1).published().recipient.clone();
+        let mut configured = RecoveryKeys::default();
+        configured.add(recovery.as_str()).expect("a recipient");
+        let new_store = || KeyStore::new(folder.path().to_owned(), KeyGeneration::Off, configured.clone());
+        let state = |store: &mut KeyStore| {
+            let keys = refresh(store).0.published();
+            keys.iter().find(|key| key.recipient == recovery).map(|key| key.state)
+        };
+        let mut store = new_store();
+        assert_eq!(state(&mut store), Some(KeyState::Active));
+        let path = folder.path().join(PUBLISHED_FILE);
+        let mut keys = read_keys(&fs::read_to_string(&path).expect("published")).expect("keys");
+        keys.iter_mut().filter(|key| key.recipient == recovery).for_each(|key| key.state = KeyState::Revoked);
+        fs::write(&path, write_keys(&keys)).expect("written");
+        assert_eq!(state(&mut store), Some(KeyState::Revoked));
+        fs::write(&path, "<<<<<<<").expect("written");
+        assert_eq!(state(&mut store), Some(KeyState::Revoked));
+        assert_eq!(state(&mut new_store()), None, "no reading yet");
     }
 
     #[test]

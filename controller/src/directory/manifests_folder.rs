@@ -98,8 +98,8 @@ impl fmt::Display for UnclearFile {
 
 /// Reads every manifest below a folder, in the order of the file names.
 ///
-/// Ignores hidden files and folders. Follows symlinks, because the mounts of the kubelet consist of them, but reads no
-/// file or folder twice. Of a Secret that is not sealed, it returns only the place. Ignores objects of other kinds.
+/// Ignores hidden files and folders, and reads no file or folder twice. Of a Secret that is not sealed, it returns only
+/// the place. Ignores objects of other kinds.
 pub(super) fn read(folder: &Path) -> FolderContents {
     let seen = fs::metadata(folder).iter().map(device_and_inode).collect();
     let mut reader = Reader { root: folder, seen, contents: FolderContents::default() };

@@ -45,7 +45,6 @@ impl Wakeups {
         Ok(wakeups)
     }
 
-    /// Whether a signal has come.
     pub(super) fn is_told_to_stop(&self) -> bool {
         self.is_told_to_stop.load(Ordering::Relaxed)
     }

@@ -25,8 +25,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 pub(super) const WATCH_SECONDS: u32 = 25;
 /// The longest pause in a watch: without changes it sends nothing before its end.
 const SILENCE_OF_A_WATCH: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
-/// The largest answer in bytes, except that of a watch. An object has up to 1.5 MiB, and all lists except that of the
-/// identity Secrets come in pages.
+/// The largest answer in bytes, except that of a watch. An object has up to 1.5 MiB, and all lists come in pages.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 /// The largest answer in bytes that reports a failure.
 const LARGEST_FAILURE: usize = 64 * 1024;

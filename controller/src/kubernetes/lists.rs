@@ -55,7 +55,7 @@ pub(super) enum Extent {
 struct Page<T> {
     kind: String,
     metadata: ListMeta,
-    /// `null` if the list is empty and only the metadata of objects was requested. The function makes the field
+    /// `null` if the list is empty and only the metadata of objects was requested. `deserialize_with` makes the field
     /// required: an answer without it is not an empty list.
     #[serde(deserialize_with = "Option::deserialize")]
     items: Option<Vec<T>>,

@@ -109,12 +109,10 @@ impl Metrics {
         );
     }
 
-    /// Counts one reconcile.
     pub(super) fn count_reconcile(&self, reason: Reason) {
         self.reconciles.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 
-    /// Counts one failed list or watch of a kind.
     pub(super) fn count_watch_failure(&self, kind: &'static str) {
         self.watch_failures.get_or_create(&KindLabel { kind }).inc();
     }

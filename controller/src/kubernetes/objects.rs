@@ -1,5 +1,5 @@
 //! The records that the controller keeps between two reconciles: those of SealedSecrets, and those of the Secrets that
-//! carry the mark.
+//! carry the mark, which is the label `waxseal.dev/secret`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -20,7 +20,6 @@ pub(super) struct OwnStatus {
 }
 
 impl OwnStatus {
-    /// Remembers a status that the controller has written or found to be right.
     pub(super) fn set(&mut self, digest: Option<StatusDigest>) {
         self.digest = digest;
     }

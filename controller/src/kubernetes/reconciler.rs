@@ -85,7 +85,7 @@ struct FetchedObject {
     record: SealedSecretRecord,
     /// Whether the spec could be read. If not, `object` has an empty spec.
     has_readable_spec: bool,
-    /// The status, if it could not be read; otherwise empty. `object` has no status then.
+    /// The status, if it could not be read: `object` then has no status. Otherwise empty.
     unreadable_status: Map<String, Value>,
 }
 

@@ -31,7 +31,7 @@ pub(super) trait Versioned {
 /// What a list or a watch event reports.
 #[derive(Debug)]
 pub(super) enum Event<R> {
-    /// All objects of the kind in this place, and the version of the list.
+    /// All objects of the kind in this scope, and the version of the list.
     Listed(ServedScope, Vec<(ObjectKey, R)>, ResourceVersion),
     /// One object that was added or changed.
     Applied(ObjectKey, R),

@@ -20,8 +20,8 @@ impl RejectedWrites {
 
     /// The field of the last write, while the next write has to wait; `None` if the controller may write now.
     ///
-    /// Without this pause, each write could cause the next one: if something stores a new value at each write, then the
-    /// watch reports each of them as a change of the Secret.
+    /// Without this pause, each write could cause the next one: if an admission webhook stores another value at each
+    /// write, the watch reports each write as a change of the Secret.
     pub(super) fn waiting(&self, now: Instant) -> Option<&'static str> {
         let (at, field) = self.last?;
         (now.duration_since(at) < retry_delays::after_rejected_writes(self.count)).then_some(field)

@@ -16,8 +16,8 @@ use super::lists;
 use super::objects::Objects;
 
 const INTERVAL: Duration = Duration::from_secs(15);
-/// The shortest time between two restores that are detected: each causes complete lists. [`check`] detects a restore
-/// that follows another sooner.
+/// The shortest time between two restores that are detected: each causes complete lists. If a restore follows another
+/// sooner, a later [`check`] detects it.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// The latest version that was seen, and the number of restores.
@@ -70,7 +70,6 @@ impl RestoreDetection {
         is_due
     }
 
-    /// The latest version that was recorded.
     pub(super) fn latest(&self) -> u64 {
         self.latest.load(Ordering::SeqCst)
     }

@@ -13,9 +13,8 @@ const CORRECTIONS_AT_ONCE: u32 = 5;
 /// The longest of all these delays.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// Returns the time from a reconcile that ended with `reason` to the next reconcile. `repetitions` counts the
-/// reconciles directly before it that ended with the same standing as it; 0 if the one before it ended with another
-/// standing.
+/// Returns the time from a reconcile that ended with `reason` to the next reconcile. `repetitions` says how many
+/// reconciles in a row, directly before this one, ended with the same standing.
 ///
 /// Returns `None` if only a change causes the next reconcile.
 pub(super) fn delay(reason: Reason, repetitions: u32) -> Option<Duration> {

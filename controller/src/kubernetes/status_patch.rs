@@ -13,9 +13,10 @@ use waxseal_shared::sealed_secret::{SealedSecret, SealedSecretStatus};
 const METADATA_ONLY: HeaderValue =
     HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
-/// Writes the status of an object. If the object has no status, because its status cannot be read, `unreadable` is that
-/// status, and no field of it stays. Fails with HTTP 409 if the object has changed since it was judged, or was created
-/// again. Returns the new resourceVersion; `None` if the object already has this status and nothing was written.
+/// Writes the status of an object. `unreadable` is its present status if that cannot be read (`object` then has none):
+/// all fields of `unreadable` are replaced or removed. Fails with HTTP 409 if the object has changed since it was
+/// judged, or was created again. Returns the new resourceVersion; `None` if the object already has this status and
+/// nothing was written.
 pub(super) async fn write(
     client: &Client,
     object: &SealedSecret,

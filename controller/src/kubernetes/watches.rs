@@ -28,7 +28,7 @@ const LIST_INTERVAL: Duration = Duration::from_mins(10);
 pub(super) const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 /// The longest line of a watch in bytes: etcd stores no object of more than 1.5 MiB.
 const LONGEST_EVENT: u64 = 4 * 1024 * 1024;
-/// The memory for lines that a watch keeps: there can be two watches for each namespace.
+/// The memory in bytes that a watch keeps from line to line: there can be two watches for each namespace.
 const KEPT_FOR_LINES: usize = 64 * 1024;
 /// The number of lists that run at the same time, each with a page in memory.
 const LISTS_AT_ONCE: usize = 4;

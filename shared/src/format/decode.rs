@@ -101,8 +101,7 @@ impl Sealed {
     }
 }
 
-/// The `boundTo` of an envelope: namespace and name for `Strict`, the namespace for `Namespace`, empty
-/// for `Cluster`.
+/// The `boundTo` of an envelope (FORMAT.md §6.6).
 pub(crate) fn bound_to_for(scope: Scope, namespace: &Namespace, name: &ObjectName) -> BoundTo {
     BoundTo {
         namespace: (scope != Scope::Cluster).then(|| namespace.to_string()),
@@ -162,7 +161,6 @@ fn decode_values(
         }
         values.insert(key, value);
     }
-    // FORMAT.md §6.7
     if values.values().map(SealedValue::counted_length).sum::<usize>() > MAX_SECRET_BYTES {
         return Err(Check::DataSize.refusal_at(FieldPath::EncryptedData));
     }

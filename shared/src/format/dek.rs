@@ -9,7 +9,6 @@ use crate::key::hex;
 use crate::names::{EnvelopeId, KeyId};
 use crate::randomness::CryptoRng;
 
-/// The length of a commitment in bytes.
 const COMMITMENT_BYTES: usize = 32;
 pub(super) const DEK_BYTES: usize = 32;
 pub(super) const PROOF_BYTES: usize = 16;

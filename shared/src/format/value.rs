@@ -108,7 +108,6 @@ pub(crate) fn longest_token() -> usize {
     TOKEN_HEAD_BYTES + last_part_length(MAX_SECRET_BYTES)
 }
 
-/// Returns the length of the last part of the token for a value of this length.
 fn last_part_length(value_length: usize) -> usize {
     let bytes = SALT_BYTES + padded_length(value_length) + TAG_BYTES;
     base64::encoded_len(bytes, false).expect("about 1.4 million fits")

@@ -9,7 +9,6 @@ const BINARY_MARK: &[u8] = b"age-encryption.org/";
 const ARMOUR_MARK: &[u8] = b"-----BEGIN AGE";
 /// The first line of a binary age file of version 1.
 const BINARY_LINE: &[u8] = b"age-encryption.org/v1";
-/// The first line of ASCII armour.
 const ARMOUR_LINE: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 

@@ -11,7 +11,7 @@ use crate::stack;
 
 const HYBRID_PREFIX: &str = "age-secret-key-pq-";
 const CLASSIC_PREFIX: &str = "age-secret-key-";
-/// The number of characters after the `1` of the prefix from which [`contains_identity`] takes a text for an identity.
+/// [`contains_identity`] takes a text for an identity if at least this many characters follow the `1`.
 const FEWEST_CHARACTERS: usize = 6;
 
 /// A private key: `AGE-SECRET-KEY-PQ-1…` or `AGE-SECRET-KEY-1…`.

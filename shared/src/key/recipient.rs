@@ -44,7 +44,7 @@ pub enum RecipientError {
     /// The text is not a recipient that Waxseal can seal to.
     #[error("not a recipient: expected \"age1pq1…\" or \"age1…\"")]
     Unknown,
-    /// The text decodes, but was not written the one canonical way.
+    /// The text is a recipient, but not in lower case.
     #[error("not the canonical form of a recipient: it must be all lower case")]
     NotCanonical,
     /// The X25519 point is of low order: everybody knows the shared secret that it gives.

@@ -54,7 +54,7 @@ impl<'a> Document<'a> {
         self.position.line as usize
     }
 
-    /// How it is written.
+    /// Whether the document is YAML or JSON.
     pub fn format(&self) -> Format {
         self.format
     }
@@ -83,7 +83,6 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Finds positions by offsets in the text of the document.
     fn positions(&self) -> Positions<'a> {
         Positions::new(self.text, self.position)
     }

@@ -26,7 +26,7 @@ pub struct ManifestError {
     is_too_large: bool,
     /// The offset of the fault in the document. `Tree::located` or `Document::located` computes the position from it.
     offset: Option<usize>,
-    /// The bytes of the node that its path leads to.
+    /// The range of the node that `path` leads to.
     path_range: Option<Range<usize>>,
     position: Option<Position>,
     path: Box<str>,

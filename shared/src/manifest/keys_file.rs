@@ -11,7 +11,7 @@ use super::position::Position;
 use super::stream::split;
 use super::writer::{Format, ListItem, write, write_list};
 use crate::api_group::{API_VERSION, PREFIX};
-use crate::key::RecipientError;
+use crate::key::{RecipientError, contains_identity};
 use crate::sealing_key::{KeyRole, PublishedKey, SealingKey, SealingKeyError, SealingKeySpec};
 
 /// The greatest number of keys in one file, far more than a cluster ever has. Each key is compared with all keys before
@@ -58,9 +58,9 @@ struct Name<'a> {
 /// A keys file contains SealingKeys, and lists of them (`v1`, kind `List`, or `SealingKeyList`). `status`, and all
 /// metadata except the name, is ignored. The rest is read as strictly as every manifest, and each key is checked with
 /// [`PublishedKey::decode`]. Refuses objects of other kinds, two different objects for one key, more than 1,000 keys, a
-/// text without keys, and a text with an identity.
+/// text without keys, and a text with an identity, also in a comment.
 pub fn read_keys(text: &str) -> Result<Vec<PublishedKey>, ManifestError> {
-    if let Some(line) = text.lines().position(is_identity) {
+    if let Some(line) = text.lines().position(has_identity) {
         let error = ManifestError::new("this is an identity, a private key");
         let position = Position { line: u32::try_from(line).unwrap_or(u32::MAX).saturating_add(1), column: 1 };
         return Err(error
@@ -95,9 +95,10 @@ pub fn write_key(key: &PublishedKey) -> String {
     write(&to_value(key))
 }
 
-fn is_identity(line: &str) -> bool {
-    let line = line.trim_start().as_bytes();
-    line.get(..IDENTITY_START.len()).is_some_and(|start| start.eq_ignore_ascii_case(IDENTITY_START))
+/// Whether a line contains an identity, also in a comment, or begins like one that was cut off.
+fn has_identity(line: &str) -> bool {
+    let start = line.trim_start().as_bytes().get(..IDENTITY_START.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(IDENTITY_START)) || contains_identity(line.as_bytes())
 }
 
 fn to_value(key: &PublishedKey) -> Value {
@@ -205,6 +206,17 @@ mod tests {
         let mut turned = keys.clone();
         turned.reverse();
         assert_eq!(write_keys(&turned), text);
+    }
+
+    #[test]
+    fn an_identity_is_refused_wherever_it_stands() {
+        let text = write_key(&key(KeyRole::Cluster, 1));
+        let identity = Identity::generate(KeyKind::Classic, &mut randomness::system()).expose();
+        for line in [&*identity, &format!("# {}", *identity), &format!("\u{feff}{}", *identity), "  AGE-SECRET-KEY-"] {
+            for text in [format!("{line}\n{text}"), format!("{text}{line}\n")] {
+                assert_eq!(refusal(&text), "this is an identity, a private key");
+            }
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::secret::SecretManifest;
 ///
 /// It has no `Debug`: it may hold secrets.
 pub enum DocumentKind<'a> {
-    /// Nothing, or only comments.
+    /// Nothing, only comments, or null.
     Empty,
     /// `v1`, kind `Secret`.
     Secret(SecretObject<'a>),

@@ -40,8 +40,8 @@ pub(super) fn read(root: &Node) -> Result<SealedSecret, ManifestError> {
     Ok(sealed)
 }
 
-/// Refuses values that should have been sealed: `data` and `stringData`, and values under
-/// `encryptedData` that are not tokens.
+/// Refuses values that should have been sealed: `data` and `stringData`, and strings under `encryptedData` that do not
+/// begin with `wax1.`.
 pub(super) fn refuse_plain_values(root: &Node) -> Result<(), ManifestError> {
     for (key, _) in [Some(root), root.value(&["spec"])].into_iter().flatten().flat_map(Node::entries) {
         if key.scalar() == Some("data") || key.scalar() == Some("stringData") {

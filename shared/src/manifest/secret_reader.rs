@@ -59,7 +59,6 @@ pub(super) fn read(root: &Node) -> Result<SecretManifest, ManifestError> {
     }
 }
 
-/// Returns the warnings about a Secret that was read from `root`.
 pub(super) fn warnings(root: &Node, manifest: &SecretManifest) -> Vec<ManifestError> {
     if manifest.data.is_empty() {
         return vec![ManifestError::new("this Secret has no values").at(root)];
@@ -79,7 +78,6 @@ pub(super) fn warnings(root: &Node, manifest: &SecretManifest) -> Vec<ManifestEr
     warnings
 }
 
-/// The node that a fault is about, if there is one.
 fn node_of<'a>(fault: &SecretFault, root: &'a Node) -> Option<&'a Node> {
     let key = |path: &[&str]| root.entry(path).map(|(key, _)| key);
     match fault {
@@ -323,7 +321,7 @@ stringData:
     }
 
     #[test]
-    fn what_a_person_should_know_is_told_with_its_place() {
+    fn warnings_have_a_place() {
         let warnings = |body: &str| {
             let text = format!("{HEAD}{body}");
             let stream = split(&text).expect("a stream");

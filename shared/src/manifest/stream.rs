@@ -83,9 +83,9 @@ pub fn check_written(document: &str) -> Result<(), ManifestError> {
 }
 
 /// Refuses a text with more than two million keys and values, which [`Stream::kinds`] does not read to its end. Ignores
-/// all other faults.
+/// faults within single documents.
 ///
-/// Reads the text only if its signs do not show that it keeps the limit.
+/// Reads the text only if its signs do not show that it keeps the limit. Then also refuses what [`split`] refuses.
 pub fn check_number_of_values(text: &str) -> Result<(), ManifestError> {
     if most_nodes(text) <= MAX_NODES {
         return Ok(());

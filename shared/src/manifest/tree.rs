@@ -7,7 +7,6 @@ use super::near_secret::NearSecrets;
 use super::node::Node;
 use super::position::{Position, Positions};
 
-/// A parsed document.
 pub(super) struct Tree<'a> {
     root: Node,
     positions: Positions<'a>,
@@ -35,7 +34,6 @@ impl<'a> Tree<'a> {
         self.obstacle.as_ref()
     }
 
-    /// The signs of Secrets in the document.
     pub(super) fn near_secrets(&self) -> &NearSecrets {
         self.near_secrets.get_or_init(|| NearSecrets::of(&self.root))
     }

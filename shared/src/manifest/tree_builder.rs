@@ -88,7 +88,6 @@ impl<'l> TreeBuilder<'l> {
         }
     }
 
-    /// Whether the next node is a key or a value.
     pub(super) fn is_in_mapping(&self) -> bool {
         self.open.last().is_some_and(Node::is_mapping)
     }

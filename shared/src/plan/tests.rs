@@ -88,7 +88,7 @@ fn assert_written(plan: Plan) -> DesiredSecret {
 }
 
 #[test]
-fn a_fresh_object_is_written_and_then_left() {
+fn a_fresh_object_is_written_once() {
     let ring = ring();
     let object = sealed(&ring);
     let desired = assert_written(plan(&object, held(&ring), None));
@@ -235,7 +235,7 @@ fn a_foreign_secret_is_refused_with_the_message_of_the_backend() {
 }
 
 #[test]
-fn an_object_that_is_being_deleted_has_the_empty_plan() {
+fn nothing_is_done_for_an_object_that_is_being_deleted() {
     let ring = ring();
     let mut object = sealed(&ring);
     object.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
@@ -243,7 +243,7 @@ fn an_object_that_is_being_deleted_has_the_empty_plan() {
 }
 
 #[test]
-fn without_keys_it_waits() {
+fn without_keys_an_object_waits() {
     let object = sealed(&ring());
     assert_not_written(plan(&object, Keys::Loading, None), Reason::KeysLoading);
     assert_not_written(plan(&object, Keys::Awaiting, None), Reason::AwaitingKeys);
@@ -301,7 +301,7 @@ fn an_object_opens_everywhere_within_its_scope() {
 }
 
 #[test]
-fn what_kubernetes_never_changes_is_not_tried() {
+fn fields_that_kubernetes_never_changes_are_not_written() {
     let ring = ring();
     let object = sealed(&ring);
     let mut typed = as_planned(plan(&object, held(&ring), None));
@@ -313,7 +313,7 @@ fn what_kubernetes_never_changes_is_not_tried() {
 }
 
 #[test]
-fn malformed_and_forbidden_objects_are_left() {
+fn malformed_and_forbidden_objects_are_not_written() {
     let ring = ring();
     let mut malformed = sealed(&ring);
     malformed.spec.encrypted_data.insert("PASSWORD".to_owned(), "hunter2".to_owned());

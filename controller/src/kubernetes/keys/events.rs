@@ -114,12 +114,10 @@ impl KeyEvent {
     }
 }
 
-/// The SealingKey that an Event is about.
 pub(super) fn about_sealing_key(metadata: &ObjectMeta) -> ObjectReference {
     about::<SealingKey>(metadata)
 }
 
-/// The identity Secret that an Event is about.
 pub(super) fn about_secret(metadata: &ObjectMeta) -> ObjectReference {
     about::<Secret>(metadata)
 }

@@ -143,15 +143,15 @@ impl IdentitySecrets {
         Ok(stored)
     }
 
-    /// Makes the first key, unless another instance has just made it. Returns the id of the key that it made.
+    /// Makes the first key, unless there is a Secret of its name, which another instance may have just made. Returns
+    /// the id of the key that it made.
     pub(super) async fn create_first(&self, now: Timestamp) -> Result<Option<KeyId>, KeyError> {
         let made = self.create(FIRST_NAME, now, "create the first identity Secret").await?;
         made.iter().for_each(log::made_first_key);
         Ok(made.map(|key| key.recipient.key_id().clone()))
     }
 
-    /// Makes the key that follows another, unless there is a Secret of its name: another instance has just made the
-    /// key. Returns the id of the key that it made.
+    /// Like [`create_first`](Self::create_first), for the key that follows another.
     pub(super) async fn create_successor(&self, successor: &Successor) -> Result<Option<KeyId>, KeyError> {
         let name = successor_name(&successor.of);
         let made = self.create(&name, successor.created_at, &format!("create the identity Secret {name}")).await?;

@@ -8,8 +8,9 @@ use waxseal_shared::names::KeyId;
 
 use super::super::api_failure;
 
-/// The longest time of a request, even if its answer arrives very slowly: it must not hold up the next look. The client
-/// ends a request earlier if its connection is silent, and uses another connection from then on.
+/// The longest time of a request, or of all pages of the identity Secrets, even if the answer arrives very slowly: it
+/// must not hold up the next look. The client ends a request earlier if its connection is silent, and uses another
+/// connection from then on.
 const DEADLINE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Error)]

@@ -94,7 +94,6 @@ impl Publication {
         Self { published, kind, events, made: BTreeSet::new(), seen: BTreeMap::new() }
     }
 
-    /// Notes that this program has made the key.
     pub(super) fn note_made(&mut self, key: Option<KeyId>) {
         self.made.extend(key);
     }
@@ -104,7 +103,6 @@ impl Publication {
         self.read(stored.held.iter().map(|(key, _)| key.key_id().clone()).collect()).await
     }
 
-    /// Reads the SealingKeys of the recovery keys.
     pub(super) async fn present_recovery(&self, recovery: &RecoveryKeys) -> Result<PresentSealingKeys, KeyError> {
         self.read(recovery.recipients().iter().map(|recipient| recipient.key_id().clone()).collect()).await
     }
