@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::core::DeserializeGuard;
 use tokio::sync::{Notify, watch};
@@ -28,7 +27,8 @@ use waxseal_shared::sealed_secret::SealedSecret;
 use waxseal_shared::sealing_key::{PublishedKey, SealingKey};
 
 use self::events::Events;
-use self::identities::{IdentitySecrets, IdentityVersion, OF_OUR_TYPE};
+pub(super) use self::identities::identity_secrets;
+use self::identities::{IdentitySecrets, IdentityVersion};
 use self::key_error::KeyError;
 use self::key_status::{KeyStatus, StoredIdentity};
 use self::object_counts::ObjectCounts;
@@ -355,12 +355,6 @@ impl KeySource {
             failures.map(|failure| format!("{failure}; trying again")).chain(problems.obstacles).collect();
         self.complaints.log(complaints);
     }
-}
-
-/// The identity Secrets of the key namespace.
-pub(super) fn identity_secrets(namespace: &str) -> Selection {
-    let scope = ServedScope::Namespace(namespace.into());
-    Selection { fields: Some(OF_OUR_TYPE), ..Selection::of::<Secret>(scope, Extent::Metadata) }
 }
 
 /// The SealingKeys of the key namespace.

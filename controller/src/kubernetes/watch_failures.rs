@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use super::api_failure;
 use super::metrics::Metrics;
 use super::scope::ServedScope;
-use super::watches::SHORTEST_WATCH;
 
+/// The shortest time between the starts of two watches. A watch that ends sooner is no success.
+pub(super) const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest time until the next attempt: after an outage every watch continues within seconds, and one request in
 /// five seconds is little load for an API server that fails.

@@ -20,12 +20,10 @@ use super::metrics::Metrics;
 use super::object_key::ObjectKey;
 use super::record_cache::{Event, ResourceVersion};
 use super::restore_detection::RestoreDetection;
-use super::watch_failures::{Refusals, WatchFailures};
+use super::watch_failures::{Refusals, SHORTEST_WATCH, WatchFailures};
 
 /// The next complete list follows after this time, or up to a tenth later: it repairs what a watch has missed.
 const LIST_INTERVAL: Duration = Duration::from_mins(10);
-/// The shortest time between the starts of two watches.
-pub(super) const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 /// The longest line of a watch in bytes: etcd stores no object of more than 1.5 MiB.
 const LONGEST_EVENT: u64 = 4 * 1024 * 1024;
 /// The memory in bytes that a watch keeps from line to line: there can be two watches for each namespace.

@@ -19,13 +19,19 @@ use waxseal_shared::sealing_key::{IdentitySecretReference, KeyRole, KeyState, Pu
 
 use super::super::identity_secret;
 use super::super::lists::{self, Extent, Selection};
+use super::super::scope::ServedScope;
 use super::events::{Events, KeyEvent, about_secret};
-use super::identity_secrets;
 use super::key_error::{KeyError, ask, ask_unless};
 use super::key_status::StoredIdentity;
 use crate::log;
 
-pub(super) const OF_OUR_TYPE: &str = "type=waxseal.dev/sealing-key";
+const OF_OUR_TYPE: &str = "type=waxseal.dev/sealing-key";
+
+/// The identity Secrets of the key namespace, their metadata alone.
+pub(in super::super) fn identity_secrets(namespace: &str) -> Selection {
+    let scope = ServedScope::Namespace(namespace.into());
+    Selection { fields: Some(OF_OUR_TYPE), ..Selection::of::<Secret>(scope, Extent::Metadata) }
+}
 
 /// The identity Secrets of the key namespace.
 pub(super) struct IdentitySecrets {
