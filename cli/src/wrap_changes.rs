@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use waxseal_shared::format::{Check, Envelope, Refusal, Sealed};
+use waxseal_shared::format::{Check, Envelope, MAX_WRAPS, Refusal, Sealed};
 use waxseal_shared::key::{KeyKind, Recipient};
 use waxseal_shared::key_ring::KeyRing;
 use waxseal_shared::names::{EnvelopeId, KeyId};
@@ -52,7 +52,7 @@ pub(crate) enum WrapSource<'a> {
 pub(crate) enum RotationMode {
     /// Wraps are added.
     Add,
-    /// Wraps are added, and those whose proof failed are replaced.
+    /// Wraps are added, and the broken wraps for the primary and the Active recovery keys are replaced.
     ReplaceBroken,
     /// Wraps are added, and those for Retired keys are removed.
     Prune,
@@ -160,12 +160,13 @@ pub(crate) fn wanted_wraps(object: &SealedObject, clusters: &[ClusterKeys]) -> V
 pub(crate) fn is_foreign(object: &SealedObject, clusters: &[ClusterKeys]) -> bool {
     let mut envelopes = object.sealed.used_envelopes().peekable();
     envelopes.peek().is_some()
-        && envelopes.all(|(id, envelope)| !counted(clusters).any(|cluster| cluster.is_meant_to_open(id, envelope, &[])))
+        && envelopes
+            .all(|(id, envelope)| !deciding(clusters).any(|cluster| cluster.is_meant_to_open(id, envelope, &[])))
 }
 
 /// The clusters whose wraps say for whom an object is. Files of recovery keys alone count only if there is no cluster:
 /// a wrap for a recovery key lets no cluster open the values.
-fn counted(clusters: &[ClusterKeys]) -> impl Iterator<Item = &ClusterKeys> {
+fn deciding(clusters: &[ClusterKeys]) -> impl Iterator<Item = &ClusterKeys> {
     let has_cluster = has_cluster(clusters);
     clusters.iter().filter(move |cluster| cluster.is_cluster == has_cluster)
 }
@@ -191,8 +192,10 @@ impl Rotation<'_> {
             let is_meant = |id: &EnvelopeId| cluster.is_meant_to_open(id, &sealed.envelopes()[id], broken);
             let missing = missing_wraps(sealed, &cluster.recipients).into_iter();
             for wrap in missing.filter(|wanted| is_meant(&wanted.envelope)) {
-                // Clusters can share a recovery key.
-                if !wanted.contains(&wrap) {
+                let in_envelope = wanted.iter().filter(|other| other.envelope == wrap.envelope).count();
+                let is_full = sealed.envelopes()[&wrap.envelope].wraps.len() + in_envelope >= MAX_WRAPS;
+                // Clusters can share a recovery key, and together they can want more wraps than an envelope can have.
+                if !is_full && !wanted.contains(&wrap) {
                     wanted.push(wrap);
                 }
             }
@@ -449,13 +452,13 @@ impl Rotation<'_> {
         Ok(Rotated { changes, sealed_to, findings })
     }
 
-    /// Whether each of the clusters that can open some of the values lacks a wrap for the others: then none of them
-    /// opens the object.
+    /// Whether some clusters can open some of the values, and none of them can open all values: then no cluster opens
+    /// the object.
     fn is_torn(&self, sealed: &Sealed, broken: &[BrokenWrap]) -> bool {
         let opens = |cluster: &&ClusterKeys, (id, envelope): (&EnvelopeId, &Envelope)| {
             cluster.is_meant_to_open(id, envelope, broken)
         };
-        let mut some = counted(self.clusters)
+        let mut some = deciding(self.clusters)
             .filter(|cluster| sealed.used_envelopes().any(|envelope| opens(cluster, envelope)))
             .peekable();
         some.peek().is_some() && !some.any(|cluster| sealed.used_envelopes().all(|envelope| opens(&cluster, envelope)))

@@ -37,10 +37,12 @@ pub fn for_ready(reason: Reason) -> Advice {
             "wait: the controller tries again by itself. If the reason stays, read the controller's log",
         ),
         Reason::AwaitingKeys => (
-            "the controller holds no key, and makes none while SealedSecrets are sealed to keys that it does not hold",
-            "put the lost keys back with `waxseal keys restore`. If the controller's namespace for keys was changed, \
-             change it back. Only if the keys are lost for good, delete the SealedSecrets, and with them their Secrets, \
-             so that the controller makes a key: see \"Disaster\" in the README",
+            "the controller holds no usable key and makes none: an identity is broken, a SealedSecret is sealed to a key \
+             that the controller lacks, or key generation is off",
+            "read the controller's log, and repair each identity that it names. If the controller's namespace for keys was \
+             changed, change it back. Put lost keys back with `waxseal keys restore`. Only if no identity is left and the \
+             keys are lost for good, delete the SealedSecrets, and with them their Secrets, so that the controller makes \
+             a key: see \"Disaster\" in the README",
         ),
         Reason::Malformed => {
             ("it breaks a rule of the format, which the message names", "seal the Secret again with `waxseal seal`")

@@ -22,6 +22,7 @@ pub(crate) use hybrid::{ENCAPSULATION_BYTES, STANZA_TAG as HYBRID_TAG, has_low_o
 pub(crate) use identity::IdentityInner;
 pub use identity::{Identity, IdentityError, contains_identity};
 pub use identity_file::{IdentityFile, IdentityFileError};
+pub(crate) use identity_file::{STATE, state_word};
 pub use passphrase::{EmptyPassphrase, Passphrase};
 pub use protected_identity_file::{MAX_WORK_FACTOR, ProtectedIdentityFile, ProtectedIdentityFileError};
 pub use recipient::{KeyKind, Recipient, RecipientError};

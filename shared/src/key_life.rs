@@ -12,12 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::key::{Identity, IdentityFile, IdentityFileError, KeyKind, Recipient};
+use crate::key::{Identity, IdentityFile, IdentityFileError, KeyKind, Recipient, STATE, state_word};
 use crate::names::KeyId;
 use crate::randomness::CryptoRng;
 use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
 
-const STATE: &str = "state";
 /// How far a creation time may be ahead of the clock that judges it: the clocks of two machines differ.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
 
@@ -142,15 +141,20 @@ pub enum HeldKeyError {
 /// key is Active. Of several states the strictest counts. A creation time that is too far after `now` is refused
 /// ([`check_creation_time`]).
 pub fn read_held_key(file: &[u8], now: Timestamp) -> Result<HeldKey, HeldKeyError> {
-    let IdentityFile { created_at, identities } = IdentityFile::parse(file)?;
+    let file = IdentityFile::parse(file)?;
+    let state = state_in(&file);
     let [identity] =
-        <[Identity; 1]>::try_from(identities).map_err(|identities| HeldKeyError::Several(identities.len()))?;
-    let created_at = created_at.ok_or(HeldKeyError::NoCreationTime)?;
+        <[Identity; 1]>::try_from(file.identities).map_err(|identities| HeldKeyError::Several(identities.len()))?;
+    let created_at = file.created_at.ok_or(HeldKeyError::NoCreationTime)?;
     check_creation_time(created_at, now)?;
-    let text = str::from_utf8(file).map_err(|_| IdentityFileError::NotText)?;
-    let states = text.lines().filter_map(state_word).map(|word| KeyState::parse(word).ok_or(HeldKeyError::State));
-    let state = states.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(KeyState::Active);
-    Ok(HeldKey::new(identity, KeyRole::Cluster, created_at, state))
+    Ok(HeldKey::new(identity, KeyRole::Cluster, created_at, state.ok_or(HeldKeyError::State)?))
+}
+
+/// The state that the `# state:` comments of an identity file say: the strictest one, Active without a comment; `None`
+/// if one of them is not a state.
+pub fn state_in(file: &IdentityFile) -> Option<KeyState> {
+    let states = file.state_words.iter().map(|word| KeyState::parse(word));
+    Some(states.collect::<Option<Vec<_>>>()?.into_iter().max().unwrap_or(KeyState::Active))
 }
 
 /// Returns the identity file with this state on its first line, instead of every `# state:` line that it has. All other
@@ -162,14 +166,6 @@ pub fn with_state(file: &str, state: KeyState) -> Zeroizing<String> {
     text.push_str(&first);
     file.split_inclusive('\n').filter(|line| state_word(line).is_none()).for_each(|line| text.push_str(line));
     text
-}
-
-/// The word after `# state:`; `None` if the line is not such a comment. The comment may have more spaces, capitals and
-/// `#`, such as `##State : Revoked`: a comment that is meant to revoke a key must not be ignored.
-fn state_word(line: &str) -> Option<&str> {
-    let comment = line.strip_prefix('#')?.trim_start_matches('#');
-    let (name, word) = comment.split_once(':')?;
-    name.trim().eq_ignore_ascii_case(STATE).then(|| word.trim())
 }
 
 /// What one complete look at a store of identities found. `P` tells where an identity is stored.

@@ -231,8 +231,8 @@ fn ring(keys: &Keys) -> Result<&KeyRing, Judgement> {
         Keys::Loading => Err(Judgement::new(Reason::KeysLoading, "the controller is reading its keys")),
         Keys::Awaiting => Err(Judgement::new(
             Reason::AwaitingKeys,
-            "the controller holds no key, and it does not make a new key while a SealedSecret is sealed to a key that it \
-             lacks",
+            "the controller holds no usable key and makes none: an identity is broken, a SealedSecret is sealed to a key \
+             that the controller lacks, or key generation is off; the controller's log says which",
         )),
         Keys::Held(ring) => Ok(ring),
     }

@@ -51,8 +51,8 @@ words! {
         NamespaceTerminating,
         /// The controller has not read its keys yet.
         KeysLoading,
-        /// The controller holds no key, and may not make one while SealedSecrets are sealed to keys that it does not
-        /// hold.
+        /// The controller holds no usable key and makes none: an identity is broken, a SealedSecret is sealed to a key
+        /// that it lacks, or key generation is off.
         AwaitingKeys,
         /// The object breaks a rule of the format. On a folder also: several manifests have its namespace and name, or
         /// its Secret is not deleted because the controller does not understand a manifest.

@@ -22,6 +22,25 @@ fn a_key_is_hybrid_and_of_a_cluster_unless_the_options_say_otherwise() {
     assert!(!folder.recipient("classic").starts_with("age1pq1"));
 }
 
+#[test]
+fn a_sealing_key_that_cannot_be_printed_can_be_printed_again() {
+    let folder = Folder::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "exec \"$0\" keys generate --recovery -o new.key > /dev/full"]).arg(program());
+    let output = folder.isolated(&mut command).output().expect("waxseal runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        (output.status.code(), stderr.as_ref()),
+        (
+            Some(1),
+            "error: failed to write to stdout: no storage space
+hint: the identity is written; print its SealingKey with `waxseal keys public --identity new.key --recovery`
+"
+        )
+    );
+    folder.waxseal(&["keys", "public", "--identity", "new.key", "--recovery"]).succeeds();
+}
+
 /// A file that has its name before it is whole can stay behind empty if the program is killed on a full disk.
 #[test]
 fn an_identity_that_cannot_be_written_never_has_a_name() {

@@ -41,3 +41,21 @@ hint: add a line such as `# created: 2026-01-31T09:00:00Z` at its top
     let public = folder.waxseal(&["keys", "public", "--identity", "dated.key"]).succeeds();
     assert!(public.contains("createdAt: \"2026-01-31T09:00:00Z\"\n"), "{public}");
 }
+
+#[test]
+fn keys_public_prints_the_strictest_state_of_the_identity_file() {
+    let folder = Folder::with_key();
+    let public = |states: &str| {
+        folder.write("stated.key", format!("{states}{}", folder.read("cluster.key")));
+        folder.waxseal(&["keys", "public", "--identity", "stated.key"])
+    };
+    let active = public("").succeeds();
+    assert!(active.contains("state: Active\n"), "{active}");
+    public("# state: Retired\n#State: Revoked\n").prints(&active.replace("state: Active", "state: Revoked"));
+    public("# state: hunter2\n").fails(
+        3,
+        "error: stated.key: has a `# state:` line that is not a state of a key
+hint: correct it to Active, Retired or Revoked
+",
+    );
+}

@@ -162,7 +162,7 @@ fn an_envelope_for_one_cluster_gets_no_wrap_for_another() {
     folder.write("db.yaml", &sealed);
     let rotate = ["rotate", "db.yaml", "--keys", "staging2.yaml", "--identity", "recovery.key"];
     let foreign = "1 of 1 SealedSecret has no wrap for a cluster of the keys files, and gets none
-hint: to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_FILE`
+hint: to add wraps for a cluster of .waxseal.yaml, pass `--to CLUSTER` and `--identity IDENTITY_FILE`
 ";
     says(folder.waxseal(&rotate), "", &format!("{NOTHING}{foreign}"));
     says(folder.waxseal(&[&rotate[..], &["--reseal"]].concat()), "", &format!("{NOTHING}{foreign}"));
@@ -174,6 +174,28 @@ hint: to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_F
 }
 
 /// Everybody who can edit the file can add a wrap that does not open.
+#[test]
+fn clusters_that_together_want_too_many_wraps_get_those_that_fit() {
+    let folder = behind();
+    folder.generate("two", &[]);
+    folder.generate("two-new", &[]);
+    write_keys(&folder, "two-before.yaml", &[("two", "Active")]);
+    write_keys(&folder, "two.yaml", &[("two", "Retired"), ("two-new", "Active")]);
+    let others: Vec<_> = (0..12).map(|n| format!("other-{n}")).collect();
+    others.iter().for_each(|name| folder.generate(name, &[]));
+    let others: Vec<_> = others.iter().map(|name| format!("--recipient={}", folder.recipient(name))).collect();
+    let options = ["--keys", "before.yaml", "--keys", "two-before.yaml"].into_iter();
+    let options: Vec<_> = options.chain(others.iter().map(String::as_str)).collect();
+    let sealed = seal(&folder, "db", &options);
+    folder.write("db.yaml", &sealed);
+    let run = rotate(&folder, "db.yaml", &["--keys", "two.yaml"]).writes(&["db.yaml"]);
+    let left_out = folder.key_id("two-new");
+    let finding =
+        format!("db.yaml:1: shop/db: NeedsReseal: envelope {}: cannot get a wrap for {left_out}\n", envelope(&sealed));
+    let unready = "1 of 1 SealedSecret is not up to date\nhint: seal the values again with `--reseal`\n";
+    says(run, &finding, &format!("{ONE}{unready}"));
+}
+
 #[test]
 fn a_broken_wrap_does_not_prove_that_a_value_is_for_its_cluster() {
     let folder = behind();
@@ -219,7 +241,8 @@ fn a_file_that_no_cluster_of_the_configuration_opens_is_found_by_check() {
     folder.generate("staging", &[]);
     folder.write(".waxseal.yaml", "version: 1\nclusters: {staging: {keys: staging.yaml}}\n");
     let foreign = "1 of 1 SealedSecret has no wrap for a cluster of the keys files";
-    let hint = "hint: to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_FILE`\n";
+    let hint =
+        "hint: to add wraps for a cluster of .waxseal.yaml, pass `--to CLUSTER` and `--identity IDENTITY_FILE`\n";
     folder.waxseal(&["rotate", "db.yaml", "--check"]).fails(4, &format!("error: {foreign}\n{hint}"));
     says(
         folder.waxseal(&["rotate", "db.yaml", "--identity", "recovery.key"]),

@@ -97,7 +97,7 @@ fn a_recovery_key_that_a_cluster_lists_too_does_not_make_values_readable_for_the
         folder.write("db.yaml", &sealed);
         let rotate = ["rotate", "db.yaml", "--keys", keys[0], "--keys", keys[1], "--identity", "recovery.key"];
         let foreign = "1 of 1 SealedSecret has no wrap for a cluster of the keys files, and gets none
-hint: to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_FILE`
+hint: to add wraps for a cluster of .waxseal.yaml, pass `--to CLUSTER` and `--identity IDENTITY_FILE`
 ";
         let unknown = format!(
             "{NOTHING}{foreign}error: db.yaml:1: shop/db: sealed to {}, which is in none of the keys files
@@ -156,7 +156,7 @@ fn a_wrap_for_a_recovery_key_does_not_stand_for_a_cluster() {
     let text = folder.read("web.yaml");
     folder.write("web.yaml", text.replace(wrap(&text, &folder.key_id("cluster")), ""));
     let stderr = "error: 1 of 1 SealedSecret has no wrap for a cluster of the keys files\n\
-                  hint: to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_FILE`\n";
+                  hint: to add wraps for a cluster of .waxseal.yaml, pass `--to CLUSTER` and `--identity IDENTITY_FILE`\n";
     folder.waxseal(&["rotate", "web.yaml", "--check"]).fails(4, stderr);
 }
 
@@ -166,7 +166,7 @@ fn without_a_cluster_only_values_for_the_recovery_keys_get_wraps() {
     let rotate = ["rotate", "db.yaml", "web.yaml", "--keys", "offline.yaml", "--identity", "recovery.key"];
     let stderr = "changed 1 of 2 SealedSecrets in 1 file
 1 of 2 SealedSecrets has no wrap for a key of the keys files, and gets none
-hint: to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_FILE`
+hint: to add wraps for a cluster of .waxseal.yaml, pass `--to CLUSTER` and `--identity IDENTITY_FILE`
 ";
     says(folder.waxseal(&rotate).writes(&["db.yaml"]), "", stderr);
     assert_opens(&folder, "db.yaml", "recovery2.key");

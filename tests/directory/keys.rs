@@ -116,7 +116,9 @@ fn no_first_key_is_made_while_values_are_sealed_to_another() {
     let machine = Machine::new();
     let sealed = elsewhere.sealed(&secret("db", "one"));
     machine.write_manifest("db.yaml", &sealed);
-    machine.once().fails();
+    let log = machine.once().fails();
+    let cause = "because a SealedSecret is sealed to a key that is not here: put the lost keys back";
+    assert!(log.contains(&format!("the controller does not make a first key, {cause}")), "{log}");
     machine.assert_reason("db", "AwaitingKeys");
     assert_eq!(machine.key_files(), [""; 0]);
     assert!(!machine.key("sealing-keys.yaml").exists());

@@ -54,6 +54,8 @@ async fn awaiting(context: &Context, cluster: &Cluster) -> TestResult {
     with_reason(&namespace, "db", "AwaitingKeys").await?;
     assert_eq!(answer(&controller, "/readyz").await, Some((503, "AwaitingKeys".to_owned())));
     assert_eq!(answer(&controller, "/livez").await, Some((200, "ok".to_owned())));
+    let cause = "the controller does not make a first key, because a SealedSecret is sealed";
+    waiting::until(cause, DEADLINE, async || controller.log_text().contains(cause).then_some(())).await?;
     let keys = Api::<SealingKey>::namespaced(cluster.client(), KEY_NAMESPACE);
     assert!(keys.list(&ListParams::default()).await?.items.is_empty());
 

@@ -107,7 +107,8 @@ Examples:
   waxseal rotate apps/ --identity recovery.key --to new-cluster
   waxseal rotate apps/ --keys prod.yaml --check";
 
-const ADD_CLUSTER: &str = "to add wraps for a cluster, pass `--to CLUSTER` and `--identity IDENTITY_FILE`";
+const ADD_CLUSTER: &str =
+    "to add wraps for a cluster of .waxseal.yaml, pass `--to CLUSTER` and `--identity IDENTITY_FILE`";
 
 const NEEDS_IDENTITIES: &str = "`--reseal` needs identities that open every value: the lines above say what is missing";
 

@@ -190,8 +190,9 @@ impl KeyStore {
                 let added = self.add(now).map_err(|error| log::chain(&error));
                 return added.map(|key| log::made_first_key(&key));
             }
-            // The status of the SealedSecret says so: its reason is `AwaitingKeys`.
-            Some(FirstKeyObstacle::SealedSecret) => return Ok(()),
+            Some(FirstKeyObstacle::SealedSecret) => {
+                "a SealedSecret is sealed to a key that is not here: put the lost keys back".to_owned()
+            }
             Some(FirstKeyObstacle::Published) => {
                 let path = visible_path(&self.published_path);
                 format!("{path} exists without the identities of its keys: restore the identities, or delete the file")
@@ -298,7 +299,7 @@ impl KeyStore {
 impl KeyFile {
     /// Writes a state into the file. Never replaces a symlink: the private key may be kept off this disk on purpose.
     fn write_state(&self, state: KeyState) -> Result<(), KeyFileError> {
-        if self.path.is_symlink() {
+        if fs::symlink_metadata(&self.path).map_err(failed_to("read", &self.path))?.is_symlink() {
             return Err(KeyFileError::Symlink(state));
         }
         let text = str::from_utf8(&self.text).map_err(|_| HeldKeyError::File(IdentityFileError::NotText))?;

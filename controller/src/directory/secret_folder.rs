@@ -254,23 +254,27 @@ pub(super) fn sweep_and_list(secrets: &Path, problems: &mut Problems) -> Vec<Sec
     let mut found = Vec::new();
     let namespaces = problems.ok_or_note(folder_names(secrets).map_err(failed_to("read", secrets)));
     for namespace in namespaces.iter().flatten().filter_map(|name| Namespace::parse(name).ok()) {
-        let listed = sweep_and_list_namespace(secrets, &namespace, &mut found);
-        problems.ok_or_note(listed.map_err(failed_to("read", &secrets.join(namespace.as_str()))));
+        let path = secrets.join(namespace.as_str());
+        let names = problems.ok_or_note(folder_names(&path).map_err(failed_to("read", &path)));
+        for name in names.iter().flatten().filter_map(|name| ObjectName::parse(name).ok()) {
+            let folder = SecretFolder::new(secrets, SecretName { namespace: namespace.clone(), name });
+            let description = problems.ok_or_note(folder.description().map_err(failed_to("read", &folder.path)));
+            match description {
+                Some(Some(_)) => found.push(folder),
+                Some(None) => {
+                    let completed = folder.complete_deletion().map_err(failed_to("clean", &folder.path));
+                    problems.ok_or_note(completed);
+                }
+                None => {}
+            }
+        }
+        problems.ok_or_note(sweep_namespace(secrets, &path).map_err(failed_to("clean", &path)));
     }
     found
 }
 
-fn sweep_and_list_namespace(secrets: &Path, namespace: &Namespace, found: &mut Vec<SecretFolder>) -> io::Result<()> {
-    let path = secrets.join(namespace.as_str());
-    for name in folder_names(&path)?.iter().filter_map(|name| ObjectName::parse(name).ok()) {
-        let folder = SecretFolder::new(secrets, SecretName { namespace: namespace.clone(), name });
-        if folder.description()?.is_some() {
-            found.push(folder);
-        } else {
-            folder.complete_deletion()?;
-        }
-    }
-    if durable_file::remove_unfinished(&path)? { remove_empty_namespace(secrets, &path) } else { Ok(()) }
+fn sweep_namespace(secrets: &Path, path: &Path) -> io::Result<()> {
+    if durable_file::remove_unfinished(path)? { remove_empty_namespace(secrets, path) } else { Ok(()) }
 }
 
 /// Removes the empty folder of a namespace, if it looks like a folder that the controller made.

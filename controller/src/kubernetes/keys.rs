@@ -50,6 +50,8 @@ const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const NO_FIRST_KEY: &str = "there is no sealing key, because key generation is off: add an identity Secret";
+const FIRST_KEY_OBSTACLE: &str = "the controller does not make a first key, because a SealedSecret is sealed to a key \
+                                  that is not here, or cannot be read: put the lost keys back";
 
 /// What [`KeySource`] needs to read the keys, to count their objects and to publish them.
 pub(super) struct KeyContext {
@@ -308,6 +310,7 @@ impl KeySource {
             return Ok(present);
         }
         if self.has_first_key_obstacle().await? {
+            problems.obstacles.push(FIRST_KEY_OBSTACLE.to_owned());
             return Ok(present);
         }
         self.publication.note_made(self.identities.create_first(now).await?);

@@ -6,12 +6,15 @@ use super::Identity;
 use super::age_bytes::is_encrypted;
 
 const CREATED: &str = "# created:";
+pub(crate) const STATE: &str = "state";
 
 /// The content of an identity file as `age-keygen` writes it: comments, and each identity on a line of its own.
 #[derive(Debug)]
 pub struct IdentityFile {
     /// The time of the first `# created:` comment that can be read as a time.
     pub created_at: Option<Timestamp>,
+    /// The word after each `# state:` comment; [`key_life::state_in`](crate::key_life::state_in) says what they mean.
+    pub(crate) state_words: Vec<String>,
     /// The identities, at least one.
     pub identities: Vec<Identity>,
 }
@@ -61,11 +64,12 @@ impl IdentityFile {
             return Err(IdentityFileError::Encrypted);
         }
         let text = str::from_utf8(file).map_err(|_| IdentityFileError::NotText)?;
-        let mut file = Self { created_at: None, identities: Vec::new() };
+        let mut file = Self { created_at: None, state_words: Vec::new(), identities: Vec::new() };
         for (index, line) in text.lines().enumerate() {
             let line = line.trim_end_matches([' ', '\t', '\r']);
             if line.starts_with('#') {
                 file.created_at = file.created_at.or_else(|| line.strip_prefix(CREATED)?.trim().parse().ok());
+                file.state_words.extend(state_word(line).map(str::to_owned));
             } else if !line.is_empty() {
                 let identity = Identity::parse(line).map_err(|_| IdentityFileError::of_line(line, index + 1))?;
                 file.identities.push(identity);
@@ -84,6 +88,14 @@ impl IdentityFile {
         let created_at = created_at.to_string();
         Zeroizing::new([CREATED, " ", &created_at, "\n# public key: ", recipient, "\n", &secret, "\n"].concat())
     }
+}
+
+/// The word after `# state:`; `None` if the line is not such a comment. The comment may have more spaces, capitals and
+/// `#`, such as `##State : Revoked`: a comment that is meant to revoke a key must not be ignored.
+pub(crate) fn state_word(line: &str) -> Option<&str> {
+    let comment = line.strip_prefix('#')?.trim_start_matches('#');
+    let (name, word) = comment.split_once(':')?;
+    name.trim().eq_ignore_ascii_case(STATE).then(|| word.trim())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::KeyRole;
 
 use crate::error::Failures;
-use crate::file_names::file_name;
+use crate::file_names::{file_name, shell_word};
 use crate::streams::Streams;
 use crate::{output, private_file};
 
@@ -41,5 +41,11 @@ pub(crate) fn run(arguments: GenerateArguments, streams: &mut Streams) -> Result
     let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
     let key = HeldKey::generate(kind, role, Timestamp::now(), &mut randomness::system());
     private_file::create(&arguments.output, &key.to_identity_file())?;
-    Ok(streams.result(&write_key(key.published()))?)
+    streams.result(&write_key(key.published())).map_err(|error| {
+        let file = arguments.output.to_string_lossy();
+        let option = if arguments.recovery { " --recovery" } else { "" };
+        let command = format!("waxseal keys public --identity {}{option}", shell_word(&file));
+        error.with_hint(format!("the identity is written; print its SealingKey with `{command}`"))
+    })?;
+    Ok(())
 }

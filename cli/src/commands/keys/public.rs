@@ -2,9 +2,9 @@ use std::ffi::OsString;
 
 use clap::Args;
 use jiff::Timestamp;
-use waxseal_shared::key_life::check_creation_time;
+use waxseal_shared::key_life::{check_creation_time, state_in};
 use waxseal_shared::manifest::{write_key, write_keys};
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::sealing_key::{KeyRole, PublishedKey};
 
 use crate::error::{CliError, Failures};
 use crate::file_names::file_name;
@@ -22,8 +22,8 @@ Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PublicArguments {
-    /// Read this age identity file, plain or protected by a passphrase; `-` is stdin. Its `# created:` line is the
-    /// creation time of the keys
+    /// Read this age identity file, plain or protected by a passphrase; `-` is stdin. Its lines
+    /// `# created:` and `# state:` are the creation time and the state of the keys
     #[arg(long, value_name = "IDENTITY_FILE|-", value_parser = file_name::<OsString>())]
     identity: OsString,
     #[command(flatten)]
@@ -43,8 +43,12 @@ pub(crate) fn run(arguments: PublicArguments, streams: &mut Streams) -> Result<(
     })?;
     check_creation_time(created_at, Timestamp::now())
         .map_err(|error| refused(&error.to_string()).with_hint("correct its `# created:` line"))?;
+    let state = state_in(&file).ok_or_else(|| {
+        refused("has a `# state:` line that is not a state of a key")
+            .with_hint("correct it to Active, Retired or Revoked")
+    })?;
     let role = if arguments.recovery { KeyRole::Recovery } else { KeyRole::Cluster };
-    let published = |recipient| PublishedKey { recipient, role, created_at, state: KeyState::Active };
+    let published = |recipient| PublishedKey { recipient, role, created_at, state };
     let keys: Vec<_> = file.identities.iter().map(|identity| published(identity.recipient().clone())).collect();
     let text = if let [key] = keys.as_slice() { write_key(key) } else { write_keys(&keys) };
     Ok(streams.result(&text)?)

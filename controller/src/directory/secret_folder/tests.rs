@@ -258,6 +258,21 @@ fn an_interrupted_deletion_beside_a_file_of_somebody_else_goes_on() {
 }
 
 #[test]
+fn a_secret_that_cannot_be_read_hides_no_other_secret() {
+    let secrets = tempfile::tempdir().expect("a folder");
+    for name in ["db", "web"] {
+        at(secrets.path(), name).write(&desired(&[("A", "one")])).expect("written");
+    }
+    let broken = at(secrets.path(), "db").path.join(CURRENT).join(DESCRIPTION);
+    fs::remove_file(&broken).expect("removed");
+    fs::create_dir(&broken).expect("a folder in its place");
+    let mut problems = Problems::default();
+    let found = sweep_and_list(secrets.path(), &mut problems);
+    assert_eq!(found.iter().map(|folder| folder.name.name.as_str()).collect::<Vec<_>>(), ["web"]);
+    assert_eq!(problems.failures.len(), 1, "{:?}", problems.failures);
+}
+
+#[test]
 fn a_namespace_folder_of_somebody_else_stays() {
     let Place { secrets, folder } = place();
     fs::create_dir(&folder.namespace).expect("made");
