@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use waxseal_shared::format::Wrap;
-use waxseal_shared::key::Recipient;
 use waxseal_shared::names::{EnvelopeId, KeyId};
 use waxseal_shared::rotation::{NewWrap, WantedWrap, accepted_wraps};
 use waxseal_shared::sealed_secret::OfferedWraps;
@@ -69,9 +68,9 @@ impl<'a> Offers<'a> {
         }
     }
 
-    /// Returns the offered wraps that an object lacks. Names can change on the way to the cluster, so every offer for
+    /// Returns those of the wanted wraps that are offered. Names can change on the way to the cluster, so every offer for
     /// its envelopes counts; one in the status of an object of the same name comes first.
-    pub(crate) fn accepted(&self, object: &SealedObject, recipients: &[Recipient]) -> Vec<NewWrap> {
+    pub(crate) fn accepted(&self, object: &SealedObject, wanted: &[WantedWrap]) -> Vec<NewWrap> {
         let (title, sealed) = (object.title(), &object.sealed);
         let mut accepted: BTreeMap<(EnvelopeId, KeyId), NewWrap> = BTreeMap::new();
         for id in sealed.envelopes().keys() {
@@ -79,7 +78,7 @@ impl<'a> Offers<'a> {
             offers.sort_by_key(|offer| offer.title != title);
             for offer in offers {
                 let offer = BTreeMap::from([(id.to_string(), offer.wraps.clone())]);
-                for wrap in accepted_wraps(sealed, &offer, recipients) {
+                for wrap in accepted_wraps(sealed, &offer, wanted) {
                     accepted.entry((wrap.envelope.clone(), wrap.key.clone())).or_insert(wrap);
                 }
             }

@@ -38,7 +38,7 @@ pub(crate) fn has_second_name(file: &Path) -> bool {
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
-/// The destination of a result.
+/// What `--output` names: stdout, or the file at a path.
 pub(crate) enum Output {
     Stdout,
     File(PathBuf),
@@ -172,7 +172,7 @@ impl Destination {
         }
     }
 
-    /// Reads the file that [`write`](Self::write) would replace; `None` if there is no file.
+    /// Reads the file that [`write`](Self::write) would replace; `None` for a pipe or a device, and without a file.
     pub(crate) fn existing(&self) -> Result<Option<ExistingFile>, CliError> {
         let Self::File { folder, name, shown } = self else {
             return Ok(None);
@@ -206,11 +206,10 @@ impl Destination {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         while let Ok(file) = openat(folder, name, flags, Mode::empty()).map(File::from) {
             match file.try_lock() {
-                // If somebody has replaced the file meanwhile, this is the lock of the old one.
                 Ok(()) if is_in_folder(&file, folder, name) => return Ok(Some(file)),
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_DEADLINE => thread::sleep(LOCK_RETRY),
-                Err(TryLockError::WouldBlock) => {
+                // If it is locked, somebody has replaced the file meanwhile: this is the lock of the old one.
+                Ok(()) | Err(TryLockError::WouldBlock) if start.elapsed() < LOCK_DEADLINE => thread::sleep(LOCK_RETRY),
+                Ok(()) | Err(TryLockError::WouldBlock) => {
                     let error = CliError::new(Kind::Failed, "another program holds the lock of this file");
                     return Err(error.at(shown).with_hint("see if another waxseal hangs, and run the command again"));
                 }

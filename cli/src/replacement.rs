@@ -18,8 +18,8 @@ const STARTS_IN_BASE64: [&str; 6] = [
     "hZ2Utc2VjcmV0LWtleS",
 ];
 
-/// Whether a file contains an identity, plain or as base64 in the `data` of a Secret, or a file that is encrypted with
-/// age, as identity files with a passphrase and key backups are.
+/// Whether a file contains an identity, plain or in base64, as in the `data` of a Secret. Also true for a file that is
+/// encrypted with age, as identity files with a passphrase and key backups are.
 pub(crate) fn holds_identity(file: &[u8]) -> bool {
     let text = String::from_utf8_lossy(file);
     // In a block scalar, base64 can have several lines.

@@ -19,8 +19,8 @@ const MAX_SHOWN_ERRORS: usize = 100;
 const VALUE_WITHOUT_ENVELOPE: &str = "a merge or revert can bring an old value back without its envelope: delete the line of this value, and set it \
                                       again with `waxseal set`";
 /// What helps if a merge of two branches has too many envelopes: resealing gives all values of a branch one envelope.
-const TOO_MANY_ENVELOPES: &str = "if a merge put the envelopes of two branches together: before the merge, run `waxseal rotate --reseal` on the \
-                                  file in each branch";
+const TOO_MANY_ENVELOPES: &str = "if a merge put the envelopes of two branches together: undo the merge, run `waxseal rotate --reseal` on the \
+                                  file in each branch, and merge again";
 
 /// A SealedSecret and its place.
 pub(crate) struct SealedObject {

@@ -23,7 +23,8 @@ use crate::residue::ValueSearch;
 /// annotation, and all annotations of an object together may have 256 KiB.
 const MAX_APPLY_BYTES: usize = 200 * 1024;
 
-/// What helps against a document that is too large after sealing. A Secret alone is too large only with its comments.
+/// What helps against a document that is too large after sealing. A document that is one Secret, and no list, is too
+/// large only because of its comments.
 const SPLIT_THE_DOCUMENT: &str =
     "write the items of a list as documents of their own, and shorten long comments above a Secret";
 
@@ -39,7 +40,6 @@ pub(crate) struct Sealing {
     pub(crate) namespace_of_rule: Option<Namespace>,
 }
 
-/// The result of sealing a text.
 pub(crate) struct SealedText<'a> {
     pub(crate) text: Cow<'a, str>,
     pub(crate) counts: Counts,

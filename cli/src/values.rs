@@ -130,7 +130,7 @@ fn typed(key: &DataKey) -> Result<SecretBytes, CliError> {
             CliError::refused(format!("{what} is empty")).with_hint("pass `--from-literal KEY=` for an empty value")
         );
     }
-    // The keys that move a cursor or stop a program type control characters here, and nothing shows it.
+    // While the echo is off, nobody sees that an arrow key or Ctrl-Z has typed a control character.
     if value.contains(|character: char| character.is_control() && character != '\t') {
         return Err(CliError::refused(format!("{what} has a control character, such as that of an arrow key"))
             .with_hint("type it again, or pass `--from-file KEY=FILE`"));

@@ -1,7 +1,7 @@
 //! The changes of one SealedSecret after a change of keys: the wraps that it gets or loses, or new envelopes for all of
 //! its values.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use waxseal_shared::format::{Check, Envelope, MAX_WRAPS, Refusal, Sealed};
@@ -184,7 +184,8 @@ struct Rotation<'a> {
 }
 
 impl Rotation<'_> {
-    /// The wraps that envelopes lack for the clusters that they are meant for.
+    /// The wraps that envelopes lack for the clusters that they are meant for. An envelope may have no room for all of
+    /// them ([`Self::with_room`]).
     fn wanted(&self, broken: &[BrokenWrap]) -> Vec<WantedWrap> {
         let sealed = &self.object.sealed;
         let mut wanted: Vec<WantedWrap> = Vec::new();
@@ -192,10 +193,8 @@ impl Rotation<'_> {
             let is_meant = |id: &EnvelopeId| cluster.is_meant_to_open(id, &sealed.envelopes()[id], broken);
             let missing = missing_wraps(sealed, &cluster.recipients).into_iter();
             for wrap in missing.filter(|wanted| is_meant(&wanted.envelope)) {
-                let in_envelope = wanted.iter().filter(|other| other.envelope == wrap.envelope).count();
-                let is_full = sealed.envelopes()[&wrap.envelope].wraps.len() + in_envelope >= MAX_WRAPS;
-                // Clusters can share a recovery key, and together they can want more wraps than an envelope can have.
-                if !is_full && !wanted.contains(&wrap) {
+                // Clusters can share a recovery key.
+                if !wanted.contains(&wrap) {
                     wanted.push(wrap);
                 }
             }
@@ -203,19 +202,27 @@ impl Rotation<'_> {
         wanted
     }
 
-    fn offered(&self, offers: &Offers<'_>) -> Vec<NewWrap> {
-        let wanted = self.wanted(&[]);
-        let recipients: Vec<_> = wanted.iter().map(|wanted| wanted.recipient.clone()).collect();
-        let mut accepted = offers.accepted(self.object, &recipients);
-        accepted.retain(|new| {
-            wanted.iter().any(|wanted| wanted.envelope == new.envelope && *wanted.recipient.key_id() == new.key)
+    /// Leaves out the wraps for which an envelope has no room beside the wraps before them: clusters can want more wraps
+    /// together than an envelope can have.
+    fn with_room<W>(&self, mut wraps: Vec<W>, envelope_of: fn(&W) -> &EnvelopeId) -> Vec<W> {
+        let envelopes = self.object.sealed.envelopes();
+        let mut counts: BTreeMap<_, _> =
+            envelopes.iter().map(|(id, envelope)| (id.clone(), envelope.wraps.len())).collect();
+        wraps.retain(|wrap| {
+            let count = counts.entry(envelope_of(wrap).clone()).or_default();
+            *count += 1;
+            *count <= MAX_WRAPS
         });
-        accepted
+        wraps
+    }
+
+    fn offered(&self, offers: &Offers<'_>) -> Vec<NewWrap> {
+        self.with_room(offers.accepted(self.object, &self.wanted(&[])), |wrap| &wrap.envelope)
     }
 
     fn made(&self, object: &OpenedObject, mode: RotationMode) -> Vec<NewWrap> {
         let broken_wraps = &object.opened.broken_wraps;
-        let mut wanted = self.wanted(broken_wraps);
+        let mut wanted = self.with_room(self.wanted(broken_wraps), |wrap| &wrap.envelope);
         if mode == RotationMode::ReplaceBroken {
             let recipients = || self.clusters.iter().flat_map(|cluster| &cluster.recipients);
             wanted.extend(broken_wraps.iter().filter_map(|broken| {
@@ -242,7 +249,7 @@ impl Rotation<'_> {
             .sealed
             .used_envelopes()
             .any(|(id, envelope)| self.clusters.iter().any(|it| it.is_meant_to_open(id, envelope, &[])));
-        if is_meant && (mode == RotationMode::Reseal || !rotated.findings.is_empty()) {
+        if is_meant && (mode != RotationMode::Add || !rotated.findings.is_empty()) {
             let message = "the given identities do not open it".to_owned();
             rotated.findings.push(Finding { reason: Reason::KeyMissing.as_str(), message });
         }

@@ -290,19 +290,17 @@ fn json_length(data: &impl Serialize) -> usize {
     serde_json::to_vec(data).map_or(MAX_OBJECT_BYTES, |text| text.len())
 }
 
-/// Returns the offered wraps that can be added to an object: each is for one of these recipients, and its envelope has
-/// none for this recipient and has room for it.
+/// Returns those of the wanted wraps that are offered. A wrap that an envelope has is never replaced.
 ///
 /// An offer counts for the envelope of the same id and the same commitment. Anyone who may write a status can forge an
 /// offer. A forged wrap tells nobody the DEK, and the holder of its key cannot open the envelope with it. A controller
 /// that opens the envelope with another key reports the wrap as broken.
-pub fn accepted_wraps(
-    sealed: &Sealed,
-    offers: &BTreeMap<String, OfferedWraps>,
-    recipients: &[Recipient],
-) -> Vec<NewWrap> {
+pub fn accepted_wraps(sealed: &Sealed, offers: &BTreeMap<String, OfferedWraps>, wanted: &[WantedWrap]) -> Vec<NewWrap> {
     let offered = |wanted: &WantedWrap| {
-        let envelope = &sealed.envelopes()[&wanted.envelope];
+        let envelope = sealed.envelopes().get(&wanted.envelope)?;
+        if envelope.wraps.contains_key(wanted.recipient.key_id()) {
+            return None;
+        }
         let offer = offers.get(wanted.envelope.as_str())?;
         let text = offer.wraps.get(wanted.recipient.key_id().as_str())?;
         let is_for_it = offer.commitment == commitment_text(envelope);
@@ -313,7 +311,7 @@ pub fn accepted_wraps(
             text: text.clone(),
         })
     };
-    missing_wraps(sealed, recipients).iter().filter_map(offered).collect()
+    wanted.iter().filter_map(offered).collect()
 }
 
 /// Returns wraps as an offer for the status.
@@ -492,14 +490,14 @@ mod tests {
         let ring = KeyRing::new(vec![old]);
         let made = made(&sealed, &ring, &wanted).expect("opens");
         let offers = offer(&sealed, made.clone());
-        assert_eq!(accepted_wraps(&sealed, &offers, &[recipient(&new)]), made[..1]);
+        assert_eq!(accepted_wraps(&sealed, &offers, &missing_wraps(&sealed, &[recipient(&new)])), made[..1]);
         assert_eq!(accepted_wraps(&sealed, &offers, &[]), []);
 
         let id = sealed.envelopes().keys().next().expect("one envelope").to_string();
         let changed = |change: &dyn Fn(&mut OfferedWraps)| {
             let mut offers = offers.clone();
             change(offers.get_mut(&id).expect("an offer"));
-            accepted_wraps(&sealed, &offers, &[recipient(&new)])
+            accepted_wraps(&sealed, &offers, &missing_wraps(&sealed, &[recipient(&new)]))
         };
         assert_eq!(changed(&|offer| offer.commitment.replace_range(..1, "-")), []);
         let new_id = recipient(&new).key_id().to_string();
@@ -560,6 +558,6 @@ mod tests {
         let made = made(&sealed, &ring, &wanted).expect("opens");
         let offers = offer(&sealed, made.clone());
         add(&mut object, made);
-        assert_eq!(accepted_wraps(&decoded(&object), &offers, &[recipient(&new)]), []);
+        assert_eq!(accepted_wraps(&decoded(&object), &offers, &wanted), []);
     }
 }

@@ -306,8 +306,8 @@ fn sealed_secrets_above_a_limit_are_refused() {
     let most = joined((0..64).map(|n| sealed(n, 1)));
     assert_eq!(folder.bounded_waxseal(&INSPECT).stdin(&most).succeeds().matches("\n  envelope ").count(), 64);
     let more = joined((0..65).map(|n| sealed(n, 1)));
-    let hint = "hint: if a merge put the envelopes of two branches together: before the merge, run `waxseal rotate \
-                --reseal` on the file in each branch";
+    let hint = "hint: if a merge put the envelopes of two branches together: undo the merge, run `waxseal rotate \
+                --reseal` on the file in each branch, and merge again";
     assert_malformed(&more, &format!(": shop/db: Malformed: spec.envelopes: more than 64 envelopes\n{hint}"));
 
     let mut object = sealed(0, 16);

@@ -21,6 +21,8 @@ struct Cluster {
     refusal: Option<&'static str>,
     /// Whether the answer to a deletion is a failure in spite of its HTTP status.
     fails_with_200: bool,
+    /// A key that is there until the SealedSecrets are listed.
+    key_at_first: Arc<Mutex<Option<Value>>>,
     /// The path and the body of each request for a deletion.
     deletions: Arc<Mutex<Vec<(String, Value)>>>,
 }
@@ -68,10 +70,13 @@ impl Cluster {
             let status = json!({"kind": "Status", "apiVersion": "v1", "code": code, "status": if code == 200 { "Success" } else { "Failure" }, "reason": "", "message": ""});
             (self.refusal.unwrap_or("200 OK"), status)
         } else if line.starts_with("GET /apis/waxseal.dev/v1alpha1/sealedsecrets") {
+            self.key_at_first.lock().expect("no panic").take();
             ("200 OK", sealed_secrets(&self.sealed_secrets))
         } else {
             let is_gone = !deletions.is_empty() && !self.keeps_keys;
-            ("200 OK", list_of(&self.keys[usize::from(is_gone)..]))
+            let at_first = self.key_at_first.lock().expect("no panic");
+            let keys: Vec<_> = self.keys[usize::from(is_gone)..].iter().chain(&*at_first).cloned().collect();
+            ("200 OK", list_of(&keys))
         }
     }
 
@@ -377,6 +382,24 @@ hint: the controller writes the status: find out who has changed it, and see if 
 }
 
 /// The other key is Active in the spec alone.
+/// Otherwise two deletions at once, which count each other's key, could leave no key that opens the value.
+#[test]
+fn a_key_stays_if_the_other_key_of_a_value_is_gone_when_the_user_has_answered() {
+    let folder = folder();
+    folder.generate("third", &[]);
+    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "third"]));
+    commit(&folder);
+    let mut third = object(&folder.read("third.yaml"));
+    third["spec"]["state"] = "Retired".into();
+    third["status"] = json!({"state": "Retired"});
+    let cluster = Cluster { key_at_first: Arc::new(Mutex::new(Some(third))), ..Cluster::of(&folder) };
+    cluster.serve(&folder);
+    let (_, error) = refused(&folder, &["apps", "--yes"]);
+    let third = folder.key_id("third");
+    assert_eq!(error, format!("error: context test: {third} was changed meanwhile\nhint: run the command again\n"));
+    assert_eq!(cluster.deletions(), []);
+}
+
 #[test]
 fn a_key_without_a_confirmed_state_does_not_count_as_another_key() {
     let folder = folder();

@@ -459,6 +459,9 @@ fn invalid_arguments_are_refused() {
         &["rotate", "db.yaml", "--keys", "keys.yaml", "--offers", "db.yaml", "--identity", "recovery.key"],
         &["rotate", "db.yaml", "--keys", "keys.yaml", "--offers", "db.yaml", "--reseal"],
         &["rotate", "db.yaml", "--keys", "keys.yaml", "--check", "--prune"],
+        &["rotate", "db.yaml", "--to", "prod", "--context", "prod"],
+        &["rotate", "db.yaml", "--to", "prod", "--check"],
+        &["rotate", "db.yaml", "--to", "prod", "--offers", "db.yaml"],
         &["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "recovery.key", "--prune", "--reseal"],
         &["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "recovery.key", "--prune", "--replace-broken"],
     ] {

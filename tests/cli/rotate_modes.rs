@@ -182,9 +182,11 @@ fn wraps_for_retired_keys_are_pruned_where_the_others_are_proven() {
     assert_eq!(changed_lines(&before, &after), (vec![wrap(&before, &old)], vec![wrap(&after, &new)]));
     assert_opens(&folder, "db.yaml", "new.key");
     says(rotate(&folder, "db.yaml", &["--prune"]), "", NOTHING);
+    let not_opened = "db.yaml:1: shop/db: KeyMissing: the given identities do not open it\n";
+    let prune = ["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "old.key", "--prune"];
+    says(folder.waxseal(&prune), not_opened, &format!("{NOTHING}1 of 1 SealedSecret is not up to date\n"));
     // A broken wrap for the recovery key: the old wrap may be the last one that opens.
     folder.write("db.yaml", with_broken_wrap(&before, &folder.key_id("recovery")));
-    let prune = ["rotate", "db.yaml", "--keys", "keys.yaml", "--identity", "old.key", "--prune"];
     let outcome = folder.waxseal(&prune).writes(&["db.yaml"]).finish();
     assert!(outcome.stdout.contains(": WrapBroken: "), "{}", outcome.stdout);
     assert!(folder.read("db.yaml").contains(&old));

@@ -300,7 +300,7 @@ fn what_a_merge_has_broken_is_named_with_a_remedy() {
     let many: String = (0..64).map(|number| envelope.replace("0000000000", &format!("{number:010x}"))).collect();
     folder.write("db.yaml", before.replacen("  envelopes:\n", &format!("  envelopes:\n{many}"), 1));
     let stderr = "error: db.yaml:1: shop/db: Malformed: spec.envelopes: more than 64 envelopes
-hint: if a merge put the envelopes of two branches together: before the merge, run `waxseal rotate --reseal` on the file in each branch
+hint: if a merge put the envelopes of two branches together: undo the merge, run `waxseal rotate --reseal` on the file in each branch, and merge again
 ";
     refuses(&folder, &SET_A, stderr);
 }

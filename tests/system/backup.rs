@@ -451,8 +451,8 @@ async fn in_the_way(context: &Context, cluster: &Cluster) -> TestResult {
     let restore = [&["restore", "keys.age", "--identity", "recovery.key", "--yes", "--no-wait"], &accept[..]].concat();
     let (code, said) = operator.says(&restore)?;
     let end = format!(
-        "error: context admin: the Secret waxseal-key-{id} is there, and does not hold {id}\nhint: find out who made it, \
-         and remove it\n"
+        "error: context admin: a Secret waxseal-key-{id} is there that cannot be used as {id}\nhint: find out who made \
+         it, and repair it; or, if it does not hold this key, remove it, and run the command again\n"
     );
     assert!(code == Some(3) && said.ends_with(&end), "{said}");
     Ok(())

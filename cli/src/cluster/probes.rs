@@ -55,8 +55,8 @@ impl Session {
         Ok(time.and_then(|time| rfc2822::DateTimeParser::new().parse_timestamp(time).ok()))
     }
 
-    /// Fails if the server is not an API server: it answers something else to `/version`, or does not know the path. A
-    /// user may lack the right to see the version.
+    /// Fails if the server is not an API server: it answers something else to `/version`, or does not know the path.
+    /// Succeeds if the user has no right to see the version.
     pub(crate) fn check_is_api_server(&self) -> Result<(), CliError> {
         let version: kube::Result<Info> = self.get("/version".to_owned())?;
         match version {

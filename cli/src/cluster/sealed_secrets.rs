@@ -28,8 +28,8 @@ impl SealedSecretSelection {
         self.name.as_ref().map(|name| format!("metadata.name={name}"))
     }
 
-    /// Whether the object is one of them. An answer can have others, and a list of one namespace does not show
-    /// namespaces.
+    /// Whether the object is one of them. The answer of the server can have other objects too, and `waxseal status`
+    /// does not print the namespace of an object if the selection is of one namespace.
     pub(crate) fn selects(&self, object: &SealedSecretState) -> bool {
         self.namespace.as_ref().is_none_or(|namespace| object.namespace() == namespace.as_str())
             && self.name.as_ref().is_none_or(|name| object.name() == name.as_str())

@@ -60,7 +60,7 @@ pub(crate) struct RotateArguments {
     #[arg(long, value_name = "KEYS_FILE", value_parser = file_name::<OsString>())]
     keys: Vec<OsString>,
     /// Also make wraps for this cluster of `.waxseal.yaml` where values have none yet. Repeatable
-    #[arg(long, value_name = "CLUSTER", value_parser = cluster_name(), requires = "identity")]
+    #[arg(long, value_name = "CLUSTER", value_parser = cluster_name(), requires = "identity", conflicts_with_all = ["offers", "check", "cluster"])]
     to: Vec<String>,
     /// Read the offered wraps from this file, and not from the cluster: SealedSecrets with their status, as
     /// `kubectl get wax -A -o yaml` prints them, or the status file of a controller without Kubernetes. `-` is stdin
@@ -78,9 +78,9 @@ pub(crate) struct RotateArguments {
     /// if a SealedSecret is sealed for none of the clusters of `.waxseal.yaml`
     #[arg(long, conflicts_with_all = ["identity", "offers"])]
     check: bool,
-    /// Also replace the broken wraps for the primary and the Active recovery keys: the wraps that the holder of the key
-    /// cannot use. Everybody who can edit the file can add such a wrap, and a new one lets the holder of its key open
-    /// the values: use this only if the values are meant for every cluster whose wrap is broken
+    /// Also replace the broken wraps for the primary and the Active recovery keys. The holder of a key cannot use its
+    /// broken wrap, but can open the values with the wrap that replaces it. Everybody who can edit the file can add a
+    /// broken wrap: use this only if the values are meant for every cluster whose wrap is broken
     #[arg(long)]
     replace_broken: bool,
     /// Also remove the wraps for Retired keys from each envelope that has intact wraps for the primary and the Active

@@ -46,12 +46,15 @@ const INTERVAL: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest time between a look that failed and the next one.
 const LONGEST_RETRY_WAIT: Duration = Duration::from_secs(30);
+/// The longest time that one look takes to remove SealingKeys. So the controller soon reads the requests again, however
+/// many SealingKeys somebody makes.
+const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
 /// Failures that often pass by themselves are logged only after this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const NO_FIRST_KEY: &str = "there is no sealing key, because key generation is off: add an identity Secret";
 const FIRST_KEY_OBSTACLE: &str = "the controller does not make a first key, because a SealedSecret is sealed to a key \
-                                  that is not here, or cannot be read: put the lost keys back";
+                                  that is not here, or a SealedSecret cannot be read: put the lost keys back";
 
 /// What [`KeySource`] needs to read the keys, to count their objects and to publish them.
 pub(super) struct KeyContext {
@@ -119,7 +122,8 @@ impl KeySource {
             let problems = self.look(&sender).await;
             let wait = if problems.failures.is_empty() {
                 (retry, failing_since) = (PAUSE, None);
-                self.time_to_renewal().map_or(INTERVAL, |time| time.min(INTERVAL))
+                let interval = if self.publication.has_unchecked_pages() { PAUSE } else { INTERVAL };
+                self.time_to_renewal().map_or(interval, |time| time.min(interval))
             } else {
                 failing_since = failing_since.or_else(|| Some(Instant::now()));
                 retry = (retry * 2).min(LONGEST_RETRY_WAIT);
@@ -179,7 +183,8 @@ impl KeySource {
         problems.failures.extend(self.publication.publish(of_recovery, &present_recovery).await);
         give_to_reconcilers(sender, &keys);
         let own_keys = OwnKeys { held: keys.held(), recovery: &recovery, broken: broken_count };
-        problems.failures.extend(self.publication.remove_unaccounted(&own_keys, &mut self.identities).await);
+        let removal = self.publication.remove_unaccounted(&own_keys, &mut self.identities, LONGEST_REMOVAL);
+        problems.failures.extend(removal.await);
         Ok(())
     }
 
@@ -233,7 +238,8 @@ impl KeySource {
         now: Timestamp,
         problems: &mut KeyProblems,
     ) -> Result<(StoredKeys<IdentityVersion>, PresentSealingKeys), KeyError> {
-        let (stored, present) = self.read_keys(now, problems).await?;
+        let stored = self.identities_or_first(now, problems).await?;
+        let (stored, present) = self.with_sealing_keys(stored, now).await?;
         let successor = match self.succession(&stored, &present, now).due() {
             Ok(Some(successor)) => successor,
             Ok(None) => return Ok((stored, present)),
@@ -251,7 +257,7 @@ impl KeySource {
             }
         }
         let stored = self.identities.read(now).await?;
-        let present = self.publication.present(&stored).await?;
+        let (stored, present) = self.with_sealing_keys(stored, now).await?;
         let due = self.succession(&stored, &present, now).due();
         if due.is_ok_and(|due| due.is_some_and(|due| due.of == successor.of)) {
             problems.failures.push(KeyError::SuccessorNameTaken { of: successor.of });
@@ -259,16 +265,14 @@ impl KeySource {
         Ok((stored, present))
     }
 
-    /// Reads the identities, or makes the first one, and then reads their SealingKeys. Reads both again if a SealingKey
-    /// is absent. After this controller read the identities, another controller may have carried out the request of
-    /// that SealingKey, and then somebody may have deleted the SealingKey. Without the second reading, this controller
-    /// would publish the key in its old state.
-    async fn read_keys(
+    /// Reads the SealingKeys of these identities. Reads both again if a SealingKey is absent. After this controller read
+    /// the identities, another controller may have carried out the request of that SealingKey, and then somebody may
+    /// have deleted the SealingKey. Without the second reading, this controller would publish the key in its old state.
+    async fn with_sealing_keys(
         &mut self,
+        stored: StoredKeys<IdentityVersion>,
         now: Timestamp,
-        problems: &mut KeyProblems,
     ) -> Result<(StoredKeys<IdentityVersion>, PresentSealingKeys), KeyError> {
-        let stored = self.identities_or_first(now, problems).await?;
         let present = self.publication.present(&stored).await?;
         if present.include_all(&stored) {
             return Ok((stored, present));

@@ -68,8 +68,8 @@ impl Selection {
         Self { scope, path, kind: K::kind(&()), labels: None, fields: None, extent }
     }
 
-    /// Whether an object with this key can be selected. The API server sends no other object; their names become part
-    /// of the URLs of requests.
+    /// Whether an object with this key can be selected. The callers drop every other object that the API server sends,
+    /// because namespace and name become part of the URLs of requests.
     pub(super) fn can_contain(&self, key: &ObjectKey) -> bool {
         self.scope.contains(key) && ObjectName::parse(&key.name).is_ok() && Namespace::parse(&key.namespace).is_ok()
     }
@@ -206,7 +206,8 @@ mod tests {
         listed.map(|_| count).map_err(|error| api_failure::describe(&error))
     }
 
-    /// If such an answer were a list without objects, the controller would make a first key, or delete SealingKeys.
+    /// If an answer of another kind, or without items, were a list without objects, the controller would make a first
+    /// key, or delete SealingKeys.
     #[tokio::test]
     async fn only_a_list_of_the_right_kind_with_items_counts() {
         let metadata = json!({"resourceVersion": "7"});

@@ -54,12 +54,12 @@ impl Known {
         self.object.own_status.pause(Instant::now()).filter(|_| self.is_overwritten(fetched))
     }
 
-    /// Copies the count of corrections to the record of the fetched object, and adds one if the write that has just
-    /// succeeded replaced a status that somebody else wrote.
-    pub(super) fn count_correction(&self, fetched: &mut SealedSecretRecord) {
-        let is_overwritten = self.is_overwritten(fetched);
+    /// Copies the count of corrections to the record of the fetched object. Adds one if the status was written, and
+    /// replaced one that somebody else wrote.
+    pub(super) fn count_correction(&self, fetched: &mut SealedSecretRecord, written_version: Option<&str>) {
+        let is_corrected = written_version.is_some() && self.is_overwritten(fetched);
         fetched.take_own_status(&self.object);
-        if is_overwritten {
+        if is_corrected {
             fetched.own_status.count_correction(Instant::now());
         }
     }
@@ -428,7 +428,7 @@ mod tests {
             objects.record_sealed_secrets(Event::Applied(key.clone(), forged.clone()));
             let known = objects.known(&key).expect("it is there");
             waits.push(known.pause(&forged).is_some());
-            known.count_correction(&mut forged);
+            known.count_correction(&mut forged, Some("1"));
             forged.set_written_status(Some(&(version + 1).to_string()), &about(1));
             objects.record_sealed_secrets(Event::Applied(key.clone(), meanwhile(version)));
             objects.record_end(&key, Reason::Materialised, Some(forged));

@@ -98,7 +98,6 @@ struct Judged {
     right_secret: Option<SecretVersion>,
 }
 
-/// A version of a Secret.
 struct SecretVersion {
     uid: String,
     resource_version: String,
@@ -144,7 +143,7 @@ async fn try_reconcile(
         return Ok(Some(Outcome::without_status(Reason::Materialised)));
     }
     if matches!(keys, Keys::Loading) && known.has_current_status() {
-        // The status of the last run stays: only the keys can tell whether it is still right.
+        // The status that is there stays: only the keys can tell whether it is still right.
         return Ok(Some(Outcome::without_status(Reason::KeysLoading)));
     }
     let mut fetcher = context.large_objects.fetcher();
@@ -176,7 +175,7 @@ async fn try_reconcile(
     let status = new_status(&object, &judged, keys, context);
     match status_patch::write(&context.client, &object, unreadable_status, &status).await {
         Ok(version) => {
-            known.count_correction(&mut record);
+            known.count_correction(&mut record, version.as_deref());
             record.set_written_status(version.as_deref(), &status);
             Ok(Some(Outcome { reason, pause: None, record: Some(record) }))
         }
@@ -294,7 +293,7 @@ async fn fetch_secret(
     Ok(Some(secret))
 }
 
-/// Refuses an answer about another object than the one that was asked for, and an object without a version.
+/// Refuses an answer about another object than the one that was asked for, and an object without a UID or version.
 fn check_is(key: &ObjectKey, metadata: &ObjectMeta) -> kube::Result<()> {
     let is_given = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
     let is_named = metadata.name.as_deref() == Some(&key.name) && metadata.namespace.as_deref() == Some(&key.namespace);

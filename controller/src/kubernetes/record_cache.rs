@@ -198,8 +198,8 @@ mod tests {
         assert!(cache.get(&key("db")).is_none());
     }
 
-    /// If such a record stayed, nobody would create again a Secret that was deleted directly after the controller wrote
-    /// it.
+    /// If the record of the write stayed, the controller would not create again a Secret that was deleted directly
+    /// after the write.
     #[test]
     fn a_write_that_is_older_than_a_deletion_leaves_no_record() {
         let mut cache = cache(&[]);

@@ -11,7 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 /// Reconciles that run at the stop signal have this time to end: less than the 30 s that Kubernetes gives a Pod.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// A task ended although the program did not stop.
+/// A task ended before the stop signal, or a worker panicked after it.
 #[derive(Debug, Error)]
 #[error("a task of the controller ended unexpectedly")]
 pub(super) struct TaskEnded(#[source] Option<JoinError>);

@@ -195,8 +195,8 @@ where
         let line: Line<'_> = serde_json::from_slice(&text).map_err(kube::Error::SerdeError)?;
         if matches!(line.kind, EventKind::Error) {
             let status: Status = read(line.object)?;
-            // The API server keeps a version for some minutes, so a long watch can end like this. If a watch ends like
-            // this at once, the next list needs a pause, so it is a failure.
+            // HTTP 410: the API server no longer keeps the version of this watch, so a new list is needed. If the watch
+            // lasted, the list follows at once. Otherwise the end of the watch is a failure, and the list waits.
             if status.code == 410 && accepted.elapsed() >= SHORTEST_WATCH {
                 return Ok(End::ListAgain);
             }

@@ -33,13 +33,13 @@ Examples:
 ///
 /// The command searches the manifests (`.yaml`, `.yml`, `.json`) in the working trees, except in hidden folders, and
 /// all files in the commits that the branches of their Git repositories point to. It does not search tags, the index of
-/// Git, or the commits of nested repositories. It does not open the wraps in files: only a cluster or `waxseal drill`
-/// shows whether a wrap opens.
+/// Git, the commits of nested repositories, or a manifest that is a text inside of another manifest. It does not open
+/// the wraps in files: only a cluster or `waxseal drill` shows whether a wrap opens.
 ///
 /// Also refuses a key that is still Active, and a key that was not backed up since its state last changed. Asks before
-/// it deletes. In a cluster, does not read the identity. Values in the history of Git that no other key of the cluster
-/// opens can then be opened with the backup or a recovery key only: `waxseal keys usage KEY --history` lists all values
-/// with a wrap for the key.
+/// it deletes. In a cluster, does not read the identity. After the deletion, only the backup or a recovery key opens
+/// the values in the history of Git that no other key of the cluster opens: `waxseal keys usage KEY --history` lists
+/// all values with a wrap for the key.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DeleteArguments {
@@ -62,17 +62,20 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     let keys = owner.keys_with_warnings(streams)?;
     let found = key_owner::find(&keys, &arguments.key).map_err(|error| error.at(&place))?;
     let key = &found.key;
-    let staying = staying_keys(&owner, &keys, key.recipient.key_id(), streams);
+    let staying = staying_keys(&owner, &keys, key.recipient.key_id());
+    warn_of_uncounted_keys(&owner, &keys, key.recipient.key_id(), &staying, streams);
     check_may_go(&owner, found, &staying).map_err(|error| error.or_at(&place))?;
     check_needs(&arguments, &owner, key.recipient.key_id(), &staying, streams)?;
     check_backup(&owner, found).map_err(|error| error.or_at(&place))?;
     streams.say(&format!("{place}: deletes the identity of {}; only a backup has it then", arguments.key));
     arguments.owner.ask_for_consent(streams, "Delete it?").map_err(|error| error.at(&place))?;
-    // Looks again: the controller may have changed the key in the meantime.
+    // Looks again: in the meantime the key may have changed, or another key that opens the values may be gone.
     let keys_now = owner.keys()?;
     let found_now = key_owner::find(&keys_now, &arguments.key).map_err(|error| error.at(&place))?;
-    if found_now.key != *key {
-        let error = CliError::refused(format!("{} was changed meanwhile", arguments.key)).at(&place);
+    let staying_now = staying_keys(&owner, &keys_now, key.recipient.key_id());
+    let changed = (found_now.key != *key).then_some(key.recipient.key_id());
+    if let Some(changed) = changed.or_else(|| staying.difference(&staying_now).next()) {
+        let error = CliError::refused(format!("{changed} was changed meanwhile")).at(&place);
         return Err(error.with_hint("run the command again").into());
     }
     owner.delete_identity(found_now, &keys_now)?;
@@ -88,21 +91,29 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     Ok(())
 }
 
-/// Returns the other keys of the cluster that can go on opening values. Warns of each other key that is published as
-/// Active or Retired, but whose identity is not known to have one of these states.
-fn staying_keys(owner: &KeyOwner, keys: &[OwnedKey], gone: &KeyId, streams: &mut Streams) -> BTreeSet<KeyId> {
-    let published = keys_that_stay(keys.iter().map(|found| &found.key), gone);
+/// Returns the other keys of the cluster that can go on opening values.
+fn staying_keys(owner: &KeyOwner, keys: &[OwnedKey], gone: &KeyId) -> BTreeSet<KeyId> {
     let opens = |found: &&OwnedKey| owner.carried_out(found).is_some_and(|state| state != KeyState::Revoked);
-    let usable = keys.iter().filter(opens).map(|found| &found.key);
-    let staying = keys_that_stay(usable, gone);
-    for id in published.difference(&staying) {
+    keys_that_stay(keys.iter().filter(opens).map(|found| &found.key), gone)
+}
+
+/// Warns of each other key that is published as Active or Retired, but whose identity is not known to have one of these
+/// states.
+fn warn_of_uncounted_keys(
+    owner: &KeyOwner,
+    keys: &[OwnedKey],
+    gone: &KeyId,
+    staying: &BTreeSet<KeyId>,
+    streams: &mut Streams,
+) {
+    let published = keys_that_stay(keys.iter().map(|found| &found.key), gone);
+    for id in published.difference(staying) {
         let why = match owner {
             KeyOwner::Cluster(..) => "the controller has not confirmed its state",
             KeyOwner::Folder(_) => "its key file cannot be used, or says Revoked",
         };
         streams.warn(&owner.place(), &format!("{id} does not count as another key: {why}"));
     }
-    staying
 }
 
 /// Waits until the controller has removed the SealingKey. Fails if another Secret holds the identity, too.
@@ -171,9 +182,9 @@ fn check_backup(owner: &KeyOwner, found: &OwnedKey) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Prints a line for each SealedSecret and each value that needs the key. Refuses paths without a sealed value, and
-/// files that cannot be searched. Also refuses if the number of the lines is not that of `--even-if-it-strands`, by
-/// default 0.
+/// Prints a line for each SealedSecret and each value that needs the key. Refuses paths of which none has a sealed
+/// value, and files that cannot be searched. Also refuses if the number of the lines is not that of
+/// `--even-if-it-strands`, by default 0.
 fn check_needs(
     arguments: &DeleteArguments,
     owner: &KeyOwner,
@@ -207,7 +218,8 @@ fn announce_search(found: &FileNeeds, streams: &mut Streams) {
     streams.say(&format!("searched {values} in the working tree, and {commits}"));
 }
 
-/// Refuses paths without a sealed value in the working tree: such a search does not show that nothing needs the key.
+/// Refuses paths of which none has a sealed value in a working tree: such a search does not show that nothing needs the
+/// key.
 fn check_searched(found: &FileNeeds) -> Result<(), CliError> {
     if found.searched_values > 0 || !found.errors.is_empty() {
         return Ok(());

@@ -110,7 +110,8 @@ impl KeyOwner {
         }
     }
 
-    /// The keys that are published now; there may be none. Leaves out SealingKeys that are not valid.
+    /// The keys that are published now; there may be none. Leaves out SealingKeys that are not valid. Refuses one of an
+    /// unknown form.
     pub(super) fn published_so_far(&self) -> Result<Vec<PublishedKey>, CliError> {
         match self {
             Self::Cluster(session, namespace) => {
@@ -268,8 +269,9 @@ fn cannot_store(key: &HeldKey, dying: Option<&str>) -> CliError {
         return CliError::refused(format!("the Secret {own} holds {id} and is being deleted: its finalizers keep it"))
             .with_hint("find out what set the finalizers, and run the command again when the Secret is gone");
     }
-    CliError::refused(format!("the Secret {own} is there, and does not hold {id}"))
-        .with_hint("find out who made it, and remove it")
+    CliError::refused(format!("a Secret {own} is there that cannot be used as {id}")).with_hint(
+        "find out who made it, and repair it; or, if it does not hold this key, remove it, and run the command again",
+    )
 }
 
 fn store_in_folder(folder: &Path, key: &HeldKey, now: Timestamp) -> Result<String, CliError> {

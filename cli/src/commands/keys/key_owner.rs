@@ -229,8 +229,8 @@ impl KeyOwner {
                 check_names_own_secret(found, secret, keys).map_err(|error| error.at(self.place()))?;
                 session.delete_identity(namespace, secret)
             }
-            Self::Folder(path) => {
-                let path = key_file(path, &found.key);
+            Self::Folder(published) => {
+                let path = key_file(published, &found.key);
                 if path.is_symlink() {
                     let error = CliError::refused("is a symbolic link").at(visible_path(&path));
                     return Err(error.with_hint("delete the link and the file that it leads to"));

@@ -22,8 +22,8 @@ use crate::table::{age, table};
 /// List the keys of keys files, without asking a cluster, or the keys of a cluster.
 ///
 /// For a cluster, OBJECTS counts the SealedSecrets with a wrap for the key, ONLY counts those that no other key opens,
-/// and BACKUP is the time of the last backup that has the key in its present state: `none` if no backup has it so, and
-/// `-` for a recovery key, of which the cluster has no identity. The controller counts wraps that it has proven: a
+/// and BACKUP is the time of the last backup that has the key in its present state: `none` if there is no such backup,
+/// and `-` for a recovery key, of which the cluster has no identity. The controller counts wraps that it has proven: a
 /// SealedSecret that it cannot open counts for no key.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]

@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+
 use clap::Args;
 use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 
@@ -74,6 +76,6 @@ fn confirmed_successor(keys: &[OwnedKey], old: &[PublishedKey]) -> Option<Publis
 /// the primary.
 fn request(owner: &KeyOwner, old: &[PublishedKey]) -> Result<(), CliError> {
     let mut oldest_first: Vec<_> = old.iter().collect();
-    oldest_first.sort_by_key(|key| key.created_at);
+    oldest_first.sort_by_key(|key| (key.created_at, Reverse(key.recipient.key_id())));
     oldest_first.into_iter().try_for_each(|key| owner.request(key, KeyState::Retired))
 }

@@ -28,8 +28,8 @@ use values::Finder;
 /// the commits that the branches, tags and other references of its Git repository point to; with `--history` also in
 /// all commits before them. If a file has a value that the key opens in one of these commits, the file is also searched
 /// in the working tree, whatever its name. Opens nothing: a key opens a value if the manifest has a wrap for the key.
-/// Does not find manifests that are compressed, encrypted or larger than 32 MiB. Searches no commits of submodules, and
-/// no commits that only a reflog leads to.
+/// Does not find manifests that are compressed, encrypted, larger than 32 MiB, or a text inside of another manifest.
+/// Searches no commits of submodules, and no commits that only a reflog leads to.
 ///
 /// CURRENT says whether the manifests in the working tree still have this ciphertext (same), another one for this
 /// SealedSecret and data key (changed), or none (removed). COMMIT is the newest commit that has the value, of those

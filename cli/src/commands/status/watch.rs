@@ -25,7 +25,7 @@ type Title = (String, String);
 struct Printed<'a> {
     selection: &'a SealedSecretSelection,
     format: ReportFormat,
-    /// `None` before the first list.
+    /// `None` before the first list, and for JSON.
     columns: Option<Columns>,
     rows: BTreeMap<Title, StatusRow>,
 }

@@ -21,10 +21,6 @@ use super::identities::IdentitySecrets;
 use super::key_error::{KeyError, ask, ask_unless};
 use super::key_status::KeyStatus;
 
-/// After this time, which is checked after each page, a pass stops removing SealingKeys. So the controller soon reads
-/// the requests again, however many SealingKeys somebody makes.
-const LONGEST_REMOVAL: Duration = Duration::from_secs(5);
-
 /// SealingKeys are listed in pages of this size: a user who may create them can make each 1.5 MiB large, and a page
 /// must stay within the 8 MiB that the client takes as an answer.
 const PAGE: u32 = 5;
@@ -41,6 +37,8 @@ pub(super) struct Publication {
     /// The keys whose SealingKey this program has created or found, each with the state that the key had then. A key
     /// stays here if somebody else deletes its SealingKey, so that creating it again has an Event of its own.
     seen: BTreeMap<KeyId, KeyState>,
+    /// The token of the next page of [`remove_unaccounted`](Self::remove_unaccounted), if its time was over.
+    next_page: Option<String>,
 }
 
 /// SealingKeys by key id, as the API server has them: those of the held keys ([`Publication::present`]) or those of
@@ -91,7 +89,7 @@ impl Publication {
     pub(super) fn new(client: Client, namespace: &str, events: Events) -> Self {
         let kind = ApiResource::erase::<SealingKey>(&());
         let published = Api::namespaced_with(client, namespace, &kind);
-        Self { published, kind, events, made: BTreeSet::new(), seen: BTreeMap::new() }
+        Self { published, kind, events, made: BTreeSet::new(), seen: BTreeMap::new(), next_page: None }
     }
 
     pub(super) fn note_made(&mut self, key: Option<KeyId>) {
@@ -172,15 +170,17 @@ impl Publication {
     }
 
     /// Deletes the SealingKeys that neither a held key nor the configuration accounts for: people would seal to a key
-    /// that an attacker planted. A failure with one of them does not stop the others.
+    /// that an attacker planted. A failure with one of them does not stop the others. The first page that ends after
+    /// this time is the last one of this call; the next call goes on after it.
     pub(super) async fn remove_unaccounted(
         &mut self,
         own_keys: &OwnKeys<'_>,
         identities: &mut IdentitySecrets,
+        longest: Duration,
     ) -> Vec<KeyError> {
         let start = Instant::now();
         let mut failures = Vec::new();
-        let mut params = ListParams::default().limit(PAGE);
+        let mut params = ListParams { continue_token: self.next_page.take(), ..ListParams::default().limit(PAGE) };
         loop {
             let page = match ask("list the SealingKeys", self.published.list(&params)).await {
                 Ok(page) => page,
@@ -193,15 +193,18 @@ impl Publication {
             if !unaccounted.is_empty() {
                 failures.extend(self.remove_if_still_unaccounted(unaccounted, own_keys.recovery, identities).await);
             }
-            if start.elapsed() > LONGEST_REMOVAL {
-                // The watch reports the deletions, so the controller soon looks again, at the first page.
+            let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else { return failures };
+            if start.elapsed() >= longest {
+                self.next_page = Some(token);
                 return failures;
             }
-            match page.metadata.continue_ {
-                Some(token) if !token.is_empty() => params = params.continue_token(&token),
-                _ => return failures,
-            }
+            params = params.continue_token(&token);
         }
+    }
+
+    /// Whether the last call of [`remove_unaccounted`](Self::remove_unaccounted) did not come to the last page.
+    pub(super) fn has_unchecked_pages(&self) -> bool {
+        self.next_page.is_some()
     }
 
     /// Reads the identities once more before it deletes these SealingKeys. Since the last look, another controller, or
@@ -356,4 +359,39 @@ fn decode(object: &Published) -> Option<PublishedKey> {
     let fields = known.map(|field| (field.to_owned(), object.data["spec"][field].clone()));
     let spec = serde_json::from_value(Value::Object(fields.into_iter().collect())).ok()?;
     PublishedKey::decode(&SealingKey::new(&object.name_any(), spec)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::super::super::fake_server;
+    use super::*;
+
+    /// Without this, a user who makes many SealingKeys that stay could hide a planted one behind them.
+    #[tokio::test]
+    async fn a_removal_that_takes_too_long_goes_on_at_the_next_page() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let client = fake_server::client({
+            let asked = Arc::clone(&asked);
+            move |uri| {
+                let query = uri.query().unwrap_or_default().to_owned();
+                let next = if query.contains("continue=two") { "" } else { "two" };
+                asked.lock().expect("not poisoned").push(query);
+                json!({"kind": "SealingKeyList", "apiVersion": "waxseal.dev/v1alpha1", "metadata": {"continue": next}, "items": []})
+                    .to_string()
+            }
+        });
+        let (events, _receiver) = super::super::events::channel();
+        let mut identities = IdentitySecrets::new(client.clone(), "waxseal-system", events.clone());
+        let mut publication = Publication::new(client, "waxseal-system", events);
+        let own_keys = OwnKeys { held: &[], recovery: &[], broken: 1 };
+        for expected in [true, false, true] {
+            assert!(publication.remove_unaccounted(&own_keys, &mut identities, Duration::ZERO).await.is_empty());
+            assert_eq!(publication.has_unchecked_pages(), expected);
+        }
+        let asked = asked.lock().expect("not poisoned");
+        let is_second: Vec<_> = asked.iter().map(|query| query.contains("continue=two")).collect();
+        assert_eq!(is_second, [false, true, false]);
+    }
 }

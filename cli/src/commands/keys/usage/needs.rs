@@ -23,7 +23,6 @@ pub(in crate::commands::keys) struct FileNeeds {
     pub(in crate::commands::keys) errors: Vec<CliError>,
     /// The number of sealed values in the working trees.
     pub(in crate::commands::keys) searched_values: usize,
-    /// The number of commits.
     pub(in crate::commands::keys) searched_commits: usize,
 }
 

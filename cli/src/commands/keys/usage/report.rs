@@ -55,7 +55,7 @@ pub(super) struct UsageRow<'a> {
     pub(super) last_commit: Option<CommitReport>,
 }
 
-/// The references to commits. There can be thousands for each of many rows, so their names are collected late.
+/// The references whose commits have a value. Many rows can have thousands of them, so a row does not hold their names.
 pub(super) struct References<'a> {
     /// The indexes of the commits.
     pub(super) tips: &'a [u32],

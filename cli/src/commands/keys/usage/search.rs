@@ -65,9 +65,9 @@ impl Search {
         self.files.insert(name);
     }
 
-    /// Searches the commits, and then those of their files in the working tree that [`Self::working_tree`] left out
-    /// because of their names. Without a repository, fails for [`Reach::History`], and otherwise returns `None`. If the
-    /// repository cannot be read, adds an error and returns `None`.
+    /// Searches the commits. Then also searches, in the working tree, the files in which a commit has a value and which
+    /// [`Self::working_tree`] left out because of their names. Without a repository, fails for [`Reach::History`], and
+    /// otherwise returns `None`. If the repository cannot be read, adds an error and returns `None`.
     pub(super) fn commits(
         &mut self,
         targets: &Targets,
