@@ -5,7 +5,6 @@ mod delete;
 mod fetch;
 mod fetched;
 mod generate;
-mod identities;
 mod key_owner;
 mod list;
 mod public;
@@ -13,6 +12,7 @@ mod restore;
 mod retire;
 mod revoke;
 mod rotate;
+mod stored_identities;
 mod target_file;
 mod usage;
 

@@ -1,14 +1,11 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
 use clap::{ArgGroup, Args};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use waxseal_shared::manifest::{ManifestError, SealedSecretObject, split};
+use serde::Serialize;
 use waxseal_shared::names::KeyId;
-use waxseal_shared::sealed_secret::OfferedWraps;
 use waxseal_shared::sealing_key::KeyState;
 
 use super::inspect::{ReportFormat, to_json};
@@ -25,7 +22,7 @@ use crate::output::{ChangedFolders, Destination, SECOND_NAME_STAYS, check_symbol
 use crate::passphrases::PassphraseArguments;
 use crate::progress::Progress;
 use crate::recipients::check_states;
-use crate::sealed_objects::{ObjectIndex, inputs_of, read_text, sealed_secrets_of};
+use crate::sealed_objects::{ObjectIndex, inputs_of, read_text};
 use crate::streams::{Streams, counted};
 use crate::workers;
 use crate::wrap_changes::{self, ClusterKeys, Finding, RotationMode, WrapSource, wanted_wraps};
@@ -229,11 +226,11 @@ impl RotateArguments {
         }
         let mut offers = Offers::for_wanted(wanted);
         match &self.offers {
-            Some(name) => read_offers(&Input::named(name), &mut offers)?,
+            Some(name) => offers.read(&Input::named(name))?,
             None => {
                 let session = Session::of_sealed_secrets(&self.cluster, OFFERS_FILE)?;
                 streams.say(&format!("the wraps are those that the cluster of {} offers", session.place()));
-                session.each_rewrapped(|title, rewrapped| offers.add(title, offers_in(rewrapped)))?;
+                session.each_rewrapped(|title, rewrapped| offers.add(title, rewrapped))?;
             }
         }
         Ok(WrapSource::Offers(offers))
@@ -399,55 +396,4 @@ fn wanted_in(input: &Input, clusters: &[ClusterKeys]) -> WantedOffers {
         let _shown_later = read_text(input, &text, |object| wanted.add(&object, wanted_wraps(&object, clusters)));
     }
     wanted
-}
-
-/// The status file of a controller without Kubernetes.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct StatusFile {
-    sealed_secrets: Vec<StatusFileEntry>,
-}
-
-#[derive(Deserialize)]
-struct StatusFileEntry {
-    namespace: String,
-    name: String,
-    #[serde(default)]
-    status: Value,
-}
-
-/// Reads the offers of the SealedSecrets in a file, or of a status file.
-fn read_offers(input: &Input, offers: &mut Offers<'_>) -> Result<(), CliError> {
-    let (place, text) = (input.place(), input.read()?);
-    if let Ok(StatusFile { sealed_secrets }) = serde_json::from_str(&text) {
-        for StatusFileEntry { namespace, name, mut status } in sealed_secrets {
-            let rewrapped = status.get_mut("rewrapped").map(Value::take);
-            offers.add(&format!("{namespace}/{name}"), offers_in(rewrapped.unwrap_or_default()));
-        }
-        return Ok(());
-    }
-    let failed = |error| CliError::manifest(&place, &error);
-    let mut is_empty = true;
-    for (_, kind) in split(&text).map_err(failed)?.kinds() {
-        let objects = sealed_secrets_of(kind.map_err(failed)?);
-        is_empty &= objects.is_empty();
-        add_offers(objects, offers).map_err(failed)?;
-    }
-    if is_empty { Err(CliError::refused("no SealedSecret in it").at(place)) } else { Ok(()) }
-}
-
-fn add_offers(objects: Vec<SealedSecretObject<'_>>, offers: &mut Offers<'_>) -> Result<(), ManifestError> {
-    for object in objects {
-        let mut value = object.to_value()?;
-        let text = |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or_default();
-        let title = format!("{}/{}", text("/metadata/namespace"), text("/metadata/name"));
-        let rewrapped = value.pointer_mut("/status/rewrapped").map(Value::take);
-        offers.add(&title, offers_in(rewrapped.unwrap_or_default()));
-    }
-    Ok(())
-}
-
-/// The offers in a field `status.rewrapped`. A field of another shape has no offers for this version.
-fn offers_in(rewrapped: Value) -> BTreeMap<String, OfferedWraps> {
-    serde_json::from_value(rewrapped).unwrap_or_default()
 }

@@ -10,8 +10,8 @@ use waxseal_shared::randomness;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 use waxseal_shared::visible_text::visible_path;
 
-use super::identities::{BrokenIdentity, StoredIdentities};
 use super::key_owner::{KeyOwner, PlaceArguments};
+use super::stored_identities::{BrokenIdentity, StoredIdentities};
 use crate::clusters::Clusters;
 use crate::error::{CliError, Failures, Kind};
 use crate::file_names::{cluster_name, file_name, folder_of};

@@ -12,8 +12,8 @@ use waxseal_shared::key_life::{HeldKey, primary};
 use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 
 use self::plan::{Addition, PresentKey, Restoration};
-use super::identities::BrokenIdentity;
 use super::key_owner::{KeyOwner, OwnerArguments};
+use super::stored_identities::BrokenIdentity;
 use crate::clusters::Clusters;
 use crate::error::{CliError, Failures};
 use crate::file_names::{cluster_name, file_name};

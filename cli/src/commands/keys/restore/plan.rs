@@ -6,7 +6,7 @@ use std::sync::Arc;
 use waxseal_shared::key_backup::BackedUpKey;
 use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
 
-use super::super::identities::StoredIdentities;
+use super::super::stored_identities::StoredIdentities;
 use crate::error::CliError;
 use crate::keys_file::KeysFile;
 
