@@ -35,7 +35,7 @@ pub(crate) struct Clusters {
 #[derive(Clone)]
 pub(crate) struct ConfiguredFile {
     pub(crate) configuration: Arc<Configuration>,
-    /// The number of the first rule that matches the file.
+    /// The number of the first rule that matches the file, counted from 0.
     pub(crate) rule_number: Option<usize>,
 }
 
@@ -160,7 +160,10 @@ pub(crate) fn find<'a>(name: &str, configuration: Option<&'a Configuration>) -> 
     let example = if ClusterName::parse(name).is_some() { name } else { "NAME" };
     let line = format!("{example}: {{keys: .waxseal/{example}.yaml}}");
     let Some(configuration) = configuration else {
-        let text = format!("no cluster {}: there is no {FILE_NAME} in the folder or above it", escaped(name));
+        let text = format!(
+            "no cluster {}: there is no {FILE_NAME} in the folder or above it, up to the root of its Git work tree",
+            escaped(name)
+        );
         return Err(CliError::usage(text).with_hint(format!("write one: `{{version: 1, clusters: {{{line}}}}}`")));
     };
     let Some((cluster, path)) = configuration.cluster(name) else {

@@ -274,7 +274,7 @@ fn path_below(text: &str) -> Result<PathBuf, &'static str> {
             Component::Normal(name) if name.eq_ignore_ascii_case(".git") => return Err("leads into a Git repository"),
             Component::Normal(name) => path.push(name),
             Component::CurDir => {}
-            Component::ParentDir => return Err("leads out of its folder through .."),
+            Component::ParentDir => return Err("a path with .."),
             Component::RootDir | Component::Prefix(_) => return Err("an absolute path"),
         }
     }

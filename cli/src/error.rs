@@ -11,7 +11,7 @@ use waxseal_shared::visible_text::visible_path;
 /// The kind of a failure, and its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
-    /// The reader of stdout closed the pipe, as `head` does. Counts as success.
+    /// The reader of stdout, or of a pipe that `--output` names, closed the pipe, as `head` does. Counts as success.
     ClosedPipe = 0,
     /// An operation failed, such as reading a file.
     Failed = 1,

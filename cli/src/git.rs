@@ -160,14 +160,17 @@ pub(crate) fn link_out_of_work_tree(path: &Path) -> Option<PathBuf> {
         let Some(root) = work_tree_around(&folder) else {
             continue;
         };
-        let is_git = |part: Component<'_>| part.as_os_str().eq_ignore_ascii_case(".git");
-        let is_inside =
-            |target: PathBuf| target.strip_prefix(root).is_ok_and(|inside| !inside.components().any(is_git));
-        if !walked.canonicalize().is_ok_and(is_inside) {
+        if !walked.canonicalize().is_ok_and(|target| is_inside(root, &target)) {
             return Some(walked);
         }
     }
     None
+}
+
+/// Whether a path is below a folder, and not in a `.git` below the folder. Both paths must be canonical.
+pub(crate) fn is_inside(folder: &Path, path: &Path) -> bool {
+    let is_git = |part: Component<'_>| part.as_os_str().eq_ignore_ascii_case(".git");
+    path.strip_prefix(folder).is_ok_and(|inside| !inside.components().any(is_git))
 }
 
 /// Returns the nearest work tree that is or contains a path. The path must be canonical, and need not exist.

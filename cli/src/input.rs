@@ -14,6 +14,7 @@ use waxseal_shared::sealing_key::PublishedKey;
 use waxseal_shared::visible_text::visible_path;
 
 use crate::error::CliError;
+use crate::git;
 use crate::streams::Streams;
 
 /// The largest file or stream that is read: 32 MiB.
@@ -198,7 +199,8 @@ pub(crate) fn manifests_below(root: &Path, results: Option<&Path>) -> Result<Fou
 impl FoundFiles {
     pub(crate) fn warn_of_links_out(&self, root: &Path, streams: &mut Streams) {
         for link in &self.links_out {
-            let text = format!("left out, because it is a link that leads out of {}", visible_path(root));
+            let text =
+                format!("left out, because it is a link that leads out of {} or into `.git`", visible_path(root));
             streams.warn(&visible_path(link), &text);
         }
     }
@@ -230,7 +232,7 @@ impl FoundFiles {
         // Skips links that lead nowhere.
         let Ok(target) = link.canonicalize() else { return };
         let (is_file, is_folder) = (target.is_file() && is_manifest(&path), target.is_dir() && !is_hidden(&path));
-        if !target.starts_with(root) {
+        if !git::is_inside(root, &target) {
             self.links_out.extend((is_file || is_folder).then_some(path));
         } else if is_file {
             self.files.push(FoundFile { path, target, is_link: true });

@@ -43,8 +43,7 @@ impl KeysFile {
     /// Returns the recipients of the file: the primary and the Active recovery keys, or all Active keys if no key has
     /// the role `Cluster`.
     ///
-    /// Refuses a file with keys of the role `Cluster`, none of them Active, and keys with a creation time more than 10
-    /// minutes in the future.
+    /// Refuses a file without such a key, and keys with a creation time more than 10 minutes in the future.
     pub(crate) fn recipients(&self) -> Result<Vec<Recipient>, CliError> {
         check_creation_times(&self.place, &self.keys)?;
         if let Some(recipients) = sealing_recipients(&self.keys) {
@@ -53,8 +52,13 @@ impl KeysFile {
         if self.has_cluster_key() {
             return Err(self.no_active_key());
         }
-        let active = self.keys.iter().filter(|key| key.state == KeyState::Active);
-        Ok(active.map(|key| key.recipient.clone()).collect())
+        let active: Vec<_> = self.keys.iter().filter(|key| key.state == KeyState::Active).collect();
+        if active.is_empty() {
+            let error = CliError::refused("no Active recovery key in it, and no key of a cluster").at(&self.place);
+            let hint = "add a recovery key to it: `waxseal keys public --identity IDENTITY_FILE --recovery` prints one";
+            return Err(error.with_hint(hint));
+        }
+        Ok(active.into_iter().map(|key| key.recipient.clone()).collect())
     }
 
     /// Whether one of the keys, in any state, has the role `Cluster`. If not, the file holds recovery keys alone.

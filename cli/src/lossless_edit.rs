@@ -98,7 +98,8 @@ fn after_the_change(text: &str) -> CliError {
 }
 
 /// Refuses a result that is too large to be read. Does not refuse a result with too many keys and values if the text
-/// had too many before: `rotate` changes the SealedSecrets that stand before the limit.
+/// had too many before: of such a text, `rotate` changes the SealedSecrets in the documents before the one in which the
+/// number is exceeded.
 fn check_size(input: &str, before: &str, after: &str) -> Result<(), CliError> {
     let refused = |text: &str| after_the_change(text).at(input).with_hint(SPLIT_THE_INPUT);
     if after.len() > MAX_INPUT_BYTES {

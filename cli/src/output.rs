@@ -136,7 +136,6 @@ impl Destination {
     /// The file at a path below a folder; creates the folders between. Refuses symbolic links below the folder, and
     /// everything that is not a regular file.
     pub(crate) fn below(root: &Path, relative: &Path) -> Result<Self, CliError> {
-        check_symbolic_links(root)?;
         make_folder(root)?;
         let mut folder = open_folder(root)?;
         let mut path = root.to_owned();
@@ -306,9 +305,10 @@ pub(crate) fn remove(path: &Path) -> Result<(), CliError> {
     }
 }
 
-/// Creates a folder and its parents unless they exist.
+/// Creates a folder and its parents unless they exist. Follows no link out of a work tree ([`check_symbolic_links`]).
 pub(crate) fn make_folder(path: &Path) -> Result<(), CliError> {
-    fs::create_dir_all(path).map_err(|error| match error.kind() {
+    check_symbolic_links(path)?;
+    let made = fs::create_dir_all(path).map_err(|error| match error.kind() {
         // `create_dir_all` gives this only for a file, and for a symbolic link that leads nowhere.
         io::ErrorKind::AlreadyExists => {
             let broken_link = path.ancestors().find(|part| part.is_symlink() && !part.exists());
@@ -316,7 +316,9 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), CliError> {
             broken_link.map_or_else(file, link_to_nowhere)
         }
         _ => CliError::path("make the folder", path, &error),
-    })
+    });
+    // In `absent/../link/new`, nothing leads to the link until `absent` is made.
+    made.and_then(|()| check_symbolic_links(path))
 }
 
 fn open_folder(path: &Path) -> Result<OwnedFd, CliError> {

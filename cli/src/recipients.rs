@@ -157,7 +157,9 @@ impl<'a> FileRecipients<'a> {
             return Ok(Arc::clone(named));
         }
         let Some(ConfiguredFile { configuration, rule_number }) = file else {
-            let error = CliError::refused(format!("no recipients: there is no {FILE_NAME} in its folder or above it"));
+            let error = CliError::refused(format!(
+                "no recipients: there is no {FILE_NAME} in its folder or above it, up to the root of its Git work tree"
+            ));
             return Err(error.with_hint(format!("pass {OPTIONS}")));
         };
         let Some((number, rule)) = rule_number.and_then(|number| Some((number, configuration.rule(number)?))) else {

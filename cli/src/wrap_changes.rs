@@ -77,14 +77,9 @@ pub(crate) struct Finding {
 }
 
 impl ClusterKeys {
-    /// Refuses a file of recovery keys without an Active key, and the files that [`KeysFile::recipients`] refuses.
+    /// Refuses the files that [`KeysFile::recipients`] refuses.
     pub(crate) fn new(file: &KeysFile, is_target: bool) -> Result<Self, CliError> {
         let recipients = file.recipients()?;
-        if recipients.is_empty() {
-            let error = CliError::refused("no Active recovery key in it, and no key of a cluster").at(&file.place);
-            let hint = "add a recovery key to it: `waxseal keys public --identity IDENTITY_FILE --recovery` prints one";
-            return Err(error.with_hint(hint));
-        }
         let (place, keys) = (file.place.clone(), file.keys.clone());
         Ok(Self { place, keys, recipients, is_cluster: file.has_cluster_key(), is_target })
     }

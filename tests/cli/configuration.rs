@@ -111,7 +111,7 @@ fn a_file_without_a_configuration_is_refused_and_the_others_are_sealed() {
     let run = folder.waxseal(&["seal", "--in-place", "apps", &other]).writes(&["apps/lab/db.yaml"]).finish();
     let said = format!(
         "{}sealed 1 Secret in 1 file
-error: {other}: no recipients: there is no .waxseal.yaml in its folder or above it
+error: {other}: no recipients: there is no .waxseal.yaml in its folder or above it, up to the root of its Git work tree
 hint: pass {OPTIONS}
 ",
         sealed_to(&folder, "staging"),
@@ -263,7 +263,7 @@ hint: add it below `clusters`: `{example}: {{keys: .waxseal/{example}.yaml}}`
     let stderr = format!("error: .waxseal.yaml: no cluster test; its clusters: none\n{hint}");
     folder.waxseal(&["keys", "list", "--to", "test"]).fails(2, &stderr);
     fs::remove_file(folder.path().join(".waxseal.yaml")).expect("it is there");
-    let stderr = "error: no cluster test: there is no .waxseal.yaml in the folder or above it
+    let stderr = "error: no cluster test: there is no .waxseal.yaml in the folder or above it, up to the root of its Git work tree
 hint: write one: `{version: 1, clusters: {test: {keys: .waxseal/test.yaml}}}`
 ";
     folder.waxseal(&["seal", "db.yaml", "--to", "test"]).fails(2, stderr);

@@ -74,8 +74,9 @@ fn links_out_of_the_folder_are_not_followed() {
     symlink("../elsewhere", folder.path().join("apps/shared")).expect("a link");
     symlink("deep", folder.path().join("apps/inside")).expect("a link");
     folder.write("apps/deep/keep", "");
-    let left_out =
-        |name: &str| format!("warning: apps/{name}: left out, because it is a link that leads out of apps\n");
+    let left_out = |name: &str| {
+        format!("warning: apps/{name}: left out, because it is a link that leads out of apps or into `.git`\n")
+    };
     let warning = ["folder.yaml", "out.yaml", "shared"].map(left_out).concat();
     let stderr = format!("{warning}sealed 1 Secret in 1 file\n");
     assert_eq!(seal_in_place(&folder, "apps").writes(&["apps/db.yaml"]).warns(&stderr), "");

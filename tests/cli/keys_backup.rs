@@ -234,7 +234,7 @@ fn only_recovery_keys_can_read_a_backup() {
         (&["-r", &own], 3, format!("error: keys: {not_recovery}")),
         (&["-r", &classic], 3, is_classic.clone()),
         (&["--keys", "classic.yaml"], 3, is_classic),
-        (&["--to", "prod"], 2, "error: no cluster prod: there is no .waxseal.yaml in the folder or above it\nhint: write one: `{version: 1, clusters: {prod: {keys: .waxseal/prod.yaml}}}`\n".to_owned()),
+        (&["--to", "prod"], 2, "error: no cluster prod: there is no .waxseal.yaml in the folder or above it, up to the root of its Git work tree\nhint: write one: `{version: 1, clusters: {prod: {keys: .waxseal/prod.yaml}}}`\n".to_owned()),
         (&["-r", "hunter2"], 2, "error: --recipient: not a recipient: expected \"age1pq1…\" or \"age1…\"\n".to_owned()),
     ] {
         folder.waxseal(&backup(recipients)).fails(code, &stderr);

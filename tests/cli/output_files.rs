@@ -278,6 +278,10 @@ fn nothing_is_written_through_a_link_out_of_a_work_tree() {
     };
     seal(&folder, "checkout/file.yaml").fails(3, &refused("file.yaml"));
     seal(&folder, "checkout/folder/new.yaml").fails(3, &refused("folder"));
+    seal(&folder, "checkout/folder/absent/new.yaml").fails(3, &refused("folder"));
+    let detour = "checkout/absent/../folder/new.yaml";
+    seal(&folder, detour).fails(3, &refused("absent/../folder"));
+    assert!(!folder.path().join("elsewhere/absent").exists());
     seal(&folder, "checkout/repository/new.yaml").fails(3, &refused("repository"));
     seal(&folder, "checkout/in_capitals/new.yaml").fails(3, &refused("in_capitals"));
     let keys = ["--keys", "cluster.yaml"];

@@ -390,10 +390,13 @@ fn each_file_is_changed_once_and_links_out_of_a_folder_are_left_out() {
     folder.write("apps/copy.yaml", folder.read("db.yaml"));
     symlink("db.yaml", folder.path().join("apps/again.yaml")).expect("a link");
     symlink("../db.yaml", folder.path().join("apps/out.yaml")).expect("a link");
+    folder.write("apps/.git/db.yaml", folder.read("db.yaml"));
+    symlink(".git/db.yaml", folder.path().join("apps/into.yaml")).expect("a link");
     fs::hard_link(folder.path().join("db.yaml"), folder.path().join("apps/hard.yaml")).expect("a link");
     let rotate = ["rotate", "apps", "apps/db.yaml", "--keys", "keys.yaml", "--identity", "recovery.key"];
     let run = folder.waxseal(&rotate).writes(&["apps/again.yaml", "apps/copy.yaml", "apps/db.yaml"]);
-    let stderr = "warning: apps/out.yaml: left out, because it is a link that leads out of apps
+    let stderr = "warning: apps/into.yaml: left out, because it is a link that leads out of apps or into `.git`
+warning: apps/out.yaml: left out, because it is a link that leads out of apps or into `.git`
 changed 2 of 2 SealedSecrets in 2 files
 error: apps/hard.yaml: has a second name, a hard link, which can lead out of the folder
 hint: name the file itself, or make a copy

@@ -194,10 +194,16 @@ hint: fetch the keys again: `waxseal keys fetch -o FILE`. Without Kubernetes, st
 ";
     seal().fails(3, stderr);
     let recovery = key.replace("role: Cluster", "role: Recovery");
-    for keys in [recovery.clone(), recovery.replace("Active", "Retired")] {
-        folder.write("keys.yaml", keys);
-        seal().fails(3, NO_CLUSTER);
-    }
+    folder.write("keys.yaml", &recovery);
+    seal().fails(3, NO_CLUSTER);
+    // Otherwise `seal` would leave out the recovery key in silence.
+    folder.write("keys.yaml", recovery.replace("Active", "Retired"));
+    folder.waxseal(&["seal", "--keys", "cluster.yaml", "--keys", "keys.yaml"]).stdin(HEAD).fails(
+        3,
+        "error: keys.yaml: no Active recovery key in it, and no key of a cluster
+hint: add a recovery key to it: `waxseal keys public --identity IDENTITY_FILE --recovery` prints one
+",
+    );
     let id = folder.key_id("cluster");
     folder.write("keys.yaml", key.replace(&format!("name: {id}"), "name: k0000000000000000"));
     let stderr = format!("error: keys.yaml:4:9: metadata.name: must be {id}, the key id of its recipient\n");

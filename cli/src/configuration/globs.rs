@@ -48,7 +48,7 @@ impl Globs {
     }
 }
 
-/// Refuses more globs than one file may have.
+/// Refuses more globs, or more bytes of globs, than one file may have.
 pub(super) fn check_total<'a>(globs: impl Iterator<Item = &'a String>) -> Result<(), GlobFault> {
     let (count, bytes) = globs.fold((0, 0), |(count, bytes), glob| (count + 1, bytes + glob.len()));
     if count > MAX_GLOBS {
@@ -61,8 +61,8 @@ pub(super) fn check_total<'a>(globs: impl Iterator<Item = &'a String>) -> Result
 }
 
 /// Reads a glob: `*` and `?` do not match `/`, and `**` as a whole part of a path matches any number of folders.
-/// Refuses a glob that is empty or too long, begins with `!`, or has an empty part, `.` or `..`; does not look into
-/// braces.
+/// Refuses a glob that is empty, too long or malformed, begins with `!`, or has an empty part, `.` or `..`. This check
+/// of the parts treats braces like all other characters.
 fn parse(text: &str) -> Result<Glob, GlobFault> {
     let refused = |text, hint| Err(GlobFault { index: None, text: Cow::Borrowed(text), hint: Some(hint) });
     if text.is_empty() {

@@ -55,7 +55,8 @@ impl Editor<'_> {
             return None;
         }
         if range.end == self.text.len() && !self.text.ends_with('\n') {
-            // Also removes the line break before the entry: the text ended without one, and this stays so.
+            // Also removes the line breaks before the entry, even those of blank lines: the text ended without a line
+            // break, and this stays so.
             range.start = self.text[..range.start].trim_end_matches(['\n', '\r']).len();
         }
         let mut splices = vec![Splice { range, text: String::new() }];

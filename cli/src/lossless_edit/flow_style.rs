@@ -45,8 +45,8 @@ impl Editor<'_> {
         is_mapping.then(|| Splice { range: after_brace..after_brace, text: text[1..text.len() - 1].to_owned() })
     }
 
-    /// Writes a value for an entry of a mapping in flow style: over several lines only if it is JSON and the entries
-    /// are on lines of their own.
+    /// Writes a value for an entry of a mapping in flow style: over several lines only if the mapping is JSON and its
+    /// entries are on lines of their own.
     fn flow_value(&self, mapping: &MappingSpan, value: &NewValue) -> String {
         if let NewValue::Text(text) = value {
             return self.in_quotes_of(mapping.entries.iter().map(|entry| &entry.value), text);

@@ -490,8 +490,9 @@ fn expected_words(path: &[String], value: &Value, before: &Value) -> Vec<String>
     words(&format!("{name} {value}"))
 }
 
-/// Checks a change with nothing but the two texts and the content of the SealedSecret before and after the change.
-fn is_only(change: &Change, placed: Option<Range<usize>>, texts: [&str; 2], values: [&Value; 2]) -> bool {
+/// Checks a change with the two texts and the content of the SealedSecret, each before and after the change.
+/// `own_comments` are the numbers of the comments on the lines of the entry: a removed entry may take them along.
+fn is_only(change: &Change, own_comments: Option<Range<usize>>, texts: [&str; 2], values: [&Value; 2]) -> bool {
     let ([before, after], pointer) = (texts, format!("/{}", change.path.join("/")));
     let values = values.map(|value| (value, value.pointer(&pointer)));
     match values {
@@ -508,7 +509,7 @@ fn is_only(change: &Change, placed: Option<Range<usize>>, texts: [&str; 2], valu
         }
         [(_, Some(old)), (value, None)] => {
             let expected = expected_words(&change.path, old, value);
-            let (own, left) = (placed.unwrap_or_default(), comments(after));
+            let (own, left) = (own_comments.unwrap_or_default(), comments(after));
             let kept = comments(before).into_iter().filter(|comment| !own.contains(comment) || left.contains(comment));
             let is_piece = |before: &str, after: &str| is_addition(after, before, &expected);
             let before: Vec<_> = without_one(before, &[","]).collect();
