@@ -86,6 +86,11 @@ impl HeldKey {
         Self::new(Identity::generate(kind, random), role, whole_seconds(now), KeyState::Active)
     }
 
+    /// Makes a new Active key for a controller: always a hybrid one, which protects values against quantum computers.
+    pub fn generate_for_controller(created_at: Timestamp, random: &mut impl CryptoRng) -> Self {
+        Self::generate(KeyKind::Hybrid, KeyRole::Cluster, created_at, random)
+    }
+
     /// The private key.
     pub fn identity(&self) -> &Identity {
         &self.identity

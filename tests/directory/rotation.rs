@@ -118,7 +118,7 @@ fn a_recovery_key_comes_from_the_configuration_alone() {
         .expect("written");
 
     let log = machine.once_with_recovery_keys(recipient).succeeds();
-    let warning = "removed a published key that belongs to no identity of this controller";
+    let warning = "removed a published key that neither an identity nor the configuration accounts for";
     assert!(log.contains(warning) && log.contains("has a recovery key in its configuration"), "{log}");
     let with_ours = published();
     assert!(with_ours.contains(id) && with_ours.contains("role: Recovery"), "{with_ours}");

@@ -107,13 +107,17 @@ pub(super) fn add(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 
 fn write_unfinished(path: &Path, content: &[u8], mode: u32) -> io::Result<NamedTempFile> {
     let made = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder_of(path));
-    // Without the random name, which `tempfile` adds to its errors, also to those of its `Write`: an error that differs
-    // each time would be logged each time.
-    let mut file = made.map_err(|error| io::Error::from(error.kind()))?;
+    let mut file = made.map_err(without_name)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
+    // The `Write` of `NamedTempFile` itself would add the random name to its errors.
     file.as_file_mut().write_all(content)?;
     file.as_file().sync_all()?;
     Ok(file)
+}
+
+/// Takes the random name out of an error of `tempfile`. An error that differs each time would be logged each time.
+pub(super) fn without_name(error: io::Error) -> io::Error {
+    error.kind().into()
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use thiserror::Error;
-use waxseal_shared::key::{IdentityFileError, KeyKind, Recipient};
+use waxseal_shared::key::{IdentityFileError, Recipient};
 use waxseal_shared::key_life::{
     HeldKey, HeldKeyError, StoredKeys, StrictestStates, must_be_removed_from_folder, primary, read_held_key, with_state,
 };
@@ -20,7 +20,7 @@ use waxseal_shared::manifest::{read_keys, write_keys};
 use waxseal_shared::names::KeyId;
 use waxseal_shared::randomness;
 use waxseal_shared::recovery_keys::RecoveryKeys;
-use waxseal_shared::sealing_key::{KeyRole, KeyState, PublishedKey};
+use waxseal_shared::sealing_key::{KeyState, PublishedKey};
 use waxseal_shared::visible_text::visible_path;
 
 use super::durable_file::{self, FileError, failed_to};
@@ -221,7 +221,7 @@ impl KeyStore {
 
     /// Writes the file of a new key.
     fn add(&self, created_at: Timestamp) -> Result<PublishedKey, FileError> {
-        let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, created_at, &mut randomness::system());
+        let key = HeldKey::generate_for_controller(created_at, &mut randomness::system());
         let path = self.path.join(format!("{}.{KEY_EXTENSION}", key.key_id()));
         let added = durable_file::add(&path, key.to_identity_file().as_bytes(), 0o600);
         // Names the folder: each attempt makes another key, and an error with its name would be logged each time.
@@ -289,7 +289,11 @@ impl KeyStore {
             drop(lock);
             for key in removed.iter().map(|key| key.recipient.key_id().as_str()) {
                 let file = visible_path(path);
-                tracing::warn!(file, key, "removed a published key that belongs to no identity of this controller");
+                tracing::warn!(
+                    file,
+                    key,
+                    "removed a published key that neither an identity nor the configuration accounts for"
+                );
             }
         }
         Ok(())
@@ -338,7 +342,7 @@ mod tests {
 
     use jiff::SignedDuration;
     use tempfile::TempDir;
-    use waxseal_shared::key::Identity;
+    use waxseal_shared::key::{Identity, KeyKind};
     use waxseal_shared::manifest::write_key;
 
     use super::*;
@@ -385,7 +389,7 @@ mod tests {
     }
 
     fn key(seconds: i64) -> HeldKey {
-        HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, second(seconds), &mut randomness::system())
+        HeldKey::generate_for_controller(second(seconds), &mut randomness::system())
     }
 
     fn add_key(folder: &TempDir) -> PathBuf {

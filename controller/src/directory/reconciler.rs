@@ -82,7 +82,7 @@ impl<'a> Reconciler<'a> {
             let judgement = self.materialise(name, same_name, &keys);
             entries.extend(same_name.iter().map(|manifest| self.report(name, Some(&manifest.file), &judgement)));
         }
-        for (name, judgement) in self.deletions.carry_out(secrets, &manifests, read_manifests, &mut problems) {
+        for (name, judgement) in self.deletions.carry_out(secrets, &manifests, read_manifests) {
             entries.push(self.report(&name, None, &judgement));
         }
         Some(self.conclude(entries, manifests, problems))

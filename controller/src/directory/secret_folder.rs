@@ -27,7 +27,7 @@ use waxseal_shared::plan::{Controller, DesiredSecret, Existing, ExistingSecret};
 use waxseal_shared::secret::{DEFAULT_TYPE, MAX_SECRET_BYTES, SecretBytes, SecretData};
 use waxseal_shared::visible_text::visible_path;
 
-use super::durable_file::{self, FileError, UNFINISHED, failed_to};
+use super::durable_file::{self, FileError, UNFINISHED, failed_to, without_name};
 use super::folders::visible_entries;
 use super::problems::Problems;
 use super::secret_name::SecretName;
@@ -207,7 +207,7 @@ impl SecretFolder {
             own.iter().try_for_each(|entry| fs::rename(entry.path(), aside.path().join(entry.file_name())))?;
         }
         durable_file::sync_folder(namespace)?;
-        aside.close()?;
+        aside.close().map_err(without_name)?;
         remove_empty_namespace(secrets, namespace)
     }
 
@@ -322,7 +322,8 @@ fn data(version: &Path) -> io::Result<SecretData> {
 /// A new folder with a random name, which is removed again unless it is kept.
 fn new_folder_in(parent: &Path, prefix: &str) -> io::Result<TempDir> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(prefix).rand_bytes(12).permissions(Permissions::from_mode(FOLDER_MODE)).tempdir_in(parent)
+    let builder = builder.prefix(prefix).rand_bytes(12).permissions(Permissions::from_mode(FOLDER_MODE));
+    builder.tempdir_in(parent).map_err(without_name)
 }
 
 /// Gives a file or folder its mode back. Leaves everything else alone: the controller makes no symlink and no pipe in

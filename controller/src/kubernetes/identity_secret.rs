@@ -40,16 +40,14 @@ pub(super) fn state_patch(state: KeyState, resource_version: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use waxseal_shared::identity_secret::FIRST_NAME;
-    use waxseal_shared::key::KeyKind;
     use waxseal_shared::randomness;
-    use waxseal_shared::sealing_key::KeyRole;
 
     use super::*;
 
     #[test]
     fn a_written_identity_secret_reads_back() {
         let now = Timestamp::from_second(1_700_000_000).expect("a small number");
-        let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, now, &mut randomness::system());
+        let key = HeldKey::generate_for_controller(now, &mut randomness::system());
         let read = decode(encode(FIRST_NAME, &key), now).expect("our own Secret");
         assert_eq!(read.published(), key.published());
     }

@@ -56,8 +56,8 @@ pub enum RecipientError {
 }
 
 impl Recipient {
-    /// Parses the canonical, lower-case form; refuses points that are of low order or not canonical, and every
-    /// other kind.
+    /// Parses the canonical, lower-case form. Refuses recipients of every other kind, and points that are of low order
+    /// or not canonical.
     pub fn parse(text: &str) -> Result<Self, RecipientError> {
         let lower = text.to_ascii_lowercase();
         if lower.starts_with("age-secret-key-") {

@@ -257,6 +257,14 @@ fn an_interrupted_deletion_beside_a_file_of_somebody_else_goes_on() {
     }
 }
 
+/// An error that differs each time would be logged each time.
+#[test]
+fn an_error_does_not_have_the_random_name_of_a_folder() {
+    let secrets = tempfile::tempdir().expect("a folder");
+    let error = || new_folder_in(&secrets.path().join("absent"), VERSION_PREFIX).expect_err("no folder").to_string();
+    assert_eq!(error(), error());
+}
+
 #[test]
 fn a_secret_that_cannot_be_read_hides_no_other_secret() {
     let secrets = tempfile::tempdir().expect("a folder");

@@ -10,12 +10,11 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use waxseal_shared::api_group::{BACKED_UP_ANNOTATION, BACKED_UP_STATE_ANNOTATION, FIELD_MANAGER};
 use waxseal_shared::identity_secret::{FIRST_NAME, is_materialised, successor_name};
-use waxseal_shared::key::KeyKind;
 use waxseal_shared::key_life::{HeldKey, StoredKeys, backup_time};
 use waxseal_shared::key_succession::Successor;
 use waxseal_shared::names::KeyId;
 use waxseal_shared::randomness;
-use waxseal_shared::sealing_key::{IdentitySecretReference, KeyRole, KeyState, PublishedKey};
+use waxseal_shared::sealing_key::{IdentitySecretReference, KeyState, PublishedKey};
 
 use super::super::identity_secret;
 use super::super::lists::{self, Extent, Selection};
@@ -172,7 +171,7 @@ impl IdentitySecrets {
         created_at: Timestamp,
         operation: &str,
     ) -> Result<Option<PublishedKey>, KeyError> {
-        let key = HeldKey::generate(KeyKind::Hybrid, KeyRole::Cluster, created_at, &mut randomness::system());
+        let key = HeldKey::generate_for_controller(created_at, &mut randomness::system());
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let secret = identity_secret::encode(name, &key);
         let created = ask_unless(&[409], operation, self.secrets.create(&params, &secret)).await?;
