@@ -93,7 +93,8 @@ impl ClusterKeys {
     /// the cluster's own keys.
     ///
     /// A wrap that is known to be broken does not count. Everybody who can edit the file can add such a wrap; the
-    /// values must not become readable for another cluster because of it.
+    /// values must not become readable for another cluster because of it. Only [`RotationMode::ReplaceBroken`] makes a
+    /// wrap in its place: there the user says that the values are meant for the cluster of every broken wrap.
     fn is_meant_to_open(&self, id: &EnvelopeId, envelope: &Envelope, broken: &[BrokenWrap]) -> bool {
         let is_broken = |key: &KeyId| broken.iter().any(|wrap| (&wrap.envelope, &wrap.key) == (id, key));
         self.is_target || self.own_wraps(envelope).any(|key| !is_broken(key))
@@ -123,7 +124,8 @@ pub(crate) fn has_cluster(clusters: &[ClusterKeys]) -> bool {
 ///
 /// # Errors
 ///
-/// The object does not open, although it has a wrap for an identity; or it cannot be sealed again.
+/// The object does not open, although each envelope that a value names has a wrap for an identity; or it cannot be
+/// sealed again.
 pub(crate) fn rotate(
     object: &SealedObject,
     clusters: &[ClusterKeys],
@@ -159,8 +161,8 @@ pub(crate) fn is_foreign(object: &SealedObject, clusters: &[ClusterKeys]) -> boo
             .all(|(id, envelope)| !deciding(clusters).any(|cluster| cluster.is_meant_to_open(id, envelope, &[])))
 }
 
-/// The clusters whose wraps say for whom an object is. Files of recovery keys alone count only if there is no cluster:
-/// a wrap for a recovery key lets no cluster open the values.
+/// The keys files that decide for whom an object is: those with keys of a cluster. Only if no file has such keys, the
+/// files of recovery keys alone decide: a wrap for a recovery key lets no cluster open the values.
 fn deciding(clusters: &[ClusterKeys]) -> impl Iterator<Item = &ClusterKeys> {
     let has_cluster = has_cluster(clusters);
     clusters.iter().filter(move |cluster| cluster.is_cluster == has_cluster)
@@ -228,7 +230,7 @@ impl Rotation<'_> {
         object.make_wraps(&wanted, &mut randomness::system())
     }
 
-    /// Opens the object; `None` if it is sealed to other keys only.
+    /// Opens the object; `None` if an envelope that a value names has no wrap for an identity.
     fn opened(&self, ring: &KeyRing) -> Result<Option<OpenedObject>, CliError> {
         match OpenedObject::open(&self.object.sealed, ring) {
             Err(refusal) if is_for_others(&refusal) => Ok(None),
@@ -356,6 +358,8 @@ impl Rotation<'_> {
         if !recipients.is_empty()
             && let Some(id) = wraps.find(|id| !meant.iter().any(|cluster| cluster.lists(id)))
         {
+            // A known key is a recovery key here. If it were a cluster's own key, the object would be meant for that
+            // cluster, or, if the wrap is broken, `is_for_all` would have refused the object.
             let files = match self.is_known(id) {
                 true => {
                     "a recovery key that is only in the keys file of a cluster that the SealedSecret is not sealed for"
@@ -363,7 +367,10 @@ impl Rotation<'_> {
                 false => "which is in none of the keys files",
             };
             let error = self.error(&format!("sealed to {id}, {files}"));
-            return Err(error.with_hint("name the keys files of all clusters and recovery keys that must open it"));
+            return Err(error.with_hint(
+                "name the keys files of all clusters and recovery keys that must open it. If the holder of this key must \
+                 not, list the key in one of these files with `state: Revoked`",
+            ));
         }
         let has_hybrid = self
             .object
@@ -454,8 +461,8 @@ impl Rotation<'_> {
         Ok(Rotated { changes, sealed_to, findings })
     }
 
-    /// Whether some clusters can open some of the values, and none of them can open all values: then no cluster opens
-    /// the object.
+    /// Whether some of the values are meant for clusters, and all of them for none of these clusters: then no cluster
+    /// opens the object. All values are meant for a cluster of `--to`: the wraps that it lacks are findings of their own.
     fn is_torn(&self, sealed: &Sealed, broken: &[BrokenWrap]) -> bool {
         let opens = |cluster: &&ClusterKeys, (id, envelope): (&EnvelopeId, &Envelope)| {
             cluster.is_meant_to_open(id, envelope, broken)
@@ -475,7 +482,7 @@ impl Rotation<'_> {
     }
 }
 
-/// Whether an object did not open because the key ring has none of its keys, or has them as Revoked.
+/// Whether an object did not open because the key ring has no usable key for one of its envelopes.
 fn is_for_others(refusal: &Refusal) -> bool {
     matches!(refusal.check(), Check::EnvelopeKeyMissing | Check::EnvelopeKeyRevoked)
 }

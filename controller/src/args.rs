@@ -84,20 +84,20 @@ pub(crate) struct Kubernetes {
     /// The context of the kubeconfig to use
     #[arg(long, env = "WAXSEAL_CONTEXT", value_name = "NAME")]
     pub(crate) context: Option<String>,
-    /// The namespace of the identities and SealingKeys; by default the namespace of the Pod in a cluster, and
-    /// waxseal-system outside
+    /// The namespace of the identities and SealingKeys; by default the namespace of the Pod, for the
+    /// cluster that the Pod runs in, and otherwise waxseal-system
     #[arg(long, env = "WAXSEAL_KEY_NAMESPACE", value_name = "NAMESPACE", value_parser = Namespace::parse)]
     pub(crate) key_namespace: Option<Namespace>,
     /// Serve only these namespaces, with Roles there instead of a ClusterRole; can be given several times or with
     /// commas; by default all namespaces
     #[arg(long, env = "WAXSEAL_NAMESPACES", value_name = "NAMESPACE", value_delimiter = ',', value_parser = Namespace::parse)]
     pub(crate) namespaces: Vec<Namespace>,
-    /// The address and port of the probes /livez and /readyz. Default in a cluster: port 8080 on all addresses of the
-    /// Pod. Default outside a cluster: 127.0.0.1:8080
+    /// The address and port of the probes /livez and /readyz. Default for the cluster that the Pod runs in: port 8080
+    /// on all addresses of the Pod. Default outside a cluster, and with --kubeconfig or --context: 127.0.0.1:8080
     #[arg(long, env = "WAXSEAL_LISTEN", value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// The address and port of /metrics. Default in a cluster: port 8081 on all addresses of the Pod. Default outside a
-    /// cluster: 127.0.0.1:8081
+    /// The address and port of /metrics. Default for the cluster that the Pod runs in: port 8081 on all addresses of
+    /// the Pod. Default outside a cluster, and with --kubeconfig or --context: 127.0.0.1:8081
     #[arg(long, env = "WAXSEAL_METRICS_LISTEN", value_name = "ADDRESS")]
     metrics_listen: Option<SocketAddr>,
     #[command(flatten)]

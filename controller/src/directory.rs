@@ -52,7 +52,7 @@ pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
         let failure = watcher.as_ref().err().map(|error| format!("{UNWATCHED}: {}", chain(error)));
         complaints.log(failure.into_iter().collect());
         // The log has said what is incomplete.
-        let _result = reconciler.pass(&wakeups);
+        let Some(_result) = reconciler.pass(&wakeups, &locks) else { continue };
         let rescan = if watcher.is_ok() { RESCAN } else { POLL };
         let renewal = reconciler.keys.time_to_renewal(Timestamp::now()).unwrap_or(rescan);
         let next_look = Instant::now() + rescan.min(renewal);
@@ -64,13 +64,11 @@ pub(crate) fn run(args: args::Directory) -> Result<(), Box<dyn Error>> {
 
 /// Makes one pass, and further passes while Secrets wait for their deletion: the delay applies with `--once`, too.
 fn run_once(mut reconciler: Reconciler<'_>, locks: &Locks, wakeups: &Wakeups) -> Result<(), Box<dyn Error>> {
-    loop {
+    while !wakeups.is_told_to_stop() {
         locks.check()?;
-        let result = reconciler.pass(wakeups).ok_or(TOLD_TO_STOP)?;
+        let Some(result) = reconciler.pass(wakeups, locks) else { continue };
         let Some(due) = reconciler.deletions.next() else { return Ok(result?) };
         wakeups.wait_until(due);
-        if wakeups.is_told_to_stop() {
-            return Err(TOLD_TO_STOP.into());
-        }
     }
+    Err(TOLD_TO_STOP.into())
 }

@@ -21,8 +21,8 @@ pub fn for_ready(reason: Reason) -> Advice {
              other writer",
         ),
         Reason::Quota => (
-            "the quota of the namespace has no room for the Secret",
-            "delete what the namespace does not need, or raise the ResourceQuota. The controller tries again by itself",
+            "the quota of the namespace has no room for the Secret. Without Kubernetes: the file system has no room",
+            "delete what is not needed there, or raise the ResourceQuota. The controller tries again by itself",
         ),
         Reason::ApiUnavailable => (
             "the API server does not answer the controller, or fails. Without Kubernetes: a file cannot be read or \
@@ -57,8 +57,9 @@ pub fn for_ready(reason: Reason) -> Advice {
         ),
         Reason::KeyMissing => (
             "the cluster holds none of the keys that it was sealed to",
-            "take the cluster's keys into the keys file with `waxseal keys fetch`, and seal it again. `waxseal rotate \
-             --identity` does the same with a recovery key, and `waxseal keys restore` puts a lost key back",
+            "take the cluster's keys into the keys file with `waxseal keys fetch`, and seal it again, or add a wrap \
+             with a recovery key: `waxseal rotate --to CLUSTER --identity FILE`. `waxseal keys restore` puts a lost \
+             key back",
         ),
         Reason::KeyRevoked => (
             "of the keys that it was sealed to, the cluster holds only revoked ones, which it no longer uses",
@@ -89,7 +90,8 @@ pub fn for_ready(reason: Reason) -> Advice {
             "divide the values among several SealedSecrets",
         ),
         Reason::Forbidden => (
-            "the API server refuses the Secret or changes it",
+            "the API server refuses the Secret or changes it. Without Kubernetes: the controller may not read or \
+             write a file",
             "see the message: give the controller the right that it lacks, or change the admission policy or webhook \
              that refuses or changes the Secret. The controller tries again by itself, at the latest after five minutes",
         ),
@@ -107,7 +109,8 @@ pub fn for_key_current(reason: KeyReason) -> Advice {
         KeyReason::WrapBroken => (
             "the wrap for a key, which the message names, is broken: the holder of that key may be unable to open the \
              SealedSecret",
-            "make the wrap anew with `waxseal rotate --replace-broken`, which needs an identity",
+            "remove the wrap from the file. If the values are meant for the holder of the key, make it anew with `waxseal \
+             rotate --replace-broken`, which needs an identity",
         ),
         KeyReason::NeedsReseal => (
             "as it is, it cannot be sealed to the key that the message names: an envelope has 16 wraps already, or \

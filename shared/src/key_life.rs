@@ -82,8 +82,8 @@ impl HeldKey {
     }
 
     /// Makes a new Active key.
-    pub fn generate(kind: KeyKind, role: KeyRole, now: Timestamp, random: &mut impl CryptoRng) -> Self {
-        Self::new(Identity::generate(kind, random), role, whole_seconds(now), KeyState::Active)
+    pub fn generate(kind: KeyKind, role: KeyRole, created_at: Timestamp, random: &mut impl CryptoRng) -> Self {
+        Self::new(Identity::generate(kind, random), role, whole_seconds(created_at), KeyState::Active)
     }
 
     /// Makes a new Active key for a controller: always a hybrid one, which protects values against quantum computers.

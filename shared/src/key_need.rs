@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::format::Wrap;
 use crate::names::KeyId;
-use crate::sealed_secret::SealedSecret;
+use crate::sealed_secret::{EnvelopeSpec, SealedSecret};
 use crate::sealing_key::{KeyRole, KeyState, PublishedKey};
 use crate::status::is_about;
 
@@ -30,16 +30,19 @@ pub fn wraps_need(wraps: &BTreeMap<String, String>, key: &KeyId, staying: &BTree
     !staying.iter().filter_map(|other| wraps.get(other.as_str())).any(may_open)
 }
 
-/// Whether an object of the cluster needs the key: the envelope of one of its values has a wrap for the key, and its
-/// status does not say that the controller opened this generation only through keys that stay.
+/// Whether an object of the cluster needs the key: the envelope of one of its values has a wrap for the key, and either
+/// no wrap for a key that stays, or the status does not say that the controller opened this generation only through
+/// keys that stay.
 ///
-/// The object needs the key even if each envelope has a wrap for a key that stays: such a wrap may be broken, and only
-/// a controller that has opened it knows.
+/// The wraps alone do not decide: a wrap for a key that stays may be broken, and only a controller that has opened it
+/// knows. The status alone does not decide either: somebody else may have written it.
 pub fn object_needs(object: &SealedSecret, key: &KeyId, staying: &BTreeSet<KeyId>) -> bool {
     let spec = &object.spec;
-    let envelopes = spec.encrypted_data.values().filter_map(|token| spec.envelopes.get(named_envelope(token)?));
-    envelopes.into_iter().any(|envelope| envelope.wraps.contains_key(key.as_str()))
-        && !was_opened_only_with(object, staying)
+    let was_opened = was_opened_only_with(object, staying);
+    let mut envelopes = spec.encrypted_data.values().filter_map(|token| spec.envelopes.get(named_envelope(token)?));
+    envelopes.any(|EnvelopeSpec { wraps, .. }| {
+        wraps_need(wraps, key, staying) || wraps.contains_key(key.as_str()) && !was_opened
+    })
 }
 
 fn was_opened_only_with(object: &SealedSecret, keys: &BTreeSet<KeyId>) -> bool {
@@ -56,7 +59,7 @@ mod tests {
     use crate::format::Dek;
     use crate::key::{Identity, KeyKind};
     use crate::randomness;
-    use crate::sealed_secret::{EnvelopeSpec, SealedSecretStatus, Settled};
+    use crate::sealed_secret::{SealedSecretStatus, Settled};
 
     fn id(number: u8) -> KeyId {
         KeyId::parse(&format!("k{number:016x}")).expect("a key id")
@@ -96,6 +99,7 @@ mod tests {
         assert!(!needs(&object(&[&[1, 2], &[1, 3]], &[2, 3])));
         assert!(needs(&object(&[&[1, 2]], &[1])));
         assert!(needs(&object(&[&[1, 2], &[1]], &[1, 2])));
+        assert!(needs(&object(&[&[1]], &[2])), "a forged status");
         assert!(needs(&object(&[&[1, 2]], &[])), "not opened");
         assert!(needs(&object(&[&[1, 4]], &[4])), "opened through a key that goes too");
         let mut stale = object(&[&[1, 2]], &[2]);

@@ -42,7 +42,7 @@ words! {
         Materialised,
         /// Another writer changed the Secret first; the controller judges again.
         Conflict,
-        /// The namespace's quota has no room for the Secret.
+        /// The namespace's quota has no room for the Secret. On a folder: the file system has no room.
         Quota,
         /// The API server does not answer, or fails. On a folder: a file cannot be read or written, or a Secret waits
         /// for its deletion.
@@ -76,7 +76,7 @@ words! {
         SecretImmutable,
         /// The data is larger than a Secret can be. Each value counts with the greatest length that its padding allows.
         TooLarge,
-        /// The API server refuses the Secret or changes it.
+        /// The API server refuses the Secret or changes it. On a folder: the controller may not read or write a file.
         Forbidden,
     }
 }

@@ -141,7 +141,7 @@ impl KeyState {
     }
 }
 
-/// A sealing key whose recipient and creation time were checked.
+/// A sealing key with a valid recipient, and with a creation time that may be in the future.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedKey {
     /// The recipient. To decide whether to trust a key, compare the whole recipient: a key id is too short.

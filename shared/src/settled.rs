@@ -51,7 +51,8 @@ impl StatusDigest {
 /// Records in a status that the object's Secret is right, and proves it with the first usable key of the ring.
 ///
 /// All other fields of `status` must be complete, since the proof covers them. Without a usable key the function
-/// records nothing, and the controller judges the object again at each complete list and after a restart.
+/// records nothing, and the controller judges the object again after each complete list of SealedSecrets or Secrets,
+/// also after a restart.
 pub fn record(
     status: &mut SealedSecretStatus,
     object: &JudgedObject<'_>,

@@ -54,7 +54,8 @@ pub fn is_about(observed_generation: Option<i64>, generation: Option<i64>) -> bo
     generation.is_some() && observed_generation == generation
 }
 
-/// The keys of the envelopes and the offered wraps. They stay while the controller waits and the spec is the same.
+/// The keys of the envelopes and the offered wraps. Both stay while the controller waits and the generation is the
+/// same. On a folder, objects have no generation, so both go.
 fn wraps_after(
     object: &SealedSecret,
     judgement: &Judgement,

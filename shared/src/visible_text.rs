@@ -12,7 +12,7 @@ pub fn is_hidden(character: char) -> bool {
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
             | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}')
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The text with each hidden character as Rust escapes it, such as `\n` and `\u{202e}`.
@@ -73,7 +73,7 @@ mod tests {
             ("\u{200e}\u{200f}\u{61c}", "\\u{200e}\\u{200f}\\u{61c}"),
             ("\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}", "\\u{200b}\\u{200c}\\u{200d}\\u{2060}\\u{feff}"),
             ("\u{2028}\u{2029}", "\\u{2028}\\u{2029}"),
-            ("\u{e0041}", "\\u{e0041}"),
+            ("\u{1bca0}\u{1d173}\u{e0041}", "\\u{1bca0}\\u{1d173}\\u{e0041}"),
         ] {
             assert_eq!(escaped(text), expected);
         }

@@ -226,6 +226,10 @@ fn each_fault_is_a_problem_with_what_to_do() {
 
     let mut cluster = good();
     let id = folder.key_id("one");
+    cluster.key(0)["spec"]["state"] = json!("Retired");
+    cluster.has_problem(&folder, &format!("{id} is to be Retired, and the controller confirms only Active: see if the controller runs, and read its log"));
+
+    let mut cluster = good();
     cluster.key(0)["status"]["state"] = json!("Retired");
     cluster.has_problem(&folder, &format!("{id} is to be Active, and the controller confirms only Retired: see if the controller runs, and read its log"));
 

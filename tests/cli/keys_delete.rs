@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::api_server::{failure, list_of, object, point_at, request, respond, sealed_secrets, serve_with};
 use crate::folder::{Folder, Run, program};
+use crate::rotate::wrap;
 
 /// The objects and answers of an API server, and the deletions that were requested there.
 #[derive(Clone, Default)]
@@ -286,10 +287,12 @@ hint: name files and folders in a work tree, such as a clone of this repository
 #[test]
 fn objects_need_the_key_until_they_were_opened_through_another() {
     let folder = folder();
-    folder.write("apps/db.yaml", seal(&folder, "db", &["cluster", "newer"]));
+    let sealed = seal(&folder, "db", &["cluster", "newer"]);
+    folder.write("apps/db.yaml", &sealed);
     let key = folder.key_id("cluster");
     let newer = folder.key_id("newer");
-    let envelopes = json!({"e7f3a9c21e0": {"commitment": "", "wraps": {&key: "", &newer: ""}}});
+    let wrap = |key: &str| wrap(&sealed, key).trim().split_once(": ").expect("a wrap").1.to_owned();
+    let envelopes = json!({"e7f3a9c21e0": {"commitment": "", "wraps": {&key: wrap(&key), &newer: wrap(&newer)}}});
     let spec = json!({"envelopes": envelopes, "encryptedData": {"A": "wax1.e7f3a9c21e0.AAAA"}});
     let sealed_secret = |name: &str, opened_with: &str| {
         let settled = json!({
@@ -582,6 +585,7 @@ fn a_linked_key_file_is_refused() {
         &format!(
             "searched 1 sealed value in the working tree, and no commits
 keys/sealing-keys.yaml: deletes the identity of {key}; only a backup has it then
+the controller then takes the key out of sealing-keys.yaml, and `waxseal rotate --prune` no longer finds its wraps
 error: keys/{key}.key: is a symbolic link
 hint: delete the link and the file that it leads to
 "

@@ -145,8 +145,8 @@ fn a_recovery_key_that_only_the_file_has_stays_and_is_named() {
     fetch(&folder, &[]).warns(&warning);
     assert_eq!(folder.read("prod.yaml"), file);
     let error = format!("error: prod.yaml: has a recovery key that the cluster does not publish: {id}\n");
-    let hint = "hint: if the key is yours, name it in the configuration of the controller; if it is not, remove it \
-                from the file\n";
+    let hint = "hint: if the key is yours, name it in the configuration of the controller; if it is not, write \
+                `state: Revoked` for it in the file, and take it out of the values with `waxseal rotate --reseal`\n";
     fetch(&folder, &["--check"]).fails(4, &format!("{warning}{error}{hint}"));
 }
 

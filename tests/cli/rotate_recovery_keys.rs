@@ -101,7 +101,7 @@ hint: to add wraps for a cluster of .waxseal.yaml, pass `--to CLUSTER` and `--id
 ";
         let unknown = format!(
             "{NOTHING}{foreign}error: db.yaml:1: shop/db: sealed to {}, which is in none of the keys files
-hint: name the keys files of all clusters and recovery keys that must open it
+hint: name the keys files of all clusters and recovery keys that must open it. If the holder of this key must not, list the key in one of these files with `state: Revoked`
 ",
             folder.key_id("cluster")
         );
@@ -195,7 +195,7 @@ fn a_recovery_key_that_only_the_file_of_another_cluster_has_is_not_left_out() {
     let stderr = format!(
         "{NOTHING}error: db.yaml:1: shop/db: sealed to {}, a recovery key that is only in the keys file of a cluster that the SealedSecret is \
          not sealed for\n\
-         hint: name the keys files of all clusters and recovery keys that must open it\n",
+         hint: name the keys files of all clusters and recovery keys that must open it. If the holder of this key must not, list the key in one of these files with `state: Revoked`\n",
         folder.key_id("recovery")
     );
     folder.waxseal(&[&rotate[..], &["--reseal"]].concat()).fails(3, &stderr);

@@ -177,7 +177,7 @@ Ready: False for 2h, Moved
 KeyCurrent: False for 2h, WrapBroken
   message: envelope e0000000001: the wrap for k0000000000000002 is broken
   meaning: the wrap for a key, which the message names, is broken: the holder of that key may be unable to open the SealedSecret
-  to do: make the wrap anew with `waxseal rotate --replace-broken`, which needs an identity
+  to do: remove the wrap from the file. If the values are meant for the holder of the key, make it anew with `waxseal rotate --replace-broken`, which needs an identity
 Stalled: True for 2h, Moved
   message: waiting does not help
 Sealed to:
@@ -193,7 +193,7 @@ Secret: shop/db, type kubernetes.io/tls
     assert_eq!(report["secret"], json!({"namespace": "shop", "name": "db", "type": "kubernetes.io/tls"}));
     assert_eq!(report["sealedTo"][1], json!({"key": "k0000000000000002", "proven": false}));
     assert_eq!(report["conditions"][1]["reason"], "WrapBroken");
-    assert!(report["conditions"][1]["remedy"].as_str().is_some_and(|text| text.starts_with("make the wrap")));
+    assert!(report["conditions"][1]["remedy"].as_str().is_some_and(|text| text.starts_with("remove the wrap")));
     assert_eq!([&report["name"], &report["ready"]], [&json!("db"), &json!(false)]);
 }
 

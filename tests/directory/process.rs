@@ -83,6 +83,22 @@ fn a_controller_whose_folder_is_replaced_ends_and_leaves_the_new_folder_alone() 
 }
 
 #[test]
+fn nothing_is_written_into_a_folder_that_is_replaced_during_a_pass() {
+    let machine = Machine::with_key();
+    let manifests: Vec<_> = (0..300).map(|number| secret(&format!("db-{number}"), "hunter2")).collect();
+    machine.seal(&manifests.join("---\n"), "all.yaml");
+    let controller = machine.start();
+    controller.watch_until("some Secrets", || names(&machine.secret("shop")).len() >= 10);
+    let (folder, aside) = (machine.elsewhere("secrets"), machine.elsewhere("folder-aside"));
+    fs::rename(&folder, &aside).expect("moved");
+    fs::create_dir(&folder).expect("made");
+    assert_eq!(controller.ends(), Some(1));
+    // One Secret may have been in work.
+    assert!(!folder.join("..waxseal-status.json").exists());
+    assert!(!folder.join("shop").exists() || names(&folder.join("shop")).len() <= 1);
+}
+
+#[test]
 fn no_log_and_no_status_holds_a_value() {
     let machine = Machine::with_key();
     machine.seal(&secret("db", "hunter2-hunter2"), "db.yaml");

@@ -949,7 +949,7 @@ class _Piece:
 
 
 def _first_directive(text: str) -> int | None:
-    """§10: the first directive of a text of directives, comments and blank lines; None if it holds none, or more."""
+    """§10: the position of the first directive; None without one, or if a line is no directive, comment or blank."""
     first: int | None = None
     for line in _YAML_LINE.finditer(text):
         if line[0].startswith("%"):

@@ -168,7 +168,7 @@ impl Sources {
     }
 }
 
-/// Uses the programs of a folder in every version: the user has chosen them with the variable.
+/// Takes the programs of a folder, whatever their versions are: the user has chosen them with the variable.
 fn given(folder: &Path) -> Result<Kubernetes, Error> {
     let names = KUBERNETES.program_names().chain(ETCD.program_names());
     let missing: Vec<_> = names.filter(|name| !folder.join(name).is_file()).collect();

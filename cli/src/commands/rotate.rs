@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{ArgGroup, Args};
 use serde::Serialize;
 use waxseal_shared::names::KeyId;
+use waxseal_shared::reason::Reason;
 use waxseal_shared::sealing_key::KeyState;
 
 use super::inspect::{ReportFormat, to_json};
@@ -107,7 +108,7 @@ Examples:
 const ADD_CLUSTER: &str =
     "to add wraps for a cluster of .waxseal.yaml, pass `--to CLUSTER` and `--identity IDENTITY_FILE`";
 
-const NEEDS_IDENTITIES: &str = "`--reseal` needs identities that open every value: the lines above say what is missing";
+const NEEDS_IDENTITIES: &str = "this needs identities that open every value: the lines above say what is missing";
 
 /// One SealedSecret that is not up to date after the run.
 #[derive(Serialize)]
@@ -334,7 +335,7 @@ impl RotateArguments {
             if self.check {
                 let hint = advice.unwrap_or("run `waxseal rotate` without `--check`");
                 errors.push(CliError::new(Kind::Found, text).with_hint(hint));
-            } else if self.reseal {
+            } else if self.reseal || self.mode() != RotationMode::Add && is_any_unopened(&total.waiting) {
                 errors.push(CliError::refused(text).with_hint(NEEDS_IDENTITIES));
             } else {
                 streams.say(&text);
@@ -362,6 +363,10 @@ fn announce(sealed_to: &BTreeSet<KeyId>, clusters: &[ClusterKeys], streams: &mut
         };
         clusters.iter().find_map(find).into_iter().for_each(|line| streams.say(&line));
     }
+}
+
+fn is_any_unopened(waiting: &[Waiting]) -> bool {
+    waiting.iter().flat_map(|object| &object.findings).any(|found| found.reason == Reason::KeyMissing.as_str())
 }
 
 /// What helps against the most urgent finding, if adding wraps does not.

@@ -55,18 +55,19 @@ impl Deletions {
         let mut waiting = Vec::new();
         for folder in missing {
             let is_due = is_due(&folder.name);
-            let message = if is_due && again.is_some_and(|again| !again.by_name.contains_key(&folder.name)) {
+            let (reason, message) = if is_due && again.is_some_and(|again| !again.by_name.contains_key(&folder.name)) {
                 let Err(error) = delete(&folder) else { continue };
                 self.failed.insert(folder.name.clone());
-                format!("{MISSING}; {}", log::chain(&error))
+                (error.reason(), format!("{MISSING}; {}", log::chain(&error)))
             } else {
                 // A due Secret is here only if the second reading found its SealedSecret or an unclear file. Then the
                 // five seconds start again.
                 let since = before.get(&folder.name).copied().filter(|_| !is_due).unwrap_or_else(Instant::now);
                 self.missing_since.insert(folder.name.clone(), since);
-                format!("{MISSING}; its Secret is deleted unless a manifest contains it again within 5 seconds")
+                let message = "its Secret is deleted unless a manifest contains it again within 5 seconds";
+                (Reason::ApiUnavailable, format!("{MISSING}; {message}"))
             };
-            waiting.push((folder.name, Judgement::new(Reason::ApiUnavailable, message.as_str())));
+            waiting.push((folder.name, Judgement::new(reason, message.as_str())));
         }
         waiting
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 use thiserror::Error;
+use waxseal_shared::reason::Reason;
 use waxseal_shared::visible_text::visible_path;
 
 /// The prefix of temporary files, folders and symlinks, which a crash can leave behind.
@@ -25,6 +26,17 @@ pub(super) struct FileError {
     path: PathBuf,
     #[source]
     pub(super) source: io::Error,
+}
+
+impl FileError {
+    /// The reason that the same failure would have in a cluster.
+    pub(super) fn reason(&self) -> Reason {
+        match self.source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Reason::Forbidden,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::Quota,
+            _ => Reason::ApiUnavailable,
+        }
+    }
 }
 
 /// Completes an error of the operating system with the operation and the path: `failed to read PATH`.
@@ -137,13 +149,20 @@ pub(super) fn remove_unfinished(folder: &Path) -> io::Result<bool> {
 }
 
 /// Removes the selected entries: files, whole folders, and symlinks (not their targets). Returns whether there was any.
+/// If an entry cannot be removed, goes on with the others, and returns the first error.
 pub(super) fn remove_entries(folder: &Path, is_selected: impl Fn(&DirEntry) -> bool) -> io::Result<bool> {
     let selected: Vec<_> = entries(folder)?.into_iter().filter(is_selected).collect();
-    for entry in &selected {
+    let remove = |entry: &DirEntry| {
         let remove = if entry.file_type()?.is_dir() { fs::remove_dir_all } else { fs::remove_file };
-        remove(&entry.path())?;
-    }
-    Ok(!selected.is_empty())
+        remove(&entry.path()).map_err(|error| with_path(&entry.path(), &error))
+    };
+    let failed = selected.iter().filter_map(|entry| remove(entry).err()).collect::<Vec<_>>();
+    failed.into_iter().next().map_or(Ok(!selected.is_empty()), Err)
+}
+
+/// Adds the path of a file below the folder that the error is about.
+pub(super) fn with_path(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", visible_path(path)))
 }
 
 pub(super) fn entries(folder: &Path) -> io::Result<Vec<DirEntry>> {

@@ -64,11 +64,11 @@ pub(super) fn open(args: &args::Directory) -> Result<Locks, FoldersError> {
 }
 
 /// The entries of a folder without the hidden ones, in the order of their names.
-pub(super) fn visible_entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn visible_entries(folder: &Path) -> io::Result<Vec<DirEntry>> {
     let mut entries = durable_file::entries(folder)?;
     entries.retain(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
     entries.sort_unstable_by_key(DirEntry::file_name);
-    Ok(entries.iter().map(DirEntry::path).collect())
+    Ok(entries)
 }
 
 /// Secrets and identities among the manifests could be committed to Git. A folder of keys among the Secrets would look

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,8 @@ pub(super) struct KeyStore {
     /// The time of the next renewal, as computed in the last look.
     next_renewal: Option<Timestamp>,
     recovery: RecoveryKeys,
-    /// The keys that were logged last.
+    /// All keys of the last pass, as they were logged. While the published file cannot be read, the recovery keys have
+    /// their states from here.
     logged: Vec<PublishedKey>,
 }
 
@@ -115,7 +116,8 @@ impl KeyStore {
     }
 
     /// The recovery keys of the configuration, with the creation times and states that they were published with. While
-    /// the published file cannot be read, those of the last reading: a recovery key could be Revoked in the file.
+    /// the published file cannot be read, only those that the last pass had, with the same creation times and states: any
+    /// other one could be Revoked in the file.
     fn recovery_keys(
         &self,
         held: &[HeldKey],
@@ -138,11 +140,12 @@ impl KeyStore {
 
     fn read(&self, now: Timestamp, problems: &mut Problems) -> StoredKeys<KeyFile> {
         let mut stored = StoredKeys { held: Vec::new(), broken: Vec::new() };
-        let paths = visible_entries(&self.path).map_err(failed_to("read", &self.path)).unwrap_or_else(|error| {
+        let entries = visible_entries(&self.path).map_err(failed_to("read", &self.path)).unwrap_or_else(|error| {
             stored.broken.push(log::chain(&error));
             Vec::new()
         });
-        for path in paths.into_iter().filter(|path| path.extension().is_some_and(|found| found == KEY_EXTENSION)) {
+        let paths = entries.iter().map(DirEntry::path);
+        for path in paths.filter(|path| path.extension().is_some_and(|found| found == KEY_EXTENSION)) {
             problems.warnings.extend(warning_about_mode(&path));
             match read_key(&path, now) {
                 Ok(key) => stored.held.push(key),
@@ -535,7 +538,7 @@ mod tests {
         assert!(path.is_symlink());
     }
 
-    /// The files of the keys are lost for one pass, and then restored from a backup that is older than the requests.
+    /// The file of one of two keys is lost for one pass, and then restored from a backup that is older than the request.
     #[test]
     fn a_revoked_key_whose_identity_was_gone_for_a_while_stays_revoked() {
         for (requested, after) in [(KeyState::Revoked, KeyState::Revoked), (KeyState::Active, KeyState::Active)] {

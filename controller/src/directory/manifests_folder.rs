@@ -79,7 +79,8 @@ impl FolderContents {
 }
 
 impl UnclearFile {
-    /// `Malformed` if the manifest itself is wrong, `ApiUnavailable` if the file could not be read.
+    /// `ApiUnavailable` if the file gave no text: it could not be read, is too large or is not UTF-8. Otherwise
+    /// `Malformed`.
     pub(super) fn reason(&self) -> Reason {
         if self.line.is_some() { Reason::Malformed } else { Reason::ApiUnavailable }
     }
@@ -117,7 +118,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read_folder(&mut self, folder: &Path) {
         match visible_entries(folder) {
-            Ok(paths) => paths.iter().for_each(|path| self.read_entry(path)),
+            Ok(entries) => entries.iter().for_each(|entry| self.read_entry(&entry.path())),
             Err(error) => self.cannot_read(folder, &error),
         }
     }
@@ -128,6 +129,9 @@ impl Reader<'_> {
             Err(_) if is_gone(path) => return,
             Err(error) => return self.cannot_read(path, &error),
         };
+        if metadata.is_dir() && path.is_symlink() && is_above(path, self.root) {
+            return self.cannot_read(path, &io::Error::other("this link leads to a folder above the manifests"));
+        }
         let is_read = metadata.is_dir() || is_manifest(path);
         if is_read && self.seen.insert(device_and_inode(&metadata)) {
             if metadata.is_dir() { self.read_folder(path) } else { self.read_file(path) }
@@ -213,6 +217,12 @@ impl Reader<'_> {
 
 fn device_and_inode(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
+}
+
+/// Whether a link leads to a folder in which another folder is. Reading it could mean to read the whole machine.
+fn is_above(link: &Path, folder: &Path) -> bool {
+    let (Ok(target), Ok(folder)) = (link.canonicalize(), folder.canonicalize()) else { return false };
+    folder != target && folder.starts_with(target)
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -427,5 +437,16 @@ mod tests {
         let path = folder.path().join("gone");
         let contents = read(&path);
         assert_eq!(contents.unreadable[0].file, path.display().to_string());
+    }
+
+    #[test]
+    fn a_link_to_a_folder_above_is_not_followed() {
+        let outer = folder(&[("secret.yaml", SEALED), ("manifests/note.yaml", "kind: ConfigMap\napiVersion: v1\n")]);
+        let manifests = outer.path().join("manifests");
+        symlink(outer.path(), manifests.join("up")).expect("linked");
+        let contents = read(&manifests);
+        assert_eq!(contents.by_name.len(), 0);
+        let unreadable: Vec<_> = contents.unreadable.iter().map(ToString::to_string).collect();
+        assert_eq!(unreadable, ["up: failed to read it: this link leads to a folder above the manifests"]);
     }
 }

@@ -1,7 +1,5 @@
 //! One pass over the folders: read, plan, write, report.
 
-use std::io::ErrorKind;
-
 use jiff::Timestamp;
 use thiserror::Error;
 use waxseal_shared::judgement::Judgement;
@@ -15,6 +13,7 @@ use waxseal_shared::status;
 
 use super::deletion::Deletions;
 use super::durable_file::{self, FileError, failed_to};
+use super::folders::Locks;
 use super::key_store::KeyStore;
 use super::manifests_folder::{self, FolderContents, SealedManifest};
 use super::problems::Problems;
@@ -64,8 +63,8 @@ impl<'a> Reconciler<'a> {
     /// Makes every Secret what its manifest says, and reports it in the status file and the log.
     ///
     /// Reads the present state at each call, whatever caused the call. Writes nothing if nothing differs. Returns
-    /// `None` if it was told to stop; it finishes what it has begun.
-    pub(super) fn pass(&mut self, wakeups: &Wakeups) -> Option<Result<(), Incomplete>> {
+    /// `None` if it was told to stop, or if a lock is lost ([`Locks::check`]); it finishes what it has begun.
+    pub(super) fn pass(&mut self, wakeups: &Wakeups, locks: &Locks) -> Option<Result<(), Incomplete>> {
         let mut problems = Problems::default();
         let args::Directory { manifests, secrets, keys, .. } = self.args;
         // No other controller has an unfinished file here, because this process holds the lock.
@@ -76,12 +75,13 @@ impl<'a> Reconciler<'a> {
         let keys = self.keys.refresh(&manifests, Timestamp::now(), &mut problems);
         let mut entries = Vec::new();
         for (name, same_name) in &manifests.by_name {
-            if wakeups.is_told_to_stop() {
+            if wakeups.is_told_to_stop() || locks.check().is_err() {
                 return None;
             }
             let judgement = self.materialise(name, same_name, &keys);
             entries.extend(same_name.iter().map(|manifest| self.report(name, Some(&manifest.file), &judgement)));
         }
+        locks.check().ok()?;
         for (name, judgement) in self.deletions.carry_out(secrets, &manifests, read_manifests) {
             entries.push(self.report(&name, None, &judgement));
         }
@@ -100,7 +100,8 @@ impl<'a> Reconciler<'a> {
         // the manifest does not count.
         let status = self.status.entry(name).map(|entry| entry.status.clone());
         let object = SealedSecret { status, ..manifest.object.clone() };
-        self.carry_out(&folder, &object, keys).unwrap_or_else(|error| judgement_on_failure(&error))
+        let outcome = self.carry_out(&folder, &object, keys);
+        outcome.unwrap_or_else(|error| Judgement::new(error.reason(), log::chain(&error)))
     }
 
     fn carry_out(&self, folder: &SecretFolder, object: &SealedSecret, keys: &Keys) -> Result<Judgement, FileError> {
@@ -160,14 +161,4 @@ impl<'a> Reconciler<'a> {
         let is_complete = matches!(counts, Incomplete { not_ready: 0, unreadable: 0, failures: 0, .. });
         if is_complete { Ok(()) } else { Err(counts) }
     }
-}
-
-/// Gives an error of the file system the reason that a cluster would give.
-fn judgement_on_failure(error: &FileError) -> Judgement {
-    let reason = match error.source.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Reason::Forbidden,
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Reason::Quota,
-        _ => Reason::ApiUnavailable,
-    };
-    Judgement::new(reason, log::chain(error))
 }

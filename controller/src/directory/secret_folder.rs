@@ -9,7 +9,7 @@
 //!
 //! `..secret.json` is the Secret without its data: namespace, name, type, `immutable`, labels and annotations. No data
 //! key begins with `..`. If `..secret.json` has the mark of Waxseal, these entries belong to Waxseal. Every other file
-//! in the folder stays as it is.
+//! in the folder stays as it is, unless it has the name of a data key: then the link replaces it.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -27,7 +27,7 @@ use waxseal_shared::plan::{Controller, DesiredSecret, Existing, ExistingSecret};
 use waxseal_shared::secret::{DEFAULT_TYPE, MAX_SECRET_BYTES, SecretBytes, SecretData};
 use waxseal_shared::visible_text::visible_path;
 
-use super::durable_file::{self, FileError, UNFINISHED, failed_to, without_name};
+use super::durable_file::{self, FileError, UNFINISHED, failed_to, with_path, without_name};
 use super::folders::visible_entries;
 use super::problems::Problems;
 use super::secret_name::SecretName;
@@ -85,8 +85,9 @@ impl SecretFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             bytes => bytes?,
         };
-        let secret = serde_json::from_slice(&bytes).ok().filter(|secret| self.is_description(secret));
-        Ok(secret.map(|secret| (version, secret)))
+        let not_understood = |_| io::Error::new(io::ErrorKind::InvalidData, format!("{DESCRIPTION} is damaged"));
+        let secret = serde_json::from_slice(&bytes).map_err(not_understood)?;
+        Ok(self.is_description(&secret).then_some((version, secret)))
     }
 
     /// Whether a description has the mark of Waxseal and is not a copy from another place.
@@ -100,8 +101,11 @@ impl SecretFolder {
 
     /// The folder that `..data` names, if the controller could have made it.
     fn current_version(&self) -> io::Result<Option<PathBuf>> {
-        let named = self.named_version()?;
-        Ok(named.filter(|version| fs::symlink_metadata(version).is_ok_and(|metadata| metadata.is_dir())))
+        let Some(version) = self.named_version()? else { return Ok(None) };
+        match fs::symlink_metadata(&version) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            metadata => Ok(metadata?.is_dir().then_some(version)),
+        }
     }
 
     /// The path that `..data` names, if the controller could have made the link. There may be nothing at the path.
@@ -198,6 +202,10 @@ impl SecretFolder {
     /// Deletes the Secret, which must belong to Waxseal. Readers see it whole or not at all.
     pub(super) fn delete(&self) -> io::Result<()> {
         let Self { secrets, namespace, path, name } = self;
+        // Without its mode, the version could be moved but not removed: then nothing would show that values are left.
+        if let Some(version) = self.current_version()? {
+            restore_mode(&version, FOLDER_MODE)?;
+        }
         let aside = new_folder_in(namespace, UNFINISHED)?;
         let entries = durable_file::entries(path)?;
         if entries.iter().all(is_of_waxseal) {
@@ -280,7 +288,7 @@ fn sweep_namespace(secrets: &Path, path: &Path) -> io::Result<()> {
 /// Removes the empty folder of a namespace, if it looks like a folder that the controller made.
 fn remove_empty_namespace(secrets: &Path, path: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
-    let is_own = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o7777 == FOLDER_MODE;
+    let is_own = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o777 == FOLDER_MODE;
     if is_own && fs::read_dir(path)?.next().is_none() {
         fs::remove_dir(path)?;
         durable_file::sync_folder(secrets)?;
@@ -290,8 +298,14 @@ fn remove_empty_namespace(secrets: &Path, path: &Path) -> io::Result<()> {
 
 /// The names of the folders in a folder, without symlinks to folders.
 fn folder_names(folder: &Path) -> io::Result<Vec<String>> {
-    let folders = visible_entries(folder)?.into_iter().filter(|path| path.is_dir() && !path.is_symlink());
-    Ok(folders.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect())
+    let mut names = Vec::new();
+    for entry in visible_entries(folder)? {
+        // Needs no right to search the folder, and fails if the disk does: what exists must not count as absent.
+        if entry.file_type()?.is_dir() {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(names)
 }
 
 fn existing(version: &Path, description: Secret) -> ExistingSecret {
@@ -331,8 +345,9 @@ fn new_folder_in(parent: &Path, prefix: &str) -> io::Result<TempDir> {
 fn restore_mode(path: &Path, mode: u32) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if (metadata.is_dir() || metadata.is_file()) && metadata.mode() & 0o777 != mode {
+        let restored = fs::set_permissions(path, Permissions::from_mode(mode));
+        restored.map_err(|error| with_path(path, &error))?;
         tracing::info!(path = visible_path(path), "restored the mode");
-        fs::set_permissions(path, Permissions::from_mode(mode))?;
     }
     Ok(())
 }

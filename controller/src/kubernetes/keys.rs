@@ -131,11 +131,11 @@ impl KeySource {
             };
             self.log_news(problems, failing_since);
             let pause = sleep(PAUSE);
-            // Looks again at the first change, or after the wait, but not before the pause is over.
+            // Looks again at the first change, or after `wait`, but not before the pause is over.
             tokio::select! {
-                // Polls `wait_until_due` before `changed` can win: even if the wait is then dropped, this poll records
-                // in `counts` that the counts have changed. From then until they are due, `ObjectCounts::of` returns
-                // `None`, so the next look does not write counts that still change.
+                // With `biased`, `wait_until_due` is polled first, even if `changed` is ready and this future is then
+                // dropped: the poll records in `counts` that the counts have changed. From then until they are due,
+                // `ObjectCounts::of` returns `None`, so the next look does not write counts that still change.
                 biased;
                 () = self.counts.wait_until_due() => {}
                 () = self.changed.notified() => {}

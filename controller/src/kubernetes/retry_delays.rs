@@ -32,7 +32,7 @@ pub(super) fn after_corrections(times: u32) -> Duration {
     times.checked_sub(CORRECTIONS_AT_ONCE).map_or(Duration::ZERO, |more| doubled(FIRST, more))
 }
 
-/// Returns the time from a write of a Secret that the API server did not store as it was written to the next write.
+/// Returns how long to wait after a write of a Secret, if the API server stored something else than was written.
 /// `times` counts these writes.
 pub(super) fn after_rejected_writes(times: u32) -> Duration {
     times.checked_sub(1).map_or(Duration::ZERO, |more| doubled(FIRST_UNSEEN, more))

@@ -36,7 +36,7 @@ pub enum ProtectedIdentityFileError {
     /// It is encrypted to recipients.
     #[error("it is encrypted to a key and not with a passphrase")]
     Recipients,
-    /// Its work factor is above the limit; refused before any work.
+    /// Its work factor is above the limit; refused before the work that it asks for.
     #[error("its passphrase takes 2^{0} rounds of scrypt, and at most 2^{MAX_WORK_FACTOR} are allowed")]
     WorkFactor(u8),
     /// The passphrase is wrong.
@@ -108,7 +108,8 @@ fn check_header(age_file: &[u8]) -> Result<(), ProtectedIdentityFileError> {
 }
 
 /// Returns the work factor that a header asks for. The library reports it only in its error for an identity with a
-/// lower limit. The identity here has the limit 0, so the library does no work.
+/// lower limit. The identity here has the limit 0, so the library does none of
+/// the work that the header asks for. It only measures the speed of scrypt, with about 2^10 rounds.
 fn work_factor(age_file: &[u8]) -> Result<u8, ProtectedIdentityFileError> {
     check_header(age_file)?;
     let decryptor = decryptor(age_file)?;

@@ -134,8 +134,11 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// Returns a more helpful error than "not YAML", if there is one.
+    /// Returns a more helpful error than "not YAML", if there is one. The error of a limit stays.
     fn explained(&self, error: ManifestError) -> ManifestError {
+        if error.is_too_large() {
+            return error;
+        }
         if let Some(offset) = conflict_marker(self.body()) {
             let error = ManifestError::new("not YAML: a conflict marker of Git").at_offset(self.base() + offset);
             return error.with_hint(RESOLVE_IT);
@@ -223,6 +226,14 @@ mod tests {
             let error = last.kind().err().expect(text);
             assert_eq!((error.to_string().as_str(), error.place()), (expected, Some(place)), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_error_of_a_limit_is_not_explained() {
+        let text = format!("{{\"a\": [{}],}}", "1,".repeat(100_001));
+        let stream = split(&text).expect("a stream");
+        let error = stream.documents[0].kind().err().expect("too many values");
+        assert!(error.is_too_large(), "{error}");
     }
 
     #[test]

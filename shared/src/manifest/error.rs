@@ -201,8 +201,8 @@ fn shown(name: &str) -> &str {
     if short_and_plain || DataKey::parse(name).is_ok() { name } else { "…" }
 }
 
-/// Whether the two names are equal, except for letter case and one typing error: a letter is missing, added or wrong,
-/// or two letters are swapped.
+/// Whether the two names are equal, except for letter case and at most one typing error: a letter is missing, added or
+/// wrong, or two adjacent letters are swapped.
 pub(super) fn is_typing_error_of(name: &str, known: &str) -> bool {
     let (name, known) = (name.to_ascii_lowercase(), known.to_ascii_lowercase());
     let (name, known) = (name.as_bytes(), known.as_bytes());

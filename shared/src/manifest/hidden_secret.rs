@@ -1,9 +1,10 @@
 //! Secrets that kubectl finds in a document, and that a reader of YAML 1.2 does not.
 
-use super::document::{Document, LINE_BREAKS_OF_YAML_1_1};
+use super::document::{Document, LINE_BREAKS_OF_YAML_1_1, kind};
 use super::error::ManifestError;
 use super::lines::{is_unclear_marker, lines, offset_of_line};
 use super::stream::split;
+use super::tree::Tree;
 use super::{Format, MAX_OBJECT_BYTES};
 
 /// The greatest size of a document in which [`Document::hidden_secret`] looks for a Secret: 3 MiB. It reads a second
@@ -24,8 +25,12 @@ impl Document<'_> {
             let text = self.text.replace(LINE_BREAKS_OF_YAML_1_1, "\n");
             let as_kubectl = |line| if is_unclear_marker(line) { "---\n" } else { line };
             let text: String = lines(&text).map(as_kubectl).collect();
-            let stream = split(&text);
-            stream.is_ok_and(|stream| stream.kinds().any(|(_, kind)| kind.is_ok_and(|kind| kind.holds_secret())))
+            // Only a text that is not YAML holds nothing. A document that is refused for another reason can be a Secret.
+            let holds_secret = |tree: Result<Option<Tree<'_>>, ManifestError>| match tree {
+                Ok(tree) => kind(tree).map_or(true, |kind| kind.holds_secret()),
+                Err(error) => error.is_too_large(),
+            };
+            split(&text).is_ok_and(|stream| stream.trees().any(|(_, tree)| holds_secret(tree)))
         };
         (self.text.len() > MAX_DOCUMENT_READ_TWICE || is_found()).then_some(fault)
     }
@@ -62,6 +67,9 @@ mod tests {
             "\u{feff}apiVersion: v1 # c\u{2029}kind: secret",
             "a: b # c\u{2028}---\u{2028}apiVersion: v1\u{2028}kind: Secret",
             "a: | # c\u{2028}apiVersion: v1\u{2028}kind: Secret",
+            "# c\u{2028}apiVersion: v1\u{2028}kind: Secret\u{2028}kind: Secret",
+            "# c\u{2028}x: &k Secret\u{2028}apiVersion: v1\u{2028}kind: *k",
+            &format!("# c\u{2028}apiVersion: v1\u{2028}kind: Secret\u{2028}a: [{}]", "1,".repeat(100_001)),
         ] {
             let error = hidden(text).expect(text);
             assert_eq!(error.to_string(), "YAML versions disagree on whether a line ends here", "{text:?}");

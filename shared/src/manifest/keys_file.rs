@@ -138,7 +138,9 @@ fn add_key(
 ) -> Result<(), ManifestError> {
     match type_of_object {
         (Some(API_VERSION), Some("SealingKey")) => {}
-        (Some(version), Some("SealingKey" | "SealingKeyList")) if version.starts_with(PREFIX) => {
+        (Some(version), Some("SealingKey" | "SealingKeyList"))
+            if version.starts_with(PREFIX) && version != API_VERSION =>
+        {
             let error = ManifestError::new("a SealingKey of a version that is not known");
             return Err(error.at(object).with_hint(UPDATE));
         }
@@ -293,6 +295,12 @@ mod tests {
             ("apiVersion: v1\nkind: Secret\n".to_owned(), "not a SealingKey".to_owned()),
             (
                 "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Secret}]\n".to_owned(),
+                "items[0]: not a SealingKey".to_owned(),
+            ),
+            (
+                format!(
+                    "apiVersion: v1\nkind: List\nitems: [{{apiVersion: {API_VERSION}, kind: SealingKeyList, items: []}}]\n"
+                ),
                 "items[0]: not a SealingKey".to_owned(),
             ),
             (

@@ -53,7 +53,7 @@ pub(super) struct Metadata {
 impl MetadataFields<'_> {
     /// Checks the metadata that was read from `object`.
     ///
-    /// Refuses `generateName`, and names that are not in canonical form. Drops [`ANNOTATIONS_WITH_COPIES`].
+    /// Refuses `generateName`, and names that Kubernetes does not allow. Drops [`ANNOTATIONS_WITH_COPIES`].
     pub(super) fn checked(self, object: &Node) -> Result<Metadata, ManifestError> {
         let at = |field: &str, error: ManifestError| error.at(object.value(&["metadata", field]).unwrap_or(object));
         if self.generate_name.is_some() {

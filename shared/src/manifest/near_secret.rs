@@ -1,4 +1,4 @@
-//! Objects that look like a Secret and are not read as one, such as `kind: secret`.
+//! Objects that look like a Secret or a SealedSecret and are not read as one, such as `kind: secret`.
 //!
 //! Sealing refuses them: a typing error must not leave values in plain text. This is not a rule of the format: a
 //! program that reads the format ignores such objects.
@@ -138,7 +138,7 @@ fn resolved<'a>(node: &'a Node, anchors: &HashMap<usize, &'a Node>) -> &'a Node 
     }
 }
 
-/// Whether an object that Kubernetes does not take for a Secret was meant to be one.
+/// Whether an object that is not read as a Secret or a SealedSecret was meant to be one of them.
 fn is_near_secret(signs: Signs) -> bool {
     let has = |sign| signs & sign != 0;
     if has(OTHER_VERSION) {

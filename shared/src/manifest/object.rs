@@ -61,7 +61,7 @@ impl SecretObject<'_> {
     ///
     /// Refuses YAML beyond plain data (directives, anchors, aliases, merge keys, tags other than `!!str`, line breaks
     /// that only YAML 1.1 knows), unknown fields, fields given twice, scalars that are not strings to every reader of
-    /// YAML where a string belongs, names that are not in canonical form, `generateName`, more than 256 data keys, and
+    /// YAML where a string belongs, names that Kubernetes does not allow, `generateName`, more than 256 data keys, and
     /// more than 1 MiB of data.
     ///
     /// Refuses base64 other than RFC 4648 §4 with padding; line breaks in it are ignored as in Go, and unused bits must
@@ -124,8 +124,9 @@ impl<'a> Object<'a> {
         says("apiVersion", api_version) && says("kind", kind)
     }
 
-    /// Returns the error for an object that looks like a Secret, such as one with a typing error in `kind`, or that
-    /// contains a Secret, such as an OpenShift `Template`: its values would stay in plain text.
+    /// Returns the error for an object that looks like a Secret or a SealedSecret, such as one with a typing error in
+    /// `kind`, that contains a Secret, such as an OpenShift `Template`, or that is one string in which other programs
+    /// may see a Secret: its values would stay in plain text.
     pub fn near_secret(&self) -> Option<ManifestError> {
         self.tree.near_secrets().fault(self.node()).map(|error| self.tree.located(error))
     }

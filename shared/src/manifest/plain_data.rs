@@ -45,7 +45,8 @@ fn refuse_keys(mapping: &Node, tree: &Tree<'_>) -> Result<(), ManifestError> {
             let error = ManifestError::new("this key is not a string").at(key).with_path_to(mapping);
             return Err(if key.is_mapping() { error.with_hint(RENDER_IT) } else { error });
         }
-        if let Some(first) = seen.insert(key.scalar().unwrap_or_default(), key) {
+        // A key without a scalar is an alias, which is refused in its turn.
+        if let Some(first) = key.scalar().and_then(|scalar| seen.insert(scalar, key)) {
             let line = tree.position(first.range.start).line;
             return Err(ManifestError::new(format!("given twice, first on line {line}")).at(key));
         }

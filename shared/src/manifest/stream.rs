@@ -17,8 +17,9 @@ pub const MAX_DOCUMENTS: usize = 10_000;
 /// The greatest size of one document: 8 MiB, checked before it is parsed.
 ///
 /// An object has at most 1.5 MiB in etcd. 8 MiB are enough for such an object with comments, escapes and `status`, or
-/// for a list of several. The tree of a document holds a copy of all its scalars, and two copies while the scalars are
-/// read. With a stream of 32 MiB in memory too, a larger document would not stay within 64 MiB.
+/// for a list of several. The tree of a document holds a copy of all its scalars, and reading the tree into a type can
+/// make another copy. A refusal needs at most 64 MiB (FORMAT.md §11). With a stream of 32 MiB in memory too, a larger
+/// document would not stay within this limit.
 pub const MAX_DOCUMENT_BYTES: usize = 8 * 1024 * 1024;
 
 /// A text, cut into documents that together are the text again, byte for byte.
@@ -70,7 +71,7 @@ impl<'a> Stream<'a> {
 /// Refuses the text of a document that this module wrote ([`Document::replaced_by`]), and that it would not read again:
 /// a document with too many bytes, too many keys and values, or nested too deeply.
 ///
-/// Reads the text only if its signs and indentation do not show that it keeps the limits.
+/// Reads the text only if its punctuation and indentation do not show that it keeps the limits.
 pub fn check_written(document: &str) -> Result<(), ManifestError> {
     // Each level of the block style takes at least one space or dash at the start of the line, and the parser reads 255
     // levels.
@@ -85,7 +86,8 @@ pub fn check_written(document: &str) -> Result<(), ManifestError> {
 /// Refuses a text with more than two million keys and values, which [`Stream::kinds`] does not read to its end. Ignores
 /// faults within single documents.
 ///
-/// Reads the text only if its signs do not show that it keeps the limit. Then also refuses what [`split`] refuses.
+/// Reads the text only if its punctuation does not show that it keeps the limit. Then also refuses what [`split`]
+/// refuses.
 pub fn check_number_of_values(text: &str) -> Result<(), ManifestError> {
     if most_nodes(text) <= MAX_NODES {
         return Ok(());

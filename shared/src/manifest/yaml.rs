@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_document_has_no_node_or_null() {
+    fn an_empty_document_is_null_or_has_no_node() {
         for text in ["", "# only this\n", "---\n", "---\n...\n"] {
             let node = parse(text, 0, &mut Limits::of_a_stream()).expect("YAML");
             assert!(node.is_none_or(|node| node.is_null()), "{text:?}");

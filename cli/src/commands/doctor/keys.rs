@@ -83,7 +83,8 @@ fn known(object: &Result<SealingKey, UnknownSealingKey>, findings: &mut Findings
 }
 
 fn check_primary(keys: &[Known], renew_after: Option<RenewalPeriod>, now: Timestamp, findings: &mut Findings) {
-    let Some(primary) = primary(keys.iter().map(|known| &known.key)) else {
+    let keys: Vec<_> = keys.iter().map(in_effect).collect();
+    let Some(primary) = primary(&keys) else {
         let remedy = "the controller makes a key by itself, unless key generation is off (then add an identity): see \
                       if it runs, and read in its log why it has not done so";
         return findings.problem("no key of the cluster is Active: nothing can be sealed", remedy);
@@ -100,6 +101,13 @@ fn check_primary(keys: &[Known], renew_after: Option<RenewalPeriod>, now: Timest
         }
         _ => findings.ok(text),
     }
+}
+
+/// A key with the state that counts for new values: a key is Active until the controller confirms its retirement. A
+/// revocation counts as soon as it is requested.
+fn in_effect(Known { key, status }: &Known) -> PublishedKey {
+    let is_waiting = key.state == KeyState::Retired && status.state == Some(KeyState::Active);
+    PublishedKey { state: if is_waiting { KeyState::Active } else { key.state }, ..key.clone() }
 }
 
 fn check_confirmations(keys: &[Known], findings: &mut Findings) {

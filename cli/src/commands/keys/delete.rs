@@ -24,6 +24,9 @@ Examples:
   waxseal keys delete k2f41ab09c3d4e5f6 apps/ --context prod --even-if-it-strands 3
   waxseal keys delete k2f41ab09c3d4e5f6 manifests/ --keys-dir keys/";
 
+/// On a folder, `sealing-keys.yaml` is the only keys file.
+const LAST_CHANCE_TO_PRUNE: &str = "the controller then takes the key out of sealing-keys.yaml, and `waxseal rotate --prune` no longer finds its wraps";
+
 /// Delete the identity of a key that nothing needs any more.
 ///
 /// Refuses while something needs the key, and lists what needs it. A SealedSecret of the cluster that has a wrap for
@@ -68,6 +71,9 @@ pub(crate) fn run(arguments: DeleteArguments, streams: &mut Streams) -> Result<(
     check_needs(&arguments, &owner, key.recipient.key_id(), &staying, streams)?;
     check_backup(&owner, found).map_err(|error| error.or_at(&place))?;
     streams.say(&format!("{place}: deletes the identity of {}; only a backup has it then", arguments.key));
+    if let KeyOwner::Folder(_) = owner {
+        streams.say(LAST_CHANCE_TO_PRUNE);
+    }
     arguments.owner.ask_for_consent(streams, "Delete it?").map_err(|error| error.at(&place))?;
     // Looks again: in the meantime the key may have changed, or another key that opens the values may be gone.
     let keys_now = owner.keys()?;

@@ -17,8 +17,8 @@ use crate::streams::Streams;
 const ONLY_IN_FILE: &str = "is a recovery key that the cluster does not publish; everything is sealed to it too";
 const NOT_RETIRED_YET: &str =
     "Retired is requested, and the controller has not carried it out yet: it counts as Active";
-const REMOVE_OR_CONFIGURE: &str =
-    "if the key is yours, name it in the configuration of the controller; if it is not, remove it from the file";
+const REVOKE_OR_CONFIGURE: &str = "if the key is yours, name it in the configuration of the controller; if it is not, write `state: Revoked` for it in \
+     the file, and take it out of the values with `waxseal rotate --reseal`";
 const EXAMPLES: &str = "\
 Examples:
   waxseal keys fetch prod --context admin@prod
@@ -130,7 +130,7 @@ fn check_unchanged(fetched: &Fetched) -> Result<(), CliError> {
             return Ok(());
         }
         let text = format!("has a recovery key that the cluster does not publish: {}", only_in_file.join(", "));
-        return Err(CliError::new(Kind::Found, text).with_hint(REMOVE_OR_CONFIGURE));
+        return Err(CliError::new(Kind::Found, text).with_hint(REVOKE_OR_CONFIGURE));
     }
     let error = CliError::new(Kind::Found, format!("differs from the cluster: {}", differences.join(", ")));
     Err(error.with_hint("run `waxseal keys fetch` without `--check`, and commit the file"))

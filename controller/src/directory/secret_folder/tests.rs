@@ -210,6 +210,17 @@ fn a_copy_from_another_place_or_without_the_mark_is_foreign() {
 }
 
 #[test]
+fn a_damaged_description_is_a_failure_and_not_a_foreign_folder() {
+    let Place { secrets, folder } = place();
+    folder.write(&desired(&[("a", "1")])).expect("written");
+    fs::write(folder.path.join(CURRENT).join(DESCRIPTION), "").expect("emptied");
+    assert!(folder.read().is_err());
+    let mut problems = Problems::default();
+    assert_eq!(sweep_and_list(secrets.path(), &mut problems).len(), 0);
+    assert!(problems.failures.iter().any(|text| text.ends_with("..secret.json is damaged")), "{:?}", problems.failures);
+}
+
+#[test]
 fn values_that_are_not_regular_files_count_as_changed() {
     let Place { secrets: _kept, folder } = place();
     folder.write(&desired(&[("a", "1")])).expect("written");

@@ -107,7 +107,8 @@ impl KeyEvent {
                 "neither an identity nor the configuration of the controller accounts for this SealingKey: it is deleted"
             }
             Self::PublishedAnew => {
-                "somebody deleted this SealingKey: the controller published it again, and the key keeps its state"
+                "somebody deleted this SealingKey: the controller published it again. A key of the cluster keeps its state; a \
+                 recovery key is Active again"
             }
         };
         note.to_owned()

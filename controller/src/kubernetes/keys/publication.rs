@@ -60,9 +60,14 @@ impl PresentSealingKeys {
         is_of_this_key.then(|| KeyState::parse(spec["state"].as_str()?)).flatten()
     }
 
-    /// The published key of a recipient.
+    /// The published key of a recipient. If the controller has confirmed a stricter state, the key has that state: the
+    /// state of a recovery key stands nowhere else, and is never taken back.
     pub(super) fn published(&self, recipient: &Recipient) -> Option<PublishedKey> {
-        decode(self.0.get(recipient.key_id())?).filter(|published| published.recipient == *recipient)
+        let object = self.0.get(recipient.key_id())?;
+        let published = decode(object).filter(|published| published.recipient == *recipient)?;
+        let confirmed = object.data["status"]["state"].as_str().and_then(KeyState::parse);
+        let state = confirmed.map_or(published.state, |confirmed| published.state.stricter(confirmed));
+        Some(PublishedKey { state, ..published })
     }
 }
 
@@ -170,8 +175,8 @@ impl Publication {
     }
 
     /// Deletes the SealingKeys that neither a held key nor the configuration accounts for: people would seal to a key
-    /// that an attacker planted. A failure with one of them does not stop the others. The first page that ends after
-    /// this time is the last one of this call; the next call goes on after it.
+    /// that an attacker planted. A failure with one of them does not stop the others. If `longest` is over at the end
+    /// of a page, this call ends there, and the next call goes on after this page.
     pub(super) async fn remove_unaccounted(
         &mut self,
         own_keys: &OwnKeys<'_>,
@@ -308,21 +313,27 @@ impl Publication {
             let patched =
                 ask_unless(&[404, 409], "remove the finalizers of a SealingKey", self.patch(&name, patch)).await?;
             let Some(patched) = patched else { return Ok(()) };
+            if object.metadata.deletion_timestamp.is_some() {
+                // Only the finalizers kept it.
+                self.note_removal(object);
+                return Ok(());
+            }
             resource_version = patched.resource_version();
         }
         let preconditions = Preconditions { uid: object.uid(), resource_version };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let deletion = self.published.delete(&name, &params);
         if ask_unless(&[404, 409], "delete a SealingKey", deletion).await?.is_some() {
-            tracing::warn!(name, "deleted a SealingKey that neither an identity nor the configuration accounts for");
             self.note_removal(object);
         }
         Ok(())
     }
 
-    /// Sends the Event of a removed SealingKey. Only the controller writes a status, so a SealingKey that has a state
+    /// Logs the removal of a SealingKey, and sends its Event. Only the controller writes a status, so a SealingKey that has a state
     /// there was not planted.
     fn note_removal(&mut self, object: &Published) {
+        let name = object.name_any();
+        tracing::warn!(name, "deleted a SealingKey that neither an identity nor the configuration accounts for");
         let was_ours = object.data["status"]["state"].is_string();
         let event = if !was_ours {
             KeyEvent::PlantedKeyDeleted
@@ -365,8 +376,23 @@ fn decode(object: &Published) -> Option<PublishedKey> {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use waxseal_shared::key::{Identity, KeyKind};
+    use waxseal_shared::randomness;
+
     use super::super::super::fake_server;
     use super::*;
+
+    #[test]
+    fn a_confirmed_state_of_a_recovery_key_is_not_taken_back() {
+        let identity = Identity::generate(KeyKind::Hybrid, &mut randomness::system());
+        let key = HeldKey::new(identity, KeyRole::Recovery, Timestamp::UNIX_EPOCH, KeyState::Active);
+        let recipient = &key.published().recipient;
+        let mut object = serde_json::to_value(key.published().to_object()).expect("plain data");
+        object["status"] = json!({"state": "Retired"});
+        let object = serde_json::from_value(object).expect("an object");
+        let present = PresentSealingKeys([(recipient.key_id().clone(), object)].into());
+        assert_eq!(present.published(recipient).map(|key| key.state), Some(KeyState::Retired));
+    }
 
     /// Without this, a user who makes many SealingKeys that stay could hide a planted one behind them.
     #[tokio::test]
