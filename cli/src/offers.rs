@@ -121,8 +121,8 @@ impl<'a> Offers<'a> {
         }
     }
 
-    /// Returns those of the wanted wraps that are offered. Names can change on the way to the cluster, so every offer for
-    /// its envelopes counts; one in the status of an object of the same name comes first.
+    /// Returns those of the wanted wraps that are offered. Names can change on the way to the cluster, so every offer
+    /// for its envelopes counts; one in the status of an object of the same name comes first.
     pub(crate) fn accepted(&self, object: &SealedObject, wanted: &[WantedWrap]) -> Vec<NewWrap> {
         let (title, sealed) = (object.title(), &object.sealed);
         let mut accepted: BTreeMap<(EnvelopeId, KeyId), NewWrap> = BTreeMap::new();

@@ -199,8 +199,8 @@ impl Rotation<'_> {
         wanted
     }
 
-    /// Leaves out the wraps for which an envelope has no room beside the wraps before them: clusters can want more wraps
-    /// together than an envelope can have.
+    /// Leaves out the wraps for which an envelope has no room beside the wraps before them: clusters can want more
+    /// wraps together than an envelope can have.
     fn with_room<W>(&self, mut wraps: Vec<W>, envelope_of: fn(&W) -> &EnvelopeId) -> Vec<W> {
         let envelopes = self.object.sealed.envelopes();
         let mut counts: BTreeMap<_, _> =
@@ -462,7 +462,8 @@ impl Rotation<'_> {
     }
 
     /// Whether some of the values are meant for clusters, and all of them for none of these clusters: then no cluster
-    /// opens the object. All values are meant for a cluster of `--to`: the wraps that it lacks are findings of their own.
+    /// opens the object. All values are meant for a cluster of `--to`: the wraps that it lacks are findings of their
+    /// own.
     fn is_torn(&self, sealed: &Sealed, broken: &[BrokenWrap]) -> bool {
         let opens = |cluster: &&ClusterKeys, (id, envelope): (&EnvelopeId, &Envelope)| {
             cluster.is_meant_to_open(id, envelope, broken)

@@ -116,8 +116,8 @@ impl KeyStore {
     }
 
     /// The recovery keys of the configuration, with the creation times and states that they were published with. While
-    /// the published file cannot be read, only those that the last pass had, with the same creation times and states: any
-    /// other one could be Revoked in the file.
+    /// the published file cannot be read, only those that the last pass had, with the same creation times and states:
+    /// any other one could be Revoked in the file.
     fn recovery_keys(
         &self,
         held: &[HeldKey],
@@ -538,7 +538,8 @@ mod tests {
         assert!(path.is_symlink());
     }
 
-    /// The file of one of two keys is lost for one pass, and then restored from a backup that is older than the request.
+    /// The file of one of two keys is lost for one pass, and then restored from a backup that is older than the
+    /// request.
     #[test]
     fn a_revoked_key_whose_identity_was_gone_for_a_while_stays_revoked() {
         for (requested, after) in [(KeyState::Revoked, KeyState::Revoked), (KeyState::Active, KeyState::Active)] {

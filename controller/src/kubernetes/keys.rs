@@ -265,9 +265,10 @@ impl KeySource {
         Ok((stored, present))
     }
 
-    /// Reads the SealingKeys of these identities. Reads both again if a SealingKey is absent. After this controller read
-    /// the identities, another controller may have carried out the request of that SealingKey, and then somebody may
-    /// have deleted the SealingKey. Without the second reading, this controller would publish the key in its old state.
+    /// Reads the SealingKeys of these identities. Reads both again if a SealingKey is absent. After this controller
+    /// read the identities, another controller may have carried out the request of that SealingKey, and then somebody
+    /// may have deleted the SealingKey. Without the second reading, this controller would publish the key in its old
+    /// state.
     async fn with_sealing_keys(
         &mut self,
         stored: StoredKeys<IdentityVersion>,

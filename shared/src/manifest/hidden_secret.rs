@@ -25,7 +25,8 @@ impl Document<'_> {
             let text = self.text.replace(LINE_BREAKS_OF_YAML_1_1, "\n");
             let as_kubectl = |line| if is_unclear_marker(line) { "---\n" } else { line };
             let text: String = lines(&text).map(as_kubectl).collect();
-            // Only a text that is not YAML holds nothing. A document that is refused for another reason can be a Secret.
+            // Only a text that is not YAML holds nothing. A document that is refused for another reason can be a
+            // Secret.
             let holds_secret = |tree: Result<Option<Tree<'_>>, ManifestError>| match tree {
                 Ok(tree) => kind(tree).map_or(true, |kind| kind.holds_secret()),
                 Err(error) => error.is_too_large(),

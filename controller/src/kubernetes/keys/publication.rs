@@ -329,8 +329,8 @@ impl Publication {
         Ok(())
     }
 
-    /// Logs the removal of a SealingKey, and sends its Event. Only the controller writes a status, so a SealingKey that has a state
-    /// there was not planted.
+    /// Logs the removal of a SealingKey, and sends its Event. Only the controller writes a status, so a SealingKey that
+    /// has a state there was not planted.
     fn note_removal(&mut self, object: &Published) {
         let name = object.name_any();
         tracing::warn!(name, "deleted a SealingKey that neither an identity nor the configuration accounts for");
